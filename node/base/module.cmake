@@ -1,0 +1,4 @@
+et_module(node/base
+    SOURCES err.c secret.c bytes.c queue.c log.c
+    LIBRARIES Threads::Threads
+    TESTS secret bytes queue)

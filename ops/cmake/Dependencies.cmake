@@ -1,0 +1,27 @@
+# Debian's packages, through pkg-config. ops/packages installs them.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(uv REQUIRED IMPORTED_TARGET libuv>=1.44)
+pkg_check_modules(crypto REQUIRED IMPORTED_TARGET libcrypto>=3.0)
+pkg_check_modules(ssl REQUIRED IMPORTED_TARGET libssl>=3.0)
+pkg_check_modules(pcap REQUIRED IMPORTED_TARGET libpcap)
+pkg_check_modules(rocksdb REQUIRED IMPORTED_TARGET rocksdb>=7.8)
+pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl)
+pkg_check_modules(expat REQUIRED IMPORTED_TARGET expat)
+pkg_check_modules(fyaml REQUIRED IMPORTED_TARGET libfyaml>=0.7)
+pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson>=2.14)
+pkg_check_modules(protobufc REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(lws REQUIRED IMPORTED_TARGET libwebsockets>=4.1)
+pkg_check_modules(smartcols REQUIRED IMPORTED_TARGET smartcols)
+pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka>=1.1.5)
+
+pkg_check_modules(raft REQUIRED IMPORTED_TARGET raft)
+if(raft_VERSION VERSION_LESS 0.22)
+    message(FATAL_ERROR "libraft ${raft_VERSION} is too old: before 0.17 a leader commits entries of old "
+        "terms by counting replicas (Raft, section 5.4.2, Figure 8), so an acknowledged entry can be lost. "
+        "Run ops/packages: it installs libraft 0.22 from bookworm-backports.")
+endif()
+
+find_path(S3_INCLUDE_DIR libs3.h REQUIRED) # libs3-dev has no .pc
+find_library(S3_LIBRARY s3 REQUIRED)
+find_program(PROTOC_C protoc-c REQUIRED)
