@@ -1,8 +1,9 @@
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "node/base/bytes.h"
 
@@ -62,7 +63,7 @@ static void base64_follows_rfc_4648(void **state)
 		et_base64(plain[i], strlen(plain[i]), text);
 		assert_string_equal(text, coded[i]);
 		assert_int_equal(et_unbase64(text, strlen(text), back, sizeof(back)),
-				 strlen(plain[i]));
+				 (int)strlen(plain[i]));
 		assert_memory_equal(back, plain[i], strlen(plain[i]));
 	}
 	assert_int_equal(et_unbase64("Zg==", 4, back, sizeof(back)), -1);
