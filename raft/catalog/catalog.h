@@ -1,0 +1,119 @@
+/* The catalogue: Raft (libraft 0.22.1 with every guard of G1 to G9) over mutual TLS, and the state
+ * thread that applies to raft/state. The only module that includes <raft.h>.
+ *
+ * Happy path: et_catalog_propose() packs waiting commands into one entry; the leader appends, a
+ * majority stores, every node's state thread applies; the callback runs on the loop after the local
+ * RocksDB write (on a follower: the proposal went to the leader over evertape-rpc/1, and the answer
+ * waits until this node has applied that index too, so a read that follows sees it).
+ *
+ * Failures, as the callback's code:
+ *   ET_ENOQUORUM   no leader, or it did not commit in time: NOT known to be lost (see ET_EUNKNOWN)
+ *   ET_EUNKNOWN    leadership or the link was lost meanwhile: retry with the same op id
+ *   ET_EREFUSED..  what apply said: result->code and text
+ *   ET_ELIMIT      too much is waiting
+ * A proposal with the same op id may be repeated for ever: it is applied once.
+ *
+ * Threads: all functions on the loop's thread, except those marked any. */
+#ifndef ET_RAFT_CATALOG_CATALOG_H
+#define ET_RAFT_CATALOG_CATALOG_H
+
+#include <uv.h>
+
+#include "node/base/err.h"
+#include "node/io/post.h"
+#include "raft/command/command.h"
+#include "raft/state/state.h"
+
+struct et_catalog;
+struct et_tls_node; /* node/tls: identity, listener and peer connections of this process */
+
+struct et_catalog_config {
+	uv_loop_t *loop;
+	struct et_postbox *postbox; /* of that loop */
+	struct et_tls_node *tls;    /* borrowed */
+	uint64_t node;
+	const char *address;	 /* own cluster address, "ip:port" */
+	const char *folder;	 /* <state>/raft and <state>/db are made here */
+	uint32_t election_ms;	 /* 0: 1000 */
+	uint32_t heartbeat_ms;	 /* 0: 50 (WAN: 300 with election 3000) */
+	uint64_t snapshot_bytes; /* 0: 64 MiB of log between snapshots */
+	/* Runs on the loop after the RocksDB write of each command, in log order. May be NULL. */
+	void (*on_applied)(void *arg, uint64_t index, const Et__Command *command,
+			   const Et__Result *result);
+	/* Leadership, term or membership changed. May be NULL. */
+	void (*on_change)(void *arg);
+	void *arg;
+};
+
+/* Make the first voter's log (cluster init only; the folder must be pristine). */
+int et_catalog_bootstrap(const struct et_catalog_config *config,
+			 struct et_error *reterr) ET_MUST_CHECK;
+
+/* Start. A node that joined is not bootstrapped: the leader adds it. Refuses when the log ends
+ * before the database's applied index (ET_ECORRUPT: the log was lost). */
+int et_catalog_start(const struct et_catalog_config *config, struct et_catalog **ret,
+		     struct et_error *reterr) ET_MUST_CHECK;
+
+/* Stop; `closed` runs once when everything is released. */
+void et_catalog_stop(struct et_catalog *c, void (*closed)(void *arg), void *arg);
+
+struct et_state *et_catalog_state(struct et_catalog *c); /* for readers on any thread */
+
+/* Runs once, on the loop, never inside propose. `result` is a view, NULL unless the command was
+ * applied (then code == result->code). */
+typedef void (*et_catalog_cb)(void *arg, int code, const Et__Result *result);
+
+/* Propose. command->op must be set: by the journal for create commands, else et_catalog_next_op().
+ * The command is packed before the call returns. timeout_ms 0: 10 s. */
+void et_catalog_propose(struct et_catalog *c, const Et__Command *command, uint32_t timeout_ms,
+			et_catalog_cb cb, void *arg);
+void et_catalog_propose_packed(struct et_catalog *c, struct et_view packed, uint32_t timeout_ms,
+			       et_catalog_cb cb, void *arg);
+
+/* An op id of this process for a command that is not journalled (own incarnation). Fills op. */
+void et_catalog_next_op(struct et_catalog *c, Et__OpId *op, uint8_t incarnation[16]);
+
+/* The same from another thread: posts to the loop; `cb` runs on the loop. Copies the command. */
+int et_catalog_propose_from(struct et_catalog *c, const Et__Command *command, uint32_t timeout_ms,
+			    et_catalog_cb cb, void *arg) ET_MUST_CHECK;
+
+/* Linearizable read (ReadIndex): when `cb` runs with 0, a view opened then sees all that was
+ * committed before the call. ET_ENOQUORUM otherwise. Batched; no disk. From any thread with _from.
+ */
+void et_catalog_read_index(struct et_catalog *c, uint32_t timeout_ms,
+			   void (*cb)(void *arg, int code, uint64_t index), void *arg);
+int et_catalog_read_index_from(struct et_catalog *c, uint32_t timeout_ms,
+			       void (*cb)(void *arg, int code, uint64_t index),
+			       void *arg) ET_MUST_CHECK;
+
+/* Membership (leader only: ET_ENOTLEADER). A new member becomes spare, then standby, then voter
+ * when it has caught up. `cb` runs when the step that was asked for is committed. */
+enum et_catalog_role { ET_CATALOG_STANDBY, ET_CATALOG_VOTER, ET_CATALOG_SPARE };
+void et_catalog_add(struct et_catalog *c, uint64_t node, const char *address, et_catalog_cb cb,
+		    void *arg);
+void et_catalog_assign(struct et_catalog *c, uint64_t node, enum et_catalog_role role,
+		       et_catalog_cb cb, void *arg);
+void et_catalog_remove(struct et_catalog *c, uint64_t node, et_catalog_cb cb, void *arg);
+
+struct et_catalog_member {
+	uint64_t node;
+	char address[64];
+	enum et_catalog_role role;
+	bool reachable;	      /* as this node sees it */
+	uint64_t match_index; /* on the leader; else 0 */
+};
+struct et_catalog_status {
+	uint64_t node, leader, term, commit_index, applied, last_index;
+	bool is_leader;
+	bool has_quorum;	   /* heard from a majority within an election timeout */
+	int64_t leader_contact_us; /* since when there is (or was) a leader: monotonic; 0 never */
+	uint32_t voters, reachable_voters;
+	uint32_t member_count;
+	struct et_catalog_member members[32];
+	int64_t cluster_time_us;
+	uint64_t waiting; /* proposals without an answer */
+};
+/* Any thread: a copy made at most 100 ms ago. */
+void et_catalog_status(struct et_catalog *c, struct et_catalog_status *ret);
+
+#endif

@@ -1,0 +1,51 @@
+/* Commands: the records that Raft replicates, and how they travel.
+ *
+ * The schema is command.proto; the generated structs (Et__Command, Et__Recording, ...) are used as
+ * they are. This header adds what protobuf-c does not give: bounded decoding, validation, and the
+ * pack of several commands in one log entry.
+ *
+ *   entry := "ETC1" count32 { size32 command } zeros to a multiple of 8       (big-endian)
+ *
+ * Threads: pure functions. */
+#ifndef ET_RAFT_COMMAND_COMMAND_H
+#define ET_RAFT_COMMAND_COMMAND_H
+
+#include "node/base/bytes.h"
+#include "node/base/err.h"
+#include "raft/command/command.pb-c.h"
+
+#define ET_COMMAND_SCHEMA 1		    /* the newest semantics that this build understands */
+#define ET_COMMAND_SIZE_MAX (1024 * 1024)   /* bytes; an archive plan is the largest */
+#define ET_ENTRY_SIZE_MAX (2 * 1024 * 1024) /* bytes; packing stops at ET_ENTRY_SIZE_SOFT */
+#define ET_ENTRY_SIZE_SOFT (256 * 1024)
+
+/* Read one command. On success the caller owns *ret: et_command_free(). ET_EMALFORMED: not a
+ * command, or a field out of bounds (ids that are not 16 bytes, text over its limit or not UTF-8,
+ * no body). */
+int et_command_unpack(const void *data, size_t size, Et__Command **ret,
+		      struct et_error *reterr) ET_MUST_CHECK;
+void et_command_free(Et__Command *command); /* NULL is allowed */
+
+/* Add the packed bytes. -ENOMEM, or ET_ELIMIT over ET_COMMAND_SIZE_MAX. */
+int et_command_pack(const Et__Command *command, struct et_buffer *ret) ET_MUST_CHECK;
+
+/* Check what et_command_unpack() checks, for a command that was made here. */
+int et_command_check(const Et__Command *command, struct et_error *reterr) ET_MUST_CHECK;
+
+/* "recording.open", "copy.add", ...: the stable word for the body; static. */
+const char *et_command_name(const Et__Command *command);
+
+/* Create commands may be made without quorum and are journalled; the others need it at once. */
+bool et_command_is_create(const Et__Command *command);
+
+/* Build an entry: begin, add packed commands, end. */
+void et_entry_begin(struct et_buffer *entry);
+void et_entry_add(struct et_buffer *entry, const void *command, size_t size);
+void et_entry_end(struct et_buffer *entry);
+
+/* Walk an entry. `fn` gets a view of each packed command; a negative result ends the walk. */
+int et_entry_each(const void *entry, size_t size,
+		  int (*fn)(void *arg, uint32_t position, struct et_view command),
+		  void *arg) ET_MUST_CHECK;
+
+#endif
