@@ -1,0 +1,344 @@
+/* Capture: from packets on the wire (or in a file) to sealed tapes and events.
+ *
+ * This module knows no Raft and no catalogue. It takes an immutable configuration, reads packets,
+ * finds calls (SIP over UDP with SDP; RTP without signalling by rule), writes one tape per
+ * recording, and says what happened through one callback. `evertape capture replay` runs the same
+ * engine over a file: see replay.h.
+ *
+ * Promises:
+ *   - every packet that reaches the engine belongs to a stream or is counted with a reason:
+ *     total = sip + rtp + rtcp + other + sum(unclaimed), each packet once;
+ *   - RECORDING_OPEN and SEGMENT_OPEN of a tape come before its first record is written; if the
+ *     callback refuses one of them, nothing of that call is written and it is counted as not
+ *     recorded;
+ *   - SEGMENT_SEALED comes only after a successful sync that began after the footer was written;
+ *     after a failed sync nothing is acknowledged any more (ET_CAPTURE_PROBLEM says so) until the
+ *     process was started again and has checked the store;
+ *   - the plain DEK never leaves this module and dies with the segment's writer.
+ *
+ * Threads inside: one ring thread, which polls all interfaces and owns the call table (it parses
+ * and looks up, and never touches a file); one writer thread, which owns the tapes and runs the
+ * callback; one sync thread (a syncfs a second). They meet in a bounded queue. A full queue drops
+ * media with the reason "writer_full"; it never grows.
+ *
+ * What is not built here yet: TCP and TLS signalling, SIPREC, SRTP keys, tunnels (MPLS, GRE,
+ * VXLAN), PACKET_FANOUT. Such packets are counted under "other" or "unclaimed" with their reason.
+ */
+#ifndef ET_NODE_CAPTURE_CAPTURE_H
+#define ET_NODE_CAPTURE_CAPTURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/err.h"
+#include "node/base/secret.h"
+
+/* ---- What it is told ------------------------------------------------------------------------- */
+
+#define ET_CAPTURE_SOURCES_MAX 8
+#define ET_CAPTURE_SIP_PORTS_MAX 16
+#define ET_CAPTURE_RULES_MAX 64
+#define ET_CAPTURE_SITE_MAX 64
+
+struct et_capture_source {
+	const char *interface; /* "eth1"; or NULL: a file */
+	const char *file;      /* a pcap or pcapng file, read once at full speed; or NULL */
+	const char *filter;    /* BPF; NULL or "": everything. Must let IP fragments pass. */
+};
+
+/* Rules are tried in order, the first that fits decides; none fits: record. Patterns are shell
+ * patterns ("+4202*", "*") over the user part of From and To; NULL fits everything. */
+struct et_capture_rule {
+	const char *name; /* told in the recording */
+	const char *from;
+	const char *to;
+	bool media_only; /* fits calls without signalling only */
+	bool record;
+};
+
+/* Zero means: the default, which stands behind. */
+struct et_capture_limits {
+	uint32_t calls;		       /* live calls: 8,192 */
+	uint32_t streams;	       /* live streams: 32,768 */
+	uint32_t streams_per_call;     /* 32, and never more than ET_CAPTURE_STREAMS_MAX */
+	uint32_t candidates;	       /* RTP flows that are not proven or not claimed yet: 1,024 */
+	uint32_t candidate_packets;    /* kept for each: 128 */
+	size_t candidate_bytes;	       /* kept for all: 16 MiB */
+	uint32_t fragments;	       /* datagrams being reassembled: 256 */
+	size_t queue_bytes;	       /* between ring and writer: 32 MiB */
+	size_t ring_bytes;	       /* kernel ring of each interface: 64 MiB */
+	uint64_t free_reserve_bytes;   /* below it new calls are refused: 256 MiB */
+	uint32_t media_timeout_s;      /* an answered call without media ends: 14,400 */
+	uint32_t media_only_timeout_s; /* RTP without signalling that stopped ends: 30 */
+	uint32_t setup_timeout_s;      /* an INVITE without a final answer ends: 240 */
+};
+
+struct et_capture_event;
+
+/* Runs on the writer thread (replay: on the caller's). Pointers inside `ev` are borrowed until it
+ * returns. A negative result for RECORDING_OPEN or SEGMENT_OPEN refuses the recording; for the
+ * other kinds the result is ignored. */
+typedef int (*et_capture_event_fn)(void *arg, const struct et_capture_event *ev);
+
+/* Everything here is borrowed for et_capture_start() only, except sign_key and on_event's arg,
+ * which must live until et_capture_stop() has returned. */
+struct et_capture_config {
+	struct et_capture_source sources[ET_CAPTURE_SOURCES_MAX];
+	uint32_t source_count;
+	uint16_t sip_ports[ET_CAPTURE_SIP_PORTS_MAX]; /* none: 5060. SIP is looked for on these
+						       * ports, and known by its start line on
+						       * others */
+	uint32_t sip_port_count;
+	const char *media; /* the media folder */
+	uint64_t node;
+	const char *site;
+	const struct et_secret *sign_key; /* Ed25519 seed, 32 bytes: signs the footers */
+	uint32_t kek_id;
+	uint32_t kek_version;
+	uint8_t kek_public[32]; /* X25519 */
+	struct et_capture_rule rules[ET_CAPTURE_RULES_MAX];
+	uint32_t rule_count;
+	struct et_capture_limits limits;
+	et_capture_event_fn on_event;
+	void *arg;
+};
+
+/* ---- What it tells --------------------------------------------------------------------------- */
+
+#define ET_CAPTURE_STREAMS_MAX 32
+#define ET_CAPTURE_GAPS_MAX 16
+#define ET_CAPTURE_ADDRESS_TEXT 56 /* "[ipv6]:port" and a NUL */
+
+enum et_capture_state {
+	ET_CALL_LIVE,	  /* set up, or going on */
+	ET_CALL_ANSWERED, /* ended after an answer */
+	ET_CALL_FAILED,	  /* refused by a final answer */
+	ET_CALL_CANCELLED,
+	ET_CALL_PARTIAL,    /* its end (or its answer) was never seen */
+	ET_CALL_MEDIA_ONLY, /* RTP without signalling */
+};
+
+/* "live", "answered", ...: static. */
+const char *et_capture_state_text(enum et_capture_state state);
+
+enum et_capture_association {
+	ET_ASSOCIATION_SDP,	 /* SDP names the address, and only one call has it */
+	ET_ASSOCIATION_SSRC,	 /* SDP names the SSRC */
+	ET_ASSOCIATION_INFERRED, /* by time, by the other direction, or without signalling */
+};
+
+const char *et_capture_association_text(enum et_capture_association a);
+
+/* One RTP source. Counts are packets. */
+struct et_capture_stream {
+	uint32_t number; /* its number in the tape, from 0, over all segments */
+	uint32_t ssrc;
+	char src[ET_CAPTURE_ADDRESS_TEXT];
+	char dst[ET_CAPTURE_ADDRESS_TEXT];
+	char codec[32]; /* "PCMU/8000", "" when unknown */
+	char srtp[32];	/* suite as SDP names it, "" for plain RTP */
+	enum et_capture_association association;
+	uint8_t payload_type; /* of the codec: the first that is not telephone-event or noise */
+	uint8_t party;	      /* 0 caller, 1 callee: the channel of an export */
+	uint32_t clock_hz;
+	uint64_t packets; /* received, duplicates among them */
+	uint64_t lost;	  /* expected - unique */
+	uint64_t duplicate;
+	uint64_t late; /* arrived after a higher sequence number */
+	uint32_t jitter_us;
+	int64_t first_us;
+	int64_t last_us;
+};
+
+struct et_capture_gap {
+	int64_t from_us;
+	int64_t to_us;
+	const char *cause; /* "recorder-restart", "disk-full", "writer_full": static */
+};
+
+struct et_capture_recording {
+	uint8_t id[16];
+	uint8_t call[16];
+	uint64_t node;
+	const char *site;
+	int64_t start_us;
+	int64_t answer_us; /* 0: not answered */
+	int64_t end_us;	   /* 0: still capturing */
+	const char *from;  /* user part, or "" */
+	const char *to;
+	const char *from_uri;
+	const char *to_uri;
+	const char *sip_call_id;
+	const char *rule;    /* the rule that fired, "default" */
+	const char *problem; /* "" or what a listener must know */
+	enum et_capture_state state;
+	uint64_t capture_drops; /* by the kernel while it ran: they may concern it */
+	const struct et_capture_stream *streams;
+	uint32_t stream_count;
+	const struct et_capture_gap *gaps;
+	uint32_t gap_count;
+};
+
+enum et_capture_seal { ET_SEAL_SEALED, ET_SEAL_RECOVERED_UNVERIFIED };
+
+struct et_capture_segment {
+	uint8_t recording[16];
+	uint32_t generation; /* from 1 */
+	uint32_t segment;    /* from 1 */
+	int64_t t0_us;
+	const char *file; /* relative to the media folder: "tapes/2026/11/22/…-g1-s1.evtm" */
+
+	/* SEGMENT_OPEN */
+	uint32_t kek_id;
+	uint32_t kek_version;
+	uint64_t dek;		 /* DEK id */
+	uint8_t wrap_enc[32];	 /* HPKE: encapsulated key */
+	uint8_t wrap_sealed[48]; /* HPKE: ciphertext */
+	uint8_t header_hash[32];
+
+	/* SEGMENT_SEALED */
+	enum et_capture_seal seal;
+	uint8_t root[32];
+	uint64_t records;
+	uint64_t size_bytes;
+	int64_t sealed_us;
+	uint8_t object_hash[32];
+};
+
+enum et_capture_event_kind {
+	ET_CAPTURE_RECORDING_OPEN,   /* recording */
+	ET_CAPTURE_SEGMENT_OPEN,     /* segment (and recording) */
+	ET_CAPTURE_RECORDING_UPDATE, /* recording: facts learnt later; statistics at most every 5 s
+				      */
+	ET_CAPTURE_SEGMENT_SEALED,   /* segment: durable */
+	ET_CAPTURE_RECORDING_CLOSE,  /* recording: final; after the SEGMENT_SEALED of its last tape
+				      */
+	ET_CAPTURE_TICK,	     /* time_us: all that was written before it is synced */
+	ET_CAPTURE_PROBLEM,	     /* code, text */
+};
+
+struct et_capture_event {
+	enum et_capture_event_kind kind;
+	int64_t time_us;
+	bool restored; /* RECORDING_UPDATE, SEGMENT_OPEN: continued after a restart */
+	const struct et_capture_recording *recording;
+	const struct et_capture_segment *segment;
+	int code;	  /* PROBLEM: ET_E* or -errno */
+	const char *text; /* PROBLEM */
+};
+
+/* ---- Counters -------------------------------------------------------------------------------- */
+
+/* Recognised, and not ours. */
+#define ET_CAPTURE_OTHER_MAP(X)                                                                    \
+	X(ARP, "arp")                                                                              \
+	X(LINK, "link") /* another protocol over the link layer */                                 \
+	X(TCP, "tcp")	/* signalling over TCP is not read yet */                                  \
+	X(ICMP, "icmp")                                                                            \
+	X(IP, "ip")   /* another protocol over IP, tunnels among them */                           \
+	X(UDP, "udp") /* a datagram that is neither SIP nor RTP nor RTCP */                        \
+	X(STUN, "stun")                                                                            \
+	X(DTLS, "dtls")                                                                            \
+	X(KEEPALIVE, "keepalive") /* empty, or CRLF, on a signalling port */                       \
+	X(T38, "t38")		  /* on an address that SDP names for fax */                       \
+	X(FRAGMENT, "fragment")	  /* part of a datagram that was put together; its last piece      \
+				   * is counted as what the datagram is */
+
+/* Might have been ours. */
+#define ET_CAPTURE_UNCLAIMED_MAP(X)                                                                \
+	X(LINK_UNKNOWN, "link_unknown") /* a link layer that is not read */                        \
+	X(TRUNCATED, "truncated")	/* the snapshot length cut it */                           \
+	X(MALFORMED_IP, "malformed_ip")                                                            \
+	X(MALFORMED_UDP, "malformed_udp")                                                          \
+	X(MALFORMED_SIP, "malformed_sip") /* starts as SIP, cannot be read */                      \
+	X(MALFORMED_RTP, "malformed_rtp") /* on a media address, is not RTP */                     \
+	X(FRAGMENT_INCOMPLETE, "fragment_incomplete")                                              \
+	X(FRAGMENT_BAD, "fragment_bad") /* overlapping, or longer than a datagram */               \
+	X(FRAGMENT_LIMIT, "fragment_limit")                                                        \
+	X(RTP_UNPROVEN, "rtp_unproven") /* looks like RTP, too few to be sure */                   \
+	X(RTP_LIMIT_CANDIDATES, "rtp_limit_candidates")                                            \
+	X(RTP_LIMIT_STREAMS, "rtp_limit_streams")                                                  \
+	X(RTP_LIMIT_CALLS, "rtp_limit_calls")                                                      \
+	X(RTP_RULE, "rtp_rule")		  /* a rule says: not recorded */                          \
+	X(RTP_REFUSED, "rtp_refused")	  /* its call was refused by admission */                  \
+	X(RTP_AFTER_END, "rtp_after_end") /* its call is over */                                   \
+	X(RTCP_UNKNOWN, "rtcp_malformed")
+
+enum et_capture_other {
+#define ET_CAPTURE_ENUM_(name, text) ET_OTHER_##name,
+	ET_CAPTURE_OTHER_MAP(ET_CAPTURE_ENUM_)
+#undef ET_CAPTURE_ENUM_
+		ET_OTHER_COUNT
+};
+
+enum et_capture_unclaimed {
+#define ET_CAPTURE_ENUM_(name, text) ET_UNCLAIMED_##name,
+	ET_CAPTURE_UNCLAIMED_MAP(ET_CAPTURE_ENUM_)
+#undef ET_CAPTURE_ENUM_
+		ET_UNCLAIMED_COUNT
+};
+
+const char *et_capture_other_text(enum et_capture_other reason);
+const char *et_capture_unclaimed_text(enum et_capture_unclaimed reason);
+
+struct et_capture_packets {
+	uint64_t total;
+	uint64_t sip;
+	uint64_t rtp; /* in streams */
+	uint64_t rtcp;
+	uint64_t other[ET_OTHER_COUNT];
+	uint64_t unclaimed[ET_UNCLAIMED_COUNT];
+	uint64_t pending; /* kept until they are claimed or given up: one of the above later */
+};
+
+struct et_capture_metrics {
+	struct et_capture_packets packets; /* total = all the others, pending among them */
+	uint64_t kernel_received;	   /* all interfaces */
+	uint64_t kernel_dropped;	   /* by the kernel's ring */
+	uint64_t interface_dropped;	   /* by the card, where it tells */
+	uint64_t calls_live;
+	uint64_t calls_total;
+	uint64_t streams_live;
+	uint64_t calls_refused_disk;	/* admission: free space below the reserve */
+	uint64_t calls_refused_limit;	/* limits.calls */
+	uint64_t calls_refused_rule;	/* a rule says: not recorded */
+	uint64_t calls_refused_journal; /* the callback refused */
+	uint64_t calls_refused_writer;	/* a tape could not be opened */
+	uint64_t media_dropped; /* packets in streams, dropped before their tape: writer_full, disk
+				 * full, not recorded */
+	uint64_t tape_bytes;	/* written */
+	uint64_t tape_packets;
+	uint64_t queue_bytes; /* between ring and writer, now */
+	uint64_t sync_failures;
+	int64_t synced_us;     /* when the last good sync began; 0: none yet */
+	uint64_t free_bytes;   /* of the media filesystem, at the last tick */
+	uint64_t recovered;    /* tapes recovered at start */
+	bool acknowledging;    /* false after a failed sync */
+	bool sources_finished; /* files are read to their end, or all interfaces are gone */
+};
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+struct et_capture;
+
+/* Recover tapes that a crash left open (their SEGMENT_SEALED comes through the callback, from the
+ * writer thread, flagged recovered-unverified), restore the call table, open the sources, start the
+ * threads. On failure nothing runs.
+ *   -EPERM          the interface needs CAP_NET_RAW
+ *   -ENODEV, -ENOENT  no such interface or file
+ *   ET_EUSAGE       a filter that does not compile, or a configuration that makes no sense */
+int et_capture_start(const struct et_capture_config *config, struct et_capture **ret,
+		     struct et_error *reterr) ET_MUST_CHECK;
+
+/* Stop reading, seal and sync what is open (SEGMENT_SEALED comes for each), save the call table,
+ * end the threads, free. Live calls are not closed: the next start continues them. NULL is allowed.
+ * Returns NULL. Not from the callback. */
+struct et_capture *et_capture_stop(struct et_capture *c);
+
+/* New segments use this KEK version from now on. Any thread. */
+void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32]);
+
+/* A copy of the counters, consistent for each counter. Any thread. */
+void et_capture_metrics(const struct et_capture *c, struct et_capture_metrics *ret);
+
+#endif

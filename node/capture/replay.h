@@ -1,0 +1,61 @@
+/* Replay: one or more capture files through the real engine, on the caller's thread, deterministic:
+ * the same files give the same result, ids among them (they are hashed from the input).
+ *
+ * Threads: one at a time. */
+#ifndef ET_NODE_CAPTURE_REPLAY_H
+#define ET_NODE_CAPTURE_REPLAY_H
+
+#include "node/capture/capture.h"
+
+/* An RTP packet of a recorded stream, in the order of arrival. `recording` and `stream` name its
+ * stream (as in the summary). The payload is a view, valid for the call. */
+struct et_replay_media {
+	const uint8_t *recording; /* 16 bytes */
+	uint32_t stream;
+	uint32_t ssrc;
+	uint16_t sequence;
+	uint32_t timestamp;
+	int64_t arrival_us;
+	uint8_t payload_type;
+	bool marker;
+	const uint8_t *payload;
+	uint32_t payload_size;
+};
+
+struct et_replay_config {
+	const char *const *files;
+	uint32_t file_count;
+	/* Optional tapes: media, node, site, sign_key, kek_*, on_event. media == NULL: only count.
+	 * Its sources are not used. Rules, ports and limits are. */
+	struct et_capture_config capture;
+	void (*on_media)(void *arg, const struct et_replay_media *media); /* or NULL */
+	void *media_arg;
+};
+
+struct et_replay_call {
+	struct et_capture_recording recording; /* its texts and streams belong to the summary */
+};
+
+struct et_replay_error {
+	const char *code; /* "ET_ETRUNCATED": static */
+	char text[256];	  /* names the file */
+	uint64_t count;
+};
+
+struct et_replay_summary {
+	struct et_capture_packets packets; /* pending is 0 */
+	struct et_capture_metrics metrics;
+	struct et_replay_call *calls; /* owned; by start time */
+	uint32_t call_count;
+	struct et_replay_error errors[16];
+	uint32_t error_count;
+	bool truncated; /* a file was cut in the middle: exit code 6 */
+};
+
+/* Run. A file that cannot be opened or is no capture file at all: negative, and no summary. A file
+ * that is cut in the middle: 0, with `truncated` and an error in the summary. */
+int et_replay(const struct et_replay_config *config, struct et_replay_summary *ret,
+	      struct et_error *reterr) ET_MUST_CHECK;
+void et_replay_summary_release(struct et_replay_summary *s);
+
+#endif
