@@ -19,9 +19,15 @@
 #define ET_ENTRY_SIZE_MAX (2 * 1024 * 1024) /* bytes; packing stops at ET_ENTRY_SIZE_SOFT */
 #define ET_ENTRY_SIZE_SOFT (256 * 1024)
 
+#define ET_COMMAND_STREAMS_MAX 256 /* of one recording */
+#define ET_COMMAND_GAPS_MAX 1024   /* of one recording */
+#define ET_COMMAND_PLACE_MAX 80	   /* bytes of a copy's place */
+
 /* Read one command. On success the caller owns *ret: et_command_free(). ET_EMALFORMED: not a
  * command, or a field out of bounds (ids that are not 16 bytes, text over its limit or not UTF-8,
- * no body). */
+ * no body); the limits stand in rules.c. Memory is bounded before it is taken: at most 65,536 parts
+ * (sub-messages, list elements), 64 unknown fields, 6 levels. Fields of a newer schema are kept and
+ * packed again. */
 int et_command_unpack(const void *data, size_t size, Et__Command **ret,
 		      struct et_error *reterr) ET_MUST_CHECK;
 void et_command_free(Et__Command *command); /* NULL is allowed */
@@ -32,18 +38,23 @@ int et_command_pack(const Et__Command *command, struct et_buffer *ret) ET_MUST_C
 /* Check what et_command_unpack() checks, for a command that was made here. */
 int et_command_check(const Et__Command *command, struct et_error *reterr) ET_MUST_CHECK;
 
+/* Make foreign text (a SIP header) fit for a field: at most `max` bytes, what is not UTF-8 and what
+ * controls a terminal becomes '?', and a NUL ends it (counted in ret->size, not in `max`). */
+void et_command_text(const char *text, size_t size, size_t max, struct et_buffer *ret);
+
 /* "recording.open", "copy.add", ...: the stable word for the body; static. */
 const char *et_command_name(const Et__Command *command);
 
 /* Create commands may be made without quorum and are journalled; the others need it at once. */
 bool et_command_is_create(const Et__Command *command);
 
-/* Build an entry: begin, add packed commands, end. */
+/* Build an entry: begin (an empty buffer), add packed commands, end. Check entry->failed then. */
 void et_entry_begin(struct et_buffer *entry);
 void et_entry_add(struct et_buffer *entry, const void *command, size_t size);
 void et_entry_end(struct et_buffer *entry);
 
-/* Walk an entry. `fn` gets a view of each packed command; a negative result ends the walk. */
+/* Walk an entry. `fn` gets a view of each packed command; a negative result ends the walk and is
+ * returned. ET_EMALFORMED: not an entry; `fn` was not called then, not even for its good part. */
 int et_entry_each(const void *entry, size_t size,
 		  int (*fn)(void *arg, uint32_t position, struct et_view command),
 		  void *arg) ET_MUST_CHECK;

@@ -1,0 +1,101 @@
+#include "raft/command/command_internal.h"
+
+int et_command_unpack(const void *data, size_t size, Et__Command **ret, struct et_error *reterr)
+{
+	if (size == 0 || size > ET_COMMAND_SIZE_MAX) {
+		return et_fail(reterr, ET_EMALFORMED, "a command of %zu bytes", size);
+	}
+	int rc = et_command_scan(&et__command__descriptor, data, size, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	Et__Command *c = et__command__unpack(NULL, size, data);
+	if (c == NULL) {
+		return et_fail(reterr, ET_EMALFORMED, "bytes of a Command");
+	}
+	rc = et_command_check(c, reterr);
+	if (rc < 0) {
+		et_command_free(c);
+		return rc;
+	}
+	*ret = c;
+	return 0;
+}
+
+void et_command_free(Et__Command *command)
+{
+	if (command != NULL) {
+		et__command__free_unpacked(command, NULL);
+	}
+}
+
+int et_command_pack(const Et__Command *command, struct et_buffer *ret)
+{
+	size_t size = et__command__get_packed_size(command);
+
+	if (size > ET_COMMAND_SIZE_MAX) {
+		return ET_ELIMIT;
+	}
+	uint8_t *p = et_buffer_reserve(ret, size);
+	if (p == NULL) {
+		return -ENOMEM;
+	}
+	size_t packed = et__command__pack(command, p);
+	et_assert(packed == size);
+	ret->size += size;
+	return 0;
+}
+
+/* Indexed by the field number of the body. */
+static const char *const body_names[] = {
+	[ET__COMMAND__BODY__NOT_SET] = "none",
+	[ET__COMMAND__BODY_NOOP] = "noop",
+	[ET__COMMAND__BODY_RECORDING_OPEN] = "recording.open",
+	[ET__COMMAND__BODY_SEGMENT_OPEN] = "segment.open",
+	[ET__COMMAND__BODY_SEGMENT_SEAL] = "segment.seal",
+	[ET__COMMAND__BODY_RECORDING_UPDATE] = "recording.update",
+	[ET__COMMAND__BODY_RECORDING_CLOSE] = "recording.close",
+	[ET__COMMAND__BODY_COPY_ADD] = "copy.add",
+	[ET__COMMAND__BODY_COPY_BAD] = "copy.bad",
+	[ET__COMMAND__BODY_COPY_EVICT] = "copy.evict",
+	[ET__COMMAND__BODY_CLUSTER_INIT] = "cluster.init",
+	[ET__COMMAND__BODY_TOKEN_ADD] = "token.add",
+	[ET__COMMAND__BODY_TOKEN_REVOKE] = "token.revoke",
+	[ET__COMMAND__BODY_NODE_JOIN] = "node.join",
+	[ET__COMMAND__BODY_NODE_UPDATE] = "node.update",
+	[ET__COMMAND__BODY_NODE_REMOVE] = "node.remove",
+	[ET__COMMAND__BODY_CERTIFICATE_ADD] = "certificate.add",
+	[ET__COMMAND__BODY_GRANT_ADD] = "grant.add",
+	[ET__COMMAND__BODY_KEK_ADD] = "kek.add",
+	[ET__COMMAND__BODY_POLICY_SET] = "policy.set",
+	[ET__COMMAND__BODY_HOLD_ADD] = "hold.add",
+	[ET__COMMAND__BODY_HOLD_RELEASE] = "hold.release",
+	[ET__COMMAND__BODY_PLAN_PUT] = "plan.put",
+	[ET__COMMAND__BODY_PLAN_APPLY] = "plan.apply",
+	[ET__COMMAND__BODY_JOB_UPDATE] = "job.update",
+	[ET__COMMAND__BODY_AUDIT_ADD] = "audit.add",
+	[ET__COMMAND__BODY_TICK] = "tick",
+	[ET__COMMAND__BODY_SITE_SET] = "site.set",
+};
+
+const char *et_command_name(const Et__Command *command)
+{
+	size_t body = (size_t)command->body_case;
+	const char *name = body < ET_ARRAY_SIZE(body_names) ? body_names[body] : NULL;
+
+	return name != NULL ? name : "none";
+}
+
+bool et_command_is_create(const Et__Command *command)
+{
+	switch ((int)command->body_case) {
+	case ET__COMMAND__BODY_RECORDING_OPEN:
+	case ET__COMMAND__BODY_SEGMENT_OPEN:
+	case ET__COMMAND__BODY_SEGMENT_SEAL:
+	case ET__COMMAND__BODY_RECORDING_UPDATE:
+	case ET__COMMAND__BODY_RECORDING_CLOSE:
+		return true;
+	default:
+		return false;
+	}
+}

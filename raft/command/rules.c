@@ -1,0 +1,425 @@
+#include "raft/command/command_internal.h"
+
+/* One row a field, in the order of command.proto. Where a limit is not that of a format (hash, key,
+ * id), it is far above what is honest and far below what hurts: a hostile SIP header is cut by
+ * capture before it comes here (et_command_text()). */
+#define ANY(f)                                                                                     \
+	{                                                                                          \
+		.field = #f, .kind = RULE_ANY                                                      \
+	}
+#define TIME(f)                                                                                    \
+	{                                                                                          \
+		.field = #f, .kind = RULE_TIME                                                     \
+	}
+#define NUMBER(f, lo, hi)                                                                          \
+	{                                                                                          \
+		.field = #f, .kind = RULE_NUMBER, .min = (lo), .max = (hi)                         \
+	}
+#define TEXT(f, most)                                                                              \
+	{                                                                                          \
+		.field = #f, .kind = RULE_TEXT, .min = 0, .max = (most)                            \
+	}
+#define WORD(f, most)                                                                              \
+	{                                                                                          \
+		.field = #f, .kind = RULE_TEXT, .min = 1, .max = (most)                            \
+	}
+#define BYTES(f, lo, hi)                                                                           \
+	{                                                                                          \
+		.field = #f, .kind = RULE_BYTES, .min = (lo), .max = (hi)                          \
+	}
+#define BYTES_OPT(f, lo, hi)                                                                       \
+	{                                                                                          \
+		.field = #f, .kind = RULE_BYTES, .min = (lo), .max = (hi), .or_empty = true        \
+	}
+#define ID(f) BYTES(f, 16, 16)
+#define ID_OPT(f) BYTES_OPT(f, 16, 16)
+#define HASH(f) BYTES(f, 32, 32)
+#define HASH_OPT(f) BYTES_OPT(f, 32, 32)
+#define ONE(f)                                                                                     \
+	{                                                                                          \
+		.field = #f, .kind = RULE_ONE, .min = 1                                            \
+	}
+#define ONE_OPT(f)                                                                                 \
+	{                                                                                          \
+		.field = #f, .kind = RULE_ONE, .min = 0                                            \
+	}
+#define MANY(f, most)                                                                              \
+	{                                                                                          \
+		.field = #f, .kind = RULE_ONE, .min = 1, .count_max = (most)                       \
+	}
+#define WORDS(f, size, most)                                                                       \
+	{                                                                                          \
+		.field = #f, .kind = RULE_TEXT, .min = 1, .max = (size), .count_max = (most)       \
+	}
+#define BLOBS(f, size, most)                                                                       \
+	{                                                                                          \
+		.field = #f, .kind = RULE_BYTES, .min = 1, .max = (size), .count_max = (most)      \
+	}
+
+#define NAME_MAX_ 64	  /* of a site, node, policy, target, role */
+#define ADDRESS_MAX 64	  /* "[ipv6]:port" */
+#define NUMBER_MAX 256	  /* a telephone number or SIP user */
+#define URI_MAX 512	  /* SIP URI, SIP Call-ID */
+#define SENTENCE_MAX 1024 /* why, reason, problem */
+#define PATH_MAX_ 512	  /* relative file names, object keys */
+#define DER_MAX 8192	  /* a certificate */
+#define POLICY_MAX 262144 /* a policy file */
+#define GRANTS_MAX 256	  /* several secrets for each node */
+#define COPIES_MAX 4096	  /* in one command */
+#define ITEMS_MAX 16384	  /* in one plan or job */
+#define JOBS_MAX 1024	  /* of one plan */
+
+static const struct et_rule stream_rules[] = {
+	ANY(ssrc),
+	TEXT(src, ADDRESS_MAX),
+	TEXT(dst, ADDRESS_MAX),
+	TEXT(codec, NAME_MAX_),
+	TEXT(association, 16),
+	ANY(packets),
+	ANY(lost),
+	ANY(duplicate),
+	ANY(late),
+	TIME(first_us),
+	TIME(last_us),
+	ANY(party),
+	ANY(stream),
+	ANY(jitter_us),
+};
+
+static const struct et_rule gap_rules[] = {
+	TIME(from_us),
+	TIME(to_us),
+	TEXT(cause, NAME_MAX_),
+};
+
+static const struct et_rule recording_rules[] = {
+	ID(id),
+	ID_OPT(call),
+	ANY(node),
+	TEXT(site, NAME_MAX_),
+	ANY(state),
+	TIME(start_us),
+	TIME(answer_us),
+	TIME(end_us),
+	TEXT(from, NUMBER_MAX),
+	TEXT(to, NUMBER_MAX),
+	TEXT(from_uri, URI_MAX),
+	TEXT(to_uri, URI_MAX),
+	TEXT(sip_call_id, URI_MAX),
+	TEXT(direction, 16),
+	TEXT(call_state, 16),
+	MANY(streams, ET_COMMAND_STREAMS_MAX),
+	MANY(gaps, ET_COMMAND_GAPS_MAX),
+	TEXT(rule, 128),
+	TEXT(problem, SENTENCE_MAX),
+	ANY(capture_drops),
+	ANY(opened_index),
+};
+
+static const struct et_rule wrap_rules[] = {
+	ANY(dek), ANY(kek_version), HASH_OPT(enc), BYTES_OPT(ciphertext, 16, 128), ANY(erased),
+};
+
+static const struct et_rule segment_rules[] = {
+	ID(recording),
+	NUMBER(generation, 1, UINT32_MAX),
+	NUMBER(segment, 1, UINT32_MAX),
+	ANY(node),
+	ONE(wrap),
+	HASH_OPT(header_hash),
+	TIME(t0_us),
+	ANY(state),
+	HASH_OPT(root),
+	ANY(records),
+	ANY(size_bytes),
+	TIME(sealed_us),
+	TEXT(file, PATH_MAX_),
+	HASH_OPT(object_hash),
+};
+
+static const struct et_rule copy_rules[] = {
+	ID(recording),
+	NUMBER(generation, 1, UINT32_MAX),
+	NUMBER(segment, 1, UINT32_MAX),
+	WORD(place, ET_COMMAND_PLACE_MAX),
+	TEXT(site, NAME_MAX_),
+	ANY(state),
+	TIME(verified_us),
+	TEXT(object, PATH_MAX_),
+	ANY(offset),
+	ANY(size_bytes),
+	HASH_OPT(object_hash),
+	TEXT(lock, NAME_MAX_),
+	TEXT(store_uuid, NAME_MAX_),
+};
+
+static const struct et_rule site_rules[] = {
+	WORD(name, NAME_MAX_),
+	TEXT(description, SENTENCE_MAX),
+};
+
+static const struct et_rule node_rules[] = {
+	ANY(id),
+	TEXT(name, NAME_MAX_),
+	TEXT(site, NAME_MAX_),
+	WORDS(roles, 32, 16),
+	TEXT(address, ADDRESS_MAX),
+	ANY(state),
+	HASH_OPT(spki_hash),
+	HASH_OPT(sign_public),
+	HASH_OPT(seal_public),
+	TEXT(version, NAME_MAX_),
+	TIME(joined_us),
+	TEXT(store_uuid, NAME_MAX_),
+	ANY(schema),
+	TEXT(api_address, ADDRESS_MAX),
+	TEXT(reason, SENTENCE_MAX),
+	HASH_OPT(join_request_hash),
+};
+
+static const struct et_rule kek_rules[] = {
+	NUMBER(version, 1, UINT32_MAX),
+	HASH(public_key),
+	BYTES_OPT(signature, 1, 256),
+	ANY(state),
+	TIME(made_us),
+	ANY(escrow_threshold),
+	ANY(escrow_shares),
+};
+
+static const struct et_rule grant_rules[] = {
+	WORD(secret, NAME_MAX_),     NUMBER(node, 1, UINT32_MAX), HASH(enc),
+	BYTES(ciphertext, 16, 1024), HASH_OPT(seal_public),
+};
+
+static const struct et_rule certificate_rules[] = {
+	ANY(node),	     BYTES_OPT(serial, 1, 64), HASH_OPT(spki_hash),
+	TIME(not_before_us), TIME(not_after_us),       BYTES(der, 1, DER_MAX),
+};
+
+static const struct et_rule token_rules[] = {
+	ID(id),
+	WORD(kind, 16),
+	HASH_OPT(public_key),
+	HASH_OPT(secret_hash),
+	TEXT(name, NAME_MAX_),
+	WORDS(roles, 32, 16),
+	TEXT(site, NAME_MAX_),
+	TIME(expires_us),
+	ANY(uses_left),
+	ANY(revoked),
+};
+
+static const struct et_rule policy_rules[] = {
+	WORD(name, NAME_MAX_), ANY(revision),	 TEXT(text, POLICY_MAX),
+	HASH_OPT(hash),	       TIME(applied_us), TEXT(principal, NUMBER_MAX),
+};
+
+static const struct et_rule hold_rules[] = {
+	ID(id),
+	TEXT(matter, NUMBER_MAX),
+	ID(recording),
+	TEXT(reason, SENTENCE_MAX),
+	TEXT(principal, NUMBER_MAX),
+	TIME(placed_us),
+	TIME(released_us),
+};
+
+static const struct et_rule plan_item_rules[] = {
+	WORD(action, 16), ID(recording),       ANY(generation),
+	ANY(segment),	  TEXT(rule, 128),     TEXT(target, NAME_MAX_),
+	ANY(node),	  ANY(size_bytes),     TEXT(why, SENTENCE_MAX),
+	ANY(pack),	  TIME(lock_until_us),
+};
+
+static const struct et_rule plan_rules[] = {
+	ID(id),		 WORD(kind, 16), TEXT(policy, NAME_MAX_), ANY(policy_revision),
+	ANY(made_index), TIME(made_us),	 MANY(items, ITEMS_MAX),  HASH_OPT(hash),
+	TEXT(state, 16),
+};
+
+static const struct et_rule job_rules[] = {
+	ID(id),
+	WORD(kind, 32),
+	ANY(node),
+	ID_OPT(plan),
+	MANY(items, ITEMS_MAX),
+	TEXT(state, 16),
+	TEXT(error, SENTENCE_MAX),
+	ANY(done_bytes),
+	TIME(updated_us),
+};
+
+static const struct et_rule cluster_rules[] = {
+	WORD(name, NAME_MAX_), ID(id),	    BLOBS(ca_certs, DER_MAX, 8),
+	TIME(created_us),      ANY(schema), ANY(next_node_id),
+	TIME(cluster_time_us), ANY(kek_id),
+};
+
+static const struct et_rule op_id_rules[] = {
+	NUMBER(node, 1, UINT32_MAX),
+	ID(incarnation),
+	NUMBER(seq, 1, UINT32_MAX),
+};
+
+static const struct et_rule segment_seal_rules[] = {
+	ID(recording),
+	NUMBER(generation, 1, UINT32_MAX),
+	NUMBER(segment, 1, UINT32_MAX),
+	ANY(state),
+	HASH_OPT(root),
+	ANY(records),
+	ANY(size_bytes),
+	TIME(sealed_us),
+	HASH_OPT(object_hash),
+	TEXT(store_uuid, NAME_MAX_),
+};
+
+static const struct et_rule recording_body_rules[] = { ONE(recording) };
+static const struct et_rule segment_open_rules[] = { ONE(segment) };
+static const struct et_rule copy_add_rules[] = { MANY(copies, COPIES_MAX) };
+static const struct et_rule copy_bad_rules[] = { ONE(copy), TEXT(why, SENTENCE_MAX) };
+static const struct et_rule copy_evict_rules[] = { MANY(copies, COPIES_MAX), ID_OPT(job) };
+
+static const struct et_rule cluster_init_rules[] = {
+	ONE(cluster),	      ONE(node),      ONE(kek),		MANY(grants, GRANTS_MAX),
+	ONE_OPT(certificate), ONE_OPT(admin), MANY(sites, 256),
+};
+
+static const struct et_rule token_add_rules[] = { ONE(token) };
+static const struct et_rule id_rules[] = { ID(id) };
+
+static const struct et_rule node_join_rules[] = {
+	ONE(node), ID(token), ONE_OPT(certificate), MANY(grants, GRANTS_MAX), HASH(request_hash),
+};
+
+static const struct et_rule node_update_rules[] = { ONE(node) };
+static const struct et_rule node_remove_rules[] = {
+	NUMBER(node, 1, UINT32_MAX),
+	TEXT(reason, SENTENCE_MAX),
+	ANY(revoked),
+};
+static const struct et_rule certificate_add_rules[] = { ONE(certificate), HASH_OPT(spki_hash) };
+static const struct et_rule grant_add_rules[] = { MANY(grants, GRANTS_MAX) };
+static const struct et_rule kek_add_rules[] = { ONE(kek), MANY(grants, GRANTS_MAX) };
+static const struct et_rule policy_set_rules[] = { ONE(policy), ANY(expect_revision) };
+static const struct et_rule hold_add_rules[] = { ONE(hold) };
+static const struct et_rule plan_put_rules[] = { ONE(plan) };
+static const struct et_rule plan_apply_rules[] = { ID(plan), HASH(hash), MANY(jobs, JOBS_MAX) };
+static const struct et_rule job_update_rules[] = {
+	ID(job),
+	WORD(state, 16),
+	TEXT(error, SENTENCE_MAX),
+	ANY(done_bytes),
+};
+static const struct et_rule audit_add_rules[] = {
+	WORD(action, NAME_MAX_),
+	TEXT(target, PATH_MAX_),
+	TEXT(detail, SENTENCE_MAX),
+};
+static const struct et_rule tick_rules[] = { TIME(time_us) };
+static const struct et_rule site_set_rules[] = { ONE(site) };
+
+static const struct et_rule command_rules[] = {
+	ONE(op),
+	TIME(proposed_us),
+	TEXT(principal, NUMBER_MAX),
+	TEXT(reason, SENTENCE_MAX),
+	ANY(schema),
+	ONE(noop),
+	ONE(recording_open),
+	ONE(segment_open),
+	ONE(segment_seal),
+	ONE(recording_update),
+	ONE(recording_close),
+	ONE(copy_add),
+	ONE(copy_bad),
+	ONE(copy_evict),
+	ONE(cluster_init),
+	ONE(token_add),
+	ONE(token_revoke),
+	ONE(node_join),
+	ONE(node_update),
+	ONE(node_remove),
+	ONE(certificate_add),
+	ONE(grant_add),
+	ONE(kek_add),
+	ONE(policy_set),
+	ONE(hold_add),
+	ONE(hold_release),
+	ONE(plan_put),
+	ONE(plan_apply),
+	ONE(job_update),
+	ONE(audit_add),
+	ONE(tick),
+	ONE(site_set),
+};
+
+static const struct {
+	const ProtobufCMessageDescriptor *message;
+	const struct et_rule *rules;
+	size_t count;
+} table[] = {
+#define ROW(m, r)                                                                                  \
+	{                                                                                          \
+		&et__##m##__descriptor, r, ET_ARRAY_SIZE(r)                                        \
+	}
+	ROW(command, command_rules),
+	ROW(op_id, op_id_rules),
+	ROW(recording_open, recording_body_rules),
+	ROW(recording, recording_rules),
+	ROW(segment_open, segment_open_rules),
+	ROW(segment, segment_rules),
+	ROW(wrap, wrap_rules),
+	ROW(segment_seal, segment_seal_rules),
+	ROW(recording_close, recording_body_rules),
+	ROW(recording_update, recording_body_rules),
+	ROW(stream, stream_rules),
+	ROW(gap, gap_rules),
+	ROW(copy_add, copy_add_rules),
+	ROW(copy, copy_rules),
+	ROW(copy_bad, copy_bad_rules),
+	ROW(copy_evict, copy_evict_rules),
+	ROW(plan_item, plan_item_rules),
+	ROW(plan, plan_rules),
+	ROW(job, job_rules),
+	ROW(plan_put, plan_put_rules),
+	ROW(plan_apply, plan_apply_rules),
+	ROW(job_update, job_update_rules),
+	ROW(tick, tick_rules),
+	ROW(audit_add, audit_add_rules),
+	ROW(cluster_init, cluster_init_rules),
+	ROW(cluster, cluster_rules),
+	ROW(node, node_rules),
+	ROW(site, site_rules),
+	ROW(kek, kek_rules),
+	ROW(grant, grant_rules),
+	ROW(certificate, certificate_rules),
+	ROW(token, token_rules),
+	ROW(policy, policy_rules),
+	ROW(hold, hold_rules),
+	ROW(token_add, token_add_rules),
+	ROW(token_revoke, id_rules),
+	ROW(node_join, node_join_rules),
+	ROW(node_update, node_update_rules),
+	ROW(node_remove, node_remove_rules),
+	ROW(certificate_add, certificate_add_rules),
+	ROW(grant_add, grant_add_rules),
+	ROW(kek_add, kek_add_rules),
+	ROW(policy_set, policy_set_rules),
+	ROW(hold_add, hold_add_rules),
+	ROW(hold_release, id_rules),
+	ROW(site_set, site_set_rules),
+#undef ROW
+};
+
+const struct et_rule *et_rules_of(const ProtobufCMessageDescriptor *d)
+{
+	for (size_t i = 0; i < ET_ARRAY_SIZE(table); i++) {
+		if (table[i].message == d) {
+			et_assert(table[i].count == d->n_fields);
+			return table[i].rules;
+		}
+	}
+	return NULL;
+}
