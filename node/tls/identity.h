@@ -19,8 +19,29 @@
 #include "node/base/err.h"
 #include "node/base/secret.h"
 
-#define ET_NAME_MAX 63	 /* bytes of a cluster, site or node name: [a-z0-9-], as in a DNS label */
-#define ET_CERT_MAX 2048 /* bytes of a DER certificate or request of ours */
+#define ET_NAME_MAX 63	  /* bytes of a cluster, site or node name: [a-z0-9-], as in a DNS label */
+#define ET_CERT_MAX 2048  /* bytes of a DER certificate or request of ours */
+#define ET_ADDRESS_MAX 64 /* bytes of "ip:port" with its NUL */
+
+/* What a node is for, as bits; in the catalogue they are words. */
+enum et_role {
+	ET_ROLE_VOTER = 1,
+	ET_ROLE_STANDBY = 2,
+	ET_ROLE_SPARE = 4,
+	ET_ROLE_WITNESS = 8,
+	ET_ROLE_VAULT = 16,
+	ET_ROLE_CAPTURE = 32,
+	ET_ROLE_API = 64,
+};
+#define ET_ROLES_ALL 127U
+#define ET_ROLES 7
+/* "voter", ... of bit number 0 to ET_ROLES - 1; static. */
+const char *et_role_name(unsigned bit);
+/* The bit of a word; 0: no role of ours. */
+uint32_t et_role_of(const char *name);
+
+/* A cluster, site or node name: 1 to ET_NAME_MAX of [a-z0-9-], not at an end a dash. */
+bool et_name_is_valid(const char *name);
 
 struct et_identity {
 	char cluster[ET_NAME_MAX + 1];
@@ -82,6 +103,39 @@ struct et_cert_info {
 int et_cert_parse(struct et_view der, struct et_cert_info *ret,
 		  struct et_error *reterr) ET_MUST_CHECK;
 int et_cert_spki_hash(struct et_view der, uint8_t ret[32]) ET_MUST_CHECK;
+
+/* A member, as far as a node must know it before its catalogue is there. */
+struct et_member {
+	uint64_t node;
+	char name[ET_NAME_MAX + 1];
+	char site[ET_NAME_MAX + 1];
+	char address[ET_ADDRESS_MAX];
+	uint32_t roles;
+	uint8_t spki_hash[32];
+	uint8_t sign_public[32];
+};
+
+#define ET_MEMBERS_MAX 1024
+
+/* Who was an active member at log index `index`; signed by the CA when packed. */
+struct et_member_list {
+	uint64_t index;
+	int64_t made_us;
+	struct et_member *members; /* owned */
+	size_t count;
+};
+void et_member_list_release(struct et_member_list *l);
+/* Pack, and sign with the CA key. */
+int et_member_list_sign(const struct et_member_list *l, const struct et_secret *ca_key,
+			struct et_buffer *ret) ET_MUST_CHECK;
+/* Foreign bytes: bounded, checked, and signed by a CA of the bundle, or ET_EUNTRUSTED. */
+int et_member_list_parse(struct et_view bytes, struct et_view ca_bundle, struct et_member_list *ret,
+			 struct et_error *reterr) ET_MUST_CHECK;
+/* <folder>/members, durably. */
+int et_member_list_save(const char *folder, struct et_view packed,
+			struct et_error *reterr) ET_MUST_CHECK;
+int et_member_list_load(const char *folder, struct et_view ca_bundle, struct et_member_list *ret,
+			struct et_error *reterr) ET_MUST_CHECK;
 
 /* Sign and verify with the CA key (KEK public halves, the member list). */
 int et_ca_sign(const struct et_secret *ca_key, struct et_view data,

@@ -115,10 +115,17 @@ int et_tls_conn_attach(struct et_tls_conn *conn, uv_loop_t *loop) ET_MUST_CHECK;
 int et_tls_conn_export(struct et_tls_conn *conn, const char *label, uint8_t *ret,
 		       size_t size) ET_MUST_CHECK;
 
+/* The listener's real address ("ip:port"): what port 0 became. Valid as long as `t`. */
+const char *et_tls_address(const struct et_tls_node *t);
+
+/* Choose the congestion control of this connection ("bbr"). -ENOENT: the kernel has none of that
+ * name; the connection goes on with its own. */
+int et_tls_conn_set_congestion(struct et_tls_conn *conn, const char *name) ET_MUST_CHECK;
+
 /* Counters for /metrics. */
 struct et_tls_counts {
 	uint64_t accepted, connected, refused_untrusted, refused_member, refused_protocol,
-		handshake_timeouts, bytes_in, bytes_out;
+		handshake_timeouts, bytes_in, bytes_out, refused_busy, cut;
 };
 void et_tls_counts(const struct et_tls_node *t, struct et_tls_counts *ret);
 

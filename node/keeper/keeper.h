@@ -1,0 +1,176 @@
+/* The keeper: everything that needs a key other than the one in use by the recorder.
+ *
+ *   node root        opens <state>/keys and <state>/identity; never leaves this process
+ *   <state>/keys     one X25519 key per KEK version, made for it, sealed under the root, wiped with
+ *                    it: grants are sealed to its public half
+ *   grant            "kek:VERSION" or "ca": the secret, sealed (HPKE) to a vault node's key
+ *   escrow           k of n shares of KEK secret and CA key, as text; shown once, never stored
+ *
+ * Opening a DEK leaves a trace first: the caller names a committed audit event that names the
+ * recording, and the node that opens checks it, whoever asks. A vault node opens by itself; another
+ * asks a vault node (ET_RPC_OPEN_DEK), which answers with the DEK sealed to the asker's key.
+ *
+ * Failures: ET_ENOKEY: no grant for that KEK version here, or no vault node has it; ET_EDENIED: no
+ * such audit event; ET_EUNREACHABLE: no vault node answers; ET_EPOLICY: the DEK is erased;
+ * ET_EINTEGRITY: the wrap does not open with that key.
+ *
+ * Threads: the loop's thread, but for the pure functions (marked) and what is marked any. */
+#ifndef ET_NODE_KEEPER_KEEPER_H
+#define ET_NODE_KEEPER_KEEPER_H
+
+#include "node/base/secret.h"
+#include "node/tls/identity.h"
+#include "node/tls/join.h"
+#include "node/tls/tls.h"
+#include "raft/catalog/catalog.h"
+#include "raft/command/command.h"
+#include "raft/state/state.h"
+
+#define ET_ESCROW_SHARES_MAX 16
+#define ET_ROOT_SIZE 32 /* bytes of a node root */
+
+/* ---- Node root (waits for the disk) ---- */
+
+/* Load what `spec` names: "file:/path" (regular file, owned by this user or root, mode 0400 or
+ * 0600, 32 bytes). -ENOENT: not there yet; ET_EKEYPERM: mode or owner; ET_EUNSUPPORTED: another
+ * kind of root. */
+int et_keeper_root_load(const char *spec, struct et_secret **ret,
+			struct et_error *reterr) ET_MUST_CHECK;
+/* Make it (0400), for cluster init and join only. ET_EEXISTS: there is one; nothing is changed. */
+int et_keeper_root_make(const char *spec, struct et_secret **ret,
+			struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- Key folder (waits for the disk) ---- */
+
+/* Make the X25519 key of this node for `kek_version`, sealed in <state>/keys, or load the one that
+ * is there: idempotent. */
+int et_keeper_key_make(const char *state_folder, const struct et_secret *root, uint32_t kek_version,
+		       uint8_t ret_public[32], struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- Cluster init (pure, but for randomness) ---- */
+
+struct et_keeper_init_config {
+	const char *cluster; /* all borrowed for the call */
+	const char *name;
+	const char *site;
+	uint32_t roles; /* enum et_role bits; must hold vault and voter */
+	const char *address;
+	const char *api_address; /* may be "" */
+	const char *version;
+	const char *store_uuid;
+	uint8_t seal_public[32];   /* from et_keeper_key_make(.., 1, ..) */
+	unsigned escrow_threshold; /* k, 0: 3 */
+	unsigned escrow_shares;	   /* n, 0: 5 */
+	int64_t now_us;
+};
+
+struct et_keeper_init {
+	struct et_identity identity; /* owned: with certificate and CA bundle, ready to be saved */
+	Et__Command *command;	     /* owned: its body is cluster_init; op is not set */
+	struct et_secret *shares[ET_ESCROW_SHARES_MAX]; /* owned: text "evs1-..." without a NUL */
+	unsigned share_count;
+	struct et_buffer members; /* owned: packed and signed member list, ready to be saved */
+};
+
+/* Keys, CA, KEK 1, grants, certificate and escrow of a new cluster. The first node is number 1. */
+int et_keeper_make_init(const struct et_keeper_init_config *config, struct et_keeper_init *ret,
+			struct et_error *reterr) ET_MUST_CHECK;
+void et_keeper_init_release(struct et_keeper_init *init);
+
+/* Put KEK secret and CA key together again from `count` shares (texts, NUL-ended). ET_EMALFORMED: a
+ * share is mistyped (its check does not fit); ET_EUSAGE: too few, or of different sets. */
+int et_keeper_escrow_join(const char *const *shares, size_t count, uint32_t *ret_kek_version,
+			  struct et_secret **ret_kek, struct et_secret **ret_ca_key,
+			  struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- Who is a member: for et_tls_config.check, before and after the catalogue is there ---- */
+
+struct et_members;
+
+/* `folder` is <state>/identity: its CA-signed list serves until a state is set that is newer. */
+int et_members_open(const char *folder, const struct et_identity *identity, struct et_members **ret,
+		    struct et_error *reterr) ET_MUST_CHECK;
+struct et_members *et_members_close(struct et_members *m); /* NULL is allowed; returns NULL */
+/* From now on the catalogue decides (borrowed; NULL: no longer). */
+void et_members_set_state(struct et_members *m, struct et_state *state);
+/* For et_tls_config.check; `arg` is the et_members. An active member (joining and draining ones
+ * too), with the recorded key and site. Whom a lagging catalogue does not know yet, though a CA of
+ * the bundle vouches for it with a valid certificate and a number that is not yet given out here,
+ * may speak raft and rpc, so that this node can catch up. */
+int et_members_check(void *arg, const struct et_tls_peer *peer, const char *alpn,
+		     struct et_error *reterr);
+/* "ip:port" of a member's cluster port, from the catalogue or the list; false: unknown. */
+bool et_members_address(struct et_members *m, uint64_t node, char ret[ET_ADDRESS_MAX]);
+
+/* ---- The running keeper ---- */
+
+struct et_keeper;
+
+struct et_keeper_config {
+	uv_loop_t *loop;
+	struct et_postbox *postbox;	    /* of that loop */
+	struct et_catalog *catalog;	    /* borrowed */
+	struct et_tls_node *tls;	    /* borrowed */
+	const struct et_identity *identity; /* copied */
+	const struct et_secret *root;	    /* copied */
+	const char *root_spec;		    /* for the health code ROOT_ON_DISK; copied */
+	const char *state_folder;	    /* <state>; copied */
+	const char *media_folder;	    /* copied; for the tags of recovered tapes */
+	int64_t cert_life_us;		    /* 0: 72 h */
+	/* A renewed certificate is committed, saved, and in use. May be NULL. */
+	void (*on_identity)(void *arg, const struct et_identity *identity);
+	void *arg;
+};
+
+/* Serves ET_RPC_OPEN_DEK, ET_RPC_RENEW, ET_RPC_JOIN and evertape-join/1 from here on. */
+int et_keeper_start(const struct et_keeper_config *config, struct et_keeper **ret,
+		    struct et_error *reterr) ET_MUST_CHECK;
+/* Before the catalogue and TLS are stopped; `closed` runs once, when everything is released. */
+void et_keeper_stop(struct et_keeper *k, void (*closed)(void *arg), void *arg);
+
+/* Feed every applied command (from et_catalog_config.on_applied): removals and revocations cut
+ * connections, recovered tapes are looked at. */
+void et_keeper_on_applied(struct et_keeper *k, uint64_t index, const Et__Command *command,
+			  const Et__Result *result);
+
+/* Open the DEK of a segment. `audit` is the number of a committed audit event whose target is the
+ * recording's UUID (or its recording and more words after a space), whose action is
+ * "recording.play", "recording.export", "recording.verify" or "segment.verify", made by this node
+ * within the last hour of cluster time. `cb` runs exactly once, never inside the call, on the loop;
+ * `dek` (32 bytes) is borrowed for the call, NULL unless code is 0. */
+typedef void (*et_keeper_dek_fn)(void *arg, int code, const struct et_secret *dek,
+				 const struct et_error *why);
+void et_keeper_open_dek(struct et_keeper *k, const uint8_t recording[16], uint32_t generation,
+			uint32_t segment, uint64_t audit, et_keeper_dek_fn cb, void *arg);
+/* The same from any thread; `cb` runs on the loop. ET_ELIMIT, ET_ECLOSED: it will not run. */
+int et_keeper_open_dek_from(struct et_keeper *k, const uint8_t recording[16], uint32_t generation,
+			    uint32_t segment, uint64_t audit, et_keeper_dek_fn cb,
+			    void *arg) ET_MUST_CHECK;
+
+/* Admit a joiner: check token and signature against the catalogue, allocate the node's number,
+ * issue its certificate (grants too when it is to be a vault), commit NodeJoin, and build the
+ * reply. Any vault node can; another hands the request to one. Idempotent by the request's hash.
+ * `cb` runs exactly once, never inside the call; `reply` is a view. */
+typedef void (*et_keeper_admit_fn)(void *arg, const struct et_join_reply *reply);
+void et_keeper_admit(struct et_keeper *k, const struct et_join_request *request,
+		     et_keeper_admit_fn cb, void *arg);
+
+/* Grants of all living KEK secrets and the CA key for a vault node's key: proposed as GrantAdd. */
+void et_keeper_grants_for(struct et_keeper *k, uint64_t node, et_catalog_cb cb, void *arg);
+
+/* Renew this node's certificate now (done by itself at 2/3 of its life). */
+void et_keeper_renew(struct et_keeper *k, void (*cb)(void *arg, int code), void *arg);
+
+/* Health as data, for `status`. Any thread. */
+struct et_keeper_health {
+	bool cert_expired;	  /* CERT_EXPIRED */
+	bool root_on_disk;	  /* ROOT_ON_DISK: a vault node whose root is a file */
+	bool vault_single;	  /* VAULT_SINGLE: fewer than two vault nodes hold the active KEK */
+	bool vault_without_grant; /* VAULT_NO_GRANT: this vault node cannot open the active KEK */
+	int64_t cert_not_after_us;
+	uint64_t deks_opened, deks_refused, tapes_verified, tapes_bad, renewals, renewal_failures,
+		joins, joins_refused;
+};
+void et_keeper_health(struct et_keeper *k, struct et_keeper_health *ret);
+
+#endif
