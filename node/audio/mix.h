@@ -1,0 +1,81 @@
+/* Time-true mix of a call: packets in, two channels of 8 kHz samples out.
+ *
+ * Party 0 is the left channel, party 1 the right one; both lie on one clock that begins at the
+ * recording's origin. A stream's first packet is placed by its arrival; the others by their RTP
+ * timestamp from there, however late or reordered they arrive (up to ET_MIX_LATE_MS). Where nothing
+ * was received there is silence; nothing is concealed, stretched or made up. Each sample of a
+ * stream is placed once: duplicates change nothing. Streams of one party that overlap are added,
+ * clipped.
+ *
+ * Anchors: when timestamp and arrival part by more than a network explains, the stream is anchored
+ * again by arrival (a restarted sender, a new SSRC, a timestamp that stood still on hold):
+ *   - the timestamp runs ahead of the arrival by more than ET_MIX_AHEAD_MS in one step;
+ *   - it stays behind by more than ET_MIX_BEHIND_MS in one step, or by ET_MIX_PAUSE_MS at a packet
+ *     with the marker bit (the begin of a talk spurt, RFC 3551, section 4.1).
+ *
+ * Samples come out in order by callback, in windows; memory does not grow with the call.
+ *
+ * Threads: one owner at a time. */
+#ifndef ET_NODE_AUDIO_MIX_H
+#define ET_NODE_AUDIO_MIX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/audio/codec.h"
+#include "node/base/err.h"
+
+#define ET_MIX_RATE 8000 /* Hz */
+#define ET_MIX_CHANNELS 2
+#define ET_MIX_STREAMS_MAX 64
+#define ET_MIX_LATE_MS 10000 /* how far behind the newest sample a packet may still be placed */
+#define ET_MIX_AHEAD_MS 1000
+#define ET_MIX_BEHIND_MS 5000
+#define ET_MIX_PAUSE_MS 500
+#define ET_MIX_DURATION_MAX_MS 86400000 /* a day: packets behind it are counted, not placed */
+
+/* Gets `frames` frames of two interleaved samples (left, right); a negative result stops the mix
+ * and is returned by the call that caused it. */
+typedef int (*et_mix_sink)(void *arg, const int16_t *samples, size_t frames);
+
+struct et_mix_stats {
+	uint64_t frames;       /* given out */
+	uint64_t packets;      /* placed */
+	uint64_t duplicates;   /* packets that brought no new sample */
+	uint64_t too_late;     /* behind the window */
+	uint64_t out_of_range; /* before the origin by more than the window, or after a day */
+	uint64_t anchors;      /* re-anchored */
+};
+
+struct et_mix;
+
+/* A mix whose frame 0 is at `origin_us`. The caller owns *ret (about 2 MiB). */
+int et_mix_new(int64_t origin_us, et_mix_sink sink, void *arg, struct et_mix **ret,
+	       struct et_error *reterr) ET_MUST_CHECK;
+struct et_mix *et_mix_free(struct et_mix *m); /* NULL is allowed; returns NULL */
+
+struct et_mix_packet {
+	uint32_t stream; /* < ET_MIX_STREAMS_MAX */
+	uint8_t party;	 /* 0, 1 */
+	bool marker;
+	uint16_t sequence;
+	uint32_t timestamp;
+	int64_t arrival_us;
+	const struct et_codec *codec; /* of 8 kHz */
+	struct et_view payload;	      /* a view, for the call */
+};
+
+/* Place one packet, in the order of recording. ET_EUNSUPPORTED: the codec's clock is not 8 kHz. */
+int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet) ET_MUST_CHECK;
+
+/* No more packets: give out what is left. With `end_us` (0: not known) silence is added up to there
+ * (within a day); samples behind it are not cut. */
+int et_mix_finish(struct et_mix *m, int64_t end_us) ET_MUST_CHECK;
+
+/* Forget what is known of a stream's clock: its next packet is anchored by arrival (new segment).
+ */
+void et_mix_restart(struct et_mix *m, uint32_t stream);
+
+struct et_mix_stats et_mix_stats(const struct et_mix *m);
+
+#endif

@@ -1,0 +1,44 @@
+/* Merkle trees as in RFC 6962, section 2.1, with SHA-256.
+ *
+ *   leaf hash   SHA-256(0x00 | data)
+ *   node hash   SHA-256(0x01 | left | right)
+ *   empty tree  SHA-256("")
+ *
+ * Threads: pure values; one owner each. */
+#ifndef ET_NODE_CRYPTO_MERKLE_H
+#define ET_NODE_CRYPTO_MERKLE_H
+
+#include <stdint.h>
+
+#include "node/base/bytes.h"
+#include "node/base/err.h"
+#include "node/crypto/hash.h"
+
+#define ET_MERKLE_DEPTH_MAX 32 /* hashes of an inclusion proof: trees have at most 2^32 leaves */
+
+/* The root of a growing list: the roots of its full subtrees, largest first. Zero-initialised is
+ * the empty tree. */
+struct et_merkle {
+	uint64_t count;						/* leaves; <= 2^32 */
+	uint8_t peaks[ET_MERKLE_DEPTH_MAX + 1][ET_SHA256_SIZE]; /* private */
+};
+
+void et_merkle_leaf(const void *data, size_t size, uint8_t ret[ET_SHA256_SIZE]);
+void et_merkle_add(struct et_merkle *m, const uint8_t leaf[ET_SHA256_SIZE]);
+void et_merkle_root(const struct et_merkle *m, uint8_t ret[ET_SHA256_SIZE]);
+
+/* The root over `count` leaf hashes that lie one after the other. */
+void et_merkle_root_of(const uint8_t *leaves, uint64_t count, uint8_t ret[ET_SHA256_SIZE]);
+
+/* The audit path of leaf `index` (section 2.1.1) in a tree of `count` leaf hashes: the number of
+ * hashes written to `ret`, lowest first. `index` < `count` is the caller's promise. */
+size_t et_merkle_proof(const uint8_t *leaves, uint64_t count, uint64_t index,
+		       uint8_t ret[ET_MERKLE_DEPTH_MAX][ET_SHA256_SIZE]);
+
+/* 0: `leaf` is number `index` of the `count` leaves under `root`. ET_EINTEGRITY: this path does
+ * not prove it. All of it may come from outside. */
+int et_merkle_verify(const uint8_t leaf[ET_SHA256_SIZE], uint64_t index, uint64_t count,
+		     const uint8_t (*path)[ET_SHA256_SIZE], size_t path_count,
+		     const uint8_t root[ET_SHA256_SIZE]) ET_MUST_CHECK;
+
+#endif

@@ -1,0 +1,123 @@
+/* Playback: the tapes of a recording to samples, WAV, peaks or the original payload.
+ *
+ * Where tapes and keys come from is the caller's: a local file, a cache filled by a peer or a range
+ * of an archive pack; a DEK opened here or by another node. Nothing is given out that was not
+ * authenticated: every record's tag is checked, and with `verify` the whole object beforehand
+ * (root, signature and what the catalogue expects).
+ *
+ * A segment that is missing, damaged or cannot be opened does not end the playback: its span is
+ * silence and the summary says why. The caller decides whether that is good enough (exit code 6).
+ *
+ * Threads: one owner at a time; calls wait for sources. */
+#ifndef ET_NODE_PLAYBACK_PLAYBACK_H
+#define ET_NODE_PLAYBACK_PLAYBACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/audio/mix.h"
+#include "node/audio/wav.h"
+#include "node/base/err.h"
+#include "node/base/secret.h"
+#include "node/tape/meta.h"
+#include "node/tape/tape.h"
+
+#define ET_PLAYBACK_SEGMENTS_MAX 4096
+#define ET_PLAYBACK_STREAMS_MAX 64 /* per segment */
+
+/* A segment as the catalogue knows it, in order of play. */
+struct et_playback_segment {
+	uint32_t generation;
+	uint32_t segment;
+	int64_t t0_us;
+	bool has_root;
+	uint8_t root[32];	 /* expected, if has_root */
+	uint8_t header_hash[32]; /* expected, unless all zeros */
+	uint8_t object_hash[32]; /* expected when verifying, unless all zeros */
+};
+
+/* The supplier of tapes and keys. */
+struct et_playback_supply {
+	/* Open the bytes of a segment; they stay readable until close_segment(). ET_ENOTFOUND: no
+	 * copy can be had. */
+	int (*open_segment)(void *arg, const struct et_playback_segment *segment,
+			    struct et_tape_source *ret, struct et_error *reterr);
+	void (*close_segment)(void *arg, struct et_tape_source *source);
+	/* The DEK of a segment, whose header was read and checked; owned by the callee of this
+	 * table from then on (freed with et_secret_free()). ET_ENOKEY: erased or not to be had. */
+	int (*open_key)(void *arg, const struct et_tape_header *header, struct et_secret **ret,
+			struct et_error *reterr);
+	void *arg;
+};
+
+struct et_playback_config {
+	uint8_t recording[16];
+	const struct et_playback_segment *segments; /* borrowed for the playback */
+	size_t segment_count;
+	struct et_playback_supply supply;
+	int64_t origin_us; /* frame 0; 0: the first segment's t0 */
+	int64_t end_us;	   /* silence is added up to there; 0: ends with the last sample */
+	bool verify;	   /* the whole of each object before its first sample */
+};
+
+/* What a listener must know. */
+struct et_playback_summary {
+	uint64_t frames; /* of 8 kHz */
+	uint32_t segments;
+	uint32_t segments_missing;   /* no copy could be had */
+	uint32_t segments_no_key;    /* copy there, key not */
+	uint32_t segments_damaged;   /* fails verification or a tag: played up to there */
+	uint32_t segments_recovered; /* closed after a crash */
+	uint32_t segments_unsealed;  /* no footer: live or torn */
+	uint32_t streams;
+	uint32_t streams_no_decoder; /* recorded, exportable, not heard */
+	uint64_t packets;	     /* media packets read */
+	uint64_t packets_no_decoder;
+	uint64_t gaps;	 /* ET_MARK_GAP marks */
+	uint64_t pauses; /* ET_MARK_PAUSE marks */
+	struct et_mix_stats mix;
+	char problem[256]; /* the first thing wrong, "" if nothing */
+};
+
+/* Render the samples [first_frame, first_frame + frame_count) in chunks to `sink` (frame_count
+ * UINT64_MAX: to the end). What lies before is decoded and skipped, so that any range of one
+ * recording is cut from the same samples. A negative result of the sink ends it and is returned.
+ * 0 also when the summary has problems; ET_ENOTFOUND, ET_ENOKEY, ET_EINTEGRITY: not one segment
+ * could be played. */
+int et_playback_render(const struct et_playback_config *config, uint64_t first_frame,
+		       uint64_t frame_count, et_mix_sink sink, void *sink_arg,
+		       struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
+
+/* As above without samples: how many frames there are, and the summary. */
+int et_playback_measure(const struct et_playback_config *config, struct et_playback_summary *ret,
+			struct et_error *reterr) ET_MUST_CHECK;
+
+/* Write the whole as WAV to `path` (must not exist, mode 0600; removed again on failure). */
+int et_playback_export_wav(const struct et_playback_config *config, const char *path,
+			   struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
+
+/* Peaks of the whole, `count` per channel: two passes. */
+int et_playback_peaks(const struct et_playback_config *config, struct et_peak *ret, uint32_t count,
+		      struct et_playback_summary *ret_summary,
+		      struct et_error *reterr) ET_MUST_CHECK;
+
+/* One file of an original export. */
+struct et_playback_file {
+	char name[96]; /* "s001-stream00-PCMU.raw" */
+	uint64_t size_bytes;
+	uint8_t sha256[32];
+};
+
+/* The original payload into `folder` (must exist), for each stream of each segment:
+ *   sSSS-streamNN-CODEC.raw   the payloads one after the other, as received
+ *   sSSS-streamNN-CODEC.csv   seq,timestamp,arrival_us,payload_type,marker,offset,length,kind
+ *                             (kind: rtp, whole, rtcp)
+ *   sSSS-meta.txt             stream table, SDP, SIP messages, facts and marks
+ * `each` is called for every finished file, for the manifest. Files must not exist; nothing is left
+ * out silently: the summary says what could not be had. */
+int et_playback_export_original(const struct et_playback_config *config, const char *folder,
+				int (*each)(void *arg, const struct et_playback_file *file),
+				void *arg, struct et_playback_summary *ret,
+				struct et_error *reterr) ET_MUST_CHECK;
+
+#endif

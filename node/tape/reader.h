@@ -1,0 +1,52 @@
+/* Reading a tape with its DEK: records in order, every tag checked before a byte is given out.
+ *
+ * Threads: one owner at a time. Reads may wait for the source. */
+#ifndef ET_NODE_TAPE_READER_H
+#define ET_NODE_TAPE_READER_H
+
+#include "node/tape/tape.h"
+
+struct et_tape_reader;
+
+struct et_tape_record {
+	enum et_tape_kind kind;
+	uint32_t seq;
+	uint32_t t_ms;
+	uint64_t offset;      /* of the record in the tape */
+	struct et_view plain; /* into the reader, until the next call on it */
+};
+
+/* Open `source` (borrowed until et_tape_reader_free()). Checks header and key commitment. The tape
+ * may be unsealed (live, torn): then reading ends at the last whole record. ET_ENOKEY: `dek` is not
+ * the one of this tape. The caller owns *ret; `dek` is not kept. */
+int et_tape_reader_new(const struct et_tape_source *source, const struct et_secret *dek,
+		       struct et_tape_reader **ret, struct et_error *reterr) ET_MUST_CHECK;
+
+/* Wipe and release; NULL is allowed; returns NULL. */
+struct et_tape_reader *et_tape_reader_free(struct et_tape_reader *r);
+static inline void et_tape_reader_freep(struct et_tape_reader **r)
+{
+	*r = et_tape_reader_free(*r);
+}
+
+const struct et_tape_header *et_tape_reader_header(const struct et_tape_reader *r); /* a view */
+
+/* The footer, or NULL when the tape has none (or none that checks); a view. */
+const struct et_tape_seal *et_tape_reader_seal(const struct et_tape_reader *r);
+
+/* 1 and *ret: the next record. 0: the end (of a sealed tape: as its footer says; of an unsealed
+ * one: no further whole record, see et_tape_reader_torn()). ET_EINTEGRITY: the next record is not
+ * authentic; the reader stays there. */
+int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
+			struct et_error *reterr) ET_MUST_CHECK;
+
+/* Bytes behind the last whole record of an unsealed tape; for the summary of who read to the end.
+ */
+uint64_t et_tape_reader_torn(const struct et_tape_reader *r);
+
+/* Go to the last record with t_ms <= `t_ms` (or to the first). Reads heads only; their authenticity
+ * shows when the record is opened. */
+int et_tape_reader_seek(struct et_tape_reader *r, uint32_t t_ms,
+			struct et_error *reterr) ET_MUST_CHECK;
+
+#endif
