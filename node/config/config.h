@@ -1,0 +1,141 @@
+/* evertape.yaml: what one node is told by the person who installs it.
+ *
+ *   cluster: acme-voice
+ *   node: {name: prg-1, site: prg, roles: [voter, vault, capture, api]}
+ *   listen: {cluster: 10.1.0.11:7400, api: 0.0.0.0:7443}
+ *   data: {state: /var/lib/evertape/state, media: /var/lib/evertape/media,
+ *          root: file:/etc/evertape/root.key}
+ *   capture: [{interface: eth1, filter: "", sip-ports: [5060]}]
+ *
+ * Everything else has a default, which et_config_defaults_text() lists. Unknown and duplicate keys
+ * are errors; every error begins with "file:line:col: ". The file holds no secret: keys are named
+ * by path.
+ *
+ * What the cluster as a whole decides (placement and archive policy, retention) is in the catalogue
+ * and not here. */
+#ifndef ET_NODE_CONFIG_CONFIG_H
+#define ET_NODE_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/err.h"
+#include "node/base/log.h"
+
+#define ET_CONFIG_NAME_MAX 63	 /* bytes of a name (node/text/units.h) */
+#define ET_CONFIG_PATH_MAX 512	 /* bytes of a path: a Unix socket's own limit is checked apart */
+#define ET_CONFIG_ADDRESS_MAX 63 /* bytes of "ip:port" */
+#define ET_CONFIG_FILTER_MAX 1024 /* bytes of a pcap filter */
+#define ET_CONFIG_CAPTURES_MAX 16
+#define ET_CONFIG_SIP_PORTS_MAX 16
+#define ET_CONFIG_RULES_MAX 64
+
+enum et_config_role {
+	ET_ROLE_VOTER = 1 << 0,
+	ET_ROLE_STANDBY = 1 << 1,
+	ET_ROLE_SPARE = 1 << 2,
+	ET_ROLE_WITNESS = 1 << 3,
+	ET_ROLE_VAULT = 1 << 4,
+	ET_ROLE_CAPTURE = 1 << 5,
+	ET_ROLE_API = 1 << 6,
+};
+
+/* Where the node root is: only "file:PATH" in this version. */
+enum et_config_root { ET_ROOT_FILE };
+
+/* A source of packets: a live interface, or a capture file (which ends). Exactly one is set. */
+struct et_config_capture {
+	char interface[64];		   /* or "" */
+	char file[ET_CONFIG_PATH_MAX + 1]; /* or "" */
+	char filter[ET_CONFIG_FILTER_MAX + 1];
+	uint16_t sip_ports[ET_CONFIG_SIP_PORTS_MAX];
+	uint32_t sip_port_count;
+	uint64_t ring_bytes; /* of the kernel's packet ring */
+};
+
+/* One recording rule. The first that fits decides; when none does, `record_default`. */
+struct et_config_rule {
+	char name[ET_CONFIG_NAME_MAX + 1];
+	char from[64];	  /* number or SIP user: exact, prefix with a trailing '*', or "" for any */
+	char to[64];	  /* the same */
+	bool record;	  /* or skip */
+	bool drop_digits; /* DTMF (RFC 4733) is never written */
+};
+
+/* Plain values, nothing owned: may be copied. About 64 KiB, so keep it off small stacks. */
+struct et_config {
+	char file[ET_CONFIG_PATH_MAX + 1]; /* where it was read from */
+
+	char cluster[ET_CONFIG_NAME_MAX + 1];
+	char name[ET_CONFIG_NAME_MAX + 1];
+	char site[ET_CONFIG_NAME_MAX + 1];
+	uint32_t roles; /* enum et_config_role */
+
+	char listen_cluster[ET_CONFIG_ADDRESS_MAX + 1];
+	char advertise[ET_CONFIG_ADDRESS_MAX + 1]; /* what peers connect to; default: listen_cluster
+						    */
+	char listen_api[ET_CONFIG_ADDRESS_MAX + 1]; /* HTTPS; "" without the role api */
+
+	char state[ET_CONFIG_PATH_MAX + 1]; /* folder */
+	char media[ET_CONFIG_PATH_MAX + 1]; /* folder */
+	enum et_config_root root_kind;
+	char root[ET_CONFIG_PATH_MAX + 1]; /* path of the file */
+
+	struct et_config_capture captures[ET_CONFIG_CAPTURES_MAX];
+	uint32_t capture_count;
+	struct et_config_rule rules[ET_CONFIG_RULES_MAX];
+	uint32_t rule_count;
+	bool record_default;	  /* recording: {default: record|skip}; default: record */
+	bool record_without_sip;  /* recording: {rtp-without-sip: true} */
+	int64_t media_timeout_us; /* recording: {media-timeout: 60s}: silence that ends a recording */
+
+	int64_t election_us;  /* raft: {election: 1s} */
+	int64_t heartbeat_us; /* raft: {heartbeat: 50ms} */
+
+	struct {
+		uint32_t live_calls;	    /* live-calls: 5000 */
+		uint64_t disk_reserve_bytes; /* disk-reserve: 1GiB; below it new calls are refused */
+		uint64_t cache_bytes;	    /* cache: 1GiB of ciphertext fetched for listening */
+		uint64_t sync_rate_bytes;   /* sync-rate: bytes a second; 0: no limit */
+		uint32_t api_connections;   /* api-connections: 256 */
+	} limits;
+
+	struct {
+		uint32_t copies_per_site; /* placement: {copies-per-site: 1} */
+		uint32_t site_count;	  /* 0: all sites */
+		char sites[16][ET_CONFIG_NAME_MAX + 1]; /* placement: {sites: [prg, brq]} */
+	} placement;
+
+	struct {
+		int64_t certificate_life_us; /* tls: {certificate-life: 72h} */
+		/* tls: {api-certificate: PATH, api-key: PATH}: operator's own, PEM; "" for the
+		 * node's own certificate. */
+		char api_certificate[ET_CONFIG_PATH_MAX + 1];
+		char api_key[ET_CONFIG_PATH_MAX + 1];
+	} tls;
+
+	enum et_log_level log_level; /* log: {level: info} */
+};
+
+/* Parse `size` bytes; `name` stands for the file in errors. On failure *ret is undefined.
+ * ET_EMALFORMED, ET_ELIMIT, -ENOMEM. */
+int et_config_parse(const char *name, const void *data, size_t size, struct et_config *ret,
+		    struct et_error *reterr) ET_MUST_CHECK;
+
+/* Read the file (blocks). Also -ENOENT, -EACCES, ... */
+int et_config_load(const char *path, struct et_config *ret, struct et_error *reterr) ET_MUST_CHECK;
+
+/* "voter", "vault", ...; static. NULL: not one role. */
+const char *et_config_role_name(enum et_config_role role);
+/* The bit for a name, or 0. */
+uint32_t et_config_role_parse(const char *name);
+
+/* "<state>/run/api.sock" into `path` (108 bytes: sun_path). ET_ELIMIT: the state folder is too
+ * long. */
+int et_config_socket_path(const struct et_config *config, char path[108],
+			  struct et_error *reterr) ET_MUST_CHECK;
+
+/* A commented file with every key at its default; static. */
+const char *et_config_defaults_text(void);
+
+#endif
