@@ -28,17 +28,17 @@ struct et_yaml; /* a document */
 /* A node: a view into its document. */
 struct et_yaml_node {
 	enum et_yaml_kind kind;
-	uint32_t line;			 /* from 1 */
-	uint32_t column;		 /* from 1 */
-	const char *key;		 /* view: its key in the map around it, or NULL */
-	uint32_t key_line;		 /* of the key */
-	uint32_t key_column;		 /* of the key */
-	const char *text;		 /* view: a scalar's text, UTF-8; "" for an empty one */
-	bool plain;			 /* a scalar without quotes */
+	uint32_t line;			  /* from 1 */
+	uint32_t column;		  /* from 1 */
+	const char *key;		  /* view: its key in the map around it, or NULL */
+	uint32_t key_line;		  /* of the key */
+	uint32_t key_column;		  /* of the key */
+	const char *text;		  /* view: a scalar's text, UTF-8; "" for an empty one */
+	bool plain;			  /* a scalar without quotes */
 	const struct et_yaml_node *first; /* view: first child of a list or map, or NULL */
 	const struct et_yaml_node *next;  /* view: next sibling, or NULL */
-	uint32_t count;			 /* children */
-	const struct et_yaml *document;	 /* view */
+	uint32_t count;			  /* children */
+	const struct et_yaml *document;	  /* view */
 };
 
 /* Parse `size` bytes; `name` stands for the file in errors and is copied. On success the caller
@@ -67,7 +67,8 @@ int et_yaml_fail(const struct et_yaml_node *node, struct et_error *reterr, int c
 int et_yaml_fail_key(const struct et_yaml_node *node, struct et_error *reterr, int code,
 		     const char *fmt, ...) ET_PRINTF(4, 5);
 
-/* ---- Readers. Each returns 0, or ET_EMALFORMED with a sentence that says what was expected. ---- */
+/* ---- Readers. Each returns 0, or ET_EMALFORMED with a sentence that says what was expected. ----
+ */
 
 int et_yaml_is_map(const struct et_yaml_node *node, struct et_error *reterr) ET_MUST_CHECK;
 int et_yaml_is_list(const struct et_yaml_node *node, struct et_error *reterr) ET_MUST_CHECK;
