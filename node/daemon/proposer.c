@@ -3,14 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wcast-qual"
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wpedantic"
-#pragma GCC diagnostic ignored "-Wshadow"
-#pragma GCC diagnostic ignored "-Wimplicit-fallthrough"
-#include <uthash.h>
-#pragma GCC diagnostic pop
+#include "node/daemon/hashmap.h"
 
 /* A lane holds the commands of one recording. It is in one place at a time:
  *
