@@ -1,0 +1,113 @@
+/* The process: what it consists of, and in which order its parts live.
+ *
+ *   FRESH ──cluster init / node join──▶ STARTING ──▶ RUNNING ──signal──▶ STOPPING ──▶ (exit)
+ *     └───────────────────────────────────────────signal─────────────────────▲
+ *
+ * FRESH: no identity; only the API on the Unix socket. STARTING: everything but capture, which needs
+ * the public half of an active KEK; after a restart the local catalogue has it at once, so a recorder
+ * that is cut off records.
+ *
+ * Threads: everything here belongs to the main loop, but for what is atomic or says otherwise. */
+#ifndef ET_NODE_DAEMON_DAEMON_INTERNAL_H
+#define ET_NODE_DAEMON_DAEMON_INTERNAL_H
+
+#include <uv.h>
+
+#include "archive/mover/mover.h"
+#include "node/api/api.h"
+#include "node/capture/capture.h"
+#include "node/config/config.h"
+#include "node/daemon/events.h"
+#include "node/daemon/live.h"
+#include "node/daemon/proposer.h"
+#include "node/io/post.h"
+#include "node/keeper/keeper.h"
+#include "node/tls/tls.h"
+#include "raft/catalog/catalog.h"
+#include "raft/journal/journal.h"
+#include "replication/sync/sync.h"
+
+enum daemon_phase { DAEMON_FRESH, DAEMON_STARTING, DAEMON_RUNNING, DAEMON_STOPPING };
+
+#define DAEMON_PEERS_MAX 256 /* members whose status is kept */
+
+/* What a member last said of itself (ET_RPC_STATUS). */
+struct daemon_peer {
+	uint64_t node;
+	int64_t heard_us; /* monotonic; 0: never */
+	bool asking;
+	char *json; /* owned; NULL: never heard */
+};
+
+struct et_daemon {
+	struct et_config config;
+	uv_loop_t loop;
+	struct et_postbox postbox;
+	uv_signal_t sigterm;
+	uv_signal_t sigint;
+	uv_timer_t second; /* once a second: peers, membership, health */
+	enum daemon_phase phase;
+	int exit_code;
+	bool fatal; /* stop with exit code 1 */
+
+	char version[32];
+	char identity_folder[ET_CONFIG_PATH_MAX + 16];
+	char store_uuid[40];
+	struct et_secret *root; /* owned; NULL while FRESH */
+	struct et_identity identity;
+	struct et_api *api;
+
+	/* Of a member; NULL before. */
+	struct et_members *members;
+	struct et_tls_node *tls;
+	struct et_catalog *catalog;
+	struct et_state *state;
+	struct et_keeper *keeper;
+	struct et_journal *journal;
+	struct et_proposer *proposer;
+	struct et_events events;
+	struct et_sync *sync;
+	struct et_mover *mover;
+	struct et_capture *capture;
+	uint32_t kek_version; /* that capture seals to; 0: capture was not started */
+	struct et_live live;
+
+	bool membership_busy;	 /* a change of the Raft configuration is under way */
+	bool announced;		 /* NodeUpdate with our address and version was proposed */
+	struct daemon_peer peers[DAEMON_PEERS_MAX];
+	size_t peer_count;
+	struct daemon_setup *setup; /* a cluster init or join under way */
+	int stop_step;
+};
+
+/* start.c: bring up everything that needs an identity. */
+int daemon_start_member(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+/* Start capture when the catalogue knows an active KEK; otherwise later. */
+void daemon_try_capture(struct et_daemon *d);
+
+/* stop.c: take everything down, in order; the loop ends then. */
+void daemon_stop(struct et_daemon *d, int exit_code);
+
+/* store.c: the media folder and its UUID; the state folder's subfolders. */
+int daemon_open_store(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+
+/* setup.c: cluster init and join, from the API (any thread; they wait for the main loop). */
+int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
+		      struct et_api_init_answer *ret, struct et_error *reterr);
+int daemon_setup_join(struct et_daemon *d, const char *token, const char *address, uint64_t *ret_node,
+		      struct et_error *reterr);
+
+/* membership.c: the leader makes Raft's configuration follow the catalogue, a step at a time. */
+void daemon_reconcile_members(struct et_daemon *d);
+/* Tell the catalogue our present address, version and store. */
+void daemon_announce(struct et_daemon *d);
+
+/* status.c: what this node knows of itself, and what the others said. */
+void daemon_poll_peers(struct et_daemon *d);
+void daemon_serve_status(struct et_daemon *d);
+struct et_buffer daemon_own_status(struct et_daemon *d);
+
+/* Run fn(arg) on the main loop and wait for it; from another thread. ET_ECLOSED: going down. */
+int daemon_on_loop(struct et_daemon *d, void (*fn)(void *arg), void *arg) ET_MUST_CHECK;
+
+#endif

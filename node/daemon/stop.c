@@ -1,0 +1,117 @@
+/* Taking the process down: last started, first stopped, each step when the one before has ended.
+ *
+ * Capture goes first: it seals what is open, and its last commands reach the journal. What is not
+ * committed by then is in the journal, for the next start. */
+#include "node/base/log.h"
+#include "node/daemon/daemon_internal.h"
+
+static void stop_next(void *arg);
+
+static void stop_capture(struct et_daemon *d)
+{
+	d->capture = et_capture_stop(d->capture);
+}
+
+static void stop_loop(struct et_daemon *d)
+{
+	uv_close((uv_handle_t *)&d->sigterm, NULL);
+	uv_close((uv_handle_t *)&d->sigint, NULL);
+	uv_close((uv_handle_t *)&d->second, NULL);
+	et_postbox_close(&d->postbox, NULL);
+}
+
+enum stop_step {
+	STOP_API,
+	STOP_CAPTURE,
+	STOP_PROPOSER,
+	STOP_MOVER,
+	STOP_SYNC,
+	STOP_KEEPER,
+	STOP_CATALOG,
+	STOP_TLS,
+	STOP_LOOP,
+};
+
+/* Begin a step; true when it calls stop_next() itself, later. */
+static bool stop_begin(struct et_daemon *d, enum stop_step step)
+{
+	switch (step) {
+	case STOP_API:
+		d->api = et_api_stop(d->api);
+		return false;
+	case STOP_CAPTURE:
+		stop_capture(d);
+		return false;
+	case STOP_PROPOSER:
+		if (d->proposer != NULL) {
+			struct et_proposer *p = d->proposer;
+			d->proposer = NULL;
+			et_proposer_stop(p, stop_next, d);
+			return true;
+		}
+		return false;
+	case STOP_MOVER:
+		d->mover = et_mover_stop(d->mover);
+		return false;
+	case STOP_SYNC:
+		if (d->sync != NULL) {
+			struct et_sync *s = d->sync;
+			d->sync = NULL;
+			et_sync_stop(s, stop_next, d);
+			return true;
+		}
+		return false;
+	case STOP_KEEPER:
+		if (d->keeper != NULL) {
+			struct et_keeper *k = d->keeper;
+			d->keeper = NULL;
+			et_keeper_stop(k, stop_next, d);
+			return true;
+		}
+		return false;
+	case STOP_CATALOG:
+		if (d->members != NULL) {
+			et_members_set_state(d->members, NULL);
+		}
+		if (d->catalog != NULL) {
+			struct et_catalog *c = d->catalog;
+			d->catalog = NULL;
+			d->state = NULL;
+			et_catalog_stop(c, stop_next, d);
+			return true;
+		}
+		return false;
+	case STOP_TLS:
+		if (d->tls != NULL) {
+			struct et_tls_node *t = d->tls;
+			d->tls = NULL;
+			et_tls_stop(t, stop_next, d);
+			return true;
+		}
+		return false;
+	case STOP_LOOP:
+		stop_loop(d);
+		return true;
+	}
+	et_unreachable();
+}
+
+static void stop_next(void *arg)
+{
+	struct et_daemon *d = arg;
+
+	while (!stop_begin(d, (enum stop_step)d->stop_step++)) {
+	}
+}
+
+void daemon_stop(struct et_daemon *d, int exit_code)
+{
+	if (d->phase == DAEMON_STOPPING) {
+		return;
+	}
+	et_info("daemon.stopping", "exit=%d", exit_code);
+	d->phase = DAEMON_STOPPING;
+	d->exit_code = exit_code;
+	(void)uv_timer_stop(&d->second);
+	stop_next(d);
+}
