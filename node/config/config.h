@@ -21,6 +21,7 @@
 
 #include "node/base/err.h"
 #include "node/base/log.h"
+#include "node/base/role.h"
 
 #define ET_CONFIG_NAME_MAX 63	 /* bytes of a name (node/text/units.h) */
 #define ET_CONFIG_PATH_MAX 512	 /* bytes of a path: a Unix socket's own limit is checked apart */
@@ -29,16 +30,6 @@
 #define ET_CONFIG_CAPTURES_MAX 16
 #define ET_CONFIG_SIP_PORTS_MAX 16
 #define ET_CONFIG_RULES_MAX 64
-
-enum et_config_role {
-	ET_ROLE_VOTER = 1 << 0,
-	ET_ROLE_STANDBY = 1 << 1,
-	ET_ROLE_SPARE = 1 << 2,
-	ET_ROLE_WITNESS = 1 << 3,
-	ET_ROLE_VAULT = 1 << 4,
-	ET_ROLE_CAPTURE = 1 << 5,
-	ET_ROLE_API = 1 << 6,
-};
 
 /* Where the node root is: only "file:PATH" in this version. */
 enum et_config_root { ET_ROOT_FILE };
@@ -69,7 +60,7 @@ struct et_config {
 	char cluster[ET_CONFIG_NAME_MAX + 1];
 	char name[ET_CONFIG_NAME_MAX + 1];
 	char site[ET_CONFIG_NAME_MAX + 1];
-	uint32_t roles; /* enum et_config_role */
+	uint32_t roles; /* enum et_role */
 
 	char listen_cluster[ET_CONFIG_ADDRESS_MAX + 1];
 	char advertise[ET_CONFIG_ADDRESS_MAX + 1]; /* what peers connect to; default: listen_cluster
@@ -126,7 +117,7 @@ int et_config_parse(const char *name, const void *data, size_t size, struct et_c
 int et_config_load(const char *path, struct et_config *ret, struct et_error *reterr) ET_MUST_CHECK;
 
 /* "voter", "vault", ...; static. NULL: not one role. */
-const char *et_config_role_name(enum et_config_role role);
+const char *et_config_role_name(enum et_role role);
 /* The bit for a name, or 0. */
 uint32_t et_config_role_parse(const char *name);
 

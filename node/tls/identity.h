@@ -17,24 +17,13 @@
 
 #include "node/base/bytes.h"
 #include "node/base/err.h"
+#include "node/base/role.h"
 #include "node/base/secret.h"
 
 #define ET_NAME_MAX 63	  /* bytes of a cluster, site or node name: [a-z0-9-], as in a DNS label */
 #define ET_CERT_MAX 2048  /* bytes of a DER certificate or request of ours */
 #define ET_ADDRESS_MAX 64 /* bytes of "ip:port" with its NUL */
 
-/* What a node is for, as bits; in the catalogue they are words. */
-enum et_role {
-	ET_ROLE_VOTER = 1,
-	ET_ROLE_STANDBY = 2,
-	ET_ROLE_SPARE = 4,
-	ET_ROLE_WITNESS = 8,
-	ET_ROLE_VAULT = 16,
-	ET_ROLE_CAPTURE = 32,
-	ET_ROLE_API = 64,
-};
-#define ET_ROLES_ALL 127U
-#define ET_ROLES 7
 /* "voter", ... of bit number 0 to ET_ROLES - 1; static. */
 const char *et_role_name(unsigned bit);
 /* The bit of a word; 0: no role of ours. */

@@ -1,0 +1,17 @@
+/* What a node is for, as bits; in configuration and catalogue they are words ("voter", "vault", ...). */
+#ifndef ET_NODE_BASE_ROLE_H
+#define ET_NODE_BASE_ROLE_H
+
+enum et_role {
+	ET_ROLE_VOTER = 1,
+	ET_ROLE_STANDBY = 2,
+	ET_ROLE_SPARE = 4,
+	ET_ROLE_WITNESS = 8, /* a voter without media and keys */
+	ET_ROLE_VAULT = 16,  /* may open recordings */
+	ET_ROLE_CAPTURE = 32,
+	ET_ROLE_API = 64,
+};
+#define ET_ROLES_ALL 127U
+#define ET_ROLES 7
+
+#endif
