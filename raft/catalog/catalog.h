@@ -4,14 +4,32 @@
  * Happy path: et_catalog_propose() packs waiting commands into one entry; the leader appends, a
  * majority stores, every node's state thread applies; the callback runs on the loop after the local
  * RocksDB write (on a follower: the proposal went to the leader over evertape-rpc/1, and the answer
- * waits until this node has applied that index too, so a read that follows sees it).
+ * waits until this node has applied it too, so a read that follows sees it).
+ *
+ * Proposals of one node are applied in the order in which they were proposed. When leadership
+ * changes while one waits, it is sent again to the new leader with the same op id, until it is
+ * applied or its time is over.
  *
  * Failures, as the callback's code:
  *   ET_ENOQUORUM   no leader, or it did not commit in time: NOT known to be lost (see ET_EUNKNOWN)
- *   ET_EUNKNOWN    leadership or the link was lost meanwhile: retry with the same op id
+ *   ET_EUNKNOWN    it was sent, and there is a leader, but its end was not seen in time: retry with
+ *                  the same op id
  *   ET_EREFUSED..  what apply said: result->code and text
- *   ET_ELIMIT      too much is waiting
+ *   ET_ELIMIT      too much is waiting (64 MiB)
+ *   -ENOSPC        the voters' disks are nearly full
+ *   ET_ECLOSED     the catalogue was stopped
  * A proposal with the same op id may be repeated for ever: it is applied once.
+ *
+ * What ends the process (abort, after one line on the log that says why): the Raft log or RocksDB
+ * cannot be written, an entry cannot be applied, a snapshot cannot be installed. Each of them would
+ * otherwise become a silent divergence; after a restart the node goes on from its disk or says why
+ * not. A full disk is none of them: proposals are refused, and it goes on when there is room.
+ *
+ * A node that fell behind the log pulls a checkpoint from the leader while it goes on serving reads
+ * of its old state, then swaps (et_state_replace): the struct et_state stays the same, views that
+ * are open keep the old state until they are closed.
+ *
+ * SIGPIPE is set to be ignored, if nothing handles it.
  *
  * Threads: all functions on the loop's thread, except those marked any. */
 #ifndef ET_RAFT_CATALOG_CATALOG_H
@@ -33,7 +51,7 @@ struct et_catalog_config {
 	struct et_tls_node *tls;    /* borrowed */
 	uint64_t node;
 	const char *address;	 /* own cluster address, "ip:port" */
-	const char *folder;	 /* <state>/raft and <state>/db are made here */
+	const char *folder;	 /* <state>; <state>/raft and <state>/db are made here */
 	uint32_t election_ms;	 /* 0: 1000 */
 	uint32_t heartbeat_ms;	 /* 0: 50 (WAN: 300 with election 3000) */
 	uint64_t snapshot_bytes; /* 0: 64 MiB of log between snapshots */
@@ -63,14 +81,16 @@ struct et_state *et_catalog_state(struct et_catalog *c); /* for readers on any t
  * applied (then code == result->code). */
 typedef void (*et_catalog_cb)(void *arg, int code, const Et__Result *result);
 
-/* Propose. command->op must be set: by the journal for create commands, else et_catalog_next_op().
+/* Propose. command->op must be set: by the journal for create commands, else et_catalog_next_op()
+ * (NULL: one of this process is given). proposed_us 0 is set to now.
  * The command is packed before the call returns. timeout_ms 0: 10 s. */
 void et_catalog_propose(struct et_catalog *c, const Et__Command *command, uint32_t timeout_ms,
 			et_catalog_cb cb, void *arg);
 void et_catalog_propose_packed(struct et_catalog *c, struct et_view packed, uint32_t timeout_ms,
 			       et_catalog_cb cb, void *arg);
 
-/* An op id of this process for a command that is not journalled (own incarnation). Fills op. */
+/* An op id of this process for a command that is not journalled (own incarnation). Fills op; its
+ * incarnation points into `incarnation`. Any thread. */
 void et_catalog_next_op(struct et_catalog *c, Et__OpId *op, uint8_t incarnation[16]);
 
 /* The same from another thread: posts to the loop; `cb` runs on the loop. Copies the command. */
@@ -86,21 +106,30 @@ int et_catalog_read_index_from(struct et_catalog *c, uint32_t timeout_ms,
 			       void (*cb)(void *arg, int code, uint64_t index),
 			       void *arg) ET_MUST_CHECK;
 
-/* Membership (leader only: ET_ENOTLEADER). A new member becomes spare, then standby, then voter
- * when it has caught up. `cb` runs when the step that was asked for is committed. */
+/* Membership (leader only: ET_ENOTLEADER). `cb` runs when what was asked for is committed. One at a
+ * time: others wait (ET_ELIMIT above 16). Any of them may be repeated: what is so already is 0.
+ *
+ * A new member becomes spare by et_catalog_add(). Assigning the voter's role to a spare makes it
+ * standby first and waits (up to 60 s: ET_EUNREACHABLE, safe to repeat) until it has caught up.
+ * Removing the leader hands leadership over and answers ET_ENOTLEADER: repeat at the new one.
+ * Refused (ET_EREFUSED): removing or demoting the last voter. */
 enum et_catalog_role { ET_CATALOG_STANDBY, ET_CATALOG_VOTER, ET_CATALOG_SPARE };
 void et_catalog_add(struct et_catalog *c, uint64_t node, const char *address, et_catalog_cb cb,
 		    void *arg);
 void et_catalog_assign(struct et_catalog *c, uint64_t node, enum et_catalog_role role,
 		       et_catalog_cb cb, void *arg);
 void et_catalog_remove(struct et_catalog *c, uint64_t node, et_catalog_cb cb, void *arg);
+/* Hand leadership over to a voter (0: any). ET_EUNREACHABLE: it did not take it. */
+void et_catalog_transfer(struct et_catalog *c, uint64_t node, et_catalog_cb cb, void *arg);
 
 struct et_catalog_member {
 	uint64_t node;
 	char address[64];
 	enum et_catalog_role role;
-	bool reachable;	      /* as this node sees it */
-	uint64_t match_index; /* on the leader; else 0 */
+	bool reachable;		 /* as this node sees it */
+	uint64_t match_index;	 /* on the leader; else 0 */
+	bool clock_known;	 /* on the leader: its clock was asked within the last 15 s */
+	int64_t clock_offset_us; /* its clock less this node's, when clock_known */
 };
 struct et_catalog_status {
 	uint64_t node, leader, term, commit_index, applied, last_index;
@@ -112,6 +141,14 @@ struct et_catalog_status {
 	struct et_catalog_member members[32];
 	int64_t cluster_time_us;
 	uint64_t waiting; /* proposals without an answer */
+
+	bool clock_skew; /* on the leader: no majority agrees on the time: CLOCK_SKEW */
+	bool throttled;	 /* the state thread is behind by 64 MiB: received entries are held */
+	bool disk_full;	 /* the voters' disks are nearly full: proposals are refused */
+	bool installing; /* pulling a checkpoint: far behind */
+	uint64_t installed_bytes, install_bytes; /* of it */
+	uint64_t snapshot_index;		 /* of the last snapshot taken or installed */
+	uint64_t state_queue_bytes;		 /* committed, not yet in RocksDB */
 };
 /* Any thread: a copy made at most 100 ms ago. */
 void et_catalog_status(struct et_catalog *c, struct et_catalog_status *ret);
