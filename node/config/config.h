@@ -23,10 +23,11 @@
 #include "node/base/log.h"
 #include "node/base/role.h"
 
-#define ET_CONFIG_NAME_MAX 63	 /* bytes of a name (node/text/units.h) */
-#define ET_CONFIG_PATH_MAX 512	 /* bytes of a path: a Unix socket's own limit is checked apart */
-#define ET_CONFIG_ADDRESS_MAX 63 /* bytes of "ip:port" */
+#define ET_CONFIG_NAME_MAX 63	  /* bytes of a name (node/text/units.h) */
+#define ET_CONFIG_PATH_MAX 512	  /* bytes of a path: a Unix socket's own limit is checked apart */
+#define ET_CONFIG_ADDRESS_MAX 63  /* bytes of "ip:port" */
 #define ET_CONFIG_FILTER_MAX 1024 /* bytes of a pcap filter */
+#define ET_CONFIG_PATTERN_MAX 63
 #define ET_CONFIG_CAPTURES_MAX 16
 #define ET_CONFIG_SIP_PORTS_MAX 16
 #define ET_CONFIG_RULES_MAX 64
@@ -41,16 +42,15 @@ struct et_config_capture {
 	char filter[ET_CONFIG_FILTER_MAX + 1];
 	uint16_t sip_ports[ET_CONFIG_SIP_PORTS_MAX];
 	uint32_t sip_port_count;
-	uint64_t ring_bytes; /* of the kernel's packet ring */
 };
 
 /* One recording rule. The first that fits decides; when none does, `record_default`. */
 struct et_config_rule {
 	char name[ET_CONFIG_NAME_MAX + 1];
-	char from[64];	  /* number or SIP user: exact, prefix with a trailing '*', or "" for any */
-	char to[64];	  /* the same */
-	bool record;	  /* or skip */
-	bool drop_digits; /* DTMF (RFC 4733) is never written */
+	char from[ET_CONFIG_PATTERN_MAX + 1]; /* shell pattern over the user part, or "" for any */
+	char to[ET_CONFIG_PATTERN_MAX + 1];
+	bool media_only; /* fits calls without signalling only */
+	bool record;	 /* or skip */
 };
 
 /* Plain values, nothing owned: may be copied. About 64 KiB, so keep it off small stacks. */
@@ -74,28 +74,30 @@ struct et_config {
 
 	struct et_config_capture captures[ET_CONFIG_CAPTURES_MAX];
 	uint32_t capture_count;
+
+	/* recording: {default: record, rules: [...], setup-timeout: 4m, ...} */
 	struct et_config_rule rules[ET_CONFIG_RULES_MAX];
 	uint32_t rule_count;
-	bool record_default;	  /* recording: {default: record|skip}; default: record */
-	bool record_without_sip;  /* recording: {rtp-without-sip: true} */
-	int64_t media_timeout_us; /* recording: {media-timeout: 60s}: silence that ends a recording */
+	bool record_default;	       /* default: record | skip */
+	int64_t setup_timeout_us;      /* an INVITE without a final answer ends */
+	int64_t media_timeout_us;      /* an answered call without media ends */
+	int64_t media_only_timeout_us; /* RTP without signalling that stopped ends */
 
 	int64_t election_us;  /* raft: {election: 1s} */
 	int64_t heartbeat_us; /* raft: {heartbeat: 50ms} */
 
 	struct {
-		uint32_t live_calls;	    /* live-calls: 5000 */
-		uint64_t disk_reserve_bytes; /* disk-reserve: 1GiB; below it new calls are refused */
-		uint64_t cache_bytes;	    /* cache: 1GiB of ciphertext fetched for listening */
-		uint64_t sync_rate_bytes;   /* sync-rate: bytes a second; 0: no limit */
-		uint32_t api_connections;   /* api-connections: 256 */
+		uint32_t live_calls;	     /* live-calls: 8192 */
+		uint64_t disk_reserve_bytes; /* disk-reserve: 256MiB; below it new calls are refused
+					      */
+		uint64_t ring_bytes;	     /* ring: 64MiB of the kernel's, for each interface */
+		uint64_t queue_bytes;	     /* writer-queue: 32MiB between ring and writer */
+		uint64_t cache_bytes;	     /* cache: 1GiB of ciphertext fetched for listening */
+		uint64_t sync_rate_bytes;    /* sync-rate: 0 bytes a second: no limit */
+		uint32_t api_connections;    /* api-connections: 256 */
 	} limits;
 
-	struct {
-		uint32_t copies_per_site; /* placement: {copies-per-site: 1} */
-		uint32_t site_count;	  /* 0: all sites */
-		char sites[16][ET_CONFIG_NAME_MAX + 1]; /* placement: {sites: [prg, brq]} */
-	} placement;
+	uint32_t copies_per_site; /* placement: {copies-per-site: 1} */
 
 	struct {
 		int64_t certificate_life_us; /* tls: {certificate-life: 72h} */

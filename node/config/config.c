@@ -1,0 +1,679 @@
+#include "node/config/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/text/units.h"
+#include "node/text/yaml.h"
+
+#define S INT64_C(1000000) /* microseconds */
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+#define TIB (UINT64_C(1) << 40)
+
+static const char *const role_names[] = { "voter", "standby", "spare", "witness",
+					  "vault", "capture", "api" };
+
+const char *et_config_role_name(enum et_role role)
+{
+	for (size_t i = 0; i < ET_ARRAY_SIZE(role_names); i++) {
+		if ((unsigned)role == 1U << i) {
+			return role_names[i];
+		}
+	}
+	return NULL;
+}
+
+uint32_t et_config_role_parse(const char *name)
+{
+	for (size_t i = 0; i < ET_ARRAY_SIZE(role_names); i++) {
+		if (strcmp(name, role_names[i]) == 0) {
+			return 1U << i;
+		}
+	}
+	return 0;
+}
+
+static void config_defaults(struct et_config *c)
+{
+	*c = (struct et_config){
+		.root_kind = ET_ROOT_FILE,
+		.record_default = true,
+		.setup_timeout_us = 240 * S,
+		.media_timeout_us = 14400 * S,
+		.media_only_timeout_us = 30 * S,
+		.election_us = 1 * S,
+		.heartbeat_us = S / 20,
+		.limits = { .live_calls = 8192,
+			    .disk_reserve_bytes = 256 * MIB,
+			    .ring_bytes = 64 * MIB,
+			    .queue_bytes = 32 * MIB,
+			    .cache_bytes = GIB,
+			    .sync_rate_bytes = 0,
+			    .api_connections = 256 },
+		.copies_per_site = 1,
+		.tls = { .certificate_life_us = 72 * 3600 * S },
+		.log_level = ET_LOG_INFO,
+	};
+}
+
+const char *et_config_defaults_text(void)
+{
+	return "# evertape.yaml: every key, with its default where it has one.\n"
+	       "cluster: acme-voice                # needed\n"
+	       "node:\n"
+	       "  name: prg-1                      # needed; unique in the cluster\n"
+	       "  site: prg                        # needed\n"
+	       "  roles: [voter, vault, capture, api]  # needed; also standby, spare, witness\n"
+	       "listen:\n"
+	       "  cluster: 10.1.0.11:7400          # needed; other nodes connect here\n"
+	       "  advertise: 10.1.0.11:7400        # what other nodes are told; default: cluster\n"
+	       "  api: 0.0.0.0:7443                # HTTPS and console; needed with the role api\n"
+	       "data:\n"
+	       "  state: /var/lib/evertape/state   # needed; Raft log and catalogue\n"
+	       "  media: /var/lib/evertape/media   # needed; tapes\n"
+	       "  root: file:/etc/evertape/root.key  # needed; the node root, mode 0400\n"
+	       "capture:                           # sources of packets; default: none\n"
+	       "  - interface: eth1                # or file: PATH of a capture file\n"
+	       "    filter: \"\"                     # as of tcpdump; empty: everything\n"
+	       "    sip-ports: [5060]\n"
+	       "recording:\n"
+	       "  default: record                  # or skip: what happens when no rule fits\n"
+	       "  rules: []                        # - {name: no-test, from: \"999*\", to: \"*\", "
+	       "media-only: false, action: skip}\n"
+	       "  setup-timeout: 4m                # an INVITE without a final answer ends\n"
+	       "  media-timeout: 4h                # an answered call without media ends\n"
+	       "  media-only-timeout: 30s          # RTP without signalling that stopped ends\n"
+	       "raft: {election: 1s, heartbeat: 50ms}  # between sites far apart: 3s and 300ms\n"
+	       "placement: {copies-per-site: 1}\n"
+	       "limits:\n"
+	       "  live-calls: 8192\n"
+	       "  disk-reserve: 256MiB             # below it new calls are refused\n"
+	       "  ring: 64MiB                      # of the kernel, for each interface\n"
+	       "  writer-queue: 32MiB\n"
+	       "  cache: 1GiB                      # ciphertext fetched for listening\n"
+	       "  sync-rate: 0B                    # a second; 0B: no limit\n"
+	       "  api-connections: 256\n"
+	       "tls:\n"
+	       "  certificate-life: 72h\n"
+	       "  # api-certificate: /etc/evertape/api.pem   # default: the node's own "
+	       "certificate\n"
+	       "  # api-key: /etc/evertape/api.key\n"
+	       "log: {level: info}                 # debug, info, warn, error\n";
+}
+
+/* ---- Parts of the file ---- */
+
+/* Copy text of at most `size` - 1 bytes. */
+static int copy_text(const struct et_yaml_node *node, char *ret, size_t size,
+		     struct et_error *reterr)
+{
+	const char *text;
+	int rc = et_yaml_text(node, size - 1, &text, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	(void)snprintf(ret, size, "%s", text);
+	return 0;
+}
+
+static int copy_name(const struct et_yaml_node *node, char ret[ET_CONFIG_NAME_MAX + 1],
+		     struct et_error *reterr)
+{
+	const char *text;
+	int rc = et_yaml_name(node, &text, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	(void)snprintf(ret, ET_CONFIG_NAME_MAX + 1, "%s", text);
+	return 0;
+}
+
+static int need_name(const struct et_yaml_node *map, const char *key,
+		     char ret[ET_CONFIG_NAME_MAX + 1], struct et_error *reterr)
+{
+	const struct et_yaml_node *node;
+	int rc = et_yaml_need(map, key, &node, reterr);
+	return rc < 0 ? rc : copy_name(node, ret, reterr);
+}
+
+/* An absolute path. */
+static int copy_path(const struct et_yaml_node *node, char ret[ET_CONFIG_PATH_MAX + 1],
+		     struct et_error *reterr)
+{
+	int rc = copy_text(node, ret, ET_CONFIG_PATH_MAX + 1, reterr);
+	if (rc == 0 && ret[0] != '/') {
+		return et_yaml_fail(node, reterr, ET_EMALFORMED,
+				    "%s must be an absolute path, not \"%.64s\"", node->key, ret);
+	}
+	return rc;
+}
+
+static int copy_address(const struct et_yaml_node *node, bool port_zero,
+			char ret[ET_CONFIG_ADDRESS_MAX + 1], struct et_error *reterr)
+{
+	int rc = copy_text(node, ret, ET_CONFIG_ADDRESS_MAX + 1, reterr);
+	if (rc == 0 && !et_address_is_valid(ret, port_zero)) {
+		return et_yaml_fail(node, reterr, ET_EMALFORMED,
+				    "%s must be an IP address and a port, such as 10.1.0.11:7400, "
+				    "not \"%.64s\"",
+				    node->key, ret);
+	}
+	return rc;
+}
+
+static int parse_roles(const struct et_yaml_node *list, struct et_config *c,
+		       struct et_error *reterr)
+{
+	int rc = et_yaml_is_list(list, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	ET_YAML_EACH(item, list)
+	{
+		size_t which;
+		rc = et_yaml_choice(item, role_names, ET_ARRAY_SIZE(role_names), &which, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		if ((c->roles & 1U << which) != 0) {
+			return et_yaml_fail(item, reterr, ET_EMALFORMED, "the role %s stands twice",
+					    item->text);
+		}
+		c->roles |= 1U << which;
+	}
+	uint32_t raft_roles =
+		c->roles & (ET_ROLE_VOTER | ET_ROLE_STANDBY | ET_ROLE_SPARE | ET_ROLE_WITNESS);
+	if (__builtin_popcount(raft_roles) != 1) {
+		return et_yaml_fail_key(
+			list, reterr, ET_EMALFORMED,
+			"roles needs exactly one of voter, standby, spare, witness");
+	}
+	if ((c->roles & ET_ROLE_WITNESS) != 0 &&
+	    (c->roles & (ET_ROLE_VAULT | ET_ROLE_CAPTURE)) != 0) {
+		return et_yaml_fail_key(list, reterr, ET_EMALFORMED,
+					"a witness holds neither media nor keys: it cannot be "
+					"vault or capture");
+	}
+	return 0;
+}
+
+static int parse_node(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
+{
+	static const char *const known[] = { "name", "site", "roles" };
+	const struct et_yaml_node *roles;
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = need_name(map, "name", c->name, reterr);
+	}
+	if (rc == 0) {
+		rc = need_name(map, "site", c->site, reterr);
+	}
+	if (rc == 0) {
+		rc = et_yaml_need(map, "roles", &roles, reterr);
+	}
+	return rc < 0 ? rc : parse_roles(roles, c, reterr);
+}
+
+static int parse_listen(const struct et_yaml_node *map, struct et_config *c,
+			struct et_error *reterr)
+{
+	static const char *const known[] = { "cluster", "advertise", "api" };
+	const struct et_yaml_node *node;
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = et_yaml_need(map, "cluster", &node, reterr);
+	}
+	if (rc == 0) {
+		rc = copy_address(node, /* port_zero= */ true, c->listen_cluster, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	(void)snprintf(c->advertise, sizeof(c->advertise), "%s", c->listen_cluster);
+	node = et_yaml_get(map, "advertise");
+	if (node != NULL) {
+		rc = copy_address(node, /* port_zero= */ false, c->advertise, reterr);
+	}
+	node = et_yaml_get(map, "api");
+	if (rc == 0 && node != NULL) {
+		rc = copy_address(node, /* port_zero= */ true, c->listen_api, reterr);
+	}
+	return rc;
+}
+
+static int parse_data(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
+{
+	static const char *const known[] = { "state", "media", "root" };
+	static const char prefix[] = "file:";
+	const struct et_yaml_node *state, *media, *root;
+	char text[ET_CONFIG_PATH_MAX + sizeof(prefix)];
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = et_yaml_need(map, "state", &state, reterr);
+	}
+	if (rc == 0) {
+		rc = copy_path(state, c->state, reterr);
+	}
+	if (rc == 0) {
+		rc = et_yaml_need(map, "media", &media, reterr);
+	}
+	if (rc == 0) {
+		rc = copy_path(media, c->media, reterr);
+	}
+	if (rc == 0 && strcmp(c->state, c->media) == 0) {
+		return et_yaml_fail(media, reterr, ET_EMALFORMED,
+				    "media and state must be different folders");
+	}
+	if (rc == 0) {
+		rc = et_yaml_need(map, "root", &root, reterr);
+	}
+	if (rc == 0) {
+		rc = copy_text(root, text, sizeof(text), reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	if (strncmp(text, prefix, strlen(prefix)) != 0 || text[strlen(prefix)] != '/') {
+		return et_yaml_fail(root, reterr, ET_EMALFORMED,
+				    "root must be file:/absolute/path of a key file, not \"%.64s\"",
+				    text);
+	}
+	(void)snprintf(c->root, sizeof(c->root), "%s", text + strlen(prefix));
+	return 0;
+}
+
+static int parse_sip_ports(const struct et_yaml_node *list, struct et_config_capture *source,
+			   struct et_error *reterr)
+{
+	int rc = et_yaml_is_list(list, reterr);
+	if (rc == 0 && (list->count == 0 || list->count > ET_CONFIG_SIP_PORTS_MAX)) {
+		return et_yaml_fail_key(list, reterr, ET_EMALFORMED,
+					"sip-ports needs 1 to %d ports", ET_CONFIG_SIP_PORTS_MAX);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	source->sip_port_count = 0;
+	ET_YAML_EACH(item, list)
+	{
+		uint64_t port;
+		rc = et_yaml_uint(item, 1, 65535, &port, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		source->sip_ports[source->sip_port_count++] = (uint16_t)port;
+	}
+	return 0;
+}
+
+static int parse_source(const struct et_yaml_node *map, struct et_config_capture *source,
+			struct et_error *reterr)
+{
+	static const char *const known[] = { "interface", "file", "filter", "sip-ports" };
+	*source = (struct et_config_capture){ .sip_ports = { 5060 }, .sip_port_count = 1 };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	const struct et_yaml_node *interface = et_yaml_get(map, "interface");
+	const struct et_yaml_node *file = et_yaml_get(map, "file");
+	const struct et_yaml_node *filter = et_yaml_get(map, "filter");
+	const struct et_yaml_node *ports = et_yaml_get(map, "sip-ports");
+	if ((interface == NULL) == (file == NULL)) {
+		return et_yaml_fail(map, reterr, ET_EMALFORMED,
+				    "a source of packets is either an interface or a file");
+	}
+	if (interface != NULL) {
+		rc = copy_text(interface, source->interface, sizeof(source->interface), reterr);
+	} else {
+		rc = copy_path(file, source->file, reterr);
+	}
+	bool no_filter =
+		filter == NULL || (filter->kind == ET_YAML_SCALAR && filter->text[0] == '\0');
+	if (rc == 0 && !no_filter) {
+		rc = copy_text(filter, source->filter, sizeof(source->filter), reterr);
+	}
+	if (rc == 0 && ports != NULL) {
+		rc = parse_sip_ports(ports, source, reterr);
+	}
+	return rc;
+}
+
+static int parse_capture(const struct et_yaml_node *list, struct et_config *c,
+			 struct et_error *reterr)
+{
+	int rc = et_yaml_is_list(list, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	ET_YAML_EACH(item, list)
+	{
+		if (c->capture_count == ET_CONFIG_CAPTURES_MAX) {
+			return et_yaml_fail(item, reterr, ET_ELIMIT, "more than %d sources",
+					    ET_CONFIG_CAPTURES_MAX);
+		}
+		rc = parse_source(item, &c->captures[c->capture_count], reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		c->capture_count++;
+	}
+	if (c->capture_count > 0 && (c->roles & ET_ROLE_CAPTURE) == 0) {
+		return et_yaml_fail_key(list, reterr, ET_EMALFORMED,
+					"this node captures, but its roles lack capture");
+	}
+	return 0;
+}
+
+static const char *const actions[] = { "skip", "record" };
+
+static int parse_rule(const struct et_yaml_node *map, struct et_config_rule *rule,
+		      struct et_error *reterr)
+{
+	static const char *const known[] = { "name", "from", "to", "media-only", "action" };
+	*rule = (struct et_config_rule){ 0 };
+	const struct et_yaml_node *node;
+	size_t action;
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = need_name(map, "name", rule->name, reterr);
+	}
+	if (rc == 0) {
+		rc = et_yaml_need(map, "action", &node, reterr);
+	}
+	if (rc == 0) {
+		rc = et_yaml_choice(node, actions, 2, &action, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	rule->record = action == 1;
+	node = et_yaml_get(map, "from");
+	if (node != NULL) {
+		rc = copy_text(node, rule->from, sizeof(rule->from), reterr);
+	}
+	node = et_yaml_get(map, "to");
+	if (rc == 0 && node != NULL) {
+		rc = copy_text(node, rule->to, sizeof(rule->to), reterr);
+	}
+	node = et_yaml_get(map, "media-only");
+	if (rc == 0 && node != NULL) {
+		rc = et_yaml_bool(node, &rule->media_only, reterr);
+	}
+	return rc;
+}
+
+static int parse_rules(const struct et_yaml_node *list, struct et_config *c,
+		       struct et_error *reterr)
+{
+	int rc = et_yaml_is_list(list, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	ET_YAML_EACH(item, list)
+	{
+		if (c->rule_count == ET_CONFIG_RULES_MAX) {
+			return et_yaml_fail(item, reterr, ET_ELIMIT, "more than %d rules",
+					    ET_CONFIG_RULES_MAX);
+		}
+		struct et_config_rule *rule = &c->rules[c->rule_count];
+		rc = parse_rule(item, rule, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		for (uint32_t i = 0; i < c->rule_count; i++) {
+			if (strcmp(c->rules[i].name, rule->name) == 0) {
+				return et_yaml_fail(item, reterr, ET_EMALFORMED,
+						    "two rules are named %s", rule->name);
+			}
+		}
+		c->rule_count++;
+	}
+	return 0;
+}
+
+/* ---- Optional values: left at their default when the key is not there ---- */
+
+static int maybe_duration(const struct et_yaml_node *map, const char *key, int64_t min_us,
+			  int64_t max_us, int64_t *ret, struct et_error *reterr)
+{
+	const struct et_yaml_node *node = et_yaml_get(map, key);
+	return node == NULL ? 0 : et_yaml_duration(node, min_us, max_us, ret, reterr);
+}
+
+static int maybe_bytes(const struct et_yaml_node *map, const char *key, uint64_t min, uint64_t max,
+		       uint64_t *ret, struct et_error *reterr)
+{
+	const struct et_yaml_node *node = et_yaml_get(map, key);
+	return node == NULL ? 0 : et_yaml_bytes(node, min, max, ret, reterr);
+}
+
+static int maybe_u32(const struct et_yaml_node *map, const char *key, uint32_t min, uint32_t max,
+		     uint32_t *ret, struct et_error *reterr)
+{
+	const struct et_yaml_node *node = et_yaml_get(map, key);
+	if (node == NULL) {
+		return 0;
+	}
+	uint64_t v;
+	int rc = et_yaml_uint(node, min, max, &v, reterr);
+	if (rc == 0) {
+		*ret = (uint32_t)v;
+	}
+	return rc;
+}
+
+static int parse_recording(const struct et_yaml_node *map, struct et_config *c,
+			   struct et_error *reterr)
+{
+	static const char *const known[] = { "default", "rules", "setup-timeout", "media-timeout",
+					     "media-only-timeout" };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	const struct et_yaml_node *node = et_yaml_get(map, "default");
+	if (rc == 0 && node != NULL) {
+		size_t action;
+		rc = et_yaml_choice(node, actions, 2, &action, reterr);
+		c->record_default = rc == 0 && action == 1;
+	}
+	node = et_yaml_get(map, "rules");
+	if (rc == 0 && node != NULL) {
+		rc = parse_rules(node, c, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_duration(map, "setup-timeout", 5 * S, 3600 * S, &c->setup_timeout_us,
+				    reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_duration(map, "media-timeout", 5 * S, 86400 * 7 * S,
+				    &c->media_timeout_us, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_duration(map, "media-only-timeout", 1 * S, 86400 * S,
+				    &c->media_only_timeout_us, reterr);
+	}
+	return rc;
+}
+
+static int parse_raft(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
+{
+	static const char *const known[] = { "election", "heartbeat" };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = maybe_duration(map, "election", S / 10, 60 * S, &c->election_us, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_duration(map, "heartbeat", S / 100, 10 * S, &c->heartbeat_us, reterr);
+	}
+	if (rc == 0 && c->heartbeat_us * 3 > c->election_us) {
+		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
+					"raft: the election timeout must be at least three "
+					"heartbeats");
+	}
+	return rc;
+}
+
+static int parse_placement(const struct et_yaml_node *map, struct et_config *c,
+			   struct et_error *reterr)
+{
+	static const char *const known[] = { "copies-per-site" };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	return rc < 0 ? rc : maybe_u32(map, "copies-per-site", 1, 8, &c->copies_per_site, reterr);
+}
+
+static int parse_limits(const struct et_yaml_node *map, struct et_config *c,
+			struct et_error *reterr)
+{
+	static const char *const known[] = { "live-calls",     "disk-reserve", "ring",
+					     "writer-queue",   "cache",	       "sync-rate",
+					     "api-connections" };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = maybe_u32(map, "live-calls", 1, 100000, &c->limits.live_calls, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_bytes(map, "disk-reserve", MIB, 16 * TIB, &c->limits.disk_reserve_bytes,
+				 reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_bytes(map, "ring", MIB, 2 * GIB, &c->limits.ring_bytes, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_bytes(map, "writer-queue", MIB, 2 * GIB, &c->limits.queue_bytes, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_bytes(map, "cache", MIB, 16 * TIB, &c->limits.cache_bytes, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_bytes(map, "sync-rate", 0, TIB, &c->limits.sync_rate_bytes, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_u32(map, "api-connections", 4, 4096, &c->limits.api_connections, reterr);
+	}
+	return rc;
+}
+
+static int parse_tls(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
+{
+	static const char *const known[] = { "certificate-life", "api-certificate", "api-key" };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = maybe_duration(map, "certificate-life", 3600 * S, 86400 * 366 * S,
+				    &c->tls.certificate_life_us, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	const struct et_yaml_node *certificate = et_yaml_get(map, "api-certificate");
+	const struct et_yaml_node *key = et_yaml_get(map, "api-key");
+	if ((certificate == NULL) != (key == NULL)) {
+		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
+					"api-certificate and api-key go together");
+	}
+	if (certificate != NULL) {
+		rc = copy_path(certificate, c->tls.api_certificate, reterr);
+	}
+	if (rc == 0 && key != NULL) {
+		rc = copy_path(key, c->tls.api_key, reterr);
+	}
+	return rc;
+}
+
+static int parse_log(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
+{
+	static const char *const known[] = { "level" };
+	static const char *const levels[] = { "debug", "info", "warn", "error" };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	const struct et_yaml_node *node = et_yaml_get(map, "level");
+	if (rc < 0 || node == NULL) {
+		return rc;
+	}
+	size_t which;
+	rc = et_yaml_choice(node, levels, ET_ARRAY_SIZE(levels), &which, reterr);
+	if (rc == 0) {
+		c->log_level = (enum et_log_level)which;
+	}
+	return rc;
+}
+
+/* ---- The whole file ---- */
+
+static const struct part {
+	const char *key;
+	bool needed;
+	int (*parse)(const struct et_yaml_node *node, struct et_config *c, struct et_error *reterr);
+} parts[] = {
+	{ "node", true, parse_node },
+	{ "listen", true, parse_listen },
+	{ "data", true, parse_data },
+	{ "capture", false, parse_capture }, /* after node: it looks at the roles */
+	{ "recording", false, parse_recording },
+	{ "raft", false, parse_raft },
+	{ "placement", false, parse_placement },
+	{ "limits", false, parse_limits },
+	{ "tls", false, parse_tls },
+	{ "log", false, parse_log },
+};
+
+static int config_read(const struct et_yaml_node *root, struct et_config *c,
+		       struct et_error *reterr)
+{
+	const char *known[ET_ARRAY_SIZE(parts) + 1] = { "cluster" };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(parts); i++) {
+		known[i + 1] = parts[i].key;
+	}
+	int rc = et_yaml_check_keys(root, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = need_name(root, "cluster", c->cluster, reterr);
+	}
+	for (size_t i = 0; rc == 0 && i < ET_ARRAY_SIZE(parts); i++) {
+		const struct et_yaml_node *node = et_yaml_get(root, parts[i].key);
+		if (node == NULL && parts[i].needed) {
+			return et_yaml_need(root, parts[i].key, &node, reterr);
+		}
+		if (node != NULL) {
+			rc = parts[i].parse(node, c, reterr);
+		}
+	}
+	if (rc == 0 && (c->roles & ET_ROLE_API) != 0 && c->listen_api[0] == '\0') {
+		return et_yaml_fail_key(et_yaml_get(root, "listen"), reterr, ET_EMALFORMED,
+					"the role api needs listen: {api: ADDRESS:PORT}");
+	}
+	return rc;
+}
+
+static int config_from(const struct et_yaml *y, const char *name, struct et_config *ret,
+		       struct et_error *reterr)
+{
+	config_defaults(ret);
+	(void)snprintf(ret->file, sizeof(ret->file), "%s", name);
+	return config_read(et_yaml_root(y), ret, reterr);
+}
+
+int et_config_parse(const char *name, const void *data, size_t size, struct et_config *ret,
+		    struct et_error *reterr)
+{
+	ET_CLEANUP(et_yaml_freep) struct et_yaml *y = NULL;
+	int rc = et_yaml_parse(name, data, size, &y, reterr);
+	return rc < 0 ? rc : config_from(y, name, ret, reterr);
+}
+
+int et_config_load(const char *path, struct et_config *ret, struct et_error *reterr)
+{
+	ET_CLEANUP(et_yaml_freep) struct et_yaml *y = NULL;
+	int rc = et_yaml_load(path, &y, reterr);
+	return rc < 0 ? rc : config_from(y, path, ret, reterr);
+}
+
+int et_config_socket_path(const struct et_config *config, char path[108], struct et_error *reterr)
+{
+	int n = snprintf(path, 108, "%s/run/api.sock", config->state);
+	if (n < 0 || n >= 108) {
+		return et_fail_plain(
+			reterr, ET_ELIMIT,
+			"data.state '%s' is too long: the path of a Unix socket has at "
+			"most 107 bytes",
+			config->state);
+	}
+	return 0;
+}

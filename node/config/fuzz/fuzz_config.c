@@ -1,0 +1,21 @@
+#include <string.h>
+
+#include "node/config/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What is accepted has all that a node cannot do without. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct et_config c;
+	struct et_error e = { 0 };
+	if (et_config_parse("f", data, size, &c, &e) < 0) {
+		et_assert(strncmp(e.text, "f:", 2) == 0);
+		return 0;
+	}
+	et_assert(c.cluster[0] != '\0' && c.name[0] != '\0' && c.site[0] != '\0');
+	et_assert(c.state[0] == '/' && c.media[0] == '/' && c.root[0] == '/');
+	et_assert(c.roles != 0 && c.heartbeat_us * 3 <= c.election_us);
+	et_assert(c.capture_count <= ET_CONFIG_CAPTURES_MAX && c.rule_count <= ET_CONFIG_RULES_MAX);
+	return 0;
+}

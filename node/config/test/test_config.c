@@ -1,0 +1,182 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/config/config.h"
+
+/* The smallest node of the design. */
+static const char smallest[] =
+	"cluster: acme-voice\n"
+	"node: {name: prg-1, site: prg, roles: [voter, vault, capture, api]}\n"
+	"listen: {cluster: 10.1.0.11:7400, api: 0.0.0.0:7443}\n"
+	"data: {state: /var/lib/evertape/state, media: /var/lib/evertape/media, root: "
+	"file:/etc/evertape/root.key}\n"
+	"capture: [{interface: eth1, filter: \"\", sip-ports: [5060]}]\n";
+
+static int set_up(void **state)
+{
+	*state = calloc(1, sizeof(struct et_config));
+	return *state != NULL ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+static void the_smallest_node_is_enough(void **state)
+{
+	struct et_config *c = *state;
+	struct et_error e = { 0 };
+	int rc = et_config_parse("evertape.yaml", smallest, strlen(smallest), c, &e);
+	assert_string_equal(e.text, "");
+	assert_int_equal(rc, 0);
+	assert_string_equal(c->cluster, "acme-voice");
+	assert_string_equal(c->name, "prg-1");
+	assert_string_equal(c->site, "prg");
+	assert_int_equal(c->roles, ET_ROLE_VOTER | ET_ROLE_VAULT | ET_ROLE_CAPTURE | ET_ROLE_API);
+	assert_string_equal(c->advertise, "10.1.0.11:7400");
+	assert_string_equal(c->root, "/etc/evertape/root.key");
+	assert_int_equal(c->capture_count, 1);
+	assert_string_equal(c->captures[0].interface, "eth1");
+	assert_string_equal(c->captures[0].filter, "");
+	assert_int_equal(c->captures[0].sip_ports[0], 5060);
+	assert_int_equal(c->heartbeat_us, 50000);
+	assert_int_equal(c->tls.certificate_life_us, INT64_C(72) * 3600 * 1000000);
+
+	char path[108];
+	assert_int_equal(et_config_socket_path(c, path, &e), 0);
+	assert_string_equal(path, "/var/lib/evertape/state/run/api.sock");
+	memset(c->state, 'x', 100);
+	c->state[100] = '\0';
+	assert_int_equal(et_config_socket_path(c, path, &e), ET_ELIMIT);
+}
+
+/* What is documented as the defaults are the defaults. */
+static void the_documented_defaults_are_true(void **state)
+{
+	struct et_config *c = *state;
+	struct et_config *d = calloc(1, sizeof(*d));
+	assert_non_null(d);
+	struct et_error e = { 0 };
+	const char *text = et_config_defaults_text();
+	int rc = et_config_parse("f", text, strlen(text), c, &e);
+	assert_string_equal(e.text, "");
+	assert_int_equal(rc, 0);
+	assert_int_equal(et_config_parse("f", smallest, strlen(smallest), d, &e), 0);
+	assert_memory_equal(c, d, sizeof(*c));
+	free(d);
+}
+
+static void refused(struct et_config *c, const char *more, const char *sentence)
+{
+	char text[4096];
+	struct et_error e = { 0 };
+	(void)snprintf(text, sizeof(text), "%s%s", smallest, more);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), ET_EMALFORMED);
+	assert_string_equal(e.text, sentence);
+}
+
+static void errors_name_file_line_and_column(void **state)
+{
+	struct et_config *c = *state;
+	refused(c, "captrue: []\n",
+		"f.yaml:6:1: unknown key \"captrue\" (did you mean \"capture\"?)");
+	refused(c, "cluster: b\n", "f.yaml:6:1: duplicate key \"cluster\" (first on line 1)");
+	refused(c, "raft: {election: 1}\n",
+		"f.yaml:6:18: election must be a duration such as 30s (units: ms, s, m, h, d, w, "
+		"y), "
+		"not \"1\"");
+	refused(c, "raft: {election: 1s, heartbeat: 500ms}\n",
+		"f.yaml:6:1: raft: the election timeout must be at least three heartbeats");
+	refused(c, "limits: {live-calls: many}\n",
+		"f.yaml:6:22: live-calls must be a whole number from 1 to 100000, not \"many\"");
+	refused(c, "tls: {api-key: /a}\n", "f.yaml:6:1: api-certificate and api-key go together");
+	refused(c, "recording: {rules: [{name: a, action: rekord}]}\n",
+		"f.yaml:6:39: action must be one of skip, record (did you mean record?), not "
+		"\"rekord\"");
+	refused(c, "recording: {rules: [{name: a, action: skip}, {name: a, action: skip}]}\n",
+		"f.yaml:6:46: two rules are named a");
+	refused(c, "log: {level: loud}\n",
+		"f.yaml:6:14: level must be one of debug, info, warn, error, not \"loud\"");
+}
+
+/* Replace one piece of the smallest node and say what must come of it. */
+static void replaced(struct et_config *c, const char *old, const char *new, const char *sentence)
+{
+	char text[4096];
+	struct et_error e = { 0 };
+	const char *at = strstr(smallest, old);
+	assert_non_null(at);
+	(void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - smallest), smallest, new,
+		       at + strlen(old));
+	int rc = et_config_parse("f.yaml", text, strlen(text), c, &e);
+	assert_string_equal(e.text, sentence);
+	assert_int_equal(rc, *sentence == '\0' ? 0 : ET_EMALFORMED);
+}
+
+static void refuses_nodes_that_make_no_sense(void **state)
+{
+	struct et_config *c = *state;
+	replaced(c, "voter, ", "",
+		 "f.yaml:2:32: roles needs exactly one of voter, standby, spare, "
+		 "witness");
+	replaced(c, "voter,", "witness,",
+		 "f.yaml:2:32: a witness holds neither media nor keys: it cannot be vault or "
+		 "capture");
+	replaced(c, "vault", "volt",
+		 "f.yaml:2:47: the value must be one of voter, standby, spare, witness, vault, "
+		 "capture, api (did you mean vault?), not \"volt\"");
+	replaced(c, "capture, api", "api",
+		 "f.yaml:5:1: this node captures, but its roles lack capture");
+	replaced(c, ", api: 0.0.0.0:7443", "",
+		 "f.yaml:3:1: the role api needs listen: {api: ADDRESS:PORT}");
+	replaced(c, "10.1.0.11:7400", "localhost",
+		 "f.yaml:3:19: cluster must be an IP address and a port, such as 10.1.0.11:7400, "
+		 "not \"localhost\"");
+	replaced(c, "file:/etc", "/etc",
+		 "f.yaml:4:78: root must be file:/absolute/path of a key file, not "
+		 "\"/etc/evertape/root.key\"");
+	replaced(c, "evertape/media", "evertape/state",
+		 "f.yaml:4:47: media and state must be different folders");
+	replaced(c, "interface: eth1, ", "",
+		 "f.yaml:5:11: a source of packets is either an interface or a file");
+	replaced(
+		c, "name: prg-1", "name: PRG_1",
+		"f.yaml:2:14: name must be a name (1 to 63 of a-z, 0-9 and -, letters or digits at "
+		"the ends), not \"PRG_1\"");
+	replaced(c, "cluster: acme-voice\n", "", "f.yaml:1:1: the key \"cluster\" is missing");
+	replaced(c, "interface: eth1", "file: /tmp/a.pcap", "");
+	assert_string_equal(c->captures[0].file, "/tmp/a.pcap");
+}
+
+static void roles_have_names(void **state)
+{
+	(void)state;
+	assert_string_equal(et_config_role_name(ET_ROLE_VAULT), "vault");
+	assert_int_equal(et_config_role_parse("voter"), ET_ROLE_VOTER);
+	assert_int_equal(et_config_role_parse("king"), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_smallest_node_is_enough, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_documented_defaults_are_true, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(errors_name_file_line_and_column, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(refuses_nodes_that_make_no_sense, set_up,
+						tear_down),
+		cmocka_unit_test(roles_have_names),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
