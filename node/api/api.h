@@ -1,0 +1,153 @@
+/* The HTTP API, its Unix socket, and the console.
+ *
+ * Happy path: a connection's head is read on the API thread (libwebsockets), which finds the
+ * endpoint, authenticates, and reads a bounded body; a worker does the work (reads views of the
+ * catalogue, proposes, decodes audio) and hands the answer back in pieces; the API thread writes
+ * them as the client takes them.
+ *
+ * Promises
+ *   - No state-changing answer says success before the command was applied on this node.
+ *   - Audio is given out only after an audit event that names it was committed; without a quorum
+ * the answer is ET_ENOQUORUM and no sample.
+ *   - An error is JSON: {"schema","code","what","where","why","next"}; code is a name of
+ * node/base/err.h.
+ *   - Answers from the catalogue say how they were read: X-Evertape-Read (local or linearizable),
+ *     X-Evertape-Index (applied log index), X-Evertape-Age-Ms (since this node last heard a
+ *     majority; 0: it hears one now).
+ *   - Secrets (tokens, escrow shares) are in one answer once, are never logged, and are wiped.
+ *
+ * Who may: on the Unix socket (0600) root and the daemon's user are administrators, by SO_PEERCRED.
+ * Over HTTPS a bearer token whose SHA-256 is in the catalogue says which roles it has. The
+ * console's files need no token, its data does.
+ *
+ * Before there is a cluster: GET /healthz, GET /v1/status, POST /v1/cluster/init and
+ * POST /v1/node/join, on the Unix socket only.
+ *
+ * Bounds: connections, bytes of head and body, requests waiting, bytes of an answer not yet taken
+ * by its client; a client that takes nothing for 30 s is cut. Long work (audio, verification) has
+ * workers of its own.
+ *
+ * Endpoints: openapi.yaml beside this file.
+ *
+ * Threads: one API thread and a few workers inside. et_api_*() on the main loop's thread. The
+ * backend's functions run on workers, several at once; they may wait for the main loop, so the main
+ * loop must never wait for the API. */
+#ifndef ET_NODE_API_API_H
+#define ET_NODE_API_API_H
+
+#include "archive/mover/mover.h"
+#include "node/base/err.h"
+#include "node/base/secret.h"
+#include "node/io/post.h"
+#include "node/keeper/keeper.h"
+#include "node/text/json.h"
+#include "node/tls/identity.h"
+#include "raft/catalog/catalog.h"
+#include "replication/sync/sync.h"
+
+#define ET_API_HEAD_MAX 8192	      /* bytes of request line and headers */
+#define ET_API_BODY_MAX (1024 * 1024) /* bytes of a request's body */
+#define ET_API_CONNECTIONS_MAX 256    /* the default */
+
+struct et_api;
+
+/* ---- What the daemon alone knows or can do. All of it runs on workers; any may be NULL. ---- */
+
+struct et_api_init {
+	const char *cluster;	   /* view: the name asked for; NULL: that of the configuration */
+	unsigned escrow_threshold; /* 0: 3 */
+	unsigned escrow_shares;	   /* 0: 5 */
+};
+
+struct et_api_init_answer {
+	uint64_t node;
+	struct et_secret *shares[ET_ESCROW_SHARES_MAX]; /* owned: texts without a NUL */
+	unsigned share_count;
+	struct et_secret *token; /* owned: the first administrator's API token, or NULL */
+};
+
+struct et_api_backend {
+	/* Make the cluster; returns when its first entry is committed. ET_EEXISTS: there is one. */
+	int (*init_cluster)(void *arg, const struct et_api_init *request,
+			    struct et_api_init_answer *ret, struct et_error *reterr);
+	/* Join by token text through the member at `address` (NULL: those in the token). */
+	int (*join)(void *arg, const char *token, const char *address, uint64_t *ret_node,
+		    struct et_error *reterr);
+	/* What this node knows of all members, itself among them: a new array of objects, each with
+	 * "id" and as much as is known of: live_calls, drops, disk_free_bytes, lag_ms, applied,
+	 * cert_expires, version, heard_ms (age of the knowledge), reachable. Joined by "id" with
+	 * what the catalogue says. */
+	json_t *(*nodes)(void *arg);
+	/* Health of the cluster as this node sees it: a new array of {code, detail, next, node?}.
+	 * The API adds what it sees in the catalogue itself. */
+	json_t *(*health)(void *arg);
+	/* Capture of this node: a new object; see openapi.yaml. */
+	json_t *(*capture)(void *arg);
+	/* Commands of this node's journal that are not committed yet, oldest first. `command` is a
+	 * view. A non-zero result of `fn` ends it and is returned. */
+	int (*pending)(void *arg, int (*fn)(void *fn_arg, const Et__Command *command),
+		       void *fn_arg);
+	/* More lines for /metrics, in Prometheus' text format. */
+	void (*metrics)(void *arg, struct et_buffer *ret);
+	void *arg; /* borrowed until et_api_stop() has called back */
+};
+
+/* ---- Life ---- */
+
+struct et_api_config {
+	struct et_postbox *postbox; /* of the main loop; borrowed until stopped */
+	const char *socket_path;    /* copied; an old socket file there is replaced */
+	const char *listen;	    /* "ip:port" for HTTPS; copied; "" or NULL: none */
+	const char *certificate; /* PEM file (chain) of the operator; "" or NULL: the node's own */
+	const char *key;	 /* PEM file, 0600 or less */
+	const char *console;	 /* serve the console from this folder; NULL: the one built in */
+	const char *media;	 /* media folder: <media>/cache/ holds what is fetched to listen */
+	const char *version;
+	const char *cluster; /* configured names, for the time before there is a cluster */
+	const char *name;
+	const char *site;
+	uint32_t connections; /* 0: ET_API_CONNECTIONS_MAX */
+	struct et_api_backend backend;
+};
+
+/* Start: the Unix socket answers from here on, without a cluster. -EADDRINUSE: another process
+ * answers on the socket. */
+int et_api_start(const struct et_api_config *config, struct et_api **ret,
+		 struct et_error *reterr) ET_MUST_CHECK;
+
+/* The node is a member now. Everything is borrowed until et_api_stop() has called back; only
+ * catalog, state and identity are needed, what is NULL answers ET_EUNSUPPORTED. Starts HTTPS. */
+struct et_api_services {
+	struct et_catalog *catalog;
+	struct et_state *state;
+	struct et_keeper *keeper;
+	struct et_sync *sync;
+	struct et_mover *mover;
+	const struct et_identity *identity; /* copied */
+	uint64_t node;
+};
+int et_api_attach(struct et_api *api, const struct et_api_services *services,
+		  struct et_error *reterr) ET_MUST_CHECK;
+
+/* A renewed identity: new HTTPS connections use its certificate. */
+int et_api_set_identity(struct et_api *api, const struct et_identity *identity,
+			struct et_error *reterr) ET_MUST_CHECK;
+
+/* The port that HTTPS listens on (for port 0), or 0. */
+uint16_t et_api_port(const struct et_api *api);
+
+/* Stop: no more requests; those that wait for the catalogue get ET_ECLOSED; connections are closed.
+ * `closed` runs once, on the main loop, when every thread has ended; `api` is freed then. Call it
+ * before any service is stopped. */
+void et_api_stop(struct et_api *api, void (*closed)(void *arg), void *arg);
+
+/* ---- API tokens ---- */
+
+/* A new API token: "evapi1." base64url(id 16 | secret 32). *ret is what the catalogue keeps (no
+ * secret; caller frees with et__token__free_unpacked), *ret_text what its holder gets, once. Roles:
+ * admin, operator, listener, reader, auditor. */
+int et_api_token_make(const char *name, const char *const *roles, size_t role_count,
+		      int64_t expires_us, Et__Token **ret, struct et_secret **ret_text,
+		      struct et_error *reterr) ET_MUST_CHECK;
+
+#endif
