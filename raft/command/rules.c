@@ -223,6 +223,7 @@ static const struct et_rule hold_rules[] = {
 	TEXT(principal, NUMBER_MAX),
 	TIME(placed_us),
 	TIME(released_us),
+	ANY(changed_index),
 };
 
 static const struct et_rule plan_item_rules[] = {
@@ -260,6 +261,7 @@ static const struct et_rule op_id_rules[] = {
 	NUMBER(node, 1, UINT32_MAX),
 	ID(incarnation),
 	NUMBER(seq, 1, UINT32_MAX),
+	ANY(floor),
 };
 
 static const struct et_rule segment_seal_rules[] = {
