@@ -158,7 +158,7 @@ static void only_file(const struct fixture *f, char *ret, size_t size)
 	while ((e = readdir(dir)) != NULL) {
 		if (strstr(e->d_name, ".journal") != NULL &&
 		    strstr(e->d_name, ".corrupt") == NULL) {
-			(void)snprintf(ret, size, "%s/%s", f->journal, e->d_name);
+			(void)snprintf(ret, size, "%s/%.220s", f->journal, e->d_name);
 		}
 	}
 	(void)closedir(dir);
