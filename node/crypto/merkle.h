@@ -15,6 +15,7 @@
 #include "node/crypto/hash.h"
 
 #define ET_MERKLE_DEPTH_MAX 32 /* hashes of an inclusion proof: trees have at most 2^32 leaves */
+#define ET_MERKLE_PATH_SIZE_MAX (ET_MERKLE_DEPTH_MAX * ET_SHA256_SIZE) /* bytes */
 
 /* The root of a growing list: the roots of its full subtrees, largest first. Zero-initialised is
  * the empty tree. */
@@ -30,15 +31,16 @@ void et_merkle_root(const struct et_merkle *m, uint8_t ret[ET_SHA256_SIZE]);
 /* The root over `count` leaf hashes that lie one after the other. */
 void et_merkle_root_of(const uint8_t *leaves, uint64_t count, uint8_t ret[ET_SHA256_SIZE]);
 
-/* The audit path of leaf `index` (section 2.1.1) in a tree of `count` leaf hashes: the number of
- * hashes written to `ret`, lowest first. `index` < `count` is the caller's promise. */
+/* The audit path of leaf `index` (section 2.1.1) in a tree of `count` leaf hashes, written to `ret`
+ * one hash after the other, lowest first. Returns how many. `index` < `count` is the caller's
+ * promise. */
 size_t et_merkle_proof(const uint8_t *leaves, uint64_t count, uint64_t index,
-		       uint8_t ret[ET_MERKLE_DEPTH_MAX][ET_SHA256_SIZE]);
+		       uint8_t ret[ET_MERKLE_PATH_SIZE_MAX]);
 
-/* 0: `leaf` is number `index` of the `count` leaves under `root`. ET_EINTEGRITY: this path does
- * not prove it. All of it may come from outside. */
+/* 0: `leaf` is number `index` of the `count` leaves under `root`; `path` has `path_count` hashes.
+ * ET_EINTEGRITY: this path does not prove it. All of it may come from outside. */
 int et_merkle_verify(const uint8_t leaf[ET_SHA256_SIZE], uint64_t index, uint64_t count,
-		     const uint8_t (*path)[ET_SHA256_SIZE], size_t path_count,
+		     const uint8_t *path, size_t path_count,
 		     const uint8_t root[ET_SHA256_SIZE]) ET_MUST_CHECK;
 
 #endif

@@ -1,0 +1,98 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "node/crypto/hash.h"
+#include "node/crypto/test/test_util.h"
+
+static void sha256_follows_fips_180(void **state)
+{
+	static const char abc[] =
+		"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+	static const char none[] =
+		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+	ET_CLEANUP(et_sha256_freep) struct et_sha256 *h = et_sha256_new();
+	uint8_t hash[ET_SHA256_SIZE];
+
+	(void)state;
+	et_sha256("abc", 3, hash);
+	assert_memory_equal(hash, unhex(abc).data, sizeof(hash));
+	et_sha256(NULL, 0, hash);
+	assert_memory_equal(hash, unhex(none).data, sizeof(hash));
+
+	assert_non_null(h);
+	for (int round = 0; round < 2; round++) { /* The end leaves it ready for the next. */
+		et_sha256_add(h, "a", 1);
+		et_sha256_add(h, NULL, 0);
+		et_sha256_add(h, "bc", 2);
+		et_sha256_end(h, hash);
+		assert_memory_equal(hash, unhex(abc).data, sizeof(hash));
+	}
+	et_sha256_add(h, "x", 1);
+	et_sha256_reset(h);
+	et_sha256_end(h, hash);
+	assert_memory_equal(hash, unhex(none).data, sizeof(hash));
+}
+
+static void hmac_follows_rfc_4231(void **state)
+{
+	ET_CLEANUP(et_secret_freep)
+	struct et_secret *key = unhex_secret("0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b");
+	uint8_t mac[ET_SHA256_SIZE];
+
+	(void)state;
+	assert_int_equal(et_hmac_sha256(key, et_view_of("Hi There"), mac, NULL), 0);
+	assert_memory_equal(
+		mac, unhex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7").data,
+		32);
+}
+
+static void hkdf_follows_rfc_5869(void **state)
+{
+	ET_CLEANUP(et_secret_freep)
+	struct et_secret *key = unhex_secret("0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b");
+	ET_CLEANUP(et_secret_freep) struct et_secret *okm = NULL;
+	ET_CLEANUP(et_secret_freep) struct et_secret *plain = NULL;
+
+	(void)state;
+	assert_int_equal(et_hkdf_sha256(key, unhex("000102030405060708090a0b0c"),
+					unhex("f0f1f2f3f4f5f6f7f8f9"), 42, &okm, NULL),
+			 0);
+	assert_int_equal(et_secret_size(okm), 42);
+	assert_memory_equal(et_secret_bytes(okm),
+			    unhex("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
+				  "34007208d5b887185865")
+				    .data,
+			    42);
+	/* Test case 3: no salt, no info. */
+	const struct et_view none = { NULL, 0 };
+	assert_int_equal(et_hkdf_sha256(key, none, none, 42, &plain, NULL), 0);
+	assert_memory_equal(et_secret_bytes(plain),
+			    unhex("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
+				  "9d201395faa4b61a96c8")
+				    .data,
+			    42);
+}
+
+static void compares_bytes(void **state)
+{
+	(void)state;
+	assert_true(et_equal_constant_time("abc", "abc", 3));
+	assert_false(et_equal_constant_time("abc", "abd", 3));
+	assert_true(et_equal_constant_time("abc", "abd", 2));
+	assert_true(et_equal_constant_time("", "", 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sha256_follows_fips_180),
+		cmocka_unit_test(hmac_follows_rfc_4231),
+		cmocka_unit_test(hkdf_follows_rfc_5869),
+		cmocka_unit_test(compares_bytes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
