@@ -1,0 +1,387 @@
+/* Bringing up a member: identity, TLS, catalogue, and the services on top of them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/log.h"
+#include "node/crypto/sign.h"
+#include "node/daemon/daemon_internal.h"
+#include "node/io/clock.h"
+
+/* ---- What the catalogue says is applied ---------------------------------------------------------- */
+
+static void on_applied(void *arg, uint64_t index, const Et__Command *command, const Et__Result *result)
+{
+	struct et_daemon *d = arg;
+
+	if (d->sync != NULL) {
+		et_sync_on_applied(d->sync, index, command, result);
+	}
+	if (d->mover != NULL) {
+		et_mover_on_applied(d->mover, index, command, result);
+	}
+	if (d->keeper != NULL) {
+		et_keeper_on_applied(d->keeper, index, command, result);
+	}
+	switch (command->body_case) {
+	case ET__COMMAND__BODY_CLUSTER_INIT:
+	case ET__COMMAND__BODY_KEK_ADD:
+		daemon_try_capture(d);
+		break;
+	case ET__COMMAND__BODY_NODE_JOIN:
+	case ET__COMMAND__BODY_NODE_REMOVE:
+		daemon_reconcile_members(d);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_change(void *arg)
+{
+	struct et_daemon *d = arg;
+
+	if (d->catalog != NULL && d->phase != DAEMON_STOPPING) {
+		daemon_reconcile_members(d);
+	}
+}
+
+/* ---- Journal to catalogue ------------------------------------------------------------------------ */
+
+static void propose_packed(void *arg, struct et_view packed, uint32_t timeout_ms, et_catalog_cb cb,
+			   void *cb_arg)
+{
+	struct et_daemon *d = arg;
+	et_catalog_propose_packed(d->catalog, packed, timeout_ms, cb, cb_arg);
+}
+
+static void on_proposed(void *arg, const Et__Command *command, int code, const Et__Result *result)
+{
+	char quoted[300];
+
+	(void)arg;
+	if (code == 0) {
+		return;
+	}
+	const char *text = result != NULL && result->text != NULL ? result->text : et_strerror(code);
+	et_warn("command.refused", "command=%s seq=%llu code=%s why=%s", et_command_name(command),
+		(unsigned long long)command->op->seq, et_errname(code),
+		et_log_quote(text, quoted, sizeof(quoted)));
+}
+
+static void on_command(void *arg, struct et_view packed)
+{
+	struct et_daemon *d = arg;
+
+	if (d->proposer == NULL) {
+		return; /* Going down: it is in the journal. */
+	}
+	int rc = et_proposer_add(d->proposer, packed);
+	if (rc < 0) {
+		atomic_fetch_add(&d->events.stuck, 1);
+		et_err("journal.stuck", "error=%s", et_errname(rc));
+	}
+}
+
+static void on_live(void *arg, const uint8_t recording[16], const Et__Recording *record)
+{
+	struct et_daemon *d = arg;
+	et_live_set(&d->live, recording, record);
+}
+
+static int start_journal(struct et_daemon *d, struct et_error *reterr)
+{
+	char folder[ET_CONFIG_PATH_MAX + 16];
+
+	(void)snprintf(folder, sizeof(folder), "%s/journal", d->config.media);
+	int rc = et_journal_open(folder, d->identity.node, &d->journal, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	size_t pending = et_journal_pending(d->journal);
+	if (pending > 0) {
+		et_info("journal.recovered", "pending=%zu", pending);
+	}
+	struct et_events_config events = { .postbox = &d->postbox,
+					   .journal = d->journal,
+					   .node = d->identity.node,
+					   .store_uuid = d->store_uuid,
+					   .on_command = on_command,
+					   .on_live = on_live,
+					   .arg = d };
+	et_events_init(&d->events, &events);
+	struct et_proposer_config proposer = { .loop = &d->loop,
+					       .journal = d->journal,
+					       .propose = propose_packed,
+					       .on_done = on_proposed,
+					       .arg = d };
+	return et_proposer_start(&proposer, &d->proposer, reterr);
+}
+
+/* ---- Services ------------------------------------------------------------------------------------ */
+
+static int sync_propose(void *arg, const Et__Command *command, uint32_t timeout_ms, et_catalog_cb cb,
+			void *cb_arg)
+{
+	struct et_daemon *d = arg;
+	return et_catalog_propose_from(d->catalog, command, timeout_ms, cb, cb_arg);
+}
+
+static int start_sync(struct et_daemon *d, struct et_error *reterr)
+{
+	struct et_sync_config config = { .loop = &d->loop,
+					 .postbox = &d->postbox,
+					 .tls = d->tls,
+					 .state = d->state,
+					 .propose = sync_propose,
+					 .propose_arg = d,
+					 .node = d->identity.node,
+					 .media = d->config.media,
+					 .store_uuid = d->store_uuid,
+					 .cache_bytes = d->config.limits.cache_bytes };
+	return et_sync_start(&config, &d->sync, reterr);
+}
+
+/* The mover leaves the op id to us, and proposes from its own thread. */
+static int mover_propose(void *arg, Et__Command *command, et_mover_proposed_fn done, void *done_arg)
+{
+	struct et_daemon *d = arg;
+	return et_catalog_propose_from(d->catalog, command, 0, done, done_arg);
+}
+
+static int64_t mover_now(void *arg)
+{
+	struct et_daemon *d = arg;
+	struct et_catalog_status status;
+
+	et_catalog_status(d->catalog, &status);
+	return status.cluster_time_us;
+}
+
+static int start_mover(struct et_daemon *d, struct et_error *reterr)
+{
+	struct et_mover_config config = { .node = d->identity.node,
+					  .media = d->config.media,
+					  .state = d->state,
+					  .propose = mover_propose,
+					  .now = mover_now,
+					  .arg = d };
+	return et_mover_start(&config, &d->mover, reterr);
+}
+
+static void on_identity(void *arg, const struct et_identity *identity)
+{
+	struct et_daemon *d = arg;
+	struct et_identity copy = { 0 };
+
+	if (et_identity_copy(identity, &copy) == 0) {
+		et_identity_release(&d->identity);
+		d->identity = copy;
+	}
+}
+
+static int start_keeper(struct et_daemon *d, struct et_error *reterr)
+{
+	char spec[ET_CONFIG_PATH_MAX + 8];
+
+	(void)snprintf(spec, sizeof(spec), "file:%s", d->config.root);
+	struct et_keeper_config config = { .loop = &d->loop,
+					   .postbox = &d->postbox,
+					   .catalog = d->catalog,
+					   .tls = d->tls,
+					   .identity = &d->identity,
+					   .root = d->root,
+					   .root_spec = spec,
+					   .state_folder = d->config.state,
+					   .media_folder = d->config.media,
+					   .cert_life_us = d->config.tls.certificate_life_us,
+					   .on_identity = on_identity,
+					   .arg = d };
+	return et_keeper_start(&config, &d->keeper, reterr);
+}
+
+static int start_catalog(struct et_daemon *d, struct et_error *reterr)
+{
+	struct et_catalog_config config = { .loop = &d->loop,
+					    .postbox = &d->postbox,
+					    .tls = d->tls,
+					    .node = d->identity.node,
+					    .address = d->config.advertise,
+					    .folder = d->config.state,
+					    .election_ms = (uint32_t)(d->config.election_us / 1000),
+					    .heartbeat_ms = (uint32_t)(d->config.heartbeat_us / 1000),
+					    .on_applied = on_applied,
+					    .on_change = on_change,
+					    .arg = d };
+	int rc = et_catalog_start(&config, &d->catalog, reterr);
+	if (rc == 0) {
+		d->state = et_catalog_state(d->catalog);
+		et_members_set_state(d->members, d->state);
+	}
+	return rc;
+}
+
+static int start_tls(struct et_daemon *d, struct et_error *reterr)
+{
+	int rc = et_members_open(d->identity_folder, &d->identity, &d->members, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_tls_config config = { .loop = &d->loop,
+					.identity = &d->identity,
+					.listen = d->config.listen_cluster,
+					.check = et_members_check,
+					.arg = d->members };
+	return et_tls_start(&config, &d->tls, reterr);
+}
+
+int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
+{
+	static int (*const steps[])(struct et_daemon * d, struct et_error * reterr) = {
+		start_tls, start_catalog, start_keeper, start_journal, start_sync, start_mover,
+	};
+
+	d->phase = DAEMON_STARTING;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(steps); i++) {
+		int rc = steps[i](d, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	daemon_serve_status(d);
+	et_info("daemon.member", "cluster=%s node=%llu name=%s site=%s cluster-port=%s",
+		d->identity.cluster, (unsigned long long)d->identity.node, d->identity.name,
+		d->identity.site, d->config.advertise);
+	daemon_try_capture(d);
+	return 0;
+}
+
+/* ---- Capture ------------------------------------------------------------------------------------- */
+
+struct kek_pick {
+	uint32_t version;
+	uint8_t public_key[32];
+};
+
+static int pick_active(void *arg, const Et__Kek *kek)
+{
+	struct kek_pick *pick = arg;
+
+	if (kek->state == ET__KEK_STATE__KEK_ACTIVE && kek->public_key.len == 32 &&
+	    kek->version > pick->version) {
+		pick->version = kek->version;
+		memcpy(pick->public_key, kek->public_key.data, 32);
+	}
+	return 0;
+}
+
+/* The active KEK and the family's id, as this node's catalogue has them; false: none yet. */
+static bool find_kek(struct et_daemon *d, struct kek_pick *pick, uint32_t *ret_kek_id)
+{
+	struct et_state_view *view = et_state_view_open(d->state);
+	Et__Cluster *cluster = NULL;
+
+	*pick = (struct kek_pick){ 0 };
+	int rc = et_state_get_cluster(view, &cluster);
+	if (rc == 0) {
+		*ret_kek_id = cluster->kek_id;
+		et__cluster__free_unpacked(cluster, NULL);
+		rc = et_state_each_kek(view, pick_active, pick);
+	}
+	(void)et_state_view_close(view);
+	return rc == 0 && pick->version > 0;
+}
+
+static void fill_sources(const struct et_config *from, struct et_capture_config *to)
+{
+	for (uint32_t i = 0; i < from->capture_count && i < ET_CAPTURE_SOURCES_MAX; i++) {
+		const struct et_config_capture *c = &from->captures[i];
+		to->sources[to->source_count++] = (struct et_capture_source){
+			.interface = c->interface[0] != '\0' ? c->interface : NULL,
+			.file = c->file[0] != '\0' ? c->file : NULL,
+			.filter = c->filter,
+		};
+		for (uint32_t k = 0; k < c->sip_port_count; k++) {
+			if (to->sip_port_count < ET_CAPTURE_SIP_PORTS_MAX) {
+				to->sip_ports[to->sip_port_count++] = c->sip_ports[k];
+			}
+		}
+		if (c->ring_bytes > to->limits.ring_bytes) {
+			to->limits.ring_bytes = (size_t)c->ring_bytes;
+		}
+	}
+}
+
+static void fill_rules(const struct et_config *from, struct et_capture_config *to)
+{
+	if (!from->record_without_sip) {
+		to->rules[to->rule_count++] =
+			(struct et_capture_rule){ .name = "rtp-without-sip", .media_only = true };
+	}
+	for (uint32_t i = 0; i < from->rule_count && to->rule_count < ET_CAPTURE_RULES_MAX - 1; i++) {
+		const struct et_config_rule *r = &from->rules[i];
+		to->rules[to->rule_count++] = (struct et_capture_rule){
+			.name = r->name,
+			.from = r->from[0] != '\0' ? r->from : NULL,
+			.to = r->to[0] != '\0' ? r->to : NULL,
+			.record = r->record,
+		};
+	}
+	to->rules[to->rule_count++] =
+		(struct et_capture_rule){ .name = "default", .record = from->record_default };
+}
+
+static int start_capture(struct et_daemon *d, const struct kek_pick *pick, uint32_t kek_id,
+			 struct et_error *reterr)
+{
+	struct et_capture_config *c = calloc(1, sizeof(*c));
+	if (c == NULL) {
+		return et_fail(reterr, -ENOMEM, "start capture");
+	}
+	fill_sources(&d->config, c);
+	fill_rules(&d->config, c);
+	c->media = d->config.media;
+	c->node = d->identity.node;
+	c->site = d->identity.site;
+	c->sign_key = d->identity.sign_key;
+	c->kek_id = kek_id;
+	c->kek_version = pick->version;
+	memcpy(c->kek_public, pick->public_key, 32);
+	c->limits.calls = d->config.limits.live_calls;
+	c->limits.free_reserve_bytes = d->config.limits.disk_reserve_bytes;
+	c->limits.media_timeout_s = (uint32_t)(d->config.media_timeout_us / 1000000);
+	c->on_event = et_events_on_capture;
+	c->arg = &d->events;
+	int rc = et_capture_start(c, &d->capture, reterr);
+	free(c);
+	return rc;
+}
+
+void daemon_try_capture(struct et_daemon *d)
+{
+	struct kek_pick pick;
+	uint32_t kek_id = 0;
+	struct et_error error;
+
+	if (d->phase == DAEMON_STOPPING || d->journal == NULL || !find_kek(d, &pick, &kek_id)) {
+		return;
+	}
+	if ((d->config.roles & ET_ROLE_CAPTURE) == 0 || d->config.capture_count == 0) {
+		d->phase = DAEMON_RUNNING;
+		return;
+	}
+	if (d->capture != NULL) {
+		if (pick.version != d->kek_version) {
+			et_capture_set_kek(d->capture, pick.version, pick.public_key);
+			d->kek_version = pick.version;
+		}
+		return;
+	}
+	if (start_capture(d, &pick, kek_id, &error) < 0) {
+		et_err("capture.failed", "error=\"%s\" next=\"evertape capture test\"", error.text);
+		daemon_stop(d, et_exit_code(error.code));
+		return;
+	}
+	d->kek_version = pick.version;
+	d->phase = DAEMON_RUNNING;
+	et_info("capture.started", "sources=%u kek=%u", d->config.capture_count, pick.version);
+}
