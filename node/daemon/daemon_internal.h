@@ -11,6 +11,7 @@
 #ifndef ET_NODE_DAEMON_DAEMON_INTERNAL_H
 #define ET_NODE_DAEMON_DAEMON_INTERNAL_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "archive/mover/mover.h"
@@ -76,7 +77,8 @@ struct et_daemon {
 	bool announced;		 /* NodeUpdate with our address and version was proposed */
 	struct daemon_peer peers[DAEMON_PEERS_MAX];
 	size_t peer_count;
-	struct daemon_setup *setup; /* a cluster init or join under way */
+	struct daemon_setup *setup; /* owned: keys and request of a join that was not answered yet */
+	atomic_bool setup_busy;	    /* an init or join is under way */
 	int stop_step;
 };
 
@@ -96,6 +98,10 @@ int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
 		      struct et_api_init_answer *ret, struct et_error *reterr);
 int daemon_setup_join(struct et_daemon *d, const char *token, const char *address, uint64_t *ret_node,
 		      struct et_error *reterr);
+
+/* A cluster init that was begun and not finished lies in the identity folder. */
+bool daemon_setup_unfinished(const struct et_daemon *d);
+void daemon_setup_release(struct et_daemon *d);
 
 /* membership.c: the leader makes Raft's configuration follow the catalogue, a step at a time. */
 void daemon_reconcile_members(struct et_daemon *d);

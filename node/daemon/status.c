@@ -1,0 +1,242 @@
+/* What this node says of itself, and what it last heard the others say.
+ *
+ * Every second each member is asked (ET_RPC_STATUS) for one JSON object; any node can so answer for the
+ * whole cluster, and says how old each part is. The object is what the API's `status` passes on. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "node/base/log.h"
+#include "node/daemon/daemon_internal.h"
+#include "node/io/clock.h"
+#include "node/text/json.h"
+#include "node/tls/rpc.h"
+
+#define STATUS_TIMEOUT_MS 1500
+#define STATUS_SIZE_MAX (64 * 1024) /* bytes of one node's object */
+
+static void add_disk(json_t *object, const char *prefix, const char *path)
+{
+	struct statvfs fs;
+	char key[64];
+
+	if (statvfs(path, &fs) < 0) {
+		return;
+	}
+	(void)snprintf(key, sizeof(key), "%s_free_bytes", prefix);
+	et_json_set(object, key, et_json_u64((uint64_t)fs.f_bavail * fs.f_frsize));
+	(void)snprintf(key, sizeof(key), "%s_total_bytes", prefix);
+	et_json_set(object, key, et_json_u64((uint64_t)fs.f_blocks * fs.f_frsize));
+}
+
+static void add_capture(const struct et_daemon *d, json_t *object)
+{
+	struct et_capture_metrics m = { 0 };
+	json_t *capture = json_object();
+
+	if (d->capture != NULL) {
+		et_capture_metrics(d->capture, &m);
+	}
+	et_json_set(object, "live_calls", et_json_u64(m.calls_live));
+	et_json_set(object, "drops", et_json_u64(m.kernel_dropped + m.media_dropped));
+	et_json_set(capture, "running", json_boolean(d->capture != NULL));
+	et_json_set(capture, "acknowledging", json_boolean(d->capture == NULL || m.acknowledging));
+	et_json_set(capture, "packets", et_json_u64(m.packets.total));
+	et_json_set(capture, "sip", et_json_u64(m.packets.sip));
+	et_json_set(capture, "rtp", et_json_u64(m.packets.rtp));
+	et_json_set(capture, "rtcp", et_json_u64(m.packets.rtcp));
+	et_json_set(capture, "kernel_dropped", et_json_u64(m.kernel_dropped));
+	et_json_set(capture, "media_dropped", et_json_u64(m.media_dropped));
+	et_json_set(capture, "calls_total", et_json_u64(m.calls_total));
+	et_json_set(capture, "refused_disk", et_json_u64(m.calls_refused_disk));
+	et_json_set(capture, "refused_limit", et_json_u64(m.calls_refused_limit));
+	et_json_set(capture, "refused_rule", et_json_u64(m.calls_refused_rule));
+	et_json_set(capture, "refused_journal", et_json_u64(m.calls_refused_journal));
+	et_json_set(capture, "refused_writer", et_json_u64(m.calls_refused_writer));
+	et_json_set(capture, "sync_failures", et_json_u64(m.sync_failures));
+	et_json_set(capture, "recovered", et_json_u64(m.recovered));
+	et_json_set(object, "capture", capture);
+}
+
+static void add_catalog(const struct et_daemon *d, json_t *object)
+{
+	struct et_catalog_status status;
+	struct et_keeper_health health;
+	uint8_t digest[32];
+	uint64_t index = 0;
+
+	et_catalog_status(d->catalog, &status);
+	et_json_set(object, "applied", et_json_u64(status.applied));
+	et_json_set(object, "has_quorum", json_boolean(status.has_quorum));
+	et_json_set(object, "leader", et_json_u64(status.leader));
+	et_json_set(object, "term", et_json_u64(status.term));
+	struct et_state_view *view = et_state_view_open(d->state);
+	if (et_state_digest(view, &index, digest) == 0) {
+		et_json_set(object, "digest_index", et_json_u64(index));
+		et_json_set(object, "digest", et_json_hex(digest, sizeof(digest)));
+	}
+	(void)et_state_view_close(view);
+	et_keeper_health(d->keeper, &health);
+	et_json_set(object, "cert_expires_us", json_integer(health.cert_not_after_us));
+}
+
+/* One per condition that an operator must know; the API gives each its sentence (health codes). */
+static void add_codes(struct et_daemon *d, json_t *object)
+{
+	json_t *codes = json_array();
+	struct et_keeper_health health;
+	struct et_catalog_status status;
+	struct et_sync_status *sync = calloc(1, sizeof(*sync));
+	struct et_capture_metrics m = { 0 };
+
+	et_keeper_health(d->keeper, &health);
+	et_catalog_status(d->catalog, &status);
+	if (d->capture != NULL) {
+		et_capture_metrics(d->capture, &m);
+	}
+	if (sync != NULL && d->sync != NULL) {
+		et_sync_get_status(d->sync, sync);
+	}
+	const struct {
+		bool on;
+		const char *code;
+	} table[] = {
+		{ health.cert_expired, "CERT_EXPIRED" },
+		{ health.root_on_disk, "ROOT_ON_DISK" },
+		{ health.vault_single, "VAULT_SINGLE" },
+		{ health.vault_without_grant, "VAULT_NO_GRANT" },
+		{ status.clock_skew, "CLOCK_SKEW" },
+		{ status.disk_full, "DISK_NEARFULL" },
+		{ !status.has_quorum, "NO_QUORUM" },
+		{ atomic_load(&d->events.stuck) > 0, "JOURNAL_STUCK" },
+		{ d->capture != NULL && !m.acknowledging, "SYNC_FAILED" },
+		{ m.calls_refused_disk > 0, "CALLS_REFUSED" },
+		{ m.kernel_dropped + m.media_dropped > 0, "PACKETS_DROPPED" },
+		{ sync != NULL && sync->disk_full, "DISK_FULL" },
+		{ sync != NULL && sync->bad_copies > 0, "COPY_BAD" },
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(table); i++) {
+		if (table[i].on) {
+			et_json_add(codes, json_string(table[i].code));
+		}
+	}
+	free(sync);
+	et_json_set(object, "codes", codes);
+}
+
+struct et_buffer daemon_own_status(struct et_daemon *d)
+{
+	struct et_buffer text = { 0 };
+	json_t *object = json_object();
+
+	et_json_set(object, "node", et_json_u64(d->identity.node));
+	et_json_set(object, "name", et_json_text(d->identity.name));
+	et_json_set(object, "site", et_json_text(d->identity.site));
+	et_json_set(object, "version", et_json_text(d->version));
+	et_json_set(object, "store", et_json_text(d->store_uuid));
+	et_json_set(object, "time_us", json_integer(et_clock_now_us()));
+	et_json_set(object, "pending", et_json_u64(d->journal != NULL ? et_journal_pending(d->journal) : 0));
+	add_disk(object, "disk", d->config.media);
+	add_disk(object, "state_disk", d->config.state);
+	add_capture(d, object);
+	if (d->catalog != NULL && d->keeper != NULL) {
+		add_catalog(d, object);
+		add_codes(d, object);
+	}
+	et_json_print(object, false, &text);
+	json_decref(object);
+	return text;
+}
+
+/* ---- The others ---------------------------------------------------------------------------------- */
+
+static void on_status_request(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			      struct et_rpc_reply *reply)
+{
+	struct et_daemon *d = arg;
+
+	(void)peer;
+	(void)body;
+	if (d->phase == DAEMON_STOPPING) {
+		et_rpc_reply(reply, ET_ECLOSED, NULL, 0);
+		return;
+	}
+	struct et_buffer text = daemon_own_status(d);
+	et_rpc_reply(reply, text.failed ? -ENOMEM : 0, text.data, text.size);
+	et_buffer_release(&text);
+}
+
+void daemon_serve_status(struct et_daemon *d)
+{
+	et_rpc_serve(d->tls, ET_RPC_STATUS, on_status_request, d);
+}
+
+static struct daemon_peer *find_peer(struct et_daemon *d, uint64_t node)
+{
+	for (size_t i = 0; i < d->peer_count; i++) {
+		if (d->peers[i].node == node) {
+			return &d->peers[i];
+		}
+	}
+	if (d->peer_count == DAEMON_PEERS_MAX) {
+		return NULL;
+	}
+	d->peers[d->peer_count] = (struct daemon_peer){ .node = node };
+	return &d->peers[d->peer_count++];
+}
+
+struct question {
+	struct et_daemon *daemon;
+	uint64_t node;
+};
+
+static void on_status_answer(void *arg, int code, struct et_view body)
+{
+	struct question *question = arg;
+	struct daemon_peer *peer = find_peer(question->daemon, question->node);
+
+	free(question);
+	et_assert(peer != NULL); /* Peers are never forgotten. */
+	peer->asking = false;
+	if (code != 0 || body.size == 0 || body.size > STATUS_SIZE_MAX) {
+		return;
+	}
+	json_t *object = NULL;
+	if (et_json_parse("status", body.data, body.size, STATUS_SIZE_MAX, &object, NULL) < 0) {
+		return; /* Not what a member of ours says. */
+	}
+	json_decref(object);
+	free(peer->json);
+	peer->json = strndup((const char *)body.data, body.size);
+	peer->heard_us = et_clock_mono_us();
+}
+
+static int ask_node(void *arg, const Et__Node *node)
+{
+	struct et_daemon *d = arg;
+
+	if (node->id == d->identity.node || node->state == ET__NODE_STATE__REMOVED ||
+	    node->state == ET__NODE_STATE__REVOKED) {
+		return 0;
+	}
+	struct daemon_peer *peer = find_peer(d, node->id);
+	if (peer == NULL || peer->asking) {
+		return 0;
+	}
+	struct question *question = malloc(sizeof(*question));
+	if (question == NULL) {
+		return 0;
+	}
+	*question = (struct question){ .daemon = d, .node = node->id };
+	peer->asking = true;
+	et_rpc_call(d->tls, node->id, node->address, ET_RPC_STATUS, NULL, 0, STATUS_TIMEOUT_MS,
+		    on_status_answer, question);
+	return 0;
+}
+
+void daemon_poll_peers(struct et_daemon *d)
+{
+	struct et_state_view *view = et_state_view_open(d->state);
+	(void)et_state_each_node(view, ask_node, d);
+	(void)et_state_view_close(view);
+}
