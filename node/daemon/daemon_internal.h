@@ -3,9 +3,9 @@
  *   FRESH ──cluster init / node join──▶ STARTING ──▶ RUNNING ──signal──▶ STOPPING ──▶ (exit)
  *     └───────────────────────────────────────────signal─────────────────────▲
  *
- * FRESH: no identity; only the API on the Unix socket. STARTING: everything but capture, which needs
- * the public half of an active KEK; after a restart the local catalogue has it at once, so a recorder
- * that is cut off records.
+ * FRESH: no identity; only the API on the Unix socket. STARTING: everything but capture, which
+ * needs the public half of an active KEK; after a restart the local catalogue has it at once, so a
+ * recorder that is cut off records.
  *
  * Threads: everything here belongs to the main loop, but for what is atomic or says otherwise. */
 #ifndef ET_NODE_DAEMON_DAEMON_INTERNAL_H
@@ -73,17 +73,21 @@ struct et_daemon {
 	uint32_t kek_version; /* that capture seals to; 0: capture was not started */
 	struct et_live live;
 
-	bool membership_busy;	 /* a change of the Raft configuration is under way */
-	bool announced;		 /* NodeUpdate with our address and version was proposed */
+	bool membership_busy; /* a change of the Raft configuration is under way */
+	bool announced;	      /* NodeUpdate with our address and version was proposed */
 	struct daemon_peer peers[DAEMON_PEERS_MAX];
 	size_t peer_count;
-	struct daemon_setup *setup; /* owned: keys and request of a join that was not answered yet */
-	atomic_bool setup_busy;	    /* an init or join is under way */
+	struct daemon_setup
+		*setup;		/* owned: keys and request of a join that was not answered yet */
+	atomic_bool setup_busy; /* an init or join is under way */
 	int stop_step;
+	uv_work_t stop_work;
 };
 
 /* start.c: bring up everything that needs an identity. */
 int daemon_start_member(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+/* daemon.c: the API serves the whole cluster from here on. */
+int daemon_attach_api(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
 /* Start capture when the catalogue knows an active KEK; otherwise later. */
 void daemon_try_capture(struct et_daemon *d);
 
@@ -96,8 +100,8 @@ int daemon_open_store(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHEC
 /* setup.c: cluster init and join, from the API (any thread; they wait for the main loop). */
 int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
 		      struct et_api_init_answer *ret, struct et_error *reterr);
-int daemon_setup_join(struct et_daemon *d, const char *token, const char *address, uint64_t *ret_node,
-		      struct et_error *reterr);
+int daemon_setup_join(struct et_daemon *d, const char *token, const char *address,
+		      uint64_t *ret_node, struct et_error *reterr);
 
 /* A cluster init that was begun and not finished lies in the identity folder. */
 bool daemon_setup_unfinished(const struct et_daemon *d);
@@ -111,7 +115,11 @@ void daemon_announce(struct et_daemon *d);
 /* status.c: what this node knows of itself, and what the others said. */
 void daemon_poll_peers(struct et_daemon *d);
 void daemon_serve_status(struct et_daemon *d);
-struct et_buffer daemon_own_status(struct et_daemon *d);
+json_t *daemon_own_status(struct et_daemon *d);
+void daemon_release_peers(struct et_daemon *d);
+
+/* backend.c: what the API asks of the daemon. */
+void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret);
 
 /* Run fn(arg) on the main loop and wait for it; from another thread. ET_ECLOSED: going down. */
 int daemon_on_loop(struct et_daemon *d, void (*fn)(void *arg), void *arg) ET_MUST_CHECK;

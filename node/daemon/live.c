@@ -69,7 +69,8 @@ void et_live_each(const struct et_live *live, void (*fn)(void *arg, const Et__Re
 	struct et_live_entry *entry;
 	struct et_live_entry *next;
 
-	HASH_ITER (hh, live->entries, entry, next) {
+	HASH_ITER(hh, live->entries, entry, next)
+	{
 		fn(arg, entry->record);
 	}
 }
@@ -79,7 +80,8 @@ void et_live_release(struct et_live *live)
 	struct et_live_entry *entry;
 	struct et_live_entry *next;
 
-	HASH_ITER (hh, live->entries, entry, next) {
+	HASH_ITER(hh, live->entries, entry, next)
+	{
 		live_drop(live, entry);
 	}
 }

@@ -24,7 +24,8 @@ struct search {
 	struct step step;
 };
 
-static const struct et_catalog_member *find_member(const struct et_catalog_status *status, uint64_t node)
+static const struct et_catalog_member *find_member(const struct et_catalog_status *status,
+						   uint64_t node)
 {
 	for (uint32_t i = 0; i < status->member_count; i++) {
 		if (status->members[i].node == node) {
@@ -58,7 +59,8 @@ static struct step step_for(const struct et_catalog_status *status, const Et__No
 	const struct et_catalog_member *member = find_member(status, node->id);
 	enum et_catalog_role want = wanted_role(node);
 	struct step step = { .kind = STEP_NONE, .node = node->id };
-	bool gone = node->state == ET__NODE_STATE__REMOVED || node->state == ET__NODE_STATE__REVOKED;
+	bool gone =
+		node->state == ET__NODE_STATE__REMOVED || node->state == ET__NODE_STATE__REVOKED;
 
 	if (gone) {
 		step.kind = member != NULL ? STEP_REMOVE : STEP_NONE;
@@ -78,7 +80,8 @@ static struct step step_for(const struct et_catalog_status *status, const Et__No
 		return step;
 	}
 	if (want == ET_CATALOG_VOTER &&
-	    member->match_index + MEMBERSHIP_LAG_MAX >= status->last_index && member->match_index > 0) {
+	    member->match_index + MEMBERSHIP_LAG_MAX >= status->last_index &&
+	    member->match_index > 0) {
 		step.kind = STEP_ASSIGN;
 		step.role = ET_CATALOG_VOTER;
 	}
@@ -130,8 +133,8 @@ void daemon_reconcile_members(struct et_daemon *d)
 	const struct step *step = &search.step;
 	d->membership_busy = true;
 	et_info("membership.step", "node=%llu step=%s", (unsigned long long)step->node,
-		step->kind == STEP_ADD	    ? "add"
-		: step->kind == STEP_REMOVE ? "remove"
+		step->kind == STEP_ADD		 ? "add"
+		: step->kind == STEP_REMOVE	 ? "remove"
 		: step->role == ET_CATALOG_VOTER ? "voter"
 						 : "standby");
 	switch (step->kind) {
@@ -150,7 +153,8 @@ void daemon_reconcile_members(struct et_daemon *d)
 	et_unreachable();
 }
 
-/* ---- What the catalogue should know of this node ------------------------------------------------- */
+/* ---- What the catalogue should know of this node
+ * ------------------------------------------------- */
 
 static void on_announced(void *arg, int code, const Et__Result *result)
 {

@@ -3,13 +3,13 @@
  * Both come from the API on a thread that may wait. Keys and files are made there; what touches the
  * loop's objects runs on the loop.
  *
- * cluster init: root, key folder, CA and KEK and escrow → <state>/identity/init.unfinished → identity on
- * disk → one-voter Raft → ClusterInit committed → the mark is removed → the shares are answered, once.
- * A crash in between leaves the mark: the next start says so and does nothing else, because the escrow
- * shares of that cluster were never shown.
+ * cluster init: root, key folder, CA and KEK and escrow → <state>/identity/init.unfinished →
+ * identity on disk → one-voter Raft → ClusterInit committed → the mark is removed → the shares are
+ * answered, once. A crash in between leaves the mark: the next start says so and does nothing else,
+ * because the escrow shares of that cluster were never shown.
  *
- * node join: root, keys, request (made once in a process, so that a repetition is the same request and
- * gets the same node) → asked → identity on disk → started as a member. */
+ * node join: root, keys, request (made once in a process, so that a repetition is the same request
+ * and gets the same node) → asked → identity on disk → started as a member. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +25,10 @@
 #define SETUP_TIMEOUT_S 60
 #define JOIN_TIMEOUT_MS 20000
 #define FIRST_KEK 1
+#define FIRST_TOKEN_LIFE_US (365LL * 24 * 3600 * 1000000)
 
-/* ---- Waiting for the loop ------------------------------------------------------------------------ */
+/* ---- Waiting for the loop
+ * ------------------------------------------------------------------------ */
 
 struct waiter {
 	pthread_mutex_t mutex;
@@ -102,7 +104,8 @@ int daemon_on_loop(struct et_daemon *d, void (*fn)(void *arg), void *arg)
 	return rc;
 }
 
-/* ---- What both need ------------------------------------------------------------------------------ */
+/* ---- What both need
+ * ------------------------------------------------------------------------------ */
 
 struct daemon_setup {
 	struct et_secret *root; /* owned */
@@ -166,22 +169,22 @@ static int setup_begin(struct et_daemon *d, struct et_error *reterr)
 /* On the loop: the identity is on disk; become a member. */
 static int install(struct et_daemon *d, struct daemon_setup *s, struct et_error *reterr)
 {
-	d->root = s->root;
-	s->root = NULL;
+	d->root = ET_TAKE(s->root);
 	et_identity_release(&d->identity);
 	d->identity = s->identity;
 	memset(&s->identity, 0, sizeof(s->identity));
 	return daemon_start_member(d, reterr);
 }
 
-/* ---- cluster init -------------------------------------------------------------------------------- */
+/* ---- cluster init
+ * -------------------------------------------------------------------------------- */
 
 struct init {
 	struct et_daemon *daemon;
 	struct daemon_setup setup;
 	struct et_keeper_init material;
+	struct et_secret *token; /* owned: the first administrator's API token */
 	struct waiter waiter;
-	struct et_error *reterr;
 };
 
 static void on_init_applied(void *arg, int code, const Et__Result *result)
@@ -213,8 +216,8 @@ static void init_on_loop(void *arg)
 		waiter_wake(&init->waiter, rc);
 		return;
 	}
-	et_catalog_propose(d->catalog, init->material.command, SETUP_TIMEOUT_S * 1000, on_init_applied,
-			   init);
+	et_catalog_propose(d->catalog, init->material.command, SETUP_TIMEOUT_S * 1000,
+			   on_init_applied, init);
 }
 
 static int init_material(struct init *init, const struct et_api_init *request,
@@ -244,7 +247,13 @@ static int init_material(struct init *init, const struct et_api_init *request,
 		return rc;
 	}
 	rc = et_identity_copy(&init->material.identity, &init->setup.identity);
-	return rc < 0 ? et_fail(reterr, rc, "make the identity") : 0;
+	if (rc < 0) {
+		return et_fail(reterr, rc, "make the identity");
+	}
+	static const char *const roles[] = { "admin" };
+	return et_api_token_make("first-admin", roles, 1, config.now_us + FIRST_TOKEN_LIFE_US,
+				 &init->material.command->cluster_init->admin, &init->token,
+				 reterr);
 }
 
 static void unfinished_path(const struct et_daemon *d, char *path, size_t size)
@@ -292,6 +301,7 @@ static int init_finish(struct init *init, struct et_api_init_answer *ret, struct
 		ret->shares[i] = init->material.shares[i];
 		init->material.shares[i] = NULL;
 	}
+	ret->token = ET_TAKE(init->token);
 	unfinished_path(d, path, sizeof(path));
 	if (unlink(path) < 0) {
 		return et_fail(reterr, -errno, "remove '%s'", path);
@@ -302,6 +312,10 @@ static int init_finish(struct init *init, struct et_api_init_answer *ret, struct
 int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
 		      struct et_api_init_answer *ret, struct et_error *reterr)
 {
+	if (request->cluster != NULL && strcmp(request->cluster, d->config.cluster) != 0) {
+		return et_fail(reterr, ET_EUSAGE, "%s: 'cluster' is '%s', not '%s'", d->config.file,
+			       d->config.cluster, request->cluster);
+	}
 	int rc = setup_begin(d, reterr);
 	if (rc < 0) {
 		return rc;
@@ -330,6 +344,7 @@ int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
 		rc = init_finish(init, ret, reterr);
 	}
 	et_keeper_init_release(&init->material);
+	init->token = et_secret_free(init->token);
 	init->setup.root = et_secret_free(init->setup.root);
 	et_identity_release(&init->setup.identity);
 	waiter_destroy(&init->waiter);
@@ -338,7 +353,8 @@ int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
 	return rc;
 }
 
-/* ---- node join ----------------------------------------------------------------------------------- */
+/* ---- node join
+ * ----------------------------------------------------------------------------------- */
 
 struct join {
 	struct et_daemon *daemon;
@@ -366,7 +382,8 @@ static int join_request(struct join *join, struct et_error *reterr)
 	(void)snprintf(request.site, sizeof(request.site), "%s", d->config.site);
 	request.roles = d->config.roles;
 	(void)snprintf(request.address, sizeof(request.address), "%s", d->config.advertise);
-	(void)snprintf(request.api_address, sizeof(request.api_address), "%s", d->config.listen_api);
+	(void)snprintf(request.api_address, sizeof(request.api_address), "%s",
+		       d->config.listen_api);
 	(void)snprintf(request.version, sizeof(request.version), "%s", d->version);
 	(void)snprintf(request.store_uuid, sizeof(request.store_uuid), "%s", d->store_uuid);
 	request.schema = ET_COMMAND_SCHEMA;
@@ -443,8 +460,9 @@ static int join_check_token(struct join *join, const char *text, struct et_error
 			       d->config.file, d->config.cluster, join->token.cluster);
 	}
 	if (strcmp(join->token.site, d->config.site) != 0) {
-		return et_fail(reterr, ET_EUSAGE, "%s: 'site' is '%s', but the token is for site '%s'",
-			       d->config.file, d->config.site, join->token.site);
+		return et_fail(reterr, ET_EUSAGE,
+			       "%s: 'site' is '%s', but the token is for site '%s'", d->config.file,
+			       d->config.site, join->token.site);
 	}
 	return 0;
 }
@@ -485,10 +503,9 @@ static int join_run(struct join *join, struct et_error *reterr)
 		rc = waiter_wait(&join->waiter);
 	}
 	if (rc == 0) {
-		rc = et_member_list_save(
-			d->identity_folder,
-			(struct et_view){ join->members.data, join->members.size },
-			&join->waiter.error);
+		rc = et_member_list_save(d->identity_folder,
+					 (struct et_view){ join->members.data, join->members.size },
+					 &join->waiter.error);
 	}
 	if (rc == 0) {
 		rc = et_identity_save(d->identity_folder, join->setup->root, &join->setup->identity,

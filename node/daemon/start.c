@@ -7,9 +7,11 @@
 #include "node/daemon/daemon_internal.h"
 #include "node/io/clock.h"
 
-/* ---- What the catalogue says is applied ---------------------------------------------------------- */
+/* ---- What the catalogue says is applied
+ * ---------------------------------------------------------- */
 
-static void on_applied(void *arg, uint64_t index, const Et__Command *command, const Et__Result *result)
+static void on_applied(void *arg, uint64_t index, const Et__Command *command,
+		       const Et__Result *result)
 {
 	struct et_daemon *d = arg;
 
@@ -45,7 +47,8 @@ static void on_change(void *arg)
 	}
 }
 
-/* ---- Journal to catalogue ------------------------------------------------------------------------ */
+/* ---- Journal to catalogue
+ * ------------------------------------------------------------------------ */
 
 static void propose_packed(void *arg, struct et_view packed, uint32_t timeout_ms, et_catalog_cb cb,
 			   void *cb_arg)
@@ -62,7 +65,8 @@ static void on_proposed(void *arg, const Et__Command *command, int code, const E
 	if (code == 0) {
 		return;
 	}
-	const char *text = result != NULL && result->text != NULL ? result->text : et_strerror(code);
+	const char *text =
+		result != NULL && result->text != NULL ? result->text : et_strerror(code);
 	et_warn("command.refused", "command=%s seq=%llu code=%s why=%s", et_command_name(command),
 		(unsigned long long)command->op->seq, et_errname(code),
 		et_log_quote(text, quoted, sizeof(quoted)));
@@ -117,10 +121,11 @@ static int start_journal(struct et_daemon *d, struct et_error *reterr)
 	return et_proposer_start(&proposer, &d->proposer, reterr);
 }
 
-/* ---- Services ------------------------------------------------------------------------------------ */
+/* ---- Services
+ * ------------------------------------------------------------------------------------ */
 
-static int sync_propose(void *arg, const Et__Command *command, uint32_t timeout_ms, et_catalog_cb cb,
-			void *cb_arg)
+static int sync_propose(void *arg, const Et__Command *command, uint32_t timeout_ms,
+			et_catalog_cb cb, void *cb_arg)
 {
 	struct et_daemon *d = arg;
 	return et_catalog_propose_from(d->catalog, command, timeout_ms, cb, cb_arg);
@@ -177,6 +182,10 @@ static void on_identity(void *arg, const struct et_identity *identity)
 		et_identity_release(&d->identity);
 		d->identity = copy;
 	}
+	struct et_error error;
+	if (d->api != NULL && et_api_set_identity(d->api, identity, &error) < 0) {
+		et_warn("api.identity", "error=\"%s\"", error.text);
+	}
 }
 
 static int start_keeper(struct et_daemon *d, struct et_error *reterr)
@@ -208,7 +217,8 @@ static int start_catalog(struct et_daemon *d, struct et_error *reterr)
 					    .address = d->config.advertise,
 					    .folder = d->config.state,
 					    .election_ms = (uint32_t)(d->config.election_us / 1000),
-					    .heartbeat_ms = (uint32_t)(d->config.heartbeat_us / 1000),
+					    .heartbeat_ms =
+						    (uint32_t)(d->config.heartbeat_us / 1000),
 					    .on_applied = on_applied,
 					    .on_change = on_change,
 					    .arg = d };
@@ -237,7 +247,8 @@ static int start_tls(struct et_daemon *d, struct et_error *reterr)
 int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 {
 	static int (*const steps[])(struct et_daemon * d, struct et_error * reterr) = {
-		start_tls, start_catalog, start_keeper, start_journal, start_sync, start_mover,
+		start_tls,  start_catalog, start_keeper,      start_journal,
+		start_sync, start_mover,   daemon_attach_api,
 	};
 
 	d->phase = DAEMON_STARTING;
@@ -255,7 +266,8 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 	return 0;
 }
 
-/* ---- Capture ------------------------------------------------------------------------------------- */
+/* ---- Capture
+ * ------------------------------------------------------------------------------------- */
 
 struct kek_pick {
 	uint32_t version;
@@ -317,7 +329,8 @@ static void fill_rules(const struct et_config *from, struct et_capture_config *t
 		to->rules[to->rule_count++] =
 			(struct et_capture_rule){ .name = "rtp-without-sip", .media_only = true };
 	}
-	for (uint32_t i = 0; i < from->rule_count && to->rule_count < ET_CAPTURE_RULES_MAX - 1; i++) {
+	for (uint32_t i = 0; i < from->rule_count && to->rule_count < ET_CAPTURE_RULES_MAX - 1;
+	     i++) {
 		const struct et_config_rule *r = &from->rules[i];
 		to->rules[to->rule_count++] = (struct et_capture_rule){
 			.name = r->name,

@@ -1,7 +1,8 @@
 /* What this node says of itself, and what it last heard the others say.
  *
- * Every second each member is asked (ET_RPC_STATUS) for one JSON object; any node can so answer for the
- * whole cluster, and says how old each part is. The object is what the API's `status` passes on. */
+ * Every second each member is asked (ET_RPC_STATUS) for one JSON object; any node can so answer for
+ * the whole cluster, and says how old each part is. The object is what the API's `status` passes
+ * on. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -124,18 +125,18 @@ static void add_codes(struct et_daemon *d, json_t *object)
 	et_json_set(object, "codes", codes);
 }
 
-struct et_buffer daemon_own_status(struct et_daemon *d)
+json_t *daemon_own_status(struct et_daemon *d)
 {
-	struct et_buffer text = { 0 };
 	json_t *object = json_object();
 
-	et_json_set(object, "node", et_json_u64(d->identity.node));
+	et_json_set(object, "id", et_json_u64(d->identity.node));
 	et_json_set(object, "name", et_json_text(d->identity.name));
 	et_json_set(object, "site", et_json_text(d->identity.site));
 	et_json_set(object, "version", et_json_text(d->version));
 	et_json_set(object, "store", et_json_text(d->store_uuid));
 	et_json_set(object, "time_us", json_integer(et_clock_now_us()));
-	et_json_set(object, "pending", et_json_u64(d->journal != NULL ? et_journal_pending(d->journal) : 0));
+	et_json_set(object, "pending",
+		    et_json_u64(d->journal != NULL ? et_journal_pending(d->journal) : 0));
 	add_disk(object, "disk", d->config.media);
 	add_disk(object, "state_disk", d->config.state);
 	add_capture(d, object);
@@ -143,12 +144,11 @@ struct et_buffer daemon_own_status(struct et_daemon *d)
 		add_catalog(d, object);
 		add_codes(d, object);
 	}
-	et_json_print(object, false, &text);
-	json_decref(object);
-	return text;
+	return object;
 }
 
-/* ---- The others ---------------------------------------------------------------------------------- */
+/* ---- The others
+ * ---------------------------------------------------------------------------------- */
 
 static void on_status_request(void *arg, const struct et_tls_peer *peer, struct et_view body,
 			      struct et_rpc_reply *reply)
@@ -161,7 +161,10 @@ static void on_status_request(void *arg, const struct et_tls_peer *peer, struct 
 		et_rpc_reply(reply, ET_ECLOSED, NULL, 0);
 		return;
 	}
-	struct et_buffer text = daemon_own_status(d);
+	struct et_buffer text = { 0 };
+	json_t *object = daemon_own_status(d);
+	et_json_print(object, false, &text);
+	json_decref(object);
 	et_rpc_reply(reply, text.failed ? -ENOMEM : 0, text.data, text.size);
 	et_buffer_release(&text);
 }
@@ -239,4 +242,11 @@ void daemon_poll_peers(struct et_daemon *d)
 	struct et_state_view *view = et_state_view_open(d->state);
 	(void)et_state_each_node(view, ask_node, d);
 	(void)et_state_view_close(view);
+}
+
+void daemon_release_peers(struct et_daemon *d)
+{
+	for (size_t i = 0; i < d->peer_count; i++) {
+		free(d->peers[i].json);
+	}
 }

@@ -7,9 +7,29 @@
 
 static void stop_next(void *arg);
 
-static void stop_capture(struct et_daemon *d)
+static void stop_capture(uv_work_t *work)
 {
+	struct et_daemon *d = work->data;
 	d->capture = et_capture_stop(d->capture);
+}
+
+static void stop_mover(uv_work_t *work)
+{
+	struct et_daemon *d = work->data;
+	d->mover = et_mover_stop(d->mover);
+}
+
+static void on_background(uv_work_t *work, int status)
+{
+	(void)status;
+	stop_next(work->data);
+}
+
+/* These wait for threads that may wait for the loop: not on the loop. */
+static bool stop_in_background(struct et_daemon *d, void (*stop)(uv_work_t *work))
+{
+	d->stop_work.data = d;
+	return uv_queue_work(&d->loop, &d->stop_work, stop, on_background) == 0;
 }
 
 static void stop_loop(struct et_daemon *d)
@@ -37,11 +57,15 @@ static bool stop_begin(struct et_daemon *d, enum stop_step step)
 {
 	switch (step) {
 	case STOP_API:
-		d->api = et_api_stop(d->api);
+		if (d->api != NULL) {
+			struct et_api *api = d->api;
+			d->api = NULL;
+			et_api_stop(api, stop_next, d);
+			return true;
+		}
 		return false;
 	case STOP_CAPTURE:
-		stop_capture(d);
-		return false;
+		return stop_in_background(d, stop_capture);
 	case STOP_PROPOSER:
 		if (d->proposer != NULL) {
 			struct et_proposer *p = d->proposer;
@@ -51,8 +75,7 @@ static bool stop_begin(struct et_daemon *d, enum stop_step step)
 		}
 		return false;
 	case STOP_MOVER:
-		d->mover = et_mover_stop(d->mover);
-		return false;
+		return stop_in_background(d, stop_mover);
 	case STOP_SYNC:
 		if (d->sync != NULL) {
 			struct et_sync *s = d->sync;

@@ -1,7 +1,7 @@
 /* The media store and the state folder: made at the first start, recognised at every other.
  *
- * A media filesystem carries a UUID (<media>/store.uuid). The catalogue knows which store holds this
- * node's copies; a changed UUID means that they are gone. */
+ * A media filesystem carries a UUID (<media>/store.uuid). The catalogue knows which store holds
+ * this node's copies; a changed UUID means that they are gone. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,8 +64,8 @@ static int make_uuid(struct et_daemon *d, const char *path, struct et_error *ret
 
 int daemon_open_store(struct et_daemon *d, struct et_error *reterr)
 {
-	static const char *const media[] = { "tapes", "incoming", "cache", "journal", "quarantine",
-					     "calls" };
+	static const char *const media[] = { "tapes",	"incoming",   "cache",
+					     "journal", "quarantine", "calls" };
 	static const char *const state[] = { "identity", "keys", "run" };
 	char path[ET_CONFIG_PATH_MAX + 32];
 	struct et_error error;
@@ -77,7 +77,8 @@ int daemon_open_store(struct et_daemon *d, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	(void)snprintf(d->identity_folder, sizeof(d->identity_folder), "%s/identity", d->config.state);
+	(void)snprintf(d->identity_folder, sizeof(d->identity_folder), "%s/identity",
+		       d->config.state);
 	(void)snprintf(path, sizeof(path), "%s/store.uuid", d->config.media);
 	rc = read_uuid(d, path, &error);
 	if (rc == -ENOENT) {

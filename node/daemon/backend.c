@@ -1,0 +1,374 @@
+/* What the API asks of the daemon: on its workers, answered on the main loop. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/daemon/daemon_internal.h"
+#include "node/io/clock.h"
+#include "node/tls/rpc.h"
+
+/* ---- Members
+ * ------------------------------------------------------------------------------------- */
+
+struct ask {
+	struct et_daemon *daemon;
+	json_t *result;
+};
+
+static void add_age(json_t *object, const struct et_daemon *d, const struct daemon_peer *peer)
+{
+	int64_t age_us = et_clock_mono_us() - peer->heard_us;
+
+	et_json_set(object, "heard_ms", json_integer(age_us / 1000));
+	et_json_set(object, "reachable",
+		    json_boolean(et_rpc_is_connected(d->tls, peer->node) && age_us < 5000000));
+}
+
+static void nodes_on_loop(void *arg)
+{
+	struct ask *ask = arg;
+	struct et_daemon *d = ask->daemon;
+
+	ask->result = json_array();
+	json_t *own = daemon_own_status(d);
+	et_json_set(own, "heard_ms", json_integer(0));
+	et_json_set(own, "reachable", json_true());
+	et_json_add(ask->result, own);
+	for (size_t i = 0; i < d->peer_count && d->tls != NULL; i++) {
+		const struct daemon_peer *peer = &d->peers[i];
+		json_t *object = NULL;
+		if (peer->json == NULL || et_json_parse("status", peer->json, strlen(peer->json),
+							SIZE_MAX, &object, NULL) < 0) {
+			object = json_object();
+			et_json_set(object, "reachable", json_false());
+		} else {
+			add_age(object, d, peer);
+		}
+		et_json_set(object, "id", et_json_u64(peer->node));
+		et_json_add(ask->result, object);
+	}
+}
+
+static json_t *backend_nodes(void *arg)
+{
+	struct ask ask = { .daemon = arg };
+	return daemon_on_loop(arg, nodes_on_loop, &ask) == 0 ? ask.result : json_array();
+}
+
+/* ---- Health
+ * -------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *code;
+	const char *detail;
+	const char *next;
+} health_texts[] = {
+	{ "CERT_EXPIRED", "the node's certificate has expired; it stays a member",
+	  "evertape cert list" },
+	{ "ROOT_ON_DISK", "the node root of a vault node is a file on its disk",
+	  "evertape explain ROOT_ON_DISK" },
+	{ "VAULT_SINGLE", "only one vault node can open recordings",
+	  "evertape node token --role vault" },
+	{ "VAULT_NO_GRANT", "this vault node holds no grant for the active key",
+	  "evertape key status" },
+	{ "CLOCK_SKEW", "no majority of clocks agrees within 2 s: timed decisions wait",
+	  "evertape doctor" },
+	{ "DISK_NEARFULL", "the voters' disks are nearly full: proposals are refused",
+	  "evertape archive plan" },
+	{ "NO_QUORUM", "no majority of voters: recording goes on, destructive commands are refused",
+	  "evertape node list" },
+	{ "JOURNAL_STUCK", "commands wait in the journal until the next start", "evertape doctor" },
+	{ "SYNC_FAILED",
+	  "the media disk failed a sync: nothing is acknowledged until it was checked",
+	  "evertape doctor" },
+	{ "CALLS_REFUSED", "calls were not recorded: free space is below the reserve",
+	  "evertape capture list" },
+	{ "PACKETS_DROPPED", "packets were lost between the wire and the tape",
+	  "evertape capture list" },
+	{ "DISK_FULL", "the media disk is full: nothing is fetched from other sites",
+	  "evertape archive plan" },
+	{ "COPY_BAD", "a copy did not verify and was replaced", "evertape recording verify" },
+	{ "NODE_UNREACHABLE", "no answer from this member", "evertape node list" },
+};
+
+static json_t *health_object(const char *code, const char *node)
+{
+	json_t *object = json_object();
+
+	et_json_set(object, "code", et_json_text(code));
+	for (size_t i = 0; i < ET_ARRAY_SIZE(health_texts); i++) {
+		if (strcmp(health_texts[i].code, code) == 0) {
+			et_json_set(object, "detail", et_json_text(health_texts[i].detail));
+			et_json_set(object, "next", et_json_text(health_texts[i].next));
+		}
+	}
+	if (node != NULL) {
+		et_json_set(object, "node", et_json_text(node));
+	}
+	return object;
+}
+
+static void add_health(json_t *list, const json_t *node)
+{
+	const char *name = et_json_get_text(node, "name", NULL);
+	json_t *codes = json_object_get(node, "codes");
+	size_t i;
+	json_t *code;
+
+	if (!et_json_get_bool(node, "reachable", true)) {
+		et_json_add(list, health_object("NODE_UNREACHABLE", name));
+		return;
+	}
+	json_array_foreach(codes, i, code)
+	{
+		const char *text = json_string_value(code);
+		if (text != NULL) {
+			et_json_add(list, health_object(text, name));
+		}
+	}
+}
+
+static json_t *backend_health(void *arg)
+{
+	json_t *nodes = backend_nodes(arg);
+	json_t *list = json_array();
+	size_t i;
+	json_t *node;
+
+	json_array_foreach(nodes, i, node)
+	{
+		add_health(list, node);
+	}
+	json_decref(nodes);
+	return list;
+}
+
+/* ---- Capture
+ * ------------------------------------------------------------------------------------- */
+
+static void add_live(void *arg, const Et__Recording *r)
+{
+	json_t *list = arg;
+	json_t *object = json_object();
+	char id[ET_UUID_TEXT_SIZE];
+	char start[ET_TIME_TEXT_SIZE];
+	uint64_t packets = 0;
+	uint64_t lost = 0;
+
+	et_uuid_format(r->id.data, id);
+	et_time_format(r->start_us, start);
+	for (size_t i = 0; i < r->n_streams; i++) {
+		packets += r->streams[i]->packets;
+		lost += r->streams[i]->lost;
+	}
+	et_json_set(object, "id", et_json_text(id));
+	et_json_set(object, "start", et_json_text(start));
+	et_json_set(object, "from", et_json_text(r->from));
+	et_json_set(object, "to", et_json_text(r->to));
+	et_json_set(object, "rule", et_json_text(r->rule));
+	et_json_set(object, "packets", et_json_u64(packets));
+	et_json_set(object, "lost", et_json_u64(lost));
+	et_json_add(list, object);
+}
+
+static void capture_on_loop(void *arg)
+{
+	struct ask *ask = arg;
+	struct et_daemon *d = ask->daemon;
+	json_t *sources = json_array();
+	json_t *live = json_array();
+	json_t *own = daemon_own_status(d);
+
+	for (uint32_t i = 0; i < d->config.capture_count; i++) {
+		const struct et_config_capture *c = &d->config.captures[i];
+		json_t *source = json_object();
+		et_json_set(source, "interface", et_json_text(c->interface));
+		et_json_set(source, "file", et_json_text(c->file));
+		et_json_set(source, "filter", et_json_text(c->filter));
+		et_json_add(sources, source);
+	}
+	et_live_each(&d->live, add_live, live);
+	ask->result = json_object();
+	et_json_set(ask->result, "node", et_json_text(d->config.name));
+	et_json_set(ask->result, "sources", sources);
+	et_json_set(ask->result, "live", live);
+	et_json_set(ask->result, "counters", json_incref(json_object_get(own, "capture")));
+	json_decref(own);
+}
+
+static json_t *backend_capture(void *arg)
+{
+	struct ask ask = { .daemon = arg };
+	return daemon_on_loop(arg, capture_on_loop, &ask) == 0 ? ask.result : json_object();
+}
+
+/* ---- Pending commands
+ * ---------------------------------------------------------------------------- */
+
+struct pending_list {
+	struct et_daemon *daemon;
+	struct et_buffer packed; /* size32 and a command, again and again */
+};
+
+static int copy_pending(void *arg, const Et__Command *command)
+{
+	struct pending_list *list = arg;
+	struct et_buffer one = { 0 };
+
+	if (et_command_pack(command, &one) == 0) {
+		et_buffer_add32(&list->packed, (uint32_t)one.size);
+		et_buffer_add(&list->packed, one.data, one.size);
+	}
+	et_buffer_release(&one);
+	return 0;
+}
+
+static void pending_on_loop(void *arg)
+{
+	struct pending_list *list = arg;
+
+	if (list->daemon->proposer != NULL) {
+		(void)et_proposer_each_pending(list->daemon->proposer, copy_pending, list);
+	}
+}
+
+static int backend_pending(void *arg, int (*fn)(void *fn_arg, const Et__Command *command),
+			   void *fn_arg)
+{
+	struct pending_list list = { .daemon = arg };
+	int rc = daemon_on_loop(arg, pending_on_loop, &list);
+	struct et_reader r = et_reader_of(list.packed.data, list.packed.size);
+
+	while (rc == 0 && et_reader_left(&r) > 0 && !r.failed) {
+		uint32_t size = et_read32(&r);
+		const uint8_t *p = et_read_bytes(&r, size);
+		Et__Command *command = NULL;
+		if (p == NULL || et_command_unpack(p, size, &command, NULL) < 0) {
+			continue;
+		}
+		rc = fn(fn_arg, command);
+		et_command_free(command);
+	}
+	et_buffer_release(&list.packed);
+	return rc;
+}
+
+/* ---- Metrics
+ * ------------------------------------------------------------------------------------- */
+
+static void add_metric(struct et_buffer *out, const char *name, const char *type, const char *help,
+		       uint64_t value)
+{
+	et_buffer_printf(out, "# HELP evertape_%s %s\n# TYPE evertape_%s %s\nevertape_%s %llu\n",
+			 name, help, name, type, name, (unsigned long long)value);
+}
+
+static void add_reasons(struct et_buffer *out, const struct et_capture_packets *p)
+{
+	et_buffer_printf(out,
+			 "# HELP evertape_capture_unclaimed_packets_total Packets that might have "
+			 "been ours, by reason.\n# TYPE evertape_capture_unclaimed_packets_total "
+			 "counter\n");
+	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
+		et_buffer_printf(out,
+				 "evertape_capture_unclaimed_packets_total{reason=\"%s\"} %llu\n",
+				 et_capture_unclaimed_text((enum et_capture_unclaimed)i),
+				 (unsigned long long)p->unclaimed[i]);
+	}
+	et_buffer_printf(out,
+			 "# HELP evertape_capture_other_packets_total Packets of other kinds.\n"
+			 "# TYPE evertape_capture_other_packets_total counter\n");
+	for (int i = 0; i < ET_OTHER_COUNT; i++) {
+		et_buffer_printf(out, "evertape_capture_other_packets_total{kind=\"%s\"} %llu\n",
+				 et_capture_other_text((enum et_capture_other)i),
+				 (unsigned long long)p->other[i]);
+	}
+}
+
+struct metrics_ask {
+	struct et_daemon *daemon;
+	struct et_capture_metrics capture;
+	uint64_t pending;
+	uint64_t stuck;
+	uint64_t refused;
+};
+
+static void metrics_on_loop(void *arg)
+{
+	struct metrics_ask *ask = arg;
+	struct et_daemon *d = ask->daemon;
+
+	if (d->capture != NULL) {
+		et_capture_metrics(d->capture, &ask->capture);
+	}
+	ask->pending = d->journal != NULL ? et_journal_pending(d->journal) : 0;
+	ask->stuck = atomic_load(&d->events.stuck);
+	ask->refused = atomic_load(&d->events.refused);
+}
+
+static void backend_metrics(void *arg, struct et_buffer *out)
+{
+	struct metrics_ask ask = { .daemon = arg };
+	const struct et_capture_metrics *m = &ask.capture;
+
+	if (daemon_on_loop(arg, metrics_on_loop, &ask) < 0) {
+		return;
+	}
+	add_metric(out, "capture_packets_total", "counter", "Packets that reached the engine.",
+		   m->packets.total);
+	add_metric(out, "capture_sip_packets_total", "counter", "SIP messages.", m->packets.sip);
+	add_metric(out, "capture_rtp_packets_total", "counter", "RTP packets in streams.",
+		   m->packets.rtp);
+	add_metric(out, "capture_rtcp_packets_total", "counter", "RTCP packets.", m->packets.rtcp);
+	add_reasons(out, &m->packets);
+	add_metric(out, "capture_kernel_dropped_packets_total", "counter",
+		   "Packets that the kernel's ring had no room for.", m->kernel_dropped);
+	add_metric(out, "capture_media_dropped_packets_total", "counter",
+		   "Packets of streams that did not reach a tape.", m->media_dropped);
+	add_metric(out, "capture_calls_live", "gauge", "Calls being recorded.", m->calls_live);
+	add_metric(out, "capture_calls_total", "counter", "Calls seen.", m->calls_total);
+	add_metric(out, "capture_calls_refused_disk_total", "counter",
+		   "Calls not recorded: free space below the reserve.", m->calls_refused_disk);
+	add_metric(out, "capture_calls_refused_journal_total", "counter",
+		   "Calls not recorded: the journal refused.", m->calls_refused_journal);
+	add_metric(out, "tape_written_bytes_total", "counter", "Bytes written to tapes.",
+		   m->tape_bytes);
+	add_metric(out, "media_sync_failures_total", "counter", "Failed syncs of the media disk.",
+		   m->sync_failures);
+	add_metric(out, "media_free_bytes", "gauge", "Free space of the media disk.",
+		   m->free_bytes);
+	add_metric(out, "journal_pending_commands", "gauge", "Commands that are not committed yet.",
+		   ask.pending);
+	add_metric(out, "journal_stuck_commands_total", "counter",
+		   "Commands that wait for the next start.", ask.stuck);
+	add_metric(out, "journal_refused_commands_total", "counter",
+		   "Commands the journal refused.", ask.refused);
+}
+
+/* ---- Setup
+ * --------------------------------------------------------------------------------------- */
+
+static int backend_init(void *arg, const struct et_api_init *request,
+			struct et_api_init_answer *ret, struct et_error *reterr)
+{
+	return daemon_setup_init(arg, request, ret, reterr);
+}
+
+static int backend_join(void *arg, const char *token, const char *address, uint64_t *ret_node,
+			struct et_error *reterr)
+{
+	return daemon_setup_join(arg, token, address, ret_node, reterr);
+}
+
+void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
+{
+	*ret = (struct et_api_backend){
+		.init_cluster = backend_init,
+		.join = backend_join,
+		.nodes = backend_nodes,
+		.health = backend_health,
+		.capture = backend_capture,
+		.pending = backend_pending,
+		.metrics = backend_metrics,
+		.arg = d,
+	};
+}

@@ -1,0 +1,248 @@
+#include "node/daemon/daemon.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "node/base/log.h"
+#include "node/crypto/harden.h"
+#include "node/daemon/daemon_internal.h"
+
+static int report(const struct et_error *error)
+{
+	char quoted[560];
+
+	et_err("daemon.failed", "error=%s next=\"%s\"",
+	       et_log_quote(error->text, quoted, sizeof(quoted)), error->next);
+	return et_exit_code(error->code);
+}
+
+/* ---- The loop's own clockwork
+ * -------------------------------------------------------------------- */
+
+static void on_second(uv_timer_t *timer)
+{
+	struct et_daemon *d = timer->data;
+
+	if (d->phase != DAEMON_STARTING && d->phase != DAEMON_RUNNING) {
+		return;
+	}
+	daemon_poll_peers(d);
+	daemon_reconcile_members(d);
+	if (!d->announced) {
+		daemon_announce(d);
+	}
+	daemon_try_capture(d);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct et_daemon *d = handle->data;
+
+	et_info("daemon.signal", "number=%d", number);
+	daemon_stop(d, 0);
+}
+
+static int start_handles(struct et_daemon *d, struct et_error *reterr)
+{
+	int rc = et_postbox_init(&d->postbox, &d->loop);
+	if (rc == 0) {
+		uv_ref((uv_handle_t *)&d->postbox
+			       .async); /* The daemon lives until it is stopped. */
+		rc = uv_timer_init(&d->loop, &d->second);
+	}
+	if (rc == 0) {
+		d->second.data = d;
+		rc = uv_timer_start(&d->second, on_second, 1000, 1000);
+	}
+	if (rc == 0) {
+		rc = uv_signal_init(&d->loop, &d->sigterm);
+	}
+	if (rc == 0) {
+		d->sigterm.data = d;
+		rc = uv_signal_start(&d->sigterm, on_signal, SIGTERM);
+	}
+	if (rc == 0) {
+		rc = uv_signal_init(&d->loop, &d->sigint);
+	}
+	if (rc == 0) {
+		d->sigint.data = d;
+		rc = uv_signal_start(&d->sigint, on_signal, SIGINT);
+	}
+	return rc < 0 ? et_fail(reterr, rc, "start the loop") : 0;
+}
+
+/* ---- Start
+ * --------------------------------------------------------------------------------------- */
+
+static int start_api(struct et_daemon *d, struct et_error *reterr)
+{
+	char socket[108];
+	int rc = et_config_socket_path(&d->config, socket, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_api_config config = {
+		.postbox = &d->postbox,
+		.socket_path = socket,
+		.listen = (d->config.roles & ET_ROLE_API) != 0 ? d->config.listen_api : "",
+		.certificate = d->config.tls.api_certificate,
+		.key = d->config.tls.api_key,
+		.media = d->config.media,
+		.version = d->version,
+		.cluster = d->config.cluster,
+		.name = d->config.name,
+		.site = d->config.site,
+		.connections = d->config.limits.api_connections,
+	};
+	daemon_fill_backend(d, &config.backend);
+	return et_api_start(&config, &d->api, reterr);
+}
+
+/* Root and identity, if this node has them. ET_ENOTFOUND: a fresh node. */
+static int load_identity(struct et_daemon *d, struct et_error *reterr)
+{
+	char spec[ET_CONFIG_PATH_MAX + 8];
+	char path[ET_CONFIG_PATH_MAX + 48];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/identity.json", d->identity_folder);
+	if (stat(path, &st) < 0 && errno == ENOENT) {
+		return ET_ENOTFOUND;
+	}
+	if (daemon_setup_unfinished(d)) {
+		(void)et_fail_plain(
+			reterr, ET_EREFUSED,
+			"a cluster init on this node was interrupted: its escrow shares were "
+			"never shown, so that cluster must not be used");
+		return et_fail_next(reterr, "rm -r %s %s, start again, evertape cluster init",
+				    d->config.state, d->config.media);
+	}
+	(void)snprintf(spec, sizeof(spec), "file:%s", d->config.root);
+	int rc = et_keeper_root_load(spec, &d->root, reterr);
+	if (rc < 0) {
+		return rc == ET_ENOTFOUND ? -ENOENT : rc;
+	}
+	return et_identity_load(d->identity_folder, d->root, &d->identity, reterr);
+}
+
+static int check_identity(const struct et_daemon *d, struct et_error *reterr)
+{
+	if (strcmp(d->identity.cluster, d->config.cluster) != 0) {
+		return et_fail_plain(reterr, ET_EUSAGE,
+				     "%s: 'cluster' is '%s', but this node is a member of '%s'",
+				     d->config.file, d->config.cluster, d->identity.cluster);
+	}
+	if (strcmp(d->identity.site, d->config.site) != 0) {
+		return et_fail_plain(reterr, ET_EUSAGE,
+				     "%s: 'site' is '%s', but this node is a member of site '%s'",
+				     d->config.file, d->config.site, d->identity.site);
+	}
+	return 0;
+}
+
+int daemon_attach_api(struct et_daemon *d, struct et_error *reterr)
+{
+	struct et_api_services services = { .catalog = d->catalog,
+					    .state = d->state,
+					    .keeper = d->keeper,
+					    .sync = d->sync,
+					    .mover = d->mover,
+					    .identity = &d->identity,
+					    .node = d->identity.node };
+	return et_api_attach(d->api, &services, reterr);
+}
+
+static int start_all(struct et_daemon *d, struct et_error *reterr)
+{
+	int rc = daemon_open_store(d, reterr);
+	if (rc == 0) {
+		rc = start_handles(d, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	rc = load_identity(d, reterr);
+	bool fresh = rc == ET_ENOTFOUND;
+	if (rc < 0 && !fresh) {
+		return rc;
+	}
+	rc = start_api(d, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	if (fresh) {
+		et_info("daemon.fresh",
+			"next=\"evertape cluster init, or evertape node join TOKEN\"");
+		return 0;
+	}
+	rc = check_identity(d, reterr);
+	return rc < 0 ? rc : daemon_start_member(d, reterr);
+}
+
+static void daemon_free(struct et_daemon *d)
+{
+	d->journal = et_journal_close(d->journal);
+	d->members = et_members_close(d->members);
+	et_events_release(&d->events);
+	et_live_release(&d->live);
+	daemon_release_peers(d);
+	daemon_setup_release(d);
+	et_identity_release(&d->identity);
+	d->root = et_secret_free(d->root);
+	free(d);
+}
+
+int et_daemon_run(const char *config_path)
+{
+	struct et_error error = { 0 };
+	struct et_daemon *d = calloc(1, sizeof(*d));
+
+	if (d == NULL) {
+		return 1;
+	}
+	if (et_config_load(config_path, &d->config, &error) < 0) {
+		int code = report(&error);
+		free(d);
+		return code == 1 ? 2 : code;
+	}
+	et_log_set_level(d->config.log_level);
+	(void)umask(077);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)snprintf(d->version, sizeof(d->version), "%s", ET_DAEMON_VERSION);
+	int rc = et_harden_process(&error);
+	if (rc == 0) {
+		rc = uv_loop_init(&d->loop);
+		et_assert(rc == 0);
+		et_info("daemon.starting", "version=%s config=%s", d->version, d->config.file);
+		rc = start_all(d, &error);
+	}
+	if (rc < 0) {
+		int code = report(&error);
+		if (d->second.data == NULL) { /* Not even the loop's handles are there. */
+			return code;
+		}
+		daemon_stop(d, code);
+	}
+	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
+	et_assert(uv_loop_close(&d->loop) == 0); /* Nothing is left open. */
+	int code = d->exit_code;
+	daemon_free(d);
+	et_info("daemon.stopped", "exit=%d", code);
+	return code;
+}
+
+int et_daemon_check(const char *config_path)
+{
+	struct et_config *config = calloc(1, sizeof(*config));
+	struct et_error error = { 0 };
+	int rc = config != NULL ? et_config_load(config_path, config, &error) : -ENOMEM;
+
+	free(config);
+	if (rc < 0) {
+		(void)fprintf(stderr, "%s\n", error.text);
+		return rc == ET_EMALFORMED ? 2 : et_exit_code(rc);
+	}
+	return 0;
+}
