@@ -317,18 +317,11 @@ static void fill_sources(const struct et_config *from, struct et_capture_config 
 				to->sip_ports[to->sip_port_count++] = c->sip_ports[k];
 			}
 		}
-		if (c->ring_bytes > to->limits.ring_bytes) {
-			to->limits.ring_bytes = (size_t)c->ring_bytes;
-		}
 	}
 }
 
 static void fill_rules(const struct et_config *from, struct et_capture_config *to)
 {
-	if (!from->record_without_sip) {
-		to->rules[to->rule_count++] =
-			(struct et_capture_rule){ .name = "rtp-without-sip", .media_only = true };
-	}
 	for (uint32_t i = 0; i < from->rule_count && to->rule_count < ET_CAPTURE_RULES_MAX - 1;
 	     i++) {
 		const struct et_config_rule *r = &from->rules[i];
@@ -336,6 +329,7 @@ static void fill_rules(const struct et_config *from, struct et_capture_config *t
 			.name = r->name,
 			.from = r->from[0] != '\0' ? r->from : NULL,
 			.to = r->to[0] != '\0' ? r->to : NULL,
+			.media_only = r->media_only,
 			.record = r->record,
 		};
 	}
@@ -361,7 +355,11 @@ static int start_capture(struct et_daemon *d, const struct kek_pick *pick, uint3
 	memcpy(c->kek_public, pick->public_key, 32);
 	c->limits.calls = d->config.limits.live_calls;
 	c->limits.free_reserve_bytes = d->config.limits.disk_reserve_bytes;
+	c->limits.ring_bytes = (size_t)d->config.limits.ring_bytes;
+	c->limits.queue_bytes = (size_t)d->config.limits.queue_bytes;
+	c->limits.setup_timeout_s = (uint32_t)(d->config.setup_timeout_us / 1000000);
 	c->limits.media_timeout_s = (uint32_t)(d->config.media_timeout_us / 1000000);
+	c->limits.media_only_timeout_s = (uint32_t)(d->config.media_only_timeout_us / 1000000);
 	c->on_event = et_events_on_capture;
 	c->arg = &d->events;
 	int rc = et_capture_start(c, &d->capture, reterr);
