@@ -42,7 +42,9 @@ void et_rpc_serve(struct et_tls_node *t, enum et_rpc_method method, et_rpc_fn fn
 void et_rpc_reply(struct et_rpc_reply *reply, int code, const void *body, size_t size);
 
 /* Call. `cb` runs exactly once, never inside the call. code: 0, the handler's, ET_EUNREACHABLE
- * (never sent), ET_EUNKNOWN (sent, no answer), ET_ELIMIT. `body` is a view. */
+ * (never sent), ET_EUNKNOWN (sent, no answer), ET_EUNTRUSTED (another answers there, or we are no
+ * member for it), ET_ELIMIT, ET_ECLOSED (the endpoint is stopping: do not try again). `body` is a
+ * view. */
 typedef void (*et_rpc_cb)(void *arg, int code, struct et_view body);
 void et_rpc_call(struct et_tls_node *t, uint64_t node, const char *address,
 		 enum et_rpc_method method, const void *body, size_t size, uint32_t timeout_ms,

@@ -125,7 +125,7 @@ int et_tls_conn_set_congestion(struct et_tls_conn *conn, const char *name) ET_MU
 /* Counters for /metrics. */
 struct et_tls_counts {
 	uint64_t accepted, connected, refused_untrusted, refused_member, refused_protocol,
-		handshake_timeouts, bytes_in, bytes_out, refused_busy, cut;
+		handshake_timeouts, bytes_in, bytes_out, refused_busy, cut, handshakes_broken;
 };
 void et_tls_counts(const struct et_tls_node *t, struct et_tls_counts *ret);
 
