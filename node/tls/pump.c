@@ -21,7 +21,7 @@ uint8_t *tls_bytes_reserve(struct tls_bytes *b, size_t size)
 		b->start = 0;
 		b->end = 0;
 	}
-	if (b->capacity - b->end < size && b->start >= b->capacity / 2) {
+	if (b->capacity - b->end < size && b->start > 0 && b->start >= b->capacity / 2) {
 		memmove(b->data, b->data + b->start, tls_bytes_used(b));
 		b->end -= b->start;
 		b->start = 0;
