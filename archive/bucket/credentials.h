@@ -3,13 +3,13 @@
  *   AKIAEXAMPLE
  *   wJalrXUtnFEMI/...
  *
- * or the profile form of AWS's tools, of which the section [default], or the only one, is read:
+ * or the profile form of AWS's tools, of which the section [default] is read:
  *
  *   [default]
  *   aws_access_key_id = AKIAEXAMPLE
  *   aws_secret_access_key = wJalrXUtnFEMI/...
- *   aws_session_token = ...            (optional; Signature V4 only)
  *
+ * Temporary credentials (session tokens) are not supported: nobody would renew them.
  * The file is a regular file of mode 0400 or 0600, of root or of the user of the process.
  *
  * Threads: pure functions; the struct belongs to one thread. */
@@ -21,7 +21,6 @@
 struct et_credentials {
 	char key_id[129];
 	struct et_secret *secret; /* owned */
-	struct et_secret *token;  /* owned, or NULL */
 };
 
 /* ET_EKEYPERM: others can read it; ET_EMALFORMED; -ENOENT, ... */
