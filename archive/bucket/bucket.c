@@ -24,8 +24,7 @@ bool et_bucket_key_ok(const char *key)
 	}
 	char before = '/';
 	for (size_t i = 0; i < size; i++) {
-		if (!is_key_char(key[i]) ||
-		    (before == '/' && (key[i] == '/' || key[i] == '.'))) {
+		if (!is_key_char(key[i]) || (before == '/' && (key[i] == '/' || key[i] == '.'))) {
 			return false;
 		}
 		before = key[i];
@@ -225,8 +224,9 @@ static int settings_s3v2(const struct bucket_settings *s, struct et_error *reter
 static int settings_prefix(struct bucket_settings *s, const char *prefix, struct et_error *reterr)
 {
 	if (prefix != NULL && prefix[0] != '\0' && !et_bucket_key_ok(prefix)) {
-		return et_fail_plain(reterr, ET_EMALFORMED,
-				     "prefix must be of [A-Za-z0-9._/-], without a '/' at its ends");
+		return et_fail_plain(
+			reterr, ET_EMALFORMED,
+			"prefix must be of [A-Za-z0-9._/-], without a '/' at its ends");
 	}
 	struct et_buffer text = { 0 };
 	if (prefix != NULL && prefix[0] != '\0') {

@@ -47,7 +47,7 @@ struct bucket_ops {
 	int (*remove)(struct et_bucket *b, const char *name, struct et_error *reterr);
 	/* Make the next read come from the medium. May be NULL. */
 	void (*drop_cache)(struct et_bucket *b, const char *name);
-	void (*wake)(struct et_bucket *b); /* after `cancelled` was set; any thread; may be NULL */
+	void (*wake)(struct et_bucket *b);  /* after `cancelled` was set; any thread; may be NULL */
 	void (*close)(struct et_bucket *b); /* releases what the store added, then nothing */
 };
 

@@ -8,7 +8,8 @@
 #include "node/base/bytes.h"
 #include "node/base/fd.h"
 
-#define CREDENTIALS_SIZE_MAX 4096 /* bytes of the file */
+#define CREDENTIALS_SIZE_MAX 4096  /* bytes of the file */
+#define CREDENTIALS_SECRET_MAX 256 /* characters; AWS has 40 */
 
 /* One line or value, without blanks at its ends. A view. */
 struct span {
@@ -105,7 +106,7 @@ static int reader_assignment(struct credentials_reader *r, struct span line, con
 		return reader_set(r, &r->id, value, 128, reterr);
 	}
 	if (span_is(key, "aws_secret_access_key")) {
-		return reader_set(r, &r->secret, value, ET_SECRET_SIZE_MAX, reterr);
+		return reader_set(r, &r->secret, value, CREDENTIALS_SECRET_MAX, reterr);
 	}
 	return reader_fail(r, reterr, "expected aws_access_key_id or aws_secret_access_key");
 }
@@ -135,7 +136,7 @@ static int reader_take(struct credentials_reader *r, struct span line, struct et
 		return reader_set(r, &r->id, line, 128, reterr);
 	}
 	if (r->plain == 2) {
-		return reader_set(r, &r->secret, line, ET_SECRET_SIZE_MAX, reterr);
+		return reader_set(r, &r->secret, line, CREDENTIALS_SECRET_MAX, reterr);
 	}
 	return reader_fail(r, reterr, "more than two lines: the key id, then the secret");
 }
@@ -192,7 +193,8 @@ static int credentials_check_file(int fd, const char *path, struct et_error *ret
 
 int et_credentials_load(const char *path, struct et_credentials *ret, struct et_error *reterr)
 {
-	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	ET_CLEANUP(et_fd_closep)
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0) {
 		return et_fail(reterr, -errno, "credentials '%s'", path);
 	}

@@ -1,9 +1,9 @@
 /* The directory store: a mounted file system.
  *
- * A put writes a file that has no name yet (O_TMPFILE), hashes what it wrote, syncs it, and links it
- * to its name, which fails when the name is taken: nothing half-written is ever visible, nothing is
- * overwritten, and a crash leaves nothing behind. Where the file system has no unnamed files (NFS,
- * CIFS) the file is ".tmp-<chance>" until it is renamed without replacing. */
+ * A put writes a file that has no name yet (O_TMPFILE), hashes what it wrote, syncs it, and links
+ * it to its name, which fails when the name is taken: nothing half-written is ever visible, nothing
+ * is overwritten, and a crash leaves nothing behind. Where the file system has no unnamed files
+ * (NFS, CIFS) the file is ".tmp-<chance>" until it is renamed without replacing. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,9 +26,9 @@ struct bucket_dir {
 	int root; /* the folder; open as long as the bucket */
 };
 
-static int root_of(const struct et_bucket *b)
+static int root_of(struct et_bucket *b)
 {
-	return ET_CONTAINER_OF(b, const struct bucket_dir, base)->root;
+	return ET_CONTAINER_OF(b, struct bucket_dir, base)->root;
 }
 
 static void dir_close(struct et_bucket *b)
@@ -244,8 +244,9 @@ static int dir_put_again(struct et_bucket *b, struct et_bucket_put *put, const c
 	struct et_bucket_object object;
 	int rc = dir_head(b, name, &object, &put->error);
 	if (rc == 0 && object.size != put->size) {
-		return et_fail(&put->error, ET_EEXISTS, "put '%s': an object of %llu bytes is there",
-			       put->key, (unsigned long long)object.size);
+		return et_fail(&put->error, ET_EEXISTS,
+			       "put '%s': an object of %llu bytes is there", put->key,
+			       (unsigned long long)object.size);
 	}
 	return rc < 0 ? rc : bucket_compare(b, name, put->size, put->sha256, &put->error);
 }

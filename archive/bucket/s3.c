@@ -55,7 +55,8 @@ static int s3_head(struct et_bucket *b, const char *name, struct et_bucket_objec
 	if (rc < 0) {
 		return rc;
 	}
-	if (r.answer.content_length < 0 || r.answer.etag[0] == '\0' || lock_of(&r.answer, ret) < 0) {
+	if (r.answer.content_length < 0 || r.answer.etag[0] == '\0' ||
+	    lock_of(&r.answer, ret) < 0) {
 		return et_fail(reterr, ET_EMALFORMED, "HEAD '%s': no length, ETag or lock date",
 			       name);
 	}
@@ -145,8 +146,9 @@ static int put_again(struct et_bucket *b, struct s3_put *p, struct et_bucket_put
 	int rc = s3_head(b, p->name, &object, &put->error);
 	put->requests++;
 	if (rc == 0 && object.size != put->size) {
-		return et_fail(&put->error, ET_EEXISTS, "put '%s': an object of %llu bytes is there",
-			       put->key, (unsigned long long)object.size);
+		return et_fail(&put->error, ET_EEXISTS,
+			       "put '%s': an object of %llu bytes is there", put->key,
+			       (unsigned long long)object.size);
 	}
 	put->requests += rc == 0 ? 2 : 0;
 	return rc < 0 ? rc : bucket_compare(b, p->name, put->size, put->sha256, &put->error);

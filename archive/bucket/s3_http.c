@@ -358,8 +358,9 @@ static int attempt_start(struct s3_request *r)
 	r->progress_bytes = 0;
 	r->progress_us = et_clock_mono_us();
 	r->easy = curl_easy_init();
-	int rc = r->easy == NULL ? -ENOMEM
-				 : request_sign(r, (const char *)path.data, (const char *)host.data);
+	int rc = r->easy == NULL
+			 ? -ENOMEM
+			 : request_sign(r, (const char *)path.data, (const char *)host.data);
 	if (rc < 0) {
 		return rc;
 	}
@@ -408,8 +409,8 @@ static int run_start(struct s3_run *run)
 			continue;
 		}
 		if (r->not_before_us > now) {
-			next_us = r->not_before_us - now < next_us ? r->not_before_us - now
-								   : next_us;
+			next_us =
+				r->not_before_us - now < next_us ? r->not_before_us - now : next_us;
 			continue;
 		}
 		int rc = attempt_start(r);

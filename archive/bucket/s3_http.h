@@ -5,7 +5,8 @@
  *
  * What is guarded (each measured against real servers or found in their sources):
  *   - a truncated answer is an error: libcurl counts what Content-Length promised;
- *   - content goes to the sink only after a status and Content-Range that fit; error pages never do;
+ *   - content goes to the sink only after a status and Content-Range that fit; error pages never
+ * do;
  *   - 200 with an <Error> document is a failure;
  *   - redirects are not followed: a signed request is for one host;
  *   - a body can be rewound (a reused connection that was closed meanwhile), or the attempt starts
@@ -32,7 +33,7 @@ struct s3_http {
 	atomic_bool *cancelled;			/* borrowed */
 	struct et_credentials credentials;	/* owned */
 	CURLM *multi;				/* owned */
-	int64_t skew_us;			/* the server's clock minus ours, once it complained */
+	int64_t skew_us; /* the server's clock minus ours, once it complained */
 };
 
 struct s3_answer {
@@ -43,17 +44,17 @@ struct s3_answer {
 	char lock_until[40];
 	char legal_hold[8];
 	char content_range[64];
-	char region[64]; /* x-amz-bucket-region */
+	char region[64];	/* x-amz-bucket-region */
 	int64_t content_length; /* -1: not given */
-	int64_t date_us; /* 0: none */
+	int64_t date_us;	/* 0: none */
 	uint32_t retry_after_ms;
 };
 
 struct s3_request {
 	/* Filled in by the caller; borrowed. */
-	const char *method; /* GET, PUT, HEAD, DELETE */
-	const char *name;   /* of the object; NULL: the bucket */
-	const char *query;  /* encoded and sorted; NULL: none */
+	const char *method;			  /* GET, PUT, HEAD, DELETE */
+	const char *name;			  /* of the object; NULL: the bucket */
+	const char *query;			  /* encoded and sorted; NULL: none */
 	struct s3_header headers[S3_HEADERS_MAX]; /* lower case; besides those made here; sorted */
 	size_t header_count;
 	struct et_bucket_put *put; /* its content is the body; NULL: `body` */
@@ -62,32 +63,33 @@ struct s3_request {
 	bool ranged;
 	uint64_t offset;
 	uint64_t length;
-	char if_match[100]; /* "" or the ETag that the object must have; filled in by the first answer */
+	char if_match[100]; /* "" or the ETag that the object must have; filled in by the first
+			       answer */
 	et_bucket_sink sink;
 	void *sink_arg;
 	size_t body_max; /* of an answer that is kept; 0: S3_BODY_MAX */
 
 	/* Result. */
-	int code;		/* 0: a 2xx answer, whole */
-	struct et_error error;	/* when code != 0 */
-	char s3_code[64];	/* "NoSuchKey"; "" when the server gave none */
-	struct s3_answer answer; /* of the last attempt */
+	int code;		  /* 0: a 2xx answer, whole */
+	struct et_error error;	  /* when code != 0 */
+	char s3_code[64];	  /* "NoSuchKey"; "" when the server gave none */
+	struct s3_answer answer;  /* of the last attempt */
 	struct et_buffer content; /* of the last attempt, when there is no sink; owned */
 	uint32_t attempts;
 
 	/* Private. */
 	struct s3_http *http;
-	CURL *easy;		   /* while an attempt runs */
-	struct curl_slist *list;   /* its headers */
-	uint64_t delivered;	   /* to the sink */
-	uint64_t sent;		   /* of the body, this attempt */
-	int local_code;		   /* what sink or source said */
-	int64_t not_before_us;	   /* monotonic: the next attempt */
-	int64_t progress_us;	   /* monotonic: when a byte last moved */
+	CURL *easy;		 /* while an attempt runs */
+	struct curl_slist *list; /* its headers */
+	uint64_t delivered;	 /* to the sink */
+	uint64_t sent;		 /* of the body, this attempt */
+	int local_code;		 /* what sink or source said */
+	int64_t not_before_us;	 /* monotonic: the next attempt */
+	int64_t progress_us;	 /* monotonic: when a byte last moved */
 	curl_off_t progress_bytes;
 	int64_t signed_us; /* the time in the signature */
 	bool skew_tried;
-	bool range_ok;	/* the headers of this answer fit the range */
+	bool range_ok; /* the headers of this answer fit the range */
 	bool finished;
 };
 

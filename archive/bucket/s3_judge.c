@@ -79,7 +79,8 @@ static void answer_header(struct s3_answer *a, const char *name, size_t name_siz
 void s3_answer_line(struct s3_answer *a, const char *line, size_t size)
 {
 	if (size >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-		*a = (struct s3_answer){ .content_length = -1 }; /* after a 100 comes the real one */
+		*a = (struct s3_answer){ .content_length =
+						 -1 }; /* after a 100 comes the real one */
 		return;
 	}
 	const char *colon = memchr(line, ':', size);
@@ -98,14 +99,36 @@ void s3_answer_line(struct s3_answer *a, const char *line, size_t size)
 	answer_header(a, line, (size_t)(colon - line), value, value_size);
 }
 
+struct range {
+	unsigned long long first;
+	unsigned long long last;
+	unsigned long long total;
+};
+
+/* "bytes 0-9/100"; a total of "*" is not known. */
+static bool range_parse(const struct s3_answer *a, struct range *ret)
+{
+	int used = 0;
+	*ret = (struct range){ .total = UINT64_MAX };
+	if (a->status != 206 || sscanf(a->content_range, "bytes %20llu-%20llu/%n", &ret->first,
+				       &ret->last, &used) != 2) {
+		return false;
+	}
+	(void)sscanf(a->content_range + used, "%20llu", &ret->total);
+	return used > 0;
+}
+
 bool s3_answer_is_range(const struct s3_answer *a, uint64_t offset, uint64_t length)
 {
-	unsigned long long first = 0;
-	unsigned long long last = 0;
-	int used = 0;
-	return a->status == 206 &&
-	       sscanf(a->content_range, "bytes %20llu-%20llu/%n", &first, &last, &used) == 2 &&
-	       used > 0 && first == offset && last == offset + length - 1;
+	struct range range;
+	return range_parse(a, &range) && range.first == offset && range.last == offset + length - 1;
+}
+
+/* Does the answer say that the object ends inside the range that was asked for? */
+static bool answer_is_short(const struct s3_request *r)
+{
+	struct range range;
+	return r->ranged && range_parse(&r->answer, &range) && range.total < r->offset + r->length;
 }
 
 /* ---- Judgement ---- */
@@ -133,7 +156,8 @@ static enum s3_verdict judge_transport(struct s3_request *r, CURLcode result)
 	case CURLE_ABORTED_BY_CALLBACK:
 		return fail(r, S3_AGAIN, ET_EUNREACHABLE, "no byte has moved for too long");
 	case CURLE_WRITE_ERROR:
-		return fail(r, S3_AGAIN, ET_EUNREACHABLE, "an answer that does not fit the request");
+		return fail(r, S3_AGAIN, ET_EUNREACHABLE,
+			    "an answer that does not fit the request");
 	case CURLE_URL_MALFORMAT:
 	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_NOT_BUILT_IN:
@@ -155,11 +179,16 @@ static bool is_one_of(const char *code, const char *const *codes, size_t count)
 
 static enum s3_verdict judge_refusal(struct s3_request *r, const char *text)
 {
-	static const char *const again[] = { "RequestTimeout",	 "OperationAborted",
-					     "SlowDown",	 "ConditionalRequestConflict",
-					     "InternalError",	 "ServiceUnavailable",
-					     "IncompleteBody",	 "BadDigest",
-					     "XAmzContentSHA256Mismatch", "Throttling" };
+	static const char *const again[] = { "RequestTimeout",
+					     "OperationAborted",
+					     "SlowDown",
+					     "ConditionalRequestConflict",
+					     "InternalError",
+					     "ServiceUnavailable",
+					     "IncompleteBody",
+					     "BadDigest",
+					     "XAmzContentSHA256Mismatch",
+					     "Throttling" };
 	const char *code = r->s3_code;
 	if (strcmp(code, "BadDigest") == 0 || strcmp(code, "XAmzContentSHA256Mismatch") == 0) {
 		return fail(r, S3_AGAIN, ET_EINTEGRITY, text);
@@ -258,6 +287,9 @@ enum s3_verdict s3_judge(struct s3_request *r, CURLcode result)
 	}
 	if (r->ranged && r->answer.status == 200) {
 		return fail(r, S3_FAILED, ET_EUNSUPPORTED, "the server ignores ranges");
+	}
+	if (answer_is_short(r)) {
+		return fail(r, S3_FAILED, ET_EINTEGRITY, "shorter than it should be");
 	}
 	bool refused = r->answer.status >= 300; /* said while the body was still on its way */
 	if (result != CURLE_OK && !refused) {

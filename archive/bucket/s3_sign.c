@@ -80,8 +80,8 @@ static int chain(struct et_secret **key, struct et_view text, struct et_error *r
 static int signing_key(const struct s3_signing *s, struct et_secret **ret, struct et_error *reterr)
 {
 	size_t size = et_secret_size(s->secret);
-	ET_CLEANUP(et_secret_freep) struct et_secret *key =
-		size + 4 > ET_SECRET_SIZE_MAX ? NULL : et_secret_new(size + 4);
+	ET_CLEANUP(et_secret_freep)
+	struct et_secret *key = size + 4 > ET_SECRET_SIZE_MAX ? NULL : et_secret_new(size + 4);
 	if (key == NULL) {
 		return et_fail(reterr, -ENOMEM, "sign");
 	}

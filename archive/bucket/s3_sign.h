@@ -19,8 +19,8 @@ struct s3_header {
 /* Views. */
 struct s3_signing {
 	const char *method;
-	const char *path;  /* from '/', encoded with s3_encode() */
-	const char *query; /* "a=1&b=2": sorted by name, encoded; "" for none */
+	const char *path;		 /* from '/', encoded with s3_encode() */
+	const char *query;		 /* "a=1&b=2": sorted by name, encoded; "" for none */
 	const struct s3_header *headers; /* those that are signed, sorted by name; with host */
 	size_t header_count;
 	const char *payload_hash; /* hexadecimal SHA-256 */
