@@ -30,8 +30,9 @@
 #define ET_TAPE_HEADER_SIZE 160	    /* bytes */
 #define ET_TAPE_RECORD_HEAD_SIZE 20 /* bytes in front of the ciphertext */
 #define ET_TAPE_TAG_SIZE 16	    /* bytes behind it */
-#define ET_TAPE_PLAIN_MAX 131072 /* bytes of plaintext in a record: 16 KiB and a UDP datagram fit  \
-				  */
+#define ET_TAPE_PLAIN_MAX                                                                          \
+	131072 /* bytes of plaintext in a record: 16 KiB and a UDP datagram fit                    \
+		*/
 #define ET_TAPE_RECORD_MAX (ET_TAPE_RECORD_HEAD_SIZE + ET_TAPE_PLAIN_MAX + ET_TAPE_TAG_SIZE)
 #define ET_TAPE_RECORDS_MAX 16777216 /* records of one tape (194 days at one a second) */
 #define ET_TAPE_FOOTER_HEAD_SIZE 8   /* bytes in front of the leaf hashes */
@@ -236,14 +237,24 @@ struct et_tape_recovery {
 	uint64_t cut_bytes; /* behind the last good record, gone now */
 };
 
-/* Close an unsealed tape: keep the longest prefix whose CRCs fit (and tags, with `dek`), cut the
- * rest, write and sync the footer, flagged RECOVERED (and UNVERIFIED without `dek`, which may be
- * NULL). The writer must be gone. A tape that is sealed already is verified and left alone; if it
- * does not verify it is left as it is: ET_EINTEGRITY (fetch it from another copy). No usable
- * header: ET_EMALFORMED, ET_ECORRUPT, ET_ETRUNCATED; the file is left as it is. ET_ENOKEY: `dek` is
- * not the one of this tape. */
+/* Close a tape that a dead writer left, and whose seal nobody was told of (the catalogue and the
+ * journal know no root of it): keep the longest prefix whose CRCs fit (and tags, with `dek`), cut
+ * the rest, write and sync the footer, flagged RECOVERED (and UNVERIFIED without `dek`, which may
+ * be NULL). Can be repeated after another crash in the middle.
+ *
+ * A whole footer is believed to be one of a seal that may be known elsewhere: if the tape verifies
+ * it is left alone (was_sealed); if not it is left as it is, ET_EINTEGRITY: fetch another copy, or,
+ * when surely nobody knows that seal, et_tape_recover_unpublished(). No usable header:
+ * ET_EMALFORMED, ET_EVERSION, ET_ECORRUPT, ET_ETRUNCATED; the file is left as it is. ET_ENOKEY:
+ * `dek` is not the one of this tape. */
 int et_tape_recover(const char *path, const struct et_tape_signer *signer,
 		    const struct et_secret *dek, struct et_tape_recovery *ret,
 		    struct et_error *reterr) ET_MUST_CHECK;
+
+/* As above, but a whole footer over records that do not check is cut off, too: a power cut may
+ * leave the end of a file on disk and not its middle. Never for a tape whose seal was published. */
+int et_tape_recover_unpublished(const char *path, const struct et_tape_signer *signer,
+				const struct et_secret *dek, struct et_tape_recovery *ret,
+				struct et_error *reterr) ET_MUST_CHECK;
 
 #endif

@@ -1,0 +1,202 @@
+#include "node/tape/reader.h"
+
+#include <string.h>
+
+#include "node/tape/format_internal.h"
+
+struct et_tape_reader {
+	struct et_tape_source source; /* its arg is borrowed */
+	struct et_tape_window window;
+	struct et_tape_header header;
+	struct et_tape_seal seal;
+	bool sealed;
+	struct et_aead *cipher; /* owned */
+	uint8_t *plain;		/* owned, wiped */
+	uint64_t limit;		/* where records end: by the footer, or the end of the source */
+	uint64_t offset;	/* of the next record */
+	uint32_t seq;		/* of the next record */
+};
+
+static int reader_init(struct et_tape_reader *r, const struct et_secret *dek,
+		       struct et_error *reterr)
+{
+	uint8_t header[ET_TAPE_HEADER_SIZE];
+	struct et_tape_header again;
+	struct et_error ignored;
+
+	if (r->source.size < sizeof(header)) {
+		return et_fail(reterr, ET_ETRUNCATED, "tape of %llu bytes",
+			       (unsigned long long)r->source.size);
+	}
+	int rc = r->source.read(r->source.arg, 0, header, sizeof(header), reterr);
+	if (rc == 0) {
+		rc = et_tape_header_parse(header, &r->header, reterr);
+	}
+	if (rc == 0) {
+		rc = et_tape_unlock(&r->header, dek, &r->cipher, reterr);
+	}
+	if (rc == 0) {
+		rc = et_tape_window_init(&r->window, &r->source, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	r->plain = malloc(ET_TAPE_PLAIN_MAX);
+	if (r->plain == NULL) {
+		return et_fail(reterr, -ENOMEM, "read a tape");
+	}
+	/* Without a footer that checks this is an open tape: every record shows its own worth. */
+	rc = et_tape_footer_read(&r->source, &again, &r->seal, &ignored);
+	r->sealed = rc == 0 && memcmp(again.hash, r->header.hash, sizeof(again.hash)) == 0;
+	r->limit = r->sealed ? r->seal.body_bytes : r->source.size;
+	r->offset = sizeof(header);
+	return 0;
+}
+
+int et_tape_reader_new(const struct et_tape_source *source, const struct et_secret *dek,
+		       struct et_tape_reader **ret, struct et_error *reterr)
+{
+	et_assert(et_secret_size(dek) == ET_AEAD_KEY_SIZE);
+
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = calloc(1, sizeof(*r));
+	if (r == NULL) {
+		return et_fail(reterr, -ENOMEM, "read a tape");
+	}
+	r->source = *source;
+	int rc = reader_init(r, dek, reterr);
+	if (rc == 0) {
+		*ret = ET_TAKE(r);
+	}
+	return rc;
+}
+
+struct et_tape_reader *et_tape_reader_free(struct et_tape_reader *r)
+{
+	if (r != NULL) {
+		(void)et_aead_free(r->cipher);
+		et_tape_window_release(&r->window);
+		if (r->plain != NULL) {
+			explicit_bzero(r->plain, ET_TAPE_PLAIN_MAX);
+			free(r->plain);
+		}
+		free(r);
+	}
+	return NULL;
+}
+
+const struct et_tape_header *et_tape_reader_header(const struct et_tape_reader *r)
+{
+	return &r->header;
+}
+
+const struct et_tape_seal *et_tape_reader_seal(const struct et_tape_reader *r)
+{
+	return r->sealed ? &r->seal : NULL;
+}
+
+/* 1: the whole record that begins at r->offset is in *ret_view. 0: the end. Of a sealed tape
+ * nothing may be missing; in an open one whatever does not check by CRC is its torn end. */
+static int reader_fetch(struct et_tape_reader *r, struct et_tape_record_head *head,
+			struct et_view *ret_view, struct et_error *reterr)
+{
+	const uint64_t left = r->limit - r->offset;
+
+	if (r->sealed ? r->seq == r->seal.records : left < ET_TAPE_RECORD_HEAD_SIZE) {
+		return 0;
+	}
+	int rc = et_tape_window_view(&r->window, r->offset, ET_TAPE_RECORD_HEAD_SIZE, ret_view,
+				     reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	bool whole = ret_view->size == ET_TAPE_RECORD_HEAD_SIZE &&
+		     et_tape_head_parse(ret_view->data, r->seq, head) == 0 && head->size <= left;
+	if (whole) {
+		rc = et_tape_window_view(&r->window, r->offset, head->size, ret_view, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		whole = ret_view->size == head->size;
+	}
+	if (whole && !r->sealed) {
+		whole = et_tape_record_check(r->header.hash, r->seq, *ret_view, head) == 0;
+	}
+	if (!whole && r->sealed) {
+		return et_fail(reterr, ET_EINTEGRITY, "record %u of tape %s", r->seq,
+			       r->source.name);
+	}
+	return whole ? 1 : 0;
+}
+
+int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
+			struct et_error *reterr)
+{
+	uint8_t aad[ET_TAPE_HASH_SIZE + TAPE_HEAD_CRC_AT];
+	uint8_t nonce[ET_AEAD_NONCE_SIZE];
+	struct et_tape_record_head head;
+	struct et_view v;
+
+	int rc = reader_fetch(r, &head, &v, reterr);
+	if (rc <= 0) {
+		return rc;
+	}
+	et_tape_nonce(r->seq, nonce);
+	et_tape_aad(r->header.hash, v.data, aad);
+	const size_t sealed_size = head.size - ET_TAPE_RECORD_HEAD_SIZE;
+	rc = et_aead_open(r->cipher, nonce, (struct et_view){ aad, sizeof(aad) },
+			  v.data + ET_TAPE_RECORD_HEAD_SIZE, sealed_size, r->plain, NULL);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "record %u of tape %s", r->seq, r->source.name);
+	}
+	if (head.flags != 0) {
+		return et_fail(reterr, ET_EVERSION, "record %u of tape %s has flags 0x%x", r->seq,
+			       r->source.name, head.flags);
+	}
+	*ret = (struct et_tape_record){
+		.kind = (enum et_tape_kind)head.kind,
+		.seq = r->seq,
+		.t_ms = head.t_ms,
+		.offset = r->offset,
+		.plain = { r->plain, sealed_size - ET_TAPE_TAG_SIZE },
+	};
+	r->seq++;
+	r->offset += head.size;
+	return 1;
+}
+
+uint64_t et_tape_reader_torn(const struct et_tape_reader *r)
+{
+	return r->sealed ? 0 : r->limit - r->offset;
+}
+
+int et_tape_reader_seek(struct et_tape_reader *r, uint32_t t_ms, struct et_error *reterr)
+{
+	uint64_t offset = ET_TAPE_HEADER_SIZE;
+	uint32_t seq = 0;
+
+	r->offset = offset;
+	r->seq = seq;
+	for (;;) {
+		struct et_tape_record_head head;
+		struct et_view v;
+
+		if (r->sealed ? seq == r->seal.records
+			      : r->limit - offset < ET_TAPE_RECORD_HEAD_SIZE) {
+			return 0;
+		}
+		int rc = et_tape_window_view(&r->window, offset, ET_TAPE_RECORD_HEAD_SIZE, &v,
+					     reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		if (v.size < ET_TAPE_RECORD_HEAD_SIZE ||
+		    et_tape_head_parse(v.data, seq, &head) < 0 || head.size > r->limit - offset ||
+		    head.t_ms > t_ms) {
+			return 0; /* What is wrong there shows when it is opened. */
+		}
+		r->offset = offset;
+		r->seq = seq;
+		offset += head.size;
+		seq++;
+	}
+}

@@ -1,0 +1,245 @@
+#include "node/tape/tape.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/crypto/hash.h"
+#include "node/io/clock.h"
+#include "node/tape/format_internal.h"
+
+struct et_tape {
+	int fd;			  /* owned */
+	char *path;		  /* owned; for messages */
+	struct et_aead *cipher;	  /* owned */
+	struct et_sha256 *object; /* owned: of all that was written */
+	struct et_sha256 *leaf;	  /* owned */
+	uint8_t *record;	  /* owned: head, ciphertext, tag of one record */
+	size_t record_capacity;
+	struct et_buffer leaves; /* leaf hashes of all records */
+	struct et_merkle merkle;
+	uint8_t header_hash[ET_TAPE_HASH_SIZE];
+	uint64_t bytes; /* header and whole records: where the next byte goes */
+	uint32_t last_ms;
+	int failed; /* what the tape failed with; it takes only its footer then */
+	bool finished;
+};
+
+/* One write(2) at the end of what is whole. What did not get there whole is cut off. */
+static int tape_write(struct et_tape *t, const void *data, size_t size, struct et_error *reterr)
+{
+	ssize_t n;
+
+	do {
+		n = pwrite(t->fd, data, size, (off_t)t->bytes);
+	} while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)size) {
+		return 0;
+	}
+	int rc = n < 0 ? -errno : -ENOSPC; /* A short write to a file is a full disk. */
+	if (ftruncate(t->fd, (off_t)t->bytes) < 0) {
+		return et_fail(reterr, rc,
+			       "write tape '%s' (and it could not be cut back to %llu "
+			       "bytes)",
+			       t->path, (unsigned long long)t->bytes);
+	}
+	return et_fail(reterr, rc, "write tape '%s'", t->path);
+}
+
+static int tape_begin(struct et_tape *t, struct et_tape_header *header, const struct et_secret *dek,
+		      struct et_error *reterr)
+{
+	uint8_t bytes[ET_TAPE_HEADER_SIZE];
+
+	et_random(header->salt, sizeof(header->salt));
+	int rc = et_tape_commit(dek, header->salt, header->commitment, reterr);
+	if (rc == 0) {
+		rc = et_tape_cipher(dek, header->salt, &t->cipher, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	et_tape_header_format(header, bytes);
+	memcpy(header->hash, bytes + 128, sizeof(header->hash));
+	memcpy(t->header_hash, header->hash, sizeof(t->header_hash));
+	rc = tape_write(t, bytes, sizeof(bytes), reterr);
+	if (rc == 0) {
+		et_sha256_add(t->object, bytes, sizeof(bytes));
+		t->bytes = sizeof(bytes);
+	}
+	return rc;
+}
+
+int et_tape_create(const char *path, struct et_tape_header *header, const struct et_secret *dek,
+		   struct et_tape **ret, struct et_error *reterr)
+{
+	et_assert(et_secret_size(dek) == ET_AEAD_KEY_SIZE);
+	et_assert(header->generation > 0);
+	et_assert(header->segment > 0);
+
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = calloc(1, sizeof(*t));
+	if (t == NULL) {
+		return et_fail(reterr, -ENOMEM, "tape '%s'", path);
+	}
+	t->fd = -1;
+	t->path = strdup(path);
+	t->object = et_sha256_new();
+	t->leaf = et_sha256_new();
+	if (t->path == NULL || t->object == NULL || t->leaf == NULL) {
+		return et_fail(reterr, -ENOMEM, "tape '%s'", path);
+	}
+	t->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (t->fd < 0) {
+		return et_fail(reterr, -errno, "create tape '%s'", path);
+	}
+	int rc = tape_begin(t, header, dek, reterr);
+	if (rc < 0) {
+		(void)unlink(path);
+		return rc;
+	}
+	*ret = ET_TAKE(t);
+	return 0;
+}
+
+/* Room for a record of `size` bytes in t->record. */
+static int tape_room(struct et_tape *t, size_t size)
+{
+	if (size > t->record_capacity) {
+		size_t capacity = (size + 4095) / 4096 * 4096;
+		uint8_t *record = realloc(t->record, capacity);
+		if (record == NULL) {
+			return -ENOMEM;
+		}
+		t->record = record;
+		t->record_capacity = capacity;
+	}
+	return et_buffer_reserve(&t->leaves, ET_TAPE_HASH_SIZE) != NULL ? 0 : -ENOMEM;
+}
+
+static int tape_seal_record(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms,
+			    const void *plain, size_t size, struct et_error *reterr)
+{
+	const uint32_t seq = (uint32_t)t->merkle.count;
+	uint8_t aad[ET_TAPE_HASH_SIZE + TAPE_HEAD_CRC_AT];
+	uint8_t nonce[ET_AEAD_NONCE_SIZE];
+	uint8_t *p = t->record;
+
+	et_put16(p, TAPE_RECORD_MAGIC);
+	p[2] = (uint8_t)kind;
+	p[3] = 0;
+	et_put32(p + 4, (uint32_t)(size + ET_TAPE_TAG_SIZE));
+	et_put32(p + 8, seq);
+	et_put32(p + 12, t_ms);
+	et_tape_nonce(seq, nonce);
+	et_tape_aad(t->header_hash, p, aad);
+	int rc = et_aead_seal(t->cipher, nonce, (struct et_view){ aad, sizeof(aad) }, plain, size,
+			      p + ET_TAPE_RECORD_HEAD_SIZE, reterr);
+	if (rc == 0) {
+		size_t whole = ET_TAPE_RECORD_HEAD_SIZE + size + ET_TAPE_TAG_SIZE;
+		et_put32(p + TAPE_HEAD_CRC_AT, et_tape_crc(t->header_hash, p, whole));
+	}
+	return rc;
+}
+
+int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, const void *plain,
+		   size_t size, struct et_error *reterr)
+{
+	const size_t whole = ET_TAPE_RECORD_HEAD_SIZE + size + ET_TAPE_TAG_SIZE;
+	uint8_t leaf[ET_TAPE_HASH_SIZE];
+
+	et_assert(size > 0);
+	et_assert(size <= ET_TAPE_PLAIN_MAX);
+	if (t->finished) {
+		return et_fail(reterr, ET_ECLOSED, "append to tape '%s'", t->path);
+	}
+	if (t->failed < 0) {
+		return et_fail(reterr, t->failed, "append to tape '%s', which failed before",
+			       t->path);
+	}
+	if (t->merkle.count == ET_TAPE_RECORDS_MAX) {
+		t->failed = ET_ELIMIT;
+		return et_fail(reterr, ET_ELIMIT, "tape '%s' is full", t->path);
+	}
+	int rc = tape_room(t, whole);
+	if (rc < 0) {
+		t->failed = rc; /* From here on a number may be used: a failure is final. */
+		return et_fail(reterr, rc, "append to tape '%s'", t->path);
+	}
+	t_ms = t_ms > t->last_ms ? t_ms : t->last_ms;
+	rc = tape_seal_record(t, kind, t_ms, plain, size, reterr);
+	if (rc == 0) {
+		rc = tape_write(t, t->record, whole, reterr);
+	}
+	if (rc < 0) {
+		t->failed = rc;
+		return rc;
+	}
+	et_sha256_add(t->leaf, "\0", 1);
+	et_sha256_add(t->leaf, t->record, whole);
+	et_sha256_end(t->leaf, leaf);
+	et_sha256_add(t->object, t->record, whole);
+	et_merkle_add(&t->merkle, leaf);
+	et_buffer_add(&t->leaves, leaf, sizeof(leaf));
+	t->bytes += whole;
+	t->last_ms = t_ms;
+	return 0;
+}
+
+int et_tape_finish(struct et_tape *t, const struct et_tape_signer *signer, struct et_tape_seal *ret,
+		   struct et_error *reterr)
+{
+	struct et_tape_seal seal = { .records = t->merkle.count,
+				     .body_bytes = t->bytes,
+				     .last_ms = t->last_ms };
+	struct et_buffer footer = { 0 };
+
+	if (t->finished) {
+		return et_fail(reterr, ET_ECLOSED, "finish tape '%s'", t->path);
+	}
+	et_merkle_root(&t->merkle, seal.root);
+	int rc =
+		et_tape_footer_make(t->header_hash, t->leaves.data, signer, &seal, &footer, reterr);
+	if (rc == 0) {
+		rc = tape_write(t, footer.data, footer.size, reterr);
+	}
+	if (rc == 0) {
+		et_sha256_add(t->object, footer.data, footer.size);
+		et_sha256_end(t->object, seal.object_hash);
+		t->finished = true;
+		*ret = seal;
+	}
+	et_buffer_release(&footer);
+	return rc;
+}
+
+uint64_t et_tape_records(const struct et_tape *t)
+{
+	return t->merkle.count;
+}
+
+uint64_t et_tape_bytes(const struct et_tape *t)
+{
+	return t->bytes;
+}
+
+int et_tape_fd(const struct et_tape *t)
+{
+	return t->fd;
+}
+
+struct et_tape *et_tape_close(struct et_tape *t)
+{
+	if (t != NULL) {
+		if (t->fd >= 0) {
+			(void)close(t->fd);
+		}
+		(void)et_aead_free(t->cipher);
+		(void)et_sha256_free(t->object);
+		(void)et_sha256_free(t->leaf);
+		et_buffer_release(&t->leaves);
+		free(t->record);
+		free(t->path);
+		free(t);
+	}
+	return NULL;
+}
