@@ -1,0 +1,172 @@
+/* evertape: one command table, from which help, completion, the man page and usage errors come.
+ *
+ * Happy path: the words are matched against the table, options are checked against the command's
+ * own, its handler asks the API (or works without one) and builds one JSON document; `-o` decides
+ * how that document is printed. A table is always rendered from the same JSON that `-o json`
+ * prints.
+ *
+ * Data goes to standard output, everything else to standard error. An error is one sentence and the
+ * next command to type, or, with -o json or ndjson, an object {schema, code, what, where, why,
+ * next}. Exit codes are those of et_exit_code(); status and doctor add 6, plan adds 7.
+ *
+ * Threads: one. */
+#ifndef ET_OPS_CLI_CLI_H
+#define ET_OPS_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "node/base/err.h"
+#include "node/text/json.h"
+
+#define ET_CLI_ARGS_MAX 64
+#define ET_CLI_OPTIONS_MAX 32
+
+enum et_cli_format { ET_CLI_TABLE, ET_CLI_WIDE, ET_CLI_JSON, ET_CLI_NDJSON, ET_CLI_CSV };
+
+enum { ET_EXIT_DEGRADED = 6, ET_EXIT_CHANGES = 7 };
+
+struct et_cli;
+
+/* How a value is shown in a table; JSON keeps it raw. */
+enum et_cli_kind {
+	ET_CLI_TEXT,
+	ET_CLI_NUMBER,
+	ET_CLI_BYTES,  /* "612 GiB" */
+	ET_CLI_MS,     /* milliseconds as "03:41" */
+	ET_CLI_AGO_MS, /* milliseconds as "4m 10s", "-" for null */
+	ET_CLI_TIME,   /* RFC 3339, shown in local time without the fraction */
+	ET_CLI_LIST,   /* array of texts, or of objects: joined with commas */
+	ET_CLI_COPIES, /* array of copies: where good ones are */
+};
+
+struct et_cli_column {
+	const char *title;
+	const char *key; /* of the row */
+	enum et_cli_kind kind;
+	bool wide; /* shown with -o wide only */
+};
+
+struct et_cli_option {
+	const char *name;  /* without "--" */
+	const char *value; /* "FILE"; "ROLE...": may be repeated; NULL: a flag */
+	const char *help;
+	const char *values; /* words for completion, separated by spaces; or NULL */
+};
+
+struct et_cli_command {
+	const char *path;      /* "recording list" */
+	const char *arguments; /* "ID", "FILE...", or "" */
+	unsigned min_args;
+	unsigned max_args;
+	const char *summary;
+	const char *details; /* more for its help and man page; or NULL */
+	const char *example;
+	const struct et_cli_option *options; /* ends with a NULL name; or NULL */
+	/* >= 0: the exit code; negative: an error code, with reterr filled. */
+	int (*run)(struct et_cli *cli, struct et_error *reterr);
+	bool destructive; /* needs --reason */
+	bool hidden;	  /* not in the list of commands */
+};
+
+/* The table; ends with a NULL path. */
+extern const struct et_cli_command et_cli_commands[];
+/* Options that every command takes. */
+extern const struct et_cli_option et_cli_globals[];
+
+/* What one run of the program knows. Text is a view of argv. */
+struct et_cli {
+	const struct et_cli_command *command;
+	const char *args[ET_CLI_ARGS_MAX];
+	unsigned arg_count;
+	struct {
+		const struct et_cli_option *option;
+		const char *value; /* "" for a flag */
+	} options[ET_CLI_OPTIONS_MAX];
+	unsigned option_count;
+
+	enum et_cli_format format;
+	bool quiet;
+	bool verbose;
+	bool color;
+	long timeout_ms;
+	const char *cluster;	/* expected name, or NULL */
+	const char *node;	/* "host:port" for HTTPS, or NULL: the socket */
+	const char *socket;	/* path */
+	const char *token_file; /* or NULL */
+	const char *ca;
+	const char *cluster_ca;
+	const char *pin;
+	FILE *out;
+	FILE *err;
+};
+
+/* The whole program: returns the exit code. */
+int et_cli_main(int argc, char **argv, FILE *out, FILE *err);
+
+/* An option's value ("" for a flag), or NULL when it was not given. */
+const char *et_cli_option(const struct et_cli *cli, const char *name);
+/* The values of a repeatable option, split at commas too: a new array, empty when not given. */
+json_t *et_cli_option_list(const struct et_cli *cli, const char *name);
+/* A usage error (ET_EUSAGE) that ends with how to get help. */
+int et_cli_usage(const struct et_cli *cli, struct et_error *reterr, const char *fmt, ...)
+	ET_PRINTF(3, 4);
+
+/* ---- Help (help.c): all of it from the table ---- */
+void et_cli_help(const struct et_cli *cli, FILE *f, const char *path); /* "": everything */
+int et_cli_completion(const char *shell, FILE *f); /* ET_EUSAGE: no such shell */
+void et_cli_man(FILE *f);			   /* roff, evertape(1) */
+
+/* ---- Output (output.c) ---- */
+
+/* Print `document`; for tables its array `rows` (NULL: the document itself) by `columns`, which end
+ * with a NULL title. */
+int et_cli_print(struct et_cli *cli, const json_t *document, const char *rows,
+		 const struct et_cli_column *columns, struct et_error *reterr) ET_MUST_CHECK;
+/* Print an object as "key  value" lines; JSON formats as they are. */
+int et_cli_print_object(struct et_cli *cli, const json_t *document,
+			struct et_error *reterr) ET_MUST_CHECK;
+/* True when the document itself is to be printed, not a rendering of it. */
+bool et_cli_is_json(const struct et_cli *cli);
+void et_cli_print_json(struct et_cli *cli, const json_t *document);
+void et_cli_print_error(struct et_cli *cli, const struct et_error *e);
+/* One value as a table shows it, into `text`. */
+void et_cli_format_value(const json_t *value, enum et_cli_kind kind, struct et_buffer *ret);
+/* Text from elsewhere, safe for a terminal: control characters are shown as '?'. */
+void et_cli_add_safe(struct et_buffer *b, const char *text);
+/* A note on standard error, unless -q. */
+void et_cli_note(struct et_cli *cli, const char *fmt, ...) ET_PRINTF(2, 3);
+
+/* ---- The API (http.c) ---- */
+
+/* Ask and take the JSON answer: *ret (may be NULL) is the caller's. `body` may be NULL. An error
+ * answer becomes its code and text; no connection: ET_EUNREACHABLE with the likely cause. */
+int et_cli_get(struct et_cli *cli, const char *path, json_t **ret,
+	       struct et_error *reterr) ET_MUST_CHECK;
+int et_cli_send(struct et_cli *cli, const char *method, const char *path, const json_t *body,
+		json_t **ret, struct et_error *reterr) ET_MUST_CHECK;
+/* Write the answer's body to `f`; no limit on the whole, --timeout on the first byte. */
+int et_cli_download(struct et_cli *cli, const char *path, FILE *f,
+		    struct et_error *reterr) ET_MUST_CHECK;
+/* Add "?key=value" or "&key=value", escaped; nothing when value is NULL. */
+void et_cli_query(struct et_buffer *path, const char *key, const char *value);
+/* The code for a name such as "ET_ENOTFOUND" or "EACCES"; -EIO when it is none. */
+int et_cli_code_of(const char *name);
+
+/* ---- Handlers, by file ---- */
+typedef int et_cli_handler(struct et_cli *cli, struct et_error *reterr);
+et_cli_handler et_cli_status, et_cli_doctor; /* cmd_status.c */
+et_cli_handler et_cli_explain, et_cli_version, et_cli_completion_cmd, et_cli_man_cmd,
+	et_cli_config_check, et_cli_config_defaults; /* cmd_local.c */
+et_cli_handler et_cli_cluster_init, et_cli_cluster_show, et_cli_node_list, et_cli_node_token,
+	et_cli_node_join, et_cli_site_list, et_cli_key_status, et_cli_cert_list,
+	et_cli_token_create, et_cli_capture_list, et_cli_replication_lag; /* cmd_cluster.c */
+et_cli_handler et_cli_recording_list, et_cli_recording_show, et_cli_recording_play,
+	et_cli_recording_export, et_cli_recording_verify,
+	et_cli_recording_where; /* cmd_recording.c */
+et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show, et_cli_archive_plan,
+	et_cli_archive_apply, et_cli_archive_status, et_cli_archive_verify; /* cmd_archive.c */
+et_cli_handler et_cli_audit_list, et_cli_audit_verify;			    /* cmd_audit.c */
+et_cli_handler et_cli_capture_replay;					    /* cmd_replay.c */
+
+#endif

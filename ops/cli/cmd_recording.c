@@ -1,0 +1,367 @@
+/* recording list, show, play, export, verify, where. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "node/base/fd.h"
+#include "node/io/clock.h"
+#include "node/io/file.h"
+#include "node/text/units.h"
+#include "ops/cli/cli.h"
+#include "ops/cli/untar.h"
+
+#define LONG_MS 600000
+
+static const struct et_cli_column list_columns[] = {
+	{ "ID", "id", ET_CLI_TEXT, false },
+	{ "START", "start", ET_CLI_TIME, false },
+	{ "LENGTH", "duration_ms", ET_CLI_MS, false },
+	{ "FROM", "from", ET_CLI_TEXT, false },
+	{ "TO", "to", ET_CLI_TEXT, false },
+	{ "AT", "site", ET_CLI_TEXT, false },
+	{ "COPIES", "copies", ET_CLI_COPIES, false },
+	{ "STATE", "state", ET_CLI_TEXT, false },
+	{ "NODE", "node", ET_CLI_TEXT, true },
+	{ "CALL", "call", ET_CLI_TEXT, true },
+	{ "SIP CALL-ID", "sip_call_id", ET_CLI_TEXT, true },
+	{ "PROBLEM", "problem", ET_CLI_TEXT, true },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+/* RFC 3339, a date, or an age ("2h"), as RFC 3339. */
+static int time_option(struct et_cli *cli, const char *name, char text[ET_TIME_TEXT_SIZE],
+		       const char **ret, struct et_error *reterr)
+{
+	const char *given = et_cli_option(cli, name);
+	int64_t us;
+	*ret = NULL;
+	if (given == NULL) {
+		return 0;
+	}
+	int64_t age;
+	if (et_duration_parse(given, &age)) {
+		us = et_clock_now_us() - age;
+	} else if (!et_time_parse(given, &us)) {
+		return et_cli_usage(
+			cli, reterr,
+			"--%s is a time (2026-11-22T09:00:00Z), a date, or an age (2h), "
+			"not \"%.40s\"",
+			name, given);
+	}
+	et_time_format(us, text);
+	*ret = text;
+	return 0;
+}
+
+int et_cli_recording_list(struct et_cli *cli, struct et_error *reterr)
+{
+	char since_text[ET_TIME_TEXT_SIZE];
+	char until_text[ET_TIME_TEXT_SIZE];
+	const char *since;
+	const char *until;
+	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	int rc = time_option(cli, "since", since_text, &since, reterr);
+	if (rc == 0) {
+		rc = time_option(cli, "until", until_text, &until, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	et_buffer_printf(&path, "/v1/recordings");
+	et_cli_query(&path, "from", since);
+	et_cli_query(&path, "to", until);
+	et_cli_query(&path, "number", et_cli_option(cli, "number"));
+	et_cli_query(&path, "site", et_cli_option(cli, "site"));
+	et_cli_query(&path, "state", et_cli_option(cli, "state"));
+	et_cli_query(&path, "call_id", et_cli_option(cli, "call-id"));
+	et_cli_query(&path, "limit", et_cli_option(cli, "limit"));
+	et_cli_query(&path, "cursor", et_cli_option(cli, "cursor"));
+	et_buffer_add8(&path, '\0');
+	if (path.failed) {
+		return et_fail(reterr, -ENOMEM, "request");
+	}
+	rc = et_cli_get(cli, (char *)path.data, &j, reterr);
+	if (rc == 0) {
+		rc = et_cli_print(cli, j, "recordings", list_columns, reterr);
+	}
+	const char *cursor = et_json_get_text(j, "cursor", "");
+	if (rc == 0 && !et_cli_is_json(cli)) {
+		size_t shown = json_array_size(json_object_get(j, "recordings"));
+		if (*cursor != '\0') {
+			et_cli_note(cli, "%zu shown; more: --cursor %s", shown, cursor);
+		} else if (shown == 0) {
+			et_cli_note(cli, "no recordings");
+		}
+	}
+	return rc;
+}
+
+/* "/v1/recordings/ID<rest>" for a whole UUID. */
+static int recording_path(struct et_cli *cli, const char *rest, char path[160],
+			  struct et_error *reterr)
+{
+	uint8_t id[16];
+	if (!et_uuid_parse(cli->args[0], id)) {
+		return et_cli_usage(cli, reterr,
+				    "\"%.40s\" is no recording id (a UUID, as recording "
+				    "list shows it)",
+				    cli->args[0]);
+	}
+	char text[ET_UUID_TEXT_SIZE];
+	et_uuid_format(id, text);
+	(void)snprintf(path, 160, "/v1/recordings/%s%s", text, rest);
+	return 0;
+}
+
+int et_cli_recording_show(struct et_cli *cli, struct et_error *reterr)
+{
+	char path[160];
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	int rc = recording_path(cli, "", path, reterr);
+	if (rc == 0) {
+		rc = et_cli_get(cli, path, &j, reterr);
+	}
+	return rc < 0 ? rc : et_cli_print_object(cli, j, reterr);
+}
+
+static const struct et_cli_column copy_columns[] = {
+	{ "SEGMENT", "segment", ET_CLI_TEXT, false },
+	{ "PLACE", "place", ET_CLI_TEXT, false },
+	{ "SITE", "site", ET_CLI_TEXT, false },
+	{ "STATE", "state", ET_CLI_TEXT, false },
+	{ "VERIFIED", "verified_at", ET_CLI_TIME, false },
+	{ "BYTES", "size_bytes", ET_CLI_BYTES, false },
+	{ "OBJECT", "object", ET_CLI_TEXT, true },
+	{ "LOCK", "lock", ET_CLI_TEXT, true },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+int et_cli_recording_where(struct et_cli *cli, struct et_error *reterr)
+{
+	char path[160];
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	int rc = recording_path(cli, "/where", path, reterr);
+	if (rc == 0) {
+		rc = et_cli_get(cli, path, &j, reterr);
+	}
+	return rc < 0 ? rc : et_cli_print(cli, j, "copies", copy_columns, reterr);
+}
+
+static const struct et_cli_column check_columns[] = {
+	{ "SEGMENT", "segment", ET_CLI_TEXT, false }, { "RESULT", "result", ET_CLI_TEXT, false },
+	{ "FILE", "file", ET_CLI_TEXT, false },	      { "RECORD", "record", ET_CLI_NUMBER, false },
+	{ "WHY", "why", ET_CLI_TEXT, false },	      { NULL, NULL, ET_CLI_TEXT, false },
+};
+
+int et_cli_recording_verify(struct et_cli *cli, struct et_error *reterr)
+{
+	char path[160];
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	if (cli->timeout_ms == 0) {
+		cli->timeout_ms = LONG_MS;
+	}
+	int rc = recording_path(cli, "/verify", path, reterr);
+	if (rc == 0) {
+		rc = et_cli_send(cli, "POST", path, NULL, &j, reterr);
+	}
+	if (rc == 0) {
+		rc = et_cli_print(cli, j, "segments", check_columns, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	const char *result = et_json_get_text(j, "result", "");
+	if (strcmp(result, "ok") == 0) {
+		return 0;
+	}
+	(void)et_fail_plain(reterr, strcmp(result, "bad") == 0 ? ET_EINTEGRITY : ET_EDEGRADED, "%s",
+			    et_json_get_text(j, "why", "not verified"));
+	(void)et_fail_next(reterr, "evertape recording where %s", cli->args[0]);
+	return reterr->code;
+}
+
+/* ---- Audio ---- */
+
+/* Add --reason to the path of a recording; *path ends with NUL. */
+static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
+		      struct et_buffer *path, struct et_error *reterr)
+{
+	char base[160];
+	int rc = recording_path(cli, rest, base, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_buffer_printf(path, "%s", base);
+	et_cli_query(path, "purpose", purpose);
+	et_cli_query(path, "reason", et_cli_option(cli, "reason"));
+	et_buffer_add8(path, '\0');
+	return path->failed ? et_fail(reterr, -ENOMEM, "request") : 0;
+}
+
+/* What the answer does not hold: parts that are missing are told beside the audio. */
+static int audio_complete(struct et_cli *cli, struct et_error *reterr)
+{
+	char path[160];
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	int rc = recording_path(cli, "/playback", path, reterr);
+	if (rc == 0) {
+		rc = et_cli_get(cli, path, &j, NULL);
+	}
+	if (rc < 0) {
+		et_cli_note(cli, "could not ask whether the audio is complete");
+		return ET_EXIT_DEGRADED;
+	}
+	if (et_json_get_bool(j, "complete", false)) {
+		return 0;
+	}
+	ET_CLEANUP(et_buffer_release) struct et_buffer why = { 0 };
+	et_cli_add_safe(&why, et_json_get_text(j, "problem", "parts are missing"));
+	et_buffer_add8(&why, '\0');
+	et_cli_note(cli, "incomplete: %s", why.failed ? "" : (char *)why.data);
+	(void)reterr;
+	return ET_EXIT_DEGRADED;
+}
+
+/* Start aplay and yield the stream to write to. */
+static FILE *player_open(pid_t *ret_pid)
+{
+	int fds[2];
+	if (pipe2(fds, O_CLOEXEC) != 0) {
+		return NULL;
+	}
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)dup2(fds[0], STDIN_FILENO);
+		(void)execlp("aplay", "aplay", "-q", "-", (char *)NULL);
+		_exit(127);
+	}
+	(void)close(fds[0]);
+	FILE *f = pid > 0 ? fdopen(fds[1], "w") : NULL;
+	if (f == NULL) {
+		(void)close(fds[1]);
+		return NULL;
+	}
+	*ret_pid = pid;
+	return f;
+}
+
+static int play_aloud(struct et_cli *cli, const char *path, struct et_error *reterr)
+{
+	pid_t pid;
+	FILE *f = player_open(&pid);
+	if (f == NULL) {
+		return et_fail(reterr, -errno, "start aplay");
+	}
+	int rc = et_cli_download(cli, path, f, reterr);
+	(void)fclose(f);
+	int status = 0;
+	(void)waitpid(pid, &status, 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+		rc = et_fail_plain(reterr, ET_EUNSUPPORTED, "there is no aplay here");
+		(void)et_fail_next(reterr,
+				   "apt install alsa-utils, or evertape recording play %s > "
+				   "call.wav",
+				   cli->args[0]);
+	}
+	return rc;
+}
+
+int et_cli_recording_play(struct et_cli *cli, struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
+	int rc = audio_path(cli, "/audio", "play", &path, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	bool terminal = isatty(fileno(cli->out)) != 0;
+	rc = terminal ? play_aloud(cli, (char *)path.data, reterr)
+		      : et_cli_download(cli, (char *)path.data, cli->out, reterr);
+	return rc < 0 ? rc : audio_complete(cli, reterr);
+}
+
+/* Download to `out`.part, then rename: a broken export leaves no file that looks whole. */
+static int export_file(struct et_cli *cli, const char *path, const char *out,
+		       struct et_error *reterr)
+{
+	char part[4096];
+	int n = snprintf(part, sizeof(part), "%s.part", out);
+	if (n < 0 || (size_t)n >= sizeof(part)) {
+		return et_fail(reterr, -ENAMETOOLONG, "'%s'", out);
+	}
+	int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (f == NULL) {
+		return et_fail(reterr, -errno, "create '%s'", part);
+	}
+	int rc = et_cli_download(cli, path, f, reterr);
+	if (rc == 0 && (fflush(f) != 0 || fsync(fd) != 0)) {
+		rc = et_fail(reterr, -errno, "write '%s'", part);
+	}
+	(void)fclose(f);
+	if (rc == 0 && rename(part, out) != 0) {
+		rc = et_fail(reterr, -errno, "rename '%s'", part);
+	}
+	if (rc < 0) {
+		(void)unlink(part);
+	}
+	return rc;
+}
+
+/* The archive of an original export, unpacked into the folder `out`. */
+static int export_folder(struct et_cli *cli, const char *path, const char *out,
+			 struct et_error *reterr)
+{
+	if (mkdir(out, 0700) != 0 && errno != EEXIST) {
+		return et_fail(reterr, -errno, "make folder '%s'", out);
+	}
+	/* Without a name, in the folder that is to hold the same content anyway. */
+	int fd = open(out, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	FILE *f = fd >= 0 ? fdopen(fd, "w+") : NULL;
+	if (f == NULL) {
+		return et_fail(reterr, -errno, "temporary file in '%s'", out);
+	}
+	int rc = et_cli_download(cli, path, f, reterr);
+	if (rc == 0) {
+		rewind(f);
+		rc = et_untar(f, out, reterr);
+	}
+	(void)fclose(f);
+	return rc;
+}
+
+int et_cli_recording_export(struct et_cli *cli, struct et_error *reterr)
+{
+	const char *format = et_cli_option(cli, "format");
+	const char *out = et_cli_option(cli, "out");
+	bool original = format != NULL && strcmp(format, "original") == 0;
+	if (format != NULL && !original && strcmp(format, "wav") != 0) {
+		return et_cli_usage(cli, reterr, "--format is wav or original, not \"%.20s\"",
+				    format);
+	}
+	if (out == NULL) {
+		return et_cli_usage(cli, reterr,
+				    "recording export needs --out PATH (- for standard "
+				    "output)");
+	}
+	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
+	int rc = audio_path(cli, original ? "/original" : "/audio", "export", &path, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	if (strcmp(out, "-") == 0) {
+		rc = et_cli_download(cli, (char *)path.data, cli->out, reterr);
+	} else if (original) {
+		rc = export_folder(cli, (char *)path.data, out, reterr);
+	} else {
+		rc = export_file(cli, (char *)path.data, out, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	et_cli_note(cli, "exported to %s", strcmp(out, "-") == 0 ? "standard output" : out);
+	return audio_complete(cli, reterr);
+}

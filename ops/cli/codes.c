@@ -1,0 +1,160 @@
+#include "ops/cli/codes.h"
+
+#include <stddef.h>
+#include <strings.h>
+
+#include "node/base/defs.h"
+#include "node/text/units.h"
+
+const struct et_cli_code et_cli_codes[] = {
+	/* Health */
+	{ "NO_QUORUM", "at_risk",
+	  "This node hears no majority of the voters. Recording goes on and is kept in its "
+	  "journal; "
+	  "listening, deletion and changes are refused until the majority is back.",
+	  "evertape node list; check the links between the sites" },
+	{ "NO_LEADER", "at_risk",
+	  "The voters have no leader at the moment. An election takes a few election timeouts; if "
+	  "it "
+	  "lasts, voters cannot reach each other.",
+	  "evertape node list" },
+	{ "QUORUM_THIN", "degraded",
+	  "One more lost voter would stop changes: the cluster survives no further loss.",
+	  "evertape node list; bring the missing voter back, or add one" },
+	{ "NODE_DOWN", "degraded", "A member does not answer.",
+	  "evertape node list; systemctl status evertaped on that node" },
+	{ "SITE_LAG", "degraded",
+	  "A site lacks copies of sealed segments for longer than a minute. They exist at fewer "
+	  "places "
+	  "than placement asks for.",
+	  "evertape replication lag" },
+	{ "DISK_NEARFULL", "degraded",
+	  "A media disk is nearly full. Below its reserve, new calls are refused; live ones go on.",
+	  "evertape archive plan" },
+	{ "DISK_FULL", "at_risk", "A disk is full: new calls are refused, loudly and counted.",
+	  "evertape archive plan; free space" },
+	{ "CAPTURE_DROPS", "degraded",
+	  "The kernel or the card dropped packets on a capture interface: recordings of that time "
+	  "may "
+	  "have gaps.",
+	  "evertape capture list; a larger limits.ring, fewer interfaces on one node" },
+	{ "CAPTURE_STOPPED", "at_risk", "A node with the role capture captures nothing.",
+	  "evertape capture list; the node's log" },
+	{ "SYNC_FAILED", "at_risk",
+	  "A media filesystem failed to sync: nothing is acknowledged there until the node was "
+	  "started "
+	  "again and has checked its store.",
+	  "check the disk (dmesg), then restart evertaped" },
+	{ "JOURNAL_STUCK", "degraded",
+	  "Commands could not be handed to the catalogue; they are in the journal and will be "
+	  "proposed "
+	  "after a restart.",
+	  "evertape doctor; restart evertaped" },
+	{ "PENDING_OLD", "degraded",
+	  "Recordings of this node have waited for the catalogue for more than a minute.",
+	  "evertape status; usually NO_QUORUM" },
+	{ "CLOCK_SKEW", "at_risk",
+	  "The voters' clocks do not agree within 2 s: cluster time stands still, and nothing is "
+	  "destroyed by age.",
+	  "check NTP on every node (chronyc tracking)" },
+	{ "CERT_EXPIRED", "degraded",
+	  "A node's certificate has expired. Members with their recorded key are let in all the "
+	  "same; "
+	  "renewal has failed for a while.",
+	  "evertape cert list" },
+	{ "CERT_EXPIRING", "degraded", "A certificate was not renewed at two thirds of its life.",
+	  "evertape cert list" },
+	{ "ROOT_ON_DISK", "note",
+	  "A vault node's root key is a file on the same machine: whoever steals its disk can open "
+	  "recordings.",
+	  "keep the root on another device, or accept it knowingly" },
+	{ "VAULT_SINGLE", "at_risk",
+	  "Fewer than two vault nodes hold the active key: losing one makes recordings unreadable "
+	  "but "
+	  "for the escrow.",
+	  "join a second node with the role vault" },
+	{ "VAULT_NO_GRANT", "degraded",
+	  "This vault node cannot open the active key version: it has no grant yet.",
+	  "evertape key status" },
+	{ "SCHEMA_OLD", "note", "Members run different versions; the cluster keeps to the oldest.",
+	  "evertape node list -o wide" },
+	{ "COPY_BAD", "at_risk", "A copy failed verification; it is quarantined and fetched anew.",
+	  "evertape recording verify ID" },
+	{ "ARCHIVE_FAILED", "degraded", "Archive jobs failed.", "evertape archive status" },
+	{ "ARCHIVE_UNREACHABLE", "degraded", "An archive target cannot be reached.",
+	  "evertape archive status" },
+	{ "AUDIT_BROKEN", "at_risk",
+	  "The audit chain does not verify: the catalogue was tampered with "
+	  "or is damaged on this node.",
+	  "evertape audit verify on every node" },
+	{ "DIGEST_DIFFERS", "at_risk", "Two nodes at the same index have different states.",
+	  "take the odd node out and join it anew" },
+	{ "RECORDING_PROBLEM", "note", "A recording has a problem that its listener must know.",
+	  "evertape recording show ID" },
+	{ "STATUS_UNKNOWN", "degraded", "What a member last said of itself is too old.",
+	  "evertape node list" },
+	{ "NOT_INITIALISED", "note", "This node belongs to no cluster yet.",
+	  "evertape cluster init, or evertape node join" },
+
+	/* Errors */
+	{ "ET_ENOTLEADER", "error",
+	  "The node asked does not lead, and the request needs the leader.", "try again" },
+	{ "ET_ECORRUPT", "error", "Stored data fails its checksum.",
+	  "evertape recording verify ID" },
+	{ "ET_EKEYPERM", "error", "A key or token file can be read by others.", "chmod 600 FILE" },
+	{ "ET_ELIMIT", "error", "A configured limit is reached.", "evertape status" },
+	{ "ET_EUSAGE", "error", "The command is not used as it should be.",
+	  "evertape COMMAND --help" },
+	{ "ET_ENOQUORUM", "error",
+	  "A majority of the voters cannot be reached, and what was asked needs it.",
+	  "evertape status" },
+	{ "ET_EUNREACHABLE", "error", "A node, target or peer cannot be reached.",
+	  "evertape status" },
+	{ "ET_EDENIED", "error", "Who asks may not do this.", "evertape audit list" },
+	{ "ET_ENOTFOUND", "error", "There is no such thing.", "evertape recording list" },
+	{ "ET_EDEGRADED", "error", "The answer is degraded or incomplete.", "evertape status" },
+	{ "ET_EPOLICY", "error", "A hold, retention or policy forbids it.",
+	  "evertape recording show ID" },
+	{ "ET_EINTEGRITY", "error", "This is not what was recorded.",
+	  "evertape recording where ID" },
+	{ "ET_ENOKEY", "error", "The key that opens this is not here.", "evertape key status" },
+	{ "ET_EUNKNOWN", "error",
+	  "The outcome is unknown: leadership was lost while waiting. It may have happened.",
+	  "look, then repeat" },
+	{ "ET_EVERSION", "error", "Made by a newer version of evertape.", "evertape version" },
+	{ "ET_ESTALE", "error", "The world has changed since the plan was made.",
+	  "evertape archive plan" },
+	{ "ET_EUNTRUSTED", "error", "A peer cannot prove who it is.", "evertape cert list" },
+	{ "ET_EMALFORMED", "error", "Input is malformed; the message says where.", "correct it" },
+	{ "ET_EEXISTS", "error", "It exists already.", "evertape status" },
+	{ "ET_ECLOSED", "error", "The node is going down.", "try again" },
+	{ "ET_EUNINITIALISED", "error", "This node belongs to no cluster yet.",
+	  "evertape cluster init, or evertape node join" },
+	{ "ET_ETRUNCATED", "error", "The input ends too early.", "use a complete file" },
+	{ "ET_EREFUSED", "error", "The cluster's state refuses it; the message says why.",
+	  "evertape status" },
+	{ "ET_EBUSY", "error", "Busy with other work.", "try again later" },
+	{ "ET_EUNSUPPORTED", "error", "Not supported by this node or version.",
+	  "evertape version" },
+	{ NULL, NULL, NULL, NULL },
+};
+
+const struct et_cli_code *et_cli_code_find(const char *code)
+{
+	for (const struct et_cli_code *c = et_cli_codes; c->code != NULL; c++) {
+		if (strcasecmp(c->code, code) == 0) {
+			return c;
+		}
+	}
+	return NULL;
+}
+
+const char *et_cli_code_suggest(const char *code)
+{
+	const char *words[ET_ARRAY_SIZE(et_cli_codes)];
+	size_t n = 0;
+	for (const struct et_cli_code *c = et_cli_codes; c->code != NULL; c++) {
+		words[n++] = c->code;
+	}
+	return et_suggest(code, words, n);
+}

@@ -1,0 +1,21 @@
+if(NOT EXISTS "${PROJECT_SOURCE_DIR}/archive/policy/module.cmake")
+    return() # `archive policy validate` needs it
+endif()
+
+# `capture replay` runs the recorder's own engine.
+set(replay_sources)
+set(replay_uses)
+if(EXISTS "${PROJECT_SOURCE_DIR}/ops/cli/cmd_replay.c")
+    set(replay_sources cmd_replay.c)
+    set(replay_uses node/capture node/audio)
+    set_property(SOURCE ops/cli/table.c APPEND PROPERTY COMPILE_DEFINITIONS ET_CLI_REPLAY)
+endif()
+
+et_program(evertape ops/cli
+    SOURCES cli.c table.c help.c output.c http.c codes.c untar.c chain.c cmd_local.c cmd_status.c
+        cmd_cluster.c cmd_recording.c cmd_archive.c cmd_audit.c ${replay_sources}
+    USES node/base node/io node/crypto node/text node/config raft/command archive/policy ${replay_uses}
+    LIBRARIES PkgConfig::curl PkgConfig::smartcols
+    TESTS cli chain untar)
+set_property(SOURCE ops/cli/help.c ops/cli/cmd_local.c
+    APPEND PROPERTY COMPILE_DEFINITIONS "ET_VERSION=\"${PROJECT_VERSION}\"")

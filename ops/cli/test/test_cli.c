@@ -1,0 +1,331 @@
+/* The command line without a node: usage, suggestions, exit codes, errors as JSON, help. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ops/cli/cli.h"
+#include "ops/cli/codes.h"
+
+struct result {
+	int code;
+	char *out;
+	char *err;
+};
+
+static struct result run(const char *line)
+{
+	struct result r = { 0 };
+	char copy[512];
+	char *argv[32] = { (char *)(uintptr_t) "evertape" };
+	int argc = 1;
+	size_t out_size, err_size;
+	(void)snprintf(copy, sizeof(copy), "%s", line);
+	for (char *save = NULL, *w = strtok_r(copy, " ", &save); w != NULL;
+	     w = strtok_r(NULL, " ", &save)) {
+		argv[argc++] = w;
+	}
+	FILE *out = open_memstream(&r.out, &out_size);
+	FILE *err = open_memstream(&r.err, &err_size);
+	assert_non_null(out);
+	assert_non_null(err);
+	r.code = et_cli_main(argc, argv, out, err);
+	(void)fclose(out);
+	(void)fclose(err);
+	return r;
+}
+
+static void release(struct result *r)
+{
+	free(r->out);
+	free(r->err);
+}
+
+#define RUN(line) ET_CLEANUP(release) struct result r = run(line)
+
+static void unknown_commands_suggest_the_nearest(void **state)
+{
+	(void)state;
+	{
+		RUN("recording lst");
+		assert_int_equal(r.code, 2);
+		assert_string_equal(r.out, "");
+		assert_string_equal(r.err,
+				    "evertape: unknown command \"recording lst\" (did you mean "
+				    "\"recording list\"?)\nnext: evertape recording --help\n");
+	}
+	{
+		RUN("stauts");
+		assert_int_equal(r.code, 2);
+		assert_non_null(strstr(r.err, "did you mean \"status\"?"));
+	}
+	{
+		RUN("frobnicate");
+		assert_int_equal(r.code, 2);
+		assert_null(strstr(r.err, "did you mean"));
+	}
+	{
+		RUN("recording list --sinse 2h");
+		assert_int_equal(r.code, 2);
+		assert_non_null(strstr(r.err, "unknown option --sinse (did you mean --since?)"));
+	}
+}
+
+static void misuse_exits_2_and_says_how(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *line;
+		const char *sentence;
+	} cases[] = {
+		{ "", "the command is missing" },
+		{ "recording", "recording: its command is missing" },
+		{ "recording show", "usage: evertape recording show ID" },
+		{ "recording show a b", "one argument too many" },
+		{ "recording show nonsense", "is no recording id" },
+		{ "status -o yaml", "--output is table, wide, json, ndjson or csv" },
+		{ "status --timeout 5", "--timeout is a duration" },
+		{ "status --watch=1", "--watch takes no value" },
+		{ "recording list --since", "--since needs a TIME" },
+		{ "recording list --limit 1 --limit 2", "--limit stands twice" },
+		{ "recording list --since yesterday", "--since is a time" },
+		{ "archive apply 01a201f2-afb3-7c1e-8000-0123456789ab",
+		  "archive apply needs --reason TEXT" },
+		{ "archive apply p-1 --reason x", "is no plan id" },
+		{ "cluster init --escrow 5/3", "--escrow is K/N" },
+		{ "node token", "node token needs --site" },
+		{ "completion tcsh", "completion is for bash, zsh or fish" },
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
+		RUN(cases[i].line);
+		assert_int_equal(r.code, 2);
+		assert_string_equal(r.out, "");
+		if (strstr(r.err, cases[i].sentence) == NULL) {
+			fail_msg("'%s' says: %s", cases[i].line, r.err);
+		}
+	}
+}
+
+static void errors_are_json_when_asked(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *line;
+		const char *code;
+		int exit_code;
+	} cases[] = {
+		{ "recording lst -o json", "ET_EUSAGE", 2 },
+		{ "config check /nonexistent.yaml --output=json", "ENOENT", 5 },
+		{ "status -o json --socket /nonexistent/api.sock", "ET_EUNREACHABLE", 3 },
+		{ "explain NOTHING -ojson", "ET_ENOTFOUND", 5 },
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
+		RUN(cases[i].line);
+		ET_CLEANUP(et_json_freep) json_t *j = NULL;
+		assert_int_equal(r.code, cases[i].exit_code);
+		assert_string_equal(r.out, "");
+		assert_int_equal(et_json_parse("err", r.err, strlen(r.err), 65536, &j, NULL), 0);
+		assert_string_equal(et_json_get_text(j, "code", ""), cases[i].code);
+		assert_string_equal(et_json_get_text(j, "schema", ""), "evertape/v1");
+		static const char *const keys[] = { "what", "where", "why", "next" };
+		for (size_t k = 0; k < ET_ARRAY_SIZE(keys); k++) {
+			assert_true(json_is_string(json_object_get(j, keys[k])));
+		}
+	}
+}
+
+static void no_node_is_unreachable_with_the_likely_cause(void **state)
+{
+	(void)state;
+	RUN("status --socket /nonexistent/api.sock");
+	assert_int_equal(r.code, 3);
+	assert_string_equal(r.err,
+			    "evertape: no node answers at '/nonexistent/api.sock': No such file "
+			    "or directory\nnext: systemctl status evertaped\n");
+}
+
+static void a_token_file_must_be_private(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/et_token.XXXXXX";
+	char line[256];
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "evapi1.x\n", 9), 9);
+	assert_int_equal(fchmod(fd, 0644), 0);
+	(void)snprintf(line, sizeof(line), "status --node 127.0.0.1:1 --token-file %s", path);
+	RUN(line);
+	assert_int_equal(r.code, 4);
+	assert_non_null(strstr(r.err, "key file is readable by other users"));
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void the_example_configuration_is_valid(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/et_config.XXXXXX";
+	char line[256];
+	RUN("config defaults");
+	assert_int_equal(r.code, 0);
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, r.out, strlen(r.out)), (ssize_t)strlen(r.out));
+	(void)snprintf(line, sizeof(line), "config check %s -o json", path);
+	{
+		ET_CLEANUP(release) struct result checked = run(line);
+		assert_int_equal(checked.code, 0);
+		assert_non_null(strstr(checked.out, "\"valid\": true"));
+	}
+	assert_int_equal(write(fd, "captrue: []\n", 12), 12);
+	assert_int_equal(close(fd), 0);
+	ET_CLEANUP(release) struct result broken = run(line);
+	assert_int_equal(broken.code, 1);
+	assert_non_null(
+		strstr(broken.err, "unknown key \\\"captrue\\\" (did you mean \\\"capture\\\"?)"));
+	assert_int_equal(unlink(path), 0);
+}
+
+/* Everything in the table is in help, man page and completion. */
+static void help_man_and_completion_know_every_command(void **state)
+{
+	(void)state;
+	RUN("--help");
+	ET_CLEANUP(release) struct result man = run("man");
+	ET_CLEANUP(release) struct result bash = run("completion bash");
+	ET_CLEANUP(release) struct result fish = run("completion fish");
+	assert_int_equal(r.code + man.code + bash.code + fish.code, 0);
+	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+		char line[128];
+		assert_non_null(strstr(r.out, c->path));
+		assert_non_null(strstr(bash.out, c->path));
+		const char *last = strrchr(c->path, ' ');
+		(void)snprintf(line, sizeof(line), "__evertape_at %.*s\" -a '%s' -d ",
+			       last != NULL ? (int)(last - c->path) : 0, c->path,
+			       last != NULL ? last + 1 : c->path);
+		assert_non_null(strstr(fish.out, line));
+		(void)snprintf(line, sizeof(line), ".SS \"evertape %s", c->path);
+		assert_non_null(strstr(man.out, line));
+		(void)snprintf(line, sizeof(line), "%s --help", c->path);
+		ET_CLEANUP(release) struct result help = run(line);
+		assert_int_equal(help.code, 0);
+		assert_non_null(strstr(help.out, c->example));
+		assert_memory_equal(c->example, "evertape ", 9);
+	}
+}
+
+static void bash_completion_completes(void **state)
+{
+	(void)state;
+	if (access("/bin/bash", X_OK) != 0) {
+		print_message("no /bin/bash: completion is not tried\n");
+		skip();
+	}
+	char path[] = "/tmp/et_complete.XXXXXX";
+	RUN("completion bash");
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, r.out, strlen(r.out)), (ssize_t)strlen(r.out));
+	assert_int_equal(close(fd), 0);
+	static const struct {
+		const char *words;
+		int at;
+		const char *want;
+	} cases[] = {
+		{ "evertape rec", 1, "recording\n" },
+		{ "evertape recording wh", 2, "where\n" },
+		{ "evertape archive po", 2, "policy\n" },
+		{ "evertape archive policy va", 3, "validate\n" },
+		{ "evertape recording list --si", 3, "--since\n--site\n" },
+		{ "evertape status -o nd", 3, "ndjson\n" },
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
+		char command[512];
+		char got[256] = "";
+		(void)snprintf(
+			command, sizeof(command),
+			"/bin/bash --norc -c '. %s; COMP_WORDS=(%s); COMP_CWORD=%d; _evertape; "
+			"printf \"%%s\\n\" \"${COMPREPLY[@]}\"'",
+			path, cases[i].words, cases[i].at);
+		FILE *f = popen(command, "r");
+		assert_non_null(f);
+		got[fread(got, 1, sizeof(got) - 1, f)] = '\0';
+		assert_int_equal(pclose(f), 0);
+		assert_string_equal(got, cases[i].want);
+	}
+	assert_int_equal(unlink(path), 0);
+}
+
+static void codes_are_explained(void **state)
+{
+	(void)state;
+	RUN("explain site_lag");
+	assert_int_equal(r.code, 0);
+	assert_memory_equal(r.out, "SITE_LAG (degraded)", 19);
+	ET_CLEANUP(release) struct result wrong = run("explain SITE_LAGG");
+	assert_int_equal(wrong.code, 5);
+	assert_non_null(strstr(wrong.err, "did you mean SITE_LAG?"));
+	/* Every error has its explanation. */
+#define EXPLAINED(name, value, text) assert_non_null(et_cli_code_find(#name));
+	ET_ERROR_MAP(EXPLAINED)
+#undef EXPLAINED
+}
+
+static void names_of_errors_lead_back_to_codes(void **state)
+{
+	(void)state;
+	assert_int_equal(et_cli_code_of("ET_ENOQUORUM"), ET_ENOQUORUM);
+	assert_int_equal(et_cli_code_of("ENOSPC"), -ENOSPC);
+	assert_int_equal(et_cli_code_of("WHATEVER"), -EIO);
+}
+
+static void tables_show_foreign_text_harmlessly(void **state)
+{
+	(void)state;
+	static const struct et_cli_column columns[] = {
+		{ "A", "a", ET_CLI_TEXT, false },
+		{ "B", "b", ET_CLI_BYTES, false },
+		{ NULL, NULL, ET_CLI_TEXT, false },
+	};
+	ET_CLEANUP(et_json_freep)
+	json_t *rows = json_pack("[{s:s,s:i}]", "a", "x\033[31m,\"=1", "b", 2048);
+	char *text = NULL;
+	size_t size;
+	struct et_cli cli = { .out = open_memstream(&text, &size), .format = ET_CLI_TABLE };
+	assert_int_equal(et_cli_print(&cli, rows, NULL, columns, NULL), 0);
+	cli.format = ET_CLI_CSV;
+	assert_int_equal(et_cli_print(&cli, rows, NULL, columns, NULL), 0);
+	(void)fclose(cli.out);
+	assert_null(strchr(text, '\033'));
+	assert_non_null(strstr(text, "2.0 KiB"));
+	assert_non_null(strstr(text, "a,b\r\n\"x?[31m,\"\"=1\",2048\r\n"));
+	free(text);
+}
+
+int main(void)
+{
+	(void)unsetenv("EVERTAPE_SOCKET");
+	(void)unsetenv("EVERTAPE_CLUSTER");
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(unknown_commands_suggest_the_nearest),
+		cmocka_unit_test(misuse_exits_2_and_says_how),
+		cmocka_unit_test(errors_are_json_when_asked),
+		cmocka_unit_test(no_node_is_unreachable_with_the_likely_cause),
+		cmocka_unit_test(a_token_file_must_be_private),
+		cmocka_unit_test(the_example_configuration_is_valid),
+		cmocka_unit_test(help_man_and_completion_know_every_command),
+		cmocka_unit_test(bash_completion_completes),
+		cmocka_unit_test(codes_are_explained),
+		cmocka_unit_test(names_of_errors_lead_back_to_codes),
+		cmocka_unit_test(tables_show_foreign_text_harmlessly),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
