@@ -58,6 +58,8 @@ struct et_archive_target {
 	char *storage_class;
 	bool virtual_host; /* style: vhost */
 	bool insecure_tls;
+	uint32_t line; /* where the file names it */
+	uint32_t column;
 };
 
 /* A list of values; empty selects everything. */
@@ -176,7 +178,6 @@ struct et_archive_upload {
 
 /* Sorts `uploads` (node, rule, lock month, end, recording, generation, segment) and numbers their
  * packs. A segment larger than the rule's pack goes alone. Returns the number of packs. */
-uint32_t et_archive_pack(const struct et_archive_policy *policy, struct et_archive_upload *uploads,
-			 size_t count);
+uint32_t et_archive_pack(struct et_archive_upload *uploads, size_t count);
 
 #endif
