@@ -35,6 +35,10 @@ void et_command_free(Et__Command *command); /* NULL is allowed */
 /* Add the packed bytes. -ENOMEM, or ET_ELIMIT over ET_COMMAND_SIZE_MAX. */
 int et_command_pack(const Et__Command *command, struct et_buffer *ret) ET_MUST_CHECK;
 
+/* The schema that packed bytes ask for, also when nothing else of them is understood; 0: they do
+ * not say. */
+uint32_t et_command_schema(struct et_view packed);
+
 /* Check what et_command_unpack() checks, for a command that was made here. */
 int et_command_check(const Et__Command *command, struct et_error *reterr) ET_MUST_CHECK;
 

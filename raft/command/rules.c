@@ -67,7 +67,7 @@
 #define GRANTS_MAX 256	  /* several secrets for each node */
 #define COPIES_MAX 4096	  /* in one command */
 #define ITEMS_MAX 16384	  /* in one plan or job */
-#define JOBS_MAX 1024	  /* of one plan */
+#define JOBS_MAX 4096	  /* of one plan */
 
 static const struct et_rule stream_rules[] = {
 	ANY(ssrc),

@@ -87,3 +87,37 @@ int et_command_scan(const ProtobufCMessageDescriptor *d, const void *data, size_
 	}
 	return 0;
 }
+
+uint32_t et_command_schema(struct et_view packed)
+{
+	struct et_reader r = et_reader_of(packed.data, packed.size);
+	uint64_t schema = 0;
+
+	while (et_reader_left(&r) > 0 && !r.failed) {
+		uint64_t tag = et_read_varint(&r);
+		switch (tag & 7) {
+		case WIRE_VARINT: {
+			uint64_t value = et_read_varint(&r);
+			schema = tag >> 3 == 5 ? value
+					       : schema; /* Command.schema; the last counts */
+			break;
+		}
+		case WIRE_64:
+			(void)et_read_bytes(&r, 8);
+			break;
+		case WIRE_32:
+			(void)et_read_bytes(&r, 4);
+			break;
+		case WIRE_BYTES: {
+			uint64_t size = et_read_varint(&r);
+			r.failed |= size > et_reader_left(&r);
+			(void)(r.failed ? NULL : et_read_bytes(&r, (size_t)size));
+			break;
+		}
+		default:
+			r.failed = true;
+			break;
+		}
+	}
+	return schema > UINT32_MAX ? UINT32_MAX : (uint32_t)schema;
+}

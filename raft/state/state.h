@@ -16,6 +16,12 @@
  *   - RocksDB cannot write: the process must stop (-EIO from apply is final).
  *   - An entry of a newer schema than this build: ET_EVERSION; the node must stop, not skip.
  *
+ * What apply says of each command (preconditions, refusals) stands in README.md. In short:
+ *   - Without ClusterInit everything but it and Noop is ET_EUNINITIALISED; a command whose op id is
+ * of a node that is no member is ET_EDENIED.
+ *   - CopyAdd and CopyEvict take or refuse each copy by itself: code 0: all taken; ET_EDEGRADED:
+ * some were refused; else all. result->refused lists the positions of those refused.
+ *
  * Threads: one writer (the state thread); any number of readers. */
 #ifndef ET_RAFT_STATE_STATE_H
 #define ET_RAFT_STATE_STATE_H
@@ -34,15 +40,25 @@ struct et_state *et_state_close(struct et_state *s); /* NULL is allowed; returns
 
 /* ---- Writer ---- */
 
-/* What apply says of the command at `position` of the entry. `command` and `result` are views. */
+/* Go over to the database in folder `path` (a checkpoint that came from another node), between two
+ * groups. Readers go on: views that are open stay with the old database, which is closed with the
+ * last of them; new ones see the new one. On failure nothing has changed. Failures as those of
+ * et_state_open(). */
+int et_state_replace(struct et_state *s, const char *path, struct et_error *reterr) ET_MUST_CHECK;
+
+/* What apply says of the command at `position` of the entry. `command` and `result` are views.
+ * `command` is NULL when its bytes are not a command (result->code ET_EMALFORMED). A command that
+ * was applied before comes with its first result: result->index is lower than `index` then. */
 typedef void (*et_state_result_fn)(void *arg, uint64_t index, uint32_t position,
 				   const Et__Command *command, const Et__Result *result);
 
 /* Apply a committed entry, or (entry.size 0) an index without commands (barrier, configuration).
- * index must be applied + 1, or is skipped when <= applied (returns 0). The write is durable
- * against a crash of the process only after et_state_flush(); Raft's log is the write-ahead log.
- * Writes of several entries may be grouped: begin, apply..., commit. `fn` runs inside commit, after
- * the write. The bytes are not kept past et_state_commit(): the caller may free them then. */
+ * index must be applied + 1, or is skipped when <= applied (returns 0); a hole is ET_ECORRUPT.
+ * Bytes that are no entry change nothing but applied and digest. ET_EVERSION: nothing of the entry
+ * was applied; what the group holds so far can be committed. Other errors are final. The write is
+ * durable against a crash of the process only after et_state_flush(); Raft's log is the write-ahead
+ * log. Writes of several entries may be grouped: begin, apply..., commit. `fn` runs inside commit,
+ * after the write. The bytes are not kept past et_state_commit(): the caller may free them then. */
 void et_state_begin(struct et_state *s);
 int et_state_apply(struct et_state *s, uint64_t index, struct et_view entry,
 		   struct et_error *reterr) ET_MUST_CHECK;
@@ -59,7 +75,8 @@ int et_state_flush(struct et_state *s, struct et_error *reterr) ET_MUST_CHECK;
 
 /* ---- Readers (any thread) ---- */
 
-/* A consistent view of one applied index. Cheap; do not hold it for minutes. */
+/* A consistent view of one applied index. Cheap; do not hold it for minutes. NULL: no memory, or
+ * the database cannot be read. All views are closed before et_state_close(). */
 struct et_state_view;
 struct et_state_view *et_state_view_open(struct et_state *s);
 struct et_state_view *et_state_view_close(struct et_state_view *v); /* returns NULL */
@@ -69,6 +86,10 @@ uint64_t et_state_view_index(const struct et_state_view *v);
  * every put and delete that apply made. Equal index => equal digest on every node. */
 int et_state_digest(const struct et_state_view *v, uint64_t *ret_index,
 		    uint8_t ret[32]) ET_MUST_CHECK;
+
+/* SHA-256 over every key and value of every column family: for tests and `doctor --deep`. Reads the
+ * whole database. */
+int et_state_content_digest(const struct et_state_view *v, uint8_t ret[32]) ET_MUST_CHECK;
 
 /* Point reads. ET_ENOTFOUND. On success the caller owns *ret, and frees it with the generated
  * et__<type>__free_unpacked(*ret, NULL). */
@@ -106,6 +127,7 @@ ET_STATE_EACH(token, Et__Token);
 ET_STATE_EACH(policy, Et__Policy);
 ET_STATE_EACH(plan, Et__Plan);
 ET_STATE_EACH(job, Et__Job);
+ET_STATE_EACH(hold, Et__Hold);	     /* all, released ones too, by recording */
 ET_STATE_EACH(segment, Et__Segment); /* all, by recording */
 ET_STATE_EACH(copy, Et__Copy);	     /* all, by recording */
 
@@ -119,8 +141,6 @@ int et_state_each_hold_of(const struct et_state_view *v, const uint8_t recording
 /* Jobs that are not done, of one node. */
 int et_state_each_job_of(const struct et_state_view *v, uint64_t node,
 			 int (*fn)(void *arg, const Et__Job *record), void *arg);
-/* Segments whose copies by placement may be incomplete: not yet marked placed. See et_state_search.
- */
 
 /* Search for recordings, newest start first. All conditions must hold; zeros and NULL mean any. */
 struct et_state_query {
@@ -137,13 +157,17 @@ struct et_state_query {
 };
 #define ET_STATE_CURSOR_SIZE 128
 
-/* Calls `fn` for each hit. `cursor` gets where to go on, or "" at the end. Stable: what was there
- * when the first page was read is neither missed nor given twice. ET_EMALFORMED: a bad cursor. */
+/* Calls `fn` for each hit; a result of `fn` that is not 0 ends the page and is returned. `cursor`
+ * gets where to go on, or "" at the end. A page may have fewer hits than `limit`, even none, and
+ * still a cursor: one page looks at 50,000 recordings at most. Stable: what was there when the
+ * first page was read is neither missed nor given twice. ET_EMALFORMED: a bad cursor, or one of
+ * another query. */
 int et_state_search(const struct et_state_view *v, const struct et_state_query *query,
 		    int (*fn)(void *arg, const Et__Recording *record), void *arg,
 		    char cursor[ET_STATE_CURSOR_SIZE]);
 
-/* Counters kept by apply: recordings by state, copies, archived, pending placement. */
+/* Counters kept by apply: recordings by state, segments, verified copies, segments with a verified
+ * copy at a target, audit events, standing holds. */
 struct et_state_counts {
 	uint64_t recordings, capturing, sealed, lost, erased, segments, copies, archived_segments,
 		audit_events, holds;
@@ -162,8 +186,12 @@ void et_state_audit_hash(const Et__AuditEvent *event, uint8_t ret[32]);
 /* Was this op applied? true and its result (caller frees), while in the window. */
 bool et_state_op_result(const struct et_state_view *v, const Et__OpId *op, Et__Result **ret);
 
-/* Nobody may hear without a committed event: true when copies elsewhere make it safe to lose the
- * one at `place` (holds do not matter: a hold protects against erasure, not against moving). */
+/* The hash of a plan's items, as PlanPut checks it: SHA-256 over the packed items, in order. */
+int et_state_plan_hash(const Et__Plan *plan, uint8_t ret[32]) ET_MUST_CHECK;
+
+/* true when at least one other verified copy, at a target or at a node that is still a member,
+ * makes it safe to lose the one at `place` (holds do not matter: a hold protects against erasure,
+ * not against moving). */
 bool et_state_copy_is_spare(const struct et_state_view *v, const uint8_t recording[16],
 			    uint32_t generation, uint32_t segment, const char *place);
 

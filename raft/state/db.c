@@ -1,0 +1,564 @@
+/* The database: open, group commit, flush, checkpoint, views. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "node/base/fd.h"
+#include "node/io/file.h"
+#include "raft/state/state_internal.h"
+
+/* Memory is bounded whatever the size of the database: blocks, indexes and filters in one cache,
+ * memtables of all column families together under one limit. */
+#define CACHE_BYTES (64UL << 20)
+#define MEMTABLES_BYTES (64UL << 20)
+#define MEMTABLE_BYTES (16UL << 20)
+#define OPEN_FILES 512
+
+static const char *const cf_names[CF_COUNT] = {
+	[CF_META] = "default",	  [CF_RECORDING] = "recording",
+	[CF_SEGMENT] = "segment", [CF_COPY] = "copy",
+	[CF_HOLD] = "hold",	  [CF_SITE] = "site",
+	[CF_NODE] = "node",	  [CF_KEK] = "kek",
+	[CF_GRANT] = "grant",	  [CF_CERTIFICATE] = "certificate",
+	[CF_TOKEN] = "token",	  [CF_POLICY] = "policy",
+	[CF_PLAN] = "plan",	  [CF_JOB] = "job",
+	[CF_AUDIT] = "audit",	  [CF_OP] = "op",
+	[CF_INDEX] = "index",
+};
+
+static rocksdb_options_t *options_make(rocksdb_cache_t *cache)
+{
+	rocksdb_options_t *o = rocksdb_options_create();
+	rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+
+	rocksdb_options_set_create_if_missing(o, 1);
+	rocksdb_options_set_create_missing_column_families(o, 1);
+	rocksdb_options_set_atomic_flush(o, 1); /* Raft's log is the write-ahead log */
+	rocksdb_options_set_paranoid_checks(o, 1);
+	rocksdb_options_set_db_write_buffer_size(o, MEMTABLES_BYTES);
+	rocksdb_options_set_write_buffer_size(o, MEMTABLE_BYTES);
+	rocksdb_options_set_max_write_buffer_number(o, 3);
+	rocksdb_options_set_max_open_files(o, OPEN_FILES);
+	rocksdb_options_set_max_background_jobs(o, 2);
+	rocksdb_options_set_bytes_per_sync(o, 1U << 20);
+	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+	rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+	rocksdb_options_set_manifest_preallocation_size(o, 64UL << 10);
+	rocksdb_options_set_keep_log_file_num(o, 4);
+	rocksdb_options_set_max_log_file_size(o, 4UL << 20);
+	rocksdb_options_set_info_log_level(o, 2); /* warnings */
+
+	rocksdb_block_based_options_set_block_cache(t, cache);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
+	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
+	rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom(10));
+	rocksdb_options_set_block_based_table_factory(o, t);
+	rocksdb_block_based_options_destroy(t);
+	return o;
+}
+
+/* A column family that this build does not know was made by a newer one. */
+static int families_check(const char *path, const rocksdb_options_t *options,
+			  struct et_error *reterr)
+{
+	char *error = NULL;
+	size_t count = 0;
+	char **names = rocksdb_list_column_families(options, path, &count, &error);
+
+	if (error != NULL) { /* nothing there yet, or what the open says better */
+		rocksdb_free(error);
+		rocksdb_list_column_families_destroy(names, count);
+		return 0;
+	}
+	int rc = 0;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		bool known = false;
+		for (size_t k = 0; k < CF_COUNT; k++) {
+			known |= strcmp(names[i], cf_names[k]) == 0;
+		}
+		if (!known) {
+			rc = et_fail(reterr, ET_EVERSION, "database '%s' (part '%s')", path,
+				     names[i]);
+		}
+	}
+	rocksdb_list_column_families_destroy(names, count);
+	return rc;
+}
+
+static int meta_get(const struct et_state_view *v, const char *name, uint8_t *ret, size_t size)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+	struct key key = key_meta(name);
+
+	int rc = view_get(v, CF_META, &key, &b);
+	if (rc < 0) {
+		return rc;
+	}
+	if (b.size != size) {
+		return ET_ECORRUPT;
+	}
+	memcpy(ret, b.data, size);
+	return 0;
+}
+
+/* The index and digest that a view stands at; both zero in a new database. */
+static int view_read_applied(struct et_state_view *v)
+{
+	uint8_t bytes[40];
+
+	int rc = meta_get(v, "applied", bytes, sizeof(bytes));
+	if (rc == 0) {
+		v->index = et_get64(bytes);
+		memcpy(v->digest, bytes + 8, sizeof(v->digest));
+	}
+	return rc == ET_ENOTFOUND ? 0 : rc;
+}
+
+#define COUNT_FIELDS (sizeof(struct et_state_counts) / sizeof(uint64_t))
+
+int et_state_counts(const struct et_state_view *v, struct et_state_counts *ret)
+{
+	uint8_t bytes[sizeof(struct et_state_counts)];
+	uint64_t fields[COUNT_FIELDS];
+
+	int rc = meta_get(v, "counts", bytes, sizeof(bytes));
+	if (rc == ET_ENOTFOUND) {
+		*ret = (struct et_state_counts){ 0 };
+		return 0;
+	}
+	if (rc == 0) {
+		for (size_t i = 0; i < COUNT_FIELDS; i++) {
+			fields[i] = et_get64(bytes + i * 8);
+		}
+		memcpy(ret, fields, sizeof(fields));
+	}
+	return rc;
+}
+
+/* What apply keeps in memory, as the database has it: all of it, or (on failure) none. */
+static int writer_load(struct et_state *s, struct et_state_view *v, struct et_error *reterr)
+{
+	struct et_state_counts counts;
+	Et__Cluster *cluster = NULL;
+	uint8_t audit[40] = { 0 };
+	uint8_t ticked = 0;
+	struct key key = key_meta("cluster");
+
+	int rc = view_read_applied(v);
+	rc = rc < 0 ? rc : et_state_counts(v, &counts);
+	if (rc == 0) {
+		rc = meta_get(v, "audit", audit, sizeof(audit));
+		rc = rc == ET_ENOTFOUND ? 0 : rc;
+	}
+	if (rc == 0) {
+		rc = meta_get(v, "ticked", &ticked, sizeof(ticked));
+		rc = rc == ET_ENOTFOUND ? 0 : rc;
+	}
+	if (rc == 0) {
+		rc = view_get_message(v, CF_META, &key, &et__cluster__descriptor, &cluster);
+		rc = rc == ET_ENOTFOUND ? 0 : rc;
+	}
+	if (rc < 0) {
+		return et_fail(reterr, rc, "read the database");
+	}
+	s->counts = counts;
+	s->audit_number = et_get64(audit);
+	memcpy(s->audit_hash, audit + 8, sizeof(s->audit_hash));
+	s->ticked = ticked != 0;
+	message_freep(&s->cluster);
+	s->cluster = cluster;
+	s->failed = 0;
+	atomic_store(&s->applied, v->index);
+	return 0;
+}
+
+static int format_check(struct et_state *s, const struct et_state_view *v, struct et_error *reterr)
+{
+	uint8_t format[4];
+	char *error = NULL;
+
+	int rc = meta_get(v, "format", format, sizeof(format));
+	if (rc == ET_ENOTFOUND) {
+		et_put32(format, ET_STATE_FORMAT);
+		rocksdb_put_cf(v->database->db, s->write_options, v->database->cf[CF_META],
+			       "format", 6, (const char *)format, sizeof(format), &error);
+		return state_status(error, reterr, "write");
+	}
+	if (rc < 0) {
+		return et_fail(reterr, rc, "the database's format");
+	}
+	if (et_get32(format) > ET_STATE_FORMAT) {
+		return et_fail(reterr, ET_EVERSION, "database of format %u", et_get32(format));
+	}
+	return 0;
+}
+
+/* ---- The database, shared ---- */
+
+static void database_release(struct database *d)
+{
+	if (d == NULL || atomic_fetch_sub(&d->users, 1) > 1) {
+		return;
+	}
+	for (size_t i = 0; i < CF_COUNT; i++) {
+		if (d->cf[i] != NULL) {
+			rocksdb_column_family_handle_destroy(d->cf[i]);
+		}
+	}
+	if (d->db != NULL) {
+		rocksdb_close(d->db);
+	}
+	rocksdb_options_destroy(d->options);
+	rocksdb_cache_destroy(d->cache);
+	free(d);
+}
+
+static int database_open(const char *path, struct database **ret, struct et_error *reterr)
+{
+	const rocksdb_options_t *options[CF_COUNT];
+	struct database *d = calloc(1, sizeof(*d));
+	char *error = NULL;
+
+	if (d == NULL) {
+		return et_fail(reterr, -ENOMEM, "database '%s'", path);
+	}
+	atomic_init(&d->users, 1);
+	d->cache = rocksdb_cache_create_lru(CACHE_BYTES);
+	d->options = options_make(d->cache);
+	int rc = families_check(path, d->options, reterr);
+	if (rc == 0) {
+		for (size_t i = 0; i < CF_COUNT; i++) {
+			options[i] = d->options;
+		}
+		d->db = rocksdb_open_column_families(d->options, path, CF_COUNT, cf_names, options,
+						     d->cf, &error);
+		rc = state_status(error, reterr, "open the database");
+	}
+	if (rc < 0) {
+		database_release(d);
+		return rc;
+	}
+	*ret = d;
+	return 0;
+}
+
+/* ---- Open ---- */
+
+/* Go over to the database at `path`. On failure the state is as it was. */
+static int state_take(struct et_state *s, const char *path, struct et_error *reterr)
+{
+	struct database *fresh = NULL;
+	char *name = strdup(path);
+
+	int rc = name == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
+			      : database_open(path, &fresh, reterr);
+	if (rc < 0) {
+		free(name);
+		return rc;
+	}
+	struct et_state_view first = { .state = s, .database = fresh, .options = s->own.options };
+	rc = format_check(s, &first, reterr);
+	rc = rc < 0 ? rc : writer_load(s, &first, reterr);
+	if (rc < 0) {
+		free(name);
+		database_release(fresh);
+		return rc;
+	}
+	(void)pthread_mutex_lock(&s->mutex);
+	struct database *old = s->database;
+	s->database = fresh;
+	(void)pthread_mutex_unlock(&s->mutex);
+	database_release(old);
+	free(s->path);
+	s->path = name;
+	if (s->batch != NULL) { /* it knows the order of the old database's column families */
+		rocksdb_writebatch_wi_destroy(s->batch);
+	}
+	s->batch = rocksdb_writebatch_wi_create(0, 1);
+	first.batch = s->batch;
+	s->own = first;
+	return 0;
+}
+
+int et_state_open(const char *path, struct et_state **ret, struct et_error *reterr)
+{
+	struct et_state *s = calloc(1, sizeof(*s));
+
+	if (s == NULL) {
+		return et_fail(reterr, -ENOMEM, "database '%s'", path);
+	}
+	int rc = -pthread_mutex_init(&s->mutex, NULL);
+	et_assert(rc == 0);
+	s->write_options = rocksdb_writeoptions_create();
+	rocksdb_writeoptions_disable_WAL(s->write_options, 1);
+	s->own.options = rocksdb_readoptions_create();
+	s->sha = et_sha256_new();
+	rc = s->sha == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
+			    : et_file_mkdirs(path, reterr);
+	if (rc == 0) {
+		rc = state_take(s, path, reterr);
+	}
+	if (rc < 0) {
+		(void)et_state_close(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+int et_state_replace(struct et_state *s, const char *path, struct et_error *reterr)
+{
+	et_assert(!s->in_group);
+	return state_take(s, path, reterr);
+}
+
+static void outcomes_clear(struct et_state *s)
+{
+	for (size_t i = 0; i < s->outcome_count; i++) {
+		struct outcome *o = &s->outcomes[i];
+		et_command_free(o->command);
+		message_freep(&o->first);
+		free(o->result.refused);
+	}
+	s->outcome_count = 0;
+}
+
+struct et_state *et_state_close(struct et_state *s)
+{
+	if (s == NULL) {
+		return NULL;
+	}
+	et_assert(atomic_load(&s->views) == 0); /* readers end before the writer */
+	outcomes_clear(s);
+	free(s->outcomes);
+	message_freep(&s->cluster);
+	if (s->batch != NULL) {
+		rocksdb_writebatch_wi_destroy(s->batch);
+	}
+	database_release(s->database);
+	rocksdb_readoptions_destroy(s->own.options);
+	rocksdb_writeoptions_destroy(s->write_options);
+	(void)pthread_mutex_destroy(&s->mutex);
+	(void)et_sha256_free(s->sha);
+	free(s->path);
+	free(s);
+	return NULL;
+}
+
+/* ---- Group commit ---- */
+
+void et_state_begin(struct et_state *s)
+{
+	et_assert(!s->in_group);
+	et_assert(s->outcome_count == 0);
+	s->in_group = true;
+}
+
+static void meta_write(struct et_state *s)
+{
+	uint8_t applied[40];
+	uint8_t audit[40];
+	uint8_t counts[sizeof(struct et_state_counts)];
+	uint64_t fields[COUNT_FIELDS];
+	const struct {
+		const char *name;
+		const uint8_t *value;
+		size_t size;
+	} rows[] = {
+		{ "applied", applied, sizeof(applied) },
+		{ "audit", audit, sizeof(audit) },
+		{ "counts", counts, sizeof(counts) },
+	};
+
+	et_put64(applied, s->own.index);
+	memcpy(applied + 8, s->own.digest, 32);
+	et_put64(audit, s->audit_number);
+	memcpy(audit + 8, s->audit_hash, 32);
+	memcpy(fields, &s->counts, sizeof(fields));
+	for (size_t i = 0; i < COUNT_FIELDS; i++) {
+		et_put64(counts + i * 8, fields[i]);
+	}
+	for (size_t i = 0; i < ET_ARRAY_SIZE(rows); i++) {
+		rocksdb_writebatch_wi_put_cf(s->batch, s->database->cf[CF_META], rows[i].name,
+					     strlen(rows[i].name), (const char *)rows[i].value,
+					     rows[i].size);
+	}
+}
+
+int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg, struct et_error *reterr)
+{
+	char *error = NULL;
+
+	et_assert(s->in_group);
+	if (s->failed == 0 && s->own.index > atomic_load(&s->applied)) {
+		meta_write(s);
+		rocksdb_write_writebatch_wi(s->database->db, s->write_options, s->batch, &error);
+		s->failed = state_status(error, reterr, "write the database");
+	} else if (s->failed < 0) {
+		et_fail(reterr, s->failed, "an earlier failure is final");
+	}
+	rocksdb_writebatch_wi_clear(s->batch);
+	s->in_group = false;
+	if (s->failed == 0) {
+		atomic_store(&s->applied, s->own.index);
+		for (size_t i = 0; fn != NULL && i < s->outcome_count; i++) {
+			const struct outcome *o = &s->outcomes[i];
+			fn(arg, o->index, o->position, o->command,
+			   o->first != NULL ? o->first : &o->result);
+		}
+	}
+	outcomes_clear(s);
+	return s->failed;
+}
+
+uint64_t et_state_applied(const struct et_state *s)
+{
+	return atomic_load(&s->applied);
+}
+
+/* ---- Checkpoint and flush ---- */
+
+static int folder_sync(const char *path, struct et_error *reterr)
+{
+	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0) {
+		return et_fail(reterr, -errno, "sync folder '%s'", path);
+	}
+	return 0;
+}
+
+int et_state_checkpoint(struct et_state *s, const char *path, uint64_t *ret_index,
+			struct et_error *reterr)
+{
+	char *error = NULL;
+
+	et_assert(!s->in_group);
+	*ret_index = et_state_applied(s);
+	rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(s->database->db, &error);
+	if (error != NULL) {
+		return state_status(error, reterr, "make a checkpoint");
+	}
+	rocksdb_checkpoint_create(c, path, 0, &error); /* 0: flush first, whatever the size */
+	rocksdb_checkpoint_object_destroy(c);
+	if (error != NULL) {
+		return state_status(error, reterr, "make a checkpoint");
+	}
+	int rc = folder_sync(path, reterr);
+	return rc < 0 ? rc : et_file_sync_parent(path, reterr);
+}
+
+static void folder_remove(const char *path)
+{
+	DIR *dir = opendir(path);
+	const struct dirent *e;
+
+	if (dir != NULL) {
+		while ((e = readdir(dir)) != NULL) {
+			(void)unlinkat(dirfd(dir), e->d_name, 0);
+		}
+		(void)closedir(dir);
+		(void)rmdir(path);
+	}
+}
+
+/* RocksDB's C interface flushes one column family at a time, atomic_flush or not: a crash between
+ * two would leave `applied` without its records. Making a checkpoint flushes all as one. */
+int et_state_flush(struct et_state *s, struct et_error *reterr)
+{
+	char path[4096];
+	uint64_t index;
+
+	int n = snprintf(path, sizeof(path), "%s.flush", s->path);
+	if (n < 0 || (size_t)n >= sizeof(path)) {
+		return et_fail(reterr, -ENAMETOOLONG, "'%s'", s->path);
+	}
+	folder_remove(path); /* of a process that died in the middle */
+	int rc = et_state_checkpoint(s, path, &index, reterr);
+	folder_remove(path);
+	return rc;
+}
+
+/* ---- Views ---- */
+
+struct et_state_view *et_state_view_open(struct et_state *s)
+{
+	struct et_state_view *v = calloc(1, sizeof(*v));
+
+	if (v == NULL) {
+		return NULL;
+	}
+	(void)pthread_mutex_lock(&s->mutex);
+	v->database = s->database;
+	atomic_fetch_add(&v->database->users, 1);
+	(void)pthread_mutex_unlock(&s->mutex);
+	v->state = s;
+	v->options = rocksdb_readoptions_create();
+	v->snapshot = rocksdb_create_snapshot(v->database->db);
+	rocksdb_readoptions_set_snapshot(v->options, v->snapshot);
+	atomic_fetch_add(&s->views, 1);
+	if (view_read_applied(v) < 0) {
+		return et_state_view_close(v);
+	}
+	return v;
+}
+
+struct et_state_view *et_state_view_close(struct et_state_view *v)
+{
+	if (v != NULL) {
+		rocksdb_readoptions_destroy(v->options);
+		rocksdb_release_snapshot(v->database->db, v->snapshot);
+		database_release(v->database);
+		atomic_fetch_sub(&v->state->views, 1);
+		free(v);
+	}
+	return NULL;
+}
+
+uint64_t et_state_view_index(const struct et_state_view *v)
+{
+	return v->index;
+}
+
+int et_state_digest(const struct et_state_view *v, uint64_t *ret_index, uint8_t ret[32])
+{
+	if (ret_index != NULL) {
+		*ret_index = v->index;
+	}
+	memcpy(ret, v->digest, 32);
+	return 0;
+}
+
+/* ---- Content ---- */
+
+static int content_add(void *arg, struct et_view key, struct et_view value)
+{
+	uint8_t head[8];
+
+	et_put32(head, (uint32_t)key.size);
+	et_put32(head + 4, (uint32_t)value.size);
+	et_sha256_add(arg, head, sizeof(head));
+	et_sha256_add(arg, key.data, key.size);
+	et_sha256_add(arg, value.data, value.size);
+	return 0;
+}
+
+int et_state_content_digest(const struct et_state_view *v, uint8_t ret[32])
+{
+	ET_CLEANUP(et_sha256_freep) struct et_sha256 *sha = et_sha256_new();
+	struct key all = { 0 };
+
+	if (sha == NULL) {
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < CF_COUNT; i++) {
+		uint8_t family = (uint8_t)i;
+		et_sha256_add(sha, &family, 1);
+		int rc = view_walk(v, (enum state_cf)i, &all, NULL, content_add, sha);
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	et_sha256_end(sha, ret);
+	return 0;
+}

@@ -1,0 +1,196 @@
+/* What is told of a recording, folded together so that the order of telling matters little: an
+ * update that was overtaken by the close adds what it alone knows and changes nothing else. */
+#include "raft/state/state_internal.h"
+
+/* `replace`: what is told wins; else it only fills what is empty. */
+static int text_merge(char **text, const char *told, bool replace)
+{
+	if (told[0] == '\0' || (!replace && (*text)[0] != '\0') || strcmp(*text, told) == 0) {
+		return 0;
+	}
+	char *copy = strdup(told);
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	if (*text != protobuf_c_empty_string) {
+		free(*text);
+	}
+	*text = copy;
+	return 0;
+}
+
+static int bytes_fill(ProtobufCBinaryData *bytes, ProtobufCBinaryData told)
+{
+	if (bytes->len > 0 || told.len == 0) {
+		return 0;
+	}
+	uint8_t *copy = malloc(told.len);
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	memcpy(copy, told.data, told.len);
+	*bytes = (ProtobufCBinaryData){ told.len, copy };
+	return 0;
+}
+
+/* A deep copy, through its bytes. */
+static void *message_copy(const void *message)
+{
+	size_t size = protobuf_c_message_get_packed_size(message);
+	uint8_t *packed = malloc(size + 1);
+	ProtobufCMessage *copy = NULL;
+
+	if (packed != NULL) {
+		(void)protobuf_c_message_pack(message, packed);
+		copy = protobuf_c_message_unpack(((const ProtobufCMessage *)message)->descriptor,
+						 NULL, size, packed);
+	}
+	free(packed);
+	return copy;
+}
+
+static int list_add(void ***list, size_t *count, void *element)
+{
+	void **p = realloc(*list, (*count + 1) * sizeof(*p));
+
+	if (p == NULL) {
+		return -ENOMEM;
+	}
+	p[(*count)++] = element;
+	*list = p;
+	return 0;
+}
+
+/* ---- Streams ---- */
+
+static bool stream_is(const Et__Stream *a, const Et__Stream *b)
+{
+	return a->ssrc == b->ssrc && a->stream == b->stream && strcmp(a->src, b->src) == 0 &&
+	       strcmp(a->dst, b->dst) == 0;
+}
+
+/* Of two tellings of one stream: the one that saw more. Counters of a stream only grow, but for
+ * `lost`, which late packets heal. */
+static bool stream_is_newer(const Et__Stream *told, const Et__Stream *known)
+{
+	if (told->packets != known->packets) {
+		return told->packets > known->packets;
+	}
+	return told->last_us >= known->last_us;
+}
+
+static int stream_merge(Et__Recording *r, const Et__Stream *told)
+{
+	for (size_t i = 0; i < r->n_streams; i++) {
+		if (!stream_is(r->streams[i], told)) {
+			continue;
+		}
+		if (stream_is_newer(told, r->streams[i])) {
+			Et__Stream *copy = message_copy(told);
+			if (copy == NULL) {
+				return -ENOMEM;
+			}
+			et__stream__free_unpacked(r->streams[i], NULL);
+			r->streams[i] = copy;
+		}
+		return 0;
+	}
+	if (r->n_streams >= ET_COMMAND_STREAMS_MAX) {
+		return text_merge(&r->problem, "more streams than are listed", false);
+	}
+	Et__Stream *copy = message_copy(told);
+	void **list = (void **)r->streams;
+	if (copy == NULL || list_add(&list, &r->n_streams, copy) < 0) {
+		message_freep(&copy);
+		return -ENOMEM;
+	}
+	r->streams = (Et__Stream **)list;
+	return 0;
+}
+
+/* ---- Gaps ---- */
+
+static int gap_merge(Et__Recording *r, const Et__Gap *told)
+{
+	for (size_t i = 0; i < r->n_gaps; i++) {
+		Et__Gap *g = r->gaps[i];
+		if (g->from_us == told->from_us && strcmp(g->cause, told->cause) == 0) {
+			g->to_us = told->to_us > g->to_us ? told->to_us : g->to_us;
+			return 0;
+		}
+	}
+	if (r->n_gaps >= ET_COMMAND_GAPS_MAX) {
+		return text_merge(&r->problem, "more gaps than are listed", false);
+	}
+	Et__Gap *copy = message_copy(told);
+	void **list = (void **)r->gaps;
+	if (copy == NULL || list_add(&list, &r->n_gaps, copy) < 0) {
+		message_freep(&copy);
+		return -ENOMEM;
+	}
+	r->gaps = (Et__Gap **)list;
+	return 0;
+}
+
+/* ---- Recordings ---- */
+
+static int texts_merge(Et__Recording *r, const Et__Recording *told, bool replace)
+{
+	const struct {
+		char **text;
+		const char *told;
+		bool replace;
+	} rows[] = {
+		{ &r->site, told->site, false },
+		{ &r->from, told->from, replace },
+		{ &r->to, told->to, replace },
+		{ &r->from_uri, told->from_uri, replace },
+		{ &r->to_uri, told->to_uri, replace },
+		{ &r->sip_call_id, told->sip_call_id, replace },
+		{ &r->direction, told->direction, replace },
+		{ &r->call_state, told->call_state, replace },
+		{ &r->rule, told->rule, replace },
+		{ &r->problem, told->problem, replace },
+	};
+	int rc = 0;
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(rows) && rc == 0; i++) {
+		rc = text_merge(rows[i].text, rows[i].told, rows[i].replace);
+	}
+	return rc;
+}
+
+static int64_t time_merge(int64_t known, int64_t told, bool replace)
+{
+	return told != 0 && (replace || known == 0) ? told : known;
+}
+
+int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how)
+{
+	bool replace = how != MERGE_OPEN && r->state == ET__RECORDING_STATE__CAPTURING;
+
+	int rc = texts_merge(r, told, replace);
+	if (rc == 0) {
+		rc = bytes_fill(&r->call, told->call);
+	}
+	for (size_t i = 0; i < told->n_streams && rc == 0; i++) {
+		rc = stream_merge(r, told->streams[i]);
+	}
+	for (size_t i = 0; i < told->n_gaps && rc == 0; i++) {
+		rc = gap_merge(r, told->gaps[i]);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	r->start_us = time_merge(r->start_us, told->start_us, false);
+	r->answer_us = time_merge(r->answer_us, told->answer_us, replace);
+	r->end_us = told->end_us > r->end_us ? told->end_us : r->end_us;
+	if (told->capture_drops > r->capture_drops) {
+		r->capture_drops = told->capture_drops;
+	}
+	if (how == MERGE_CLOSE && r->state == ET__RECORDING_STATE__CAPTURING) {
+		r->state = told->state == ET__RECORDING_STATE__LOST ? ET__RECORDING_STATE__LOST
+								    : ET__RECORDING_STATE__SEALED;
+	}
+	return 0;
+}

@@ -1,0 +1,455 @@
+/* Recordings and segments: the create commands. They may come in any order (an open that is retried
+ * after its close): each adds what it knows, none depends on another. A node speaks only of what it
+ * captured itself. */
+#include <stdio.h>
+
+#include "raft/state/state_internal.h"
+
+/* ---- Indexes ---- */
+
+struct index_keys {
+	struct key keys[8];
+	size_t count;
+};
+
+static void index_finish(struct index_keys *list, struct key *k, const Et__Recording *r)
+{
+	key_add64(k, UINT64_MAX - (uint64_t)r->start_us);
+	key_add(k, r->id.data, 16);
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->keys[i].size == k->size &&
+		    memcmp(list->keys[i].data, k->data, k->size) == 0) {
+			return; /* caller and called are the same number */
+		}
+	}
+	et_assert(list->count < ET_ARRAY_SIZE(list->keys));
+	list->keys[list->count++] = *k;
+}
+
+static void index_text(struct index_keys *list, char tag, const char *text, const Et__Recording *r)
+{
+	if (text[0] != '\0') {
+		struct key k = key_tag(tag);
+		key_add_text(&k, text);
+		index_finish(list, &k, r);
+	}
+}
+
+static void index_make(struct index_keys *list, const Et__Recording *r)
+{
+	struct key k = key_tag('t');
+
+	list->count = 0;
+	if (r == NULL) {
+		return;
+	}
+	index_finish(list, &k, r);
+	index_text(list, 'n', r->from, r);
+	index_text(list, 'n', r->to, r);
+	index_text(list, 's', r->site, r);
+	index_text(list, 'i', r->sip_call_id, r);
+	k = key_tag('o');
+	key_add64(&k, r->node);
+	index_finish(list, &k, r);
+	k = key_tag('x');
+	key_add8(&k, (uint8_t)r->state);
+	index_finish(list, &k, r);
+	if (r->call.len == 16) {
+		k = key_tag('c');
+		key_add(&k, r->call.data, 16);
+		index_finish(list, &k, r);
+	}
+}
+
+static bool index_has(const struct index_keys *list, const struct key *k)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->keys[i].size == k->size &&
+		    memcmp(list->keys[i].data, k->data, k->size) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void index_update(struct et_state *s, const Et__Recording *before,
+			 const Et__Recording *after)
+{
+	struct index_keys old;
+	struct index_keys new;
+
+	index_make(&old, before);
+	index_make(&new, after);
+	for (size_t i = 0; i < old.count; i++) {
+		if (!index_has(&new, &old.keys[i])) {
+			state_delete(s, CF_INDEX, &old.keys[i]);
+		}
+	}
+	for (size_t i = 0; i < new.count; i++) {
+		if (!index_has(&old, &new.keys[i])) {
+			state_put(s, CF_INDEX, &new.keys[i], "", 0);
+		}
+	}
+}
+
+static void state_count(struct et_state_counts *c, const Et__Recording *r, uint64_t by)
+{
+	if (r == NULL) {
+		return;
+	}
+	c->recordings += by;
+	switch ((int)r->state) {
+	case ET__RECORDING_STATE__CAPTURING:
+		c->capturing += by;
+		break;
+	case ET__RECORDING_STATE__SEALED:
+		c->sealed += by;
+		break;
+	case ET__RECORDING_STATE__LOST:
+		c->lost += by;
+		break;
+	case ET__RECORDING_STATE__ERASED:
+		c->erased += by;
+		break;
+	default:
+		break;
+	}
+}
+
+int recording_put(struct apply *a, const Et__Recording *before, const Et__Recording *after)
+{
+	struct key key = key_of(after->id.data, 16);
+
+	int rc = state_put_message(a->s, CF_RECORDING, &key, after);
+	if (rc < 0) {
+		return rc;
+	}
+	index_update(a->s, before, after);
+	state_count(&a->s->counts, before, UINT64_MAX); /* minus 1, modulo 2^64 */
+	state_count(&a->s->counts, after, 1);
+	return 0;
+}
+
+/* ---- Recordings ---- */
+
+static int recording_is_own(struct apply *a, uint64_t node)
+{
+	if (node != 0 && node != a->c->op->node) {
+		return refuse(a, ET_EDENIED, "node %llu captured it, not node %llu",
+			      (unsigned long long)node, (unsigned long long)a->c->op->node);
+	}
+	return 0;
+}
+
+static int recording_new(struct apply *a, const Et__Recording *told, enum merge how)
+{
+	Et__Recording empty = ET__RECORDING__INIT;
+	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
+	ET_CLEANUP(message_freep) Et__Node *node = NULL;
+	uint8_t id[16];
+	char site[128] = "";
+
+	memcpy(id, told->id.data, sizeof(id));
+	empty.id = (ProtobufCBinaryData){ sizeof(id), id };
+	empty.node = a->c->op->node;
+	empty.opened_index = a->index;
+	int rc = et_state_get_node(a->v, a->c->op->node, &node);
+	if (rc < 0) {
+		return rc;
+	}
+	(void)snprintf(site, sizeof(site), "%s", told->site[0] != '\0' ? told->site : node->site);
+	empty.site = site;
+	uint8_t packed[512];
+	size_t size = et__recording__get_packed_size(&empty);
+	et_assert(size <= sizeof(packed));
+	(void)et__recording__pack(&empty, packed);
+	r = et__recording__unpack(NULL, size, packed);
+	if (r == NULL) {
+		return -ENOMEM;
+	}
+	rc = recording_merge(r, told, how);
+	if (rc < 0) {
+		return rc;
+	}
+	a->o->result.number = r->opened_index;
+	return recording_put(a, NULL, r);
+}
+
+static int recording_tell(struct apply *a, const Et__Recording *told, enum merge how)
+{
+	ET_CLEANUP(message_freep) Et__Recording *before = NULL;
+	ET_CLEANUP(message_freep) Et__Recording *after = NULL;
+
+	int rc = recording_is_own(a, told->node);
+	if (rc < 0) {
+		return rc;
+	}
+	result_id(a, told->id);
+	rc = et_state_get_recording(a->v, told->id.data, &before);
+	if (rc == ET_ENOTFOUND) {
+		return recording_new(a, told, how);
+	}
+	if (rc == 0) {
+		rc = et_state_get_recording(a->v, told->id.data, &after);
+	}
+	if (rc == 0) {
+		rc = recording_is_own(a, before->node);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	if (before->state == ET__RECORDING_STATE__ERASED) {
+		return refuse(a, ET_EREFUSED, "the recording is erased");
+	}
+	rc = recording_merge(after, told, how);
+	if (rc < 0) {
+		return rc;
+	}
+	a->o->result.number = after->opened_index;
+	return recording_put(a, before, after);
+}
+
+int apply_recording_open(struct apply *a)
+{
+	return recording_tell(a, a->c->recording_open->recording, MERGE_OPEN);
+}
+
+int apply_recording_update(struct apply *a)
+{
+	return recording_tell(a, a->c->recording_update->recording, MERGE_UPDATE);
+}
+
+int apply_recording_close(struct apply *a)
+{
+	return recording_tell(a, a->c->recording_close->recording, MERGE_CLOSE);
+}
+
+/* ---- Segments ---- */
+
+static int segment_put(struct apply *a, const Et__Segment *g)
+{
+	struct key key = key_segment(g->recording.data, g->generation, g->segment);
+
+	return state_put_message(a->s, CF_SEGMENT, &key, g);
+}
+
+static int segment_own(struct apply *a, const uint8_t recording[16], uint32_t generation,
+		       uint32_t segment, Et__Segment **ret)
+{
+	int rc = et_state_get_segment(a->v, recording, generation, segment, ret);
+
+	if (rc == 0) {
+		rc = recording_is_own(a, (*ret)->node);
+	}
+	return rc;
+}
+
+int apply_segment_open(struct apply *a)
+{
+	const Et__Segment *told = a->c->segment_open->segment;
+	ET_CLEANUP(message_freep) Et__Segment *known = NULL;
+
+	int rc = recording_is_own(a, told->node);
+	if (rc < 0) {
+		return rc;
+	}
+	if (told->wrap->erased || told->wrap->enc.len == 0 || told->wrap->ciphertext.len == 0) {
+		return refuse(a, ET_EREFUSED, "a segment is opened with its wrapped key");
+	}
+	result_id(a, told->recording);
+	rc = segment_own(a, told->recording.data, told->generation, told->segment, &known);
+	if (rc < 0 && rc != ET_ENOTFOUND) {
+		return rc;
+	}
+	Et__Segment after = known != NULL ? *known : *told; /* its parts stay where they are */
+	after.node = a->c->op->node;
+	if (known == NULL) {
+		after.state = ET__SEGMENT_STATE__SEGMENT_OPEN;
+		after.root = (ProtobufCBinaryData){ 0, NULL };
+		after.object_hash = (ProtobufCBinaryData){ 0, NULL };
+		after.records = after.size_bytes = 0;
+		after.sealed_us = 0;
+		a->s->counts.segments++;
+		return segment_put(a, &after);
+	}
+	if (known->wrap == NULL) { /* its seal came first */
+		after.wrap = told->wrap;
+		after.header_hash = told->header_hash;
+		after.t0_us = told->t0_us;
+		after.file = told->file;
+		return segment_put(a, &after);
+	}
+	if (!bytes_equal(known->wrap->ciphertext, told->wrap->ciphertext) && !known->wrap->erased &&
+	    known->wrap->kek_version == told->wrap->kek_version) {
+		return refuse(a, ET_EEXISTS, "the segment was opened with another key");
+	}
+	return 0;
+}
+
+/* What a seal must say to count as one. */
+static int seal_check(struct apply *a, const Et__SegmentSeal *seal)
+{
+	switch ((int)seal->state) {
+	case ET__SEGMENT_STATE__SEGMENT_SEALED:
+	case ET__SEGMENT_STATE__SEGMENT_RECOVERED:
+	case ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED:
+		if (seal->root.len != 32 || seal->size_bytes == 0) {
+			return refuse(a, ET_EREFUSED, "a seal needs root and size");
+		}
+		return 0;
+	case ET__SEGMENT_STATE__SEGMENT_LOST:
+		return 0;
+	default:
+		return refuse(a, ET_EREFUSED, "a seal does not open a segment");
+	}
+}
+
+/* A sealed root is replaced only by a verified extension of what a crash left. */
+static bool seal_extends(const Et__Segment *known, const Et__SegmentSeal *seal)
+{
+	return known->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED &&
+	       seal->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED &&
+	       seal->records > known->records;
+}
+
+struct others {
+	struct apply *a;
+	const char *place;
+	struct {
+		struct key key;
+		Et__Copy *copy; /* owned */
+	} list[64];
+	size_t count;
+};
+
+static int others_add(void *arg, const void *message)
+{
+	struct others *o = arg;
+	const Et__Copy *c = message;
+
+	if (c->state != ET__COPY__STATE__VERIFIED || strcmp(c->place, o->place) == 0) {
+		return 0;
+	}
+	if (o->count == ET_ARRAY_SIZE(o->list)) {
+		return 0; /* more places than a cluster has nodes and targets */
+	}
+	o->list[o->count].copy = NULL;
+	struct key key = key_copy(c);
+	int rc = view_get_message(o->a->v, CF_COPY, &key, &et__copy__descriptor,
+				  &o->list[o->count].copy);
+	o->count += rc == 0;
+	return rc;
+}
+
+/* Copies elsewhere are of the old root now. */
+static int copies_outdate(struct apply *a, const Et__Segment *g, const char *own_place)
+{
+	struct others *o = calloc(1, sizeof(*o));
+	struct key prefix = key_segment(g->recording.data, g->generation, g->segment);
+
+	if (o == NULL) {
+		return -ENOMEM;
+	}
+	o->a = a;
+	o->place = own_place;
+	int rc = view_walk_messages(a->v, CF_COPY, &prefix, &et__copy__descriptor, others_add, o);
+	for (size_t i = 0; i < o->count; i++) {
+		Et__Copy bad = *o->list[i].copy;
+		bad.state = ET__COPY__STATE__BAD;
+		rc = rc == 0 ? copy_put(a, o->list[i].copy, &bad) : rc;
+		message_freep(&o->list[i].copy);
+	}
+	free(o);
+	return rc;
+}
+
+/* The node that sealed it has it. */
+static int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid)
+{
+	ET_CLEANUP(message_freep) Et__Node *node = NULL;
+	ET_CLEANUP(message_freep) Et__Copy *before = NULL;
+	Et__Copy c = ET__COPY__INIT;
+	char place[32];
+	char uuid[128];
+
+	int rc = et_state_get_node(a->v, g->node, &node);
+	if (rc < 0) {
+		return rc;
+	}
+	(void)snprintf(place, sizeof(place), "node:%llu", (unsigned long long)g->node);
+	(void)snprintf(uuid, sizeof(uuid), "%s", store_uuid);
+	c.recording = g->recording;
+	c.generation = g->generation;
+	c.segment = g->segment;
+	c.place = place;
+	c.site = node->site;
+	c.state = ET__COPY__STATE__VERIFIED;
+	c.verified_us = g->sealed_us;
+	c.size_bytes = g->size_bytes;
+	c.object_hash = g->object_hash;
+	c.store_uuid = uuid;
+	struct key key = key_copy(&c);
+	rc = view_get_message(a->v, CF_COPY, &key, &et__copy__descriptor, &before);
+	if (rc < 0 && rc != ET_ENOTFOUND) {
+		return rc;
+	}
+	rc = copy_put(a, before, &c);
+	return rc < 0 ? rc : copies_outdate(a, g, place);
+}
+
+static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
+			      const Et__Segment *known)
+{
+	Et__Segment empty = ET__SEGMENT__INIT;
+	Et__Segment after = known != NULL ? *known : empty;
+
+	after.recording = seal->recording;
+	after.generation = seal->generation;
+	after.segment = seal->segment;
+	after.node = a->c->op->node;
+	after.state = seal->state;
+	after.sealed_us = seal->sealed_us;
+	if (seal->state != ET__SEGMENT_STATE__SEGMENT_LOST) {
+		after.root = seal->root;
+		after.records = seal->records;
+		after.size_bytes = seal->size_bytes;
+		after.object_hash = seal->object_hash;
+	}
+	a->s->counts.segments += known == NULL;
+	int rc = segment_put(a, &after);
+	if (rc < 0 || seal->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
+		return rc;
+	}
+	return copy_of_sealer(a, &after, seal->store_uuid);
+}
+
+int apply_segment_seal(struct apply *a)
+{
+	const Et__SegmentSeal *seal = a->c->segment_seal;
+	ET_CLEANUP(message_freep) Et__Segment *known = NULL;
+
+	int rc = seal_check(a, seal);
+	if (rc < 0) {
+		return rc;
+	}
+	result_id(a, seal->recording);
+	rc = segment_own(a, seal->recording.data, seal->generation, seal->segment, &known);
+	if (rc < 0 && rc != ET_ENOTFOUND) {
+		return rc;
+	}
+	if (known == NULL || known->state == ET__SEGMENT_STATE__SEGMENT_OPEN) {
+		return segment_seal_write(a, seal, known);
+	}
+	if (bytes_equal(known->root, seal->root)) {
+		if (known->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED &&
+		    seal->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED) {
+			known->state = seal->state; /* its tags were checked meanwhile */
+			return segment_put(a, known);
+		}
+		return 0;
+	}
+	if (seal_extends(known, seal)) {
+		return segment_seal_write(a, seal, known);
+	}
+	return refuse(a, ET_EREFUSED, "the segment is sealed with another root");
+}

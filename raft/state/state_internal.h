@@ -1,0 +1,280 @@
+/* Inside raft/state: where records lie, and how apply reads and writes them.
+ *
+ * Keys are big-endian, so that byte order is the order of walks. `start` is inverted (UINT64_MAX
+ * minus the time), so that newest comes first.
+ *
+ *   COLUMN FAMILY  KEY                                  VALUE
+ *   default        "format"                             u32: ET_STATE_FORMAT
+ *                  "applied"                            index 8, digest 32
+ *                  "counts"                             struct et_state_counts, u64 each
+ *                  "audit"                              last number 8, its hash 32
+ *                  "cluster"                            Cluster
+ *                  "ticked"                             u8: a Tick was applied
+ *   recording      id 16                                Recording
+ *   segment        recording 16, generation 4, segment 4   Segment
+ *   copy           recording 16, generation 4, segment 4, place  Copy
+ *   hold           recording 16, id 16                  Hold
+ *   site           name                                 Site
+ *   node           id 8                                 Node
+ *   kek            version 4                            Kek
+ *   grant          secret, NUL, node 8                  Grant
+ *   certificate    node 8                               Certificate
+ *   token          id 16                                Token
+ *   policy         name                                 Policy
+ *   plan           id 16                                Plan
+ *   job            id 16                                Job
+ *   audit          number 8                             AuditEvent
+ *   op             'n', node 8                          incarnations, oldest first, 16 each
+ *                  'w', node 8, incarnation 16          window (window.c)
+ *                  'r', node 8, incarnation 16, slot 4  seq 8, Result
+ *   index          't', start 8, id 16                  (empty)
+ *                  'n', number, NUL, start 8, id 16     caller and called
+ *                  's', site, NUL, start 8, id 16
+ *                  'o', node 8, start 8, id 16
+ *                  'x', state 1, start 8, id 16
+ *                  'i', SIP Call-ID, NUL, start 8, id 16
+ *                  'c', call 16, start 8, id 16
+ *                  'h', hold 16                         recording 16
+ *                  'j', node 8, job 16                  jobs that are not done */
+#ifndef ET_RAFT_STATE_STATE_INTERNAL_H
+#define ET_RAFT_STATE_STATE_INTERNAL_H
+
+#include <pthread.h>
+#include <rocksdb/c.h>
+#include <stdatomic.h>
+
+#include "node/crypto/hash.h"
+#include "raft/state/state.h"
+
+#define ET_STATE_FORMAT 1
+
+/* The numbers go into the digest: never change one. */
+enum state_cf {
+	CF_META = 0,
+	CF_RECORDING = 1,
+	CF_SEGMENT = 2,
+	CF_COPY = 3,
+	CF_HOLD = 4,
+	CF_SITE = 5,
+	CF_NODE = 6,
+	CF_KEK = 7,
+	CF_GRANT = 8,
+	CF_CERTIFICATE = 9,
+	CF_TOKEN = 10,
+	CF_POLICY = 11,
+	CF_PLAN = 12,
+	CF_JOB = 13,
+	CF_AUDIT = 14,
+	CF_OP = 15,
+	CF_INDEX = 16,
+	CF_COUNT = 17,
+};
+
+/* An open database. Views keep it open when the state goes over to another one. */
+struct database {
+	atomic_uint users; /* the state, and views */
+	rocksdb_t *db;
+	rocksdb_options_t *options;
+	rocksdb_cache_t *cache;
+	rocksdb_column_family_handle_t *cf[CF_COUNT];
+};
+
+/* With `batch` it is apply's own view: the database and what the group has written so far. */
+struct et_state_view {
+	struct et_state *state;		    /* borrowed */
+	struct database *database;	    /* a share, but of apply\'s own view: borrowed */
+	rocksdb_readoptions_t *options;	    /* owned */
+	const rocksdb_snapshot_t *snapshot; /* owned; NULL with `batch` */
+	rocksdb_writebatch_wi_t *batch;	    /* borrowed */
+	uint64_t index;
+	uint8_t digest[32];
+};
+
+/* What apply said of one command of the group. */
+struct outcome {
+	uint64_t index;
+	uint32_t position;
+	Et__Command *command; /* owned; NULL: it did not even unpack */
+	Et__Result result;    /* text and id point below, refused is owned */
+	Et__Result *first;    /* owned: the stored result of a command seen before; else NULL */
+	uint8_t id[16];
+	char text[256];
+};
+
+struct et_state {
+	char *path;		   /* owned */
+	pthread_mutex_t mutex;	   /* of `database`: views against et_state_replace() */
+	struct database *database; /* a share */
+	rocksdb_writeoptions_t *write_options;
+	_Atomic uint64_t applied;
+	atomic_uint views;
+
+	/* The writer's, as of the group that is being built. */
+	struct et_state_view own;
+	rocksdb_writebatch_wi_t *batch;
+	bool in_group;
+	int failed; /* a final error: nothing is applied any more */
+	struct et_sha256 *sha;
+	struct et_state_counts counts;
+	uint64_t audit_number;
+	uint8_t audit_hash[32];
+	Et__Cluster *cluster; /* owned; NULL: no ClusterInit yet */
+	bool ticked;
+	struct outcome *outcomes; /* owned */
+	size_t outcome_count;
+	size_t outcome_capacity;
+};
+
+/* ---- Keys ---- */
+
+#define STATE_KEY_MAX 640
+
+struct key {
+	size_t size;
+	uint8_t data[STATE_KEY_MAX];
+};
+
+struct key key_of(const void *data, size_t size);
+struct key key_u32(uint32_t v);
+struct key key_u64(uint64_t v);
+struct key key_text(const char *text); /* without NUL */
+struct key key_tag(char tag);
+void key_add(struct key *k, const void *data, size_t size);
+void key_add8(struct key *k, uint8_t v);
+void key_add32(struct key *k, uint32_t v);
+void key_add64(struct key *k, uint64_t v);
+void key_add_text(struct key *k, const char *text); /* with NUL */
+struct key key_segment(const uint8_t recording[16], uint32_t generation, uint32_t segment);
+struct key key_copy(const Et__Copy *c);
+struct key key_grant(const char *secret, uint64_t node);
+struct key key_meta(const char *name);
+
+/* ---- Reading: 0, ET_ENOTFOUND, ET_ECORRUPT, -EIO, -ENOMEM ---- */
+
+int state_status(char *error, struct et_error *reterr, const char *what); /* frees `error` */
+
+int view_get(const struct et_state_view *v, enum state_cf cf, const struct key *key,
+	     struct et_buffer *ret);
+/* The caller owns *ret: protobuf_c_message_free_unpacked(). */
+int view_get_message(const struct et_state_view *v, enum state_cf cf, const struct key *key,
+		     const ProtobufCMessageDescriptor *d, void *ret);
+
+typedef int (*view_walk_fn)(void *arg, struct et_view key, struct et_view value);
+/* Each key that begins with `prefix`, in order, from `from` on (NULL: the first). A result of `fn`
+ * that is not 0 ends the walk and is returned. `fn` must not write: collect first. */
+int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
+	      const struct key *from, view_walk_fn fn, void *arg);
+
+typedef int (*view_message_fn)(void *arg, const void *message);
+int view_walk_messages(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
+		       const ProtobufCMessageDescriptor *d, view_message_fn fn, void *arg);
+
+void message_freep(void *message); /* for ET_CLEANUP(): a pointer to any message pointer */
+
+/* ---- Writing, by apply only: into the batch and the running digest ---- */
+
+void state_put(struct et_state *s, enum state_cf cf, const struct key *key, const void *value,
+	       size_t size);
+int state_put_message(struct et_state *s, enum state_cf cf, const struct key *key,
+		      const void *message);
+void state_delete(struct et_state *s, enum state_cf cf, const struct key *key);
+
+/* ---- Apply ---- */
+
+/* One command being applied. A body function first checks all, then writes. It returns 0, or a
+ * refusal (ET_E*), or a final error (-errno, ET_ECORRUPT), which stops the process. */
+struct apply {
+	struct et_state *s;
+	const struct et_state_view *v; /* s->own */
+	uint64_t index;
+	const Et__Command *c;
+	struct outcome *o;
+};
+
+int refuse(struct apply *a, int code, const char *fmt, ...) ET_PRINTF(3, 4);
+void result_id(struct apply *a, ProtobufCBinaryData id);
+int result_refused(struct apply *a, uint32_t position);
+bool code_is_final(int code);
+int64_t apply_time(const struct apply *a); /* cluster time; never 0 */
+bool node_is_member(const Et__Node *n);
+/* The node, or a refusal that names it. */
+int apply_member(struct apply *a, uint64_t id, Et__Node **ret);
+bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b);
+
+int apply_recording_open(struct apply *a);
+int apply_recording_update(struct apply *a);
+int apply_recording_close(struct apply *a);
+int apply_segment_open(struct apply *a);
+int apply_segment_seal(struct apply *a);
+int apply_copy_add(struct apply *a);
+int apply_copy_bad(struct apply *a);
+int apply_copy_evict(struct apply *a);
+int apply_cluster_init(struct apply *a);
+int apply_token_add(struct apply *a);
+int apply_token_revoke(struct apply *a);
+int apply_node_join(struct apply *a);
+int apply_node_update(struct apply *a);
+int apply_node_remove(struct apply *a);
+int apply_certificate_add(struct apply *a);
+int apply_grant_add(struct apply *a);
+int apply_kek_add(struct apply *a);
+int apply_policy_set(struct apply *a);
+int apply_hold_add(struct apply *a);
+int apply_hold_release(struct apply *a);
+int apply_plan_put(struct apply *a);
+int apply_plan_apply(struct apply *a);
+int apply_job_update(struct apply *a);
+int apply_tick(struct apply *a);
+int apply_site_set(struct apply *a);
+
+int grants_check(struct apply *a, Et__Grant *const *grants, size_t count, const Et__Node *joining);
+int grants_put(struct apply *a, Et__Grant *const *grants, size_t count);
+int certificate_put(struct apply *a, const Et__Certificate *c);
+
+/* Write a copy and keep the counters: `before` NULL when it is new. */
+int copy_put(struct apply *a, const Et__Copy *before, const Et__Copy *after);
+
+/* Write a recording, its index entries and the counters. `before` NULL when it is new. */
+int recording_put(struct apply *a, const Et__Recording *before, const Et__Recording *after);
+
+/* Append to the audit chain; *ret_number (may be NULL) gets the event's number. */
+int audit_append(struct apply *a, const char *action, const char *target, const char *detail,
+		 int code, uint64_t *ret_number);
+
+/* ---- Op window (window.c) ---- */
+
+#define WINDOW_RESULTS 1024    /* results kept per incarnation */
+#define WINDOW_RANGES_MAX 128  /* islands of applied ops above the watermark */
+#define WINDOW_INCARNATIONS 64 /* per node */
+
+struct window {
+	uint64_t watermark; /* all up to it are applied, or given up by their sender, or forced */
+	uint64_t forced;    /* up to here holes were closed because there were too many */
+	size_t count;
+	struct {
+		uint64_t first, last;
+	} ranges[WINDOW_RANGES_MAX + 1];
+	bool is_new; /* not in the database */
+};
+
+bool window_has(const struct window *w, uint64_t seq);
+void window_add(struct window *w, uint64_t seq, uint64_t floor);
+int window_load(const struct et_state_view *v, const Et__OpId *op, struct window *ret);
+int window_store(struct apply *a, const struct window *w);
+/* The stored result of an op. ET_ENOTFOUND: no longer there. */
+int window_result(const struct et_state_view *v, const Et__OpId *op, Et__Result **ret);
+int window_store_result(struct apply *a, const Et__Result *r);
+
+/* ---- Merging what is told of a recording (merge.c): pure ---- */
+
+enum merge {
+	MERGE_OPEN,   /* fills only what is empty */
+	MERGE_UPDATE, /* replaces, while it is capturing; afterwards fills */
+	MERGE_CLOSE,  /* as MERGE_UPDATE, and ends it */
+};
+
+/* Fold `told` into `r` (unpacked, the caller's, changed in place; what is told is copied). Streams
+ * and gaps are never lost; the start never changes once known. -ENOMEM. */
+int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how);
+
+#endif
