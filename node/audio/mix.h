@@ -8,10 +8,15 @@
  * clipped.
  *
  * Anchors: when timestamp and arrival part by more than a network explains, the stream is anchored
- * again by arrival (a restarted sender, a new SSRC, a timestamp that stood still on hold):
- *   - the timestamp runs ahead of the arrival by more than ET_MIX_AHEAD_MS in one step;
- *   - it stays behind by more than ET_MIX_BEHIND_MS in one step, or by ET_MIX_PAUSE_MS at a packet
- *     with the marker bit (the begin of a talk spurt, RFC 3551, section 4.1).
+ * again by arrival, behind what it has placed already (a restarted sender, a timestamp that stood
+ * still on hold, a sender's clock that drifted away over hours):
+ *   - the timestamp goes back while the sequence number goes on, or the sequence number goes back
+ * by more than a late packet does;
+ *   - it runs ahead of the arrival by more than ET_MIX_AHEAD_MS, in one step;
+ *   - it is behind the arrival by more than ET_MIX_BEHIND_MS, or falls behind by ET_MIX_PAUSE_MS at
+ * a packet with the marker bit (the begin of a talk spurt, RFC 3551, section 4.1). So a network
+ * that stalls for longer than ET_MIX_BEHIND_MS and then delivers everything shifts the rest of that
+ * stream: what was sent in the stall is not told from what was sent after it.
  *
  * Samples come out in order by callback, in windows; memory does not grow with the call.
  *
@@ -27,8 +32,8 @@
 
 #define ET_MIX_RATE 8000 /* Hz */
 #define ET_MIX_CHANNELS 2
-#define ET_MIX_STREAMS_MAX 64
-#define ET_MIX_LATE_MS 10000 /* how far behind the newest sample a packet may still be placed */
+#define ET_MIX_STREAMS_MAX 256 /* of a call, over all its segments */
+#define ET_MIX_LATE_MS 10000   /* how far behind the newest sample a packet may still be placed */
 #define ET_MIX_AHEAD_MS 1000
 #define ET_MIX_BEHIND_MS 5000
 #define ET_MIX_PAUSE_MS 500
@@ -43,16 +48,21 @@ struct et_mix_stats {
 	uint64_t packets;      /* placed */
 	uint64_t duplicates;   /* packets that brought no new sample */
 	uint64_t too_late;     /* behind the window */
-	uint64_t out_of_range; /* before the origin by more than the window, or after a day */
+	uint64_t out_of_range; /* wholly before the origin, or after a day */
 	uint64_t anchors;      /* re-anchored */
 };
 
 struct et_mix;
 
-/* A mix whose frame 0 is at `origin_us`. The caller owns *ret (about 2 MiB). */
+/* A mix whose frame 0 is at `origin_us`. The caller owns *ret (about 0.6 MiB, and 16 KiB a stream).
+ */
 int et_mix_new(int64_t origin_us, et_mix_sink sink, void *arg, struct et_mix **ret,
 	       struct et_error *reterr) ET_MUST_CHECK;
 struct et_mix *et_mix_free(struct et_mix *m); /* NULL is allowed; returns NULL */
+static inline void et_mix_freep(struct et_mix **m)
+{
+	*m = et_mix_free(*m);
+}
 
 struct et_mix_packet {
 	uint32_t stream; /* < ET_MIX_STREAMS_MAX */

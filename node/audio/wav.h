@@ -48,7 +48,7 @@ struct et_peaks {
 	uint64_t frames;       /* seen */
 };
 
-/* `frames_total` must be known (0: every peak stays 0); frames behind it are ignored. */
+/* `frames_total` (32 bits) must be known (0: every peak stays 0); frames behind it are ignored. */
 void et_peaks_init(struct et_peaks *p, struct et_peak *peaks, uint32_t count,
 		   uint64_t frames_total);
 void et_peaks_add(struct et_peaks *p, const int16_t *samples, size_t frames);

@@ -1,0 +1,58 @@
+/* Any packets in any order: what comes out is whole, in order, and as long as the statistics say;
+ * the sum of the counters is the number of packets. */
+#include <stdlib.h>
+
+#include "node/audio/mix.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int count(void *arg, const int16_t *samples, size_t frames)
+{
+	uint64_t *total = arg;
+
+	(void)samples;
+	*total += frames;
+	return *total > 8000U * 600 ? -EFBIG : 0; /* Ten minutes are enough. */
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct et_reader r = et_reader_of(data, size);
+	struct et_mix *m = NULL;
+	uint64_t total = 0;
+	uint64_t packets = 0;
+	int64_t arrival = 0;
+	int rc = 0;
+
+	if (size > 4096 || et_mix_new(0, count, &total, &m, NULL) < 0) {
+		return 0;
+	}
+	while (rc == 0 && et_reader_left(&r) >= 12) {
+		uint8_t flags = et_read8(&r);
+		int32_t delta = (int32_t)et_read32(&r);
+		struct et_mix_packet p = { .stream = flags & 3,
+					   .party = flags >> 2 & 1,
+					   .marker = (flags & 8) != 0,
+					   .sequence = et_read16(&r),
+					   .timestamp = et_read32(&r),
+					   .codec = et_codec_static((flags & 16) != 0 ? 8 : 0) };
+		arrival += (flags & 32) != 0 ? (int64_t)delta * 4000000 : delta;
+		p.arrival_us = arrival;
+		p.payload.size = et_read8(&r);
+		p.payload.size =
+			p.payload.size < et_reader_left(&r) ? p.payload.size : et_reader_left(&r);
+		p.payload.data = et_read_bytes(&r, p.payload.size);
+		rc = et_mix_add(m, &p);
+		packets++;
+	}
+	if (rc == 0) {
+		rc = et_mix_finish(m, 0);
+	}
+	struct et_mix_stats s = et_mix_stats(m);
+	if (rc == 0 && (s.frames != total ||
+			s.packets + s.duplicates + s.too_late + s.out_of_range != packets)) {
+		abort();
+	}
+	(void)et_mix_free(m);
+	return 0;
+}

@@ -1,0 +1,146 @@
+#include "node/audio/wav.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/audio/mix.h"
+#include "node/io/file.h"
+
+enum { CHUNK_FRAMES = 4096 };
+
+static void put16_little(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)v;
+	p[1] = (uint8_t)(v >> 8);
+}
+
+static void put32_little(uint8_t *p, uint32_t v)
+{
+	put16_little(p, (uint16_t)v);
+	put16_little(p + 2, (uint16_t)(v >> 16));
+}
+
+int et_wav_header(uint64_t frames, uint8_t ret[ET_WAV_HEADER_SIZE])
+{
+	if (frames > ET_WAV_FRAMES_MAX) {
+		return ET_ELIMIT;
+	}
+	const uint32_t size = (uint32_t)frames * ET_WAV_FRAME_SIZE;
+	memcpy(ret, "RIFF", 4);
+	put32_little(ret + 4, size + ET_WAV_HEADER_SIZE - 8);
+	memcpy(ret + 8, "WAVEfmt ", 8);
+	put32_little(ret + 16, 16); /* bytes of the format */
+	put16_little(ret + 20, 1);  /* PCM */
+	put16_little(ret + 22, ET_MIX_CHANNELS);
+	put32_little(ret + 24, ET_MIX_RATE);
+	put32_little(ret + 28, ET_MIX_RATE * ET_WAV_FRAME_SIZE);
+	put16_little(ret + 32, ET_WAV_FRAME_SIZE);
+	put16_little(ret + 34, 16); /* bits a sample */
+	memcpy(ret + 36, "data", 4);
+	put32_little(ret + 40, size);
+	return 0;
+}
+
+void et_wav_frames(const int16_t *samples, size_t frames, uint8_t *ret)
+{
+	for (size_t i = 0; i < frames * ET_MIX_CHANNELS; i++) {
+		put16_little(ret + 2 * i, (uint16_t)samples[i]);
+	}
+}
+
+int et_wav_create(struct et_wav *w, const char *path, struct et_error *reterr)
+{
+	uint8_t header[ET_WAV_HEADER_SIZE];
+
+	*w = (struct et_wav){ .fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+					 0600) };
+	if (w->fd < 0) {
+		return et_fail(reterr, -errno, "create '%s'", path);
+	}
+	int rc = et_wav_header(0, header);
+	if (rc == 0) {
+		rc = et_file_pwrite(w->fd, header, sizeof(header), 0);
+	}
+	if (rc < 0) {
+		et_wav_close(w);
+		(void)unlink(path);
+		return et_fail(reterr, rc, "write '%s'", path);
+	}
+	return 0;
+}
+
+int et_wav_write(struct et_wav *w, const int16_t *samples, size_t frames, struct et_error *reterr)
+{
+	uint8_t bytes[CHUNK_FRAMES * ET_WAV_FRAME_SIZE];
+
+	if (frames > ET_WAV_FRAMES_MAX - w->frames) {
+		return et_fail(reterr, ET_ELIMIT, "WAV file of more than 4 GiB");
+	}
+	while (frames > 0) {
+		const size_t n = frames < CHUNK_FRAMES ? frames : CHUNK_FRAMES;
+		et_wav_frames(samples, n, bytes);
+		int rc = et_file_pwrite(
+			w->fd, bytes, n * ET_WAV_FRAME_SIZE,
+			(int64_t)(ET_WAV_HEADER_SIZE + w->frames * ET_WAV_FRAME_SIZE));
+		if (rc < 0) {
+			return et_fail(reterr, rc, "write WAV file");
+		}
+		samples += n * ET_MIX_CHANNELS;
+		frames -= n;
+		w->frames += n;
+	}
+	return 0;
+}
+
+int et_wav_finish(struct et_wav *w, struct et_error *reterr)
+{
+	uint8_t header[ET_WAV_HEADER_SIZE];
+
+	int rc = et_wav_header(w->frames, header);
+	if (rc == 0) {
+		rc = et_file_pwrite(w->fd, header, sizeof(header), 0);
+	}
+	if (rc == 0 && fsync(w->fd) < 0) {
+		rc = -errno;
+	}
+	et_wav_close(w);
+	return rc < 0 ? et_fail(reterr, rc, "finish WAV file") : 0;
+}
+
+void et_wav_close(struct et_wav *w)
+{
+	if (w->fd >= 0) {
+		(void)close(w->fd);
+		w->fd = -1;
+	}
+}
+
+void et_peaks_init(struct et_peaks *p, struct et_peak *peaks, uint32_t count, uint64_t frames_total)
+{
+	et_assert(frames_total <= UINT32_MAX); /* More than a mix or a WAV file has. */
+	memset(peaks, 0, count * sizeof(*peaks));
+	*p = (struct et_peaks){ .peaks = peaks, .count = count, .frames_total = frames_total };
+}
+
+/* The bucket of a frame. Both factors have 32 bits. */
+static uint64_t peak_of(const struct et_peaks *p, uint64_t frame)
+{
+	return frame * p->count / p->frames_total;
+}
+
+void et_peaks_add(struct et_peaks *p, const int16_t *samples, size_t frames)
+{
+	for (size_t i = 0; i < frames; i++) {
+		if (p->frames >= p->frames_total || p->count == 0) {
+			return;
+		}
+		struct et_peak *peak = &p->peaks[peak_of(p, p->frames)];
+		for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
+			const int16_t s = samples[i * ET_MIX_CHANNELS + c];
+			peak->low[c] = s < peak->low[c] ? s : peak->low[c];
+			peak->high[c] = s > peak->high[c] ? s : peak->high[c];
+		}
+		p->frames++;
+	}
+}
