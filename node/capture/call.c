@@ -1,0 +1,353 @@
+/* A call's life: rule and admission, opening, facts, updates, closing.
+ *
+ *   new ──▶ (decided) ──▶ opened, at the first media or the answer ──▶ ended ──▶ closed
+ *
+ * A call that never has media nor an answer is never opened: it costs no tape. */
+#include <fnmatch.h>
+#include <stdio.h>
+
+#include "node/capture/engine_internal.h"
+#include "node/io/clock.h"
+
+#define SECOND_US 1000000LL
+#define LINGER_US (2 * SECOND_US)      /* after the end: late packets are still its own */
+#define LINGER_MAX_US (30 * SECOND_US) /* a sender that does not hear the BYE */
+#define AUTH_US (32 * SECOND_US)       /* a refused INVITE may come again with credentials */
+#define UPDATE_US (5 * SECOND_US)
+#define HALF_OPEN_US (5 * SECOND_US)
+#define RESTORED_US (300 * SECOND_US) /* a call that came through a restart shows itself, or ends  \
+				       */
+#define HAND_STEPS 64
+#define PENDING_TOTAL_MAX ((size_t)32 * 1024 * 1024)
+
+void et_copy_text(char *ret, size_t size, struct et_view text)
+{
+	size_t n = text.size < size - 1 ? text.size : size - 1;
+	/* A NUL or a control character from outside would cut or break the text further up. */
+	for (size_t i = 0; i < n; i++) {
+		uint8_t c = text.data[i];
+		ret[i] = (char)(c < 0x20 || c == 0x7F ? '?' : c);
+	}
+	/* Never the first bytes of a UTF-8 character that was cut. */
+	while (n < text.size && n > 0 && (text.data[n] & 0xC0) == 0x80) {
+		n--;
+	}
+	ret[n] = '\0';
+}
+
+/* Random (UUID version 7), or hashed from the input (version 8, RFC 9562 section 5.8). */
+void et_make_id(struct et_engine *e, const struct et_call *c, uint8_t ret[16])
+{
+	if (!e->config.deterministic) {
+		et_uuid7(ret);
+		return;
+	}
+	uint64_t count = ++e->id_count;
+	uint64_t high = et_hash(count, c->facts.sip_call_id, strlen(c->facts.sip_call_id));
+	uint64_t low = et_hash(high, &c->facts.start_us, sizeof(c->facts.start_us));
+	et_put64(ret, (uint64_t)(c->facts.start_us / 1000) << 16 | (high & 0xFFFF));
+	et_put64(ret + 8, low);
+	ret[6] = (uint8_t)(0x80 | (ret[6] & 0x0F));
+	ret[8] = (uint8_t)(0x80 | (ret[8] & 0x3F));
+}
+
+/* ---- Table ----------------------------------------------------------------------------------- */
+
+static uint64_t id_hash(const struct et_engine *e, struct et_view call_id)
+{
+	return et_hash(e->calls.seed, call_id.data, call_id.size);
+}
+
+struct et_call *et_call_find(struct et_engine *e, struct et_view call_id)
+{
+	char text[sizeof(((struct et_facts *)NULL)->sip_call_id)];
+	uint64_t hash = id_hash(e, call_id);
+	et_copy_text(text, sizeof(text), call_id);
+	for (struct et_link *l = et_table_first(&e->calls, hash); l != NULL; l = l->next) {
+		struct et_call *c = ET_CONTAINER_OF(l, struct et_call, link);
+		if (l->hash == hash && c->call_id_size == call_id.size &&
+		    strcmp(c->facts.sip_call_id, text) == 0) {
+			return c;
+		}
+	}
+	return NULL;
+}
+
+void et_call_link(struct et_engine *e, struct et_call *c, struct et_view call_id)
+{
+	et_copy_text(c->facts.sip_call_id, sizeof(c->facts.sip_call_id), call_id);
+	c->call_id_size = call_id.size;
+	c->call_id_hash = id_hash(e, call_id);
+	c->linked = true;
+	et_table_add(&e->calls, &c->link, c->call_id_hash);
+}
+
+/* Give up a half-open call (a scan, a flood) to make room: the clock's hand moves on. */
+static bool make_room(struct et_engine *e)
+{
+	for (uint32_t i = 0; i < HAND_STEPS; i++) {
+		e->hand = (e->hand + 1) % e->limits.calls;
+		struct et_call *c = e->slots[e->hand];
+		if (c != NULL && !c->opened && !c->answered &&
+		    e->now_us - c->facts.start_us > HALF_OPEN_US) {
+			et_call_close(e, c);
+			return e->free_count > 0;
+		}
+	}
+	return false;
+}
+
+struct et_call *et_call_new(struct et_engine *e)
+{
+	if (e->free_count == 0 && !make_room(e)) {
+		e->calls_refused_limit++;
+		return NULL;
+	}
+	struct et_call *c = calloc(1, sizeof(*c));
+	if (c == NULL) {
+		e->calls_refused_limit++;
+		return NULL;
+	}
+	c->slot = e->free_slots[--e->free_count];
+	c->facts.start_us = e->now_us;
+	c->facts.state = ET_CALL_LIVE;
+	c->seen_us = e->now_us;
+	c->updated_us = e->now_us;
+	c->drops_before = e->config.kernel_drops != NULL ? *e->config.kernel_drops : 0;
+	e->slots[c->slot] = c;
+	e->call_count++;
+	e->calls_total++;
+	e->table_changed = true;
+	return c;
+}
+
+/* ---- Rule and admission ---------------------------------------------------------------------- */
+
+static bool rule_fits(const struct et_engine_rule *rule, const struct et_call *c)
+{
+	if (rule->media_only && !c->media_only) {
+		return false;
+	}
+	return (!rule->has_from || fnmatch(rule->from, c->facts.from, 0) == 0) &&
+	       (!rule->has_to || fnmatch(rule->to, c->facts.to, 0) == 0);
+}
+
+void et_call_decide(struct et_engine *e, struct et_call *c)
+{
+	et_copy_text(c->facts.rule, sizeof(c->facts.rule),
+		     (struct et_view){ (const uint8_t *)"default", 7 });
+	for (uint32_t i = 0; i < e->rule_count; i++) {
+		if (rule_fits(&e->rules[i], c)) {
+			(void)snprintf(c->facts.rule, sizeof(c->facts.rule), "%s",
+				       e->rules[i].name);
+			if (!e->rules[i].record) {
+				c->decision = ET_DECISION_RULE;
+				e->calls_refused_rule++;
+				return;
+			}
+			break;
+		}
+	}
+	if (e->config.refuse != NULL && *e->config.refuse) {
+		c->decision = ET_DECISION_REFUSED;
+		e->calls_refused_disk++;
+		return;
+	}
+	c->decision = ET_DECISION_RECORD;
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+/* META that came before the recording was opened. */
+static void flush_pending(struct et_engine *e, struct et_call *c)
+{
+	size_t at = 0;
+	while (at + 4 <= c->pending.size) {
+		uint32_t size = et_get32(c->pending.data + at);
+		struct et_view plain = { c->pending.data + at + 4, size };
+		if (e->sink.meta(e->sink.arg, c->slot, plain) < 0) {
+			e->sip_not_kept++;
+		}
+		at += 4 + size;
+	}
+	e->pending_bytes -= c->pending.size;
+	et_buffer_release(&c->pending);
+}
+
+bool et_call_open(struct et_engine *e, struct et_call *c)
+{
+	if (c->opened) {
+		return true;
+	}
+	if (c->decision != ET_DECISION_RECORD) {
+		return false;
+	}
+	if (e->sink.open(e->sink.arg, c->slot, &c->facts, c->restored) < 0) {
+		return false; /* no room now: the next packet tries again */
+	}
+	c->opened = true;
+	e->table_changed = true;
+	flush_pending(e, c);
+	return true;
+}
+
+void et_call_meta(struct et_engine *e, struct et_call *c, const struct et_meta_item *item)
+{
+	struct et_buffer plain = { .data = NULL };
+	if (c->decision != ET_DECISION_RECORD) {
+		return;
+	}
+	if (et_meta_add(&plain, item) < 0 || plain.failed) {
+		e->sip_not_kept++;
+	} else if (c->opened) {
+		struct et_view view = { plain.data, plain.size };
+		if (e->sink.meta(e->sink.arg, c->slot, view) < 0) {
+			e->sip_not_kept++;
+		}
+	} else if (c->pending.size + plain.size + 4 > ET_CALL_PENDING_BYTES_MAX ||
+		   e->pending_bytes + plain.size + 4 > PENDING_TOTAL_MAX) {
+		e->sip_not_kept++;
+	} else {
+		et_buffer_add32(&c->pending, (uint32_t)plain.size);
+		et_buffer_add(&c->pending, plain.data, plain.size);
+		e->pending_bytes += plain.size + 4;
+		et_assert(!c->pending.failed);
+	}
+	et_buffer_release(&plain);
+}
+
+void et_call_gap(struct et_call *c, int64_t from_us, int64_t to_us, const char *cause)
+{
+	if (c->facts.gap_count < ET_CAPTURE_GAPS_MAX) {
+		c->facts.gaps[c->facts.gap_count++] = (struct et_capture_gap){ .from_us = from_us,
+									       .to_us = to_us,
+									       .cause = cause };
+	}
+}
+
+/* ---- Telling --------------------------------------------------------------------------------- */
+
+/* Streams into the engine's scratch, oldest first. */
+static uint32_t describe(struct et_engine *e, struct et_call *c)
+{
+	uint32_t count = 0;
+	for (struct et_stream *s = c->streams; s != NULL; s = s->next) {
+		count++;
+	}
+	et_assert(count <= ET_CAPTURE_STREAMS_MAX);
+	uint32_t i = count;
+	for (struct et_stream *s = c->streams; s != NULL; s = s->next) {
+		et_stream_describe(s, &e->scratch[--i]);
+	}
+	if (e->config.kernel_drops != NULL) {
+		c->facts.capture_drops = *e->config.kernel_drops - c->drops_before;
+	}
+	if (c->dropped > 0) {
+		(void)snprintf(
+			c->facts.problem, sizeof(c->facts.problem),
+			"%llu packets were lost inside the recorder: its writer was too slow",
+			(unsigned long long)c->dropped);
+	}
+	return count;
+}
+
+static void update(struct et_engine *e, struct et_call *c)
+{
+	uint32_t count = describe(e, c);
+	if (e->sink.update(e->sink.arg, c->slot, &c->facts, e->scratch, count) == 0) {
+		c->updated_us = e->now_us;
+		c->dirty = false;
+	}
+}
+
+/* ---- Closing --------------------------------------------------------------------------------- */
+
+static enum et_capture_state final_state(const struct et_call *c)
+{
+	if (c->media_only) {
+		return ET_CALL_MEDIA_ONLY;
+	}
+	if (c->answered) {
+		return c->bye ? ET_CALL_ANSWERED : ET_CALL_PARTIAL;
+	}
+	if (c->facts.state == ET_CALL_LIVE || c->bye) {
+		return ET_CALL_PARTIAL;
+	}
+	return c->facts.state;
+}
+
+void et_call_close(struct et_engine *e, struct et_call *c)
+{
+	enum et_capture_state before = c->facts.state;
+	int64_t end_before = c->facts.end_us;
+	uint32_t count = describe(e, c);
+	c->facts.state = final_state(c);
+	if (c->facts.end_us == 0) {
+		c->facts.end_us = c->media_us > c->seen_us ? c->media_us : c->seen_us;
+	}
+	if (e->sink.close(e->sink.arg, c->slot, c->opened, &c->facts, e->scratch, count) < 0) {
+		c->facts.state = before; /* no room: the next sweep tries again */
+		c->facts.end_us = end_before;
+		return;
+	}
+	while (c->endpoints != NULL) {
+		et_endpoint_remove(e, c->endpoints);
+	}
+	while (c->streams != NULL) {
+		et_stream_remove(e, c->streams);
+	}
+	if (c->linked) {
+		et_table_remove(&e->calls, &c->link);
+	}
+	e->pending_bytes -= c->pending.size;
+	et_buffer_release(&c->pending);
+	e->slots[c->slot] = NULL;
+	e->free_slots[e->free_count++] = c->slot;
+	e->call_count--;
+	e->table_changed = true;
+	free(c);
+}
+
+/* Is it over? */
+static bool is_over(const struct et_engine *e, const struct et_call *c)
+{
+	int64_t now = e->now_us;
+	int64_t last = c->media_us > c->seen_us ? c->media_us : c->seen_us;
+	if (c->ended) {
+		int64_t wait = c->facts.state == ET_CALL_FAILED && !c->bye ? AUTH_US : LINGER_US;
+		int64_t quiet = c->media_us > c->facts.end_us ? c->media_us : c->facts.end_us;
+		return now - quiet > wait || now - c->facts.end_us > LINGER_MAX_US + AUTH_US;
+	}
+	if (c->media_only) {
+		return now - last > (int64_t)e->limits.media_only_timeout_s * SECOND_US;
+	}
+	if (c->restored && c->media_us == 0) { /* it may have ended while we were away */
+		return now - last > RESTORED_US;
+	}
+	if (c->answered) {
+		return now - last > (int64_t)e->limits.media_timeout_s * SECOND_US;
+	}
+	return now - last > (int64_t)e->limits.setup_timeout_s * SECOND_US;
+}
+
+void et_call_sweep(struct et_engine *e, struct et_call *c)
+{
+	if (is_over(e, c)) {
+		et_call_close(e, c);
+		return;
+	}
+	struct et_endpoint *next = NULL;
+	for (struct et_endpoint *ep = c->endpoints; ep != NULL; ep = next) {
+		next = ep->next;
+		if (ep->until_us != 0 && ep->until_us < e->now_us) {
+			et_endpoint_remove(e, ep);
+		}
+	}
+	if ((c->answered || c->restored) && !c->opened) {
+		(void)et_call_open(e, c);
+	}
+	if (c->opened && e->now_us - c->updated_us >= UPDATE_US &&
+	    (c->dirty || c->media_us >= c->updated_us)) {
+		update(e, c);
+	}
+}

@@ -1,0 +1,308 @@
+#include "node/capture/engine_internal.h"
+
+#include "node/io/clock.h"
+
+enum {
+	CALLS_DEFAULT = 8192,
+	STREAMS_DEFAULT = 32768,
+	CANDIDATES_DEFAULT = 1024,
+	CANDIDATE_PACKETS_DEFAULT = 128,
+	FRAGMENTS_DEFAULT = 256,
+	SIP_PORT_DEFAULT = 5060,
+	WELL_KNOWN_PORTS = 1024, /* RTP without signalling is not looked for below */
+};
+
+#define SWEEP_US 250000
+
+static void set32(uint32_t *field, uint32_t fallback)
+{
+	*field = *field != 0 ? *field : fallback;
+}
+
+static void set_limits(struct et_capture_limits *l)
+{
+	set32(&l->calls, CALLS_DEFAULT);
+	set32(&l->streams, STREAMS_DEFAULT);
+	set32(&l->streams_per_call, ET_CAPTURE_STREAMS_MAX);
+	set32(&l->candidates, CANDIDATES_DEFAULT);
+	set32(&l->candidate_packets, CANDIDATE_PACKETS_DEFAULT);
+	set32(&l->fragments, FRAGMENTS_DEFAULT);
+	set32(&l->media_timeout_s, 14400);
+	set32(&l->media_only_timeout_s, 30);
+	set32(&l->setup_timeout_s, 240);
+	if (l->candidate_bytes == 0) {
+		l->candidate_bytes = (size_t)16 * 1024 * 1024;
+	}
+	if (l->streams_per_call > ET_CAPTURE_STREAMS_MAX) {
+		l->streams_per_call = ET_CAPTURE_STREAMS_MAX;
+	}
+}
+
+static void set_port(struct et_engine *e, uint16_t port)
+{
+	e->sip_ports[port / 64] |= 1ULL << (port % 64);
+}
+
+static bool is_sip_port(const struct et_engine *e, uint16_t port)
+{
+	return (e->sip_ports[port / 64] >> (port % 64) & 1) != 0;
+}
+
+static void set_text(char *ret, size_t size, const char *text)
+{
+	et_copy_text(ret, size, (struct et_view){ (const uint8_t *)text, strlen(text) });
+}
+
+static void set_rules(struct et_engine *e, const struct et_capture_config *config)
+{
+	e->rule_count = config->rule_count;
+	for (uint32_t i = 0; i < e->rule_count; i++) {
+		const struct et_capture_rule *from = &config->rules[i];
+		struct et_engine_rule *to = &e->rules[i];
+		to->media_only = from->media_only;
+		to->record = from->record;
+		to->has_from = from->from != NULL;
+		to->has_to = from->to != NULL;
+		set_text(to->name, sizeof(to->name), from->name != NULL ? from->name : "");
+		set_text(to->from, sizeof(to->from), to->has_from ? from->from : "");
+		set_text(to->to, sizeof(to->to), to->has_to ? from->to : "");
+	}
+}
+
+static bool engine_allocate(struct et_engine *e, uint64_t seed)
+{
+	const struct et_capture_limits *l = &e->limits;
+	e->defrag = et_defrag_new(l->fragments, seed ^ 1);
+	e->slots = calloc(l->calls, sizeof(struct et_call *));
+	e->free_slots = calloc(l->calls, sizeof(*e->free_slots));
+	if (e->defrag == NULL || e->slots == NULL || e->free_slots == NULL ||
+	    !et_table_init(&e->streams, l->streams, seed ^ 2) ||
+	    !et_table_init(&e->endpoints, l->calls * 4, seed ^ 3) ||
+	    !et_table_init(&e->calls, l->calls, seed ^ 4) ||
+	    !et_table_init(&e->candidates, l->candidates, seed ^ 5)) {
+		return false;
+	}
+	for (uint32_t i = 0; i < l->calls; i++) {
+		e->free_slots[i] = l->calls - 1 - i;
+	}
+	e->free_count = l->calls;
+	return true;
+}
+
+int et_engine_new(const struct et_engine_config *config, struct et_engine **ret,
+		  struct et_error *reterr)
+{
+	const struct et_capture_config *capture = config->capture;
+	if (capture->rule_count > ET_CAPTURE_RULES_MAX ||
+	    capture->sip_port_count > ET_CAPTURE_SIP_PORTS_MAX) {
+		return et_fail(reterr, ET_EUSAGE, "capture: too many rules or SIP ports");
+	}
+	struct et_engine *e = calloc(1, sizeof(*e));
+	if (e == NULL) {
+		return et_fail(reterr, -ENOMEM, "capture engine");
+	}
+	e->config = *config;
+	e->config.capture = NULL; /* borrowed for this call only */
+	e->sink = *config->sink;
+	e->config.sink = NULL;
+	e->limits = capture->limits;
+	set_limits(&e->limits);
+	set_rules(e, capture);
+	for (uint32_t i = 0; i < capture->sip_port_count; i++) {
+		set_port(e, capture->sip_ports[i]);
+	}
+	if (capture->sip_port_count == 0) {
+		set_port(e, SIP_PORT_DEFAULT);
+	}
+	uint64_t seed = 0;
+	if (!config->deterministic) {
+		et_random(&seed, sizeof(seed));
+	}
+	if (!engine_allocate(e, seed)) {
+		et_engine_free(e);
+		return et_fail(reterr, -ENOMEM, "capture engine");
+	}
+	*ret = e;
+	return 0;
+}
+
+static void drop_call(struct et_engine *e, struct et_call *c)
+{
+	while (c->endpoints != NULL) {
+		et_endpoint_remove(e, c->endpoints);
+	}
+	while (c->streams != NULL) {
+		et_stream_remove(e, c->streams);
+	}
+	et_buffer_release(&c->pending);
+	free(c);
+}
+
+struct et_engine *et_engine_free(struct et_engine *e)
+{
+	if (e == NULL) {
+		return NULL;
+	}
+	if (e->candidates.buckets != NULL) {
+		et_candidates_free(e);
+	}
+	for (uint32_t i = 0; e->slots != NULL && i < e->limits.calls; i++) {
+		if (e->slots[i] != NULL) {
+			drop_call(e, e->slots[i]);
+		}
+	}
+	(void)et_defrag_free(e->defrag);
+	et_table_release(&e->streams);
+	et_table_release(&e->endpoints);
+	et_table_release(&e->calls);
+	et_table_release(&e->candidates);
+	free(e->slots);
+	free(e->free_slots);
+	free(e);
+	return NULL;
+}
+
+/* ---- Classes --------------------------------------------------------------------------------- */
+
+/* CRLF, NULs, or nothing: what keeps a binding of a NAT open (RFC 5626, section 3.5.1). */
+static bool is_keepalive(const struct et_packet *p)
+{
+	if (p->size > 8) {
+		return false;
+	}
+	for (uint32_t i = 0; i < p->size; i++) {
+		if (p->payload[i] != '\r' && p->payload[i] != '\n' && p->payload[i] != '\0') {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* What SDP says of where it goes. */
+static const struct et_endpoint *endpoint_at(struct et_engine *e, const uint8_t address[16],
+					     uint16_t port)
+{
+	uint64_t hash = 0;
+	struct et_link *l = et_endpoint_first(e, address, port, &hash);
+	int steps = 0;
+	for (; l != NULL && steps < ET_CHAIN_MAX; l = l->next, steps++) {
+		const struct et_endpoint *ep = ET_CONTAINER_OF(l, struct et_endpoint, link);
+		if (l->hash == hash && ep->port == port && memcmp(ep->address, address, 16) == 0) {
+			return ep;
+		}
+	}
+	return NULL;
+}
+
+/* Neither SIP nor RTP nor RTCP nor STUN nor DTLS. */
+static void count_unknown(struct et_engine *e, const struct et_packet *p, bool sip_port)
+{
+	if (sip_port && is_keepalive(p)) {
+		e->packets.other[ET_OTHER_KEEPALIVE]++;
+		return;
+	}
+	if (sip_port) {
+		e->packets.unclaimed[ET_UNCLAIMED_MALFORMED_SIP]++;
+		return;
+	}
+	const struct et_endpoint *ep = endpoint_at(e, p->dst, p->dport);
+	if (ep == NULL) {
+		ep = endpoint_at(e, p->src, p->sport);
+	}
+	if (ep == NULL) {
+		e->packets.other[ET_OTHER_UDP]++;
+	} else if (ep->fax) {
+		e->packets.other[ET_OTHER_T38]++;
+	} else {
+		e->packets.unclaimed[ET_UNCLAIMED_MALFORMED_RTP]++;
+	}
+}
+
+static void engine_sip(struct et_engine *e, const struct et_packet *p)
+{
+	struct et_sip m;
+	if (et_sip_parse(p->payload, p->size, &m) < 0) {
+		e->packets.unclaimed[ET_UNCLAIMED_MALFORMED_SIP]++;
+		return;
+	}
+	e->packets.sip++;
+	et_dialog_message(e, p, &m);
+}
+
+static void engine_datagram(struct et_engine *e, const struct et_packet *p)
+{
+	switch (et_rtp_classify(p->payload, p->size)) {
+	case ET_RTP_KIND_RTP:
+		if ((p->sport < WELL_KNOWN_PORTS || p->dport < WELL_KNOWN_PORTS) &&
+		    endpoint_at(e, p->dst, p->dport) == NULL &&
+		    endpoint_at(e, p->src, p->sport) == NULL) {
+			e->packets.other[ET_OTHER_UDP]++;
+			return;
+		}
+		et_stream_rtp(e, p);
+		return;
+	case ET_RTP_KIND_RTCP:
+		et_stream_rtcp(e, p);
+		return;
+	case ET_RTP_KIND_STUN:
+		e->packets.other[ET_OTHER_STUN]++;
+		return;
+	case ET_RTP_KIND_DTLS:
+		e->packets.other[ET_OTHER_DTLS]++;
+		return;
+	case ET_RTP_KIND_NONE:
+	default:
+		break;
+	}
+	if (et_sip_probe(p->payload, p->size)) {
+		engine_sip(e, p);
+		return;
+	}
+	count_unknown(e, p, is_sip_port(e, p->sport) || is_sip_port(e, p->dport));
+}
+
+void et_engine_frame(struct et_engine *e, const struct et_frame *frame)
+{
+	struct et_packet p;
+	e->packets.total++;
+	et_engine_clock(e, frame->time_us);
+	if (et_packet_decode(frame, e->defrag, &p, &e->packets)) {
+		engine_datagram(e, &p);
+	}
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+static void sweep(struct et_engine *e)
+{
+	e->swept_us = e->now_us;
+	et_defrag_expire(e->defrag, e->now_us, false, &e->packets);
+	et_candidates_sweep(e, false);
+	for (uint32_t i = 0; i < e->limits.calls && e->call_count > 0; i++) {
+		if (e->slots[i] != NULL) {
+			et_call_sweep(e, e->slots[i]);
+		}
+	}
+}
+
+void et_engine_clock(struct et_engine *e, int64_t now_us)
+{
+	if (now_us <= e->now_us) {
+		return;
+	}
+	e->now_us = now_us;
+	if (now_us - e->swept_us >= SWEEP_US) {
+		sweep(e);
+	}
+}
+
+void et_engine_finish(struct et_engine *e, bool close_calls)
+{
+	et_defrag_expire(e->defrag, e->now_us, true, &e->packets);
+	et_candidates_sweep(e, true);
+	for (uint32_t i = 0; close_calls && i < e->limits.calls; i++) {
+		if (e->slots[i] != NULL) {
+			et_call_close(e, e->slots[i]);
+		}
+	}
+}

@@ -1,0 +1,321 @@
+/* The engine: datagrams in, calls and streams out. It owns the call table, never waits, never
+ * touches a file; what is to be kept goes to a sink.
+ *
+ *   engine.c     frames in, classes and counters, time
+ *   dialog.c     SIP messages: calls, their states, the addresses that SDP names
+ *   stream.c     RTP: streams, whose they are, what is kept until it is known
+ *   call.c       a call's life: rule, admission, opening, facts, closing
+ *   table.c      saving and restoring the call table
+ *
+ * Threads: one owner. */
+#ifndef ET_NODE_CAPTURE_ENGINE_INTERNAL_H
+#define ET_NODE_CAPTURE_ENGINE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "node/base/bytes.h"
+#include "node/capture/capture.h"
+#include "node/capture/packet_internal.h"
+#include "node/capture/table_internal.h"
+#include "node/rtp/rtp.h"
+#include "node/rtp/source.h"
+#include "node/sip/sdp.h"
+#include "node/sip/sip.h"
+#include "node/tape/meta.h"
+
+enum {
+	ET_CALL_ENDPOINTS_MAX = 24,
+	ET_ENDPOINT_FORMATS_MAX = 12,
+	ET_ENDPOINT_SSRCS_MAX = 4,
+	ET_STREAM_TYPES_MAX = 8,
+	ET_CALL_PENDING_BYTES_MAX = 24 * 1024, /* SIP kept before the recording is opened */
+	ET_CHAIN_MAX = 256,		       /* calls that are looked at for one address */
+};
+
+/* ---- What a sink gets ------------------------------------------------------------------------ */
+
+/* A recording's facts without its streams; copied between threads as it is. */
+struct et_facts {
+	uint8_t id[16];
+	uint8_t call[16];
+	int64_t start_us;
+	int64_t answer_us;
+	int64_t end_us;
+	enum et_capture_state state;
+	uint32_t segment; /* the last that was used, after a restart; 0: none */
+	uint64_t capture_drops;
+	uint32_t gap_count;
+	struct et_capture_gap gaps[ET_CAPTURE_GAPS_MAX];
+	char from[64];
+	char to[64];
+	char from_uri[128];
+	char to_uri[128];
+	char sip_call_id[256];
+	char rule[64];
+	char problem[128];
+};
+
+struct et_stream;
+
+/* All pointers are views for the call. Results: 0; ET_ELIMIT: no room now, try again later. */
+struct et_sink {
+	void *arg; /* borrowed */
+	int (*open)(void *arg, uint32_t slot, const struct et_facts *facts, bool restored);
+	int (*stream)(void *arg, uint32_t slot, const struct et_capture_stream *stream);
+	int (*media)(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
+		     const struct et_packet *packet);
+	int (*rtcp)(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet);
+	int (*meta)(void *arg, uint32_t slot, struct et_view plain);
+	int (*update)(void *arg, uint32_t slot, const struct et_facts *facts,
+		      const struct et_capture_stream *streams, uint32_t count);
+	/* `opened`: open() came before. */
+	int (*close)(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
+		     const struct et_capture_stream *streams, uint32_t count);
+};
+
+/* ---- Objects --------------------------------------------------------------------------------- */
+
+struct et_format {
+	char name[20];
+	uint32_t clock_hz;
+	uint8_t payload_type;
+	uint8_t channels;
+};
+
+/* An address that SDP of a call names (or that a stream taught us). */
+struct et_endpoint {
+	struct et_link link;	  /* by address and port */
+	struct et_endpoint *next; /* owned: of the call */
+	struct et_call *call;	  /* borrowed: its owner */
+	uint8_t address[16];
+	uint8_t told_by[16]; /* who sent the SDP: at another hop of the signalling other addresses
+				hold */
+	uint16_t port;
+	uint16_t rtcp_port;
+	uint8_t side;  /* who receives there: 0 caller, 1 callee */
+	uint8_t media; /* index of its m-line; 0xFF: learned */
+	bool fax;
+	bool is_srtp;
+	int64_t until_us; /* 0: in force */
+	char suite[32];	  /* SRTP */
+	uint32_t format_count;
+	struct et_format formats[ET_ENDPOINT_FORMATS_MAX];
+	uint32_t ssrc_count;
+	uint32_t ssrcs[ET_ENDPOINT_SSRCS_MAX];
+};
+
+/* No padding: hashed and compared as bytes. */
+struct et_stream_key {
+	uint8_t src[16];
+	uint8_t dst[16];
+	uint16_t sport;
+	uint16_t dport;
+	uint32_t ssrc;
+};
+
+struct et_stream_type {
+	uint8_t payload_type;
+	bool aux; /* events, comfort noise: no codec of its own */
+	uint32_t clock_hz;
+};
+
+struct et_stream {
+	struct et_link link;	/* by key */
+	struct et_stream *next; /* owned: of the call, newest first */
+	struct et_call *call;	/* borrowed: its owner */
+	struct et_stream_key key;
+	struct et_rtp_source source;
+	int64_t first_us;
+	int64_t last_us;
+	uint32_t number;
+	uint32_t clock_hz;
+	uint8_t party;
+	uint8_t payload_type;
+	bool has_codec;
+	bool announced; /* the sink knows it */
+	bool frozen;	/* from before a restart: counts only */
+	uint8_t type_last;
+	uint8_t type_count;
+	enum et_capture_association association;
+	struct et_stream_type types[ET_STREAM_TYPES_MAX];
+	char codec[32];
+	char srtp[32];
+	struct et_capture_stream *old; /* owned: counts of a frozen stream */
+};
+
+enum et_decision {
+	ET_DECISION_RECORD,
+	ET_DECISION_RULE,    /* a rule says no */
+	ET_DECISION_REFUSED, /* admission */
+};
+
+struct et_call {
+	struct et_link link; /* by Call-ID; calls without signalling are not linked */
+	struct et_facts facts;
+	struct et_endpoint *endpoints; /* owned */
+	struct et_stream *streams;     /* owned */
+	uint32_t slot;
+	uint32_t endpoint_count;
+	uint32_t stream_count;
+	size_t call_id_size;
+	uint64_t call_id_hash; /* of the whole Call-ID, which facts may cut */
+	char caller_tag[64];
+	uint32_t invite_cseq;
+	enum et_decision decision;
+	bool linked;
+	bool media_only;
+	bool answered;
+	bool cancelled;
+	bool ended; /* BYE, or a final refusal */
+	bool bye;
+	bool superseded; /* ended, and another call names one of its addresses */
+	bool opened;
+	bool restored;
+	bool dirty;	  /* facts changed since the last update */
+	int64_t seen_us;  /* last SIP message */
+	int64_t media_us; /* last RTP packet */
+	int64_t updated_us;
+	uint64_t drops_before;
+	uint64_t dropped;	  /* packets that found no room on the way to the tape */
+	struct et_buffer pending; /* owned: META plaintexts, each behind its 32-bit size */
+};
+
+struct et_held {
+	struct et_held *next;
+	int64_t time_us;
+	uint32_t size;
+	uint8_t data[];
+};
+
+/* An RTP flow that is not proven, or whose call is not known. */
+struct et_candidate {
+	struct et_link link; /* by key */
+	struct et_candidate *older;
+	struct et_candidate *newer;
+	struct et_stream_key key;
+	struct et_held *head; /* owned */
+	struct et_held *tail;
+	uint32_t packets;
+	uint32_t in_order;
+	size_t bytes;
+	int64_t first_us;
+	uint16_t next_sequence;
+};
+
+/* ---- The engine ------------------------------------------------------------------------------ */
+
+struct et_engine_rule {
+	char name[64];
+	char from[64];
+	char to[64];
+	bool has_from;
+	bool has_to;
+	bool media_only;
+	bool record;
+};
+
+struct et_engine_config {
+	const struct et_capture_config *capture; /* rules, ports, limits: copied */
+	const struct et_sink *sink;		 /* copied */
+	bool deterministic;			 /* ids and seeds come from the input */
+	/* Any thread writes, the engine reads; may be NULL. */
+	const _Atomic bool *refuse; /* free space is below the reserve */
+	const _Atomic uint64_t *kernel_drops;
+	const _Atomic uint32_t *segments; /* by slot: the last segment in use */
+};
+
+struct et_engine {
+	struct et_engine_config config;
+	struct et_capture_limits limits;
+	struct et_sink sink;
+	struct et_engine_rule rules[ET_CAPTURE_RULES_MAX];
+	uint32_t rule_count;
+	uint64_t sip_ports[65536 / 64]; /* bit: port */
+
+	struct et_capture_packets packets;
+	uint64_t calls_total;
+	uint64_t calls_refused_disk;
+	uint64_t calls_refused_limit;
+	uint64_t calls_refused_rule;
+	uint64_t media_dropped;
+	uint64_t sip_not_kept;
+
+	int64_t now_us; /* of packets, and of the clock */
+	int64_t swept_us;
+	bool table_changed; /* dialogs changed since et_engine_save() */
+	uint64_t id_count;
+
+	struct et_defrag *defrag;
+	struct et_table streams;    /* struct et_stream by key */
+	struct et_table endpoints;  /* struct et_endpoint by address and port */
+	struct et_table calls;	    /* struct et_call by Call-ID */
+	struct et_table candidates; /* struct et_candidate by key */
+	struct et_call **slots;	    /* owned: by slot; NULL: free */
+	uint32_t *free_slots;	    /* owned: a stack */
+	uint32_t free_count;
+	uint32_t call_count;
+	uint32_t stream_count;
+	uint32_t hand; /* of the clock that looks for half-open calls to give up */
+	struct et_candidate *oldest;
+	struct et_candidate *newest;
+	uint32_t candidate_count;
+	size_t candidate_bytes;
+	size_t pending_bytes; /* of all calls */
+	struct et_sdp sdp;    /* scratch */
+	struct et_capture_stream scratch[ET_CAPTURE_STREAMS_MAX];
+};
+
+int et_engine_new(const struct et_engine_config *config, struct et_engine **ret,
+		  struct et_error *reterr) ET_MUST_CHECK;
+struct et_engine *et_engine_free(struct et_engine *e);
+
+/* One captured frame: counted, once. */
+void et_engine_frame(struct et_engine *e, const struct et_frame *frame);
+
+/* Timers; `now_us` may not go back. */
+void et_engine_clock(struct et_engine *e, int64_t now_us);
+
+/* Nothing more comes: decide on what waits; `close_calls`: and close all calls. */
+void et_engine_finish(struct et_engine *e, bool close_calls);
+
+/* The call table, for the next start; and back. Restored calls are opened again (a new segment)
+ * with a gap from `died_us` of their recording, which `gap_from` tells (0: not known). */
+void et_engine_save(struct et_engine *e, struct et_buffer *ret);
+int et_engine_restore(struct et_engine *e, struct et_view saved,
+		      int64_t (*gap_from)(void *arg, const uint8_t id[16], uint32_t *segment),
+		      void *arg, struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- Between the engine's files -------------------------------------------------------------- */
+
+/* call.c */
+struct et_call *et_call_new(struct et_engine *e); /* NULL: no room (counted) */
+void et_call_link(struct et_engine *e, struct et_call *c, struct et_view call_id);
+struct et_call *et_call_find(struct et_engine *e, struct et_view call_id);
+void et_call_decide(struct et_engine *e, struct et_call *c);
+bool et_call_open(struct et_engine *e, struct et_call *c); /* true: it is open */
+void et_call_meta(struct et_engine *e, struct et_call *c, const struct et_meta_item *item);
+void et_call_close(struct et_engine *e, struct et_call *c);
+void et_call_sweep(struct et_engine *e, struct et_call *c);
+void et_call_gap(struct et_call *c, int64_t from_us, int64_t to_us, const char *cause);
+void et_copy_text(char *ret, size_t size, struct et_view text);
+void et_make_id(struct et_engine *e, const struct et_call *c, uint8_t ret[16]);
+
+/* dialog.c */
+void et_dialog_message(struct et_engine *e, const struct et_packet *p, const struct et_sip *m);
+struct et_endpoint *et_endpoint_add(struct et_engine *e, struct et_call *c, uint8_t side,
+				    const uint8_t address[16], uint16_t port);
+void et_endpoint_remove(struct et_engine *e, struct et_endpoint *ep);
+struct et_link *et_endpoint_first(struct et_engine *e, const uint8_t address[16], uint16_t port,
+				  uint64_t *ret_hash);
+
+/* stream.c */
+void et_stream_rtp(struct et_engine *e, const struct et_packet *p);
+void et_stream_rtcp(struct et_engine *e, const struct et_packet *p);
+void et_stream_rematch(struct et_engine *e); /* an address was added: look at what waits */
+void et_stream_remove(struct et_engine *e, struct et_stream *s);
+void et_stream_describe(const struct et_stream *s, struct et_capture_stream *ret);
+bool et_stream_announce(struct et_engine *e, struct et_stream *s);
+void et_candidates_sweep(struct et_engine *e, bool all);
+void et_candidates_free(struct et_engine *e);
+
+#endif

@@ -1,0 +1,63 @@
+/* From a captured frame to a UDP datagram: link layer, VLANs, IP, fragments, UDP.
+ *
+ * Threads: one owner. */
+#ifndef ET_NODE_CAPTURE_PACKET_INTERNAL_H
+#define ET_NODE_CAPTURE_PACKET_INTERNAL_H
+
+#include "node/capture/capture.h"
+
+/* A datagram. `payload` is a view into the frame, or into the defragmenter until its next call. */
+struct et_packet {
+	int64_t time_us;
+	uint8_t src[16]; /* IPv6, or IPv4 mapped into it */
+	uint8_t dst[16];
+	uint16_t sport;
+	uint16_t dport;
+	const uint8_t *payload;
+	uint32_t size;
+};
+
+struct et_frame {
+	int link_type; /* DLT_* */
+	int64_t time_us;
+	const uint8_t *data;
+	uint32_t size;	    /* captured */
+	uint32_t wire_size; /* on the wire: >= size */
+};
+
+struct et_defrag;
+
+/* `limit` datagrams at most are being put together. NULL: no memory. */
+struct et_defrag *et_defrag_new(uint32_t limit, uint64_t seed);
+struct et_defrag *et_defrag_free(struct et_defrag *d);
+
+/* Give up what is older than its time (all: everything): counted in `packets`. */
+void et_defrag_expire(struct et_defrag *d, int64_t now_us, bool all,
+		      struct et_capture_packets *packets);
+
+/* One fragment of an IP packet, with the addresses filled in `key`; offset and size in bytes. */
+struct et_fragment {
+	uint8_t src[16];
+	uint8_t dst[16];
+	uint32_t id;
+	uint8_t protocol;
+	bool more;
+	uint32_t offset;
+	const uint8_t *data;
+	uint32_t size;
+	int64_t time_us;
+};
+
+/* True and *ret (a view into `d` until its next call): the packet is whole. False: the fragment was
+ * counted in `packets`, as pending or with its reason. */
+bool et_defrag_add(struct et_defrag *d, const struct et_fragment *f, struct et_view *ret,
+		   struct et_capture_packets *packets);
+
+/* True: *ret is a UDP datagram, not counted yet. False: the frame is counted in `packets`. */
+bool et_packet_decode(const struct et_frame *frame, struct et_defrag *defrag, struct et_packet *ret,
+		      struct et_capture_packets *packets);
+
+/* "192.0.2.1:5060", "[2001:db8::1]:5060" into `ret`. */
+void et_address_format(const uint8_t address[16], uint16_t port, char ret[ET_CAPTURE_ADDRESS_TEXT]);
+
+#endif

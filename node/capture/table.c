@@ -1,0 +1,392 @@
+/* The call table on disk: dialogs, addresses and counts, no keys, no media.
+ *
+ *   file := "EVCT" version 1 | saved_us 8 | count 4 | { size 4 | call }* | crc32c 4
+ *
+ * It is rewritten as a whole when dialogs changed, at most once a second. A restart reads it to go
+ * on with live recordings. It is a cache of what the wire told: a damaged one is refused as a whole
+ * and costs the continuation of live calls, nothing that was recorded. */
+#include "node/capture/engine_internal.h"
+
+enum { VERSION = 1, HEAD_SIZE = 17 };
+
+enum {
+	FLAG_MEDIA_ONLY = 1,
+	FLAG_ANSWERED = 2,
+	FLAG_CANCELLED = 4,
+	FLAG_ENDED = 8,
+	FLAG_BYE = 16,
+	FLAG_OPENED = 32,
+	FLAG_LINKED = 64,
+};
+
+static const char *const causes[] = { "recorder-restart", "disk-full", "writer_full" };
+
+/* ---- Saving ---------------------------------------------------------------------------------- */
+
+static void add_text(struct et_buffer *b, const char *text)
+{
+	size_t size = strlen(text);
+	et_buffer_add16(b, (uint16_t)size);
+	et_buffer_add(b, text, size);
+}
+
+static void save_endpoint(struct et_buffer *b, const struct et_endpoint *ep)
+{
+	et_buffer_add(b, ep->address, 16);
+	et_buffer_add(b, ep->told_by, 16);
+	et_buffer_add16(b, ep->port);
+	et_buffer_add16(b, ep->rtcp_port);
+	et_buffer_add8(b, ep->side);
+	et_buffer_add8(b, ep->media);
+	et_buffer_add8(b, (uint8_t)((ep->fax ? 1 : 0) | (ep->is_srtp ? 2 : 0)));
+	et_buffer_add64(b, (uint64_t)ep->until_us);
+	add_text(b, ep->suite);
+	et_buffer_add8(b, (uint8_t)ep->format_count);
+	for (uint32_t i = 0; i < ep->format_count; i++) {
+		add_text(b, ep->formats[i].name);
+		et_buffer_add32(b, ep->formats[i].clock_hz);
+		et_buffer_add8(b, ep->formats[i].payload_type);
+		et_buffer_add8(b, ep->formats[i].channels);
+	}
+	et_buffer_add8(b, (uint8_t)ep->ssrc_count);
+	for (uint32_t i = 0; i < ep->ssrc_count; i++) {
+		et_buffer_add32(b, ep->ssrcs[i]);
+	}
+}
+
+static void save_stream(struct et_buffer *b, const struct et_capture_stream *s)
+{
+	et_buffer_add32(b, s->number);
+	et_buffer_add32(b, s->ssrc);
+	add_text(b, s->src);
+	add_text(b, s->dst);
+	add_text(b, s->codec);
+	add_text(b, s->srtp);
+	et_buffer_add8(b, (uint8_t)s->association);
+	et_buffer_add8(b, s->payload_type);
+	et_buffer_add8(b, s->party);
+	et_buffer_add32(b, s->clock_hz);
+	et_buffer_add64(b, s->packets);
+	et_buffer_add64(b, s->lost);
+	et_buffer_add64(b, s->duplicate);
+	et_buffer_add64(b, s->late);
+	et_buffer_add32(b, s->jitter_us);
+	et_buffer_add64(b, (uint64_t)s->first_us);
+	et_buffer_add64(b, (uint64_t)s->last_us);
+}
+
+static void save_facts(struct et_buffer *b, const struct et_facts *f)
+{
+	et_buffer_add(b, f->id, 16);
+	et_buffer_add(b, f->call, 16);
+	et_buffer_add64(b, (uint64_t)f->start_us);
+	et_buffer_add64(b, (uint64_t)f->answer_us);
+	et_buffer_add64(b, (uint64_t)f->end_us);
+	et_buffer_add8(b, (uint8_t)f->state);
+	add_text(b, f->from);
+	add_text(b, f->to);
+	add_text(b, f->from_uri);
+	add_text(b, f->to_uri);
+	add_text(b, f->sip_call_id);
+	add_text(b, f->rule);
+	et_buffer_add8(b, (uint8_t)f->gap_count);
+	for (uint32_t i = 0; i < f->gap_count; i++) {
+		et_buffer_add64(b, (uint64_t)f->gaps[i].from_us);
+		et_buffer_add64(b, (uint64_t)f->gaps[i].to_us);
+		add_text(b, f->gaps[i].cause);
+	}
+}
+
+static uint8_t flags_of(const struct et_call *c)
+{
+	return (uint8_t)((c->media_only ? FLAG_MEDIA_ONLY : 0) | (c->answered ? FLAG_ANSWERED : 0) |
+			 (c->cancelled ? FLAG_CANCELLED : 0) | (c->ended ? FLAG_ENDED : 0) |
+			 (c->bye ? FLAG_BYE : 0) | (c->opened ? FLAG_OPENED : 0) |
+			 (c->linked ? FLAG_LINKED : 0));
+}
+
+static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_call *c)
+{
+	uint32_t segment = c->facts.segment;
+	if (e->config.segments != NULL && e->config.segments[c->slot] > segment) {
+		segment = e->config.segments[c->slot];
+	}
+	et_buffer_add8(b, flags_of(c));
+	et_buffer_add8(b, (uint8_t)c->decision);
+	et_buffer_add32(b, segment);
+	et_buffer_add32(b, (uint32_t)c->call_id_size);
+	et_buffer_add32(b, c->invite_cseq);
+	add_text(b, c->caller_tag);
+	save_facts(b, &c->facts);
+	et_buffer_add8(b, (uint8_t)c->endpoint_count);
+	for (const struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
+		save_endpoint(b, ep);
+	}
+	et_buffer_add8(b, (uint8_t)c->stream_count);
+	for (const struct et_stream *s = c->streams; s != NULL; s = s->next) {
+		struct et_capture_stream description;
+		et_stream_describe(s, &description);
+		save_stream(b, &description);
+	}
+}
+
+void et_engine_save(struct et_engine *e, struct et_buffer *ret)
+{
+	size_t start = ret->size;
+	et_buffer_add(ret, "EVCT", 4);
+	et_buffer_add8(ret, VERSION);
+	et_buffer_add64(ret, (uint64_t)e->now_us);
+	et_buffer_add32(ret, e->call_count);
+	for (uint32_t i = 0; i < e->limits.calls; i++) {
+		if (e->slots[i] == NULL) {
+			continue;
+		}
+		size_t at = ret->size;
+		et_buffer_add32(ret, 0);
+		save_call(e, ret, e->slots[i]);
+		if (!ret->failed) {
+			et_put32(ret->data + at, (uint32_t)(ret->size - at - 4));
+		}
+	}
+	if (!ret->failed) {
+		et_buffer_add32(ret, et_crc32c(0, ret->data + start, ret->size - start));
+	}
+	e->table_changed = false;
+}
+
+/* ---- Restoring ------------------------------------------------------------------------------- */
+
+static void read_text(struct et_reader *r, char *ret, size_t size)
+{
+	size_t length = et_read16(r);
+	const uint8_t *p = et_read_bytes(r, length);
+	et_copy_text(ret, size, (struct et_view){ p, p != NULL ? length : 0 });
+}
+
+static void restore_endpoint(struct et_engine *e, struct et_call *c, struct et_reader *r)
+{
+	uint8_t zero[16] = { 0 };
+	const uint8_t *address = et_read_bytes(r, 16);
+	const uint8_t *told_by = et_read_bytes(r, 16);
+	uint16_t port = et_read16(r);
+	uint16_t rtcp_port = et_read16(r);
+	uint8_t side = et_read8(r) & 1;
+	struct et_endpoint scratch = { .port = 0 };
+	struct et_endpoint *ep = r->failed ? NULL : et_endpoint_add(e, c, side, address, port);
+	if (ep == NULL) { /* read on, into nothing */
+		ep = &scratch;
+	}
+	memcpy(ep->told_by, told_by != NULL ? told_by : zero, 16);
+	ep->rtcp_port = rtcp_port;
+	ep->media = et_read8(r);
+	uint8_t bits = et_read8(r);
+	ep->fax = (bits & 1) != 0;
+	ep->is_srtp = (bits & 2) != 0;
+	ep->until_us = (int64_t)et_read64(r);
+	read_text(r, ep->suite, sizeof(ep->suite));
+	uint32_t count = et_read8(r);
+	ep->format_count = 0;
+	for (uint32_t i = 0; i < count && !r->failed; i++) {
+		struct et_format f = { .name = "" };
+		read_text(r, f.name, sizeof(f.name));
+		f.clock_hz = et_read32(r);
+		f.payload_type = et_read8(r);
+		f.channels = et_read8(r);
+		if (ep->format_count < ET_ENDPOINT_FORMATS_MAX) {
+			ep->formats[ep->format_count++] = f;
+		}
+	}
+	count = et_read8(r);
+	ep->ssrc_count = 0;
+	for (uint32_t i = 0; i < count && !r->failed; i++) {
+		uint32_t ssrc = et_read32(r);
+		if (ep->ssrc_count < ET_ENDPOINT_SSRCS_MAX) {
+			ep->ssrcs[ep->ssrc_count++] = ssrc;
+		}
+	}
+}
+
+static void read_stream(struct et_reader *r, struct et_capture_stream *ret)
+{
+	ret->number = et_read32(r);
+	ret->ssrc = et_read32(r);
+	read_text(r, ret->src, sizeof(ret->src));
+	read_text(r, ret->dst, sizeof(ret->dst));
+	read_text(r, ret->codec, sizeof(ret->codec));
+	read_text(r, ret->srtp, sizeof(ret->srtp));
+	uint8_t association = et_read8(r);
+	ret->association = association <= ET_ASSOCIATION_INFERRED
+				   ? (enum et_capture_association)association
+				   : ET_ASSOCIATION_INFERRED;
+	ret->payload_type = et_read8(r);
+	ret->party = et_read8(r);
+	ret->clock_hz = et_read32(r);
+	ret->packets = et_read64(r);
+	ret->lost = et_read64(r);
+	ret->duplicate = et_read64(r);
+	ret->late = et_read64(r);
+	ret->jitter_us = et_read32(r);
+	ret->first_us = (int64_t)et_read64(r);
+	ret->last_us = (int64_t)et_read64(r);
+}
+
+/* A stream of before: its counts stay, its packets are a new stream. */
+static bool restore_stream(struct et_call *c, struct et_reader *r)
+{
+	struct et_stream *s = calloc(1, sizeof(*s));
+	struct et_capture_stream *old = calloc(1, sizeof(*old));
+	if (s == NULL || old == NULL) {
+		free(s);
+		free(old);
+		return false;
+	}
+	read_stream(r, old);
+	s->call = c;
+	s->frozen = true;
+	s->old = old;
+	s->party = old->party;
+	s->number = old->number;
+	/* They were saved newest first: keep that order. */
+	struct et_stream **end = &c->streams;
+	while (*end != NULL) {
+		end = &(*end)->next;
+	}
+	*end = s;
+	return true;
+}
+
+static void read_gaps(struct et_reader *r, struct et_call *c)
+{
+	uint32_t count = et_read8(r);
+	for (uint32_t i = 0; i < count && !r->failed; i++) {
+		char text[32];
+		int64_t from_us = (int64_t)et_read64(r);
+		int64_t to_us = (int64_t)et_read64(r);
+		read_text(r, text, sizeof(text));
+		for (size_t k = 0; k < ET_ARRAY_SIZE(causes); k++) {
+			if (strcmp(text, causes[k]) == 0) {
+				et_call_gap(c, from_us, to_us, causes[k]);
+			}
+		}
+	}
+}
+
+static void read_facts(struct et_reader *r, struct et_call *c)
+{
+	struct et_facts *f = &c->facts;
+	const uint8_t *id = et_read_bytes(r, 16);
+	const uint8_t *call = et_read_bytes(r, 16);
+	if (id != NULL && call != NULL) {
+		memcpy(f->id, id, 16);
+		memcpy(f->call, call, 16);
+	}
+	f->start_us = (int64_t)et_read64(r);
+	f->answer_us = (int64_t)et_read64(r);
+	f->end_us = (int64_t)et_read64(r);
+	uint8_t state = et_read8(r);
+	f->state = state <= ET_CALL_MEDIA_ONLY ? (enum et_capture_state)state : ET_CALL_PARTIAL;
+	read_text(r, f->from, sizeof(f->from));
+	read_text(r, f->to, sizeof(f->to));
+	read_text(r, f->from_uri, sizeof(f->from_uri));
+	read_text(r, f->to_uri, sizeof(f->to_uri));
+	read_text(r, f->sip_call_id, sizeof(f->sip_call_id));
+	read_text(r, f->rule, sizeof(f->rule));
+	read_gaps(r, c);
+}
+
+static void restore_link(struct et_engine *e, struct et_call *c, uint8_t flags, size_t id_size)
+{
+	size_t kept = strlen(c->facts.sip_call_id);
+	if ((flags & FLAG_LINKED) != 0 && kept == id_size && kept > 0) {
+		struct et_view id = { (const uint8_t *)c->facts.sip_call_id, kept };
+		if (et_call_find(e, id) == NULL) {
+			et_call_link(e, c, id);
+		}
+	}
+}
+
+static bool restore_call(struct et_engine *e, struct et_reader *r)
+{
+	struct et_call *c = et_call_new(e);
+	if (c == NULL) {
+		return true; /* counted as refused by the limit */
+	}
+	uint8_t flags = et_read8(r);
+	uint8_t decision = et_read8(r);
+	c->decision =
+		decision <= ET_DECISION_REFUSED ? (enum et_decision)decision : ET_DECISION_REFUSED;
+	c->facts.segment = et_read32(r);
+	size_t id_size = et_read32(r);
+	c->invite_cseq = et_read32(r);
+	read_text(r, c->caller_tag, sizeof(c->caller_tag));
+	read_facts(r, c);
+	c->media_only = (flags & FLAG_MEDIA_ONLY) != 0;
+	c->answered = (flags & FLAG_ANSWERED) != 0;
+	c->cancelled = (flags & FLAG_CANCELLED) != 0;
+	c->ended = (flags & FLAG_ENDED) != 0;
+	c->bye = (flags & FLAG_BYE) != 0;
+	c->restored = (flags & FLAG_OPENED) != 0;
+	restore_link(e, c, flags, id_size);
+	uint32_t count = et_read8(r);
+	for (uint32_t i = 0; i < count && !r->failed; i++) {
+		restore_endpoint(e, c, r);
+	}
+	count = et_read8(r);
+	for (uint32_t i = 0; i < count && i < ET_CAPTURE_STREAMS_MAX && !r->failed; i++) {
+		if (!restore_stream(c, r)) {
+			return false;
+		}
+		c->stream_count++;
+	}
+	return !r->failed;
+}
+
+/* What a restart did to a recording. */
+static void tell_gaps(struct et_engine *e, int64_t saved_us,
+		      int64_t (*gap_from)(void *arg, const uint8_t id[16], uint32_t *segment),
+		      void *arg)
+{
+	for (uint32_t i = 0; i < e->limits.calls; i++) {
+		struct et_call *c = e->slots[i];
+		if (c == NULL || !c->restored) {
+			continue;
+		}
+		uint32_t segment = 0;
+		int64_t from_us = gap_from(arg, c->facts.id, &segment);
+		if (segment > c->facts.segment) {
+			c->facts.segment = segment;
+		}
+		et_call_gap(c, from_us != 0 ? from_us : saved_us, e->now_us, causes[0]);
+		c->dirty = true;
+	}
+}
+
+int et_engine_restore(struct et_engine *e, struct et_view saved,
+		      int64_t (*gap_from)(void *arg, const uint8_t id[16], uint32_t *segment),
+		      void *arg, struct et_error *reterr)
+{
+	et_assert(e->call_count == 0);
+	if (saved.size < HEAD_SIZE + 4 || memcmp(saved.data, "EVCT", 4) != 0 ||
+	    et_crc32c(0, saved.data, saved.size - 4) != et_get32(saved.data + saved.size - 4)) {
+		return et_fail(reterr, ET_ECORRUPT, "call table");
+	}
+	struct et_reader r = et_reader_of(saved.data + 4, saved.size - 8);
+	if (et_read8(&r) != VERSION) {
+		return et_fail(reterr, ET_EVERSION, "call table");
+	}
+	int64_t saved_us = (int64_t)et_read64(&r);
+	uint32_t count = et_read32(&r);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t size = et_read32(&r);
+		const uint8_t *p = et_read_bytes(&r, size);
+		if (p == NULL) {
+			return et_fail(reterr, ET_ECORRUPT, "call table");
+		}
+		struct et_reader call = et_reader_of(p, size);
+		if (!restore_call(e, &call)) {
+			return et_fail(reterr, ET_ECORRUPT, "call table");
+		}
+	}
+	tell_gaps(e, saved_us, gap_from, arg);
+	return 0;
+}
