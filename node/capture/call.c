@@ -15,8 +15,9 @@
 #define AUTH_US (32 * SECOND_US)       /* a refused INVITE may come again with credentials */
 #define UPDATE_US (5 * SECOND_US)
 #define HALF_OPEN_US (5 * SECOND_US)
-#define RESTORED_US (300 * SECOND_US) /* a call that came through a restart shows itself, or ends  \
-				       */
+#define RESTORED_US                                                                                \
+	(300 * SECOND_US) /* a call that came through a restart shows itself, or ends              \
+			   */
 #define HAND_STEPS 64
 #define PENDING_TOTAL_MAX ((size_t)32 * 1024 * 1024)
 
@@ -216,12 +217,14 @@ void et_call_meta(struct et_engine *e, struct et_call *c, const struct et_meta_i
 	et_buffer_release(&plain);
 }
 
-void et_call_gap(struct et_call *c, int64_t from_us, int64_t to_us, const char *cause)
+void et_facts_gap(struct et_facts *f, int64_t from_us, int64_t to_us, const char *cause)
 {
-	if (c->facts.gap_count < ET_CAPTURE_GAPS_MAX) {
-		c->facts.gaps[c->facts.gap_count++] = (struct et_capture_gap){ .from_us = from_us,
-									       .to_us = to_us,
-									       .cause = cause };
+	if (f->gap_count < ET_CAPTURE_GAPS_MAX) {
+		f->gaps[f->gap_count++] = (struct et_capture_gap){
+			.from_us = from_us,
+			.to_us = to_us,
+			.cause = cause,
+		};
 	}
 }
 

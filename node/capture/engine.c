@@ -306,3 +306,15 @@ void et_engine_finish(struct et_engine *e, bool close_calls)
 		}
 	}
 }
+
+void et_engine_tell(const struct et_engine *e, struct et_capture_metrics *ret)
+{
+	ret->packets = e->packets;
+	ret->calls_live = e->call_count;
+	ret->calls_total = e->calls_total;
+	ret->streams_live = e->stream_count;
+	ret->calls_refused_disk = e->calls_refused_disk;
+	ret->calls_refused_limit = e->calls_refused_limit;
+	ret->calls_refused_rule = e->calls_refused_rule;
+	ret->media_dropped = e->media_dropped;
+}

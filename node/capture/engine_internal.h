@@ -275,6 +275,9 @@ void et_engine_frame(struct et_engine *e, const struct et_frame *frame);
 /* Timers; `now_us` may not go back. */
 void et_engine_clock(struct et_engine *e, int64_t now_us);
 
+/* The engine's part of the counters. */
+void et_engine_tell(const struct et_engine *e, struct et_capture_metrics *ret);
+
 /* Nothing more comes: decide on what waits; `close_calls`: and close all calls. */
 void et_engine_finish(struct et_engine *e, bool close_calls);
 
@@ -296,9 +299,23 @@ bool et_call_open(struct et_engine *e, struct et_call *c); /* true: it is open *
 void et_call_meta(struct et_engine *e, struct et_call *c, const struct et_meta_item *item);
 void et_call_close(struct et_engine *e, struct et_call *c);
 void et_call_sweep(struct et_engine *e, struct et_call *c);
-void et_call_gap(struct et_call *c, int64_t from_us, int64_t to_us, const char *cause);
+void et_facts_gap(struct et_facts *f, int64_t from_us, int64_t to_us, const char *cause);
 void et_copy_text(char *ret, size_t size, struct et_view text);
 void et_make_id(struct et_engine *e, const struct et_call *c, uint8_t ret[16]);
+
+/* text.c: a view of the facts, for an event. */
+void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream *streams,
+		   uint32_t count, uint64_t node, const char *site,
+		   struct et_capture_recording *ret);
+
+/* table.c: pieces of the format, also of the markers of open tapes. `cause` of a gap that is read
+ * is one of the static texts. */
+void et_table_add_text(struct et_buffer *b, const char *text);
+void et_table_read_text(struct et_reader *r, char *ret, size_t size);
+void et_facts_save(struct et_buffer *b, const struct et_facts *f);
+void et_facts_read(struct et_reader *r, struct et_facts *f);
+void et_stream_save(struct et_buffer *b, const struct et_capture_stream *s);
+void et_stream_read(struct et_reader *r, struct et_capture_stream *ret);
 
 /* dialog.c */
 void et_dialog_message(struct et_engine *e, const struct et_packet *p, const struct et_sip *m);

@@ -34,6 +34,7 @@ struct et_replay_config {
 
 struct et_replay_call {
 	struct et_capture_recording recording; /* its texts and streams belong to the summary */
+	void *kept;			       /* private: where they are */
 };
 
 struct et_replay_error {

@@ -23,7 +23,7 @@ static const char *const causes[] = { "recorder-restart", "disk-full", "writer_f
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
-static void add_text(struct et_buffer *b, const char *text)
+void et_table_add_text(struct et_buffer *b, const char *text)
 {
 	size_t size = strlen(text);
 	et_buffer_add16(b, (uint16_t)size);
@@ -40,10 +40,10 @@ static void save_endpoint(struct et_buffer *b, const struct et_endpoint *ep)
 	et_buffer_add8(b, ep->media);
 	et_buffer_add8(b, (uint8_t)((ep->fax ? 1 : 0) | (ep->is_srtp ? 2 : 0)));
 	et_buffer_add64(b, (uint64_t)ep->until_us);
-	add_text(b, ep->suite);
+	et_table_add_text(b, ep->suite);
 	et_buffer_add8(b, (uint8_t)ep->format_count);
 	for (uint32_t i = 0; i < ep->format_count; i++) {
-		add_text(b, ep->formats[i].name);
+		et_table_add_text(b, ep->formats[i].name);
 		et_buffer_add32(b, ep->formats[i].clock_hz);
 		et_buffer_add8(b, ep->formats[i].payload_type);
 		et_buffer_add8(b, ep->formats[i].channels);
@@ -54,14 +54,14 @@ static void save_endpoint(struct et_buffer *b, const struct et_endpoint *ep)
 	}
 }
 
-static void save_stream(struct et_buffer *b, const struct et_capture_stream *s)
+void et_stream_save(struct et_buffer *b, const struct et_capture_stream *s)
 {
 	et_buffer_add32(b, s->number);
 	et_buffer_add32(b, s->ssrc);
-	add_text(b, s->src);
-	add_text(b, s->dst);
-	add_text(b, s->codec);
-	add_text(b, s->srtp);
+	et_table_add_text(b, s->src);
+	et_table_add_text(b, s->dst);
+	et_table_add_text(b, s->codec);
+	et_table_add_text(b, s->srtp);
 	et_buffer_add8(b, (uint8_t)s->association);
 	et_buffer_add8(b, s->payload_type);
 	et_buffer_add8(b, s->party);
@@ -75,7 +75,7 @@ static void save_stream(struct et_buffer *b, const struct et_capture_stream *s)
 	et_buffer_add64(b, (uint64_t)s->last_us);
 }
 
-static void save_facts(struct et_buffer *b, const struct et_facts *f)
+void et_facts_save(struct et_buffer *b, const struct et_facts *f)
 {
 	et_buffer_add(b, f->id, 16);
 	et_buffer_add(b, f->call, 16);
@@ -83,17 +83,17 @@ static void save_facts(struct et_buffer *b, const struct et_facts *f)
 	et_buffer_add64(b, (uint64_t)f->answer_us);
 	et_buffer_add64(b, (uint64_t)f->end_us);
 	et_buffer_add8(b, (uint8_t)f->state);
-	add_text(b, f->from);
-	add_text(b, f->to);
-	add_text(b, f->from_uri);
-	add_text(b, f->to_uri);
-	add_text(b, f->sip_call_id);
-	add_text(b, f->rule);
+	et_table_add_text(b, f->from);
+	et_table_add_text(b, f->to);
+	et_table_add_text(b, f->from_uri);
+	et_table_add_text(b, f->to_uri);
+	et_table_add_text(b, f->sip_call_id);
+	et_table_add_text(b, f->rule);
 	et_buffer_add8(b, (uint8_t)f->gap_count);
 	for (uint32_t i = 0; i < f->gap_count; i++) {
 		et_buffer_add64(b, (uint64_t)f->gaps[i].from_us);
 		et_buffer_add64(b, (uint64_t)f->gaps[i].to_us);
-		add_text(b, f->gaps[i].cause);
+		et_table_add_text(b, f->gaps[i].cause);
 	}
 }
 
@@ -116,8 +116,8 @@ static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_
 	et_buffer_add32(b, segment);
 	et_buffer_add32(b, (uint32_t)c->call_id_size);
 	et_buffer_add32(b, c->invite_cseq);
-	add_text(b, c->caller_tag);
-	save_facts(b, &c->facts);
+	et_table_add_text(b, c->caller_tag);
+	et_facts_save(b, &c->facts);
 	et_buffer_add8(b, (uint8_t)c->endpoint_count);
 	for (const struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
 		save_endpoint(b, ep);
@@ -126,7 +126,7 @@ static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_
 	for (const struct et_stream *s = c->streams; s != NULL; s = s->next) {
 		struct et_capture_stream description;
 		et_stream_describe(s, &description);
-		save_stream(b, &description);
+		et_stream_save(b, &description);
 	}
 }
 
@@ -156,7 +156,7 @@ void et_engine_save(struct et_engine *e, struct et_buffer *ret)
 
 /* ---- Restoring ------------------------------------------------------------------------------- */
 
-static void read_text(struct et_reader *r, char *ret, size_t size)
+void et_table_read_text(struct et_reader *r, char *ret, size_t size)
 {
 	size_t length = et_read16(r);
 	const uint8_t *p = et_read_bytes(r, length);
@@ -183,12 +183,12 @@ static void restore_endpoint(struct et_engine *e, struct et_call *c, struct et_r
 	ep->fax = (bits & 1) != 0;
 	ep->is_srtp = (bits & 2) != 0;
 	ep->until_us = (int64_t)et_read64(r);
-	read_text(r, ep->suite, sizeof(ep->suite));
+	et_table_read_text(r, ep->suite, sizeof(ep->suite));
 	uint32_t count = et_read8(r);
 	ep->format_count = 0;
 	for (uint32_t i = 0; i < count && !r->failed; i++) {
 		struct et_format f = { .name = "" };
-		read_text(r, f.name, sizeof(f.name));
+		et_table_read_text(r, f.name, sizeof(f.name));
 		f.clock_hz = et_read32(r);
 		f.payload_type = et_read8(r);
 		f.channels = et_read8(r);
@@ -206,14 +206,14 @@ static void restore_endpoint(struct et_engine *e, struct et_call *c, struct et_r
 	}
 }
 
-static void read_stream(struct et_reader *r, struct et_capture_stream *ret)
+void et_stream_read(struct et_reader *r, struct et_capture_stream *ret)
 {
 	ret->number = et_read32(r);
 	ret->ssrc = et_read32(r);
-	read_text(r, ret->src, sizeof(ret->src));
-	read_text(r, ret->dst, sizeof(ret->dst));
-	read_text(r, ret->codec, sizeof(ret->codec));
-	read_text(r, ret->srtp, sizeof(ret->srtp));
+	et_table_read_text(r, ret->src, sizeof(ret->src));
+	et_table_read_text(r, ret->dst, sizeof(ret->dst));
+	et_table_read_text(r, ret->codec, sizeof(ret->codec));
+	et_table_read_text(r, ret->srtp, sizeof(ret->srtp));
 	uint8_t association = et_read8(r);
 	ret->association = association <= ET_ASSOCIATION_INFERRED
 				   ? (enum et_capture_association)association
@@ -240,7 +240,7 @@ static bool restore_stream(struct et_call *c, struct et_reader *r)
 		free(old);
 		return false;
 	}
-	read_stream(r, old);
+	et_stream_read(r, old);
 	s->call = c;
 	s->frozen = true;
 	s->old = old;
@@ -255,25 +255,24 @@ static bool restore_stream(struct et_call *c, struct et_reader *r)
 	return true;
 }
 
-static void read_gaps(struct et_reader *r, struct et_call *c)
+static void read_gaps(struct et_reader *r, struct et_facts *f)
 {
 	uint32_t count = et_read8(r);
 	for (uint32_t i = 0; i < count && !r->failed; i++) {
 		char text[32];
 		int64_t from_us = (int64_t)et_read64(r);
 		int64_t to_us = (int64_t)et_read64(r);
-		read_text(r, text, sizeof(text));
+		et_table_read_text(r, text, sizeof(text));
 		for (size_t k = 0; k < ET_ARRAY_SIZE(causes); k++) {
 			if (strcmp(text, causes[k]) == 0) {
-				et_call_gap(c, from_us, to_us, causes[k]);
+				et_facts_gap(f, from_us, to_us, causes[k]);
 			}
 		}
 	}
 }
 
-static void read_facts(struct et_reader *r, struct et_call *c)
+void et_facts_read(struct et_reader *r, struct et_facts *f)
 {
-	struct et_facts *f = &c->facts;
 	const uint8_t *id = et_read_bytes(r, 16);
 	const uint8_t *call = et_read_bytes(r, 16);
 	if (id != NULL && call != NULL) {
@@ -285,13 +284,13 @@ static void read_facts(struct et_reader *r, struct et_call *c)
 	f->end_us = (int64_t)et_read64(r);
 	uint8_t state = et_read8(r);
 	f->state = state <= ET_CALL_MEDIA_ONLY ? (enum et_capture_state)state : ET_CALL_PARTIAL;
-	read_text(r, f->from, sizeof(f->from));
-	read_text(r, f->to, sizeof(f->to));
-	read_text(r, f->from_uri, sizeof(f->from_uri));
-	read_text(r, f->to_uri, sizeof(f->to_uri));
-	read_text(r, f->sip_call_id, sizeof(f->sip_call_id));
-	read_text(r, f->rule, sizeof(f->rule));
-	read_gaps(r, c);
+	et_table_read_text(r, f->from, sizeof(f->from));
+	et_table_read_text(r, f->to, sizeof(f->to));
+	et_table_read_text(r, f->from_uri, sizeof(f->from_uri));
+	et_table_read_text(r, f->to_uri, sizeof(f->to_uri));
+	et_table_read_text(r, f->sip_call_id, sizeof(f->sip_call_id));
+	et_table_read_text(r, f->rule, sizeof(f->rule));
+	read_gaps(r, f);
 }
 
 static void restore_link(struct et_engine *e, struct et_call *c, uint8_t flags, size_t id_size)
@@ -318,8 +317,8 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 	c->facts.segment = et_read32(r);
 	size_t id_size = et_read32(r);
 	c->invite_cseq = et_read32(r);
-	read_text(r, c->caller_tag, sizeof(c->caller_tag));
-	read_facts(r, c);
+	et_table_read_text(r, c->caller_tag, sizeof(c->caller_tag));
+	et_facts_read(r, &c->facts);
 	c->media_only = (flags & FLAG_MEDIA_ONLY) != 0;
 	c->answered = (flags & FLAG_ANSWERED) != 0;
 	c->cancelled = (flags & FLAG_CANCELLED) != 0;
@@ -356,7 +355,7 @@ static void tell_gaps(struct et_engine *e, int64_t saved_us,
 		if (segment > c->facts.segment) {
 			c->facts.segment = segment;
 		}
-		et_call_gap(c, from_us != 0 ? from_us : saved_us, e->now_us, causes[0]);
+		et_facts_gap(&c->facts, from_us != 0 ? from_us : saved_us, e->now_us, causes[0]);
 		c->dirty = true;
 	}
 }

@@ -1,0 +1,377 @@
+/* A tape's life. See writer_internal.h for the states. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node/base/fd.h"
+#include "node/capture/writer_internal.h"
+#include "node/crypto/sign.h"
+#include "node/io/clock.h"
+#include "node/io/file.h"
+#include "node/tape/wrap.h"
+
+enum {
+	PROBLEM_WRITE = 0, /* kinds of et_writer_problem() */
+	UNFINISHED_MAX = 16384,
+	RESERVE_BYTES = 16 * 1024 * 1024,
+};
+
+#define RETRY_US 5000000LL
+
+void et_writer_path(const struct et_writer *w, const char *relative, char ret[PATH_MAX])
+{
+	int n = snprintf(ret, PATH_MAX, "%s/%s", w->media, relative);
+	et_assert(n > 0 && n < PATH_MAX); /* the media folder leaves room for it */
+}
+
+/* ---- The reserve ----------------------------------------------------------------------------- */
+
+/* Space that nobody uses until the disk is full: then footers get it. */
+void et_reserve_make(struct et_writer *w)
+{
+	char path[PATH_MAX];
+	et_writer_path(w, "calls/reserve", path);
+	ET_CLEANUP(et_fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	w->reserve_used = fd < 0 || posix_fallocate(fd, 0, RESERVE_BYTES) != 0;
+}
+
+void et_reserve_use(struct et_writer *w)
+{
+	char path[PATH_MAX];
+	et_writer_path(w, "calls/reserve", path);
+	if (!w->reserve_used) {
+		w->reserve_used = true;
+		(void)truncate(path, 0);
+	}
+}
+
+/* ---- Markers --------------------------------------------------------------------------------- */
+
+/* "tapes/2026/11/22/NAME.evtm" to "calls/open/NAME" */
+static void marker_path(const struct et_writer *w, const char *file, char ret[PATH_MAX])
+{
+	char relative[ET_RELATIVE_MAX];
+	const char *slash = strrchr(file, '/');
+	const char *name = slash != NULL ? slash + 1 : file;
+	(void)snprintf(relative, sizeof(relative), "calls/open/%.*s", (int)strcspn(name, "."),
+		       name);
+	et_writer_path(w, relative, ret);
+}
+
+/* marker := "EVOM" version 1 | file | recording 16 | segment 4 | closed 1 | facts | count 1 |
+ * streams | crc32c 4. Replaced by rename, so that one is always whole; durable with the tick. */
+int et_marker_write(struct et_writer *w, const struct et_slot *s, const struct et_closing *closing)
+{
+	char path[PATH_MAX];
+	char temp[PATH_MAX];
+	struct et_buffer b = { .data = NULL };
+	const struct et_facts *facts = closing != NULL ? &closing->facts : &s->facts;
+	uint32_t count = closing != NULL ? closing->count : 0;
+	et_buffer_add(&b, "EVOM", 4);
+	et_buffer_add8(&b, 1);
+	et_table_add_text(&b, s->file);
+	et_buffer_add(&b, facts->id, 16);
+	et_buffer_add32(&b, s->segment);
+	et_buffer_add8(&b, closing != NULL);
+	et_facts_save(&b, facts);
+	et_buffer_add8(&b, (uint8_t)count);
+	for (uint32_t i = 0; i < count; i++) {
+		et_stream_save(&b, &closing->streams[i]);
+	}
+	if (b.failed) {
+		et_buffer_release(&b);
+		return -ENOMEM;
+	}
+	et_buffer_add32(&b, et_crc32c(0, b.data, b.size));
+	marker_path(w, s->file, path);
+	et_writer_path(w, "calls/marker.new", temp);
+
+	int rc = b.failed ? -ENOMEM : 0;
+	ET_CLEANUP(et_fd_closep)
+	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (rc == 0 && fd < 0) {
+		rc = -errno;
+	}
+	if (rc == 0) {
+		rc = et_file_pwrite(fd, b.data, b.size, 0);
+	}
+	if (rc == 0 && rename(temp, path) < 0) {
+		rc = -errno;
+	}
+	et_buffer_release(&b);
+	return rc;
+}
+
+void et_marker_remove(struct et_writer *w, const char *file)
+{
+	char path[PATH_MAX];
+	marker_path(w, file, path);
+	(void)unlink(path);
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+/* All segments of a recording lie in the folder of the day on which it began. */
+static int make_file_name(struct et_writer *w, struct et_slot *s, struct et_error *reterr)
+{
+	char id[ET_UUID_TEXT_SIZE];
+	char day[ET_RELATIVE_MAX];
+	char path[PATH_MAX];
+	struct tm tm;
+	time_t seconds = (time_t)(s->facts.start_us / 1000000);
+	if (gmtime_r(&seconds, &tm) == NULL || tm.tm_year < -1900 || tm.tm_year > 8099) {
+		memset(&tm, 0, sizeof(tm));
+	}
+	et_uuid_format(s->facts.id, id);
+	(void)snprintf(day, sizeof(day), "tapes/%04d/%02d/%02d", tm.tm_year + 1900, tm.tm_mon + 1,
+		       tm.tm_mday);
+	if (strcmp(day, w->day) != 0) {
+		et_writer_path(w, day, path);
+		int rc = et_file_mkdirs(path, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		memcpy(w->day, day, sizeof(w->day));
+	}
+	int n = snprintf(s->file, sizeof(s->file), "%.20s/%s-g%d-s%u.evtm", day, id, ET_GENERATION,
+			 (unsigned)s->segment);
+	et_assert(n > 0 && n < (int)sizeof(s->file));
+	return 0;
+}
+
+/* A new DEK, its wrap, the tape with its header. The DEK is gone afterwards. */
+static int create_tape(struct et_writer *w, struct et_slot *s, struct et_capture_segment *ret,
+		       struct et_error *reterr)
+{
+	ET_CLEANUP(et_secret_freep) struct et_secret *dek = NULL;
+	uint8_t kek_public[32];
+	char path[PATH_MAX];
+	int rc = et_secret_random(ET_DEK_SIZE, &dek, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	(void)pthread_mutex_lock(&w->kek_mutex);
+	ret->kek_version = w->kek_version;
+	memcpy(kek_public, w->kek_public, sizeof(kek_public));
+	(void)pthread_mutex_unlock(&w->kek_mutex);
+	ret->kek_id = w->config.kek_id;
+	et_random(&ret->dek, sizeof(ret->dek));
+	rc = et_dek_wrap(kek_public, ret->kek_version, s->facts.id, ret->dek, dek, ret->wrap_enc,
+			 ret->wrap_sealed, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_tape_header header = {
+		.generation = ET_GENERATION,
+		.segment = s->segment,
+		.kek_id = ret->kek_id,
+		.kek_version = ret->kek_version,
+		.dek_id = ret->dek,
+		.node = w->config.node,
+		.t0_us = s->t0_us,
+	};
+	memcpy(header.recording, s->facts.id, 16);
+	et_writer_path(w, s->file, path);
+	rc = et_tape_create(path, &header, dek, &s->tape, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	memcpy(ret->header_hash, header.hash, sizeof(ret->header_hash));
+	return 0;
+}
+
+static void describe(const struct et_slot *s, struct et_capture_segment *ret)
+{
+	memcpy(ret->recording, s->facts.id, 16);
+	ret->generation = ET_GENERATION;
+	ret->segment = s->segment;
+	ret->t0_us = s->t0_us;
+	ret->file = s->file;
+}
+
+/* The tape that was created is not wanted: nothing of it may stay. */
+static void abandon(struct et_writer *w, struct et_slot *s)
+{
+	char path[PATH_MAX];
+	if (s->tape != NULL) {
+		s->tape = et_tape_close(s->tape);
+		et_writer_path(w, s->file, path);
+		(void)unlink(path);
+	}
+	et_marker_remove(w, s->file);
+}
+
+/* Tell of it, before its first record. */
+static int tell_open(struct et_writer *w, struct et_slot *s, struct et_capture_segment *segment)
+{
+	int rc = 0;
+	if (!s->told) {
+		rc = et_writer_tell(w, ET_CAPTURE_RECORDING_OPEN, &s->facts, NULL, 0, NULL, false);
+	}
+	if (rc >= 0) {
+		rc = et_writer_tell(w, ET_CAPTURE_SEGMENT_OPEN, &s->facts, NULL, 0, segment,
+				    s->restored);
+	}
+	if (rc < 0) {
+		w->refused_journal++;
+	}
+	return rc;
+}
+
+bool et_segment_open(struct et_writer *w, uint32_t slot)
+{
+	struct et_slot *s = w->slots[slot];
+	struct et_capture_segment segment = { .generation = ET_GENERATION };
+	struct et_error error = { .text = "" };
+	s->segment++;
+	w->segments[slot] = s->segment;
+	s->t0_us = s->segment == 1 ? s->facts.start_us : w->now_us;
+	int rc = make_file_name(w, s, &error);
+	if (rc == 0) {
+		rc = et_marker_write(w, s, NULL);
+		if (rc < 0) {
+			(void)et_fail(&error, rc, "write a marker in '%s/calls/open'", w->media);
+		}
+	}
+	if (rc == 0) {
+		describe(s, &segment);
+		rc = create_tape(w, s, &segment, &error);
+	}
+	if (rc < 0) {
+		w->refused_writer++;
+		abandon(w, s);
+		et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
+		return false;
+	}
+	if (tell_open(w, s, &segment) < 0) {
+		abandon(w, s);
+		return false;
+	}
+	s->told = true;
+	s->state = ET_SLOT_OPEN;
+	et_media_encoder_reset(&s->encoder);
+	/* One allocation for the tape's life, instead of doublings past what a record needs. */
+	(void)et_buffer_reserve(&s->encoder.plain, ET_RECORD_BYTES + ET_MEDIA_PACKET_OVERHEAD);
+	et_writer_begin_segment(w, s);
+	return true;
+}
+
+/* ---- Records --------------------------------------------------------------------------------- */
+
+/* This tape takes nothing any more: its footer, and later a new segment. */
+static void segment_fail(struct et_writer *w, struct et_slot *s, int code,
+			 const struct et_error *error)
+{
+	et_writer_problem(w, PROBLEM_WRITE, code, error->text);
+	w->dropped += s->encoder.packets;
+	w->tape_packets -= s->encoder.packets;
+	et_media_encoder_reset(&s->encoder);
+	(void)snprintf(s->facts.problem, sizeof(s->facts.problem),
+		       "part of it could not be written: %s", et_strerror(code));
+	if (code == -ENOSPC) {
+		et_reserve_use(w);
+	}
+	et_segment_finish(w, s, NULL);
+	s->state = ET_SLOT_BROKEN;
+	s->broken_us = s->last_us;
+	s->retry_us = w->now_us + RETRY_US;
+}
+
+void et_segment_append(struct et_writer *w, struct et_slot *s, enum et_tape_kind kind,
+		       int64_t at_us, const void *plain, size_t size)
+{
+	struct et_error error = { .text = "" };
+	int64_t ms = (at_us - s->t0_us) / 1000;
+	uint32_t t_ms = ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+	if (s->tape == NULL || s->state != ET_SLOT_OPEN) {
+		return;
+	}
+	int rc = et_tape_append(s->tape, kind, t_ms, plain, size, &error);
+	if (rc < 0) {
+		segment_fail(w, s, rc, &error);
+		return;
+	}
+	w->tape_bytes += size;
+}
+
+void et_segment_flush(struct et_writer *w, struct et_slot *s)
+{
+	struct et_media_encoder *e = &s->encoder;
+	if (e->packets > 0) {
+		struct et_view plain = { e->plain.data, e->plain.size };
+		et_segment_append(w, s, ET_TAPE_MEDIA, e->first_us, plain.data, plain.size);
+		et_media_encoder_reset(e);
+	}
+}
+
+/* ---- Footers --------------------------------------------------------------------------------- */
+
+/* Write the footer of ack->tape. On success the tape is closed and the ack tells of it. */
+int et_segment_seal(struct et_writer *w, struct et_ack *ack)
+{
+	struct et_tape_seal seal;
+	struct et_error error = { .text = "" };
+	struct et_tape_signer signer = {
+		.node = w->config.node,
+		.seed = w->config.sign_key,
+		.now_us = et_clock_now_us(),
+	};
+	int rc = et_tape_finish(ack->tape, &signer, &seal, &error);
+	if (rc == -ENOSPC) {
+		et_reserve_use(w);
+		rc = et_tape_finish(ack->tape, &signer, &seal, &error);
+	}
+	if (rc < 0) {
+		et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
+		return rc;
+	}
+	ack->tape = et_tape_close(ack->tape);
+	ack->segment.seal = ET_SEAL_SEALED;
+	memcpy(ack->segment.root, seal.root, 32);
+	memcpy(ack->segment.object_hash, seal.object_hash, 32);
+	ack->segment.records = seal.records;
+	ack->segment.size_bytes = seal.size_bytes;
+	ack->segment.sealed_us = seal.signed_us;
+	return 0;
+}
+
+void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing *closing)
+{
+	struct et_ack *ack = calloc(1, sizeof(*ack));
+	if (ack == NULL) { /* the marker stays: the next start recovers the tape */
+		free(closing);
+		s->tape = et_tape_close(s->tape);
+		return;
+	}
+	ack->closing = closing;
+	if (s->tape == NULL) {
+		et_ack_push(w, ack);
+		return;
+	}
+	if (s->state == ET_SLOT_OPEN) {
+		et_segment_flush(w, s);
+	}
+	if (s->tape == NULL) { /* it failed in the flush, and was finished there */
+		et_ack_push(w, ack);
+		return;
+	}
+	if (closing != NULL) {
+		(void)et_marker_write(w, s, closing);
+	}
+	describe(s, &ack->segment);
+	memcpy(ack->file, s->file, sizeof(ack->file));
+	ack->segment.file = ack->file;
+	ack->has_segment = true;
+	ack->has_marker = true;
+	ack->tape = ET_TAKE(s->tape);
+	if (et_segment_seal(w, ack) == 0) {
+		et_ack_push(w, ack);
+	} else if (w->unfinished_count < UNFINISHED_MAX) {
+		ack->next = w->unfinished;
+		w->unfinished = ack;
+		w->unfinished_count++;
+	} else {
+		et_ack_free(ack); /* the marker stays */
+	}
+}

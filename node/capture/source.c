@@ -1,0 +1,195 @@
+#include "node/capture/source_internal.h"
+
+#include <pcap/pcap.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { SNAPLEN = 65535, TIMEOUT_MS = 20 };
+
+struct et_source {
+	pcap_t *pcap; /* owned */
+	int link_type;
+	bool is_file;
+	int fd;
+	char name[256];
+	struct et_source_stats stats;
+	uint32_t last_received; /* libpcap's counters are 32 bits and wrap */
+	uint32_t last_dropped;
+	uint32_t last_interface_dropped;
+
+	/* For the time of one read. */
+	et_source_fn fn;
+	void *arg;
+};
+
+static struct et_source *source_new(const char *name)
+{
+	struct et_source *s = calloc(1, sizeof(*s));
+	if (s != NULL) {
+		s->fd = -1;
+		(void)snprintf(s->name, sizeof(s->name), "%s", name);
+	}
+	return s;
+}
+
+struct et_source *et_source_close(struct et_source *s)
+{
+	if (s != NULL) {
+		if (s->pcap != NULL) {
+			pcap_close(s->pcap);
+		}
+		free(s);
+	}
+	return NULL;
+}
+
+static void source_closep(struct et_source **s)
+{
+	*s = et_source_close(*s);
+}
+
+int et_source_open_file(const char *path, struct et_source **ret, struct et_error *reterr)
+{
+	char text[PCAP_ERRBUF_SIZE] = "";
+	struct stat st;
+	if (stat(path, &st) < 0) {
+		return et_fail(reterr, -errno, "capture file '%s'", path);
+	}
+	if (S_ISDIR(st.st_mode)) {
+		return et_fail(reterr, -EISDIR, "capture file '%s'", path);
+	}
+	ET_CLEANUP(source_closep) struct et_source *s = source_new(path);
+	if (s == NULL) {
+		return et_fail(reterr, -ENOMEM, "capture file '%s'", path);
+	}
+	s->is_file = true;
+	s->pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_MICRO, text);
+	if (s->pcap == NULL) {
+		return et_fail(reterr, ET_EMALFORMED, "capture file '%s': %s", path, text);
+	}
+	s->link_type = pcap_datalink(s->pcap);
+	*ret = ET_TAKE(s);
+	return 0;
+}
+
+static int translate(int code)
+{
+	switch (code) {
+	case PCAP_ERROR_NO_SUCH_DEVICE:
+		return -ENODEV;
+	case PCAP_ERROR_PERM_DENIED:
+	case PCAP_ERROR_PROMISC_PERM_DENIED:
+		return -EPERM;
+	case PCAP_ERROR_IFACE_NOT_UP:
+		return -ENETDOWN;
+	default:
+		return -EIO;
+	}
+}
+
+static int set_filter(struct et_source *s, const char *filter, struct et_error *reterr)
+{
+	struct bpf_program program;
+	if (filter == NULL || filter[0] == '\0') {
+		return 0;
+	}
+	if (pcap_compile(s->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+		return et_fail(reterr, ET_EUSAGE, "filter of interface '%s': %s", s->name,
+			       pcap_geterr(s->pcap));
+	}
+	int rc = pcap_setfilter(s->pcap, &program);
+	pcap_freecode(&program);
+	return rc < 0 ? et_fail(reterr, -EIO, "filter of interface '%s': %s", s->name,
+				pcap_geterr(s->pcap))
+		      : 0;
+}
+
+int et_source_open_interface(const char *name, const char *filter, size_t ring_bytes,
+			     struct et_source **ret, struct et_error *reterr)
+{
+	char text[PCAP_ERRBUF_SIZE] = "";
+	ET_CLEANUP(source_closep) struct et_source *s = source_new(name);
+	if (s == NULL) {
+		return et_fail(reterr, -ENOMEM, "interface '%s'", name);
+	}
+	s->pcap = pcap_create(name, text);
+	if (s->pcap == NULL) {
+		return et_fail(reterr, -ENODEV, "interface '%s': %s", name, text);
+	}
+	(void)pcap_set_snaplen(s->pcap, SNAPLEN);
+	(void)pcap_set_promisc(s->pcap, 1);
+	(void)pcap_set_timeout(s->pcap, TIMEOUT_MS); /* of a ring block that is not full */
+	(void)pcap_set_buffer_size(s->pcap, (int)(ring_bytes < INT32_MAX ? ring_bytes : INT32_MAX));
+	int rc = pcap_activate(s->pcap);
+	if (rc < 0) {
+		int code = translate(rc);
+		return et_fail(reterr, code, "interface '%s': %s", name, pcap_geterr(s->pcap));
+	}
+	/* A blocking read of TPACKET_V3 may not return on an idle link: never block in it. */
+	if (pcap_setnonblock(s->pcap, 1, text) < 0) {
+		return et_fail(reterr, -EIO, "interface '%s': %s", name, text);
+	}
+	s->fd = pcap_get_selectable_fd(s->pcap);
+	if (s->fd < 0) {
+		return et_fail(reterr, ET_EUNSUPPORTED, "interface '%s': it cannot be polled",
+			       name);
+	}
+	s->link_type = pcap_datalink(s->pcap);
+	rc = set_filter(s, filter, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	*ret = ET_TAKE(s);
+	return 0;
+}
+
+static void on_frame(u_char *arg, const struct pcap_pkthdr *head, const u_char *data)
+{
+	const struct et_source *s = (const struct et_source *)(const void *)arg;
+	struct et_frame frame = {
+		.link_type = s->link_type,
+		.time_us = (int64_t)head->ts.tv_sec * 1000000 + head->ts.tv_usec,
+		.data = data,
+		.size = head->caplen,
+		.wire_size = head->len > head->caplen ? head->len : head->caplen,
+	};
+	s->fn(s->arg, &frame);
+}
+
+int et_source_read(struct et_source *s, int max, et_source_fn fn, void *arg,
+		   struct et_error *reterr)
+{
+	s->fn = fn;
+	s->arg = arg;
+	int n = pcap_dispatch(s->pcap, max, on_frame, (u_char *)s);
+	if (n >= 0) {
+		return n;
+	}
+	const char *text = pcap_geterr(s->pcap);
+	if (s->is_file) {
+		bool cut = strstr(text, "truncated") != NULL;
+		return et_fail(reterr, cut ? ET_ETRUNCATED : ET_EMALFORMED, "capture file '%s': %s",
+			       s->name, text);
+	}
+	return et_fail(reterr, -ENODEV, "interface '%s': %s", s->name, text);
+}
+
+int et_source_fd(const struct et_source *s)
+{
+	return s->fd;
+}
+
+void et_source_stats(struct et_source *s, struct et_source_stats *ret)
+{
+	struct pcap_stat now;
+	if (!s->is_file && pcap_stats(s->pcap, &now) == 0) {
+		s->stats.received += (uint32_t)(now.ps_recv - s->last_received);
+		s->stats.dropped += (uint32_t)(now.ps_drop - s->last_dropped);
+		s->stats.interface_dropped += (uint32_t)(now.ps_ifdrop - s->last_interface_dropped);
+		s->last_received = now.ps_recv;
+		s->last_dropped = now.ps_drop;
+		s->last_interface_dropped = now.ps_ifdrop;
+	}
+	*ret = s->stats;
+}

@@ -1,0 +1,35 @@
+/* Where packets come from: an interface (TPACKET_V3 through libpcap) or a capture file.
+ *
+ * Threads: one owner. */
+#ifndef ET_NODE_CAPTURE_SOURCE_INTERNAL_H
+#define ET_NODE_CAPTURE_SOURCE_INTERNAL_H
+
+#include "node/capture/packet_internal.h"
+
+struct et_source;
+
+typedef void (*et_source_fn)(void *arg, const struct et_frame *frame);
+
+int et_source_open_file(const char *path, struct et_source **ret,
+			struct et_error *reterr) ET_MUST_CHECK;
+int et_source_open_interface(const char *name, const char *filter, size_t ring_bytes,
+			     struct et_source **ret, struct et_error *reterr) ET_MUST_CHECK;
+struct et_source *et_source_close(struct et_source *s);
+
+/* Up to `max` frames into `fn`. Returns how many; 0: none now (interface) or the end (file).
+ * ET_ETRUNCATED: the file ends in the middle of a frame; ET_EMALFORMED: it cannot be read on;
+ * -ENODEV: the interface is gone. */
+int et_source_read(struct et_source *s, int max, et_source_fn fn, void *arg,
+		   struct et_error *reterr) ET_MUST_CHECK;
+
+int et_source_fd(const struct et_source *s); /* to poll; -1: a file */
+
+struct et_source_stats {
+	uint64_t received;
+	uint64_t dropped;
+	uint64_t interface_dropped;
+};
+
+void et_source_stats(struct et_source *s, struct et_source_stats *ret);
+
+#endif

@@ -1,0 +1,507 @@
+#include "node/capture/writer_internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "node/io/clock.h"
+#include "node/io/file.h"
+
+#define RETRY_US 5000000LL
+#define POLL_US 200000LL
+#define PROBLEM_US 1000000LL
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+static int make_folders(struct et_writer *w, struct et_error *reterr)
+{
+	char path[PATH_MAX];
+	et_writer_path(w, "calls/open", path);
+	int rc = et_file_mkdirs(path, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_writer_path(w, "tapes", path);
+	rc = et_file_mkdirs(path, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	w->media_fd = open(w->media, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (w->media_fd < 0) {
+		return et_fail(reterr, -errno, "media folder '%s'", w->media);
+	}
+	et_reserve_make(w);
+	return 0;
+}
+
+int et_writer_new(const struct et_writer_config *config, struct et_writer **ret,
+		  struct et_error *reterr)
+{
+	struct et_writer *w = calloc(1, sizeof(*w));
+	if (w == NULL) {
+		return et_fail(reterr, -ENOMEM, "capture writer");
+	}
+	w->config = *config;
+	w->media_fd = -1;
+	w->acks_end = &w->acks;
+	w->kek_version = config->kek_version;
+	memcpy(w->kek_public, config->kek_public, sizeof(w->kek_public));
+	(void)pthread_mutex_init(&w->kek_mutex, NULL);
+	(void)snprintf(w->site, sizeof(w->site), "%s", config->site != NULL ? config->site : "");
+	w->slots = calloc(config->calls, sizeof(struct et_slot *));
+	w->segments = calloc(config->calls, sizeof(*w->segments));
+	int rc = w->slots == NULL || w->segments == NULL ? et_fail(reterr, -ENOMEM, "writer") : 0;
+	if (rc == 0 && config->media != NULL) {
+		int n = snprintf(w->media, sizeof(w->media), "%s", config->media);
+		rc = n < 0 || n > PATH_MAX - 256 ? et_fail(reterr, -ENAMETOOLONG, "media folder")
+						 : make_folders(w, reterr);
+	}
+	if (rc < 0) {
+		et_writer_free(w);
+		return rc;
+	}
+	*ret = w;
+	return 0;
+}
+
+static void slot_free(struct et_writer *w, uint32_t slot)
+{
+	struct et_slot *s = w->slots[slot];
+	if (s != NULL) {
+		(void)et_tape_close(s->tape);
+		et_media_encoder_release(&s->encoder);
+		free(s->streams);
+		free(s);
+		w->slots[slot] = NULL;
+		w->segments[slot] = 0;
+	}
+}
+
+static void free_acks(struct et_ack *list)
+{
+	while (list != NULL) {
+		struct et_ack *ack = list;
+		list = ack->next;
+		et_ack_free(ack);
+	}
+}
+
+struct et_writer *et_writer_free(struct et_writer *w)
+{
+	if (w == NULL) {
+		return NULL;
+	}
+	for (uint32_t i = 0; w->slots != NULL && i < w->config.calls; i++) {
+		slot_free(w, i);
+	}
+	free_acks(w->acks);
+	free_acks(w->unfinished);
+	if (w->media_fd >= 0) {
+		(void)close(w->media_fd);
+	}
+	(void)pthread_mutex_destroy(&w->kek_mutex);
+	free(w->slots);
+	free(w->segments);
+	free(w);
+	return NULL;
+}
+
+void et_writer_set_kek(struct et_writer *w, uint32_t version, const uint8_t public_key[32])
+{
+	(void)pthread_mutex_lock(&w->kek_mutex);
+	w->kek_version = version;
+	memcpy(w->kek_public, public_key, sizeof(w->kek_public));
+	(void)pthread_mutex_unlock(&w->kek_mutex);
+}
+
+/* ---- Telling --------------------------------------------------------------------------------- */
+
+int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
+		   const struct et_facts *facts, const struct et_capture_stream *streams,
+		   uint32_t count, const struct et_capture_segment *segment, bool restored)
+{
+	struct et_capture_recording recording;
+	struct et_capture_event ev = {
+		.kind = kind,
+		.time_us = et_clock_now_us(),
+		.restored = restored,
+		.segment = segment,
+	};
+	if (w->config.on_event == NULL) {
+		return 0;
+	}
+	if (facts != NULL) {
+		et_facts_tell(facts, streams, count, w->config.node, w->site, &recording);
+		ev.recording = &recording;
+	}
+	return w->config.on_event(w->config.arg, &ev);
+}
+
+/* At most one a second of each kind. */
+void et_writer_problem(struct et_writer *w, int kind, int code, const char *text)
+{
+	int64_t now = et_clock_mono_us();
+	if (w->config.on_event == NULL ||
+	    (w->problem_us[kind] != 0 && now - w->problem_us[kind] < PROBLEM_US)) {
+		return;
+	}
+	w->problem_us[kind] = now;
+	struct et_capture_event ev = {
+		.kind = ET_CAPTURE_PROBLEM,
+		.time_us = et_clock_now_us(),
+		.code = code,
+		.text = text,
+	};
+	(void)w->config.on_event(w->config.arg, &ev);
+}
+
+/* ---- Slots ----------------------------------------------------------------------------------- */
+
+void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *facts, bool restored)
+{
+	et_assert(slot < w->config.calls && w->slots[slot] == NULL);
+	struct et_slot *s = calloc(1, sizeof(*s));
+	if (s == NULL) {
+		w->refused_writer++;
+		return;
+	}
+	w->slots[slot] = s;
+	s->facts = *facts;
+	s->segment = facts->segment;
+	s->restored = restored;
+	s->told = restored;
+	s->last_us = facts->start_us;
+	if (w->now_us < facts->start_us) {
+		w->now_us = facts->start_us;
+	}
+	if (w->config.media == NULL) {
+		s->state = ET_SLOT_OPEN;
+		return;
+	}
+	if (!et_segment_open(w, slot)) {
+		s->state = s->told ? ET_SLOT_BROKEN : ET_SLOT_REFUSED;
+		s->broken_us = w->now_us;
+		s->retry_us = w->now_us + RETRY_US;
+	}
+}
+
+static struct et_slot *slot_of(struct et_writer *w, uint32_t slot)
+{
+	et_assert(slot < w->config.calls);
+	return w->slots[slot];
+}
+
+static void stream_item(const struct et_capture_stream *stream, struct et_meta_item *ret,
+			char codec[32])
+{
+	/* "opus/48000/2": name, clock, channels */
+	(void)snprintf(codec, 32, "%s", stream->codec);
+	uint8_t channels = 1;
+	char *slash = strchr(codec, '/');
+	if (slash != NULL) {
+		*slash = '\0';
+		char *second = strchr(slash + 1, '/');
+		channels = second != NULL && second[1] == '2' ? 2 : 1;
+	}
+	*ret = (struct et_meta_item){
+		.type = ET_META_STREAM,
+		.stream = {
+			.stream = stream->number,
+			.ssrc = stream->ssrc,
+			.party = stream->party,
+			.payload_type = stream->payload_type,
+			.channels = channels,
+			.clock_rate = stream->clock_hz,
+			.codec = { (const uint8_t *)codec, strlen(codec) },
+			.src = { (const uint8_t *)stream->src, strlen(stream->src) },
+			.dst = { (const uint8_t *)stream->dst, strlen(stream->dst) },
+		},
+	};
+}
+
+static void write_stream(struct et_writer *w, struct et_slot *s,
+			 const struct et_capture_stream *stream)
+{
+	char codec[32];
+	struct et_meta_item item;
+	struct et_buffer plain = { .data = NULL };
+	stream_item(stream, &item, codec);
+	if (et_meta_add(&plain, &item) == 0 && !plain.failed) {
+		et_segment_append(w, s, ET_TAPE_META, stream->first_us, plain.data, plain.size);
+	}
+	et_buffer_release(&plain);
+}
+
+void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_capture_stream *stream)
+{
+	struct et_slot *s = slot_of(w, slot);
+	if (s == NULL || s->state == ET_SLOT_REFUSED) {
+		return;
+	}
+	if (s->stream_count == s->stream_room) {
+		uint32_t room = s->stream_room == 0 ? 2 : s->stream_room * 2;
+		struct et_capture_stream *streams = realloc(s->streams, room * sizeof(*s->streams));
+		if (streams == NULL) {
+			return; /* the tape lacks its description; the catalogue has it */
+		}
+		s->streams = streams;
+		s->stream_room = room;
+	}
+	s->streams[s->stream_count++] = *stream;
+	if (s->state == ET_SLOT_OPEN && s->tape != NULL) {
+		write_stream(w, s, stream);
+	}
+}
+
+/* Which recording this is, for whoever has only the tape and its key. */
+static void write_parties(struct et_writer *w, struct et_slot *s)
+{
+	const struct et_facts *f = &s->facts;
+	const struct {
+		const char *key;
+		const char *value;
+		uint8_t party;
+	} facts[] = {
+		{ "uri", f->from_uri, 0 },
+		{ "uri", f->to_uri, 1 },
+		{ "number", f->from, 0 },
+		{ "number", f->to, 1 },
+		{ "sip-call-id", f->sip_call_id, 255 },
+	};
+	struct et_buffer plain = { .data = NULL };
+	bool any = false;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(facts); i++) {
+		struct et_meta_item item = {
+			.type = ET_META_FACT,
+			.fact = {
+				.time_us = f->start_us,
+				.party = facts[i].party,
+				.key = { (const uint8_t *)facts[i].key, strlen(facts[i].key) },
+				.value = { (const uint8_t *)facts[i].value,
+					   strlen(facts[i].value) },
+			},
+		};
+		if (facts[i].value[0] != '\0' && et_meta_add(&plain, &item) == 0) {
+			any = true;
+		}
+	}
+	if (any && !plain.failed) {
+		et_segment_append(w, s, ET_TAPE_META, f->start_us, plain.data, plain.size);
+	}
+	et_buffer_release(&plain);
+}
+
+static void write_gap(struct et_writer *w, struct et_slot *s, const struct et_capture_gap *gap)
+{
+	struct et_buffer plain = { .data = NULL };
+	struct et_meta_item item = {
+		.type = ET_META_MARK,
+		.mark = {
+			.what = ET_MARK_GAP,
+			.from_us = gap->from_us,
+			.to_us = gap->to_us,
+			.cause = { (const uint8_t *)gap->cause, strlen(gap->cause) },
+		},
+	};
+	if (et_meta_add(&plain, &item) == 0 && !plain.failed) {
+		et_segment_append(w, s, ET_TAPE_META, gap->to_us, plain.data, plain.size);
+	}
+	et_buffer_release(&plain);
+}
+
+/* What every segment says first: it can be read without the others. */
+void et_writer_begin_segment(struct et_writer *w, struct et_slot *s)
+{
+	write_parties(w, s);
+	for (uint32_t i = 0; i < s->facts.gap_count && s->segment > 1; i++) {
+		write_gap(w, s, &s->facts.gaps[i]);
+	}
+	for (uint32_t i = 0; i < s->stream_count; i++) {
+		write_stream(w, s, &s->streams[i]);
+	}
+}
+
+/* Nothing could be written for a while: try a new segment now and then. */
+static void retry(struct et_writer *w, uint32_t slot)
+{
+	struct et_slot *s = w->slots[slot];
+	if (s->state != ET_SLOT_BROKEN || w->now_us < s->retry_us || w->refuse) {
+		return;
+	}
+	struct et_facts before = s->facts;
+	et_facts_gap(&s->facts, s->broken_us, w->now_us, "disk-full");
+	if (!et_segment_open(w, slot)) {
+		s->facts = before;
+		s->state = ET_SLOT_BROKEN;
+		s->retry_us = w->now_us + RETRY_US;
+	}
+}
+
+struct et_media_packet et_writer_packet(uint32_t stream, const struct et_rtp *rtp,
+					const struct et_packet *packet)
+{
+	/* CSRC, extension or padding; the bits of version and marker are not among them. */
+	bool whole = (packet->payload[0] & 0x3F) != 0;
+	return (struct et_media_packet){
+		.stream = stream,
+		.marker = rtp->marker,
+		.whole = whole,
+		.payload_type = rtp->payload_type,
+		.sequence = rtp->sequence,
+		.timestamp = rtp->timestamp,
+		.arrival_us = packet->time_us,
+		.payload = whole ? (struct et_view){ packet->payload, packet->size }
+				 : (struct et_view){ rtp->payload, rtp->payload_size },
+	};
+}
+
+void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_packet *packet)
+{
+	struct et_slot *s = slot_of(w, slot);
+	if (packet->arrival_us > w->now_us) {
+		w->now_us = packet->arrival_us;
+	}
+	if (s == NULL || s->state == ET_SLOT_REFUSED) {
+		w->dropped++;
+		return;
+	}
+	retry(w, slot);
+	if (s->state != ET_SLOT_OPEN) {
+		w->dropped++;
+		return;
+	}
+	w->tape_packets++;
+	if (s->tape == NULL) {
+		return; /* count only */
+	}
+	s->last_us = packet->arrival_us;
+	struct et_media_encoder *e = &s->encoder;
+	if (e->packets > 0 && packet->arrival_us - e->first_us >= ET_RECORD_US) {
+		et_segment_flush(w, s);
+	}
+	size_t max = ET_RECORD_BYTES;
+	int rc = et_media_encoder_add(e, packet, max);
+	if (rc == ET_ELIMIT) {
+		et_segment_flush(w, s);
+		if (packet->payload.size + ET_MEDIA_PACKET_OVERHEAD > max) {
+			max = packet->payload.size + ET_MEDIA_PACKET_OVERHEAD + 16;
+		}
+		rc = s->state == ET_SLOT_OPEN ? et_media_encoder_add(e, packet, max) : -EIO;
+	}
+	if (rc < 0) {
+		w->tape_packets--;
+		w->dropped++;
+	}
+}
+
+void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain)
+{
+	struct et_slot *s = slot_of(w, slot);
+	if (s != NULL && s->state == ET_SLOT_OPEN && s->tape != NULL) {
+		et_segment_append(w, s, ET_TAPE_META, w->now_us, plain.data, plain.size);
+	}
+}
+
+/* Facts of the engine; gaps that the writer added stay. */
+static void take_facts(struct et_slot *s, const struct et_facts *facts)
+{
+	struct et_facts own = s->facts;
+	s->facts = *facts;
+	for (uint32_t i = facts->gap_count; i < own.gap_count; i++) {
+		et_facts_gap(&s->facts, own.gaps[i].from_us, own.gaps[i].to_us, own.gaps[i].cause);
+	}
+	if (s->facts.problem[0] == '\0') {
+		memcpy(s->facts.problem, own.problem, sizeof(own.problem));
+	}
+}
+
+void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
+		      const struct et_capture_stream *streams, uint32_t count)
+{
+	struct et_slot *s = slot_of(w, slot);
+	if (s == NULL || s->state == ET_SLOT_REFUSED || w->config.media == NULL) {
+		return;
+	}
+	take_facts(s, facts);
+	(void)et_writer_tell(w, ET_CAPTURE_RECORDING_UPDATE, &s->facts, streams, count, NULL,
+			     s->restored);
+}
+
+void et_writer_close(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
+		     const struct et_capture_stream *streams, uint32_t count)
+{
+	struct et_slot *s = slot_of(w, slot);
+	if (s == NULL) {
+		return;
+	}
+	take_facts(s, facts);
+	if (s->state == ET_SLOT_BROKEN) {
+		et_facts_gap(&s->facts, s->broken_us, w->now_us, "disk-full");
+	}
+	struct et_closing *closing = NULL;
+	if (s->told && s->state != ET_SLOT_REFUSED && w->config.media != NULL) {
+		closing = malloc(sizeof(*closing) + count * sizeof(*streams));
+	}
+	if (closing != NULL) {
+		closing->facts = s->facts;
+		closing->count = count;
+		if (count > 0) {
+			memcpy(closing->streams, streams, count * sizeof(*streams));
+		}
+		et_segment_finish(w, s, closing);
+	}
+	slot_free(w, slot);
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+void et_writer_poll(struct et_writer *w, int64_t now_us)
+{
+	if (w->config.live && now_us > w->now_us) {
+		w->now_us = now_us;
+	}
+	et_ack_poll(w);
+	if (w->now_us - w->polled_us < POLL_US) {
+		return;
+	}
+	w->polled_us = w->now_us;
+	for (uint32_t i = 0; i < w->config.calls; i++) {
+		struct et_slot *s = w->slots[i];
+		if (s == NULL || w->config.media == NULL) {
+			continue;
+		}
+		if (s->state == ET_SLOT_BROKEN) {
+			retry(w, i);
+		} else if (s->encoder.packets > 0 &&
+			   w->now_us - s->encoder.first_us >= ET_RECORD_US) {
+			et_segment_flush(w, s);
+		}
+	}
+}
+
+void et_writer_finish(struct et_writer *w)
+{
+	for (uint32_t i = 0; i < w->config.calls && w->config.media != NULL; i++) {
+		struct et_slot *s = w->slots[i];
+		if (s != NULL && s->state == ET_SLOT_OPEN) {
+			et_segment_finish(w, s, NULL);
+			s->state = ET_SLOT_BROKEN;
+			s->broken_us = w->now_us;
+			s->retry_us = INT64_MAX;
+		}
+	}
+}
+
+void et_writer_tell_metrics(const struct et_writer *w, struct et_capture_metrics *ret)
+{
+	ret->calls_refused_journal = w->refused_journal;
+	ret->calls_refused_writer = w->refused_writer;
+	ret->media_dropped += w->dropped;
+	ret->tape_bytes = w->tape_bytes;
+	ret->tape_packets = w->tape_packets;
+	ret->sync_failures = w->sync_failures;
+	ret->synced_us = w->synced_us;
+	ret->free_bytes = w->free_bytes;
+	ret->recovered = w->recovered;
+	ret->acknowledging = w->sync_code == 0;
+}

@@ -1,0 +1,223 @@
+/* The writer: recordings in, tapes and events out. It owns the tapes and runs the callback.
+ *
+ *   writer.c     what a sink gets, by slot; records; updates; time
+ *   segment.c    a tape's life: key, marker, header, events, footer, what fails
+ *   ack.c        what waits for a sync, and the sync itself
+ *   recover.c    tapes that a crash left open
+ *
+ *   NONE ──open──▶ OPEN ──close──▶ (footer) ──sync──▶ acknowledged
+ *                   │  ▲
+ *                   ▼  │ every 5 s, a new segment under a new key
+ *                  BROKEN (disk full, write error)
+ *   REFUSED: the callback or the disk refused; nothing is written for it.
+ *
+ * Files, under the media folder:
+ *   tapes/<yyyy>/<mm>/<dd>/<recording>-g<generation>-s<segment>.evtm
+ *   calls/open/<recording>-g<generation>-s<segment>    marker: from before the tape is created
+ * until its SEGMENT_SEALED was told calls/table                                        the call
+ * table calls/reserve                                      space that footers may use when the disk
+ * is full
+ *
+ * Threads: one owner, but for et_writer_sync(), et_writer_set_kek() and the atomics. */
+#ifndef ET_NODE_CAPTURE_WRITER_INTERNAL_H
+#define ET_NODE_CAPTURE_WRITER_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "node/capture/engine_internal.h"
+#include "node/tape/media.h"
+#include "node/tape/tape.h"
+
+enum {
+	ET_RECORD_BYTES = 16 * 1024, /* a record is sealed at this size */
+	ET_RELATIVE_MAX = 128,	     /* "tapes/2026/11/22/<36>-g1-s1.evtm" and a NUL */
+	ET_GENERATION = 1,	     /* re-encryption makes others */
+};
+
+#define ET_RECORD_US 1000000LL /* ... or at this age */
+
+enum et_slot_state { ET_SLOT_NONE, ET_SLOT_OPEN, ET_SLOT_BROKEN, ET_SLOT_REFUSED };
+
+/* What is told about a recording when its last tape is durable. */
+struct et_closing {
+	struct et_facts facts;
+	uint32_t count;
+	struct et_capture_stream streams[];
+};
+
+/* A tape whose footer could not be written yet, or whose seal waits for a sync. */
+struct et_ack {
+	struct et_ack *next;
+	uint64_t sequence; /* durable when this was synced */
+	bool has_segment;
+	bool has_marker;
+	struct et_tape *tape; /* owned: its footer is still to be written; else NULL */
+	struct et_capture_segment segment;
+	char file[ET_RELATIVE_MAX];
+	struct et_closing *closing; /* owned: told after the segment; or NULL */
+};
+
+struct et_slot {
+	enum et_slot_state state;
+	bool told; /* RECORDING_OPEN was accepted (or the recording is older than this process) */
+	bool restored;
+	uint32_t segment;
+	int64_t t0_us;
+	int64_t last_us; /* of media */
+	int64_t retry_us;
+	int64_t broken_us;    /* since when nothing is written */
+	struct et_tape *tape; /* owned */
+	char file[ET_RELATIVE_MAX];
+	struct et_media_encoder encoder;
+	struct et_facts facts;
+	struct et_capture_stream *streams; /* owned; of this incarnation, by number from first */
+	uint32_t stream_count;
+	uint32_t stream_room;
+};
+
+struct et_writer_config {
+	const char *media; /* copied; NULL: count only, nothing is written */
+	uint64_t node;
+	const char *site;		  /* copied */
+	const struct et_secret *sign_key; /* borrowed for the writer's life */
+	uint32_t kek_id;
+	uint32_t kek_version;
+	uint8_t kek_public[32];
+	uint32_t calls; /* slots */
+	uint64_t free_reserve_bytes;
+	bool live;		      /* arrival times are those of the clock */
+	et_capture_event_fn on_event; /* or NULL */
+	void *arg;
+};
+
+struct et_writer {
+	struct et_writer_config config;
+	char media[PATH_MAX];
+	char site[ET_CAPTURE_SITE_MAX];
+	char day[ET_RELATIVE_MAX]; /* the folder that was made last */
+	int media_fd;
+	struct et_slot **slots; /* owned; NULL: not in use */
+	int64_t now_us;
+	int64_t polled_us;
+	int64_t problem_us[2]; /* monotonic: when PROBLEM was told last, by kind */
+	bool reserve_used;
+
+	struct et_ack *acks; /* owned; oldest first */
+	struct et_ack **acks_end;
+	struct et_ack *unfinished; /* owned */
+	uint32_t unfinished_count;
+	int64_t told_tick_us;
+	bool told_failure;
+
+	pthread_mutex_t kek_mutex; /* over the three below */
+	uint32_t kek_version;
+	uint8_t kek_public[32];
+
+	/* Written by the owner, or by who syncs; read by any. */
+	_Atomic uint32_t *segments; /* by slot: the last segment in use */
+	_Atomic uint64_t written;   /* footers written */
+	_Atomic uint64_t synced;    /* of them durable */
+	_Atomic int64_t synced_us;  /* when the last good sync began */
+	_Atomic uint64_t sync_failures;
+	_Atomic int sync_code; /* of the first failure; 0: none */
+	_Atomic uint64_t free_bytes;
+	_Atomic bool refuse; /* free space is below the reserve */
+	_Atomic uint64_t refused_journal;
+	_Atomic uint64_t refused_writer;
+	_Atomic uint64_t dropped;
+	_Atomic uint64_t tape_bytes;
+	_Atomic uint64_t tape_packets;
+	_Atomic uint64_t recovered;
+};
+
+/* Folders are made; the store's filesystem is opened. */
+int et_writer_new(const struct et_writer_config *config, struct et_writer **ret,
+		  struct et_error *reterr) ET_MUST_CHECK;
+/* What is not finished stays for recovery. */
+struct et_writer *et_writer_free(struct et_writer *w);
+void et_writer_set_kek(struct et_writer *w, uint32_t version, const uint8_t public_key[32]);
+
+/* As struct et_sink has them; they never say ET_ELIMIT. */
+void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
+		    bool restored);
+void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_capture_stream *stream);
+void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_packet *packet);
+void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain);
+void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
+		      const struct et_capture_stream *streams, uint32_t count);
+void et_writer_close(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
+		     const struct et_capture_stream *streams, uint32_t count);
+
+/* Seal what is old enough, tell what is durable, try again what failed. */
+void et_writer_poll(struct et_writer *w, int64_t now_us);
+
+/* Footers on all open tapes; their recordings stay open. */
+void et_writer_finish(struct et_writer *w);
+
+/* The tick: sync the filesystem; what was written before it is durable then. Any one thread. */
+void et_writer_sync(struct et_writer *w);
+
+/* The writer's part of the counters; media_dropped is added to. Any thread. */
+void et_writer_tell_metrics(const struct et_writer *w, struct et_capture_metrics *ret);
+
+/* Put together an RTP packet for the tape. A header with more than the fixed part is kept whole. */
+struct et_media_packet et_writer_packet(uint32_t stream, const struct et_rtp *rtp,
+					const struct et_packet *packet);
+
+/* ---- Between the writer's files -------------------------------------------------------------- */
+
+int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
+		   const struct et_facts *facts, const struct et_capture_stream *streams,
+		   uint32_t count, const struct et_capture_segment *segment, bool restored);
+void et_writer_problem(struct et_writer *w, int kind, int code, const char *text);
+
+/* writer.c: what a new segment says first */
+void et_writer_begin_segment(struct et_writer *w, struct et_slot *s);
+
+/* segment.c */
+bool et_segment_open(struct et_writer *w, uint32_t slot);
+void et_segment_append(struct et_writer *w, struct et_slot *s, enum et_tape_kind kind,
+		       int64_t at_us, const void *plain, size_t size);
+void et_segment_flush(struct et_writer *w, struct et_slot *s);
+/* The footer; `closing` (or NULL) is given away. */
+void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing *closing);
+int et_segment_seal(struct et_writer *w, struct et_ack *ack);
+int et_marker_write(struct et_writer *w, const struct et_slot *s, const struct et_closing *closing);
+void et_marker_remove(struct et_writer *w, const char *file);
+void et_writer_path(const struct et_writer *w, const char *relative, char ret[PATH_MAX]);
+void et_reserve_make(struct et_writer *w);
+void et_reserve_use(struct et_writer *w);
+
+/* ack.c */
+void et_ack_push(struct et_writer *w, struct et_ack *ack);
+void et_ack_poll(struct et_writer *w);
+void et_ack_free(struct et_ack *ack);
+
+/* recover.c */
+
+/* A tape that was open when the process died. */
+struct et_recovered {
+	uint8_t recording[16];
+	uint32_t segment;
+	int64_t last_us;	    /* of its last record */
+	bool closed;		    /* its call was over */
+	struct et_closing *closing; /* owned: what the marker knows */
+};
+
+struct et_recovery {
+	struct et_recovered *tapes; /* owned */
+	uint32_t count;
+};
+
+int et_writer_recover(struct et_writer *w, struct et_recovery *ret,
+		      struct et_error *reterr) ET_MUST_CHECK;
+/* RECORDING_CLOSE for recordings that `is_live` does not know: nobody continues them. */
+void et_writer_close_orphans(struct et_writer *w, struct et_recovery *r,
+			     bool (*is_live)(void *arg, const uint8_t id[16]), void *arg);
+void et_recovery_release(struct et_recovery *r);
+/* For et_engine_restore(). */
+int64_t et_recovery_gap(void *recovery, const uint8_t id[16], uint32_t *segment);
+
+#endif
