@@ -104,6 +104,14 @@ void et_ack_poll(struct et_writer *w)
 	}
 }
 
+/* Two may sync at the same time, at the end: never back. */
+static void raise_synced(struct et_writer *w, uint64_t written)
+{
+	uint64_t before = atomic_load(&w->synced);
+	while (before < written && !atomic_compare_exchange_weak(&w->synced, &before, written)) {
+	}
+}
+
 void et_writer_sync(struct et_writer *w)
 {
 	struct statvfs fs;
@@ -118,7 +126,7 @@ void et_writer_sync(struct et_writer *w)
 		w->sync_failures++;
 		(void)atomic_compare_exchange_strong(&w->sync_code, &none, code);
 	} else if (atomic_load(&w->sync_code) == 0) {
-		atomic_store(&w->synced, written);
+		raise_synced(w, written);
 		atomic_store(&w->synced_us, began_us);
 	}
 	if (fstatvfs(w->media_fd, &fs) == 0) {

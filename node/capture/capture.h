@@ -338,7 +338,7 @@ struct et_capture *et_capture_stop(struct et_capture *c);
 /* New segments use this KEK version from now on. Any thread. */
 void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32]);
 
-/* A copy of the counters, consistent for each counter. Any thread. */
-void et_capture_metrics(const struct et_capture *c, struct et_capture_metrics *ret);
+/* A copy of the counters, at most a second old. Any thread. */
+void et_capture_metrics(struct et_capture *c, struct et_capture_metrics *ret);
 
 #endif

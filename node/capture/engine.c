@@ -3,7 +3,6 @@
 #include "node/io/clock.h"
 
 enum {
-	CALLS_DEFAULT = 8192,
 	STREAMS_DEFAULT = 32768,
 	CANDIDATES_DEFAULT = 1024,
 	CANDIDATE_PACKETS_DEFAULT = 128,
@@ -21,7 +20,7 @@ static void set32(uint32_t *field, uint32_t fallback)
 
 static void set_limits(struct et_capture_limits *l)
 {
-	set32(&l->calls, CALLS_DEFAULT);
+	set32(&l->calls, ET_CALLS_DEFAULT);
 	set32(&l->streams, STREAMS_DEFAULT);
 	set32(&l->streams_per_call, ET_CAPTURE_STREAMS_MAX);
 	set32(&l->candidates, CANDIDATES_DEFAULT);

@@ -24,6 +24,7 @@
 #include "node/tape/meta.h"
 
 enum {
+	ET_CALLS_DEFAULT = 8192,
 	ET_CALL_ENDPOINTS_MAX = 24,
 	ET_ENDPOINT_FORMATS_MAX = 12,
 	ET_ENDPOINT_SSRCS_MAX = 4,

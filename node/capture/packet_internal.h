@@ -4,6 +4,7 @@
 #ifndef ET_NODE_CAPTURE_PACKET_INTERNAL_H
 #define ET_NODE_CAPTURE_PACKET_INTERNAL_H
 
+#include "node/base/bytes.h"
 #include "node/capture/capture.h"
 
 /* A datagram. `payload` is a view into the frame, or into the defragmenter until its next call. */

@@ -39,7 +39,7 @@ struct et_replay_call {
 
 struct et_replay_error {
 	const char *code; /* "ET_ETRUNCATED": static */
-	char text[256];	  /* names the file */
+	char text[512];	  /* names the file */
 	uint64_t count;
 };
 

@@ -42,7 +42,9 @@ void et_reserve_use(struct et_writer *w)
 	et_writer_path(w, "calls/reserve", path);
 	if (!w->reserve_used) {
 		w->reserve_used = true;
-		(void)truncate(path, 0);
+		if (truncate(path, 0) < 0) {
+			(void)unlink(path);
+		}
 	}
 }
 

@@ -1,0 +1,511 @@
+/* Live capture: the threads around the engine and the writer.
+ *
+ *   ring thread ──batches──▶ writer thread ──footers──▶ sync thread (once a second)
+ *        └──────────── call table, when it changed ────────▲
+ *
+ * Happy path: et_capture_start() recovers, restores, opens the sources and starts the threads;
+ * et_capture_stop() stops the ring thread, lets the writer drain its queue and write footers,
+ * syncs, lets it tell what is durable, and joins. Failures: a source that goes away is told
+ * (PROBLEM) and the others go on; a failed sync ends acknowledgements; a full disk is the writer's
+ * business (segment.c). */
+#include "node/capture/capture.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "node/base/fd.h"
+#include "node/capture/relay_internal.h"
+#include "node/capture/source_internal.h"
+#include "node/io/clock.h"
+#include "node/io/file.h"
+
+enum {
+	READ_MAX = 2048, /* frames of one source before the next one has its turn */
+	POLL_MS = 20,
+	WRITER_WAIT_MS = 50,
+	TABLE_MAX = 256 * 1024 * 1024,
+};
+
+#define TICK_US 1000000LL
+#define DEFAULT_QUEUE_BYTES ((size_t)32 * 1024 * 1024)
+#define DEFAULT_RING_BYTES ((size_t)64 * 1024 * 1024)
+#define DEFAULT_RESERVE_BYTES ((uint64_t)256 * 1024 * 1024)
+
+struct et_capture {
+	struct et_engine *engine;
+	struct et_writer *writer;
+	struct et_relay relay;
+	bool has_relay;
+	bool from_files;
+	struct et_source *sources[ET_CAPTURE_SOURCES_MAX]; /* owned; NULL: gone */
+	struct et_source_stats past;			   /* of sources that are gone */
+	uint32_t source_count;
+	et_capture_event_fn on_event; /* the caller's */
+	void *arg;
+
+	pthread_t ring_thread;
+	pthread_t writer_thread;
+	pthread_t sync_thread;
+	int threads; /* how many were started */
+	_Atomic bool stopping;
+	_Atomic int source_code; /* the last source that was lost */
+	_Atomic uint64_t kernel_drops;
+	_Atomic bool finished;
+
+	pthread_mutex_t mutex;		   /* over what follows */
+	pthread_cond_t wake;		   /* of the sync thread */
+	struct et_capture_metrics metrics; /* the ring thread's part */
+	struct et_buffer table;		   /* a call table to be written; empty: none */
+	char source_text[256];
+	bool sync_stop;
+};
+
+/* ---- Sync thread ----------------------------------------------------------------------------- */
+
+/* Replaced by rename before the tick: durable with it. */
+static void write_table(struct et_capture *c, struct et_buffer *table)
+{
+	char path[PATH_MAX];
+	char temp[PATH_MAX];
+	et_writer_path(c->writer, "calls/table", path);
+	et_writer_path(c->writer, "calls/table.new", temp);
+	ET_CLEANUP(et_fd_closep)
+	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd >= 0 && et_file_pwrite(fd, table->data, table->size, 0) == 0) {
+		/* On failure the older table stays: calls of the last second are not continued. */
+		(void)rename(temp, path);
+	}
+}
+
+static void tick(struct et_capture *c)
+{
+	struct et_buffer table = { .data = NULL };
+	(void)pthread_mutex_lock(&c->mutex);
+	table = c->table;
+	c->table = (struct et_buffer){ .data = NULL };
+	(void)pthread_mutex_unlock(&c->mutex);
+	if (table.size > 0) {
+		write_table(c, &table);
+	}
+	et_buffer_release(&table);
+	et_writer_sync(c->writer);
+}
+
+static void *sync_main(void *arg)
+{
+	struct et_capture *c = arg;
+	bool stop = false;
+	while (!stop) {
+		struct timespec until;
+		(void)clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec++;
+		(void)pthread_mutex_lock(&c->mutex);
+		while (!c->sync_stop && pthread_cond_timedwait(&c->wake, &c->mutex, &until) == 0) {
+		}
+		stop = c->sync_stop;
+		(void)pthread_mutex_unlock(&c->mutex);
+		tick(c);
+	}
+	return NULL;
+}
+
+/* ---- Writer thread --------------------------------------------------------------------------- */
+
+static void tell_lost_source(struct et_capture *c)
+{
+	char text[sizeof(c->source_text)];
+	int code = atomic_exchange(&c->source_code, 0);
+	if (code != 0 && c->on_event != NULL) {
+		(void)pthread_mutex_lock(&c->mutex);
+		memcpy(text, c->source_text, sizeof(text));
+		(void)pthread_mutex_unlock(&c->mutex);
+		struct et_capture_event ev = {
+			.kind = ET_CAPTURE_PROBLEM,
+			.time_us = et_clock_now_us(),
+			.code = code,
+			.text = text,
+		};
+		(void)c->on_event(c->arg, &ev);
+	}
+}
+
+static void *writer_main(void *arg)
+{
+	struct et_capture *c = arg;
+	while (et_relay_run(&c->relay, c->writer, WRITER_WAIT_MS)) {
+		et_writer_poll(c->writer, et_clock_now_us());
+		tell_lost_source(c);
+	}
+	et_writer_finish(c->writer);
+	et_writer_sync(c->writer);
+	et_writer_poll(c->writer, et_clock_now_us());
+	tell_lost_source(c);
+	return NULL;
+}
+
+/* ---- Ring thread ----------------------------------------------------------------------------- */
+
+static void on_frame(void *arg, const struct et_frame *frame)
+{
+	struct et_capture *c = arg;
+	et_engine_frame(c->engine, frame);
+}
+
+static void lose_source(struct et_capture *c, uint32_t i, int code, const char *text)
+{
+	struct et_source_stats stats;
+	et_source_stats(c->sources[i], &stats);
+	c->past.received += stats.received;
+	c->past.dropped += stats.dropped;
+	c->past.interface_dropped += stats.interface_dropped;
+	c->sources[i] = et_source_close(c->sources[i]);
+	if (code != 0) {
+		(void)pthread_mutex_lock(&c->mutex);
+		(void)snprintf(c->source_text, sizeof(c->source_text), "%s", text);
+		(void)pthread_mutex_unlock(&c->mutex);
+		c->source_code = code;
+	}
+}
+
+/* Read each source once. Returns whether there may be more at once. */
+static bool read_sources(struct et_capture *c)
+{
+	bool more = false;
+	for (uint32_t i = 0; i < c->source_count; i++) {
+		struct et_error error = { .text = "" };
+		if (c->sources[i] == NULL) {
+			continue;
+		}
+		int n = et_source_read(c->sources[i], READ_MAX, on_frame, c, &error);
+		if (n < 0) {
+			lose_source(c, i, n, error.text);
+		} else if (n == 0 && c->from_files) {
+			lose_source(c, i, 0, "");
+		}
+		more = more || n >= READ_MAX || (c->from_files && n > 0);
+	}
+	return more;
+}
+
+static bool has_source(const struct et_capture *c)
+{
+	for (uint32_t i = 0; i < c->source_count; i++) {
+		if (c->sources[i] != NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void wait_for_packets(struct et_capture *c)
+{
+	struct pollfd fds[ET_CAPTURE_SOURCES_MAX];
+	nfds_t count = 0;
+	for (uint32_t i = 0; i < c->source_count; i++) {
+		if (c->sources[i] != NULL && et_source_fd(c->sources[i]) >= 0) {
+			fds[count++] = (struct pollfd){ .fd = et_source_fd(c->sources[i]),
+							.events = POLLIN };
+		}
+	}
+	(void)poll(fds, count, POLL_MS);
+}
+
+/* Once a second: counters for others to read, and the call table when it changed. */
+static void publish(struct et_capture *c, bool with_table)
+{
+	struct et_capture_metrics metrics = { .calls_live = 0 };
+	struct et_source_stats sum = c->past;
+	for (uint32_t i = 0; i < c->source_count; i++) {
+		struct et_source_stats stats;
+		if (c->sources[i] != NULL) {
+			et_source_stats(c->sources[i], &stats);
+			sum.received += stats.received;
+			sum.dropped += stats.dropped;
+			sum.interface_dropped += stats.interface_dropped;
+		}
+	}
+	c->kernel_drops = sum.dropped;
+	et_engine_tell(c->engine, &metrics);
+	metrics.kernel_received = sum.received;
+	metrics.kernel_dropped = sum.dropped;
+	metrics.interface_dropped = sum.interface_dropped;
+
+	struct et_buffer table = { .data = NULL };
+	if (with_table && c->engine->table_changed) {
+		et_engine_save(c->engine, &table);
+		if (table.failed) {
+			et_buffer_release(&table);
+			c->engine->table_changed = true;
+		}
+	}
+	(void)pthread_mutex_lock(&c->mutex);
+	c->metrics = metrics;
+	if (table.size > 0) {
+		et_buffer_release(&c->table);
+		c->table = table;
+	}
+	(void)pthread_mutex_unlock(&c->mutex);
+}
+
+static void ring_second(struct et_capture *c, int64_t *published_us)
+{
+	int64_t mono_us = et_clock_mono_us();
+	if (mono_us - *published_us >= TICK_US) {
+		*published_us = mono_us;
+		publish(c, true);
+	}
+}
+
+static void *ring_main(void *arg)
+{
+	struct et_capture *c = arg;
+	int64_t published_us = 0;
+	while (!c->stopping) {
+		bool more = read_sources(c);
+		if (!c->from_files) {
+			et_engine_clock(c->engine, et_clock_now_us());
+		}
+		if (!more) {
+			et_relay_flush(&c->relay);
+			if (c->from_files && !c->finished && !has_source(c)) {
+				et_engine_finish(c->engine, true);
+				et_relay_flush(&c->relay);
+				publish(c, true);
+			}
+			c->finished = !has_source(c);
+			wait_for_packets(c);
+		}
+		ring_second(c, &published_us);
+	}
+	et_engine_finish(c->engine, false);
+	publish(c, true);
+	et_relay_close(&c->relay);
+	return NULL;
+}
+
+/* ---- Start ----------------------------------------------------------------------------------- */
+
+static int open_sources(struct et_capture *c, const struct et_capture_config *config,
+			struct et_error *reterr)
+{
+	size_t ring_bytes =
+		config->limits.ring_bytes != 0 ? config->limits.ring_bytes : DEFAULT_RING_BYTES;
+	if (config->source_count > ET_CAPTURE_SOURCES_MAX) {
+		return et_fail(reterr, ET_EUSAGE, "capture: more than %d sources",
+			       ET_CAPTURE_SOURCES_MAX);
+	}
+	for (uint32_t i = 0; i < config->source_count; i++) {
+		const struct et_capture_source *s = &config->sources[i];
+		bool is_file = s->file != NULL;
+		if (is_file == (s->interface != NULL) || (i > 0 && is_file != c->from_files)) {
+			return et_fail(reterr, ET_EUSAGE,
+				       "capture: sources are interfaces, or files, not both");
+		}
+		c->from_files = is_file;
+		int rc = is_file ? et_source_open_file(s->file, &c->sources[i], reterr)
+				 : et_source_open_interface(s->interface, s->filter, ring_bytes,
+							    &c->sources[i], reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		c->source_count = i + 1;
+	}
+	return 0;
+}
+
+static bool is_live(void *arg, const uint8_t id[16])
+{
+	const struct et_engine *e = arg;
+	for (uint32_t i = 0; i < e->limits.calls; i++) {
+		if (e->slots[i] != NULL && memcmp(e->slots[i]->facts.id, id, 16) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* What the last process left: open tapes, and calls to go on with. */
+static int take_over(struct et_capture *c, struct et_error *reterr)
+{
+	char path[PATH_MAX];
+	struct et_recovery recovery;
+	struct et_buffer table = { .data = NULL };
+	struct et_error error = { .text = "" };
+	int rc = et_writer_recover(c->writer, &recovery, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_engine_clock(c->engine, et_clock_now_us());
+	et_writer_path(c->writer, "calls/table", path);
+	if (!c->from_files && access(path, F_OK) == 0) {
+		rc = et_file_read(path, TABLE_MAX, &table, &error);
+		if (rc == 0) {
+			rc = et_engine_restore(c->engine,
+					       (struct et_view){ table.data, table.size },
+					       et_recovery_gap, &recovery, &error);
+		}
+		if (rc <
+		    0) { /* costs the continuation of live calls: told, and no reason to fail */
+			et_writer_problem(c->writer, 0, rc, error.text);
+		}
+		et_buffer_release(&table);
+	}
+	et_writer_close_orphans(c->writer, &recovery, is_live, c->engine);
+	et_recovery_release(&recovery);
+	return 0;
+}
+
+static int make_parts(struct et_capture *c, const struct et_capture_config *config,
+		      struct et_error *reterr)
+{
+	uint64_t reserve = config->limits.free_reserve_bytes;
+	size_t queue_bytes = config->limits.queue_bytes;
+	int rc = et_relay_init(&c->relay, queue_bytes != 0 ? queue_bytes : DEFAULT_QUEUE_BYTES,
+			       c->from_files, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	c->has_relay = true;
+	struct et_writer_config writer = {
+		.media = config->media,
+		.node = config->node,
+		.site = config->site,
+		.sign_key = config->sign_key,
+		.kek_id = config->kek_id,
+		.kek_version = config->kek_version,
+		.calls = config->limits.calls != 0 ? config->limits.calls : ET_CALLS_DEFAULT,
+		.free_reserve_bytes = reserve != 0 ? reserve : DEFAULT_RESERVE_BYTES,
+		.live = !c->from_files,
+		.on_event = config->on_event,
+		.arg = config->arg,
+	};
+	memcpy(writer.kek_public, config->kek_public, sizeof(writer.kek_public));
+	rc = et_writer_new(&writer, &c->writer, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_sink sink = et_relay_sink(&c->relay);
+	struct et_engine_config engine = {
+		.capture = config,
+		.sink = &sink,
+		.refuse = &c->writer->refuse,
+		.kernel_drops = &c->kernel_drops,
+		.segments = c->writer->segments,
+	};
+	return et_engine_new(&engine, &c->engine, reterr);
+}
+
+static int start_threads(struct et_capture *c, struct et_error *reterr)
+{
+	int rc = pthread_create(&c->sync_thread, NULL, sync_main, c);
+	if (rc == 0) {
+		c->threads = 1;
+		rc = pthread_create(&c->writer_thread, NULL, writer_main, c);
+	}
+	if (rc == 0) {
+		c->threads = 2;
+		rc = pthread_create(&c->ring_thread, NULL, ring_main, c);
+	}
+	if (rc == 0) {
+		c->threads = 3;
+		return 0;
+	}
+	return et_fail(reterr, -rc, "start capture's threads");
+}
+
+int et_capture_start(const struct et_capture_config *config, struct et_capture **ret,
+		     struct et_error *reterr)
+{
+	pthread_condattr_t attr;
+	if (config->media == NULL || config->sign_key == NULL || config->source_count == 0) {
+		return et_fail(reterr, ET_EUSAGE,
+			       "capture needs a media folder, a signing key and a source");
+	}
+	struct et_capture *c = calloc(1, sizeof(*c));
+	if (c == NULL) {
+		return et_fail(reterr, -ENOMEM, "capture");
+	}
+	(void)pthread_mutex_init(&c->mutex, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&c->wake, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	c->on_event = config->on_event;
+	c->arg = config->arg;
+	int rc = open_sources(c, config, reterr);
+	if (rc == 0) {
+		rc = make_parts(c, config, reterr);
+	}
+	if (rc == 0) {
+		rc = take_over(c, reterr);
+	}
+	if (rc == 0) {
+		et_writer_sync(c->writer); /* free space is known before the first call */
+		rc = start_threads(c, reterr);
+	}
+	if (rc < 0) {
+		et_capture_stop(c);
+		return rc;
+	}
+	*ret = c;
+	return 0;
+}
+
+struct et_capture *et_capture_stop(struct et_capture *c)
+{
+	if (c == NULL) {
+		return NULL;
+	}
+	c->stopping = true;
+	if (c->threads == 3) {
+		(void)pthread_join(c->ring_thread, NULL);
+	} else if (c->has_relay) {
+		et_relay_close(&c->relay);
+	}
+	if (c->threads >= 2) {
+		(void)pthread_join(c->writer_thread, NULL);
+	}
+	if (c->threads == 3) { /* once more: now the writer's segment numbers are final */
+		c->engine->table_changed = true;
+		publish(c, true);
+	}
+	if (c->threads >= 1) {
+		(void)pthread_mutex_lock(&c->mutex);
+		c->sync_stop = true;
+		(void)pthread_cond_signal(&c->wake);
+		(void)pthread_mutex_unlock(&c->mutex);
+		(void)pthread_join(c->sync_thread, NULL);
+	}
+	for (uint32_t i = 0; i < ET_CAPTURE_SOURCES_MAX; i++) {
+		(void)et_source_close(c->sources[i]);
+	}
+	(void)et_engine_free(c->engine);
+	(void)et_writer_free(c->writer);
+	if (c->has_relay) {
+		et_relay_release(&c->relay);
+	}
+	et_buffer_release(&c->table);
+	(void)pthread_cond_destroy(&c->wake);
+	(void)pthread_mutex_destroy(&c->mutex);
+	free(c);
+	return NULL;
+}
+
+/* ---- Any thread ------------------------------------------------------------------------------ */
+
+void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32])
+{
+	et_writer_set_kek(c->writer, kek_version, kek_public);
+}
+
+void et_capture_metrics(struct et_capture *c, struct et_capture_metrics *ret)
+{
+	(void)pthread_mutex_lock(&c->mutex);
+	*ret = c->metrics;
+	(void)pthread_mutex_unlock(&c->mutex);
+	et_writer_tell_metrics(c->writer, ret);
+	ret->queue_bytes = et_relay_used(&c->relay);
+	ret->sources_finished = c->finished;
+}
