@@ -230,6 +230,38 @@ int et_ca_issue(const struct et_secret *ca_key, struct et_view ca_cert, struct e
 	return rc < 0 ? et_fail(reterr, rc, "issue a certificate") : 0;
 }
 
+int et_cert_check_issued(struct et_view cert, struct et_view bundle, const uint8_t ca_hash[32],
+			 struct et_view request, struct et_error *reterr)
+{
+	bool bad = false;
+	uint8_t hash[32];
+
+	ET_CLEANUP(et_x509_freep) X509 *leaf = et_cert_next(&cert, &bad);
+	ET_CLEANUP(et_pkey_freep) EVP_PKEY *key = request_key(request, reterr);
+	if (leaf == NULL || key == NULL) {
+		return et_fail_plain(reterr, ET_EMALFORMED, "no certificate, or no request");
+	}
+	if (EVP_PKEY_eq(X509_get0_pubkey(leaf), key) != 1) {
+		ERR_clear_error();
+		return et_fail_plain(reterr, ET_EUNTRUSTED,
+				     "the certificate that was issued is for another key");
+	}
+	while (bundle.size > 0) {
+		ET_CLEANUP(et_x509_freep) X509 *ca = et_cert_next(&bundle, &bad);
+		if (ca == NULL || et_cert_read_spki(ca, hash) < 0) {
+			break;
+		}
+		bool ours = memcmp(hash, ca_hash, sizeof(hash)) == 0 &&
+			    X509_verify(leaf, X509_get0_pubkey(ca)) == 1;
+		ERR_clear_error();
+		if (ours) {
+			return 0;
+		}
+	}
+	return et_fail_plain(reterr, ET_EUNTRUSTED,
+			     "the certificate that was issued is not of the token's CA");
+}
+
 int et_ca_sign(const struct et_secret *ca_key, struct et_view data, struct et_buffer *ret_signature)
 {
 	ET_CLEANUP(et_pkey_freep) EVP_PKEY *key = et_key_of(ca_key);

@@ -50,6 +50,10 @@ int et_key_make(struct et_secret **ret) ET_MUST_CHECK;
 /* The private key of a PKCS#8 DER; NULL: it is none. */
 EVP_PKEY *et_key_of(const struct et_secret *pkcs8);
 
+/* Is `cert` signed by the CA of the bundle whose key has `ca_hash`, for the key of `request`? */
+int et_cert_check_issued(struct et_view cert, struct et_view bundle, const uint8_t ca_hash[32],
+			 struct et_view request, struct et_error *reterr) ET_MUST_CHECK;
+
 /* The reason of OpenSSL's last error in this thread, which is cleared; static text. */
 const char *et_openssl_reason(void);
 

@@ -1,8 +1,10 @@
 /* Who a node is: keys, certificate, the CA bundle, and how they are made and kept.
  *
- * Folder <state>/identity (0700): identity.json (cluster, node id, name, site, member list signed
- * by the CA), tls.key and sign.key (sealed under the node root: never in the clear on disk),
- * cert.der, ca.der (bundle). Replaced as a whole, durably.
+ * Folder <state>/identity (0700):
+ *   identity   names, both private keys (each a box under the node root: never in the clear on
+ *              disk), certificate and CA bundle, checksum: one file, replaced as a whole, so that
+ *              key and certificate always belong together
+ *   members    the list of members, signed by the CA
  *
  * Certificates: P-256 ECDSA, 72 h by default, not-before five minutes back, SAN URI
  * spiffe://CLUSTER/site/SITE/node/ID, EKU client and server. Root: P-256, 10 years, CA:TRUE pathlen

@@ -1,5 +1,6 @@
 et_module(node/tls
-    SOURCES address.c ca.c cert.c conn.c context.c guard.c identity.c pump.c rpc.c rpc_frame.c tls.c
+    SOURCES address.c ca.c cert.c conn.c context.c guard.c identity.c identity_store.c join.c join_message.c
+        join_server.c join_token.c pump.c rpc.c rpc_frame.c tls.c wire.c
     USES node/base node/io node/crypto
     LIBRARIES PkgConfig::uv PkgConfig::ssl PkgConfig::crypto
-    TESTS tls rpc bulk)
+    TESTS tls rpc bulk identity join)

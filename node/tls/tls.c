@@ -28,7 +28,7 @@ void tls_node_maybe_closed(struct et_tls_node *t)
 	void *arg = t->closed_arg;
 
 	rpc_free(t->rpc);
-
+	join_server_free(t->join);
 	tls_contexts_release(&t->contexts);
 	tls_guard_free(t->guard);
 	tls_shared_unref(t->shared);
@@ -297,6 +297,7 @@ void et_tls_stop(struct et_tls_node *t, void (*closed)(void *arg), void *arg)
 	t->closed = closed;
 	t->closed_arg = arg;
 	(void)et_fail(&why, ET_ECLOSED, "this node is going down");
+	join_server_stop(t->join);
 	rpc_stop(t->rpc);
 	for (struct et_tls_conn *c = t->conns; c != NULL;) {
 		struct et_tls_conn *next = c->next;
