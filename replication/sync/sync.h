@@ -159,7 +159,7 @@ struct et_sync_status {
 	bool disk_full;
 	bool bbr; /* this kernel gives it */
 };
-/* A copy made at most 200 ms ago. Any thread. */
+/* A copy made at most 200 ms ago (lag: 2 s while more than 10,000 segments wait). Any thread. */
 void et_sync_get_status(struct et_sync *s, struct et_sync_status *ret);
 
 #endif

@@ -1,0 +1,5 @@
+et_module(replication/sync
+    SOURCES sync.c table.c look.c pull.c fetch.c serve.c link.c ack.c check.c status.c store.c intake.c wire.c
+    USES node/base node/io node/crypto node/tape node/tls raft/command raft/state replication/plan
+    TESTS wire intake
+    FUZZERS wire intake)

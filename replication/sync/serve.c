@@ -1,0 +1,426 @@
+/* Sending segments to those who want them.
+ *
+ *   OPENING ──worker: which file, is it the wanted tape, its leaf hashes──▶ SENDING ──EOF──▶ gone
+ *      └── not here, another root, too busy: ERROR or BUSY ──▶ gone
+ *
+ * SENDING sends leaf hashes, then data as far as credit, the rate of the site and the connection's
+ * queue allow. Between streams of one connection the lower class goes first; within a class they
+ * take turns. A stream has at most one operation in libuv's pool; one that is ended meanwhile is
+ * freed when that operation returns. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/base/log.h"
+#include "node/io/clock.h"
+#include "replication/sync/sync_internal.h"
+
+#define CHUNK (ET_WIRE_BODY_MAX - 8) /* bytes of data in one frame */
+
+enum serve_state { SERVE_OPENING, SERVE_SENDING, SERVE_GONE };
+
+struct serve {
+	struct et_sync *s; /* borrowed */
+	struct link *link; /* borrowed; NULL when gone */
+	uint64_t node;	   /* of the peer */
+	struct serve *next;
+	enum serve_state state;
+	uint8_t klass;
+	uint16_t flags;
+	uint64_t stream;
+	struct et_wire_want want;
+	bool busy; /* an operation is in the pool */
+	uv_work_t work;
+	uv_fs_t fs;
+	int code; /* of the worker */
+	struct et_error error;
+	int fd;
+	uint64_t size_bytes;
+	uint8_t *leaves; /* owned */
+	uint32_t leaf_count, leaf_sent;
+	uint64_t offset; /* of the next byte to send */
+	uint64_t credit;
+	uint8_t *chunk; /* owned: CHUNK bytes, read and not yet sent */
+	size_t chunk_size;
+};
+
+static void serve_free(struct serve *v)
+{
+	if (v->fd >= 0) {
+		(void)close(v->fd); /* Opened for reading: closing it waits for nothing. */
+	}
+	free(v->leaves);
+	free(v->chunk);
+	free(v);
+}
+
+/* Take it off its connection. */
+static void serve_end(struct serve *v)
+{
+	struct link *l = v->link;
+
+	for (struct serve **p = &l->serves; *p != NULL; p = &(*p)->next) {
+		if (*p == v) {
+			*p = v->next;
+			break;
+		}
+	}
+	l->serve_count--;
+	v->s->serving--;
+	v->link = NULL;
+	v->state = SERVE_GONE;
+	if (!v->busy) {
+		serve_free(v);
+	}
+}
+
+static void serve_refuse(struct serve *v, int code, const char *text)
+{
+	struct et_buffer frame = { 0 };
+	struct link *l = v->link;
+	et_wire_add_error(&frame, v->stream, code, text);
+	serve_end(v);
+	et_link_send(l, &frame);
+}
+
+/* ---- Opening (worker) ---- */
+
+static int serve_find(struct serve *v, char path[ET_STORE_PATH_MAX], struct et_error *reterr)
+{
+	struct et_sync *s = v->s;
+	Et__Segment *segment = NULL;
+	struct et_state_view *view = et_state_view_open(s->state);
+
+	int rc = view == NULL ? -ENOMEM
+			      : et_state_get_segment(view, v->want.recording, v->want.generation,
+						     v->want.segment, &segment);
+	(void)et_state_view_close(view);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "segment");
+	}
+	int n = -1;
+	if (et_store_file_ok(segment->file)) {
+		n = snprintf(path, ET_STORE_PATH_MAX, "%s/%s", s->media, segment->file);
+	}
+	if (n < 0 || n >= ET_STORE_PATH_MAX) {
+		rc = et_fail(reterr, ET_EMALFORMED, "file name of the segment");
+	}
+	et__segment__free_unpacked(segment, NULL);
+	return rc;
+}
+
+static int serve_leaves(struct serve *v, const struct et_tape_source *source,
+			const struct et_tape_seal *seal, struct et_error *reterr)
+{
+	if (seal->records > ET_WIRE_RECORDS_MAX) {
+		return et_fail(reterr, ET_ELIMIT, "records of the segment");
+	}
+	v->leaf_count = (uint32_t)seal->records;
+	v->leaves = malloc(v->leaf_count > 0 ? (size_t)v->leaf_count * 32 : 1);
+	if (v->leaves == NULL) {
+		return et_fail(reterr, -ENOMEM, "leaf hashes");
+	}
+	return et_tape_leaves_read(source, seal, 0, v->leaf_count, v->leaves, reterr);
+}
+
+static int serve_open(struct serve *v, struct et_error *reterr)
+{
+	char path[ET_STORE_PATH_MAX];
+	struct et_tape_source source;
+	struct et_tape_header header;
+	struct et_tape_seal seal;
+
+	if (!et_look_may_read(v->s->state, v->node)) {
+		return et_fail(reterr, ET_EDENIED, "a member that stores media");
+	}
+	int rc = serve_find(v, path, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	v->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (v->fd < 0) {
+		return et_fail(reterr, errno == ENOENT ? ET_ENOTFOUND : -errno, "its file");
+	}
+	rc = et_tape_source_open(path, &source, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	v->size_bytes = source.size;
+	rc = et_tape_footer_read(&source, &header, &seal, reterr);
+	if (rc == 0 && memcmp(seal.root, v->want.root, sizeof(seal.root)) != 0) {
+		rc = et_fail(reterr, ET_ESTALE, "the root is another");
+	}
+	if (rc == 0 && (v->flags & ET_WIRE_WANT_LEAVES) != 0) {
+		rc = serve_leaves(v, &source, &seal, reterr);
+	}
+	et_tape_source_close(&source);
+	return rc;
+}
+
+static void serve_open_run(uv_work_t *work)
+{
+	struct serve *v = ET_CONTAINER_OF(work, struct serve, work);
+	v->code = serve_open(v, &v->error);
+}
+
+static void serve_open_after(uv_work_t *work, int status)
+{
+	struct serve *v = ET_CONTAINER_OF(work, struct serve, work);
+
+	et_sync_work_done(v->s);
+	v->busy = false;
+	if (v->state == SERVE_GONE) {
+		serve_free(v);
+	} else if (status < 0 || v->code < 0) {
+		/* Paths of this machine are no business of the peer's: the code and a word. */
+		serve_refuse(v, v->code < 0 ? v->code : status, et_strerror(v->code));
+	} else if (v->want.offset > v->size_bytes) {
+		serve_refuse(v, ET_EMALFORMED, "the offset is behind the end");
+	} else {
+		v->state = SERVE_SENDING;
+		v->offset = v->want.offset;
+		et_serve_pump(v->link);
+	}
+}
+
+/* ---- What the peer says ---- */
+
+static struct serve *serve_find_stream(struct link *l, uint64_t stream)
+{
+	struct serve *v = l->serves;
+	while (v != NULL && v->stream != stream) {
+		v = v->next;
+	}
+	return v;
+}
+
+void et_serve_want(struct link *l, uint8_t klass, uint16_t flags, uint64_t stream,
+		   const struct et_wire_want *want)
+{
+	struct et_buffer frame = { 0 };
+
+	if (stream < l->next_stream || flags == 0) { /* Numbers only grow. */
+		et_link_kill(l, ET_EMALFORMED, "the peer broke the sync protocol");
+		return;
+	}
+	l->next_stream = stream + 1;
+	struct serve *v = l->serve_count < ET_SYNC_STREAMS_MAX ? calloc(1, sizeof(*v)) : NULL;
+	if (v == NULL || l->s->stopping) {
+		free(v);
+		et_wire_add_busy(&frame, stream, 1000);
+		et_link_send(l, &frame);
+		return;
+	}
+	v->s = l->s;
+	v->link = l;
+	v->node = l->node;
+	v->klass = klass;
+	v->flags = flags;
+	v->stream = stream;
+	v->want = *want;
+	v->credit = want->window_bytes;
+	v->fd = -1;
+	v->busy = true;
+	v->next = l->serves;
+	l->serves = v;
+	l->serve_count++;
+	l->s->serving++;
+	int rc = et_sync_work(l->s, &v->work, serve_open_run, serve_open_after);
+	if (rc < 0) {
+		v->busy = false;
+		serve_refuse(v, ET_EBUSY, "no worker");
+	}
+}
+
+bool et_serve_credit(struct link *l, uint64_t stream, uint32_t bytes)
+{
+	struct serve *v = serve_find_stream(l, stream);
+	if (v == NULL) {
+		return true; /* It has just ended. */
+	}
+	v->credit += bytes;
+	if (v->credit > ET_WIRE_WINDOW_MAX) {
+		return false;
+	}
+	et_serve_pump(l);
+	return true;
+}
+
+void et_serve_cancel(struct link *l, uint64_t stream)
+{
+	struct serve *v = serve_find_stream(l, stream);
+	if (v != NULL) {
+		serve_end(v);
+	}
+}
+
+void et_serve_end_all(struct link *l)
+{
+	while (l->serves != NULL) {
+		serve_end(l->serves);
+	}
+}
+
+/* ---- Sending ---- */
+
+static void serve_read_done(uv_fs_t *fs)
+{
+	struct serve *v = ET_CONTAINER_OF(fs, struct serve, fs);
+	ssize_t got = fs->result;
+
+	uv_fs_req_cleanup(fs);
+	et_sync_work_done(v->s);
+	v->busy = false;
+	if (v->state == SERVE_GONE) {
+		serve_free(v);
+	} else if (got <= 0) {
+		serve_refuse(v, got < 0 ? (int)got : ET_ETRUNCATED, "reading it failed");
+	} else {
+		v->chunk_size = (size_t)got;
+		et_serve_pump(v->link);
+	}
+}
+
+/* Begin to read the next chunk. */
+static void serve_read(struct serve *v)
+{
+	uint64_t size = v->size_bytes - v->offset;
+	size = size < CHUNK ? size : CHUNK;
+	size = size < v->credit ? size : v->credit;
+	if (v->chunk == NULL) {
+		v->chunk = malloc(CHUNK);
+	}
+	int rc = -ENOMEM;
+	if (v->chunk != NULL) {
+		uv_buf_t buf = uv_buf_init((char *)v->chunk, (unsigned)size);
+		rc = uv_fs_read(&v->s->loop, &v->fs, v->fd, &buf, 1, (int64_t)v->offset,
+				serve_read_done);
+	}
+	if (rc < 0) {
+		serve_refuse(v, rc, "reading it failed");
+		return;
+	}
+	v->s->works++;
+	v->busy = true;
+}
+
+static void serve_send_leaves(struct serve *v, struct et_buffer *frame)
+{
+	uint32_t count = v->leaf_count - v->leaf_sent;
+	count = count < ET_WIRE_LEAVES_MAX ? count : ET_WIRE_LEAVES_MAX;
+	et_wire_add_leaves(frame, v->stream, v->klass, v->leaf_count, v->leaf_sent, count,
+			   v->leaves + (size_t)v->leaf_sent * 32);
+	v->leaf_sent += count;
+	if (v->leaf_sent == v->leaf_count) {
+		free(v->leaves);
+		v->leaves = NULL;
+	}
+}
+
+static void serve_send_chunk(struct serve *v, struct et_buffer *frame)
+{
+	et_wire_add_header(frame, ET_WIRE_DATA, v->klass, 0, v->stream, 8 + v->chunk_size);
+	et_buffer_add64(frame, v->offset);
+	et_buffer_add(frame, v->chunk, v->chunk_size);
+	v->offset += v->chunk_size;
+	v->credit -= v->chunk_size;
+	et_sync_count_sent(v->link->site, v->chunk_size);
+	v->chunk_size = 0;
+}
+
+static void serve_send_eof(struct serve *v)
+{
+	struct et_buffer frame = { 0 };
+	struct et_wire_eof eof = { .size_bytes = v->size_bytes };
+	struct link *l = v->link;
+
+	memcpy(eof.root, v->want.root, sizeof(eof.root));
+	et_wire_add_eof(&frame, v->stream, v->klass, &eof);
+	serve_end(v);
+	et_link_send(l, &frame);
+}
+
+enum serve_wish { WISH_NOTHING, WISH_READ, WISH_SEND, WISH_EOF };
+
+/* What a stream would do now. Pure. */
+static enum serve_wish serve_wish(const struct serve *v)
+{
+	if (v->state != SERVE_SENDING || v->busy) {
+		return WISH_NOTHING;
+	}
+	if (v->leaves != NULL || v->chunk_size > 0) {
+		return WISH_SEND;
+	}
+	if ((v->flags & ET_WIRE_WANT_DATA) == 0 || v->offset == v->size_bytes) {
+		return WISH_EOF;
+	}
+	return v->credit > 0 && et_sync_may_send(v->link->site) ? WISH_READ : WISH_NOTHING;
+}
+
+/* The stream to go next: the lowest class; the list's order is the order of turns. */
+static struct serve *serve_next(struct link *l, enum serve_wish *ret)
+{
+	struct serve *best = NULL;
+	for (struct serve *v = l->serves; v != NULL; v = v->next) {
+		enum serve_wish wish = serve_wish(v);
+		if (wish != WISH_NOTHING && (best == NULL || v->klass < best->klass)) {
+			best = v;
+			*ret = wish;
+		}
+	}
+	return best;
+}
+
+/* Its turn is over: to the end of the list. */
+static void serve_turn(struct link *l, struct serve *v)
+{
+	struct serve **p = &l->serves;
+	while (*p != NULL) {
+		if (*p == v) {
+			*p = v->next;
+		} else {
+			p = &(*p)->next;
+		}
+	}
+	v->next = NULL;
+	*p = v;
+}
+
+static void serve_on_drain(void *arg)
+{
+	struct link *l = arg;
+	l->drain_armed = false;
+	et_serve_pump(l);
+}
+
+void et_serve_pump(struct link *l)
+{
+	enum serve_wish wish = WISH_NOTHING;
+	struct serve *v = NULL;
+
+	while (l->state == LINK_OPEN && (v = serve_next(l, &wish)) != NULL) {
+		if (et_tls_conn_queued(l->conn) > ET_SYNC_QUEUED_MAX) {
+			if (!l->drain_armed) {
+				l->drain_armed = true;
+				et_tls_conn_on_drain(l->conn, ET_SYNC_QUEUED_MAX / 2,
+						     serve_on_drain, l);
+			}
+			return;
+		}
+		if (wish == WISH_READ) {
+			serve_read(v);
+		} else if (wish == WISH_EOF) {
+			serve_send_eof(v);
+		} else {
+			struct et_buffer frame = { 0 };
+			if (v->leaves != NULL) {
+				serve_send_leaves(v, &frame);
+			} else {
+				serve_send_chunk(v, &frame);
+			}
+			serve_turn(l, v);
+			et_link_send(l, &frame);
+		}
+	}
+}
