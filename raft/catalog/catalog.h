@@ -55,11 +55,16 @@ struct et_catalog_config {
 	uint32_t election_ms;	 /* 0: 1000 */
 	uint32_t heartbeat_ms;	 /* 0: 50 (WAN: 300 with election 3000) */
 	uint64_t snapshot_bytes; /* 0: 64 MiB of log between snapshots */
-	/* Runs on the loop after the RocksDB write of each command, in log order. May be NULL. */
+	/* Runs on the loop after the RocksDB write of each command, in log order; not for a command
+	 * that was applied before. May be NULL. */
 	void (*on_applied)(void *arg, uint64_t index, const Et__Command *command,
 			   const Et__Result *result);
 	/* Leadership, term or membership changed. May be NULL. */
 	void (*on_change)(void *arg);
+	/* The state jumped to that of another node (a checkpoint was installed): on_applied was not
+	 * called for what lies between. Derive again what you derive from the state. May be NULL.
+	 */
+	void (*on_replaced)(void *arg);
 	void *arg;
 };
 
@@ -128,7 +133,7 @@ struct et_catalog_member {
 	enum et_catalog_role role;
 	bool reachable;		 /* as this node sees it */
 	uint64_t match_index;	 /* on the leader; else 0 */
-	bool clock_known;	 /* on the leader: its clock was asked within the last 15 s */
+	bool clock_known;	 /* its clock was asked within the last 15 s */
 	int64_t clock_offset_us; /* its clock less this node's, when clock_known */
 };
 struct et_catalog_status {

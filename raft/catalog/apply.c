@@ -1,0 +1,384 @@
+#include <stdio.h>
+
+#include "raft/catalog/catalog_internal.h"
+
+/* Applying beside libraft. The loop hands committed entries to the state thread and goes on; the
+ * thread applies them in groups, and sends back what apply said.
+ *
+ *   fsm->apply ──jobs──> state thread: begin, apply..., commit ──done──> outcomes_tell()
+ *
+ * The queue has no hard end: libraft cannot be told to wait in fsm->apply. Instead nothing more is
+ * let in while more than CAT_QUEUE_MAX is inside: received entries are held (guards.c), proposals
+ * wait (propose.c). Barriers and configurations are indexes without commands: they are told as
+ * gaps, so that the database's index follows the log's. */
+
+enum {
+	GROUP_BYTES = 4 * 1024 * 1024, /* written together */
+	GROUP_JOBS = 1024,
+};
+
+/* ---- The loop's side ---- */
+
+static size_t job_cost(const struct cat_job *job)
+{
+	return job->size + sizeof(*job);
+}
+
+void et_cat_job_push(struct et_catalog *c, struct cat_job *job)
+{
+	c->queue_bytes += job_cost(job);
+	int rc = et_queue_push(&c->jobs, &job->node, job_cost(job));
+	if (rc < 0) {
+		et_cat_fatal(c, "the state thread takes no more work: %s", et_strerror(rc));
+	}
+}
+
+struct cat_job *et_cat_job_new(int (*work)(struct et_catalog *, struct cat_job *,
+					   struct et_error *),
+			       void (*after)(struct et_catalog *, struct cat_job *))
+{
+	struct cat_job *job = et_cat_alloc(sizeof(*job));
+
+	job->kind = CAT_JOB_CALL;
+	job->work = work;
+	job->after = after;
+	return job;
+}
+
+static void gap_push(struct et_catalog *c, uint64_t last)
+{
+	if (last <= c->pushed) {
+		return;
+	}
+	struct cat_job *job = et_cat_alloc(sizeof(*job));
+	job->kind = CAT_JOB_GAP;
+	job->index = c->pushed + 1;
+	job->last = last;
+	c->pushed = last;
+	c->log_bytes += CAT_ENTRY_OVERHEAD;
+	et_cat_job_push(c, job);
+}
+
+int et_cat_fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
+{
+	struct et_catalog *c = fsm->data;
+	uint64_t index = raft_last_applied(&c->raft) + 1;
+
+	*result = NULL;
+	if (index <= c->pushed) {
+		c->log_bytes += buf->len + CAT_ENTRY_OVERHEAD;
+		return 0; /* The database has it: replay after a start. */
+	}
+	gap_push(c, index - 1);
+	struct cat_job *job = et_cat_alloc(sizeof(*job));
+	job->kind = CAT_JOB_ENTRY;
+	job->index = index;
+	job->size = buf->len;
+	job->data = malloc(buf->len == 0 ? 1 : buf->len);
+	if (job->data == NULL) {
+		et_cat_fatal(c, "no memory for %zu bytes of a log entry", buf->len);
+	}
+	memcpy(job->data, buf->base, buf->len);
+	c->pushed = index;
+	c->log_bytes += buf->len + CAT_ENTRY_OVERHEAD;
+	et_cat_job_push(c, job);
+	return 0;
+}
+
+/* Barriers and configurations at the end of what raft has applied. */
+void et_cat_apply_turn(struct et_catalog *c)
+{
+	gap_push(c, raft_last_applied(&c->raft));
+}
+
+static void outcome_release(struct cat_outcome *o)
+{
+	et__result__free_unpacked(o->result, NULL);
+	et_command_free(o->command);
+}
+
+static void outcome_tell(struct et_catalog *c, struct cat_outcome *o)
+{
+	if (o->is_tick) {
+		if (o->result->code == 0 && o->tick_us > c->cluster_time_us) {
+			c->cluster_time_us = o->tick_us;
+		}
+	} else {
+		c->commands_applied++;
+	}
+	if (c->on_applied != NULL && o->command != NULL) {
+		c->on_applied(c->arg, o->index, o->command, o->result);
+	}
+	et_cat_propose_complete(c, o);
+}
+
+static void done_take(struct et_catalog *c, struct cat_done *done)
+{
+	if (done->applied != 0) {
+		c->applied = done->applied;
+	}
+	c->queue_bytes -= done->bytes;
+	for (size_t i = 0; i < done->count; i++) {
+		outcome_tell(c, &done->outcomes[i]);
+		outcome_release(&done->outcomes[i]);
+	}
+	if (done->call != NULL) {
+		if (done->call->kind == CAT_JOB_END) {
+			c->thread_ended = true;
+		} else if (done->call->after != NULL) {
+			done->call->after(c, done->call);
+		}
+		free(done->call);
+	}
+	free(done->outcomes);
+	free(done);
+}
+
+static void apply_on_async(uv_async_t *async)
+{
+	struct et_catalog *c = async->data;
+	struct et_queue_node *node = et_queue_take(&c->done);
+
+	while (node != NULL) {
+		struct et_queue_node *next = node->next;
+		done_take(c, ET_CONTAINER_OF(node, struct cat_done, node));
+		node = next;
+	}
+	et_cat_read_applied(c);
+	et_cat_schedule(c);
+	et_cat_maybe_closed(c);
+}
+
+static void apply_wake(void *arg)
+{
+	struct et_catalog *c = arg;
+	(void)uv_async_send(&c->async);
+}
+
+/* ---- The state thread ---- */
+
+static void done_send(struct et_catalog *c, struct cat_done *done)
+{
+	int rc = et_queue_push(&c->done, &done->node, 0);
+	et_assert(rc == 0); /* It has no limit, and is closed after this thread has ended. */
+}
+
+static Et__Result *result_copy(const struct et_catalog *c, const Et__Result *result)
+{
+	size_t size = et__result__get_packed_size(result);
+	uint8_t *bytes = malloc(size == 0 ? 1 : size);
+
+	if (bytes == NULL) {
+		et_cat_fatal(c, "no memory for a result");
+	}
+	(void)et__result__pack(result, bytes);
+	Et__Result *copy = et__result__unpack(NULL, size, bytes);
+	free(bytes);
+	if (copy == NULL) {
+		et_cat_fatal(c, "no memory for a result");
+	}
+	return copy;
+}
+
+static Et__Command *command_copy(const struct et_catalog *c, const Et__Command *command)
+{
+	size_t size = et__command__get_packed_size(command);
+	uint8_t *bytes = malloc(size == 0 ? 1 : size);
+
+	if (bytes == NULL) {
+		et_cat_fatal(c, "no memory for a command");
+	}
+	(void)et__command__pack(command, bytes);
+	Et__Command *copy = et__command__unpack(NULL, size, bytes);
+	free(bytes);
+	return copy;
+}
+
+static void state_on_result(void *arg, uint64_t index, uint32_t position,
+			    const Et__Command *command, const Et__Result *result)
+{
+	struct et_catalog *c = arg;
+	struct cat_done *done = c->group;
+
+	(void)position;
+	if (command == NULL || command->op == NULL) {
+		return; /* Not a command of this schema: refused, and nobody waits for it. */
+	}
+	if (done->count == done->capacity) {
+		done->capacity = done->capacity == 0 ? 64 : done->capacity * 2;
+		done->outcomes = realloc(done->outcomes, done->capacity * sizeof(*done->outcomes));
+		if (done->outcomes == NULL) {
+			et_cat_fatal(c, "no memory for results");
+		}
+	}
+	struct cat_outcome *o = &done->outcomes[done->count++];
+	memset(o, 0, sizeof(*o));
+	o->index = index;
+	o->op.node = command->op->node;
+	o->op.seq = command->op->seq;
+	if (command->op->incarnation.len == sizeof(o->op.incarnation)) {
+		memcpy(o->op.incarnation, command->op->incarnation.data, sizeof(o->op.incarnation));
+	}
+	if (command->body_case == ET__COMMAND__BODY_TICK) {
+		o->is_tick = true;
+		o->tick_us = command->tick->time_us;
+	}
+	o->result = result_copy(c, result);
+	bool is_first = result->index == index;
+	o->command = c->on_applied != NULL && is_first ? command_copy(c, command) : NULL;
+}
+
+static void state_apply(struct et_catalog *c, const struct cat_job *job)
+{
+	struct et_error error;
+	int rc = 0;
+
+	if (job->kind == CAT_JOB_ENTRY) {
+		struct et_view entry = { job->data, job->size };
+		rc = et_state_apply(c->state, job->index, entry, &error);
+	} else {
+		for (uint64_t i = job->index; rc == 0 && i <= job->last; i++) {
+			rc = et_state_apply(c->state, i, (struct et_view){ NULL, 0 }, &error);
+		}
+	}
+	if (rc < 0) {
+		et_cat_fatal(c, "entry %llu cannot be applied: %s", (unsigned long long)job->index,
+			     error.text);
+	}
+}
+
+/* Apply and commit the jobs up to the first that is not an entry or a gap. Returns it, or NULL. */
+static struct et_queue_node *state_group(struct et_catalog *c, struct et_queue_node *node)
+{
+	struct cat_done *done = et_cat_alloc(sizeof(*done));
+	struct et_queue_node *first = node;
+	struct et_error error;
+	size_t bytes = 0;
+	unsigned count = 0;
+
+	c->group = done;
+	et_state_begin(c->state);
+	while (node != NULL && bytes < GROUP_BYTES && count < GROUP_JOBS) {
+		struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
+		if (job->kind != CAT_JOB_ENTRY && job->kind != CAT_JOB_GAP) {
+			break;
+		}
+		state_apply(c, job);
+		bytes += job_cost(job);
+		count++;
+		node = node->next;
+	}
+	int rc = et_state_commit(c->state, state_on_result, c, &error);
+	if (rc < 0) {
+		et_cat_fatal(c, "the database cannot be written: %s", error.text);
+	}
+	done->applied = et_state_applied(c->state);
+	done->bytes = bytes;
+	while (first != node) {
+		struct cat_job *job = ET_CONTAINER_OF(first, struct cat_job, node);
+		first = first->next;
+		free(job->data);
+		free(job);
+	}
+	c->group = NULL;
+	done_send(c, done);
+	return node;
+}
+
+static void state_call(struct et_catalog *c, struct cat_job *job)
+{
+	struct cat_done *done = et_cat_alloc(sizeof(*done));
+
+	if (job->kind == CAT_JOB_END) {
+		struct et_error error;
+		/* Not needed for safety (the log has it), but it spares the replay. */
+		if (et_state_flush(c->state, &error) < 0) {
+			et_warn("catalog.flush", "node=%llu why=failed",
+				(unsigned long long)c->node);
+		}
+	} else {
+		job->code = job->work(c, job, &job->error);
+		done->applied = et_state_applied(c->state);
+	}
+	done->call = job;
+	done->bytes = job_cost(job);
+	done_send(c, done);
+}
+
+static void *state_main(void *arg)
+{
+	struct et_catalog *c = arg;
+	bool end = false;
+
+	while (!end) {
+		struct et_queue_node *node = et_queue_wait(&c->jobs, -1);
+		while (node != NULL) {
+			struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
+			if (job->kind == CAT_JOB_ENTRY || job->kind == CAT_JOB_GAP) {
+				node = state_group(c, node);
+				continue;
+			}
+			struct et_queue_node *next = node->next;
+			end = job->kind == CAT_JOB_END;
+			state_call(c, job);
+			node = next;
+		}
+	}
+	return NULL;
+}
+
+int et_cat_apply_init(struct et_catalog *c, struct et_error *reterr)
+{
+	int rc = et_queue_init(&c->jobs, SIZE_MAX, SIZE_MAX, NULL, NULL);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "state thread");
+	}
+	rc = et_queue_init(&c->done, SIZE_MAX, SIZE_MAX, apply_wake, c);
+	if (rc < 0) {
+		et_queue_destroy(&c->jobs);
+		return et_fail(reterr, rc, "state thread");
+	}
+	c->queues_are_open = true;
+	rc = uv_async_init(c->loop, &c->async, apply_on_async);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "state thread");
+	}
+	c->async.data = c;
+	c->handles++;
+	return 0;
+}
+
+int et_cat_apply_start(struct et_catalog *c, struct et_error *reterr)
+{
+	int rc = -pthread_create(&c->thread, NULL, state_main, c);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "state thread");
+	}
+	c->thread_is_running = true;
+	return 0;
+}
+
+void et_cat_apply_release(struct et_catalog *c)
+{
+	if (!c->queues_are_open) {
+		return;
+	}
+	/* Jobs of a start that failed before the thread was there. */
+	for (struct et_queue_node *node = et_queue_take(&c->jobs); node != NULL;) {
+		struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
+		node = node->next;
+		free(job->data);
+		free(job);
+	}
+	et_queue_destroy(&c->jobs);
+	et_queue_destroy(&c->done);
+}
+
+/* Apply what is queued, flush, end. thread_ended is set when the thread has said so. */
+void et_cat_apply_end(struct et_catalog *c)
+{
+	struct cat_job *job = et_cat_alloc(sizeof(*job));
+
+	job->kind = CAT_JOB_END;
+	et_cat_job_push(c, job);
+}

@@ -1,0 +1,522 @@
+/* Inside the catalogue: one struct, shared by files of one job each.
+ *
+ *   catalog.c    start, stop, the turn of the loop, status
+ *   transport.c  raft's connections over mutual TLS
+ *   guards.c     what stands between libraft and the world (G1 to G9)
+ *   apply.c      the state thread
+ *   propose.c    proposals of this node, and how they reach the log
+ *   snapshot.c   snapshots as manifests, checkpoints, and the swap of the database
+ *   serve.c      gives a checkpoint's files to a node that fell behind
+ *   pull.c       gets them
+ *   read.c       linearizable reads
+ *   tick.c       clocks and cluster time
+ *   member.c     membership
+ *   status.c     what any thread may ask
+ *   bootstrap.c  the first voter's log
+ *
+ * Everything here belongs to the loop's thread, except what the state thread's section names. */
+#ifndef ET_RAFT_CATALOG_CATALOG_INTERNAL_H
+#define ET_RAFT_CATALOG_CATALOG_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <raft.h>
+#include <raft/uv.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "node/base/log.h"
+#include "node/base/queue.h"
+#include "node/tls/rpc.h"
+#include "raft/catalog/catalog.h"
+
+#define CAT_WAITING_MAX ((size_t)64 * 1024 * 1024)  /* bytes of own proposals without an answer */
+#define CAT_WAITING_COUNT_MAX ((size_t)1 << 20)	    /* and how many */
+#define CAT_INFLIGHT_MAX ((size_t)64 * 1024 * 1024) /* bytes appended and not committed */
+#define CAT_QUEUE_MAX ((size_t)64 * 1024 * 1024)    /* bytes committed and not in RocksDB */
+#define CAT_HELD_MAX ((size_t)256 * 1024 * 1024)    /* bytes of received entries held back */
+#define CAT_UNSTORED_MAX ((size_t)64 * 1024 * 1024) /* bytes that the own disk has not taken */
+#define CAT_ENTRY_OVERHEAD 64	 /* bytes that a log entry costs beside its content */
+#define CAT_PIPELINE_DEPTH 16	 /* entries in flight before small ones wait for company */
+#define CAT_PIPELINE_BYTES 65536 /* ... unless this much is waiting */
+#define CAT_PIPELINE_WAIT_MS 5	 /* ... or this long */
+#define CAT_WINDOW_MAX 4096	 /* entries in flight to a follower (G8) */
+#define CAT_PROPOSE_TIMEOUT_MS 10000
+#define CAT_TIMER_MS 50
+#define CAT_CHANGES_MAX 16
+#define CAT_ADDRESS_SIZE 64
+#define CAT_PATH_SIZE 1024
+#define CAT_NAME_SIZE 96
+#define CAT_FILES_MAX 65536
+#define CAT_FILE_NAME_MAX 63
+#define CAT_CHUNK_BYTES ((uint32_t)1024 * 1024)
+
+/* A doubly linked list with a head; an element may be taken out without knowing its list. */
+struct cat_link {
+	struct cat_link *prev;
+	struct cat_link *next;
+};
+
+static inline void cat_list_init(struct cat_link *head)
+{
+	head->prev = head->next = head;
+}
+
+static inline bool cat_list_is_empty(const struct cat_link *head)
+{
+	return head->next == head;
+}
+
+static inline void cat_list_add(struct cat_link *head, struct cat_link *link)
+{
+	link->prev = head->prev;
+	link->next = head;
+	head->prev->next = link;
+	head->prev = link;
+}
+
+static inline void cat_list_take(struct cat_link *link)
+{
+	link->prev->next = link->next;
+	link->next->prev = link->prev;
+	cat_list_init(link);
+}
+
+/* Move all of `from` to the empty `to`. */
+static inline void cat_list_move(struct cat_link *from, struct cat_link *to)
+{
+	cat_list_init(to);
+	while (!cat_list_is_empty(from)) {
+		struct cat_link *link = from->next;
+		cat_list_take(link);
+		cat_list_add(to, link);
+	}
+}
+
+/* ---- Jobs of the state thread (apply.c) ---- */
+
+enum cat_job_kind { CAT_JOB_ENTRY, CAT_JOB_GAP, CAT_JOB_CALL, CAT_JOB_END };
+
+struct cat_job {
+	struct et_queue_node node;
+	enum cat_job_kind kind;
+	uint64_t index; /* of the entry, or the first of the gap */
+	uint64_t last;	/* of the gap */
+	size_t size;
+	/* A call: `work` runs in the state thread, in order with the entries; then `after` on the
+	 * loop, and the job is freed. */
+	int (*work)(struct et_catalog *c, struct cat_job *job, struct et_error *reterr);
+	void (*after)(struct et_catalog *c, struct cat_job *job);
+	int code;
+	struct et_error error;
+	uint64_t result;
+	char path[CAT_PATH_SIZE];
+	void *arg;     /* borrowed */
+	uint8_t *data; /* owned: the entry's bytes */
+};
+
+/* What apply said of one command. */
+struct cat_op {
+	uint64_t node;
+	uint64_t seq;
+	uint8_t incarnation[16];
+};
+
+struct cat_outcome {
+	uint64_t index;
+	struct cat_op op;
+	bool is_tick;
+	int64_t tick_us;
+	Et__Result *result;   /* owned */
+	Et__Command *command; /* owned; NULL when nobody asked for commands */
+};
+
+/* What the state thread sends back: a group of entries, or a call that is done. */
+struct cat_done {
+	struct et_queue_node node;
+	struct cat_job *call; /* owned, or NULL */
+	uint64_t applied;     /* after this group; 0: unchanged */
+	size_t bytes;	      /* what leaves the queue */
+	size_t count;
+	size_t capacity;
+	struct cat_outcome *outcomes; /* owned */
+};
+
+/* ---- A request to a peer that may outlive the catalogue (catalog.c) ---- */
+
+struct cat_call {
+	struct cat_link link;
+	struct et_catalog *c; /* NULL: the catalogue is gone */
+	void (*fn)(struct et_catalog *c, struct cat_call *call, int code, struct et_view body);
+	uint64_t node;
+	uint64_t tag;
+	int64_t sent_us;
+};
+
+/* Work in libuv's pool; the catalogue waits for it when it stops. */
+struct cat_work {
+	uv_work_t work;
+	struct et_catalog *c;
+	void (*run)(struct cat_work *w);
+	void (*after)(struct cat_work *w);
+};
+
+/* ---- Received entries that wait (guards.c) ---- */
+
+struct cat_held {
+	struct cat_link link;
+	struct raft_message message; /* owned: entries and their batch */
+	char address[CAT_ADDRESS_SIZE];
+	size_t bytes;
+};
+
+struct cat_install {
+	bool active;		     /* a message is held */
+	bool have_files;	     /* what it needs is on this disk */
+	struct raft_message message; /* owned: configuration and data */
+	char address[CAT_ADDRESS_SIZE];
+	char path[CAT_PATH_SIZE]; /* the checkpoint for restore(), or "" */
+};
+
+struct cat_manifest {
+	uint64_t index;
+	uint64_t checkpoint; /* applied index of the checkpoint, at or past `index` */
+	uint64_t source;     /* node */
+};
+#define CAT_MANIFEST_SIZE 32
+
+/* ---- Clocks (tick.c) ---- */
+
+struct cat_clock {
+	uint64_t node;
+	int64_t offset_us;
+	int64_t at_us; /* monotonic; 0: never asked */
+};
+#define CAT_MEMBERS_MAX 32
+
+/* ---- Membership (member.c) ---- */
+
+enum cat_change_kind { CAT_ADD, CAT_ASSIGN, CAT_REMOVE, CAT_TRANSFER };
+enum cat_change_stage {
+	CAT_STAGE_CHECK,
+	CAT_STAGE_CATCH_UP,
+	CAT_STAGE_QUIET,
+	CAT_STAGE_BARRIER,
+	CAT_STAGE_SUBMIT
+};
+
+struct cat_change {
+	struct cat_link link;
+	enum cat_change_kind kind;
+	enum cat_change_stage stage;
+	uint64_t node;
+	char address[CAT_ADDRESS_SIZE];
+	int role; /* RAFT_* */
+	int step; /* the role of the step that is under way */
+	int tries;
+	int64_t deadline_us;
+	int64_t quiet_deadline_us;
+	et_catalog_cb cb;
+	void *arg;
+};
+
+/* ---- Checkpoints of the own database (snapshot.c, serve.c) ---- */
+
+enum { CAT_SNAPSHOT_OPEN = 1, CAT_SNAPSHOT_READ = 2, CAT_SNAPSHOT_HASH = 3 };
+
+struct cat_checkpoint {
+	struct cat_link link;
+	uint64_t id;
+	uint64_t index; /* applied */
+	char path[CAT_PATH_SIZE];
+	int64_t pinned_until_us;
+	unsigned readers; /* requests in libuv's pool */
+};
+
+struct cat_pull;
+
+struct et_catalog {
+	/* What the caller gave. */
+	uv_loop_t *loop;
+	struct et_postbox *postbox; /* borrowed */
+	struct et_tls_node *tls;    /* borrowed */
+	uint64_t node;
+	char address[CAT_ADDRESS_SIZE];
+	char raft_folder[CAT_PATH_SIZE];
+	char db_folder[CAT_PATH_SIZE];
+	uint32_t election_ms;
+	uint32_t heartbeat_ms;
+	uint64_t snapshot_bytes;
+	void (*on_applied)(void *arg, uint64_t index, const Et__Command *command,
+			   const Et__Result *result);
+	void (*on_change)(void *arg);
+	void (*on_replaced)(void *arg);
+	void *arg;
+
+	/* libraft and what it was given. */
+	struct raft raft;
+	struct raft_io io;
+	struct raft_fsm fsm;
+	struct raft_uv_transport transport;
+	struct raft_tracer tracer;
+	bool raft_is_open; /* raft_init() succeeded, the close callback has not run */
+
+	/* The loop's handles. */
+	uv_prepare_t prepare;
+	uv_idle_t idle; /* active: there is something to do in the next turn */
+	uv_timer_t timer;
+	uv_timer_t soon;  /* one shot: what waits for milliseconds */
+	uv_async_t async; /* the state thread has sent something */
+	int handles;	  /* open */
+	bool queues_are_open;
+
+	/* Stopping. */
+	bool stopping;
+	bool closing_handles;
+	bool raft_closing;
+	bool raft_closed;
+	bool thread_ending;
+	bool thread_ended;
+	size_t works;	   /* in libuv's pool */
+	atomic_uint posts; /* messages of other threads on their way */
+	void (*closed)(void *arg);
+	void *closed_arg;
+	struct cat_link calls;
+
+	/* transport.c */
+	raft_uv_accept_cb accept_cb;
+	raft_uv_transport_close_cb transport_close_cb;
+	struct cat_link dials;
+	struct cat_link pumps;
+	size_t pumps_open;
+	char *scratch; /* owned: 64 KiB, for reads */
+
+	/* guards.c */
+	int (*io_start)(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
+			raft_io_recv_cb recv);
+	int (*io_append)(struct raft_io *io, struct raft_io_append *req,
+			 const struct raft_entry entries[], unsigned n, raft_io_append_cb cb);
+	int (*io_snapshot_put)(struct raft_io *io, unsigned trailing,
+			       struct raft_io_snapshot_put *req,
+			       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb);
+	raft_io_recv_cb deliver;
+	struct cat_link held;
+	size_t held_bytes;
+	size_t unstored_bytes;
+	uint64_t entry_bytes_average;
+	struct cat_install install;
+
+	/* apply.c: the state thread. `state` is written by it alone. */
+	struct et_state *state; /* owned */
+	pthread_t thread;
+	bool thread_is_running;
+	struct et_queue jobs;
+	struct et_queue done;
+	uint64_t pushed;	/* last index given to the state thread */
+	uint64_t applied;	/* last index that it has told */
+	size_t queue_bytes;	/* given and not told */
+	uint64_t log_bytes;	/* since the last snapshot */
+	struct cat_done *group; /* state thread: being filled */
+
+	/* propose.c */
+	struct cat_link proposals; /* in order */
+	struct cat_link *cursor;   /* the first that is not sent in this term; may be the head */
+	struct cat_link failed;	   /* callbacks that wait for the next turn */
+	struct cat_link **buckets; /* owned: proposals by op */
+	uint64_t last_number;	   /* of the newest proposal */
+	uint64_t sent_number;	   /* up to here they are sent in this term */
+	size_t proposals_count;
+	size_t waiting_bytes;
+	size_t unsent_bytes;
+	size_t inflight_bytes;
+	size_t inflight_count;
+	int64_t next_deadline_us;
+	int64_t flush_at_us;   /* small proposals wait until then; 0: none does */
+	int64_t forward_at_us; /* not before */
+	bool forwarding;
+	bool disk_full;
+	uint8_t incarnation[16];
+	atomic_uint_fast64_t op_seq;
+	struct cat_seen *seen; /* owned: incarnations that were proposed */
+	size_t seen_count;
+
+	/* Leadership, as of the last turn. */
+	uint64_t leader;
+	uint64_t term;
+	int raft_state;
+	uint64_t configuration_index;
+	int64_t contact_us; /* monotonic: last sign of a leader */
+	struct raft_barrier term_barrier;
+	bool term_barrier_pending;
+	uint64_t term_barrier_term;
+	uint64_t ready_term; /* an entry of this term is committed: reads and changes are allowed */
+
+	/* snapshot.c */
+	bool snapshot_pending; /* checkpoint asked for, the put not yet called */
+	uint64_t snapshot_index;
+	uint64_t snapshot_log_bytes; /* of log_bytes, what the one under way covers */
+	int64_t snapshot_at_us;	     /* not before */
+	char current[CAT_NAME_SIZE]; /* folder of the database */
+	uint64_t checkpoint_serial;
+	unsigned opens; /* checkpoints being made for others */
+	struct cat_link checkpoints;
+	struct cat_pull *pull; /* owned */
+	uint64_t pull_generation;
+
+	/* read.c */
+	struct cat_link reads;	     /* not asked for yet */
+	struct cat_link round_reads; /* of the round under way */
+	struct cat_link apply_waits; /* have an index, wait for the database */
+	uint64_t round;
+	uint64_t round_term;
+	uint64_t round_index;
+	unsigned round_acks;
+	unsigned round_open; /* questions without an answer */
+	bool round_active;
+	int64_t read_at_us; /* not before */
+
+	/* tick.c */
+	struct cat_clock clocks[CAT_MEMBERS_MAX];
+	int64_t clocks_asked_us;
+	unsigned clocks_open; /* questions without an answer */
+	bool tick_pending;
+	bool cluster_exists;
+	bool clock_skew;
+	int64_t cluster_time_us;
+	uint64_t commands_applied;
+	uint64_t commands_at_tick;
+
+	/* member.c */
+	struct cat_link changes;
+	struct raft_change raft_change;
+	struct raft_barrier change_barrier;
+	struct raft_transfer raft_transfer;
+	bool change_busy;	 /* raft owes a callback */
+	bool paused;		 /* no proposals while a change travels */
+	int64_t stored_at_us;	 /* when the own disk last took an entry (G7) */
+	int64_t hand_over_at_us; /* not before */
+
+	/* Status: the only lock, held for a copy. */
+	pthread_mutex_t status_mutex;
+	struct et_catalog_status status;
+};
+
+/* catalog.c */
+void et_cat_schedule(struct et_catalog *c); /* see to it that another turn comes at once */
+void et_cat_soon(struct et_catalog *c, int64_t at_us); /* ... or at that monotonic time */
+void et_cat_call(struct et_catalog *c, uint64_t node, const char *address,
+		 enum et_rpc_method method, const void *body, size_t size, uint32_t timeout_ms,
+		 void (*fn)(struct et_catalog *, struct cat_call *, int, struct et_view),
+		 uint64_t tag);
+void et_cat_work(struct et_catalog *c, struct cat_work *w);
+const struct raft_server *et_cat_server(const struct et_catalog *c, uint64_t node);
+bool et_cat_is_leader(const struct et_catalog *c);
+void et_cat_maybe_closed(struct et_catalog *c);
+int et_cat_post(struct et_catalog *c, struct et_post *post) ET_MUST_CHECK; /* any thread */
+void et_cat_post_ended(struct et_catalog *c);
+void *et_cat_alloc(size_t size); /* zeroed; ends the process without memory */
+
+/* status.c */
+void et_cat_status_update(struct et_catalog *c);
+
+/* transport.c */
+int et_cat_transport_init(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
+void et_cat_transport_serve(struct et_catalog *c);
+bool et_cat_transport_has(const struct et_catalog *c, uint64_t node); /* a connection */
+
+/* guards.c */
+int et_cat_code(int raft_code);
+_Noreturn void et_cat_fatal(const struct et_catalog *c, const char *fmt, ...) ET_PRINTF(2, 3);
+void et_cat_guards_init(struct et_catalog *c);
+void et_cat_guards_turn(struct et_catalog *c);
+void et_cat_guards_release(struct et_catalog *c);
+void et_cat_window_adapt(struct et_catalog *c, size_t bytes, unsigned n);
+bool et_cat_is_throttled(const struct et_catalog *c);
+/* The files of the held InstallSnapshot are here, in `path` (or are not needed: ""). */
+void et_cat_install_ready(struct et_catalog *c, const char *path, uint64_t index);
+
+/* apply.c */
+int et_cat_apply_init(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
+void et_cat_apply_release(struct et_catalog *c);
+int et_cat_apply_start(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
+void et_cat_apply_turn(struct et_catalog *c);
+void et_cat_apply_end(struct et_catalog *c);
+int et_cat_fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result);
+struct cat_job *et_cat_job_new(int (*work)(struct et_catalog *, struct cat_job *,
+					   struct et_error *),
+			       void (*after)(struct et_catalog *, struct cat_job *));
+void et_cat_job_push(struct et_catalog *c, struct cat_job *job);
+
+/* propose.c */
+int et_cat_propose_init(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
+void et_cat_propose_release(struct et_catalog *c);
+void et_cat_propose_turn(struct et_catalog *c);
+void et_cat_propose_timeouts(struct et_catalog *c, int64_t now_us);
+void et_cat_propose_complete(struct et_catalog *c, const struct cat_outcome *outcome);
+void et_cat_propose_resend(struct et_catalog *c);
+void et_cat_propose_fail_all(struct et_catalog *c, int code);
+void et_cat_later(struct et_catalog *c, et_catalog_cb cb, void *arg, int code);
+void et_cat_later_index(struct et_catalog *c, void (*cb)(void *, int, uint64_t), void *arg,
+			int code);
+void et_cat_serve_propose(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			  struct et_rpc_reply *reply);
+
+/* snapshot.c */
+int et_cat_snapshot_open_state(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
+void et_cat_snapshot_init(struct et_catalog *c);
+void et_cat_snapshot_cleanup(struct et_catalog *c);
+void et_cat_snapshot_release(struct et_catalog *c);
+void et_cat_snapshot_watch(struct et_catalog *c);
+int et_cat_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs);
+int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf);
+bool et_cat_manifest_read(const struct raft_buffer *buf, struct cat_manifest *ret);
+void et_cat_folder_remove(const char *path);
+void et_cat_folder_remove_later(struct et_catalog *c, const char *path);
+/* A fresh path in the database's folder: "KIND-INDEX-RANDOM". */
+void et_cat_snapshot_name(const struct et_catalog *c, const char *kind, uint64_t index,
+			  char path[CAT_PATH_SIZE]);
+/* Have the state thread make one; `after` finds code, error, and path and result (its index). It
+ * calls et_cat_checkpoint_made() to keep it. */
+void et_cat_checkpoint(struct et_catalog *c,
+		       void (*after)(struct et_catalog *c, struct cat_job *job), void *arg);
+struct cat_checkpoint *et_cat_checkpoint_made(struct et_catalog *c, const struct cat_job *job);
+
+/* serve.c */
+bool et_cat_file_name_is_plain(const char *name);
+void et_cat_serve_snapshot(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			   struct et_rpc_reply *reply);
+
+/* pull.c */
+void et_cat_pull_start(struct et_catalog *c, uint64_t node, const char *address, uint64_t index);
+void et_cat_pull_turn(struct et_catalog *c, int64_t now_us);
+void et_cat_pull_stop(struct et_catalog *c);
+void et_cat_pull_progress(const struct et_catalog *c, uint64_t *ret_done, uint64_t *ret_all);
+
+/* read.c */
+void et_cat_read_turn(struct et_catalog *c);
+void et_cat_read_timeouts(struct et_catalog *c, int64_t now_us);
+void et_cat_read_applied(struct et_catalog *c);
+void et_cat_read_fail_all(struct et_catalog *c, int code);
+void et_cat_serve_read_index(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			     struct et_rpc_reply *reply);
+void et_cat_serve_term(void *arg, const struct et_tls_peer *peer, struct et_view body,
+		       struct et_rpc_reply *reply);
+
+/* tick.c */
+void et_cat_tick_init(struct et_catalog *c);
+void et_cat_tick_timer(struct et_catalog *c, int64_t now_us);
+void et_cat_serve_clock(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			struct et_rpc_reply *reply);
+/* The time that a majority of `voters` agrees on within 2 s, as an offset to the own clock: the
+ * middle of the largest group. offsets[n] are known clocks (the own 0 among them). false: none. */
+bool et_cat_clock_agree(const int64_t *offsets, size_t n, size_t voters, int64_t *ret_offset_us);
+
+/* What is known of a node's clock since 15 s; NULL: nothing. */
+const struct cat_clock *et_cat_clock_of(const struct et_catalog *c, uint64_t node, int64_t now_us);
+
+/* member.c */
+void et_cat_member_turn(struct et_catalog *c);
+void et_cat_member_timer(struct et_catalog *c, int64_t now_us);
+void et_cat_member_fail_all(struct et_catalog *c, int code);
+
+#endif

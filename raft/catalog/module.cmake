@@ -1,0 +1,6 @@
+et_module(raft/catalog
+    SOURCES catalog.c bootstrap.c status.c transport.c guards.c apply.c propose.c snapshot.c serve.c pull.c
+            read.c tick.c member.c
+    USES node/base node/io node/crypto node/tls raft/command raft/state
+    LIBRARIES PkgConfig::raft PkgConfig::uv
+    TESTS cluster)

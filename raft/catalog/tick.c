@@ -1,0 +1,215 @@
+#include <stdio.h>
+
+#include "node/io/clock.h"
+#include "raft/catalog/catalog_internal.h"
+
+/* Cluster time. Every node asks every member for its clock every 5 s, which also shows who can be
+ * reached. The leader looks at the voters' clocks, and proposes a Tick while a majority
+ * of them agrees within 2 s: the middle of the largest group that agrees, so that not even the
+ * leader's own clock can move it alone. Once a second while commands are applied, else every 5 s.
+ */
+
+enum {
+	ASK_US = 1000 * 1000,
+	ASK_IDLE_US = 5 * 1000 * 1000,
+	ASK_TIMEOUT_MS = 1000,
+	STALE_US = 15 * 1000 * 1000,
+	AGREE_US = 2 * 1000 * 1000,
+};
+
+static int compare_offsets(const void *a, const void *b)
+{
+	const int64_t *x = a;
+	const int64_t *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+bool et_cat_clock_agree(const int64_t *offsets, size_t n, size_t voters, int64_t *ret_offset_us)
+{
+	int64_t sorted[CAT_MEMBERS_MAX];
+	size_t best = 0;
+	size_t best_at = 0;
+
+	et_assert(n <= CAT_MEMBERS_MAX);
+	if (n == 0) {
+		return false;
+	}
+	memcpy(sorted, offsets, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), compare_offsets);
+	for (size_t i = 0; i < n; i++) {
+		size_t j = i;
+		/* Offsets are of the order of 2^60 at most: the sum cannot overflow. */
+		while (j + 1 < n && sorted[j + 1] <= sorted[i] + AGREE_US) {
+			j++;
+		}
+		if (j - i + 1 > best) {
+			best = j - i + 1;
+			best_at = i;
+		}
+	}
+	if (best <= voters / 2) {
+		return false;
+	}
+	*ret_offset_us = sorted[best_at + (best - 1) / 2];
+	return true;
+}
+
+void et_cat_tick_init(struct et_catalog *c)
+{
+	struct et_state_view *view = et_state_view_open(c->state);
+	Et__Cluster *cluster = NULL;
+
+	if (view != NULL && et_state_get_cluster(view, &cluster) == 0) {
+		c->cluster_exists = true;
+		c->cluster_time_us = cluster->cluster_time_us;
+		et__cluster__free_unpacked(cluster, NULL);
+	}
+	et_state_view_close(view);
+}
+
+static struct cat_clock *clock_slot(struct et_catalog *c, uint64_t node)
+{
+	struct cat_clock *oldest = &c->clocks[0];
+
+	for (size_t i = 0; i < CAT_MEMBERS_MAX; i++) {
+		if (c->clocks[i].node == node) {
+			return &c->clocks[i];
+		}
+		oldest = c->clocks[i].at_us < oldest->at_us ? &c->clocks[i] : oldest;
+	}
+	*oldest = (struct cat_clock){ .node = node };
+	return oldest;
+}
+
+const struct cat_clock *et_cat_clock_of(const struct et_catalog *c, uint64_t node, int64_t now_us)
+{
+	for (size_t i = 0; i < CAT_MEMBERS_MAX; i++) {
+		if (c->clocks[i].node == node && c->clocks[i].at_us != 0 &&
+		    now_us - c->clocks[i].at_us < STALE_US) {
+			return &c->clocks[i];
+		}
+	}
+	return NULL;
+}
+
+static void tick_on_answer(void *arg, int code, const Et__Result *result)
+{
+	struct et_catalog *c = arg;
+
+	(void)code;
+	(void)result;
+	c->tick_pending = false;
+}
+
+static void tick_propose(struct et_catalog *c, int64_t time_us)
+{
+	Et__Command command = ET__COMMAND__INIT;
+	Et__Tick tick = ET__TICK__INIT;
+	char principal[32];
+
+	if (time_us <= c->cluster_time_us || c->tick_pending) {
+		return;
+	}
+	(void)snprintf(principal, sizeof(principal), "node:%llu", (unsigned long long)c->node);
+	tick.time_us = time_us;
+	command.principal = principal;
+	command.schema = 1;
+	command.body_case = ET__COMMAND__BODY_TICK;
+	command.tick = &tick;
+	c->tick_pending = true;
+	c->commands_at_tick = c->commands_applied;
+	et_catalog_propose(c, &command, 0, tick_on_answer, c);
+}
+
+/* What the answers say, when they are there. */
+static void tick_decide(struct et_catalog *c, int64_t now_us)
+{
+	int64_t offsets[CAT_MEMBERS_MAX] = { 0 };
+	size_t n = 0;
+	size_t voters = 0;
+	int64_t offset_us = 0;
+
+	for (unsigned i = 0; i < c->raft.configuration.n; i++) {
+		const struct raft_server *s = &c->raft.configuration.servers[i];
+		if (s->role != RAFT_VOTER) {
+			continue;
+		}
+		voters++;
+		const struct cat_clock *clock = et_cat_clock_of(c, s->id, now_us);
+		if (s->id == c->node && n < CAT_MEMBERS_MAX) {
+			offsets[n++] = 0;
+		} else if (clock != NULL && n < CAT_MEMBERS_MAX) {
+			offsets[n++] = clock->offset_us;
+		}
+	}
+	bool agrees = et_cat_clock_agree(offsets, n, voters, &offset_us);
+	/* Too few answers are no skew: that is a lost quorum, and shows elsewhere. */
+	c->clock_skew = !agrees && n > voters / 2;
+	if (agrees && c->cluster_exists) {
+		tick_propose(c, et_clock_now_us() + offset_us);
+	}
+}
+
+static void clock_on_answer(struct et_catalog *c, struct cat_call *call, int code,
+			    struct et_view body)
+{
+	int64_t now_us = et_clock_mono_us();
+
+	if (code == 0 && body.size == 8) {
+		int64_t middle_us = et_clock_now_us() - (now_us - call->sent_us) / 2;
+		int64_t theirs_us = (int64_t)et_get64(body.data);
+		struct cat_clock *clock = clock_slot(c, call->node);
+		if (theirs_us > INT64_MAX / 4 || theirs_us < 0) {
+			theirs_us = INT64_MAX / 4; /* Out of this world: far away, no overflow. */
+		}
+		clock->offset_us = theirs_us - middle_us;
+		clock->at_us = now_us;
+	}
+	if (--c->clocks_open == 0 && et_cat_is_leader(c) && c->ready_term == c->raft.current_term) {
+		tick_decide(c, now_us);
+	}
+}
+
+static void clocks_ask(struct et_catalog *c, int64_t now_us)
+{
+	c->clocks_asked_us = now_us;
+	for (unsigned i = 0; i < c->raft.configuration.n; i++) {
+		const struct raft_server *s = &c->raft.configuration.servers[i];
+		if (s->id == c->node) {
+			continue;
+		}
+		c->clocks_open++;
+		et_cat_call(c, s->id, s->address, ET_RPC_CLOCK, NULL, 0, ASK_TIMEOUT_MS,
+			    clock_on_answer, 0);
+	}
+	if (c->clocks_open == 0 && et_cat_is_leader(c)) {
+		tick_decide(c, now_us); /* The only voter. */
+	}
+}
+
+void et_cat_tick_timer(struct et_catalog *c, int64_t now_us)
+{
+	bool leads = et_cat_is_leader(c) && c->ready_term == c->raft.current_term;
+	bool idle = !leads || c->commands_applied == c->commands_at_tick;
+
+	c->clock_skew = leads && c->clock_skew;
+	if (c->clocks_open == 0 && now_us - c->clocks_asked_us >= (idle ? ASK_IDLE_US : ASK_US)) {
+		if (!c->cluster_exists) {
+			et_cat_tick_init(c);
+		}
+		clocks_ask(c, now_us);
+	}
+}
+
+/* No body -> microseconds since 1970, 64 bits. */
+void et_cat_serve_clock(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			struct et_rpc_reply *reply)
+{
+	uint8_t bytes[8];
+
+	(void)arg;
+	(void)peer;
+	(void)body;
+	et_put64(bytes, (uint64_t)et_clock_now_us());
+	et_rpc_reply(reply, 0, bytes, sizeof(bytes));
+}
