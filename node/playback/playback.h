@@ -5,6 +5,9 @@
  * authenticated: every record's tag is checked, and with `verify` the whole object beforehand
  * (root, signature and what the catalogue expects).
  *
+ * SRTP is not opened here yet: its streams are exported as received, and sound like noise if a
+ * decoder is named for them.
+ *
  * A segment that is missing, damaged or cannot be opened does not end the playback: its span is
  * silence and the summary says why. The caller decides whether that is good enough (exit code 6).
  *
@@ -66,7 +69,7 @@ struct et_playback_summary {
 	uint32_t segments;
 	uint32_t segments_missing;   /* no copy could be had */
 	uint32_t segments_no_key;    /* copy there, key not */
-	uint32_t segments_damaged;   /* fails verification or a tag: played up to there */
+	uint32_t segments_damaged;   /* fails verification: not played; or a tag: played up to it */
 	uint32_t segments_recovered; /* closed after a crash */
 	uint32_t segments_unsealed;  /* no footer: live or torn */
 	uint32_t streams;
@@ -82,6 +85,7 @@ struct et_playback_summary {
 /* Render the samples [first_frame, first_frame + frame_count) in chunks to `sink` (frame_count
  * UINT64_MAX: to the end). What lies before is decoded and skipped, so that any range of one
  * recording is cut from the same samples. A negative result of the sink ends it and is returned.
+ * When the range ends before the recording does, the summary tells of what was read so far.
  * 0 also when the summary has problems; ET_ENOTFOUND, ET_ENOKEY, ET_EINTEGRITY: not one segment
  * could be played. */
 int et_playback_render(const struct et_playback_config *config, uint64_t first_frame,
@@ -113,8 +117,10 @@ struct et_playback_file {
  *   sSSS-streamNN-CODEC.csv   seq,timestamp,arrival_us,payload_type,marker,offset,length,kind
  *                             (kind: rtp, whole, rtcp)
  *   sSSS-meta.txt             stream table, SDP, SIP messages, facts and marks
- * `each` is called for every finished file, for the manifest. Files must not exist; nothing is left
- * out silently: the summary says what could not be had. */
+ * `each` (may be NULL) is called for every finished, synced file, for the manifest. No file may
+ * exist before; nothing is left out silently: the summary says what could not be had. On failure
+ * the files that were told of are whole, others may be cut: remove the folder. SDP and SIP are
+ * exported as received, SRTP keys in them included. */
 int et_playback_export_original(const struct et_playback_config *config, const char *folder,
 				int (*each)(void *arg, const struct et_playback_file *file),
 				void *arg, struct et_playback_summary *ret,

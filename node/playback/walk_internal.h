@@ -1,0 +1,62 @@
+/* The walk over the segments of a recording that rendering and exporting share: opening, checking,
+ * decrypting, and reading the stream table; what is done with a packet is the visitor's. */
+#ifndef ET_NODE_PLAYBACK_WALK_INTERNAL_H
+#define ET_NODE_PLAYBACK_WALK_INTERNAL_H
+
+#include "node/audio/codec.h"
+#include "node/playback/playback.h"
+#include "node/tape/media.h"
+#include "node/tape/reader.h"
+
+enum {
+	WALK_TYPES_MAX = 16, /* payload types of one stream */
+	WALK_NAME_MAX = 24,  /* bytes of a codec's name, with the NUL */
+	WALK_ADDRESS_MAX = 64,
+};
+
+/* What a payload type of a stream is. */
+struct walk_type {
+	uint8_t payload_type;
+	bool audio;		      /* false: telephone-event, comfort noise */
+	const struct et_codec *codec; /* or NULL: no decoder */
+	char name[WALK_NAME_MAX];
+};
+
+/* A stream of the segment at hand. */
+struct walk_stream {
+	bool described; /* by META; without it party is the stream's number modulo 2 */
+	bool seen;	/* has packets */
+	bool deaf;	/* has packets that nothing here decodes */
+	uint32_t ssrc;
+	uint8_t party;
+	char src[WALK_ADDRESS_MAX];
+	char dst[WALK_ADDRESS_MAX];
+	struct walk_type types[WALK_TYPES_MAX];
+	size_t type_count;
+};
+
+struct walk_segment {
+	const struct et_playback_segment *known; /* what the catalogue says */
+	const struct et_tape_header *header;	 /* what the tape says */
+	struct walk_stream streams[ET_PLAYBACK_STREAMS_MAX];
+};
+
+struct walk_visitor {
+	int (*begin)(void *arg, struct walk_segment *segment, struct et_error *reterr);
+	int (*meta)(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
+		    struct et_error *reterr);
+	/* `type` may be NULL: the payload type is not described and not a static one. */
+	int (*packet)(void *arg, struct walk_segment *segment, const struct walk_type *type,
+		      const struct et_media_packet *packet, struct et_error *reterr);
+	/* Also after a segment that broke off in the middle. */
+	int (*end)(void *arg, struct walk_segment *segment, struct et_error *reterr);
+	void *arg;
+};
+
+/* Walk all segments in order. A negative result of the visitor ends the walk and is returned; what
+ * is wrong with a segment goes into *ret. ET_ENOTFOUND, ET_ENOKEY, ET_EINTEGRITY: none could be
+ * read. */
+int et_playback_walk(const struct et_playback_config *config, const struct walk_visitor *visitor,
+		     struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
+
+#endif
