@@ -3,4 +3,4 @@ et_module(raft/state
             store.c window.c
     USES node/base node/io node/crypto raft/command
     LIBRARIES PkgConfig::rocksdb
-    TESTS apply)
+    TESTS apply replay)

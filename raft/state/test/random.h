@@ -1,0 +1,602 @@
+/* Seeded random commands of every kind, over few ids, so that they meet: some sound, some hostile.
+ */
+#ifndef ET_RAFT_STATE_TEST_RANDOM_H
+#define ET_RAFT_STATE_TEST_RANDOM_H
+
+#include "raft/state/test/kit.h"
+
+struct dice {
+	uint64_t state;
+};
+
+/* xorshift64* (Vigna, 2016). */
+static inline uint64_t dice_roll(struct dice *d)
+{
+	d->state ^= d->state >> 12;
+	d->state ^= d->state << 25;
+	d->state ^= d->state >> 27;
+	return d->state * UINT64_C(2685821657736338717);
+}
+
+static inline uint64_t dice_below(struct dice *d, uint64_t n)
+{
+	return (dice_roll(d) >> 11) % n;
+}
+
+static inline bool dice_one_in(struct dice *d, uint64_t n)
+{
+	return dice_below(d, n) == 0;
+}
+
+/* Lives until the next 256 texts are made. */
+static inline char *dice_text(struct dice *d)
+{
+	static char texts[256][64];
+	static size_t used;
+	static const char *const words[] = { "",       "a",	"+420777123456",
+					     "prg",    "brn",	"target:cold",
+					     "node:1", "voter", "\xc5\xbe\xe2\x82\xac",
+					     "capture" };
+	char *t = texts[used++ % ET_ARRAY_SIZE(texts)];
+
+	(void)snprintf(t, sizeof(texts[0]), "%s", words[dice_below(d, ET_ARRAY_SIZE(words))]);
+	return t;
+}
+
+static inline char *dice_word(struct dice *d, const char *const *words, size_t count)
+{
+	static char texts[256][32];
+	static size_t used;
+	char *t = texts[used++ % ET_ARRAY_SIZE(texts)];
+
+	(void)snprintf(t, sizeof(texts[0]), "%s", words[dice_below(d, count)]);
+	return t;
+}
+#define DICE_WORD(d, ...)                                                                          \
+	dice_word(d, (const char *const[]){ __VA_ARGS__ },                                         \
+		  sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
+
+static inline ProtobufCBinaryData dice_id(struct dice *d, uint64_t kind)
+{
+	return kit_id(kind * 1000 + dice_below(d, 12));
+}
+
+static inline int64_t dice_time(struct dice *d)
+{
+	return 1700000000000000 + (int64_t)dice_below(d, 3600) * 1000000;
+}
+
+#define DICE_RECORDING 10
+#define DICE_HOLD 11
+#define DICE_TOKEN 12
+#define DICE_PLAN 13
+#define DICE_JOB 14
+#define DICE_CALL 15
+
+/* Room for all that a random command points to. */
+struct dice_room {
+	Et__Command c;
+	Et__OpId op;
+	Et__Recording recording;
+	Et__Stream streams[4];
+	Et__Stream *stream_list[4];
+	Et__Gap gaps[3];
+	Et__Gap *gap_list[3];
+	Et__Segment segment;
+	Et__Wrap wrap;
+	Et__Copy copies[4];
+	Et__Copy *copy_list[4];
+	Et__Node node;
+	Et__Token token;
+	Et__Kek kek;
+	Et__Grant grants[2];
+	Et__Grant *grant_list[2];
+	Et__Certificate certificate;
+	Et__Policy policy;
+	Et__Hold hold;
+	Et__Plan plan;
+	Et__PlanItem items[4];
+	Et__PlanItem *item_list[4];
+	Et__Job job;
+	Et__Job *job_list[1];
+	Et__Site site;
+	char *roles[2];
+	uint8_t plan_hash[32];
+	/* Bodies. */
+	Et__Noop noop;
+	Et__RecordingOpen recording_open;
+	Et__RecordingUpdate recording_update;
+	Et__RecordingClose recording_close;
+	Et__SegmentOpen segment_open;
+	Et__SegmentSeal segment_seal;
+	Et__CopyAdd copy_add;
+	Et__CopyBad copy_bad;
+	Et__CopyEvict copy_evict;
+	Et__TokenAdd token_add;
+	Et__TokenRevoke token_revoke;
+	Et__NodeJoin node_join;
+	Et__NodeUpdate node_update;
+	Et__NodeRemove node_remove;
+	Et__CertificateAdd certificate_add;
+	Et__GrantAdd grant_add;
+	Et__KekAdd kek_add;
+	Et__PolicySet policy_set;
+	Et__HoldAdd hold_add;
+	Et__HoldRelease hold_release;
+	Et__PlanPut plan_put;
+	Et__PlanApply plan_apply;
+	Et__JobUpdate job_update;
+	Et__AuditAdd audit_add;
+	Et__Tick tick;
+	Et__SiteSet site_set;
+};
+
+static inline Et__Recording *dice_recording(struct dice *d, struct dice_room *m)
+{
+	Et__Recording *r = &m->recording;
+
+	et__recording__init(r);
+	r->id = dice_id(d, DICE_RECORDING);
+	if (dice_one_in(d, 2)) {
+		r->call = dice_id(d, DICE_CALL);
+	}
+	r->node = dice_one_in(d, 4) ? dice_below(d, 5) : 0;
+	r->site = dice_one_in(d, 3) ? dice_text(d) : r->site;
+	r->state = (Et__RecordingState)dice_below(d, 4);
+	r->start_us = dice_one_in(d, 4) ? 0 : dice_time(d);
+	r->answer_us = dice_one_in(d, 2) ? 0 : dice_time(d);
+	r->end_us = dice_one_in(d, 2) ? 0 : dice_time(d);
+	r->from = dice_text(d);
+	r->to = dice_text(d);
+	r->sip_call_id = dice_text(d);
+	r->problem = dice_one_in(d, 5) ? dice_text(d) : r->problem;
+	r->n_streams = dice_below(d, 5);
+	r->streams = m->stream_list;
+	for (size_t i = 0; i < r->n_streams; i++) {
+		m->stream_list[i] = &m->streams[i];
+		et__stream__init(&m->streams[i]);
+		m->streams[i].ssrc = (uint32_t)dice_below(d, 6);
+		m->streams[i].stream = m->streams[i].ssrc;
+		m->streams[i].packets = dice_below(d, 1000);
+		m->streams[i].lost = dice_below(d, 10);
+	}
+	r->n_gaps = dice_below(d, 4);
+	r->gaps = m->gap_list;
+	for (size_t i = 0; i < r->n_gaps; i++) {
+		m->gap_list[i] = &m->gaps[i];
+		et__gap__init(&m->gaps[i]);
+		m->gaps[i].from_us = (int64_t)dice_below(d, 5);
+		m->gaps[i].to_us = (int64_t)dice_below(d, 9);
+		m->gaps[i].cause = DICE_WORD(d, "paused", "recorder-restart");
+	}
+	return r;
+}
+
+static inline char *dice_place(struct dice *d, uint64_t node)
+{
+	static char texts[64][32];
+	static size_t used;
+	char *t = texts[used++ % ET_ARRAY_SIZE(texts)];
+
+	if (dice_one_in(d, 3)) {
+		return DICE_WORD(d, "target:cold", "target:", "node:0", "node:01", "node:x",
+				 "node:99999999999999999999", "elsewhere", "target:warm");
+	}
+	(void)snprintf(t, sizeof(texts[0]), "node:%llu",
+		       (unsigned long long)(dice_one_in(d, 5) ? dice_below(d, 6) : node));
+	return t;
+}
+
+static inline size_t dice_copies(struct dice *d, struct dice_room *m, uint64_t node)
+{
+	size_t count = dice_below(d, 4);
+
+	for (size_t i = 0; i < count; i++) {
+		Et__Copy *c = &m->copies[i];
+		m->copy_list[i] = c;
+		et__copy__init(c);
+		c->recording = dice_id(d, DICE_RECORDING);
+		c->generation = 1;
+		c->segment = 1 + (uint32_t)dice_below(d, 2);
+		c->place = dice_place(d, node);
+		c->size_bytes = dice_one_in(d, 10) ? 7 : 0;
+		c->object = dice_text(d);
+		c->state = (Et__Copy__State)dice_below(d, 4);
+	}
+	return count;
+}
+
+static inline size_t dice_grants(struct dice *d, struct dice_room *m)
+{
+	size_t count = dice_below(d, 3);
+
+	for (size_t i = 0; i < count; i++) {
+		Et__Grant *g = &m->grants[i];
+		m->grant_list[i] = g;
+		et__grant__init(g);
+		g->secret = DICE_WORD(d, "kek:1", "kek:2", "kek:3", "ca", "kek:", "kek:01", "x");
+		g->node = 1 + dice_below(d, 5);
+		g->enc = kit_hash(dice_roll(d));
+		g->ciphertext = kit_bytes(48, dice_roll(d));
+	}
+	return count;
+}
+
+static inline Et__Node *dice_node(struct dice *d, struct dice_room *m)
+{
+	Et__Node *n = &m->node;
+
+	et__node__init(n);
+	n->id = 1 + dice_below(d, 7);
+	n->name = DICE_WORD(d, "", "n2", "n3", "n4", "n5", "n6");
+	n->site = DICE_WORD(d, "", "prg", "brn");
+	n->state = (Et__NodeState)dice_below(d, 5);
+	n->spki_hash = kit_hash(dice_below(d, 4));
+	n->address = dice_text(d);
+	n->n_roles = dice_below(d, 3);
+	n->roles = m->roles;
+	m->roles[0] = DICE_WORD(d, "voter", "vault", "capture");
+	m->roles[1] = DICE_WORD(d, "voter", "vault", "root");
+	if (dice_one_in(d, 3)) {
+		n->seal_public = kit_hash(dice_roll(d));
+	}
+	return n;
+}
+
+static inline size_t dice_items(struct dice *d, struct dice_room *m)
+{
+	size_t count = dice_below(d, 5);
+
+	for (size_t i = 0; i < count; i++) {
+		Et__PlanItem *p = &m->items[i];
+		m->item_list[i] = p;
+		et__plan_item__init(p);
+		p->action = DICE_WORD(d, "upload", "evict", "keep", "skip");
+		p->recording = dice_id(d, DICE_RECORDING);
+		p->generation = 1;
+		p->segment = 1 + (uint32_t)dice_below(d, 2);
+		p->target = DICE_WORD(d, "cold", "warm");
+		p->node = 1 + dice_below(d, 4);
+	}
+	return count;
+}
+
+/* The media of calls. false: not one of these. */
+static inline bool dice_media(struct dice *d, struct dice_room *m, uint64_t kind)
+{
+	Et__Command *c = &m->c;
+
+	switch (kind) {
+	case ET__COMMAND__BODY_RECORDING_OPEN:
+		et__recording_open__init(&m->recording_open);
+		m->recording_open.recording = dice_recording(d, m);
+		c->recording_open = &m->recording_open;
+		return true;
+	case ET__COMMAND__BODY_RECORDING_UPDATE:
+		et__recording_update__init(&m->recording_update);
+		m->recording_update.recording = dice_recording(d, m);
+		c->recording_update = &m->recording_update;
+		return true;
+	case ET__COMMAND__BODY_RECORDING_CLOSE:
+		et__recording_close__init(&m->recording_close);
+		m->recording_close.recording = dice_recording(d, m);
+		c->recording_close = &m->recording_close;
+		return true;
+	case ET__COMMAND__BODY_SEGMENT_OPEN:
+		et__segment_open__init(&m->segment_open);
+		et__segment__init(&m->segment);
+		et__wrap__init(&m->wrap);
+		m->wrap.kek_version = 1;
+		m->wrap.enc = kit_hash(dice_below(d, 3));
+		m->wrap.ciphertext = kit_bytes(48, dice_below(d, 3));
+		m->wrap.erased = dice_one_in(d, 10);
+		m->segment.recording = dice_id(d, DICE_RECORDING);
+		m->segment.generation = 1;
+		m->segment.segment = 1 + (uint32_t)dice_below(d, 2);
+		m->segment.wrap = &m->wrap;
+		m->segment.file = dice_text(d);
+		m->segment.state = (Et__SegmentState)dice_below(d, 5);
+		m->segment_open.segment = &m->segment;
+		c->segment_open = &m->segment_open;
+		return true;
+	case ET__COMMAND__BODY_SEGMENT_SEAL:
+		et__segment_seal__init(&m->segment_seal);
+		m->segment_seal.recording = dice_id(d, DICE_RECORDING);
+		m->segment_seal.generation = 1;
+		m->segment_seal.segment = 1 + (uint32_t)dice_below(d, 2);
+		m->segment_seal.state = (Et__SegmentState)dice_below(d, 5);
+		if (!dice_one_in(d, 8)) {
+			m->segment_seal.root = kit_hash(dice_below(d, 3));
+		}
+		m->segment_seal.records = dice_below(d, 5);
+		m->segment_seal.size_bytes = dice_below(d, 4) * 100;
+		c->segment_seal = &m->segment_seal;
+		return true;
+	case ET__COMMAND__BODY_COPY_ADD:
+		et__copy_add__init(&m->copy_add);
+		m->copy_add.n_copies = dice_copies(d, m, m->op.node);
+		m->copy_add.copies = m->copy_list;
+		c->copy_add = &m->copy_add;
+		return true;
+	case ET__COMMAND__BODY_COPY_EVICT:
+		et__copy_evict__init(&m->copy_evict);
+		m->copy_evict.n_copies = dice_copies(d, m, m->op.node);
+		m->copy_evict.copies = m->copy_list;
+		if (dice_one_in(d, 3)) {
+			m->copy_evict.job = dice_id(d, DICE_JOB);
+		}
+		c->copy_evict = &m->copy_evict;
+		return true;
+	case ET__COMMAND__BODY_COPY_BAD:
+		et__copy_bad__init(&m->copy_bad);
+		while (dice_copies(d, m, m->op.node) == 0) {
+		}
+		m->copy_bad.copy = &m->copies[0];
+		m->copy_bad.why = dice_text(d);
+		c->copy_bad = &m->copy_bad;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Members, tokens, keys. */
+static inline bool dice_cluster(struct dice *d, struct dice_room *m, uint64_t kind)
+{
+	Et__Command *c = &m->c;
+
+	switch (kind) {
+	case ET__COMMAND__BODY_TOKEN_ADD:
+		et__token_add__init(&m->token_add);
+		et__token__init(&m->token);
+		m->token.id = dice_id(d, DICE_TOKEN);
+		m->token.kind = DICE_WORD(d, "join", "join", "api", "x");
+		m->token.public_key = kit_hash(1);
+		m->token.secret_hash = kit_hash(2);
+		m->token.roles = m->roles;
+		m->token.n_roles = 2;
+		m->roles[0] = DICE_WORD(d, "voter", "capture");
+		m->roles[1] = DICE_WORD(d, "vault");
+		m->token.expires_us = dice_time(d) + 1000000000;
+		m->token.uses_left = (uint32_t)dice_below(d, 3);
+		m->token_add.token = &m->token;
+		c->token_add = &m->token_add;
+		return true;
+	case ET__COMMAND__BODY_TOKEN_REVOKE:
+		et__token_revoke__init(&m->token_revoke);
+		m->token_revoke.id = dice_id(d, DICE_TOKEN);
+		c->token_revoke = &m->token_revoke;
+		return true;
+	case ET__COMMAND__BODY_NODE_JOIN:
+		et__node_join__init(&m->node_join);
+		m->node_join.node = dice_node(d, m);
+		m->node_join.token = dice_id(d, DICE_TOKEN);
+		m->node_join.request_hash = kit_hash(dice_below(d, 20));
+		m->node_join.n_grants = dice_one_in(d, 3) ? dice_grants(d, m) : 0;
+		m->node_join.grants = m->grant_list;
+		c->node_join = &m->node_join;
+		return true;
+	case ET__COMMAND__BODY_NODE_UPDATE:
+		et__node_update__init(&m->node_update);
+		m->node_update.node = dice_node(d, m);
+		c->node_update = &m->node_update;
+		return true;
+	case ET__COMMAND__BODY_NODE_REMOVE:
+		et__node_remove__init(&m->node_remove);
+		m->node_remove.node = 1 + dice_below(d, 7);
+		m->node_remove.revoked = dice_one_in(d, 2);
+		c->node_remove = &m->node_remove;
+		return true;
+	case ET__COMMAND__BODY_CERTIFICATE_ADD:
+		et__certificate_add__init(&m->certificate_add);
+		et__certificate__init(&m->certificate);
+		m->certificate.node = 1 + dice_below(d, 5);
+		m->certificate.spki_hash = kit_hash(dice_below(d, 4));
+		m->certificate.der = kit_bytes(100, dice_roll(d));
+		m->certificate_add.certificate = &m->certificate;
+		m->certificate_add.spki_hash = kit_hash(dice_below(d, 4));
+		c->certificate_add = &m->certificate_add;
+		return true;
+	case ET__COMMAND__BODY_GRANT_ADD:
+		et__grant_add__init(&m->grant_add);
+		m->grant_add.n_grants = dice_grants(d, m);
+		m->grant_add.grants = m->grant_list;
+		c->grant_add = &m->grant_add;
+		return true;
+	case ET__COMMAND__BODY_KEK_ADD:
+		et__kek_add__init(&m->kek_add);
+		et__kek__init(&m->kek);
+		m->kek.version = 1 + (uint32_t)dice_below(d, 6);
+		m->kek.public_key = kit_hash(dice_roll(d));
+		m->kek.state = (Et__KekState)dice_below(d, 6);
+		m->kek_add.kek = &m->kek;
+		m->kek_add.n_grants = dice_grants(d, m);
+		m->kek_add.grants = m->grant_list;
+		c->kek_add = &m->kek_add;
+		return true;
+	case ET__COMMAND__BODY_SITE_SET:
+		et__site_set__init(&m->site_set);
+		et__site__init(&m->site);
+		m->site.name = DICE_WORD(d, "prg", "brn", "lon");
+		m->site.description = dice_text(d);
+		m->site_set.site = &m->site;
+		c->site_set = &m->site_set;
+		return true;
+	case ET__COMMAND__BODY_TICK:
+		et__tick__init(&m->tick);
+		m->tick.time_us = dice_time(d);
+		c->tick = &m->tick;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Policies, holds, plans, jobs, audit. */
+static inline void dice_work(struct dice *d, struct dice_room *m, uint64_t kind)
+{
+	Et__Command *c = &m->c;
+
+	switch (kind) {
+	case ET__COMMAND__BODY_POLICY_SET:
+		et__policy_set__init(&m->policy_set);
+		et__policy__init(&m->policy);
+		m->policy.name = DICE_WORD(d, "archive", "placement");
+		m->policy.text = dice_text(d);
+		m->policy_set.policy = &m->policy;
+		m->policy_set.expect_revision = (uint32_t)dice_below(d, 4);
+		c->policy_set = &m->policy_set;
+		break;
+	case ET__COMMAND__BODY_HOLD_ADD:
+		et__hold_add__init(&m->hold_add);
+		et__hold__init(&m->hold);
+		m->hold.id = dice_id(d, DICE_HOLD);
+		m->hold.recording = dice_id(d, DICE_RECORDING);
+		m->hold.matter = dice_text(d);
+		m->hold_add.hold = &m->hold;
+		c->hold_add = &m->hold_add;
+		break;
+	case ET__COMMAND__BODY_HOLD_RELEASE:
+		et__hold_release__init(&m->hold_release);
+		m->hold_release.id = dice_id(d, DICE_HOLD);
+		c->hold_release = &m->hold_release;
+		break;
+	case ET__COMMAND__BODY_PLAN_PUT:
+		et__plan_put__init(&m->plan_put);
+		et__plan__init(&m->plan);
+		m->plan.id = dice_id(d, DICE_PLAN);
+		m->plan.kind = DICE_WORD(d, "archive");
+		m->plan.policy = DICE_WORD(d, "", "archive");
+		m->plan.policy_revision = (uint32_t)dice_below(d, 3);
+		m->plan.items = m->item_list;
+		m->plan.n_items = dice_items(d, m);
+		m->plan_put.plan = &m->plan;
+		c->plan_put = &m->plan_put;
+		break;
+	case ET__COMMAND__BODY_PLAN_APPLY:
+		et__plan_apply__init(&m->plan_apply);
+		et__job__init(&m->job);
+		et__plan__init(&m->plan);
+		m->plan.items = m->item_list;
+		m->plan.n_items = dice_items(d, m);
+		assert_int_equal(et_state_plan_hash(&m->plan, m->plan_hash), 0);
+		m->plan_apply.plan = dice_id(d, DICE_PLAN);
+		m->plan_apply.hash = (ProtobufCBinaryData){ 32, m->plan_hash };
+		m->job.id = dice_id(d, DICE_JOB);
+		m->job.kind = DICE_WORD(d, "evict", "archive-upload");
+		m->job.node = 1 + dice_below(d, 3);
+		m->job_list[0] = &m->job;
+		m->plan_apply.jobs = m->job_list;
+		m->plan_apply.n_jobs = dice_below(d, 2);
+		c->plan_apply = &m->plan_apply;
+		break;
+	case ET__COMMAND__BODY_JOB_UPDATE:
+		et__job_update__init(&m->job_update);
+		m->job_update.job = dice_id(d, DICE_JOB);
+		m->job_update.state = DICE_WORD(d, "ready", "running", "done", "failed", "x");
+		c->job_update = &m->job_update;
+		break;
+	case ET__COMMAND__BODY_AUDIT_ADD:
+		et__audit_add__init(&m->audit_add);
+		m->audit_add.action = DICE_WORD(d, "recording.play", "recording.export");
+		m->audit_add.target = dice_text(d);
+		c->audit_add = &m->audit_add;
+		break;
+	default:
+		et__noop__init(&m->noop);
+		c->body_case = ET__COMMAND__BODY_NOOP;
+		c->noop = &m->noop;
+		break;
+	}
+}
+
+/* A command with an op id of its own; sequences have holes, and come late, now and then. */
+static inline const Et__Command *dice_command(struct dice *d, struct dice_room *m,
+					      uint8_t incarnations[8][16], uint64_t seqs[8])
+{
+	uint64_t kind = ET__COMMAND__BODY_NOOP + dice_below(d, 27);
+	uint64_t who = dice_below(d, 8);
+
+	et__command__init(&m->c);
+	et__op_id__init(&m->op);
+	m->c.op = &m->op;
+	m->op.node = dice_one_in(d, 20) ? 1 + dice_below(d, 7) : 1 + who % 3;
+	m->op.incarnation = (ProtobufCBinaryData){ 16, incarnations[who] };
+	seqs[who] += 1 + (dice_one_in(d, 6) ? dice_below(d, 4) : 0);
+	m->op.seq = seqs[who];
+	if (dice_one_in(d, 8) && m->op.seq > 10) {
+		m->op.seq -= dice_below(d, 10);
+	}
+	if (dice_one_in(d, 4)) {
+		m->op.floor = dice_below(d, m->op.seq + 2);
+	}
+	if (kind == ET__COMMAND__BODY_CLUSTER_INIT) {
+		kind = ET__COMMAND__BODY_RECORDING_CLOSE;
+	}
+	if (kind == ET__COMMAND__BODY_NODE_REMOVE && !dice_one_in(d, 12)) {
+		kind = ET__COMMAND__BODY_COPY_ADD;
+	}
+	m->c.body_case = (Et__Command__BodyCase)kind;
+	m->c.principal = dice_text(d);
+	m->c.reason = dice_text(d);
+	if (!dice_media(d, m, kind) && !dice_cluster(d, m, kind)) {
+		dice_work(d, m, kind);
+	}
+	return &m->c;
+}
+
+struct dice_game {
+	struct dice dice;
+	struct dice_room room;
+	uint8_t incarnations[8][16];
+	uint64_t seqs[8];
+};
+
+static inline void dice_begin(struct dice_game *g, uint64_t seed)
+{
+	memset(g, 0, sizeof(*g));
+	g->dice.state = seed * 2 + 1;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(g->incarnations); i++) {
+		memset(g->incarnations[i], (int)(0x20 + i), 16);
+	}
+}
+
+/* An entry: commands, or nothing, or one that was there before, or bytes that are no entry. */
+static inline void dice_entry(struct dice_game *g, const struct kit *k, struct et_buffer *entry)
+{
+	struct dice *d = &g->dice;
+
+	entry->size = 0;
+	if (dice_one_in(d, 25)) {
+		return;
+	}
+	if (dice_one_in(d, 12) && k->log_count > 10) {
+		const struct kit_entry *e = &k->log[dice_below(d, k->log_count)];
+		et_buffer_add(entry, e->data, e->size);
+		return;
+	}
+	uint64_t count = dice_one_in(d, 3) ? dice_below(d, 6) : 1;
+	et_entry_begin(entry);
+	for (uint64_t i = 0; i < count; i++) {
+		struct et_buffer packed = { 0 };
+		const Et__Command *c = dice_command(d, &g->room, g->incarnations, g->seqs);
+		assert_int_equal(et_command_pack(c, &packed), 0);
+		if (dice_one_in(d, 40)) { /* what a fault may make of a command */
+			packed.data[dice_below(d, packed.size)] ^=
+				(uint8_t)(1 + dice_below(d, 255));
+			if (et_command_schema((struct et_view){ packed.data, packed.size }) >
+			    ET_COMMAND_SCHEMA) {
+				packed.size = 1; /* a newer schema stops a node: not here */
+			}
+		}
+		et_entry_add(entry, packed.data, packed.size);
+		et_buffer_release(&packed);
+	}
+	et_entry_end(entry);
+	assert_false(entry->failed);
+	if (dice_one_in(d, 30)) {
+		entry->data[dice_below(d, entry->size < 12 ? entry->size : 12)] ^= 1;
+	}
+}
+
+#endif
