@@ -237,9 +237,10 @@ struct et_capture_event {
 	X(ICMP, "icmp")                                                                            \
 	X(IP, "ip")   /* another protocol over IP, tunnels among them */                           \
 	X(UDP, "udp") /* a datagram that is neither SIP nor RTP nor RTCP */                        \
+	X(ZRTP, "zrtp")                                                                            \
 	X(STUN, "stun")                                                                            \
 	X(DTLS, "dtls")                                                                            \
-	X(KEEPALIVE, "keepalive") /* empty, or CRLF, on a signalling port */                       \
+	X(KEEPALIVE, "keepalive") /* too short for SIP, on its port */                             \
 	X(T38, "t38")		  /* on an address that SDP names for fax */                       \
 	X(FRAGMENT, "fragment")	  /* part of a datagram that was put together; its last piece      \
 				   * is counted as what the datagram is */

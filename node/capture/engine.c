@@ -8,6 +8,7 @@ enum {
 	CANDIDATE_PACKETS_DEFAULT = 128,
 	FRAGMENTS_DEFAULT = 256,
 	SIP_PORT_DEFAULT = 5060,
+	SIP_SIZE_MIN = 12,	 /* a start line is longer */
 	WELL_KNOWN_PORTS = 1024, /* RTP without signalling is not looked for below */
 };
 
@@ -163,18 +164,10 @@ struct et_engine *et_engine_free(struct et_engine *e)
 
 /* ---- Classes --------------------------------------------------------------------------------- */
 
-/* CRLF, NULs, or nothing: what keeps a binding of a NAT open (RFC 5626, section 3.5.1). */
-static bool is_keepalive(const struct et_packet *p)
+/* RFC 6189, section 5: a version of 1 and a cookie where RTP has its timestamp. */
+static bool is_zrtp(const struct et_packet *p)
 {
-	if (p->size > 8) {
-		return false;
-	}
-	for (uint32_t i = 0; i < p->size; i++) {
-		if (p->payload[i] != '\r' && p->payload[i] != '\n' && p->payload[i] != '\0') {
-			return false;
-		}
-	}
-	return true;
+	return p->size >= 12 && p->payload[0] >> 4 == 1 && memcmp(p->payload + 4, "ZRTP", 4) == 0;
 }
 
 /* What SDP says of where it goes. */
@@ -196,7 +189,8 @@ static const struct et_endpoint *endpoint_at(struct et_engine *e, const uint8_t 
 /* Neither SIP nor RTP nor RTCP nor STUN nor DTLS. */
 static void count_unknown(struct et_engine *e, const struct et_packet *p, bool sip_port)
 {
-	if (sip_port && is_keepalive(p)) {
+	/* What keeps a binding of a NAT open (RFC 5626, section 3.5.1, and its many relatives). */
+	if (sip_port && p->size < SIP_SIZE_MIN) {
 		e->packets.other[ET_OTHER_KEEPALIVE]++;
 		return;
 	}
@@ -208,7 +202,9 @@ static void count_unknown(struct et_engine *e, const struct et_packet *p, bool s
 	if (ep == NULL) {
 		ep = endpoint_at(e, p->src, p->sport);
 	}
-	if (ep == NULL) {
+	if (is_zrtp(p)) {
+		e->packets.other[ET_OTHER_ZRTP]++;
+	} else if (ep == NULL) {
 		e->packets.other[ET_OTHER_UDP]++;
 	} else if (ep->fax) {
 		e->packets.other[ET_OTHER_T38]++;

@@ -10,6 +10,8 @@ enum {
 	ETHER_SIZE = 14,
 	VLAN_SIZE = 4,
 	VLANS_MAX = 4,
+	PPPOE_SIZE = 8, /* with the protocol of PPP */
+	LABELS_MAX = 8,
 	SLL_SIZE = 16,
 	SLL2_SIZE = 20,
 	IPV4_SIZE = 20,
@@ -25,6 +27,10 @@ enum {
 	TYPE_IPV6 = 0x86DD,
 	TYPE_QINQ = 0x88A8,
 	TYPE_QINQ_OLD = 0x9100,
+	TYPE_MPLS = 0x8847,
+	TYPE_PPPOE = 0x8864, /* session (RFC 2516) */
+	PPP_IPV4 = 0x0021,
+	PPP_IPV6 = 0x0057,
 };
 
 /* Protocols over IP, and IPv6 extension headers (RFC 8200, section 4). */
@@ -229,6 +235,36 @@ static bool decode_ip(const struct decode *d, const uint8_t *p, uint32_t size)
 	return p[0] >> 4 == 6 ? decode_ipv6(d, p, size) : decode_ipv4(d, p, size);
 }
 
+static bool decode_pppoe(const struct decode *d, const uint8_t *p, uint32_t size)
+{
+	if (size < PPPOE_SIZE) {
+		return too_short(d, ET_UNCLAIMED_MALFORMED_IP);
+	}
+	uint32_t protocol = et_get16(p + 6);
+	if (protocol != PPP_IPV4 && protocol != PPP_IPV6) {
+		return other(d, ET_OTHER_LINK);
+	}
+	return decode_ip(d, p + PPPOE_SIZE, size - PPPOE_SIZE);
+}
+
+/* Labels (RFC 3032) up to the bottom of the stack; what is no IP behind them is another matter. */
+static bool decode_mpls(const struct decode *d, const uint8_t *p, uint32_t size)
+{
+	for (int i = 0; i < LABELS_MAX; i++) {
+		if (size < 5) {
+			return too_short(d, ET_UNCLAIMED_MALFORMED_IP);
+		}
+		bool bottom = (p[2] & 1) != 0;
+		p += 4;
+		size -= 4;
+		if (bottom) {
+			bool is_ip = p[0] >> 4 == 4 || p[0] >> 4 == 6;
+			return is_ip ? decode_ip(d, p, size) : other(d, ET_OTHER_LINK);
+		}
+	}
+	return unclaimed(d, ET_UNCLAIMED_MALFORMED_IP);
+}
+
 /* ---- Link layers ----------------------------------------------------------------------------- */
 
 static bool decode_type(const struct decode *d, uint32_t type, const uint8_t *p, uint32_t size)
@@ -249,6 +285,10 @@ static bool decode_type(const struct decode *d, uint32_t type, const uint8_t *p,
 		return decode_ipv4(d, p, size);
 	case TYPE_IPV6:
 		return decode_ipv6(d, p, size);
+	case TYPE_PPPOE:
+		return decode_pppoe(d, p, size);
+	case TYPE_MPLS:
+		return decode_mpls(d, p, size);
 	case TYPE_ARP:
 		return other(d, ET_OTHER_ARP);
 	default:

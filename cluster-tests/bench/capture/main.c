@@ -1,0 +1,92 @@
+/* bench-capture [CALLS [SECONDS]]: prints one JSON object. Default: 1,000 calls of 20 s, 2,007,000
+ * packets. Exit 1: a packet was lost, or a tape not acknowledged. */
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cluster-tests/bench/capture/run.h"
+#include "cluster-tests/harness/calls.h"
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void print_result(const char *name, const struct et_bench_result *r, uint64_t packets)
+{
+	(void)printf("\"%s\":{\"wall_s\":%.3f,\"cpu_s\":%.3f,\"peak_rss_bytes\":%llu,"
+		     "\"packets_per_s\":%.0f,\"packets_per_cpu_s\":%.0f}",
+		     name, r->wall_s, r->cpu_s, (unsigned long long)r->peak_rss_bytes,
+		     (double)packets / r->wall_s, (double)packets / r->cpu_s);
+}
+
+static int measure(const char *dir, const struct et_made_config *made, struct et_error *reterr)
+{
+	char file[256];
+	char media[256];
+	struct et_made_counts counts;
+	struct et_bench_result own;
+	struct et_bench_result peer;
+	(void)snprintf(file, sizeof(file), "%s/made.pcap", dir);
+	(void)snprintf(media, sizeof(media), "%s/media", dir);
+	int rc = et_made_write(file, made, &counts, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_bench_tapes tapes = { .file = file, .media = media };
+	rc = et_bench_child(et_bench_to_tapes, &tapes, &own, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = et_bench_child(et_bench_tshark, file, &peer, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	bool good = own.exit_code == 0 && own.packets == counts.rtp;
+	(void)printf("{\"schema\":\"evertape/bench/v1\",\"bench\":\"capture\",\"calls\":%u,"
+		     "\"packets\":%llu,\"rtp\":%llu,\"in_tapes\":%llu,\"complete\":%s,",
+		     (unsigned)made->calls, (unsigned long long)counts.packets,
+		     (unsigned long long)counts.rtp, (unsigned long long)own.packets,
+		     good ? "true" : "false");
+	print_result("evertape_to_tapes", &own, counts.packets);
+	if (peer.exit_code == 0) {
+		(void)printf(",");
+		print_result("tshark_rtp_streams", &peer, counts.packets);
+	} else {
+		(void)printf(",\"tshark_rtp_streams\":null");
+		(void)fprintf(stderr,
+			      "bench-capture: tshark is not installed (ops/packages bench)\n");
+	}
+	(void)printf("}\n");
+	return good ? 0 : et_fail(reterr, ET_EDEGRADED, "not every packet is in a sealed tape");
+}
+
+int main(int argc, char **argv)
+{
+	struct et_made_config made = { .calls = 1000, .seconds = 20, .seed = 1 };
+	struct et_error error;
+	char dir[128];
+	const char *tmp = getenv("TMPDIR");
+	if (argc > 1) {
+		made.calls = (uint32_t)strtoul(argv[1], NULL, 10);
+	}
+	if (argc > 2) {
+		made.seconds = (uint32_t)strtoul(argv[2], NULL, 10);
+	}
+	(void)snprintf(dir, sizeof(dir), "%.64s/bench-capture.XXXXXX", tmp != NULL ? tmp : "/tmp");
+	if (mkdtemp(dir) == NULL) {
+		perror("bench-capture: mkdtemp");
+		return 1;
+	}
+	int rc = measure(dir, &made, &error);
+	(void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	if (rc < 0) {
+		(void)fprintf(stderr, "bench-capture: %s\n", error.text);
+		return 1;
+	}
+	return 0;
+}

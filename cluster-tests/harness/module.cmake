@@ -1,0 +1,5 @@
+et_program(gencalls cluster-tests/harness
+    SOURCES calls.c
+    USES node/base
+    TESTS tapes
+    TEST_USES node/io node/crypto node/sip node/rtp node/tape node/audio node/capture)

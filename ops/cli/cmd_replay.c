@@ -1,0 +1,421 @@
+/* evertape capture replay: capture files through the recorder's own engine, without a node.
+ *
+ * --wav writes each call as a time-true stereo WAV (caller left, callee right). A mix takes 2 MiB,
+ * so the files are read again for every ET_REPLAY_MIXES calls: memory stays bounded however many
+ * there are, and a replay is deterministic. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/audio/mix.h"
+#include "node/audio/wav.h"
+#include "node/capture/replay.h"
+#include "node/io/clock.h"
+#include "node/io/file.h"
+#include "ops/cli/cli.h"
+
+enum { ET_REPLAY_MIXES = 32 };
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static json_t *time_json(int64_t us)
+{
+	char text[ET_TIME_TEXT_SIZE];
+	if (us == 0) {
+		return json_null();
+	}
+	et_time_format(us, text);
+	return json_string(text);
+}
+
+static json_t *stream_json(const struct et_capture_stream *s)
+{
+	char ssrc[16];
+	json_t *o = json_object();
+	(void)snprintf(ssrc, sizeof(ssrc), "0x%08x", (unsigned)s->ssrc);
+	et_json_set(o, "stream", et_json_u64(s->number));
+	et_json_set(o, "ssrc", json_string(ssrc));
+	et_json_set(o, "src", json_string(s->src));
+	et_json_set(o, "dst", json_string(s->dst));
+	et_json_set(o, "party", json_string(s->party == 0 ? "caller" : "callee"));
+	et_json_set(o, "codec", et_json_text(s->codec));
+	et_json_set(o, "payload_type", json_integer(s->payload_type));
+	et_json_set(o, "association", json_string(et_capture_association_text(s->association)));
+	/* No keys are taken yet: what is protected stays closed. */
+	et_json_set(o, "srtp", s->srtp[0] != '\0' ? et_json_text(s->srtp) : json_null());
+	et_json_set(o, "opened", s->srtp[0] != '\0' ? json_false() : json_null());
+	et_json_set(o, "packets", et_json_u64(s->packets));
+	et_json_set(o, "lost", et_json_u64(s->lost));
+	et_json_set(o, "duplicate", et_json_u64(s->duplicate));
+	et_json_set(o, "late", et_json_u64(s->late));
+	et_json_set(o, "jitter_us", json_integer(s->jitter_us));
+	et_json_set(o, "first_us", json_integer(s->first_us));
+	et_json_set(o, "last_us", json_integer(s->last_us));
+	return o;
+}
+
+static json_t *leg_json(const struct et_capture_recording *r)
+{
+	json_t *o = json_object();
+	char id[ET_UUID_TEXT_SIZE];
+	et_uuid_format(r->id, id);
+	et_json_set(o, "recording", json_string(id));
+	et_json_set(o, "sip_call_id",
+		    r->sip_call_id[0] != '\0' ? et_json_text(r->sip_call_id) : json_null());
+	et_json_set(o, "from_uri", et_json_text(r->from_uri));
+	et_json_set(o, "to_uri", et_json_text(r->to_uri));
+	et_json_set(o, "answer", time_json(r->answer_us));
+	et_json_set(o, "rule", et_json_text(r->rule));
+	return o;
+}
+
+static json_t *call_json(const struct et_capture_recording *r, const char *wav)
+{
+	char id[ET_UUID_TEXT_SIZE];
+	json_t *o = json_object();
+	json_t *ids = json_array();
+	json_t *legs = json_array();
+	json_t *streams = json_array();
+	uint64_t packets = 0;
+	uint64_t lost = 0;
+	et_uuid_format(r->call, id);
+	if (r->sip_call_id[0] != '\0') {
+		et_json_add(ids, et_json_text(r->sip_call_id));
+	}
+	et_json_add(legs, leg_json(r));
+	for (uint32_t i = 0; i < r->stream_count; i++) {
+		packets += r->streams[i].packets;
+		lost += r->streams[i].lost;
+		et_json_add(streams, stream_json(&r->streams[i]));
+	}
+	et_json_set(o, "id", json_string(id));
+	et_json_set(o, "sip_call_ids", ids);
+	et_json_set(o, "from", et_json_text(r->from));
+	et_json_set(o, "to", et_json_text(r->to));
+	et_json_set(o, "start", time_json(r->start_us));
+	et_json_set(o, "duration_ms", json_integer((r->end_us - r->start_us) / 1000));
+	et_json_set(o, "state", json_string(et_capture_state_text(r->state)));
+	et_json_set(o, "packets", et_json_u64(packets));
+	et_json_set(o, "lost", et_json_u64(lost));
+	et_json_set(o, "legs", legs);
+	et_json_set(o, "pauses", json_array());
+	et_json_set(o, "streams", streams);
+	if (wav != NULL) {
+		et_json_set(o, "wav", wav[0] != '\0' ? et_json_text(wav) : json_null());
+	}
+	return o;
+}
+
+static json_t *packets_json(const struct et_capture_packets *p)
+{
+	json_t *o = json_object();
+	json_t *reasons = json_object();
+	json_t *unclaimed = json_object();
+	uint64_t other = 0;
+	for (int i = 0; i < ET_OTHER_COUNT; i++) {
+		other += p->other[i];
+		if (p->other[i] > 0) {
+			et_json_set(reasons, et_capture_other_text((enum et_capture_other)i),
+				    et_json_u64(p->other[i]));
+		}
+	}
+	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
+		if (p->unclaimed[i] > 0) {
+			et_json_set(unclaimed,
+				    et_capture_unclaimed_text((enum et_capture_unclaimed)i),
+				    et_json_u64(p->unclaimed[i]));
+		}
+	}
+	et_json_set(o, "total", et_json_u64(p->total));
+	et_json_set(o, "sip", et_json_u64(p->sip));
+	et_json_set(o, "rtp", et_json_u64(p->rtp));
+	et_json_set(o, "rtcp", et_json_u64(p->rtcp));
+	et_json_set(o, "other", et_json_u64(other));
+	et_json_set(o, "other_reasons", reasons);
+	et_json_set(o, "unclaimed", unclaimed);
+	return o;
+}
+
+static json_t *errors_json(const struct et_replay_summary *s)
+{
+	json_t *list = json_array();
+	for (uint32_t i = 0; i < s->error_count; i++) {
+		json_t *o = json_object();
+		et_json_set(o, "code", json_string(s->errors[i].code));
+		et_json_set(o, "count", et_json_u64(s->errors[i].count));
+		et_json_set(o, "text", et_json_text(s->errors[i].text));
+		et_json_add(list, o);
+	}
+	return list;
+}
+
+/* ---- WAV ------------------------------------------------------------------------------------- */
+
+/* One call of a pass. */
+struct mixing {
+	const struct et_capture_recording *recording; /* of the first pass */
+	struct et_mix *mix;			      /* owned */
+	struct et_wav wav;
+	bool used; /* something could be decoded */
+	int code;  /* the first failure of mix or file */
+};
+
+struct pass {
+	struct mixing mixings[ET_REPLAY_MIXES];
+	uint32_t count;
+	uint64_t undecodable; /* packets whose codec has no decoder here */
+};
+
+static int on_samples(void *arg, const int16_t *samples, size_t frames)
+{
+	struct mixing *m = arg;
+	return et_wav_write(&m->wav, samples, frames, NULL);
+}
+
+static const struct et_codec *codec_of(const struct et_capture_stream *s, uint8_t payload_type)
+{
+	if (payload_type == s->payload_type && s->codec[0] != '\0') {
+		return et_codec_find(s->codec, strcspn(s->codec, "/"), s->clock_hz);
+	}
+	return et_codec_static(payload_type);
+}
+
+static void on_media(void *arg, const struct et_replay_media *media)
+{
+	struct pass *pass = arg;
+	struct mixing *m = NULL;
+	for (uint32_t i = 0; i < pass->count; i++) {
+		if (memcmp(pass->mixings[i].recording->id, media->recording, 16) == 0) {
+			m = &pass->mixings[i];
+		}
+	}
+	if (m == NULL || m->code < 0 || media->stream >= m->recording->stream_count) {
+		return;
+	}
+	const struct et_capture_stream *s = &m->recording->streams[media->stream];
+	const struct et_codec *codec = s->srtp[0] != '\0' ? NULL : codec_of(s, media->payload_type);
+	if (codec == NULL || codec->clock_rate != ET_MIX_RATE) {
+		pass->undecodable++;
+		return;
+	}
+	struct et_mix_packet packet = {
+		.stream = media->stream,
+		.party = s->party,
+		.marker = media->marker,
+		.sequence = media->sequence,
+		.timestamp = media->timestamp,
+		.arrival_us = media->arrival_us,
+		.codec = codec,
+		.payload = { media->payload, media->payload_size },
+	};
+	m->used = true;
+	m->code = et_mix_add(m->mix, &packet);
+}
+
+static int mixing_begin(struct mixing *m, const char *folder,
+			const struct et_capture_recording *recording, struct et_error *reterr)
+{
+	char id[ET_UUID_TEXT_SIZE];
+	char path[4096];
+	et_uuid_format(recording->call, id);
+	int n = snprintf(path, sizeof(path), "%s/%s.wav", folder, id);
+	if (n < 0 || (size_t)n >= sizeof(path)) {
+		return et_fail(reterr, -ENAMETOOLONG, "folder '%s'", folder);
+	}
+	*m = (struct mixing){ .recording = recording, .wav = { .fd = -1 } };
+	(void)unlink(path);
+	int rc = et_wav_create(&m->wav, path, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	return et_mix_new(recording->start_us, on_samples, m, &m->mix, reterr);
+}
+
+/* `name` gets the file's name, or "" when nothing in it could be decoded. */
+static int mixing_end(struct mixing *m, const char *folder, char name[64], struct et_error *reterr)
+{
+	char id[ET_UUID_TEXT_SIZE];
+	et_uuid_format(m->recording->call, id);
+	int rc = m->code;
+	if (rc == 0) {
+		rc = et_mix_finish(m->mix, m->recording->end_us);
+	}
+	if (rc < 0) {
+		return et_fail(reterr, rc, "write '%s/%s.wav'", folder, id);
+	}
+	if (!m->used) {
+		char path[4096];
+		(void)snprintf(path, sizeof(path), "%s/%s.wav", folder, id);
+		(void)unlink(path);
+		name[0] = '\0';
+		return 0;
+	}
+	(void)snprintf(name, 64, "%s.wav", id);
+	return et_wav_finish(&m->wav, reterr);
+}
+
+static void pass_release(struct pass *pass)
+{
+	for (uint32_t i = 0; i < pass->count; i++) {
+		(void)et_mix_free(pass->mixings[i].mix);
+		et_wav_close(&pass->mixings[i].wav);
+	}
+}
+
+static int run_pass(const struct et_replay_config *first, const char *folder,
+		    const struct et_replay_summary *summary, uint32_t from, char (*names)[64],
+		    uint64_t *undecodable, struct et_error *reterr)
+{
+	ET_CLEANUP(pass_release) struct pass pass = { .count = 0 };
+	struct et_replay_config config = *first;
+	struct et_replay_summary again;
+	int rc = 0;
+	for (uint32_t i = from; i < summary->call_count && pass.count < ET_REPLAY_MIXES; i++) {
+		rc = mixing_begin(&pass.mixings[pass.count++], folder, &summary->calls[i].recording,
+				  reterr);
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	config.on_media = on_media;
+	config.media_arg = &pass;
+	rc = et_replay(&config, &again, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_replay_summary_release(&again);
+	for (uint32_t i = 0; i < pass.count && rc == 0; i++) {
+		rc = mixing_end(&pass.mixings[i], folder, names[from + i], reterr);
+	}
+	*undecodable += pass.undecodable;
+	return rc;
+}
+
+static int write_wavs(struct et_cli *cli, const struct et_replay_config *config, const char *folder,
+		      const struct et_replay_summary *summary, char (*names)[64],
+		      struct et_error *reterr)
+{
+	uint64_t undecodable = 0;
+	int rc = et_file_mkdirs(folder, reterr);
+	for (uint32_t i = 0; i < summary->call_count && rc == 0; i += ET_REPLAY_MIXES) {
+		rc = run_pass(config, folder, summary, i, names, &undecodable, reterr);
+	}
+	if (rc == 0 && undecodable > 0) {
+		et_cli_note(cli,
+			    "%llu packets have no decoder here and are silent in the WAV files",
+			    (unsigned long long)undecodable);
+	}
+	return rc;
+}
+
+/* ---- The command ----------------------------------------------------------------------------- */
+
+static const struct et_cli_column columns[] = {
+	{ "START", "start", ET_CLI_TIME, false }, { "DURATION", "duration_ms", ET_CLI_MS, false },
+	{ "FROM", "from", ET_CLI_TEXT, false },	  { "TO", "to", ET_CLI_TEXT, false },
+	{ "STATE", "state", ET_CLI_TEXT, false }, { "PACKETS", "packets", ET_CLI_NUMBER, false },
+	{ "LOST", "lost", ET_CLI_NUMBER, false }, { "WAV", "wav", ET_CLI_TEXT, true },
+	{ "ID", "id", ET_CLI_TEXT, true },	  { NULL, NULL, ET_CLI_TEXT, false },
+};
+
+static void note_packets(struct et_cli *cli, const json_t *packets)
+{
+	struct et_buffer b = { .data = NULL };
+	const char *reason = NULL;
+	json_t *count = NULL;
+	json_object_foreach(json_object_get(packets, "unclaimed"), reason, count)
+	{
+		et_buffer_printf(&b, "%s %s %lld", b.size > 0 ? "," : "; unclaimed:", reason,
+				 (long long)json_integer_value(count));
+	}
+	et_cli_note(cli, "%lld packets: sip %lld, rtp %lld, rtcp %lld, other %lld%.*s",
+		    (long long)et_json_get_int(packets, "total", 0),
+		    (long long)et_json_get_int(packets, "sip", 0),
+		    (long long)et_json_get_int(packets, "rtp", 0),
+		    (long long)et_json_get_int(packets, "rtcp", 0),
+		    (long long)et_json_get_int(packets, "other", 0), (int)b.size,
+		    b.data != NULL ? (const char *)b.data : "");
+	et_buffer_release(&b);
+}
+
+static int read_ports(struct et_cli *cli, struct et_capture_config *config, struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *list = et_cli_option_list(cli, "sip-port");
+	size_t i = 0;
+	json_t *value = NULL;
+	json_array_foreach(list, i, value)
+	{
+		const char *text = json_string_value(value);
+		char *end = NULL;
+		long port = strtol(text, &end, 10);
+		if (*text == '\0' || *end != '\0' || port < 1 || port > 65535 ||
+		    config->sip_port_count == ET_CAPTURE_SIP_PORTS_MAX) {
+			return et_cli_usage(cli, reterr,
+					    "--sip-port takes up to %d ports, not \"%.20s\"",
+					    ET_CAPTURE_SIP_PORTS_MAX, text);
+		}
+		config->sip_ports[config->sip_port_count++] = (uint16_t)port;
+	}
+	return 0;
+}
+
+static json_t *document_of(const struct et_replay_summary *s, char (*names)[64])
+{
+	json_t *document = json_object();
+	json_t *calls = json_array();
+	for (uint32_t i = 0; i < s->call_count; i++) {
+		et_json_add(calls,
+			    call_json(&s->calls[i].recording, names != NULL ? names[i] : NULL));
+	}
+	et_json_set(document, "schema", json_string("evertape/v1"));
+	et_json_set(document, "packets", packets_json(&s->packets));
+	et_json_set(document, "calls", calls);
+	et_json_set(document, "errors", errors_json(s));
+	return document;
+}
+
+static int print(struct et_cli *cli, const struct et_replay_summary *s, char (*names)[64],
+		 struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *document = document_of(s, names);
+	int rc = et_cli_print(cli, document, "calls", columns, reterr);
+	if (rc == 0 && !et_cli_is_json(cli)) {
+		note_packets(cli, json_object_get(document, "packets"));
+	}
+	for (uint32_t i = 0; i < s->error_count; i++) {
+		et_cli_note(cli, "%s", s->errors[i].text);
+	}
+	return rc < 0 ? rc : s->truncated ? ET_EXIT_DEGRADED : 0;
+}
+
+int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
+{
+	struct et_replay_config config = { .files = cli->args, .file_count = cli->arg_count };
+	struct et_replay_summary summary;
+	const char *folder = et_cli_option(cli, "wav");
+	if (et_cli_option(cli, "keylog") != NULL || et_cli_option(cli, "srtp-keys") != NULL) {
+		return et_fail_plain(reterr, ET_EUNSUPPORTED,
+				     "this version does not open SRTP yet: protected packets are "
+				     "recorded as received; leave out --keylog and --srtp-keys");
+	}
+	int rc = read_ports(cli, &config.capture, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = et_replay(&config, &summary, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	char(*names)[64] = NULL;
+	if (folder != NULL) {
+		names = calloc((size_t)summary.call_count + 1, sizeof(*names));
+		rc = names == NULL ? et_fail(reterr, -ENOMEM, "replay")
+				   : write_wavs(cli, &config, folder, &summary, names, reterr);
+	}
+	if (rc == 0) {
+		rc = print(cli, &summary, names, reterr);
+	}
+	free(names);
+	et_replay_summary_release(&summary);
+	return rc;
+}
