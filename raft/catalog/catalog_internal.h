@@ -428,6 +428,7 @@ bool et_cat_transport_has(const struct et_catalog *c, uint64_t node); /* a conne
 int et_cat_code(int raft_code);
 _Noreturn void et_cat_fatal(const struct et_catalog *c, const char *fmt, ...) ET_PRINTF(2, 3);
 void et_cat_guards_init(struct et_catalog *c);
+void et_cat_guard_recv(struct raft_io *io, struct raft_message *message);
 void et_cat_guards_turn(struct et_catalog *c);
 void et_cat_guards_release(struct et_catalog *c);
 void et_cat_window_adapt(struct et_catalog *c, size_t bytes, unsigned n);

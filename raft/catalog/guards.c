@@ -319,7 +319,7 @@ void et_cat_install_ready(struct et_catalog *c, const char *path, uint64_t index
 
 /* ---- The wrapped functions ---- */
 
-static void guard_recv(struct raft_io *io, struct raft_message *message)
+void et_cat_guard_recv(struct raft_io *io, struct raft_message *message)
 {
 	struct et_catalog *c = catalog_of(io);
 
@@ -367,7 +367,7 @@ static int guard_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
 
 	(void)msecs;
 	c->deliver = recv;
-	return c->io_start(io, c->heartbeat_ms, tick, guard_recv);
+	return c->io_start(io, c->heartbeat_ms, tick, et_cat_guard_recv);
 }
 
 struct guard_append {
