@@ -44,7 +44,8 @@ const char *et_errname(int code)
 	return text != NULL ? text : "EUNKNOWN";
 }
 
-static int error_format(struct et_error *e, int code, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static int error_format(struct et_error *e, int code,
+							      const char *fmt, va_list ap)
 {
 	int used = vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	et_assert(used >= 0);
