@@ -10,9 +10,11 @@
  *     job is found again in the catalogue, builds the same pack, and finds its object there.
  *   - A member whose file is missing or does not hash is reported (CopyBad) and left out; the job
  *     then ends as failed with its name, and the others are archived.
- *   - A target that cannot be reached: the job stays ready and is tried again, with pauses that
- *     grow to five minutes; status says since when and why.
- *   - A target that refuses (credentials, lock not kept, other content at the name): the job fails.
+ *   - A target that cannot be used now (no answer, folder not mounted, disk full, credentials that
+ *     are missing or refused): the job waits and is tried again, with pauses that grow to five
+ *     minutes; status says since when and why.
+ *   - A target that keeps something else than what was put (content, lock), or that the policy no
+ *     longer has: the job fails. A failed job is not tried again; the next plan holds its items.
  *
  * Not here yet: tombstones in buckets, Glacier restore jobs, re-packing, legal hold at the target.
  *
@@ -50,7 +52,6 @@ struct et_mover_config {
 
 	uint32_t parallel;    /* packs in flight; 0: 4 */
 	uint32_t interval_ms; /* between looks at the jobs without being told; 0: 10 s */
-	bool keep_files;      /* do not unlink evicted files (tests of what would go) */
 };
 
 /* Start the thread. It looks for jobs, and for files evicted before the last stop, at once. */
@@ -131,7 +132,7 @@ struct et_mover_status {
 	uint64_t jobs_failed;
 	uint64_t backlog_segments; /* in upload jobs that are not done */
 	uint64_t backlog_bytes;
-	int64_t oldest_us; /* call start of the oldest sealed segment without an archive copy; 0 */
+	int64_t oldest_us; /* call start of the oldest of them; 0: none */
 	char last_error[256]; /* of the job that failed last */
 	size_t target_count;
 	struct et_mover_target_status targets[ET_ARCHIVE_TARGETS_MAX];

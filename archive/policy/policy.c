@@ -145,6 +145,8 @@ void et_archive_decide(const struct et_archive_policy *policy, const struct et_a
 	struct et_archive_decision d = { 0 };
 	if (f->erased) {
 		decide(&d, ET_ARCHIVE_SKIP, "erased");
+	} else if (f->unverified) {
+		decide(&d, ET_ARCHIVE_SKIP, "recovered, and not verified by a vault node yet");
 	} else if (!f->sealed) {
 		decide(&d, ET_ARCHIVE_SKIP, "the segment is not sealed yet");
 	} else if (!f->call_over) {

@@ -122,6 +122,7 @@ struct et_archive_facts {
 	uint32_t segment;
 	uint64_t size_bytes;
 	bool sealed;	/* sealed, or recovered and verified: final */
+	bool unverified; /* recovered, and no vault node has checked it yet */
 	bool call_over; /* the recording is closed; end_us counts */
 	bool erased;
 	bool held; /* a legal hold is on it */
