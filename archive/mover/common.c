@@ -184,6 +184,7 @@ bool mover_is_unsaid(int code)
 int mover_propose(struct et_mover *m, Et__Command *command, struct et_error *reterr)
 {
 	int rc = ET_EUNKNOWN;
+	command->principal = m->place;
 	for (unsigned i = 0; i < PROPOSE_ATTEMPTS; i++) {
 		if (atomic_load(&m->stopping)) {
 			return et_fail(reterr, ET_ECLOSED, "the mover");
@@ -243,9 +244,9 @@ void mover_report_bad(struct et_mover *m, const struct mover_segment *s, const c
 bool mover_is_passing(int code)
 {
 	return code == ET_EUNREACHABLE || code == ET_EUNTRUSTED || code == ET_EDENIED ||
-	       code == ET_EKEYPERM || code == ET_ENOTFOUND || code == -ENOSPC ||
-	       code == -EDQUOT || code == -ENOENT || code == -EACCES || code == -EROFS ||
-	       code == -ESTALE || code == -ENOMEM;
+	       code == ET_EKEYPERM || code == ET_ENOTFOUND || code == -ENOSPC || code == -EDQUOT ||
+	       code == -ENOENT || code == -EACCES || code == -EROFS || code == -ESTALE ||
+	       code == -ENOMEM;
 }
 
 /* The lock is held. NULL: more targets than a policy has. */

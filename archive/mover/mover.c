@@ -108,8 +108,7 @@ static bool look(struct et_mover *m)
 static void messages_take(struct et_mover *m, struct et_queue_node *node)
 {
 	while (node != NULL) {
-		struct mover_message *message =
-			ET_CONTAINER_OF(node, struct mover_message, node);
+		struct mover_message *message = ET_CONTAINER_OF(node, struct mover_message, node);
 		node = node->next;
 		for (size_t i = 0; i < message->count; i++) {
 			mover_unlink(m, &message->evicted[i]);
@@ -124,8 +123,7 @@ static void *mover_main(void *arg)
 	mover_unlink_all(m);
 	while (!atomic_load(&m->stopping)) {
 		bool more = look(m);
-		messages_take(m, et_queue_wait(&m->queue,
-					       more ? 0 : (int)m->config.interval_ms));
+		messages_take(m, et_queue_wait(&m->queue, more ? 0 : (int)m->config.interval_ms));
 	}
 	messages_take(m, et_queue_take(&m->queue));
 	return NULL;
@@ -228,7 +226,8 @@ void et_mover_on_applied(struct et_mover *m, uint64_t index, const Et__Command *
 			 const Et__Result *result)
 {
 	(void)index;
-	if (command == NULL || result == NULL || (result->code < 0 && result->code != ET_EDEGRADED)) {
+	if (command == NULL || result == NULL ||
+	    (result->code < 0 && result->code != ET_EDEGRADED)) {
 		return;
 	}
 	switch ((int)command->body_case) {

@@ -132,7 +132,7 @@ struct et_mover_status {
 	uint64_t jobs_failed;
 	uint64_t backlog_segments; /* in upload jobs that are not done */
 	uint64_t backlog_bytes;
-	int64_t oldest_us; /* call start of the oldest of them; 0: none */
+	int64_t oldest_us;    /* call start of the oldest of them; 0: none */
 	char last_error[256]; /* of the job that failed last */
 	size_t target_count;
 	struct et_mover_target_status targets[ET_ARCHIVE_TARGETS_MAX];

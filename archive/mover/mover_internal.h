@@ -63,7 +63,8 @@ struct mover_message {
 void mover_place_target(const char *target, char ret[MOVER_PLACE_SIZE]);
 /* The target's name of "target:NAME", a view; NULL: it is another place. */
 const char *mover_target_of(const char *place);
-ProtobufCBinaryData mover_bytes(const void *data, size_t size); /* a view that protobuf-c may not free */
+ProtobufCBinaryData mover_bytes(const void *data,
+				size_t size); /* a view that protobuf-c may not free */
 /* "018f…/1.2": recording, generation and segment, for messages. */
 #define MOVER_SEGMENT_TEXT_SIZE 72
 void mover_segment_text(const uint8_t recording[16], uint32_t generation, uint32_t segment,
@@ -106,14 +107,13 @@ struct mover_pack {
 	uint8_t sha256[32];
 	char key[ET_PACK_KEY_SIZE];
 	struct et_pack_entry *entries; /* owned */
-	struct et_error problem; /* code 0, or about the first member that was left out */
+	struct et_error problem;       /* code 0, or about the first member that was left out */
 };
 
 /* Open the members and check them; those that are missing or bad are reported and left out. The
  * name and size are known then. ET_ENOTFOUND: no member is left. */
-int mover_pack_open(struct et_mover *m, const struct et_state_view *v,
-		    Et__PlanItem *const *items, size_t count, struct mover_pack *ret,
-		    struct et_error *reterr) ET_MUST_CHECK;
+int mover_pack_open(struct et_mover *m, const struct et_state_view *v, Et__PlanItem *const *items,
+		    size_t count, struct mover_pack *ret, struct et_error *reterr) ET_MUST_CHECK;
 int mover_pack_read(void *pack, uint64_t offset, void *data, size_t size);
 void mover_pack_release(struct mover_pack *p);
 
@@ -128,9 +128,11 @@ int mover_job_update(struct et_mover *m, const Et__Job *job, const char *state, 
 void mover_unlink(struct et_mover *m, const struct mover_segment *s);
 void mover_unlink_all(struct et_mover *m);
 
-/* Open the bucket of a target of the policy in force, and keep it where et_mover_stop() finds it. */
-int mover_bucket_open(struct et_mover *m, const struct et_archive_policy *policy, const char *target,
-		      struct et_bucket **ret, struct et_error *reterr) ET_MUST_CHECK;
+/* Open the bucket of a target of the policy in force, and keep it where et_mover_stop() finds it.
+ */
+int mover_bucket_open(struct et_mover *m, const struct et_archive_policy *policy,
+		      const char *target, struct et_bucket **ret,
+		      struct et_error *reterr) ET_MUST_CHECK;
 void mover_bucket_close(struct et_mover *m, struct et_bucket *b);
 
 #endif

@@ -6,9 +6,9 @@
 #include "node/crypto/hash.h"
 #include "node/io/clock.h"
 
-#define PACKS_MAX 900	  /* of one plan; a command takes 1024 jobs */
-#define EVICT_JOB_MAX 256 /* items of one evict job */
-#define COPIES_MAX 4096	  /* of one recording that are looked at */
+#define PACKS_MAX 900	    /* of one plan; a command takes 1024 jobs */
+#define EVICT_JOB_MAX 256   /* items of one evict job */
+#define COPIES_MAX 4096	    /* of one recording that are looked at */
 #define REQUESTS_PER_PACK 6 /* PUT, HEAD and GET, of the pack and of its index */
 
 /* One local copy that may go. */
@@ -24,7 +24,7 @@ struct eviction {
 struct seen_copy {
 	uint32_t generation;
 	uint32_t segment;
-	uint64_t node;				/* 0: a target */
+	uint64_t node; /* 0: a target */
 	char target[ET_ARCHIVE_NAME_MAX + 1];
 	int64_t verified_us;
 };
@@ -205,8 +205,7 @@ static bool facts_recording(const struct planner *p, const Et__Segment *s,
 	if (r == NULL) {
 		return false;
 	}
-	f->erased = r->state == ET__RECORDING_STATE__ERASED ||
-		    (s->wrap != NULL && s->wrap->erased);
+	f->erased = r->state == ET__RECORDING_STATE__ERASED || (s->wrap != NULL && s->wrap->erased);
 	f->call_over = r->state != ET__RECORDING_STATE__CAPTURING;
 	f->start_us = r->start_us;
 	f->end_us = r->end_us != 0 ? r->end_us : s->sealed_us;
@@ -253,13 +252,13 @@ static void copy_lists_fill(const struct planner *p, const Et__Segment *s, struc
 			continue;
 		}
 		if (c->node != 0 && l->local_count < ET_ARRAY_SIZE(l->local)) {
-			l->local[l->local_count++] = (struct et_archive_local){
-				.node = c->node, .active = is_active(p, c->node)
-			};
+			l->local[l->local_count++] =
+				(struct et_archive_local){ .node = c->node,
+							   .active = is_active(p, c->node) };
 		} else if (c->node == 0 && l->stored_count < ET_ARRAY_SIZE(l->stored)) {
-			l->stored[l->stored_count++] = (struct et_archive_stored){
-				.target = c->target, .verified_us = c->verified_us
-			};
+			l->stored[l->stored_count++] =
+				(struct et_archive_stored){ .target = c->target,
+							    .verified_us = c->verified_us };
 		}
 	}
 }

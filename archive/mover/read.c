@@ -1,4 +1,5 @@
-/* What lies in the archive, on its way back: ranges for playback, whole segments, and verification. */
+/* What lies in the archive, on its way back: ranges for playback, whole segments, and verification.
+ */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,8 +210,8 @@ static int check_take(void *arg, const Et__Copy *copy)
 {
 	struct check_list *l = arg;
 	const char *target = mover_target_of(copy->place);
-	bool there = copy->state == ET__COPY__STATE__VERIFIED ||
-		     copy->state == ET__COPY__STATE__BAD;
+	bool there =
+		copy->state == ET__COPY__STATE__VERIFIED || copy->state == ET__COPY__STATE__BAD;
 	if (target == NULL || !there || !is_of_part(l->options, copy->object) ||
 	    (l->options->target != NULL && strcmp(target, l->options->target) != 0)) {
 		return 0;
@@ -333,7 +334,8 @@ static int checks_run(struct et_mover *m, struct et_mover_verify *o, struct chec
 		if (i == 0 || strcmp(l->items[i - 1].copy->place, c->copy->place) != 0) {
 			b = et_bucket_close(b);
 			opened = reader_open(m, mover_target_of(c->copy->place), &b, &e);
-			opened = is_bad(opened) ? ET_EUNREACHABLE : opened; /* not the copy's fault */
+			opened = is_bad(opened) ? ET_EUNREACHABLE
+						: opened; /* not the copy's fault */
 		}
 		int code = opened < 0 ? opened : check_one(b, c, &e);
 		check_count(m, o, c, code, &e, &first);

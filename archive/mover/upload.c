@@ -20,8 +20,8 @@ struct upload {
 	enum et_bucket_lock lock;
 	int64_t lock_until_us;
 	struct et_bucket_put put;
-	char lock_text[64];	/* as read back */
-	int code;		/* 0, or why it ends here */
+	char lock_text[64]; /* as read back */
+	int code;	    /* 0, or why it ends here */
 	struct et_error error;
 };
 
@@ -52,8 +52,8 @@ int mover_job_update(struct et_mover *m, const Et__Job *job, const char *state, 
 	return rc;
 }
 
-int mover_bucket_open(struct et_mover *m, const struct et_archive_policy *policy, const char *target,
-		      struct et_bucket **ret, struct et_error *reterr)
+int mover_bucket_open(struct et_mover *m, const struct et_archive_policy *policy,
+		      const char *target, struct et_bucket **ret, struct et_error *reterr)
 {
 	const struct et_archive_target *t = et_archive_target_find(policy, target);
 	struct et_bucket_config config;
@@ -265,10 +265,10 @@ static int copies_add(struct et_mover *m, struct upload *u)
 
 static void upload_log(const struct upload *u, int64_t begin_us)
 {
-	et_info("archive.uploaded", "object=%s target=%s members=%zu bytes=%llu requests=%u ms=%lld",
-		u->pack.key, u->job->items[0]->target, u->pack.count,
-		(unsigned long long)u->pack.size, u->put.requests,
-		(long long)((et_clock_mono_us() - begin_us) / 1000));
+	et_info("archive.uploaded",
+		"object=%s target=%s members=%zu bytes=%llu requests=%u ms=%lld", u->pack.key,
+		u->job->items[0]->target, u->pack.count, (unsigned long long)u->pack.size,
+		u->put.requests, (long long)((et_clock_mono_us() - begin_us) / 1000));
 }
 
 /* What became of it goes to the catalogue. 0, or why to stop for now. */

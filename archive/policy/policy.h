@@ -121,9 +121,9 @@ struct et_archive_facts {
 	uint32_t generation;
 	uint32_t segment;
 	uint64_t size_bytes;
-	bool sealed;	/* sealed, or recovered and verified: final */
+	bool sealed;	 /* sealed, or recovered and verified: final */
 	bool unverified; /* recovered, and no vault node has checked it yet */
-	bool call_over; /* the recording is closed; end_us counts */
+	bool call_over;	 /* the recording is closed; end_us counts */
 	bool erased;
 	bool held; /* a legal hold is on it */
 	int64_t start_us;
