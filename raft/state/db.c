@@ -287,8 +287,9 @@ int et_state_open(const char *path, struct et_state **ret, struct et_error *rete
 	if (s == NULL) {
 		return et_fail(reterr, -ENOMEM, "database '%s'", path);
 	}
+	state_tsan_note();
 	int rc = -pthread_mutex_init(&s->mutex, NULL);
-	et_assert(rc == 0);
+	et_assert(rc == 0); /* Without attributes it needs nothing that could be missing. */
 	s->write_options = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_disable_WAL(s->write_options, 1);
 	s->own.options = rocksdb_readoptions_create();

@@ -1,6 +1,6 @@
 et_module(raft/state
     SOURCES apply.c audit.c cluster.c copies.c db.c merge.c plans.c read.c recordings.c search.c
-            store.c window.c
+            store.c tsan.c window.c
     USES node/base node/io node/crypto raft/command
     LIBRARIES PkgConfig::rocksdb
-    TESTS apply replay)
+    TESTS apply replay search property readers)

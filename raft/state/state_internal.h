@@ -125,6 +125,8 @@ struct et_state {
 	size_t outcome_capacity;
 };
 
+void state_tsan_note(void); /* tsan.c */
+
 /* ---- Keys ---- */
 
 #define STATE_KEY_MAX 640

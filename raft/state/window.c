@@ -41,7 +41,7 @@ static void window_absorb(struct window *w)
 {
 	size_t taken = 0;
 
-	while (taken < w->count && w->ranges[taken].first <= w->watermark + 1) {
+	while (taken < w->count && w->ranges[taken].first - 1 <= w->watermark) {
 		if (w->ranges[taken].last > w->watermark) {
 			w->watermark = w->ranges[taken].last;
 		}
@@ -54,10 +54,10 @@ static void ranges_insert(struct window *w, uint64_t seq)
 {
 	size_t at = 0;
 
-	while (at < w->count && w->ranges[at].last + 1 < seq) {
+	while (at < w->count && w->ranges[at].last < seq - 1) {
 		at++;
 	}
-	bool touches = at < w->count && w->ranges[at].first <= seq + 1;
+	bool touches = at < w->count && w->ranges[at].first - 1 <= seq;
 	if (!touches) {
 		et_assert(w->count <= WINDOW_RANGES_MAX);
 		memmove(&w->ranges[at + 1], &w->ranges[at], (w->count - at) * sizeof(w->ranges[0]));
@@ -72,7 +72,7 @@ static void ranges_insert(struct window *w, uint64_t seq)
 	if (seq > w->ranges[at].last) {
 		w->ranges[at].last = seq;
 	}
-	if (at + 1 < w->count && w->ranges[at + 1].first == w->ranges[at].last + 1) {
+	if (at + 1 < w->count && w->ranges[at + 1].first - 1 == w->ranges[at].last) {
 		w->ranges[at].last = w->ranges[at + 1].last;
 		ranges_remove(w, at + 1, 1);
 	}
