@@ -83,6 +83,10 @@ int et_keeper_escrow_join(const char *const *shares, size_t count, uint32_t *ret
 			  struct et_secret **ret_kek, struct et_secret **ret_ca_key,
 			  struct et_error *reterr) ET_MUST_CHECK;
 
+/* Was this KEK version signed by a CA of the bundle? Check before sealing to it. ET_EUNTRUSTED. */
+int et_keeper_kek_verify(const Et__Kek *kek, struct et_view ca_bundle,
+			 struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- Who is a member: for et_tls_config.check, before and after the catalogue is there ---- */
 
 struct et_members;

@@ -1,8 +1,10 @@
 /* The cluster CA: made once, issues leaves, signs what nodes must believe before they have a
  * catalogue. */
 #include <limits.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
+#include <openssl/param_build.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <time.h>
@@ -23,9 +25,9 @@ EVP_PKEY *et_key_of(const struct et_secret *pkcs8)
 	return key;
 }
 
-int et_key_make(struct et_secret **ret)
+/* PKCS#8 DER of a key. */
+static struct et_secret *key_pack(EVP_PKEY *key)
 {
-	ET_CLEANUP(et_pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
 	PKCS8_PRIV_KEY_INFO *info = key != NULL ? EVP_PKEY2PKCS8(key) : NULL;
 	int size = info != NULL ? i2d_PKCS8_PRIV_KEY_INFO(info, NULL) : -1;
 
@@ -39,8 +41,91 @@ int et_key_make(struct et_secret **ret)
 	}
 	PKCS8_PRIV_KEY_INFO_free(info);
 	ERR_clear_error();
+	return s;
+}
+
+int et_key_make(struct et_secret **ret)
+{
+	ET_CLEANUP(et_pkey_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
+	struct et_secret *s = key_pack(key);
+
 	if (s == NULL) {
 		return -ENOMEM;
+	}
+	*ret = s;
+	return 0;
+}
+
+int et_ca_key_number(const struct et_secret *ca_key, struct et_secret **ret,
+		     struct et_error *reterr)
+{
+	ET_CLEANUP(et_pkey_freep) EVP_PKEY *key = et_key_of(ca_key);
+	BIGNUM *number = NULL;
+
+	struct et_secret *s = et_secret_new(32);
+	if (s == NULL || key == NULL ||
+	    EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number) != 1 ||
+	    BN_bn2binpad(number, et_secret_edit(s), 32) != 32) {
+		s = et_secret_free(s);
+	}
+	BN_clear_free(number);
+	ERR_clear_error();
+	if (s == NULL) {
+		return et_fail_plain(reterr, ET_ECORRUPT, "the CA key is no key of P-256");
+	}
+	*ret = s;
+	return 0;
+}
+
+/* The public point of a private number. */
+static size_t point_of(const BIGNUM *number, uint8_t ret[65])
+{
+	EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+	EC_POINT *point = group != NULL ? EC_POINT_new(group) : NULL;
+	size_t size = 0;
+
+	if (point != NULL && BN_is_zero(number) == 0 &&
+	    BN_cmp(number, EC_GROUP_get0_order(group)) < 0 &&
+	    EC_POINT_mul(group, point, number, NULL, NULL, NULL) == 1) {
+		size = EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, ret, 65,
+					  NULL);
+	}
+	EC_POINT_free(point);
+	EC_GROUP_free(group);
+	return size;
+}
+
+int et_ca_key_of_number(const struct et_secret *number, struct et_secret **ret,
+			struct et_error *reterr)
+{
+	ET_CLEANUP(et_pkey_freep) EVP_PKEY *key = NULL;
+	BIGNUM *n = BN_secure_new();
+	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+	OSSL_PARAM *params = NULL;
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	uint8_t point[65];
+	struct et_secret *s = NULL;
+
+	if (n != NULL && build != NULL && ctx != NULL && et_secret_size(number) == 32 &&
+	    BN_bin2bn(et_secret_bytes(number), 32, n) != NULL &&
+	    point_of(n, point) == sizeof(point) &&
+	    OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) == 1 &&
+	    OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point,
+					     sizeof(point)) == 1 &&
+	    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, n) == 1) {
+		params = OSSL_PARAM_BLD_to_param(build);
+	}
+	if (params != NULL && EVP_PKEY_fromdata_init(ctx) == 1 &&
+	    EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) == 1) {
+		s = key_pack(key);
+	}
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(build);
+	EVP_PKEY_CTX_free(ctx);
+	BN_clear_free(n);
+	ERR_clear_error();
+	if (s == NULL) {
+		return et_fail_plain(reterr, ET_ECORRUPT, "that is no private key of P-256");
 	}
 	*ret = s;
 	return 0;

@@ -128,6 +128,12 @@ int et_member_list_save(const char *folder, struct et_view packed,
 int et_member_list_load(const char *folder, struct et_view ca_bundle, struct et_member_list *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
 
+/* The private number of a P-256 key (32 bytes), and the key of it: what an escrow holds. */
+int et_ca_key_number(const struct et_secret *ca_key, struct et_secret **ret,
+		     struct et_error *reterr) ET_MUST_CHECK;
+int et_ca_key_of_number(const struct et_secret *number, struct et_secret **ret,
+			struct et_error *reterr) ET_MUST_CHECK;
+
 /* Sign and verify with the CA key (KEK public halves, the member list). */
 int et_ca_sign(const struct et_secret *ca_key, struct et_view data,
 	       struct et_buffer *ret_signature) ET_MUST_CHECK;

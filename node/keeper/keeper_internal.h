@@ -1,0 +1,182 @@
+/* Inside the keeper.
+ *
+ *   root.c     the node root
+ *   keys.c     the key folder
+ *   secrets.c  grants: sealing and opening KEK secrets and the CA key
+ *   escrow.c   shares as text
+ *   init.c     the material of a new cluster
+ *   members.c  who is a member
+ *   keeper.c   the running keeper: start, stop, health, the minute's round
+ *   open.c     opening a DEK, here or at a vault node
+ *   admit.c    admitting a joiner
+ *   renew.c    certificates
+ *   verify.c   tags of recovered tapes
+ */
+#ifndef ET_NODE_KEEPER_KEEPER_INTERNAL_H
+#define ET_NODE_KEEPER_KEEPER_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "node/keeper/keeper.h"
+#include "node/tls/rpc.h"
+
+#define PATH_BYTES 1024
+#define KEYS_MAX 64    /* KEK versions that a node's folder may hold keys for */
+#define SECRETS_MAX 64 /* living KEK versions, and the CA */
+#define VAULTS_MAX 16  /* nodes that are asked in turn */
+#define RPC_TIMEOUT_MS 5000
+#define PROPOSE_TIMEOUT_MS 15000
+#define INIT_KEK 1
+
+static inline void et_buffer_releasep(struct et_buffer *b)
+{
+	et_buffer_release(b);
+}
+
+static inline struct et_view view_of(const struct et_buffer *b)
+{
+	return (struct et_view){ b->data, b->size };
+}
+
+/* ---- keys.c ---- */
+
+struct node_key {
+	uint8_t public_key[32];
+	struct et_secret *secret; /* owned */
+};
+
+struct node_keys {
+	struct node_key keys[KEYS_MAX];
+	size_t count;
+};
+
+int node_keys_load(const char *state_folder, const struct et_secret *root, struct node_keys *ret,
+		   struct et_error *reterr) ET_MUST_CHECK;
+void node_keys_release(struct node_keys *k);
+/* NULL: no key of this public half. */
+const struct et_secret *node_keys_find(const struct node_keys *k, ProtobufCBinaryData public_key);
+
+/* ---- secrets.c ---- */
+
+/* "kek:VERSION" */
+#define SECRET_NAME_BYTES 16
+void kek_secret_name(uint32_t version, char ret[SECRET_NAME_BYTES]);
+/* Seal `secret` to a node's key. The caller owns *ret (et__grant__free_unpacked). */
+int grant_make(const char *name, const struct et_secret *secret, uint64_t node,
+	       const uint8_t seal_public[32], Et__Grant **ret,
+	       struct et_error *reterr) ET_MUST_CHECK;
+int grant_open(const Et__Grant *grant, const struct node_keys *keys, struct et_secret **ret,
+	       struct et_error *reterr) ET_MUST_CHECK;
+/* The secret of that name, by this node's grant in the catalogue. ET_ENOKEY: it has none. */
+int secret_open(const struct et_state_view *v, const char *name, uint64_t node,
+		const struct node_keys *keys, struct et_secret **ret,
+		struct et_error *reterr) ET_MUST_CHECK;
+/* The bytes that the CA signs for a KEK version. */
+#define KEK_SIGNED_BYTES 48
+void kek_signed_bytes(uint32_t version, const uint8_t public_key[32],
+		      uint8_t ret[KEK_SIGNED_BYTES]);
+/* All living secrets that this node can open, sealed to another vault node's key. */
+struct grant_list {
+	Et__Grant *grants[SECRETS_MAX];
+	size_t count;
+};
+void grant_list_release(struct grant_list *l);
+int grants_for_node(const struct et_state_view *v, uint64_t self, const struct node_keys *keys,
+		    uint64_t node, const uint8_t seal_public[32], struct grant_list *ret,
+		    struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- escrow.c ---- */
+int escrow_split(uint32_t kek_version, const struct et_secret *kek, const struct et_secret *ca_key,
+		 unsigned threshold, unsigned count, struct et_secret **shares,
+		 struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- Fields of protobuf messages that own their memory; abort without memory ---- */
+void pb_text(char **field, const char *text);
+void pb_bytes(ProtobufCBinaryData *field, const void *data, size_t size);
+void pb_roles(size_t *n, char ***field, uint32_t roles);
+uint32_t roles_of(size_t n, char *const *words);
+
+/* ---- keeper.c ---- */
+
+struct et_keeper {
+	uv_loop_t *loop;
+	struct et_postbox *postbox;
+	struct et_catalog *catalog;
+	struct et_state *state;
+	struct et_tls_node *tls;
+	struct et_identity identity; /* owned */
+	struct et_secret *root;	     /* owned */
+	struct node_keys keys;
+	uint8_t seal_public[32]; /* of the newest key here */
+	bool root_is_file;
+	char state_folder[PATH_BYTES];
+	char media_folder[PATH_BYTES];
+	int64_t cert_life_us;
+	void (*on_identity)(void *arg, const struct et_identity *identity);
+	void *arg;
+
+	uv_timer_t timer;
+	unsigned pending; /* operations whose callbacks have not run */
+	bool stopping;
+	bool timer_closed;
+	void (*closed)(void *arg);
+	void *closed_arg;
+
+	bool renewing;
+	int64_t not_before_us;
+	int64_t not_after_us;
+	int64_t renew_again_us; /* monotonic: not before */
+
+	struct verify *verify; /* owned: verify.c */
+
+	struct {
+		atomic_bool cert_expired, vault_single, vault_without_grant, is_vault;
+		atomic_int_fast64_t cert_not_after_us;
+		atomic_uint_fast64_t deks_opened, deks_refused, tapes_verified, tapes_bad, renewals,
+			renewal_failures, joins, joins_refused;
+	} health;
+};
+
+/* One operation more or less; the stop waits for all. The latter is a last statement. */
+void keeper_begin(struct et_keeper *k);
+void keeper_end(struct et_keeper *k);
+/* Run `fn` from the loop, not now. Counts as an operation until `fn` has run. */
+void keeper_defer(struct et_keeper *k, void (*fn)(void *arg), void *arg);
+/* Take the times of the certificate in use. */
+void keeper_note_certificate(struct et_keeper *k);
+
+/* Vault nodes that can open `secret`, other than this one: connected ones and those of this site
+ * first. */
+struct vault {
+	uint64_t node;
+	char address[ET_ADDRESS_MAX];
+	int rank;
+};
+size_t keeper_vaults(struct et_keeper *k, const struct et_state_view *v, const char *secret,
+		     struct vault ret[VAULTS_MAX]);
+
+/* Ask vault nodes in turn until one answers with something else than that it cannot be reached or
+ * lacks the key. `body` is copied. */
+typedef void (*ask_fn)(void *arg, int code, struct et_view body);
+void keeper_ask_vaults(struct et_keeper *k, const char *secret, enum et_rpc_method method,
+		       struct et_view body, uint32_t timeout_ms, ask_fn fn, void *arg);
+
+/* ---- open.c, admit.c, renew.c, verify.c ---- */
+void open_serve(struct et_keeper *k);
+/* The DEK of a segment by this node's grants; no audit check here. */
+int open_local(struct et_keeper *k, const struct et_state_view *v, const uint8_t recording[16],
+	       uint32_t generation, uint32_t segment, struct et_secret **ret,
+	       struct et_error *reterr) ET_MUST_CHECK;
+int admit_serve(struct et_keeper *k, struct et_error *reterr) ET_MUST_CHECK;
+void renew_serve(struct et_keeper *k);
+void renew_round(struct et_keeper *k);
+/* Fill a certificate record from DER. */
+int certificate_record(struct et_view der, uint64_t node, Et__Certificate **ret,
+		       struct et_error *reterr) ET_MUST_CHECK;
+struct verify *verify_new(struct et_keeper *k);
+void verify_free(struct verify *v);
+void verify_look_at(struct et_keeper *k, const uint8_t recording[16], uint32_t generation,
+		    uint32_t segment);
+void verify_round(struct et_keeper *k);
+
+#endif
