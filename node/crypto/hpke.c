@@ -282,7 +282,10 @@ int et_hpke_open(const struct et_secret *private_key, const uint8_t enc[ET_HPKE_
 	ET_CLEANUP(et_hpke_schedule_release) struct et_hpke_schedule s = { 0 };
 	ET_CLEANUP(et_secret_freep) struct et_secret *plain = NULL;
 
-	et_assert(et_secret_size(private_key) == ET_HPKE_KEY_SIZE);
+	if (et_secret_size(private_key) != ET_HPKE_KEY_SIZE) {
+		return et_fail(reterr, ET_EMALFORMED, "HPKE: private key of %zu bytes",
+			       et_secret_size(private_key));
+	}
 	if (ciphertext.size <= ET_HPKE_OVERHEAD_SIZE ||
 	    ciphertext.size > ET_SECRET_SIZE_MAX + ET_HPKE_OVERHEAD_SIZE) {
 		return et_fail(reterr, ET_EMALFORMED, "HPKE: ciphertext of %zu bytes",

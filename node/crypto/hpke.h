@@ -26,7 +26,8 @@ int et_hpke_seal(const uint8_t public_key[ET_HPKE_KEY_SIZE], struct et_view info
 		 struct et_error *reterr) ET_MUST_CHECK;
 
 /* Open it. The caller owns *ret. ET_EINTEGRITY: another key, info or aad, or changed bytes;
- * ET_EMALFORMED: no sealed secret has this length, or `enc` is a point of small order. */
+ * ET_EMALFORMED: no sealed secret or private key has this length, or `enc` is a point of small
+ * order. */
 int et_hpke_open(const struct et_secret *private_key, const uint8_t enc[ET_HPKE_ENC_SIZE],
 		 struct et_view info, struct et_view aad, struct et_view ciphertext,
 		 struct et_secret **ret, struct et_error *reterr) ET_MUST_CHECK;

@@ -2,10 +2,13 @@
 
 #include "node/crypto/ossl_internal.h"
 
-/* The private key of 32 bytes as OpenSSL's, or NULL. */
+/* The private key as OpenSSL's, or NULL. A secret of another length is refused there, too: it may
+ * have come out of a box or a grant. */
 static EVP_PKEY *key_private(int type, const struct et_secret *key)
 {
-	et_assert(et_secret_size(key) == ET_KEY_SIZE);
+	if (et_secret_size(key) != ET_KEY_SIZE) {
+		return NULL;
+	}
 	return EVP_PKEY_new_raw_private_key(type, NULL, et_secret_bytes(key), ET_KEY_SIZE);
 }
 

@@ -3,6 +3,8 @@
  * Private halves are 32-byte secrets: the seed of Ed25519, the scalar of X25519. Randomness is
  * OpenSSL's.
  *
+ * A secret of another length than 32 bytes is no key: -EIO.
+ *
  * Threads: pure functions. */
 #ifndef ET_NODE_CRYPTO_SIGN_H
 #define ET_NODE_CRYPTO_SIGN_H

@@ -91,6 +91,10 @@ int et_tape_unlock(const struct et_tape_header *header, const struct et_secret *
 {
 	uint8_t commitment[ET_TAPE_HASH_SIZE];
 
+	if (et_secret_size(dek) != ET_AEAD_KEY_SIZE) { /* It came from elsewhere. */
+		return et_fail_plain(reterr, ET_ENOKEY, "a key of %zu bytes opens no tape",
+				     et_secret_size(dek));
+	}
 	int rc = et_tape_commit(dek, header->salt, commitment, reterr);
 	if (rc < 0) {
 		return rc;

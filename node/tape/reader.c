@@ -56,8 +56,6 @@ static int reader_init(struct et_tape_reader *r, const struct et_secret *dek,
 int et_tape_reader_new(const struct et_tape_source *source, const struct et_secret *dek,
 		       struct et_tape_reader **ret, struct et_error *reterr)
 {
-	et_assert(et_secret_size(dek) == ET_AEAD_KEY_SIZE);
-
 	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = calloc(1, sizeof(*r));
 	if (r == NULL) {
 		return et_fail(reterr, -ENOMEM, "read a tape");

@@ -31,7 +31,8 @@ static inline void et_tape_reader_freep(struct et_tape_reader **r)
 
 const struct et_tape_header *et_tape_reader_header(const struct et_tape_reader *r); /* a view */
 
-/* The footer, or NULL when the tape has none (or none that checks); a view. */
+/* The footer, or NULL when the tape has none (or none that checks); a view. It proves itself only:
+ * who needs to know that nothing was cut off its end compares root and key with the catalogue. */
 const struct et_tape_seal *et_tape_reader_seal(const struct et_tape_reader *r);
 
 /* 1 and *ret: the next record. 0: the end (of a sealed tape: as its footer says; of an unsealed

@@ -101,6 +101,7 @@ static int recover(const char *path, const struct et_tape_signer *signer,
 		return rc < 0 ? rc : 0;
 	}
 	rc = et_tape_walk_init(&w, &source, dek, reterr);
+	w.keep_leaves = true;
 	if (rc == 0) {
 		rc = et_tape_walk_run(&w, source.size, reterr);
 	}

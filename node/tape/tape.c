@@ -147,8 +147,9 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 	const size_t whole = ET_TAPE_RECORD_HEAD_SIZE + size + ET_TAPE_TAG_SIZE;
 	uint8_t leaf[ET_TAPE_HASH_SIZE];
 
-	et_assert(size > 0);
-	et_assert(size <= ET_TAPE_PLAIN_MAX);
+	if (size == 0 || size > ET_TAPE_PLAIN_MAX) {
+		return et_fail(reterr, -EINVAL, "append %zu bytes to tape '%s'", size, t->path);
+	}
 	if (t->finished) {
 		return et_fail(reterr, ET_ECLOSED, "append to tape '%s'", t->path);
 	}

@@ -104,7 +104,8 @@ struct et_tape;
 int et_tape_create(const char *path, struct et_tape_header *header, const struct et_secret *dek,
 		   struct et_tape **ret, struct et_error *reterr) ET_MUST_CHECK;
 
-/* Seal `size` bytes (1..ET_TAPE_PLAIN_MAX) as one record and write it with one write(2). `t_ms` is
+/* Seal `size` bytes (1..ET_TAPE_PLAIN_MAX; else -EINVAL, and nothing is lost by it) as one record
+ * and write it with one write(2). `t_ms` is
  * the time of the first thing in it since t0; less than the last record's is raised to that. The
  * plaintext may be wiped or reused at once.
  *

@@ -71,7 +71,9 @@ int et_tape_walk_init(struct et_tape_walk *w, const struct et_tape_source *sourc
 	}
 	w->object = et_sha256_new();
 	w->leaf_hash = et_sha256_new();
-	if (w->object == NULL || w->leaf_hash == NULL || (dek != NULL && w->plain == NULL)) {
+	w->list = et_sha256_new();
+	if (w->object == NULL || w->leaf_hash == NULL || w->list == NULL ||
+	    (dek != NULL && w->plain == NULL)) {
 		return et_fail(reterr, -ENOMEM, "read a tape");
 	}
 	et_sha256_add(w->object, header, sizeof(header));
@@ -84,6 +86,7 @@ void et_tape_walk_release(struct et_tape_walk *w)
 	w->cipher = et_aead_free(w->cipher);
 	w->object = et_sha256_free(w->object);
 	w->leaf_hash = et_sha256_free(w->leaf_hash);
+	w->list = et_sha256_free(w->list);
 	et_buffer_release(&w->leaves);
 	if (w->plain != NULL) {
 		explicit_bzero(w->plain, ET_TAPE_PLAIN_MAX);
@@ -146,7 +149,10 @@ int et_tape_walk_run(struct et_tape_walk *w, uint64_t limit, struct et_error *re
 		et_sha256_end(w->leaf_hash, leaf);
 		et_sha256_add(w->object, v.data, head.size);
 		et_merkle_add(&w->merkle, leaf);
-		et_buffer_add(&w->leaves, leaf, sizeof(leaf));
+		et_sha256_add(w->list, leaf, sizeof(leaf));
+		if (w->keep_leaves) {
+			et_buffer_add(&w->leaves, leaf, sizeof(leaf));
+		}
 		if (w->leaves.failed) {
 			return et_fail(reterr, -ENOMEM, "read a tape");
 		}
@@ -218,65 +224,80 @@ static void report_walk(struct et_tape_report *r, const struct et_tape_walk *w)
 	et_merkle_root(&w->merkle, r->seal.root);
 }
 
-/* The records are as many and as long as the footer says: now compare what it claims of them.
- * Hashes the footer into the object's hash on the way. */
+/* Hash the footer's list of leaves, and the whole footer into the object's hash. */
+static int hash_footer(struct et_tape_walk *w, uint64_t records,
+		       uint8_t ret_list[ET_TAPE_HASH_SIZE], uint8_t ret_object[ET_TAPE_HASH_SIZE],
+		       struct et_error *reterr)
+{
+	const uint64_t size = ET_TAPE_FOOTER_HEAD_SIZE + records * ET_TAPE_HASH_SIZE;
+	uint64_t done = 0;
+
+	et_sha256_reset(w->leaf_hash);
+	while (w->offset + done < w->window.source->size) {
+		const uint64_t left = done < size ? size - done : ET_TAPE_TRAILER_SIZE;
+		struct et_view v;
+		int rc = et_tape_window_view(&w->window, w->offset + done,
+					     left < 65536 ? (size_t)left : 65536, &v, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		et_sha256_add(w->object, v.data, v.size);
+		if (done < size) {
+			const size_t skip = done == 0 ? ET_TAPE_FOOTER_HEAD_SIZE : 0;
+			et_sha256_add(w->leaf_hash, v.data + skip, v.size - skip);
+		}
+		done += v.size;
+	}
+	et_sha256_end(w->leaf_hash, ret_list);
+	et_sha256_end(w->object, ret_object);
+	return 0;
+}
+
+/* The records are as many and as long as the footer says: now compare what it claims of them. */
 static int check_footer(const struct et_tape_source *source, const struct et_tape_expect *expect,
 			struct et_tape_walk *w, const struct et_tape_seal *claimed,
 			struct et_tape_report *r, struct et_error *reterr)
 {
-	uint8_t object_hash[ET_TAPE_HASH_SIZE];
-	uint64_t offset = w->offset;
+	uint8_t computed[ET_TAPE_HASH_SIZE];
+	uint8_t listed[ET_TAPE_HASH_SIZE];
+	uint8_t object[ET_TAPE_HASH_SIZE];
 	struct et_view v;
 
-	int rc = et_tape_window_view(&w->window, offset, ET_TAPE_FOOTER_HEAD_SIZE, &v, reterr);
+	int rc = et_tape_window_view(&w->window, w->offset, ET_TAPE_FOOTER_HEAD_SIZE, &v, reterr);
 	if (rc < 0) {
 		return rc;
 	}
 	if (v.size != ET_TAPE_FOOTER_HEAD_SIZE || memcmp(v.data, "EVTL", 4) != 0 ||
 	    et_get32(v.data + 4) != claimed->records) {
-		return report_problem(r, source, ET_EINTEGRITY, offset,
+		return report_problem(r, source, ET_EINTEGRITY, w->offset,
 				      "the list of leaves is damaged", reterr);
 	}
-	et_sha256_add(w->object, v.data, v.size);
-	offset += v.size;
-	for (size_t done = 0; done < w->leaves.size; done += v.size) {
-		const size_t left = w->leaves.size - done;
-		rc = et_tape_window_view(&w->window, offset, left < 65536 ? left : 65536, &v,
-					 reterr);
-		if (rc < 0) {
-			return rc;
-		}
-		if (v.size == 0 || memcmp(v.data, w->leaves.data + done, v.size) != 0) {
-			return report_problem(r, source, ET_EINTEGRITY, offset,
-					      "the list of leaves is not that of the records",
-					      reterr);
-		}
-		et_sha256_add(w->object, v.data, v.size);
-		offset += v.size;
-	}
-	rc = et_tape_window_view(&w->window, offset, ET_TAPE_TRAILER_SIZE, &v, reterr);
+	rc = hash_footer(w, claimed->records, listed, object, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	et_sha256_add(w->object, v.data, v.size);
-	et_sha256_end(w->object, object_hash);
+	et_sha256_end(w->list, computed);
+	if (memcmp(computed, listed, sizeof(computed)) != 0) {
+		return report_problem(r, source, ET_EINTEGRITY, w->offset,
+				      "the list of leaves is not that of the records", reterr);
+	}
 	if (claimed->last_ms != w->last_ms ||
 	    memcmp(claimed->root, r->seal.root, sizeof(claimed->root)) != 0) {
-		return report_problem(r, source, ET_EINTEGRITY, offset,
+		return report_problem(r, source, ET_EINTEGRITY, w->offset,
 				      "the signed root is not that of the records", reterr);
 	}
 	r->seal = *claimed;
-	memcpy(r->seal.object_hash, object_hash, sizeof(object_hash));
+	memcpy(r->seal.object_hash, object, sizeof(object));
 	if (expect != NULL && differs(expect->signer_public, claimed->signer_public, 32)) {
-		return report_problem(r, source, ET_EINTEGRITY, offset,
+		return report_problem(r, source, ET_EINTEGRITY, w->offset,
 				      "it is signed by another key than expected", reterr);
 	}
 	if (expect != NULL && differs(expect->root, claimed->root, sizeof(claimed->root))) {
-		return report_problem(r, source, ET_EINTEGRITY, offset,
+		return report_problem(r, source, ET_EINTEGRITY, w->offset,
 				      "its root is not the one in the catalogue", reterr);
 	}
-	if (expect != NULL && differs(expect->object_hash, object_hash, sizeof(object_hash))) {
-		return report_problem(r, source, ET_EINTEGRITY, offset,
+	if (expect != NULL && differs(expect->object_hash, object, sizeof(object))) {
+		return report_problem(r, source, ET_EINTEGRITY, w->offset,
 				      "its bytes are not those in the catalogue", reterr);
 	}
 	return 0;
