@@ -1,5 +1,6 @@
 /* Capture's events become journalled commands: what is said of a recording, in order, and once. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -126,7 +127,7 @@ static struct et_capture_segment segment = { .recording = { 1 },
 					     .size_bytes = 4096,
 					     .sealed_us = 2000000 };
 
-static int send(struct fixture *f, enum et_capture_event_kind kind)
+static int feed(struct fixture *f, enum et_capture_event_kind kind)
 {
 	struct et_capture_event ev = {
 		.kind = kind, .time_us = 2000000, .recording = &recording, .segment = &segment
@@ -138,12 +139,12 @@ static void a_call_becomes_its_commands_in_order(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(send(f, ET_CAPTURE_RECORDING_OPEN), 0);
-	assert_int_equal(send(f, ET_CAPTURE_SEGMENT_OPEN), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_OPEN), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_SEGMENT_OPEN), 0);
 	assert_int_equal(et_journal_pending(f->journal), 2); /* Before the loop ran. */
-	assert_int_equal(send(f, ET_CAPTURE_SEGMENT_SEALED), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_SEGMENT_SEALED), 0);
 	recording.end_us = 2000000;
-	assert_int_equal(send(f, ET_CAPTURE_RECORDING_CLOSE), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_CLOSE), 0);
 	recording.end_us = 0;
 	deliver(f);
 	assert_int_equal(f->count, 4);
@@ -158,17 +159,17 @@ static void growing_counts_are_shown_and_not_replicated(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(send(f, ET_CAPTURE_RECORDING_OPEN), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_OPEN), 0);
 	stream.packets = 500;
-	assert_int_equal(send(f, ET_CAPTURE_RECORDING_UPDATE), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_UPDATE), 0);
 	deliver(f);
 	assert_int_equal(f->count, 1);
 	assert_int_equal(f->live, 2);
 	assert_int_equal(f->last_packets, 500);
 
 	recording.to = "4713";
-	assert_int_equal(send(f, ET_CAPTURE_RECORDING_UPDATE), 0);
-	assert_int_equal(send(f, ET_CAPTURE_RECORDING_UPDATE), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_UPDATE), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_UPDATE), 0);
 	recording.to = "4712";
 	stream.packets = 10;
 	deliver(f);
@@ -185,7 +186,7 @@ static void a_full_disk_refuses_the_recording(void **state)
 	none.rlim_max = old.rlim_max;
 	(void)signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
-	int rc = send(f, ET_CAPTURE_RECORDING_OPEN);
+	int rc = feed(f, ET_CAPTURE_RECORDING_OPEN);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	assert_true(rc < 0);
 	deliver(f);
