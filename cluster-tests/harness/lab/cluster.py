@@ -119,9 +119,9 @@ class Node:
         return subprocess.run([str(binaries() / "evertape"), "--socket", str(self.socket), *args],
                               capture_output=True, timeout=timeout, check=False, **more)
 
-    def cli(self, *args, timeout=60):
+    def cli(self, *args, timeout=60, **more):
         """Run a command with -o json; its object. CliError when it does not exit 0."""
-        done = self.cli_raw(*args, "-o", "json", timeout=timeout)
+        done = self.cli_raw(*args, "-o", "json", timeout=timeout, **more)
         out = done.stdout.decode()
         if done.returncode != 0:
             raise CliError(args, done.returncode, out, done.stderr.decode())
@@ -190,7 +190,7 @@ class Cluster:
         roles = [a for role in node.roles for a in ("--role", role)]
         token = helper.cli("node", "token", "--site", node.site, *roles, "--ttl", "1h", "--uses", "1",
                            "--reason", "lab")["token"]
-        node.cli("node", "join", token, helper.cluster_address)
+        node.cli("node", "join", "-", helper.cluster_address, input=token.encode())
         wait_for(f"{node.name} to be a member",
                  lambda: any(n["name"] == node.name for n in helper.status()["nodes"]))
 
