@@ -62,6 +62,7 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(f->folder));
 	assert_int_equal(uv_loop_init(&f->loop), 0);
 	assert_int_equal(et_postbox_init(&f->postbox, &f->loop), 0);
+	uv_ref((uv_handle_t *)&f->postbox.async);
 	assert_int_equal(et_journal_open(f->folder, 7, &f->journal, NULL), 0);
 	struct et_events_config config = { .postbox = &f->postbox,
 					   .journal = f->journal,
