@@ -7,6 +7,31 @@
 #include "node/daemon/daemon_internal.h"
 #include "node/io/clock.h"
 
+/* ---- Rates ---- */
+
+static int set_rate(void *arg, const Et__Site *site)
+{
+	struct et_daemon *d = arg;
+
+	if (strcmp(site->name, d->identity.site) == 0) {
+		return 0;
+	}
+	return et_sync_set_rate(d->sync, site->name, d->config.limits.sync_rate_bytes);
+}
+
+/* limits.sync-rate holds for the link to each other site. */
+static void set_rates(struct et_daemon *d)
+{
+	if (d->config.limits.sync_rate_bytes == 0 || d->sync == NULL) {
+		return;
+	}
+	struct et_state_view *view = et_state_view_open(d->state);
+	if (et_state_each_site(view, set_rate, d) < 0) {
+		et_warn("sync.rate", "error=\"a site's rate could not be set\"");
+	}
+	(void)et_state_view_close(view);
+}
+
 /* ---- What the catalogue says is applied
  * ---------------------------------------------------------- */
 
@@ -32,6 +57,7 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 	case ET__COMMAND__BODY_NODE_JOIN:
 	case ET__COMMAND__BODY_NODE_REMOVE:
 		daemon_reconcile_members(d);
+		set_rates(d);
 		break;
 	default:
 		break;
@@ -143,7 +169,11 @@ static int start_sync(struct et_daemon *d, struct et_error *reterr)
 					 .media = d->config.media,
 					 .store_uuid = d->store_uuid,
 					 .cache_bytes = d->config.limits.cache_bytes };
-	return et_sync_start(&config, &d->sync, reterr);
+	int rc = et_sync_start(&config, &d->sync, reterr);
+	if (rc == 0) {
+		set_rates(d);
+	}
+	return rc;
 }
 
 /* The mover leaves the op id to us, and proposes from its own thread. */
