@@ -61,6 +61,16 @@ static uint8_t byte_at(uint64_t offset)
 	return chunk[offset % CHUNK_BYTES];
 }
 
+/* The client closes when it has read all and queued all; closing flushes what is queued. */
+static void side_finish(struct side *s)
+{
+	if (s == &s->f->local && s->got == BULK_BYTES && s->sent == BULK_BYTES && !s->finished) {
+		et_tls_conn_close(ET_TAKE(s->conn), true);
+		uv_close((uv_handle_t *)&s->resume, NULL);
+		s->finished = true;
+	}
+}
+
 static void side_send(void *arg)
 {
 	struct side *s = arg;
@@ -76,6 +86,7 @@ static void side_send(void *arg)
 	if (s->sent < BULK_BYTES) {
 		et_tls_conn_on_drain(s->conn, QUEUE_LIMIT / 2, side_send, s);
 	}
+	side_finish(s);
 }
 
 static void side_on_resume(uv_idle_t *idle)
@@ -101,11 +112,7 @@ static void side_on_read(void *arg, struct et_tls_conn *conn, const uint8_t *dat
 		et_tls_conn_pause(conn, true);
 		(void)uv_idle_start(&s->resume, side_on_resume);
 	}
-	if (s->got == BULK_BYTES && s == &s->f->local) {
-		et_tls_conn_close(ET_TAKE(s->conn), true); /* Flushes what it still has to send. */
-		uv_close((uv_handle_t *)&s->resume, NULL);
-		s->finished = true;
-	}
+	side_finish(s);
 }
 
 static void side_on_end(void *arg, struct et_tls_conn *conn, int code)
