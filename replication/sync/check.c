@@ -130,9 +130,6 @@ static void check_work_after(uv_work_t *work, int status)
 		code = check_report(c);
 	}
 	check_end(c, code);
-	if (s->stopping) {
-		et_sync_try_end(s);
-	}
 }
 
 void et_check_run(struct check *c)

@@ -65,7 +65,6 @@ static void fetch_look_after(uv_work_t *work, int status)
 	et_sync_work_done(s);
 	if (status < 0 || s->stopping) {
 		et_fetch_end(f, ET_ECLOSED, NULL, NULL);
-		et_sync_try_end(s);
 		return;
 	}
 	if (f->result.code < 0 || f->have) {

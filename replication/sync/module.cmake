@@ -1,5 +1,6 @@
 et_module(replication/sync
     SOURCES sync.c table.c look.c pull.c fetch.c serve.c link.c ack.c check.c status.c store.c intake.c wire.c
     USES node/base node/io node/crypto node/tape node/tls raft/command raft/state replication/plan
-    TESTS wire intake
+    TESTS wire intake sync
+    TEST_LIBRARIES PkgConfig::uv
     FUZZERS wire intake)

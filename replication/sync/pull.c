@@ -31,6 +31,7 @@
 
 static void pull_source(struct pull *p);
 static void pull_finish(struct pull *p, int code);
+static void pull_write(struct pull *p);
 
 /* ---- Small steps ---- */
 
@@ -110,11 +111,11 @@ static void pull_log(const struct pull *p, int code)
 		et_debug("sync.fetched",
 			 "recording=%s generation=%" PRIu32 " segment=%" PRIu32 " bytes=%" PRIu64,
 			 id, p->key.generation, p->key.segment, p->look.expect.size_bytes);
-	} else if (code != ET_ECLOSED) {
-		et_warn("sync.failed",
-			"recording=%s generation=%" PRIu32 " segment=%" PRIu32 " code=%s error=%s",
-			id, p->key.generation, p->key.segment, et_errname(code),
-			et_log_quote(p->error.text, text, sizeof(text)));
+	} else if (!p->canceled) {
+		et_log(p->quiet && !p->lied ? ET_LOG_DEBUG : ET_LOG_WARN, "sync.failed",
+		       "recording=%s generation=%" PRIu32 " segment=%" PRIu32 " code=%s error=%s",
+		       id, p->key.generation, p->key.segment, et_errname(code),
+		       et_log_quote(p->error.text, text, sizeof(text)));
 	}
 }
 
@@ -145,14 +146,10 @@ static void pull_finish(struct pull *p, int code)
 		if (code == 0 && !s->stopping) {
 			et_ack_add(s, &p->look);
 		}
-		et_table_pulled(s, &p->key, code);
+		et_table_pulled(s, &p->key, code, p->intake.good > p->began);
 	}
 	pull_free(p);
-	if (s->stopping) {
-		et_sync_try_end(s);
-	} else {
-		et_table_run(s);
-	}
+	et_table_run(s);
 }
 
 /* A source failed; when nothing is in flight any more, the file is cut back and the next asked. */
@@ -179,7 +176,10 @@ static void pull_cut_done(uv_fs_t *fs)
 static void pull_cut(struct pull *p)
 {
 	et_assert(p->state == PULL_CUT && !p->writing);
-	pull_drop_writes(p);
+	if (p->writes != NULL && !p->canceled) {
+		pull_write(p); /* What verified is kept, so it must reach the file. */
+		return;
+	}
 	et_intake_rewind(&p->intake);
 	if (p->canceled) {
 		pull_set_error(p, ET_ECLOSED, NULL);
@@ -268,7 +268,9 @@ static void pull_publish_after(uv_work_t *work, int status)
 		pull_finish(p, ET_ECLOSED);
 	} else if (code == ET_EINTEGRITY || code == ET_ETRUNCATED || code == ET_ECORRUPT ||
 		   code == ET_EMALFORMED || code == ET_EVERSION) {
-		/* Every record was right, so it is the footer that is not: only that is dropped. */
+		/* Every record was right when it came, so it is the footer that is not, or the
+		 * disk: look at the file again before the next source goes on behind it. */
+		p->has_part = true;
 		pull_source_failed(p, code, p->work_error.text);
 	} else {
 		pull_disk_failed(p, code, p->work_error.text);
@@ -276,8 +278,6 @@ static void pull_publish_after(uv_work_t *work, int status)
 }
 
 /* ---- Writing ---- */
-
-static void pull_write(struct pull *p);
 
 static void pull_grant(struct pull *p)
 {
@@ -404,6 +404,7 @@ static void pull_check_after(uv_work_t *work, int status)
 		pull_disk_failed(p, code, p->work_error.text);
 	} else {
 		p->has_part = false;
+		p->began = p->intake.good;
 		if (p->link != NULL) {
 			p->state = PULL_CONNECT;
 			pull_ask(p);
@@ -494,16 +495,22 @@ static void pull_on_data(struct pull *p, struct et_wire_block *body)
 	}
 	p->granted -= (uint32_t)size;
 	et_sync_count_received(p->link->site, size);
-	int rc = et_intake_data(&p->intake, et_get64(body->data), body->data + 8, size, &error);
+	uint64_t offset = et_get64(body->data);
+	int rc = et_intake_data(&p->intake, offset, body->data + 8, size, &error);
 	if (rc < 0) {
-		free(body);
-		pull_source_failed(p, rc, error.text);
-		return;
+		/* What verified before the lie counts as good, so it must reach the file. */
+		body->size = p->intake.good > offset ? 8 + (size_t)(p->intake.good - offset) : 0;
 	}
-	body->next = NULL;
-	*p->writes_tail = body;
-	p->writes_tail = &body->next;
-	if (!p->writing) {
+	if (body->size > 8) {
+		body->next = NULL;
+		*p->writes_tail = body;
+		p->writes_tail = &body->next;
+	} else {
+		free(body);
+	}
+	if (rc < 0) {
+		pull_source_failed(p, rc, error.text);
+	} else if (!p->writing) {
 		pull_write(p);
 	}
 }

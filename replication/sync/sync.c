@@ -371,11 +371,6 @@ static void sync_on_tick(uv_timer_t *timer)
 	et_sync_status_publish(s);
 }
 
-static void sync_on_reap(uv_check_t *check)
-{
-	et_link_reap(check->data);
-}
-
 static void sync_thread(void *arg)
 {
 	struct et_sync *s = arg;
@@ -384,7 +379,7 @@ static void sync_thread(void *arg)
 }
 
 /* Everything that was under way is over: close the handles, and the loop runs out. */
-void et_sync_try_end(struct et_sync *s)
+static void sync_try_end(struct et_sync *s)
 {
 	et_assert(s->stopping);
 	if (s->works > 0 || s->pulls != NULL || uv_is_closing((uv_handle_t *)&s->tick)) {
@@ -393,9 +388,20 @@ void et_sync_try_end(struct et_sync *s)
 	et_link_kill_all(s);
 	et_link_reap(s);
 	uv_close((uv_handle_t *)&s->tick, NULL);
-	uv_close((uv_handle_t *)&s->reap, NULL);
+	uv_close((uv_handle_t *)&s->round, NULL);
 	uv_close((uv_handle_t *)&s->acks.timer, NULL);
 	et_postbox_close(&s->box, NULL);
+}
+
+/* At the end of every round of the loop. */
+static void sync_on_round(uv_check_t *check)
+{
+	struct et_sync *s = check->data;
+
+	et_link_reap(s);
+	if (s->stopping) {
+		sync_try_end(s);
+	}
 }
 
 struct stop {
@@ -413,7 +419,6 @@ static void stop_on_sync(struct et_post *post)
 	et_ack_stop(s);
 	et_pull_cancel_all(s);
 	et_link_kill_all(s);
-	et_sync_try_end(s);
 }
 
 /* ---- Start and stop, on the main thread ---- */
@@ -491,12 +496,12 @@ static int sync_loop_init(struct et_sync *s, struct et_error *reterr)
 		return et_fail(reterr, rc, "sync loop");
 	}
 	(void)uv_timer_init(&s->loop, &s->tick);
-	(void)uv_check_init(&s->loop, &s->reap);
+	(void)uv_check_init(&s->loop, &s->round);
 	et_ack_init(s);
 	s->tick.data = s;
-	s->reap.data = s;
+	s->round.data = s;
 	(void)uv_timer_start(&s->tick, sync_on_tick, 0, ET_SYNC_TICK_MS);
-	(void)uv_check_start(&s->reap, sync_on_reap);
+	(void)uv_check_start(&s->round, sync_on_round);
 	return 0;
 }
 

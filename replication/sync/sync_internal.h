@@ -146,11 +146,13 @@ struct pull {
 	bool has_part;	/* it holds bytes that were not checked yet */
 	bool published; /* the file was there already */
 	bool canceled;
-	bool lied;				     /* a source sent what was not recorded */
-	uint32_t window;			     /* of the source that is being asked */
-	uint32_t granted;			     /* credit that the source may still use */
-	uint32_t to_credit;			     /* written, not yet granted again */
-	int64_t progress_us;			     /* monotonic: when something last came */
+	bool quiet;	     /* it failed before: that is in the log already */
+	uint64_t began;	     /* intake.good when this pull began */
+	bool lied;	     /* a source sent what was not recorded */
+	uint32_t window;     /* of the source that is being asked */
+	uint32_t granted;    /* credit that the source may still use */
+	uint32_t to_credit;  /* written, not yet granted again */
+	int64_t progress_us; /* monotonic: when something last came */
 	struct et_wire_block *writes, **writes_tail; /* owned, waiting to be written */
 	size_t write_at;			     /* bytes of the first block that are written */
 	bool writing;
@@ -225,7 +227,8 @@ int et_table_init(struct et_sync *s, struct et_error *reterr) ET_MUST_CHECK;
 void et_table_release(struct et_sync *s);
 void et_table_touch(struct et_sync *s, const struct et_key *key); /* something happened to it */
 void et_table_scan_soon(struct et_sync *s, uint32_t delay_ms);
-void et_table_pulled(struct et_sync *s, const struct et_key *key, int code);
+/* `progress`: it has more of it than before. */
+void et_table_pulled(struct et_sync *s, const struct et_key *key, int code, bool progress);
 void et_table_acknowledged(struct et_sync *s, const struct et_key *key);
 void et_table_run(struct et_sync *s); /* start what can be started */
 void et_table_count(struct et_sync *s);
@@ -301,7 +304,7 @@ struct et_sync {
 	uv_loop_t loop;
 	struct et_postbox box;
 	uv_timer_t tick;
-	uv_check_t reap;
+	uv_check_t round;
 	bool stopping;
 	uint32_t works; /* in libuv's pool, for us */
 	struct site sites[ET_SYNC_SITES_MAX];
@@ -335,7 +338,6 @@ int et_sync_connect(struct et_sync *s, uint64_t link, uint64_t node,
 int et_sync_work(struct et_sync *s, uv_work_t *work, uv_work_cb run,
 		 uv_after_work_cb after) ET_MUST_CHECK;
 void et_sync_work_done(struct et_sync *s); /* first in every `after` */
-void et_sync_try_end(struct et_sync *s);
 
 static inline bool et_key_equal(const struct et_key *a, const struct et_key *b)
 {

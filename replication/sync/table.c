@@ -258,7 +258,6 @@ static void look_after(uv_work_t *work, int status)
 	et_sync_work_done(s);
 	t->looking = false;
 	if (s->stopping) {
-		et_sync_try_end(s);
 		return;
 	}
 	table_own_site(s, t->look.own_site);
@@ -333,11 +332,7 @@ static void scan_after(uv_work_t *work, int status)
 	}
 	free(t->scan.keys);
 	t->scan.keys = NULL;
-	if (s->stopping) {
-		et_sync_try_end(s);
-	} else {
-		et_table_run(s);
-	}
+	et_table_run(s);
 }
 
 void et_table_scan_soon(struct et_sync *s, uint32_t delay_ms)
@@ -412,6 +407,9 @@ static void table_pull(struct et_sync *s)
 			i->state = ITEM_PULL;
 			rc = et_pull_start(s, i->look, PULL_REPLICA, NULL, &error);
 		}
+		if (rc == 0) {
+			et_pull_find(s, &i->key, PULL_REPLICA)->quiet = i->failures > 0;
+		}
 		free(i->look);
 		i->look = NULL;
 		if (rc == ET_ESTALE) {
@@ -425,7 +423,7 @@ static void table_pull(struct et_sync *s)
 	}
 }
 
-void et_table_pulled(struct et_sync *s, const struct et_key *key, int code)
+void et_table_pulled(struct et_sync *s, const struct et_key *key, int code, bool progress)
 {
 	struct item *i = item_find(&s->table, key);
 	int64_t now = et_clock_mono_us();
@@ -440,6 +438,7 @@ void et_table_pulled(struct et_sync *s, const struct et_key *key, int code)
 		i->state = ITEM_ACK;
 		return;
 	}
+	i->failures = progress ? 0 : i->failures; /* A weak line is no reason to wait longer. */
 	if (!et_store_is_full(code)) {
 		i->failures++;
 	}
