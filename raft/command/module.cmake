@@ -15,5 +15,5 @@ et_module(raft/command
     SOURCES command.c check.c scan.c rules.c entry.c "${pb}.c" "${pb}.h"
     USES node/base
     LIBRARIES PkgConfig::protobufc
-    
-    )
+    TESTS command entry
+    FUZZERS command entry)
