@@ -1,0 +1,129 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "raft/catalog/test/fixture.h"
+
+#define S INT64_C(1000000)
+#define YEAR (INT64_C(365) * 86400 * S)
+
+static void a_majority_must_agree(void **state)
+{
+	int64_t offset = -1;
+
+	(void)state;
+	assert_true(et_cat_clock_agree((int64_t[]){ 0 }, 1, 1, &offset));
+	assert_int_equal(offset, 0);
+	assert_true(et_cat_clock_agree((int64_t[]){ 0, S }, 2, 3, &offset));
+	assert_true(offset == 0 || offset == S);
+	/* One clock is a year ahead: it moves nothing, also when it is the asker's own. */
+	assert_true(et_cat_clock_agree((int64_t[]){ 0, S / 10, YEAR }, 3, 3, &offset));
+	assert_true(offset <= S / 10);
+	assert_true(et_cat_clock_agree((int64_t[]){ 0, -YEAR, S / 10 - YEAR }, 3, 3, &offset));
+	assert_true(offset <= S / 10 - YEAR && offset >= -YEAR);
+	/* No two agree. */
+	assert_false(et_cat_clock_agree((int64_t[]){ 0, 5 * S, 10 * S }, 3, 3, &offset));
+	assert_false(et_cat_clock_agree((int64_t[]){ 0, 3 * S }, 2, 3, &offset));
+	/* Half is no majority. */
+	assert_false(et_cat_clock_agree((int64_t[]){ 0, 0, 9 * S, 9 * S }, 4, 4, &offset));
+	assert_false(et_cat_clock_agree((int64_t[]){ 0 }, 1, 3, &offset));
+	assert_false(et_cat_clock_agree(NULL, 0, 1, &offset));
+	/* Exactly two seconds still agree. */
+	assert_true(et_cat_clock_agree((int64_t[]){ 0, 2 * S, 50 * S }, 3, 3, &offset));
+	assert_false(et_cat_clock_agree((int64_t[]){ 0, 2 * S + 1, 50 * S }, 3, 3, &offset));
+	/* Far out, without overflow. */
+	assert_false(
+		et_cat_clock_agree((int64_t[]){ 0, INT64_MAX / 2, INT64_MIN / 2 }, 3, 3, &offset));
+}
+
+static ProtobufCBinaryData bytes_of(uint8_t *data, size_t size, int fill)
+{
+	memset(data, fill, size);
+	return (ProtobufCBinaryData){ size, data };
+}
+
+static void init_cluster(struct cluster *c, struct answer *a)
+{
+	static uint8_t id[16], spki[32], public[32], enc[32], sealed[48];
+	static char words[8][16] = { "acme", "prg-1", "prg", "voter", "vault", "kek:1", "local" };
+	char *roles[] = { words[3], words[4] };
+	Et__Command command = ET__COMMAND__INIT;
+	Et__ClusterInit init = ET__CLUSTER_INIT__INIT;
+	Et__Cluster cluster = ET__CLUSTER__INIT;
+	Et__Node node = ET__NODE__INIT;
+	Et__Kek kek = ET__KEK__INIT;
+	Et__Grant grant = ET__GRANT__INIT;
+	Et__Grant *grants[] = { &grant };
+
+	cluster.name = words[0];
+	cluster.id = bytes_of(id, sizeof(id), 1);
+	cluster.created_us = et_clock_now_us();
+	node.id = 1;
+	node.name = words[1];
+	node.site = words[2];
+	node.roles = roles;
+	node.n_roles = 2;
+	node.spki_hash = bytes_of(spki, sizeof(spki), 2);
+	kek.version = 1;
+	kek.public_key = bytes_of(public, sizeof(public), 3);
+	grant.secret = words[5];
+	grant.node = 1;
+	grant.enc = bytes_of(enc, sizeof(enc), 4);
+	grant.ciphertext = bytes_of(sealed, sizeof(sealed), 5);
+	init.cluster = &cluster;
+	init.node = &node;
+	init.kek = &kek;
+	init.grants = grants;
+	init.n_grants = 1;
+	command.principal = words[6];
+	command.schema = 1;
+	command.body_case = ET__COMMAND__BODY_CLUSTER_INIT;
+	command.cluster_init = &init;
+	et_catalog_propose(c->nodes[0].catalog, &command, 0, on_answer, a);
+}
+
+static int64_t cluster_time(struct cluster *c)
+{
+	struct et_catalog_status s;
+
+	et_catalog_status(c->nodes[0].catalog, &s);
+	return s.cluster_time_us;
+}
+
+static void cluster_time_goes_on(void **state)
+{
+	struct cluster *c = calloc(1, sizeof(*c));
+	struct answer a = { 0 };
+
+	(void)state;
+	cluster_open(c, 1);
+	cluster_form(c);
+	assert_int_equal(cluster_time(c), 0); /* There is no cluster yet. */
+	init_cluster(c, &a);
+	RUN_UNTIL(c, a.calls == 1);
+	assert_int_equal(a.code, 0);
+	RUN_UNTIL(c, cluster_time(c) != 0);
+	int64_t first = cluster_time(c);
+	assert_true(first <= et_clock_now_us() && first > et_clock_now_us() - 10 * S);
+	(void)must_propose(&c->nodes[0]); /* Not idle: within a second or so. */
+	RUN_UNTIL(c, cluster_time(c) > first);
+	int64_t last = cluster_time(c);
+
+	catalog_close(&c->nodes[0]);
+	catalog_open(&c->nodes[0]);
+	assert_true(cluster_time(c) >= last); /* It is in the state. */
+	cluster_close(c);
+	free(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_majority_must_agree),
+		cmocka_unit_test(cluster_time_goes_on),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
