@@ -18,6 +18,7 @@ __attribute__((visibility("default"))) const char *__tsan_default_suppressions(v
 const char *__tsan_default_suppressions(void)
 {
 	return "called_from_lib:librocksdb.so\nrace:librocksdb.so\n"
+	       "called_from_lib:libstdc++.so\nrace:libstdc++.so\n"
 	       "called_from_lib:libuv.so\nrace:libuv.so\n"
 	       "called_from_lib:libraft.so\nrace:libraft.so\n"
 	       /* One thread closes what another opens later under the same number. */
