@@ -475,3 +475,12 @@ void et_keeper_on_applied(struct et_keeper *k, uint64_t index, const Et__Command
 		break;
 	}
 }
+
+void et_keeper_on_replaced(struct et_keeper *k)
+{
+	if (!k->stopping) {
+		et_tls_recheck(k->tls);
+		health_round(k);
+		verify_rescan(k);
+	}
+}

@@ -178,5 +178,6 @@ void verify_free(struct verify *v);
 void verify_look_at(struct et_keeper *k, const uint8_t recording[16], uint32_t generation,
 		    uint32_t segment);
 void verify_round(struct et_keeper *k);
+void verify_rescan(struct et_keeper *k);
 
 #endif

@@ -42,7 +42,7 @@ int et_keeper_root_load(const char *spec, struct et_secret **ret, struct et_erro
 				     "root",
 				     path, (unsigned)st.st_uid, (unsigned)geteuid());
 	}
-	if ((st.st_mode & 07377) != 0) {
+	if ((st.st_mode & 07177) != 0) {
 		(void)et_fail_plain(reterr, ET_EKEYPERM,
 				    "node root '%s' has mode %04o; it must be 0400", path,
 				    (unsigned)st.st_mode & 07777);

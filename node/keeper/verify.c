@@ -1,5 +1,6 @@
-/* Tapes that a crash left, and whose tags nobody could check: a vault node that has the file checks
- * them.
+/* Tapes that a crash of this node left, and whose tags nobody could check: a vault node checks its
+ * own. (The catalogue lets only the node that sealed a tape seal it again; tapes of capture-only
+ * nodes stay recovered-unverified, and are checked whenever they are played.)
  *
  *   seen (applied, or found by the scan at start) ─▶ waiting ─▶ AuditAdd segment.verify committed
  *       ─▶ DEK opened ─▶ every record opened (thread pool) ─▶ SegmentSeal RECOVERED proposed
@@ -65,6 +66,11 @@ void verify_free(struct verify *v)
 	}
 }
 
+static void verify_start(void *arg)
+{
+	verify_round(arg);
+}
+
 void verify_look_at(struct et_keeper *k, const uint8_t recording[16], uint32_t generation,
 		    uint32_t segment)
 {
@@ -86,6 +92,7 @@ void verify_look_at(struct et_keeper *k, const uint8_t recording[16], uint32_t g
 	memcpy(c->recording, recording, 16);
 	c->generation = generation;
 	c->segment = segment;
+	keeper_defer(k, verify_start, k);
 }
 
 static void verify_done(struct verify *v)
@@ -273,7 +280,8 @@ static bool candidate_is_good(struct verify *v, const struct et_state_view *view
 	v->segment = NULL;
 	if (et_state_get_segment(view, v->now.recording, v->now.generation, v->now.segment,
 				 &v->segment) < 0 ||
-	    v->segment->state != ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED) {
+	    v->segment->state != ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED ||
+	    v->segment->node != v->k->identity.node) { /* Only who sealed it may seal it again. */
 		return false;
 	}
 	(void)et_state_each_copy_of(view, v->now.recording, copy_look, &s);
@@ -356,4 +364,9 @@ void verify_round(struct et_keeper *k)
 			keeper_begin(k);
 		}
 	}
+}
+
+void verify_rescan(struct et_keeper *k)
+{
+	k->verify->scan_again_us = 0;
 }

@@ -1,0 +1,283 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/crypto/sign.h"
+#include "node/io/clock.h"
+#include "node/io/file.h"
+#include "node/keeper/keeper_internal.h"
+
+struct fixture {
+	char dir[64];
+	char spec[128];
+	char path[96];
+	struct et_secret *root;
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/et_keeper.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(f->path, sizeof(f->path), "%s/root.key", f->dir);
+	(void)snprintf(f->spec, sizeof(f->spec), "file:%s", f->path);
+	assert_int_equal(et_keeper_root_make(f->spec, &f->root, NULL), 0);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	(void)et_secret_free(f->root);
+	(void)snprintf(command, sizeof(command), "rm -rf '%s'", f->dir);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+static struct et_keeper_init_config config_of(struct fixture *f)
+{
+	struct et_keeper_init_config c = { .cluster = "acme",
+					   .name = "prg-1",
+					   .site = "prg",
+					   .roles = ET_ROLE_VOTER | ET_ROLE_VAULT | ET_ROLE_CAPTURE,
+					   .address = "10.0.0.1:7400",
+					   .api_address = "10.0.0.1:7443",
+					   .version = "0.1.0",
+					   .store_uuid = "u",
+					   .now_us = et_clock_now_us() };
+
+	assert_int_equal(et_keeper_key_make(f->dir, f->root, 1, c.seal_public, NULL), 0);
+	return c;
+}
+
+static void a_root_is_private(void **state)
+{
+	struct fixture *f = *state;
+	struct et_secret *s = NULL;
+	struct et_error e;
+	struct stat st;
+
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0400);
+	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), 0);
+	assert_true(et_secret_equal(s, f->root));
+	(void)et_secret_free(s);
+	assert_int_equal(et_keeper_root_make(f->spec, &s, NULL), ET_EEXISTS);
+	static const mode_t bad[] = { 0440, 0404, 0420, 0500, 0644, 04400 };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(bad); i++) {
+		assert_int_equal(chmod(f->path, bad[i]), 0);
+		assert_int_equal(et_keeper_root_load(f->spec, &s, &e), ET_EKEYPERM);
+		assert_non_null(strstr(e.text, f->path));
+		assert_non_null(strstr(e.next, "chmod 0400"));
+	}
+	assert_int_equal(chmod(f->path, 0600), 0);
+	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), 0);
+	(void)et_secret_free(s);
+	assert_int_equal(truncate(f->path, 31), 0);
+	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), ET_ECORRUPT);
+	assert_int_equal(unlink(f->path), 0);
+	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), -ENOENT);
+	assert_int_equal(symlink("/dev/zero", f->path), 0);
+	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), ET_EKEYPERM);
+	assert_int_equal(et_keeper_root_load("pkcs11:token", &s, &e), ET_EUNSUPPORTED);
+	assert_int_equal(et_keeper_root_load("file:relative", &s, &e), ET_EUNSUPPORTED);
+}
+
+static void the_key_folder_gives_the_same_key_again(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t a[32];
+	uint8_t b[32];
+	struct node_keys keys;
+	ET_CLEANUP(et_secret_freep) struct et_secret *other = NULL;
+
+	assert_int_equal(et_keeper_key_make(f->dir, f->root, 1, a, NULL), 0);
+	assert_int_equal(et_keeper_key_make(f->dir, f->root, 1, b, NULL), 0);
+	assert_memory_equal(a, b, 32);
+	assert_int_equal(et_keeper_key_make(f->dir, f->root, 2, b, NULL), 0);
+	assert_memory_not_equal(a, b, 32);
+	assert_int_equal(node_keys_load(f->dir, f->root, &keys, NULL), 0);
+	assert_int_equal(keys.count, 2);
+	assert_non_null(node_keys_find(&keys, (ProtobufCBinaryData){ 32, a }));
+	assert_non_null(node_keys_find(&keys, (ProtobufCBinaryData){ 32, b }));
+	b[0] ^= 1;
+	assert_null(node_keys_find(&keys, (ProtobufCBinaryData){ 32, b }));
+	node_keys_release(&keys);
+
+	assert_int_equal(et_secret_random(32, &other, NULL), 0);
+	assert_int_equal(node_keys_load(f->dir, other, &keys, NULL), ET_ECORRUPT);
+	assert_int_equal(et_keeper_key_make(f->dir, other, 1, a, NULL), ET_ECORRUPT);
+}
+
+static void init_makes_all_that_a_cluster_needs(void **state)
+{
+	struct fixture *f = *state;
+	struct et_keeper_init_config c = config_of(f);
+	struct et_keeper_init init;
+	struct node_keys keys;
+	struct et_error e;
+
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), 0);
+	const Et__ClusterInit *body = init.command->cluster_init;
+	init.command->op = calloc(1, sizeof(Et__OpId));
+	et__op_id__init(init.command->op);
+	init.command->op->node = 1;
+	init.command->op->seq = 1;
+	pb_bytes(&init.command->op->incarnation, "0123456789abcdef", 16);
+	if (et_command_check(init.command, &e) < 0) {
+		fail_msg("%s", e.text);
+	}
+	assert_int_equal(init.identity.node, 1);
+	assert_int_equal(body->node->id, 1);
+	assert_int_equal(body->n_grants, 2);
+	assert_int_equal(init.share_count, 5);
+
+	/* The KEK is signed by the CA, and the grants open with the node's key. */
+	assert_int_equal(et_keeper_kek_verify(body->kek, view_of(&init.identity.ca), NULL), 0);
+	body->kek->public_key.data[3] ^= 1;
+	assert_int_equal(et_keeper_kek_verify(body->kek, view_of(&init.identity.ca), NULL),
+			 ET_EUNTRUSTED);
+	body->kek->public_key.data[3] ^= 1;
+	assert_int_equal(node_keys_load(f->dir, f->root, &keys, NULL), 0);
+	ET_CLEANUP(et_secret_freep) struct et_secret *kek = NULL;
+	ET_CLEANUP(et_secret_freep) struct et_secret *ca = NULL;
+	uint8_t public_key[32];
+	assert_int_equal(grant_open(body->grants[0], &keys, &kek, NULL), 0);
+	assert_int_equal(grant_open(body->grants[1], &keys, &ca, NULL), 0);
+	assert_int_equal(et_x25519_public(kek, public_key, NULL), 0);
+	assert_memory_equal(public_key, body->kek->public_key.data, 32);
+
+	/* A grant moved to another node or name does not open. */
+	struct et_secret *none = NULL;
+	body->grants[0]->node = 2;
+	assert_int_equal(grant_open(body->grants[0], &keys, &none, NULL), ET_EINTEGRITY);
+	body->grants[0]->node = 1;
+	body->grants[0]->secret[4] = '2';
+	assert_int_equal(grant_open(body->grants[0], &keys, &none, NULL), ET_EINTEGRITY);
+	node_keys_release(&keys);
+
+	/* Any three shares give both secrets back; the CA key still signs. */
+	char texts[5][ET_SECRET_SIZE_MAX + 1] = { { 0 } };
+	for (unsigned i = 0; i < 5; i++) {
+		memcpy(texts[i], et_secret_bytes(init.shares[i]), et_secret_size(init.shares[i]));
+	}
+	for (char *p = texts[3]; *p != '\0'; p++) {
+		*p = *p == '-' ? ' ' : (char)toupper((unsigned char)*p);
+	}
+	memcpy(texts[3], "EVS1-", 5);
+	const char *three[] = { texts[4], texts[0], texts[3] };
+	uint32_t version = 0;
+	ET_CLEANUP(et_secret_freep) struct et_secret *kek_back = NULL;
+	ET_CLEANUP(et_secret_freep) struct et_secret *ca_back = NULL;
+	if (et_keeper_escrow_join(three, 3, &version, &kek_back, &ca_back, &e) < 0) {
+		fail_msg("%s", e.text);
+	}
+	assert_int_equal(version, 1);
+	assert_true(et_secret_equal(kek, kek_back));
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer signature = { 0 };
+	const struct et_view data = { (const uint8_t *)"data", 4 };
+	assert_int_equal(et_ca_sign(ca_back, data, &signature), 0);
+	assert_int_equal(et_ca_verify(view_of(&init.identity.ca), data, view_of(&signature)), 0);
+
+	assert_true(et_keeper_escrow_join(three, 2, &version, &kek_back, &ca_back, &e) < 0);
+	texts[0][9] = texts[0][9] == 'a' ? 'b' : 'a';
+	assert_int_equal(et_keeper_escrow_join(three, 3, &version, &kek_back, &ca_back, &e),
+			 ET_EMALFORMED);
+	assert_non_null(strstr(e.text, "2"));
+	et_keeper_init_release(&init);
+}
+
+static void bad_init_requests_are_told(void **state)
+{
+	struct fixture *f = *state;
+	struct et_keeper_init_config c = config_of(f);
+	struct et_keeper_init init;
+
+	c.escrow_threshold = 1;
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), ET_EUSAGE);
+	c.escrow_threshold = 6;
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), ET_EUSAGE);
+	c.escrow_threshold = 2;
+	c.escrow_shares = ET_ESCROW_SHARES_MAX + 1;
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), ET_EUSAGE);
+	c.escrow_shares = 2;
+	c.roles = ET_ROLE_VOTER;
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), ET_EUSAGE);
+	c.roles = ET_ROLE_VOTER | ET_ROLE_VAULT;
+	c.cluster = "Acme Voice";
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), ET_EUSAGE);
+	c.cluster = "acme";
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), 0);
+	et_keeper_init_release(&init);
+}
+
+static struct et_tls_peer peer_of(uint64_t node, const char *site, const uint8_t hash[32],
+				  bool expired)
+{
+	struct et_tls_peer p = { .node = node, .expired = expired };
+
+	(void)snprintf(p.site, sizeof(p.site), "%s", site);
+	memcpy(p.spki_hash, hash, 32);
+	return p;
+}
+
+static void the_signed_list_serves_until_there_is_a_catalogue(void **state)
+{
+	struct fixture *f = *state;
+	struct et_keeper_init_config c = config_of(f);
+	struct et_keeper_init init;
+	struct et_members *m = NULL;
+	struct et_cert_info info;
+	const uint8_t other[32] = { 1 };
+	char address[ET_ADDRESS_MAX];
+
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), 0);
+	assert_int_equal(et_member_list_save(f->dir, view_of(&init.members), NULL), 0);
+	assert_int_equal(et_members_open(f->dir, &init.identity, &m, NULL), 0);
+	assert_int_equal(et_cert_parse(view_of(&init.identity.cert), &info, NULL), 0);
+
+	struct et_tls_peer p = peer_of(1, "prg", info.spki_hash, true);
+	assert_int_equal(et_members_check(m, &p, ET_ALPN_SYNC, NULL), 0);
+	p = peer_of(1, "prg", other, false);
+	assert_int_equal(et_members_check(m, &p, ET_ALPN_RAFT, NULL), ET_EUNTRUSTED);
+	p = peer_of(1, "brq", info.spki_hash, false);
+	assert_int_equal(et_members_check(m, &p, ET_ALPN_RAFT, NULL), ET_EUNTRUSTED);
+	p = peer_of(2, "brq", other, false); /* Joined later: may bring us up to date, no more. */
+	assert_int_equal(et_members_check(m, &p, ET_ALPN_RAFT, NULL), 0);
+	assert_int_equal(et_members_check(m, &p, ET_ALPN_RPC, NULL), 0);
+	assert_int_equal(et_members_check(m, &p, ET_ALPN_SYNC, NULL), ET_EUNTRUSTED);
+	p.expired = true;
+	assert_int_equal(et_members_check(m, &p, ET_ALPN_RAFT, NULL), ET_EUNTRUSTED);
+	assert_true(et_members_address(m, 1, address));
+	assert_string_equal(address, "10.0.0.1:7400");
+	assert_false(et_members_address(m, 2, address));
+	m = et_members_close(m);
+	et_keeper_init_release(&init);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(a_root_is_private),
+		TEST(the_key_folder_gives_the_same_key_again),
+		TEST(init_makes_all_that_a_cluster_needs),
+		TEST(bad_init_requests_are_told),
+		TEST(the_signed_list_serves_until_there_is_a_catalogue),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
