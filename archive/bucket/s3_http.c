@@ -276,6 +276,9 @@ static bool set_connection(CURL *easy, const struct bucket_settings *s)
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_ms);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	/* A server that never says "100 Continue" gets the body all the same, and before the stall.
+	 */
+	SET(CURLOPT_EXPECT_100_TIMEOUT_MS, s->stall_ms < 2000 ? (long)s->stall_ms / 2 : 1000L);
 	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);

@@ -1,4 +1,5 @@
 et_module(archive/policy
     SOURCES parse.c policy.c
     USES node/base node/text
-    TESTS policy)
+    TESTS policy
+    FUZZERS policy)

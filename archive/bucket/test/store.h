@@ -121,17 +121,26 @@ static inline int compare_take(void *arg, const void *data, size_t size)
 }
 
 /* Start a program with its output in a pipe; the first line it prints goes to `line`. Its exit code
- * when it ended without one, else 0. */
-static inline int program_start(char *const argv[], char *line, size_t size, pid_t *ret_pid)
+ * when it ended without one, else 0. `ret_input` (may be NULL) gets the end of its standard input.
+ */
+static inline int program_start(char *const argv[], char *line, size_t size, pid_t *ret_pid,
+				int *ret_input)
 {
 	int ends[2];
+	int input[2] = { -1, -1 };
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	posix_spawn_file_actions_t actions;
 	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
 	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, ends[1], 1), 0);
+	if (ret_input != NULL) {
+		assert_int_equal(pipe2(input, O_CLOEXEC), 0);
+		assert_int_equal(posix_spawn_file_actions_adddup2(&actions, input[0], 0), 0);
+		*ret_input = input[1];
+	}
 	assert_int_equal(posix_spawnp(ret_pid, argv[0], &actions, NULL, argv, environ), 0);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)close(ends[1]);
+	(void)close(input[0]);
 	size_t used = 0;
 	char c;
 	while (used + 1 < size && read(ends[0], &c, 1) == 1 && c != '\n') {

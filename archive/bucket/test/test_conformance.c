@@ -615,7 +615,7 @@ static int ceph_start(void)
 		(void)snprintf(suite.ceph_folder, sizeof(suite.ceph_folder), "%s/ceph",
 			       suite.folder);
 		char *argv[] = { strdup(HARNESS), strdup("up"), strdup(suite.ceph_folder), NULL };
-		int code = program_start(argv, line, sizeof(line), &pid);
+		int code = program_start(argv, line, sizeof(line), &pid, NULL);
 		for (size_t i = 0; i < 3; i++) {
 			free(argv[i]);
 		}
