@@ -75,7 +75,9 @@ struct et_mix *et_mix_free(struct et_mix *m)
 		for (size_t i = 0; i < ET_MIX_STREAMS_MAX; i++) {
 			free(m->streams[i].covered);
 		}
-		explicit_bzero(m->ring, sizeof(m->ring));
+		/* As far as it was used: a short mix need not touch all of it. */
+		const size_t used = m->newest < RING ? (size_t)m->newest : RING;
+		explicit_bzero(m->ring, used * ET_MIX_CHANNELS * sizeof(m->ring[0]));
 		explicit_bzero(m->samples, sizeof(m->samples));
 		free(m);
 	}

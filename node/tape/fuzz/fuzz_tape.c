@@ -2,7 +2,8 @@
  * recovery stay inside them and agree with each other.
  *
  * The first byte says what is repaired before it is read, so that the fuzzer comes behind the
- * checksums: 1 the header's hash, 2 every record's CRC. */
+ * checksums (1 the header's hash, 2 every record's CRC), and what is left out (4 verify, 8 the
+ * reader, recovery but for 0x70). */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static void repair(uint8_t *tape, size_t size, unsigned what)
 	}
 }
 
-/* Recovery works on files. */
+/* Recovery works on files, and syncs them: in memory that costs nothing. */
 static void recover(const struct et_view *tape, const struct et_tape_report *prefix, int has_prefix,
 		    const struct et_secret *seed)
 {
@@ -51,7 +52,7 @@ static void recover(const struct et_view *tape, const struct et_tape_report *pre
 	struct et_tape_recovery r;
 	char path[64];
 
-	(void)snprintf(path, sizeof(path), "/tmp/et_fuzz_tape.%d", (int)getpid());
+	(void)snprintf(path, sizeof(path), "/dev/shm/et_fuzz_tape.%d", (int)getpid());
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	check(fd >= 0);
 	check(write(fd, tape->data, tape->size) == (ssize_t)tape->size);
@@ -88,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct et_view tape = { bytes, size - 1 };
 	const struct et_tape_source source = et_tape_source_memory(&tape);
 
-	int verified = et_tape_verify(&source, NULL, &report, &e);
+	const int verifies = (data[0] & 0x04) == 0; /* Signatures are slow: every other time. */
+	int verified = verifies ? et_tape_verify(&source, NULL, &report, &e) : ET_ETRUNCATED;
 	int has_prefix = et_tape_verify_prefix(&source, NULL, &prefix, &e) == 0;
 	check(verified < 0 || has_prefix);
 	check(prefix.good_bytes <= tape.size);
@@ -97,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		      prefix.good_records >= report.seal.records);
 	}
 	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = NULL;
-	if (et_tape_reader_new(&source, key, &r, &e) == 0) {
+	if ((data[0] & 0x08) == 0 && et_tape_reader_new(&source, key, &r, &e) == 0) {
 		uint64_t records = 0;
 		int rc;
 		while ((rc = et_tape_reader_next(r, &record, &e)) == 1) {
