@@ -37,9 +37,7 @@ static void tell(struct et_writer *w, struct et_ack *ack)
 		(void)et_writer_tell(w, ET_CAPTURE_RECORDING_CLOSE, &ack->closing->facts,
 				     ack->closing->streams, ack->closing->count, NULL, false);
 	}
-	if (ack->has_marker) {
-		et_marker_remove(w, ack->file);
-	}
+	et_openlog_done(w, ack->log, ack->file);
 }
 
 static void tell_tick(struct et_writer *w)
@@ -94,6 +92,7 @@ void et_ack_poll(struct et_writer *w)
 		tell(w, ack);
 		et_ack_free(ack);
 	}
+	et_openlog_sweep(w);
 	tell_tick(w);
 	if (w->unfinished != NULL && et_clock_mono_us() - w->problem_us[0] > RETRY_US) {
 		finish_again(w);

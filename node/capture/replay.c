@@ -277,7 +277,15 @@ static int replay_init(struct replay *r, struct et_error *reterr)
 		.arg = c->arg,
 	};
 	memcpy(writer.kek_public, c->kek_public, sizeof(writer.kek_public));
-	return et_writer_new(&writer, &r->writer, reterr);
+	rc = et_writer_new(&writer, &r->writer, reterr);
+	if (rc == 0) { /* a folder that a capture uses keeps what it has to recover */
+		struct et_recovery before;
+		rc = et_openlog_start(r->writer, &before, reterr);
+		if (rc == 0) {
+			et_recovery_release(&before);
+		}
+	}
+	return rc;
 }
 
 int et_replay(const struct et_replay_config *config, struct et_replay_summary *ret,

@@ -48,70 +48,6 @@ void et_reserve_use(struct et_writer *w)
 	}
 }
 
-/* ---- Markers --------------------------------------------------------------------------------- */
-
-/* "tapes/2026/11/22/NAME.evtm" to "calls/open/NAME" */
-static void marker_path(const struct et_writer *w, const char *file, char ret[PATH_MAX])
-{
-	char relative[ET_RELATIVE_MAX];
-	const char *slash = strrchr(file, '/');
-	const char *name = slash != NULL ? slash + 1 : file;
-	(void)snprintf(relative, sizeof(relative), "calls/open/%.*s", (int)strcspn(name, "."),
-		       name);
-	et_writer_path(w, relative, ret);
-}
-
-/* marker := "EVOM" version 1 | file | recording 16 | segment 4 | closed 1 | facts | count 1 |
- * streams | crc32c 4. Replaced by rename, so that one is always whole; durable with the tick. */
-int et_marker_write(struct et_writer *w, const struct et_slot *s, const struct et_closing *closing)
-{
-	char path[PATH_MAX];
-	char temp[PATH_MAX];
-	struct et_buffer b = { .data = NULL };
-	const struct et_facts *facts = closing != NULL ? &closing->facts : &s->facts;
-	uint32_t count = closing != NULL ? closing->count : 0;
-	et_buffer_add(&b, "EVOM", 4);
-	et_buffer_add8(&b, 1);
-	et_table_add_text(&b, s->file);
-	et_buffer_add(&b, facts->id, 16);
-	et_buffer_add32(&b, s->segment);
-	et_buffer_add8(&b, closing != NULL);
-	et_facts_save(&b, facts);
-	et_buffer_add8(&b, (uint8_t)count);
-	for (uint32_t i = 0; i < count; i++) {
-		et_stream_save(&b, &closing->streams[i]);
-	}
-	if (b.failed) {
-		et_buffer_release(&b);
-		return -ENOMEM;
-	}
-	et_buffer_add32(&b, et_crc32c(0, b.data, b.size));
-	marker_path(w, s->file, path);
-	et_writer_path(w, "calls/marker.new", temp);
-
-	int rc = b.failed ? -ENOMEM : 0;
-	ET_CLEANUP(et_fd_closep)
-	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (rc == 0 && fd < 0) {
-		rc = -errno;
-	}
-	if (rc == 0) {
-		rc = et_file_pwrite(fd, b.data, b.size, 0);
-	}
-	if (rc == 0 && rename(temp, path) < 0) {
-		rc = -errno;
-	}
-	et_buffer_release(&b);
-	return rc;
-}
-
-void et_marker_remove(struct et_writer *w, const char *file)
-{
-	char path[PATH_MAX];
-	marker_path(w, file, path);
-	(void)unlink(path);
-}
-
 /* ---- Opening --------------------------------------------------------------------------------- */
 
 /* All segments of a recording lie in the folder of the day on which it began. */
@@ -201,7 +137,8 @@ static void abandon(struct et_writer *w, struct et_slot *s)
 		et_writer_path(w, s->file, path);
 		(void)unlink(path);
 	}
-	et_marker_remove(w, s->file);
+	et_openlog_done(w, s->log, s->file);
+	s->log = NULL;
 }
 
 /* Tell of it, before its first record. */
@@ -231,9 +168,9 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 	s->t0_us = s->segment == 1 ? s->facts.start_us : w->now_us;
 	int rc = make_file_name(w, s, &error);
 	if (rc == 0) {
-		rc = et_marker_write(w, s, NULL);
+		rc = et_openlog_open(w, s);
 		if (rc < 0) {
-			(void)et_fail(&error, rc, "write a marker in '%s/calls/open'", w->media);
+			(void)et_fail(&error, rc, "log of open tapes in '%s/calls'", w->media);
 		}
 	}
 	if (rc == 0) {
@@ -341,7 +278,7 @@ int et_segment_seal(struct et_writer *w, struct et_ack *ack)
 void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing *closing)
 {
 	struct et_ack *ack = calloc(1, sizeof(*ack));
-	if (ack == NULL) { /* the marker stays: the next start recovers the tape */
+	if (ack == NULL) { /* the log has it as open: the next start recovers it */
 		free(closing);
 		s->tape = et_tape_close(s->tape);
 		return;
@@ -359,13 +296,13 @@ void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing
 		return;
 	}
 	if (closing != NULL) {
-		(void)et_marker_write(w, s, closing);
+		et_openlog_close(w, s->file, s->segment, closing);
 	}
 	describe(s, &ack->segment);
 	memcpy(ack->file, s->file, sizeof(ack->file));
 	ack->segment.file = ack->file;
 	ack->has_segment = true;
-	ack->has_marker = true;
+	ack->log = ET_TAKE(s->log);
 	ack->tape = ET_TAKE(s->tape);
 	if (et_segment_seal(w, ack) == 0) {
 		et_ack_push(w, ack);
@@ -374,6 +311,6 @@ void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing
 		w->unfinished = ack;
 		w->unfinished_count++;
 	} else {
-		et_ack_free(ack); /* the marker stays */
+		et_ack_free(ack); /* the log has it as open */
 	}
 }

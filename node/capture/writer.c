@@ -16,7 +16,7 @@
 static int make_folders(struct et_writer *w, struct et_error *reterr)
 {
 	char path[PATH_MAX];
-	et_writer_path(w, "calls/open", path);
+	et_writer_path(w, "calls", path);
 	int rc = et_file_mkdirs(path, reterr);
 	if (rc < 0) {
 		return rc;
@@ -96,6 +96,7 @@ struct et_writer *et_writer_free(struct et_writer *w)
 	}
 	free_acks(w->acks);
 	free_acks(w->unfinished);
+	et_openlog_end(w);
 	if (w->media_fd >= 0) {
 		(void)close(w->media_fd);
 	}

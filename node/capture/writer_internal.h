@@ -2,6 +2,7 @@
  *
  *   writer.c     what a sink gets, by slot; records; updates; time
  *   segment.c    a tape's life: key, marker, header, events, footer, what fails
+ *   openlog.c    which tapes are open, for the next start
  *   ack.c        what waits for a sync, and the sync itself
  *   recover.c    tapes that a crash left open
  *
@@ -13,8 +14,7 @@
  *
  * Files, under the media folder:
  *   tapes/<yyyy>/<mm>/<dd>/<recording>-g<generation>-s<segment>.evtm
- *   calls/open/<recording>-g<generation>-s<segment>    marker: from before the tape is created
- * until its SEGMENT_SEALED was told calls/table                                        the call
+ *   calls/open-<number>.log    what is open: openlog.c
  * table calls/reserve                                      space that footers may use when the disk
  * is full
  *
@@ -52,8 +52,8 @@ struct et_ack {
 	struct et_ack *next;
 	uint64_t sequence; /* durable when this was synced */
 	bool has_segment;
-	bool has_marker;
-	struct et_tape *tape; /* owned: its footer is still to be written; else NULL */
+	struct et_openlog *log; /* borrowed: where it stands as open; or NULL */
+	struct et_tape *tape;	/* owned: its footer is still to be written; else NULL */
 	struct et_capture_segment segment;
 	char file[ET_RELATIVE_MAX];
 	struct et_closing *closing; /* owned: told after the segment; or NULL */
@@ -67,14 +67,25 @@ struct et_slot {
 	int64_t t0_us;
 	int64_t last_us; /* of media */
 	int64_t retry_us;
-	int64_t broken_us;    /* since when nothing is written */
-	struct et_tape *tape; /* owned */
+	int64_t broken_us;	/* since when nothing is written */
+	struct et_tape *tape;	/* owned */
+	struct et_openlog *log; /* borrowed: where it stands as open; NULL: nowhere */
 	char file[ET_RELATIVE_MAX];
 	struct et_media_encoder encoder;
 	struct et_facts facts;
 	struct et_capture_stream *streams; /* owned; of this incarnation, by number from first */
 	uint32_t stream_count;
 	uint32_t stream_room;
+};
+
+/* A log of open tapes. */
+struct et_openlog {
+	struct et_openlog *next; /* the next newer one */
+	uint32_t number;
+	int fd; /* owned */
+	uint64_t size;
+	uint32_t refs;		/* tapes that stand in it as open */
+	uint64_t dead_sequence; /* when this was synced, the file may go; 0: not dead */
 };
 
 struct et_writer_config {
@@ -104,7 +115,9 @@ struct et_writer {
 	int64_t problem_us[2]; /* monotonic: when PROBLEM was told last, by kind */
 	bool reserve_used;
 
-	struct et_ack *acks; /* owned; oldest first */
+	struct et_openlog *logs; /* owned; oldest first */
+	struct et_openlog *log;	 /* the last of them; NULL: none yet */
+	struct et_ack *acks;	 /* owned; oldest first */
 	struct et_ack **acks_end;
 	struct et_ack *unfinished; /* owned */
 	uint32_t unfinished_count;
@@ -184,11 +197,18 @@ void et_segment_flush(struct et_writer *w, struct et_slot *s);
 /* The footer; `closing` (or NULL) is given away. */
 void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing *closing);
 int et_segment_seal(struct et_writer *w, struct et_ack *ack);
-int et_marker_write(struct et_writer *w, const struct et_slot *s, const struct et_closing *closing);
-void et_marker_remove(struct et_writer *w, const char *file);
 void et_writer_path(const struct et_writer *w, const char *relative, char ret[PATH_MAX]);
 void et_reserve_make(struct et_writer *w);
 void et_reserve_use(struct et_writer *w);
+
+/* openlog.c */
+int et_openlog_begin(struct et_writer *w, uint32_t number, struct et_error *reterr) ET_MUST_CHECK;
+void et_openlog_end(struct et_writer *w);
+int et_openlog_open(struct et_writer *w, struct et_slot *s) ET_MUST_CHECK;
+void et_openlog_close(struct et_writer *w, const char *file, uint32_t segment,
+		      const struct et_closing *closing);
+void et_openlog_done(struct et_writer *w, struct et_openlog *log, const char *file);
+void et_openlog_sweep(struct et_writer *w); /* remove logs that nobody needs */
 
 /* ack.c */
 void et_ack_push(struct et_writer *w, struct et_ack *ack);
@@ -199,18 +219,23 @@ void et_ack_free(struct et_ack *ack);
 
 /* A tape that was open when the process died. */
 struct et_recovered {
+	char file[ET_RELATIVE_MAX];
 	uint8_t recording[16];
 	uint32_t segment;
 	int64_t last_us;	    /* of its last record */
 	bool closed;		    /* its call was over */
-	struct et_closing *closing; /* owned: what the marker knows */
+	struct et_closing *closing; /* owned: what the log knows */
 };
 
 struct et_recovery {
 	struct et_recovered *tapes; /* owned */
 	uint32_t count;
+	uint32_t room;
 };
 
+/* Read the logs of before, and begin one: before anything is opened. */
+int et_openlog_start(struct et_writer *w, struct et_recovery *ret,
+		     struct et_error *reterr) ET_MUST_CHECK;
 int et_writer_recover(struct et_writer *w, struct et_recovery *ret,
 		      struct et_error *reterr) ET_MUST_CHECK;
 /* RECORDING_CLOSE for recordings that `is_live` does not know: nobody continues them. */
