@@ -309,7 +309,7 @@ void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream 
 		   uint32_t count, uint64_t node, const char *site,
 		   struct et_capture_recording *ret);
 
-/* table.c: pieces of the format, also of the markers of open tapes. `cause` of a gap that is read
+/* table.c: pieces of the format, also of the log of open tapes. `cause` of a gap that is read
  * is one of the static texts. */
 void et_table_add_text(struct et_buffer *b, const char *text);
 void et_table_read_text(struct et_reader *r, char *ret, size_t size);

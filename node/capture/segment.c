@@ -34,6 +34,9 @@ void et_reserve_make(struct et_writer *w)
 	et_writer_path(w, "calls/reserve", path);
 	ET_CLEANUP(et_fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	w->reserve_used = fd < 0 || posix_fallocate(fd, 0, RESERVE_BYTES) != 0;
+	if (w->reserve_used) { /* what there was of it must not take the last space */
+		(void)unlink(path);
+	}
 }
 
 void et_reserve_use(struct et_writer *w)

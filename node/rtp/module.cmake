@@ -1,5 +1,5 @@
 et_module(node/rtp
     SOURCES rtp.c rtcp.c source.c
     USES node/base
-    TESTS rtp
-    FUZZERS rtp)
+    TESTS rtp rtcp source
+    FUZZERS rtp rtcp)

@@ -76,7 +76,7 @@ static enum et_sip_method method_of(struct et_view text)
 	return ET_SIP_UNKNOWN;
 }
 
-enum { VERSION_SIZE = 7, METHOD_SIZE_MAX = 32, EMPTY_LINES_MAX = 16 };
+enum { VERSION_SIZE = 7, METHOD_SIZE_MAX = 64, EMPTY_LINES_MAX = 16 };
 
 static bool is_version(const uint8_t *p, size_t size)
 {
@@ -151,7 +151,7 @@ bool et_sip_probe(const uint8_t *data, size_t size)
 	size_t skip = skip_empty(data, size);
 	const uint8_t *p = data + skip;
 	size_t left = size - skip;
-	if (left < 12 || p[0] < 'A' || p[0] > 'z') {
+	if (left < 12 || !is_token(p[0])) {
 		return false;
 	}
 	const uint8_t *end = line_end(p, p + left);
