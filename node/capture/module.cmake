@@ -2,4 +2,5 @@ et_module(node/capture
     SOURCES text.c packet.c defrag.c engine.c call.c dialog.c stream.c table.c
         writer.c segment.c openlog.c ack.c recover.c relay.c source.c replay.c capture.c
     USES node/base node/io node/crypto node/sip node/rtp node/tape
-    LIBRARIES PkgConfig::pcap Threads::Threads)
+    LIBRARIES PkgConfig::pcap Threads::Threads
+    FUZZERS packets table)

@@ -1,0 +1,225 @@
+/* The whole way of a packet: link layer, IP, fragments, UDP, SIP, SDP, RTP, call table. The input
+ * is a list of frames; each has two bytes of length, one that picks the link layer, one for the
+ * time that has passed. Whatever comes: the accounting identity holds, the limits are kept, and the
+ * call table can be saved and restored. */
+#include <pcap/dlt.h>
+#include <stdlib.h>
+
+#include "node/capture/engine_internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { CALLS = 8 };
+
+struct counts {
+	uint64_t media;
+	bool open[CALLS];
+	uint64_t turn;
+};
+
+/* Now and then there is no room: the engine must live with it. */
+static int room(struct counts *c)
+{
+	return ++c->turn % 7 == 0 ? ET_ELIMIT : 0;
+}
+
+static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
+{
+	struct counts *c = arg;
+	(void)facts;
+	(void)restored;
+	if (slot >= CALLS || c->open[slot]) {
+		abort();
+	}
+	int rc = room(c);
+	c->open[slot] = rc == 0;
+	return rc;
+}
+
+static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
+{
+	struct counts *c = arg;
+	if (slot >= CALLS || !c->open[slot] || stream->number >= ET_CAPTURE_STREAMS_MAX) {
+		abort();
+	}
+	return room(c);
+}
+
+static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
+		      const struct et_packet *packet)
+{
+	struct counts *c = arg;
+	if (slot >= CALLS || !c->open[slot] || stream >= ET_CAPTURE_STREAMS_MAX ||
+	    rtp->payload < packet->payload ||
+	    rtp->payload + rtp->payload_size > packet->payload + packet->size) {
+		abort();
+	}
+	c->media++;
+	return room(c);
+}
+
+static int take_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
+{
+	const struct counts *c = arg;
+	(void)packet;
+	if (slot >= CALLS || !c->open[slot] || stream >= ET_CAPTURE_STREAMS_MAX) {
+		abort();
+	}
+	return 0;
+}
+
+static int take_meta(void *arg, uint32_t slot, struct et_view plain)
+{
+	struct counts *c = arg;
+	if (slot >= CALLS || !c->open[slot] || plain.size == 0) {
+		abort();
+	}
+	return room(c);
+}
+
+static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
+		       const struct et_capture_stream *streams, uint32_t count)
+{
+	struct counts *c = arg;
+	(void)facts;
+	(void)streams;
+	if (slot >= CALLS || !c->open[slot] || count > ET_CAPTURE_STREAMS_MAX) {
+		abort();
+	}
+	return room(c);
+}
+
+static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
+		      const struct et_capture_stream *streams, uint32_t count)
+{
+	struct counts *c = arg;
+	(void)streams;
+	if (slot >= CALLS || c->open[slot] != opened || count > ET_CAPTURE_STREAMS_MAX ||
+	    facts->state == ET_CALL_LIVE) {
+		abort();
+	}
+	c->open[slot] = false;
+	return 0;
+}
+
+static int64_t no_gap(void *arg, const uint8_t id[16], uint32_t *segment)
+{
+	(void)arg;
+	(void)id;
+	(void)segment;
+	return 0;
+}
+
+static void check(const struct et_engine *e)
+{
+	const struct et_capture_packets *p = &e->packets;
+	uint64_t sum = p->sip + p->rtp + p->rtcp + p->pending;
+	for (int i = 0; i < ET_OTHER_COUNT; i++) {
+		sum += p->other[i];
+	}
+	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
+		sum += p->unclaimed[i];
+	}
+	if (sum != p->total || e->call_count > CALLS || e->stream_count > e->limits.streams ||
+	    e->candidate_count > e->limits.candidates) {
+		abort();
+	}
+}
+
+static struct et_engine *make(const struct et_sink *sink)
+{
+	struct et_capture_config capture = {
+		.limits = {
+			.calls = CALLS,
+			.streams = 16,
+			.streams_per_call = 4,
+			.candidates = 4,
+			.candidate_packets = 4,
+			.fragments = 4,
+			.setup_timeout_s = 4,
+			.media_only_timeout_s = 2,
+			.media_timeout_s = 8,
+		},
+	};
+	struct et_engine_config config = { .capture = &capture,
+					   .sink = sink,
+					   .deterministic = true };
+	struct et_engine *e = NULL;
+	if (et_engine_new(&config, &e, NULL) < 0) {
+		abort();
+	}
+	return e;
+}
+
+static void feed(struct et_engine *e, const uint8_t *data, size_t size)
+{
+	static const int links[] = { DLT_EN10MB, DLT_LINUX_SLL, DLT_LINUX_SLL2, DLT_NULL,
+				     DLT_RAW,	 DLT_EN10MB,	DLT_RAW,	-1 };
+	struct et_reader r = et_reader_of(data, size);
+	int64_t now_us = 1700000000000000LL;
+	while (et_reader_left(&r) >= 4) {
+		uint32_t length = et_read16(&r);
+		uint8_t link = et_read8(&r);
+		now_us += (int64_t)et_read8(&r) * 20000;
+		if (length > et_reader_left(&r)) {
+			length = (uint32_t)et_reader_left(&r);
+		}
+		struct et_frame frame = {
+			.link_type = links[link % ET_ARRAY_SIZE(links)],
+			.time_us = now_us,
+			.size = length,
+			.wire_size = length + link / 64,
+		};
+		/* Of its own, so that a read behind it is seen. */
+		uint8_t *copy = malloc(length == 0 ? 1 : length);
+		const uint8_t *bytes = et_read_bytes(&r, length);
+		if (copy == NULL || bytes == NULL) {
+			abort();
+		}
+		memcpy(copy, bytes, length);
+		frame.data = copy;
+		et_engine_frame(e, &frame);
+		free(copy);
+		check(e);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct counts counts = { .media = 0 };
+	struct counts again = { .media = 0 };
+	struct et_buffer table = { .data = NULL };
+	struct et_sink sink = {
+		.arg = &counts,
+		.open = take_open,
+		.stream = take_stream,
+		.media = take_media,
+		.rtcp = take_rtcp,
+		.meta = take_meta,
+		.update = take_update,
+		.close = take_close,
+	};
+	struct et_engine *e = make(&sink);
+	feed(e, data, size);
+	et_engine_save(e, &table);
+
+	sink.arg = &again;
+	struct et_engine *restored = make(&sink);
+	if (table.failed || et_engine_restore(restored, (struct et_view){ table.data, table.size },
+					      no_gap, NULL, NULL) < 0) {
+		abort();
+	}
+	et_engine_clock(restored, 1800000000000000LL);
+	et_engine_finish(restored, true);
+	check(restored);
+	(void)et_engine_free(restored);
+	et_buffer_release(&table);
+
+	et_engine_finish(e, true);
+	check(e);
+	if (e->packets.pending != 0 || e->call_count != 0 || counts.media > e->packets.rtp) {
+		abort();
+	}
+	(void)et_engine_free(e);
+	return 0;
+}
