@@ -1,0 +1,621 @@
+/* The engine on messages and packets made here: what becomes of a call in each of its endings,
+ * whose a stream is, what is counted as what. A sink that writes everything down stands in for the
+ * writer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pcap/dlt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/capture/engine_internal.h"
+
+enum { CLOSED_MAX = 64 };
+
+struct closed {
+	struct et_facts facts;
+	bool opened;
+	uint32_t count;
+	struct et_capture_stream streams[ET_CAPTURE_STREAMS_MAX];
+};
+
+struct fixture {
+	struct et_engine *engine;
+	int64_t now_us;
+	uint64_t media;
+	uint64_t meta;
+	uint32_t opens;
+	uint32_t restored;
+	bool full; /* the sink has no room for media */
+	uint32_t closed_count;
+	struct closed closed[CLOSED_MAX];
+	struct et_capture_config config;
+};
+
+static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
+{
+	struct fixture *f = arg;
+	(void)slot;
+	(void)facts;
+	f->opens++;
+	f->restored += restored;
+	return 0;
+}
+
+static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
+{
+	(void)arg;
+	(void)slot;
+	(void)stream;
+	return 0;
+}
+
+static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
+		      const struct et_packet *packet)
+{
+	struct fixture *f = arg;
+	(void)slot;
+	(void)stream;
+	(void)rtp;
+	(void)packet;
+	f->media += f->full ? 0 : 1;
+	return f->full ? ET_ELIMIT : 0;
+}
+
+static int take_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
+{
+	(void)arg;
+	(void)slot;
+	(void)stream;
+	(void)packet;
+	return 0;
+}
+
+static int take_meta(void *arg, uint32_t slot, struct et_view plain)
+{
+	struct fixture *f = arg;
+	(void)slot;
+	(void)plain;
+	f->meta++;
+	return 0;
+}
+
+static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
+		       const struct et_capture_stream *streams, uint32_t count)
+{
+	(void)arg;
+	(void)slot;
+	(void)facts;
+	(void)streams;
+	(void)count;
+	return 0;
+}
+
+static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
+		      const struct et_capture_stream *streams, uint32_t count)
+{
+	struct fixture *f = arg;
+	(void)slot;
+	assert_true(f->closed_count < CLOSED_MAX);
+	struct closed *c = &f->closed[f->closed_count++];
+	c->facts = *facts;
+	c->opened = opened;
+	c->count = count;
+	memcpy(c->streams, streams, count * sizeof(*streams));
+	return 0;
+}
+
+static struct et_engine *make(struct fixture *f)
+{
+	struct et_sink sink = {
+		.arg = f,
+		.open = take_open,
+		.stream = take_stream,
+		.media = take_media,
+		.rtcp = take_rtcp,
+		.meta = take_meta,
+		.update = take_update,
+		.close = take_close,
+	};
+	struct et_engine_config config = {
+		.capture = &f->config,
+		.sink = &sink,
+		.deterministic = true,
+	};
+	struct et_engine *e = NULL;
+	assert_int_equal(et_engine_new(&config, &e, NULL), 0);
+	return e;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	assert_non_null(f);
+	f->now_us = 1700000000000000LL;
+	f->engine = make(f);
+	*state = f;
+	return 0;
+}
+
+static uint64_t sum(const struct et_capture_packets *p)
+{
+	uint64_t n = p->sip + p->rtp + p->rtcp + p->pending;
+	for (int i = 0; i < ET_OTHER_COUNT; i++) {
+		n += p->other[i];
+	}
+	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
+		n += p->unclaimed[i];
+	}
+	return n;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	et_engine_finish(f->engine, true);
+	assert_int_equal(sum(&f->engine->packets), f->engine->packets.total);
+	assert_int_equal(f->engine->packets.pending, 0);
+	(void)et_engine_free(f->engine);
+	free(f);
+	return 0;
+}
+
+/* ---- Packets --------------------------------------------------------------------------------- */
+
+/* Over raw IPv4: 10.0.0.`from`:sport to 10.0.0.`to`:dport. */
+static void datagram(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
+		     const void *data, size_t size)
+{
+	uint8_t p[2048] = { 0x45 };
+	assert_true(size + 28 <= sizeof(p));
+	et_put16(p + 2, (uint16_t)(28 + size));
+	p[8] = 64;
+	p[9] = 17;
+	et_put32(p + 12, 0x0A000000U + from);
+	et_put32(p + 16, 0x0A000000U + to);
+	et_put16(p + 20, sport);
+	et_put16(p + 22, dport);
+	et_put16(p + 24, (uint16_t)(8 + size));
+	memcpy(p + 28, data, size);
+	struct et_frame frame = {
+		.link_type = DLT_RAW,
+		.time_us = f->now_us,
+		.data = p,
+		.size = (uint32_t)(28 + size),
+		.wire_size = (uint32_t)(28 + size),
+	};
+	et_engine_frame(f->engine, &frame);
+}
+
+static void rtp(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
+		uint32_t ssrc, uint32_t number)
+{
+	uint8_t p[172] = { 0x80, 0 };
+	et_put16(p + 2, (uint16_t)number);
+	et_put32(p + 4, number * 160);
+	et_put32(p + 8, ssrc);
+	datagram(f, from, sport, to, dport, p, sizeof(p));
+}
+
+/* A message of the call `id`; `port` > 0: with a description that names 10.0.0.`side`:port. */
+static void sip(struct fixture *f, bool to_callee, const char *first, const char *id,
+		const char *cseq, const char *tags, uint8_t side, uint16_t port)
+{
+	char text[1500];
+	char body[300] = "";
+	if (port > 0) {
+		(void)snprintf(body, sizeof(body),
+			       "v=0\r\nc=IN IP4 10.0.0.%u\r\nm=audio %u RTP/AVP 0 101\r\n"
+			       "a=rtpmap:101 telephone-event/8000\r\n",
+			       side, port);
+	}
+	bool tagged = strcmp(tags, "ab") == 0 || strcmp(tags, "ba") == 0;
+	int n = snprintf(text, sizeof(text),
+			 "%s\r\nFrom: <sip:alice@x>;tag=%c\r\nTo: <sip:bob@x>%s%c\r\n"
+			 "Call-ID: %s\r\nCSeq: %s\r\n%sContent-Length: %zu\r\n\r\n%s",
+			 first, tags[0], tagged ? ";tag=" : "", tagged ? tags[1] : ' ', id, cseq,
+			 port > 0 ? "Content-Type: application/sdp\r\n" : "", strlen(body), body);
+	datagram(f, to_callee ? 1 : 2, 5060, to_callee ? 2 : 1, 5060, text, (size_t)n);
+	f->now_us += 1000;
+}
+
+static void answered(struct fixture *f, const char *id, uint16_t port)
+{
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", id, "1 INVITE", "a", 1, port);
+	sip(f, false, "SIP/2.0 200 OK", id, "1 INVITE", "ab", 2, port);
+	sip(f, true, "ACK sip:bob@x SIP/2.0", id, "1 ACK", "ab", 0, 0);
+}
+
+static void bye(struct fixture *f, const char *id)
+{
+	sip(f, true, "BYE sip:bob@x SIP/2.0", id, "2 BYE", "ab", 0, 0);
+	sip(f, false, "SIP/2.0 200 OK", id, "2 BYE", "ab", 0, 0);
+}
+
+static void wait_s(struct fixture *f, int seconds)
+{
+	for (int i = 0; i < seconds * 4; i++) {
+		f->now_us += 250000;
+		et_engine_clock(f->engine, f->now_us);
+	}
+}
+
+/* ---- Endings --------------------------------------------------------------------------------- */
+
+static void a_call_has_both_directions(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	for (uint32_t i = 0; i < 10; i++) {
+		rtp(f, 1, 4000, 2, 4000, 0xA, i);
+		rtp(f, 2, 4000, 1, 4000, 0xB, i);
+		f->now_us += 20000;
+	}
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 1);
+	const struct closed *c = &f->closed[0];
+	assert_int_equal(c->facts.state, ET_CALL_ANSWERED);
+	assert_string_equal(c->facts.from, "alice");
+	assert_string_equal(c->facts.to, "bob");
+	assert_int_equal(c->count, 2);
+	assert_int_equal(c->streams[0].party, 0);
+	assert_int_equal(c->streams[1].party, 1);
+	assert_string_equal(c->streams[0].codec, "PCMU/8000");
+	assert_int_equal(c->streams[0].association, ET_ASSOCIATION_SDP);
+	assert_int_equal(c->streams[1].packets, 10);
+	assert_int_equal(f->media, 20);
+	assert_int_equal(f->engine->packets.sip, 5);
+}
+
+static void a_cancelled_call_costs_no_tape(void **state)
+{
+	struct fixture *f = *state;
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "1", "1 INVITE", "a", 1, 4000);
+	sip(f, false, "SIP/2.0 180 Ringing", "1", "1 INVITE", "ab", 0, 0);
+	sip(f, true, "CANCEL sip:bob@x SIP/2.0", "1", "1 CANCEL", "a", 0, 0);
+	sip(f, false, "SIP/2.0 200 OK", "1", "1 CANCEL", "ab", 0, 0);
+	sip(f, false, "SIP/2.0 487 Request Terminated", "1", "1 INVITE", "ab", 0, 0);
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 1);
+	assert_int_equal(f->closed[0].facts.state, ET_CALL_CANCELLED);
+	assert_false(f->closed[0].opened);
+	assert_int_equal(f->opens, 0);
+}
+
+static void a_refused_call_is_failed_unless_it_comes_with_credentials(void **state)
+{
+	struct fixture *f = *state;
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "1", "1 INVITE", "a", 1, 4000);
+	sip(f, false, "SIP/2.0 486 Busy Here", "1", "1 INVITE", "ab", 0, 0);
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "2", "1 INVITE", "a", 1, 4002);
+	sip(f, false, "SIP/2.0 407 Proxy Authentication Required", "2", "1 INVITE", "ab", 0, 0);
+	sip(f, true, "ACK sip:bob@x SIP/2.0", "2", "1 ACK", "ab", 0, 0);
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "2", "2 INVITE", "a", 1, 4002);
+	sip(f, false, "SIP/2.0 200 OK", "2", "2 INVITE", "ab", 2, 4002);
+	rtp(f, 1, 4002, 2, 4002, 0xA, 1);
+	bye(f, "2");
+	wait_s(f, 40);
+	assert_int_equal(f->closed_count, 2);
+	assert_int_equal(f->closed[0].facts.state, ET_CALL_ANSWERED);
+	assert_int_equal(f->closed[0].count, 1);
+	assert_int_equal(f->closed[1].facts.state, ET_CALL_FAILED);
+}
+
+static void a_missing_bye_ends_by_time(void **state)
+{
+	struct fixture *f = *state;
+	et_engine_free(f->engine);
+	f->config.limits.media_timeout_s = 60;
+	f->engine = make(f);
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	wait_s(f, 55);
+	assert_int_equal(f->closed_count, 0);
+	wait_s(f, 10);
+	assert_int_equal(f->closed_count, 1);
+	assert_int_equal(f->closed[0].facts.state, ET_CALL_PARTIAL);
+	assert_true(f->closed[0].facts.end_us - f->closed[0].facts.start_us < 1000000);
+}
+
+static void an_invite_without_an_answer_ends_by_time(void **state)
+{
+	struct fixture *f = *state;
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "1", "1 INVITE", "a", 1, 4000);
+	wait_s(f, 250);
+	assert_int_equal(f->closed_count, 1);
+	assert_int_equal(f->closed[0].facts.state, ET_CALL_PARTIAL);
+	assert_false(f->closed[0].opened);
+}
+
+static void a_long_hold_is_one_recording(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "1", "2 INVITE", "ab", 0, 0);
+	wait_s(f, 1800);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 2);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 1);
+	assert_int_equal(f->closed[0].count, 1);
+	assert_int_equal(f->closed[0].streams[0].packets, 2);
+}
+
+static void packets_after_the_bye_are_still_its_own(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	bye(f, "1");
+	f->now_us += 300000;
+	rtp(f, 1, 4000, 2, 4000, 0xA, 2);
+	wait_s(f, 4);
+	assert_int_equal(f->closed_count, 1);
+	assert_int_equal(f->closed[0].streams[0].packets, 2);
+}
+
+/* ---- Whose stream ---------------------------------------------------------------------------- */
+
+static void a_reinvite_moves_the_media(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	sip(f, false, "INVITE sip:alice@x SIP/2.0", "1", "9 INVITE", "ba", 2, 6000);
+	sip(f, true, "SIP/2.0 200 OK", "1", "9 INVITE", "ba", 1, 6002);
+	rtp(f, 1, 6002, 2, 6000, 0xA2, 1);
+	rtp(f, 2, 6000, 1, 6002, 0xB2, 1);
+	bye(f, "1");
+	wait_s(f, 3);
+	const struct closed *c = &f->closed[0];
+	assert_int_equal(f->closed_count, 1);
+	assert_int_equal(c->count, 3);
+	assert_int_equal(c->streams[1].ssrc, 0xA2);
+	assert_int_equal(c->streams[1].party, 0);
+	assert_int_equal(c->streams[2].party, 1);
+	assert_int_equal(c->streams[2].association, ET_ASSOCIATION_SDP);
+}
+
+static void calls_on_one_tuple_are_told_apart_by_ssrc(void **state)
+{
+	struct fixture *f = *state;
+	for (uint32_t i = 0; i < 5; i++) {
+		char id[8];
+		(void)snprintf(id, sizeof(id), "c%u", i);
+		answered(f, id, 6000);
+		for (uint32_t k = 0; k < 3; k++) {
+			rtp(f, 2, 6000, 1, 6000, 0xC0 + i, k);
+			rtp(f, 1, 6000, 2, 6000, 0xC0 + i, k);
+			rtp(f, 1, 6000, 2, 6000, 0xC0, 3 * i + k + 100);
+		}
+	}
+	for (uint32_t i = 0; i < 5; i++) {
+		char id[8];
+		(void)snprintf(id, sizeof(id), "c%u", i);
+		bye(f, id);
+	}
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 5);
+	for (uint32_t i = 0; i < 5; i++) {
+		const struct closed *c = &f->closed[i];
+		assert_int_equal(c->count, 2);
+		uint32_t call = (uint32_t)(c->facts.sip_call_id[1] - '0');
+		for (uint32_t k = 0; k < 2; k++) {
+			assert_int_equal(c->streams[k].ssrc, 0xC0 + call);
+			assert_int_equal(c->streams[k].association,
+					 call == 0 ? ET_ASSOCIATION_SDP : ET_ASSOCIATION_INFERRED);
+		}
+	}
+}
+
+static void media_before_its_description_waits_for_it(void **state)
+{
+	struct fixture *f = *state;
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "1", "1 INVITE", "a", 1, 4000);
+	rtp(f, 9, 4444, 8, 5555, 0xB, 1);
+	rtp(f, 9, 4444, 8, 5555, 0xB, 2);
+	assert_int_equal(f->engine->packets.pending, 2);
+	sip(f, false, "SIP/2.0 200 OK", "1", "1 INVITE", "ab", 8, 5555);
+	assert_int_equal(f->engine->packets.pending, 0);
+	assert_int_equal(f->engine->packets.rtp, 2);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->closed[0].count, 1);
+	assert_int_equal(f->closed[0].streams[0].party, 0);
+}
+
+static void a_port_is_used_again_by_the_next_call(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	bye(f, "1");
+	f->now_us += 600000;
+	answered(f, "2", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 5000);
+	bye(f, "2");
+	wait_s(f, 4);
+	assert_int_equal(f->closed_count, 2);
+	assert_int_equal(f->closed[0].streams[0].packets, 1);
+	assert_int_equal(f->closed[1].count, 1);
+	assert_int_equal(f->closed[1].streams[0].packets, 1);
+}
+
+static void rtp_without_signalling_is_a_call_of_both_directions(void **state)
+{
+	struct fixture *f = *state;
+	for (uint32_t i = 0; i < 200; i++) {
+		rtp(f, 1, 7000, 2, 7002, 0xA, i);
+		rtp(f, 2, 7002, 1, 7000, 0xB, i);
+		f->now_us += 20000;
+	}
+	wait_s(f, 40);
+	assert_int_equal(f->closed_count, 1);
+	const struct closed *c = &f->closed[0];
+	assert_int_equal(c->facts.state, ET_CALL_MEDIA_ONLY);
+	assert_int_equal(c->count, 2);
+	assert_int_equal(c->streams[0].packets, 200);
+	assert_int_equal(c->streams[1].packets, 200);
+	assert_int_equal(c->streams[0].association, ET_ASSOCIATION_INFERRED);
+	assert_int_equal(f->media, 400);
+}
+
+static void what_only_looks_like_rtp_is_no_call(void **state)
+{
+	struct fixture *f = *state;
+	for (uint32_t i = 0; i < 50; i++) {
+		rtp(f, 1, 7000, 2, 7002, 0x1000 + i, i * 977);
+	}
+	wait_s(f, 4);
+	assert_int_equal(f->closed_count, 0);
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_UNPROVEN], 50);
+}
+
+/* ---- Rules, limits, room --------------------------------------------------------------------- */
+
+static void a_rule_keeps_a_call_from_being_recorded(void **state)
+{
+	struct fixture *f = *state;
+	et_engine_free(f->engine);
+	f->config.rules[0] = (struct et_capture_rule){ .name = "not-bob", .to = "b*" };
+	f->config.rule_count = 1;
+	f->engine = make(f);
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->opens, 0);
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_RULE], 1);
+	assert_int_equal(f->engine->calls_refused_rule, 1);
+	assert_string_equal(f->closed[0].facts.rule, "not-bob");
+}
+
+static void a_flood_of_invites_does_not_push_out_live_calls(void **state)
+{
+	struct fixture *f = *state;
+	et_engine_free(f->engine);
+	f->config.limits.calls = 16;
+	f->engine = make(f);
+	answered(f, "good", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 0);
+	for (uint32_t i = 0; i < 40; i++) {
+		char id[16];
+		(void)snprintf(id, sizeof(id), "flood%u", i);
+		sip(f, true, "INVITE sip:bob@x SIP/2.0", id, "1 INVITE", "a", 1, 9000);
+	}
+	assert_int_equal(f->engine->call_count, 16);
+	assert_int_equal(f->engine->calls_refused_limit, 25);
+	wait_s(f, 6);
+	answered(f, "late", 4002); /* half-open ones make room */
+	rtp(f, 1, 4002, 2, 4002, 0xA, 1);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	assert_int_equal(f->engine->packets.rtp, 3);
+	assert_int_equal(f->media, 3);
+}
+
+static void a_slow_writer_costs_media_and_says_so(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	f->full = true;
+	rtp(f, 1, 4000, 2, 4000, 0xA, 2);
+	f->full = false;
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->engine->media_dropped, 1);
+	assert_int_equal(f->engine->packets.rtp, 2);
+	assert_non_null(strstr(f->closed[0].facts.problem, "1 packets"));
+}
+
+/* ---- Restart --------------------------------------------------------------------------------- */
+
+static int64_t gap_from(void *arg, const uint8_t id[16], uint32_t *segment)
+{
+	(void)id;
+	*segment = 3;
+	return *(int64_t *)arg;
+}
+
+static void calls_go_on_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct et_buffer table = { .data = NULL };
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "2", "1 INVITE", "a", 1, 4002);
+	et_engine_save(f->engine, &table);
+	assert_false(table.failed);
+	int64_t died_us = f->now_us;
+	uint8_t id[16];
+	memcpy(id, f->engine->slots[0]->facts.id, 16);
+	et_engine_free(f->engine);
+
+	f->now_us += 3000000;
+	f->engine = make(f);
+	et_engine_clock(f->engine, f->now_us);
+	struct et_view view = { table.data, table.size };
+	assert_int_equal(et_engine_restore(f->engine, view, gap_from, &died_us, NULL), 0);
+	assert_int_equal(f->engine->call_count, 2);
+	int64_t back_us = f->now_us;
+	rtp(f, 1, 4000, 2, 4000, 0xA, 150);
+	rtp(f, 2, 4000, 1, 4000, 0xB, 150);
+	sip(f, false, "SIP/2.0 200 OK", "2", "1 INVITE", "ab", 2, 4002);
+	bye(f, "1");
+	bye(f, "2");
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 2);
+	assert_int_equal(f->restored, 1);
+	const struct closed *c = &f->closed[0];
+	assert_memory_equal(c->facts.id, id, 16);
+	assert_int_equal(c->facts.state, ET_CALL_ANSWERED);
+	assert_int_equal(c->facts.segment, 3);
+	assert_int_equal(c->facts.gap_count, 1);
+	assert_int_equal(c->facts.gaps[0].from_us, died_us);
+	assert_int_equal(c->facts.gaps[0].to_us, back_us);
+	assert_string_equal(c->facts.gaps[0].cause, "recorder-restart");
+	assert_int_equal(c->count, 3);
+	assert_int_equal(c->streams[0].packets, 1);
+	assert_int_equal(c->streams[1].number, 1);
+	assert_int_equal(c->streams[1].ssrc, 0xA);
+	assert_int_equal(f->closed[1].facts.state, ET_CALL_ANSWERED);
+	assert_int_equal(f->closed[1].facts.gap_count, 0);
+
+	table.data[20] ^= 1;
+	struct et_engine *other = make(f);
+	assert_int_equal(et_engine_restore(other, view, gap_from, &died_us, NULL), ET_ECORRUPT);
+	et_engine_free(other);
+	et_buffer_release(&table);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_call_has_both_directions),
+		TEST(a_cancelled_call_costs_no_tape),
+		TEST(a_refused_call_is_failed_unless_it_comes_with_credentials),
+		TEST(a_missing_bye_ends_by_time),
+		TEST(an_invite_without_an_answer_ends_by_time),
+		TEST(a_long_hold_is_one_recording),
+		TEST(packets_after_the_bye_are_still_its_own),
+		TEST(a_reinvite_moves_the_media),
+		TEST(calls_on_one_tuple_are_told_apart_by_ssrc),
+		TEST(media_before_its_description_waits_for_it),
+		TEST(a_port_is_used_again_by_the_next_call),
+		TEST(rtp_without_signalling_is_a_call_of_both_directions),
+		TEST(what_only_looks_like_rtp_is_no_call),
+		TEST(a_rule_keeps_a_call_from_being_recorded),
+		TEST(a_flood_of_invites_does_not_push_out_live_calls),
+		TEST(a_slow_writer_costs_media_and_says_so),
+		TEST(calls_go_on_after_a_restart),
+	};
+	return cmocka_run_group_tests_name("node/capture/engine", tests, NULL, NULL);
+}

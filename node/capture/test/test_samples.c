@@ -1,0 +1,200 @@
+/* Every capture file of the sample (ET_SAMPLES, or ../shared/pcaps beside the tree): no crash, the
+ * accounting identity holds, a replay repeats; and for some of them what is known to be in them, as
+ * tshark and a person counted it. Skipped where there is no sample. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/capture/replay.h"
+
+static char folder[512];
+
+static int run(const char *path, struct et_replay_summary *ret, struct et_error *reterr)
+{
+	struct et_replay_config config = { .files = &path, .file_count = 1 };
+	return et_replay(&config, ret, reterr);
+}
+
+static uint64_t in_streams(const struct et_replay_summary *s)
+{
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < s->call_count; i++) {
+		const struct et_capture_recording *r = &s->calls[i].recording;
+		for (uint32_t k = 0; k < r->stream_count; k++) {
+			const struct et_capture_stream *t = &r->streams[k];
+			assert_true(t->duplicate + t->late <= t->packets);
+			assert_true(t->first_us <= t->last_us);
+			n += t->packets;
+		}
+	}
+	return n;
+}
+
+static void check_identity(const char *path, const struct et_replay_summary *s)
+{
+	const struct et_capture_packets *p = &s->packets;
+	uint64_t sum = p->sip + p->rtp + p->rtcp;
+	for (int i = 0; i < ET_OTHER_COUNT; i++) {
+		sum += p->other[i];
+	}
+	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
+		sum += p->unclaimed[i];
+	}
+	if (sum != p->total || p->pending != 0 || in_streams(s) != p->rtp) {
+		fail_msg("%s: total %llu, sum %llu, pending %llu, rtp %llu", path,
+			 (unsigned long long)p->total, (unsigned long long)sum,
+			 (unsigned long long)p->pending, (unsigned long long)p->rtp);
+	}
+}
+
+static void check_repeats(const char *path, const struct et_replay_summary *s)
+{
+	struct et_replay_summary again;
+	assert_int_equal(run(path, &again, NULL), 0);
+	assert_int_equal(again.call_count, s->call_count);
+	assert_memory_equal(&again.packets, &s->packets, sizeof(s->packets));
+	for (uint32_t i = 0; i < s->call_count; i++) {
+		assert_memory_equal(again.calls[i].recording.id, s->calls[i].recording.id, 16);
+		assert_int_equal(again.calls[i].recording.stream_count,
+				 s->calls[i].recording.stream_count);
+	}
+	et_replay_summary_release(&again);
+}
+
+static void every_file_is_accounted_for(void **state)
+{
+	(void)state;
+	char pattern[600];
+	glob_t found;
+	size_t refused = 0;
+	(void)snprintf(pattern, sizeof(pattern), "%s/*.*", folder);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	(void)snprintf(pattern, sizeof(pattern), "%s/live/*.pcap", folder);
+	(void)glob(pattern, GLOB_APPEND, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		struct et_replay_summary s;
+		const char *path = found.gl_pathv[i];
+		if (strstr(path, ".tsv") != NULL || strstr(path, ".md") != NULL) {
+			continue;
+		}
+		if (run(path, &s, NULL) < 0) {
+			refused++; /* in another format */
+			continue;
+		}
+		check_identity(path, &s);
+		check_repeats(path, &s);
+		et_replay_summary_release(&s);
+	}
+	print_message("%zu files, %zu of another format\n", found.gl_pathc, refused);
+	assert_true(refused <= 1);
+	globfree(&found);
+}
+
+static const struct {
+	const char *file;
+	uint64_t total;
+	uint64_t sip;
+	uint64_t rtp;
+	uint64_t rtcp;
+	uint32_t calls;
+	uint32_t streams;
+} known[] = {
+	{ "ast_fax_g711u.pcap", 800, 0, 800, 0, 1, 1 },
+	{ "ast_opus_fec.pcapng", 3000, 0, 3000, 0, 1, 1 },
+	{ "ast_ssrc2.pcap", 2, 0, 2, 0, 1, 1 },
+	{ "hdiniz_amr_nb.pcap", 2463, 0, 2463, 0, 4, 6 },
+	{ "ndpi_rtcp_multi.pcap", 5, 0, 0, 5, 0, 0 },
+	{ "ndpi_rtps_notrtp.pcap", 29, 0, 0, 0, 0, 0 },
+	{ "rtpproxy_DLT_NULL.rtp", 600, 0, 600, 0, 3, 3 },
+	{ "sipnab_488.pcapng", 13, 13, 0, 0, 1, 0 },
+	{ "sipnab_invite_opus_bye.pcap", 311, 7, 304, 0, 1, 2 },
+	{ "sipnab_reinvite.pcap", 230, 12, 218, 0, 1, 4 },
+	{ "sngrep_ipv6frag.pcap", 34, 32, 0, 0, 1, 0 },
+	{ "sr_sip-rtp-g711.pcap", 852, 10, 839, 0, 2, 2 },
+	{ "ws_Asterisk_ZFONE_XLITE.pcap", 1042, 27, 997, 7, 1, 3 },
+	{ "ws_DTMFsipinfo.pcap", 32, 32, 0, 0, 1, 0 },
+	{ "zeek_sip_wireshark.pcap", 81, 81, 0, 0, 6, 0 },
+	{ "live/ba_srtp_sdes.pcap", 1008, 6, 993, 9, 1, 2 },
+	{ "live/sipp_rtpstream.pcap", 3028, 30, 2998, 0, 5, 10 },
+};
+
+static void what_is_known_is_found(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(known); i++) {
+		char path[600];
+		struct et_replay_summary s;
+		struct et_error error = { .text = "" };
+		uint32_t streams = 0;
+		(void)snprintf(path, sizeof(path), "%s/%s", folder, known[i].file);
+		if (run(path, &s, &error) < 0) {
+			fail_msg("%s", error.text);
+		}
+		for (uint32_t k = 0; k < s.call_count; k++) {
+			streams += s.calls[k].recording.stream_count;
+		}
+		if (s.packets.total != known[i].total || s.packets.sip != known[i].sip ||
+		    s.packets.rtp != known[i].rtp || s.packets.rtcp != known[i].rtcp ||
+		    s.call_count != known[i].calls || streams != known[i].streams) {
+			fail_msg("%s: total %llu sip %llu rtp %llu rtcp %llu calls %u streams %u",
+				 known[i].file, (unsigned long long)s.packets.total,
+				 (unsigned long long)s.packets.sip,
+				 (unsigned long long)s.packets.rtp,
+				 (unsigned long long)s.packets.rtcp, s.call_count, streams);
+		}
+		et_replay_summary_release(&s);
+	}
+}
+
+/* Five calls on one pair of ports. */
+static void shared_ports_are_five_recordings(void **state)
+{
+	(void)state;
+	char path[600];
+	struct et_replay_summary s;
+	(void)snprintf(path, sizeof(path), "%s/live/sipp_rtpstream.pcap", folder);
+	assert_int_equal(run(path, &s, NULL), 0);
+	assert_int_equal(s.call_count, 5);
+	for (uint32_t i = 0; i < 5; i++) {
+		const struct et_capture_recording *r = &s.calls[i].recording;
+		assert_int_equal(r->state, ET_CALL_ANSWERED);
+		assert_int_equal(r->stream_count, 2);
+		assert_int_equal(r->streams[0].ssrc, r->streams[1].ssrc);
+		assert_true(r->streams[0].party != r->streams[1].party);
+		assert_in_range(r->streams[0].packets, 299, 300);
+		assert_int_equal(r->streams[0].lost, 0);
+	}
+	et_replay_summary_release(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_file_is_accounted_for),
+		cmocka_unit_test(what_is_known_is_found),
+		cmocka_unit_test(shared_ports_are_five_recordings),
+	};
+	const char *given = getenv("ET_SAMPLES");
+	(void)snprintf(folder, sizeof(folder), "%s",
+		       given != NULL ? given : "../../../../shared/pcaps");
+	if (given == NULL && access(folder, R_OK) < 0) {
+		(void)snprintf(folder, sizeof(folder), "../../../../../shared/pcaps");
+	}
+	if (access(folder, R_OK) < 0) {
+		(void)fprintf(stderr,
+			      "SKIPPED: no capture files in '%s'; name a folder of them in "
+			      "ET_SAMPLES\n",
+			      folder);
+		return 77;
+	}
+	return cmocka_run_group_tests_name("node/capture/samples", tests, NULL, NULL);
+}
