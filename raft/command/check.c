@@ -90,6 +90,9 @@ static bool number_check(const struct et_rule *rule, const ProtobufCFieldDescrip
 	return true;
 }
 
+/* NOLINTBEGIN(misc-no-recursion): as deep as the schema is, which is no deeper than
+ * ET_COMMAND_DEPTH_MAX (a test sees to it). */
+
 /* One value: a scalar, or one element of a list. */
 static int value_check(const struct et_rule *rule, const ProtobufCFieldDescriptor *f,
 		       const void *at, const char *message, struct et_error *reterr)
@@ -179,6 +182,8 @@ int et_message_check(const ProtobufCMessage *m, struct et_error *reterr)
 	}
 	return 0;
 }
+
+/* NOLINTEND(misc-no-recursion) */
 
 int et_command_check(const Et__Command *command, struct et_error *reterr)
 {

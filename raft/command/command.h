@@ -14,10 +14,10 @@
 #include "node/base/err.h"
 #include "raft/command/command.pb-c.h"
 
-#define ET_COMMAND_SCHEMA 1		    /* the newest semantics that this build understands */
-#define ET_COMMAND_SIZE_MAX (1024 * 1024)   /* bytes; an archive plan is the largest */
-#define ET_ENTRY_SIZE_MAX (2 * 1024 * 1024) /* bytes; packing stops at ET_ENTRY_SIZE_SOFT */
-#define ET_ENTRY_SIZE_SOFT (256 * 1024)
+#define ET_COMMAND_SCHEMA 1	    /* the newest semantics that this build understands */
+#define ET_COMMAND_SIZE_MAX 1048576 /* bytes; an archive plan is the largest */
+#define ET_ENTRY_SIZE_MAX 2097152   /* bytes; packing stops at ET_ENTRY_SIZE_SOFT */
+#define ET_ENTRY_SIZE_SOFT 262144
 
 #define ET_COMMAND_STREAMS_MAX 256 /* of one recording */
 #define ET_COMMAND_GAPS_MAX 1024   /* of one recording */

@@ -8,6 +8,8 @@ struct scan {
 	uint32_t unknown;
 };
 
+/* NOLINTBEGIN(misc-no-recursion): at most ET_COMMAND_DEPTH_MAX deep. */
+
 static bool message_scan(struct scan *s, const ProtobufCMessageDescriptor *d, struct et_reader r,
 			 unsigned depth);
 
@@ -76,6 +78,8 @@ static bool message_scan(struct scan *s, const ProtobufCMessageDescriptor *d, st
 	}
 	return true;
 }
+
+/* NOLINTEND(misc-no-recursion) */
 
 int et_command_scan(const ProtobufCMessageDescriptor *d, const void *data, size_t size,
 		    struct et_error *reterr)

@@ -82,8 +82,10 @@ static int file_repair(struct et_journal *j, struct et_view content, struct jour
 	for (size_t i = 0; rc == 0 && i < damaged->count; i++) {
 		const struct journal_record *r = &damaged->records[i];
 		Et__OpId op = ET__OP_ID__INIT;
+		uint8_t incarnation[16];
+		memcpy(incarnation, r->incarnation, sizeof(incarnation));
 		op.seq = r->seq;
-		op.incarnation = (ProtobufCBinaryData){ 16, (uint8_t *)(uintptr_t)r->incarnation };
+		op.incarnation = (ProtobufCBinaryData){ sizeof(incarnation), incarnation };
 		rc = journal_file_append(f, (struct et_view){ content.data + r->offset, r->size },
 					 &op, reterr);
 	}
@@ -221,6 +223,7 @@ static int chain_load(struct et_journal *j, struct et_error *reterr)
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		struct journal_file *f = NULL;
 		rc = file_load(j, names[i], &f, reterr);
+		et_assert(rc < 0 || f != NULL);
 		if (rc == 0 && strstr(f->path, names[i]) == NULL) {
 			*last = f;
 			last = &f->next;
@@ -348,6 +351,7 @@ static int journal_write(struct et_journal *j, Et__Command *command, struct et_b
 	if (rc < 0) {
 		return rc;
 	}
+	et_assert(f != NULL);
 	int64_t before = f->size;
 	rc = journal_file_append(f, (struct et_view){ packed->data, packed->size }, command->op,
 				 reterr);

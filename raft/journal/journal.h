@@ -31,9 +31,9 @@
 #include "node/base/err.h"
 #include "raft/command/command.h"
 
-#define ET_JOURNAL_FILE_BYTES (4 * 1024 * 1024)	    /* then the next file is begun */
+#define ET_JOURNAL_FILE_BYTES (4LL * 1024 * 1024)   /* then the next file is begun */
 #define ET_JOURNAL_BYTES_MAX (1024LL * 1024 * 1024) /* all files: days of calls, cut off */
-#define ET_JOURNAL_PENDING_MAX (1024 * 1024)	    /* commands that are not committed */
+#define ET_JOURNAL_PENDING_MAX (1024UL * 1024)	    /* commands that are not committed */
 
 struct et_journal;
 

@@ -256,6 +256,7 @@ static int state_take(struct et_state *s, const char *path, struct et_error *ret
 		free(name);
 		return rc;
 	}
+	et_assert(fresh != NULL);
 	struct et_state_view first = { .state = s, .database = fresh, .options = s->own.options };
 	rc = format_check(s, &first, reterr);
 	rc = rc < 0 ? rc : writer_load(s, &first, reterr);

@@ -248,6 +248,7 @@ static int item_check_media(struct apply *a, const Et__PlanItem *item)
 	if (rc < 0) {
 		return rc;
 	}
+	et_assert(g != NULL);
 	if (g->root.len != 32) {
 		return item_stale(a, item, "not sealed");
 	}

@@ -198,6 +198,7 @@ static int recording_tell(struct apply *a, const Et__Recording *told, enum merge
 	if (rc < 0) {
 		return rc;
 	}
+	et_assert(before != NULL && after != NULL);
 	if (before->state == ET__RECORDING_STATE__ERASED) {
 		return refuse(a, ET_EREFUSED, "the recording is erased");
 	}

@@ -168,7 +168,7 @@ int view_get_message(const struct et_state_view *v, enum state_cf cf, const stru
 	if (m == NULL) {
 		return ET_ECORRUPT;
 	}
-	memcpy(ret, &m, sizeof(m));
+	memcpy(ret, &m, sizeof(void *)); /* the caller's pointer, of whichever message type */
 	return 0;
 }
 
@@ -176,7 +176,7 @@ void message_freep(void *message)
 {
 	ProtobufCMessage *m;
 
-	memcpy(&m, message, sizeof(m));
+	memcpy(&m, message, sizeof(void *));
 	if (m != NULL) {
 		protobuf_c_message_free_unpacked(m, NULL);
 	}
