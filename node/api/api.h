@@ -133,6 +133,10 @@ int et_api_attach(struct et_api *api, const struct et_api_services *services,
 int et_api_set_identity(struct et_api *api, const struct et_identity *identity,
 			struct et_error *reterr) ET_MUST_CHECK;
 
+/* For the catalogue's on_applied: feeds GET /v1/changes. Cheap. Any thread. */
+void et_api_on_applied(struct et_api *api, uint64_t index, const Et__Command *command,
+		       const Et__Result *result);
+
 /* The port that HTTPS listens on (for port 0), or 0. */
 uint16_t et_api_port(const struct et_api *api);
 

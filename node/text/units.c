@@ -139,7 +139,7 @@ static bool is_name_char(char c)
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-bool et_name_is_valid(const char *text)
+bool et_text_is_name(const char *text)
 {
 	size_t size = strlen(text);
 	if (size == 0 || size > 63 || !is_name_char(text[0]) || !is_name_char(text[size - 1])) {

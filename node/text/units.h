@@ -26,7 +26,7 @@ bool et_bytes_parse(const char *text, uint64_t *ret) ET_MUST_CHECK;
 const char *et_bytes_format(uint64_t bytes, char text[ET_UNIT_TEXT_SIZE]);
 
 /* 1 to 63 of [a-z0-9-], beginning and ending with a letter or digit (as a DNS label). */
-bool et_name_is_valid(const char *text);
+bool et_text_is_name(const char *text);
 
 /* "ip:port" or "[ip6]:port" with a port from 1 (or from 0 where `port_zero`) to 65535. */
 bool et_address_is_valid(const char *text, bool port_zero);

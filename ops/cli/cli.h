@@ -145,8 +145,13 @@ int et_cli_get(struct et_cli *cli, const char *path, json_t **ret,
 	       struct et_error *reterr) ET_MUST_CHECK;
 int et_cli_send(struct et_cli *cli, const char *method, const char *path, const json_t *body,
 		json_t **ret, struct et_error *reterr) ET_MUST_CHECK;
-/* Write the answer's body to `f`; no limit on the whole, --timeout on the first byte. */
-int et_cli_download(struct et_cli *cli, const char *path, FILE *f,
+/* What the head of audio says: whether all of the recording is in it. */
+struct et_cli_audio {
+	bool complete;
+	char problem[256];
+};
+/* Write the answer's body to `f`; no limit on the whole, --timeout on standing still. */
+int et_cli_download(struct et_cli *cli, const char *path, FILE *f, struct et_cli_audio *ret,
 		    struct et_error *reterr) ET_MUST_CHECK;
 /* Add "?key=value" or "&key=value", escaped; nothing when value is NULL. */
 void et_cli_query(struct et_buffer *path, const char *key, const char *value);

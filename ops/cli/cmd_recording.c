@@ -202,27 +202,16 @@ static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
 	return path->failed ? et_fail(reterr, -ENOMEM, "request") : 0;
 }
 
-/* What the answer does not hold: parts that are missing are told beside the audio. */
-static int audio_complete(struct et_cli *cli, struct et_error *reterr)
+/* Parts that are missing are silence in the audio, a note and an exit code beside it. */
+static int audio_verdict(struct et_cli *cli, const struct et_cli_audio *audio)
 {
-	char path[160];
-	ET_CLEANUP(et_json_freep) json_t *j = NULL;
-	int rc = recording_path(cli, "/playback", path, reterr);
-	if (rc == 0) {
-		rc = et_cli_get(cli, path, &j, NULL);
-	}
-	if (rc < 0) {
-		et_cli_note(cli, "could not ask whether the audio is complete");
-		return ET_EXIT_DEGRADED;
-	}
-	if (et_json_get_bool(j, "complete", false)) {
+	if (audio->complete) {
 		return 0;
 	}
 	ET_CLEANUP(et_buffer_release) struct et_buffer why = { 0 };
-	et_cli_add_safe(&why, et_json_get_text(j, "problem", "parts are missing"));
+	et_cli_add_safe(&why, audio->problem[0] != '\0' ? audio->problem : "parts are missing");
 	et_buffer_add8(&why, '\0');
 	et_cli_note(cli, "incomplete: %s", why.failed ? "" : (char *)why.data);
-	(void)reterr;
 	return ET_EXIT_DEGRADED;
 }
 
@@ -249,14 +238,15 @@ static FILE *player_open(pid_t *ret_pid)
 	return f;
 }
 
-static int play_aloud(struct et_cli *cli, const char *path, struct et_error *reterr)
+static int play_aloud(struct et_cli *cli, const char *path, struct et_cli_audio *audio,
+		      struct et_error *reterr)
 {
 	pid_t pid;
 	FILE *f = player_open(&pid);
 	if (f == NULL) {
 		return et_fail(reterr, -errno, "start aplay");
 	}
-	int rc = et_cli_download(cli, path, f, reterr);
+	int rc = et_cli_download(cli, path, f, audio, reterr);
 	(void)fclose(f);
 	int status = 0;
 	(void)waitpid(pid, &status, 0);
@@ -277,15 +267,16 @@ int et_cli_recording_play(struct et_cli *cli, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
+	struct et_cli_audio audio;
 	bool terminal = isatty(fileno(cli->out)) != 0;
-	rc = terminal ? play_aloud(cli, (char *)path.data, reterr)
-		      : et_cli_download(cli, (char *)path.data, cli->out, reterr);
-	return rc < 0 ? rc : audio_complete(cli, reterr);
+	rc = terminal ? play_aloud(cli, (char *)path.data, &audio, reterr)
+		      : et_cli_download(cli, (char *)path.data, cli->out, &audio, reterr);
+	return rc < 0 ? rc : audio_verdict(cli, &audio);
 }
 
 /* Download to `out`.part, then rename: a broken export leaves no file that looks whole. */
 static int export_file(struct et_cli *cli, const char *path, const char *out,
-		       struct et_error *reterr)
+		       struct et_cli_audio *audio, struct et_error *reterr)
 {
 	char part[4096];
 	int n = snprintf(part, sizeof(part), "%s.part", out);
@@ -297,7 +288,7 @@ static int export_file(struct et_cli *cli, const char *path, const char *out,
 	if (f == NULL) {
 		return et_fail(reterr, -errno, "create '%s'", part);
 	}
-	int rc = et_cli_download(cli, path, f, reterr);
+	int rc = et_cli_download(cli, path, f, audio, reterr);
 	if (rc == 0 && (fflush(f) != 0 || fsync(fd) != 0)) {
 		rc = et_fail(reterr, -errno, "write '%s'", part);
 	}
@@ -313,7 +304,7 @@ static int export_file(struct et_cli *cli, const char *path, const char *out,
 
 /* The archive of an original export, unpacked into the folder `out`. */
 static int export_folder(struct et_cli *cli, const char *path, const char *out,
-			 struct et_error *reterr)
+			 struct et_cli_audio *audio, struct et_error *reterr)
 {
 	if (mkdir(out, 0700) != 0 && errno != EEXIST) {
 		return et_fail(reterr, -errno, "make folder '%s'", out);
@@ -324,7 +315,7 @@ static int export_folder(struct et_cli *cli, const char *path, const char *out,
 	if (f == NULL) {
 		return et_fail(reterr, -errno, "temporary file in '%s'", out);
 	}
-	int rc = et_cli_download(cli, path, f, reterr);
+	int rc = et_cli_download(cli, path, f, audio, reterr);
 	if (rc == 0) {
 		rewind(f);
 		rc = et_untar(f, out, reterr);
@@ -347,21 +338,22 @@ int et_cli_recording_export(struct et_cli *cli, struct et_error *reterr)
 				    "recording export needs --out PATH (- for standard "
 				    "output)");
 	}
+	struct et_cli_audio audio;
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
 	int rc = audio_path(cli, original ? "/original" : "/audio", "export", &path, reterr);
 	if (rc < 0) {
 		return rc;
 	}
 	if (strcmp(out, "-") == 0) {
-		rc = et_cli_download(cli, (char *)path.data, cli->out, reterr);
+		rc = et_cli_download(cli, (char *)path.data, cli->out, &audio, reterr);
 	} else if (original) {
-		rc = export_folder(cli, (char *)path.data, out, reterr);
+		rc = export_folder(cli, (char *)path.data, out, &audio, reterr);
 	} else {
-		rc = export_file(cli, (char *)path.data, out, reterr);
+		rc = export_file(cli, (char *)path.data, out, &audio, reterr);
 	}
 	if (rc < 0) {
 		return rc;
 	}
 	et_cli_note(cli, "exported to %s", strcmp(out, "-") == 0 ? "standard output" : out);
-	return audio_complete(cli, reterr);
+	return audio_verdict(cli, &audio);
 }

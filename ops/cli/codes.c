@@ -21,8 +21,6 @@ const struct et_cli_code et_cli_codes[] = {
 	{ "QUORUM_THIN", "degraded",
 	  "One more lost voter would stop changes: the cluster survives no further loss.",
 	  "evertape node list; bring the missing voter back, or add one" },
-	{ "NODE_DOWN", "degraded", "A member does not answer.",
-	  "evertape node list; systemctl status evertaped on that node" },
 	{ "SITE_LAG", "degraded",
 	  "A site lacks copies of sealed segments for longer than a minute. They exist at fewer "
 	  "places "
@@ -33,11 +31,16 @@ const struct et_cli_code et_cli_codes[] = {
 	  "evertape archive plan" },
 	{ "DISK_FULL", "at_risk", "A disk is full: new calls are refused, loudly and counted.",
 	  "evertape archive plan; free space" },
-	{ "CAPTURE_DROPS", "degraded",
-	  "The kernel or the card dropped packets on a capture interface: recordings of that time "
-	  "may "
-	  "have gaps.",
-	  "evertape capture list; a larger limits.ring, fewer interfaces on one node" },
+	{ "PACKETS_DROPPED", "degraded",
+	  "Packets were lost between the wire and the tape: by the kernel's ring, or because the "
+	  "writer was too slow. Recordings of that time may have gaps.",
+	  "evertape capture list; a larger limits.ring or limits.writer-queue" },
+	{ "CALLS_REFUSED", "at_risk",
+	  "New calls were not recorded, because free space is below limits.disk-reserve. Live ones "
+	  "went on.",
+	  "evertape capture list; evertape archive plan" },
+	{ "NODE_UNREACHABLE", "degraded", "A member does not answer.",
+	  "evertape node list; systemctl status evertaped on that node" },
 	{ "CAPTURE_STOPPED", "at_risk", "A node with the role capture captures nothing.",
 	  "evertape capture list; the node's log" },
 	{ "SYNC_FAILED", "at_risk",

@@ -22,6 +22,7 @@ struct request {
 	struct et_buffer answer;    /* owned */
 	FILE *sink;		    /* borrowed: where a good answer goes; NULL: into `answer` */
 	long status;
+	struct et_cli_audio *audio; /* borrowed; or NULL */
 	bool too_long;
 	bool sink_failed;
 	char curl_error[CURL_ERROR_SIZE];
@@ -84,6 +85,27 @@ static size_t request_take(char *data, size_t size, size_t count, void *arg)
 	}
 	et_buffer_add(&r->answer, data, bytes);
 	return r->answer.failed ? 0 : bytes;
+}
+
+static size_t request_head(char *line, size_t size, size_t count, void *arg)
+{
+	static const char complete[] = "x-evertape-complete: true";
+	static const char problem[] = "x-evertape-problem: ";
+	struct request *r = arg;
+	size_t bytes = size * count;
+	if (r->audio == NULL) {
+		return bytes;
+	}
+	if (bytes >= sizeof(complete) - 1 &&
+	    strncasecmp(line, complete, sizeof(complete) - 1) == 0) {
+		r->audio->complete = true;
+	} else if (bytes > sizeof(problem) - 1 &&
+		   strncasecmp(line, problem, sizeof(problem) - 1) == 0) {
+		(void)snprintf(r->audio->problem, sizeof(r->audio->problem), "%.*s",
+			       (int)(bytes - sizeof(problem) + 1), line + sizeof(problem) - 1);
+		r->audio->problem[strcspn(r->audio->problem, "\r\n")] = '\0';
+	}
+	return bytes;
 }
 
 static int header_add(struct request *r, const char *text, struct et_error *reterr)
@@ -274,6 +296,8 @@ static int request_run(struct request *r, const char *method, const json_t *body
 	(void)curl_easy_setopt(r->curl, CURLOPT_CUSTOMREQUEST, method);
 	(void)curl_easy_setopt(r->curl, CURLOPT_HTTPHEADER, r->headers);
 	(void)curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, r->curl_error);
+	(void)curl_easy_setopt(r->curl, CURLOPT_HEADERFUNCTION, request_head);
+	(void)curl_easy_setopt(r->curl, CURLOPT_HEADERDATA, r);
 	(void)curl_easy_setopt(r->curl, CURLOPT_WRITEFUNCTION, request_take);
 	(void)curl_easy_setopt(r->curl, CURLOPT_WRITEDATA, r);
 	(void)curl_easy_setopt(r->curl, CURLOPT_NOSIGNAL, 1L);
@@ -335,8 +359,11 @@ int et_cli_get(struct et_cli *cli, const char *path, json_t **ret, struct et_err
 	return et_cli_send(cli, "GET", path, NULL, ret, reterr);
 }
 
-int et_cli_download(struct et_cli *cli, const char *path, FILE *f, struct et_error *reterr)
+int et_cli_download(struct et_cli *cli, const char *path, FILE *f, struct et_cli_audio *ret,
+		    struct et_error *reterr)
 {
-	ET_CLEANUP(request_release) struct request r = { .cli = cli, .path = path, .sink = f };
+	*ret = (struct et_cli_audio){ .complete = false };
+	ET_CLEANUP(request_release)
+	struct request r = { .cli = cli, .path = path, .sink = f, .audio = ret };
 	return request_run(&r, "GET", NULL, reterr);
 }

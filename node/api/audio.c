@@ -1,0 +1,770 @@
+/* Hearing a recording: WAV with ranges, peaks, the original payload; tickets.
+ *
+ * Happy path: find the recording -> commit the audit event (or take that of a ticket) -> measure
+ * (every tag is checked) -> head -> samples. What cannot be had is silence, and the head says so:
+ * X-Evertape-Complete and X-Evertape-Problem.
+ *
+ * Where a segment comes from: the file here, a peer (replication/sync puts it into <media>/cache/),
+ * or the archive (archive/mover, into the same folder). Its key comes from node/keeper, which
+ * checks the audit event itself. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "node/api/api_internal.h"
+#include "node/base/fd.h"
+#include "node/io/clock.h"
+#include "node/io/file.h"
+#include "node/playback/playback.h"
+
+#define FETCH_TIMEOUT_MS 120000
+#define KEY_TIMEOUT_MS 20000
+#define TICKET_LIFE_US (INT64_C(30) * 60 * 1000000)
+#define PEAKS_DEFAULT 800
+#define PEAKS_MAX 4000
+#define ORIGINAL_BYTES_MAX (INT64_C(2) << 30)
+
+/* One playback. */
+struct playback {
+	struct api_call *call;
+	uint8_t recording[16];
+	uint64_t audit;			      /* number of the event that allows it */
+	struct et_playback_segment *segments; /* owned */
+	Et__Segment **records;		      /* owned: what the catalogue knows of each */
+	size_t count;
+	uint32_t generation; /* the newest; older ones were replaced */
+	int64_t end_us;
+	struct et_playback_config config;
+	struct et_playback_summary summary;
+};
+
+static void playback_release(struct playback *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		et__segment__free_unpacked(p->records[i], NULL);
+	}
+	free(p->records);
+	free(p->segments);
+}
+
+/* ---- Segments ---- */
+
+static void on_fetched(void *arg, int code, const char *path, const struct et_error *error)
+{
+	struct api_wait *w = arg;
+	if (path != NULL) {
+		(void)snprintf(w->text, sizeof(w->text), "%s", path);
+	}
+	if (error != NULL) {
+		w->error = *error;
+	}
+	api_wait_answer(w, code);
+}
+
+/* A file here or at a peer. */
+static int fetch_from_nodes(struct playback *p, const struct et_playback_segment *s, char path[512],
+			    struct et_error *reterr)
+{
+	struct et_api *api = p->call->api;
+	struct api_wait *w = api_wait_new(api);
+	if (w == NULL) {
+		return et_fail(reterr, -ENOMEM, "fetch a segment");
+	}
+	int rc = et_sync_fetch(api->services.sync, p->recording, s->generation, s->segment,
+			       on_fetched, w);
+	if (rc < 0) {
+		api_wait_unref(w);
+	} else {
+		rc = api_wait_for(api, w, FETCH_TIMEOUT_MS);
+	}
+	if (rc == 0) {
+		int n = snprintf(path, 512, "%s", w->text);
+		rc = n < 512 ? 0 : et_fail(reterr, -ENAMETOOLONG, "file of segment %u", s->segment);
+	} else if (w->seen && w->error.text[0] != '\0') {
+		(void)et_fail_plain(reterr, rc, "%s", w->error.text);
+	} else {
+		(void)et_fail(reterr, rc, "fetch segment %u", s->segment);
+	}
+	api_wait_unref(w);
+	return rc;
+}
+
+static int fetch_from_archive(struct playback *p, const struct et_playback_segment *s,
+			      char path[512], struct et_error *reterr)
+{
+	struct et_api *api = p->call->api;
+	char id[ET_UUID_TEXT_SIZE];
+	et_uuid_format(p->recording, id);
+	(void)snprintf(path, 512, "%s/cache/%s-g%u-s%u.archive.evtm", api->config.media, id,
+		       s->generation, s->segment);
+	if (access(path, R_OK) == 0) {
+		return 0; /* was checked when it came; its tags are checked again below */
+	}
+	return et_mover_fetch(api->services.mover, p->recording, s->generation, s->segment, path,
+			      reterr);
+}
+
+static const Et__Segment *record_of(const struct playback *p, const struct et_playback_segment *s)
+{
+	return p->records[s - p->segments];
+}
+
+static int open_segment(void *arg, const struct et_playback_segment *s, struct et_tape_source *ret,
+			struct et_error *reterr)
+{
+	struct playback *p = arg;
+	struct et_api *api = p->call->api;
+	const Et__Segment *record = record_of(p, s);
+	char path[512] = "";
+	int rc = ET_ENOTFOUND;
+	if (record->state == ET__SEGMENT_STATE__SEGMENT_OPEN &&
+	    record->node == api->services.node) { /* it grows here: as far as it is there */
+		int n = snprintf(path, sizeof(path), "%s/%s", api->config.media, record->file);
+		bool inside = n > 0 && n < (int)sizeof(path) && strstr(record->file, "..") == NULL;
+		return inside ? et_tape_source_open(path, ret, reterr)
+			      : et_fail(reterr, ET_EMALFORMED, "file of segment %u", s->segment);
+	}
+	if (api->services.sync != NULL) {
+		rc = fetch_from_nodes(p, s, path, reterr);
+	}
+	if (rc < 0 && api->services.mover != NULL && rc != ET_ECLOSED) {
+		struct et_error archive = { 0 };
+		int code = fetch_from_archive(p, s, path, &archive);
+		if (code == 0 || rc == ET_ENOTFOUND) {
+			rc = code;
+			if (code < 0 && reterr != NULL) {
+				*reterr = archive;
+			}
+		}
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	return et_tape_source_open(path, ret, reterr);
+}
+
+static void close_segment(void *arg, struct et_tape_source *source)
+{
+	(void)arg;
+	et_tape_source_close(source);
+}
+
+/* ---- Keys ---- */
+
+static void on_dek(void *arg, int code, const struct et_secret *dek, const struct et_error *why)
+{
+	struct api_wait *w = arg;
+	if (code == 0 && dek != NULL) {
+		w->secret = et_secret_copy(et_secret_bytes(dek), et_secret_size(dek));
+		code = w->secret == NULL ? -ENOMEM : 0;
+	} else if (why != NULL) {
+		w->error = *why;
+	}
+	api_wait_answer(w, code);
+}
+
+static int open_key(void *arg, const struct et_tape_header *header, struct et_secret **ret,
+		    struct et_error *reterr)
+{
+	struct playback *p = arg;
+	struct et_api *api = p->call->api;
+	struct api_wait *w = api_wait_new(api);
+	if (w == NULL) {
+		return et_fail(reterr, -ENOMEM, "open a key");
+	}
+	int rc = et_keeper_open_dek_from(api->services.keeper, p->recording, header->generation,
+					 header->segment, p->audit, on_dek, w);
+	if (rc < 0) {
+		api_wait_unref(w);
+	} else {
+		rc = api_wait_for(api, w, KEY_TIMEOUT_MS);
+	}
+	if (rc == 0) {
+		*ret = ET_TAKE(w->secret);
+	} else if (w->seen && w->error.text[0] != '\0') {
+		(void)et_fail_plain(reterr, rc, "%s", w->error.text);
+	} else {
+		(void)et_fail(reterr, rc, "open the key of segment %u", header->segment);
+	}
+	api_wait_unref(w);
+	return rc;
+}
+
+/* ---- What is to be played ---- */
+
+static int find_generation(void *arg, const Et__Segment *s)
+{
+	struct playback *p = arg;
+	p->generation = s->generation > p->generation ? s->generation : p->generation;
+	p->count++;
+	return 0;
+}
+
+static int take_segment(void *arg, const Et__Segment *s)
+{
+	struct playback *p = arg;
+	if (s->generation != p->generation || s->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
+		return 0;
+	}
+	size_t size = et__segment__get_packed_size(s);
+	uint8_t *bytes = malloc(size + 1);
+	if (bytes == NULL) {
+		return -ENOMEM;
+	}
+	(void)et__segment__pack(s, bytes);
+	Et__Segment *copy = et__segment__unpack(NULL, size, bytes);
+	free(bytes);
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	struct et_playback_segment *out = &p->segments[p->count];
+	*out = (struct et_playback_segment){ .generation = s->generation,
+					     .segment = s->segment,
+					     .t0_us = s->t0_us };
+	if (s->root.len == 32) {
+		out->has_root = true;
+		memcpy(out->root, s->root.data, 32);
+	}
+	if (s->header_hash.len == 32) {
+		memcpy(out->header_hash, s->header_hash.data, 32);
+	}
+	if (s->object_hash.len == 32) {
+		memcpy(out->object_hash, s->object_hash.data, 32);
+	}
+	p->records[p->count++] = copy;
+	return 0;
+}
+
+static int playback_collect(struct playback *p, const struct et_state_view *v,
+			    struct et_error *reterr)
+{
+	(void)et_state_each_segment_of(v, p->recording, find_generation, p);
+	size_t all = p->count;
+	p->count = 0;
+	if (all == 0 || all > ET_PLAYBACK_SEGMENTS_MAX) {
+		return et_fail_plain(reterr, all == 0 ? ET_ENOTFOUND : ET_ELIMIT,
+				     "the recording has %zu segments", all);
+	}
+	p->segments = calloc(all, sizeof(*p->segments));
+	p->records = calloc(all, sizeof(*p->records));
+	int rc = p->segments == NULL || p->records == NULL
+			 ? -ENOMEM
+			 : et_state_each_segment_of(v, p->recording, take_segment, p);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "segments of the recording");
+	}
+	p->config = (struct et_playback_config){
+		.segments = p->segments,
+		.segment_count = p->count,
+		.supply = { .open_segment = open_segment,
+			    .close_segment = close_segment,
+			    .open_key = open_key,
+			    .arg = p },
+		.end_us = p->end_us,
+	};
+	memcpy(p->config.recording, p->recording, 16);
+	return 0;
+}
+
+/* ---- Tickets ---- */
+
+static int ticket_find(struct api_call *call, const char *text, const uint8_t recording[16],
+		       uint64_t *ret_audit)
+{
+	struct et_api *api = call->api;
+	uint8_t id[16];
+	int rc = ET_EDENIED;
+	if (!et_unhex(text, strlen(text), id, 16)) {
+		return rc;
+	}
+	int64_t now = et_clock_mono_us();
+	(void)pthread_mutex_lock(&api->mutex);
+	for (size_t i = 0; i < API_TICKETS_MAX; i++) {
+		struct api_ticket *t = &api->tickets[i];
+		unsigned diff = 0;
+		for (size_t j = 0; j < 16; j++) {
+			diff |= (unsigned)(t->id[j] ^ id[j]);
+		}
+		if (diff == 0 && t->expires_us > now && memcmp(t->recording, recording, 16) == 0) {
+			*ret_audit = t->audit;
+			(void)snprintf(call->principal, sizeof(call->principal), "%s",
+				       t->principal);
+			rc = 0;
+		}
+	}
+	(void)pthread_mutex_unlock(&api->mutex);
+	return rc;
+}
+
+static void ticket_put(struct et_api *api, const struct api_ticket *ticket)
+{
+	size_t oldest = 0;
+	(void)pthread_mutex_lock(&api->mutex);
+	for (size_t i = 1; i < API_TICKETS_MAX; i++) {
+		if (api->tickets[i].expires_us < api->tickets[oldest].expires_us) {
+			oldest = i;
+		}
+	}
+	api->tickets[oldest] = *ticket;
+	(void)pthread_mutex_unlock(&api->mutex);
+}
+
+/* The event that allows this call to hear the recording: that of its ticket, or a new one. */
+static int hearing_allowed(struct api_call *call, const uint8_t recording[16], const char *action,
+			   const char *detail, uint64_t *ret_audit, struct et_error *reterr)
+{
+	const char *ticket = api_param(&call->request, "ticket");
+	char id[ET_UUID_TEXT_SIZE];
+	if (ticket != NULL && ticket_find(call, ticket, recording, ret_audit) < 0) {
+		return et_fail_plain(reterr, ET_EDENIED, "this ticket is unknown or over");
+	}
+	if (ticket != NULL) {
+		return 0;
+	}
+	et_uuid_format(recording, id);
+	int rc = api_audit(call, action, id, detail, api_param(&call->request, "reason"), ret_audit,
+			   reterr);
+	if (rc == -ETIMEDOUT) {
+		return et_fail_plain(reterr, ET_ENOQUORUM,
+				     "nobody hears a recording without a trace, and none can be "
+				     "committed: no quorum");
+	}
+	return rc;
+}
+
+int api_ticket(struct api_call *call, struct et_error *reterr)
+{
+	static const char *const known[] = { "reason" };
+	ET_CLEANUP(et_json_freep) json_t *body = NULL;
+	struct api_ticket ticket = { .expires_us = et_clock_mono_us() + TICKET_LIFE_US };
+	char id[ET_UUID_TEXT_SIZE];
+	char text[33];
+	Et__Recording *r = NULL;
+	bool pending;
+	int rc = api_body(call, known, 1, &body, reterr);
+	if (rc == 0) {
+		rc = api_path_id(call, ticket.recording, reterr);
+	}
+	if (rc == 0) {
+		rc = api_recording_find(call, ticket.recording, &r, &pending, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	et__recording__free_unpacked(r, NULL);
+	et_uuid_format(ticket.recording, id);
+	rc = api_audit(call, "recording.play", id, "ticket", et_json_get_text(body, "reason", ""),
+		       &ticket.audit, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_random(ticket.id, sizeof(ticket.id));
+	(void)snprintf(ticket.principal, sizeof(ticket.principal), "%s", call->principal);
+	ticket_put(call->api, &ticket);
+	et_hex(ticket.id, 16, text);
+	json_t *o = json_object();
+	et_json_set(o, "ticket", json_string(text));
+	et_json_set(o, "expires_in_ms", json_integer(TICKET_LIFE_US / 1000));
+	et_json_set(o, "audit", et_json_u64(ticket.audit));
+	return api_json(call, 201, o);
+}
+
+/* ---- Opening a playback ---- */
+
+static int playback_open(struct api_call *call, struct playback *p, const char *action,
+			 const char *detail, struct et_error *reterr)
+{
+	Et__Recording *r = NULL;
+	bool pending;
+	p->call = call;
+	int rc = api_need(call->api->services.keeper, "keeper", reterr);
+	if (rc == 0) {
+		rc = api_path_id(call, p->recording, reterr);
+	}
+	if (rc == 0) {
+		rc = api_recording_find(call, p->recording, &r, &pending, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	p->end_us = r->end_us;
+	bool erased = r->state == ET__RECORDING_STATE__ERASED;
+	et__recording__free_unpacked(r, NULL);
+	if (pending || erased) {
+		return et_fail_plain(
+			reterr, pending ? ET_ENOQUORUM : ET_EPOLICY, "%s",
+			pending ? "the recording is not committed yet: nobody hears it "
+				  "without a trace"
+				: "the recording was erased");
+	}
+	rc = playback_collect(p, call->view, reterr);
+	if (rc == 0) {
+		rc = hearing_allowed(call, p->recording, action, detail, &p->audit, reterr);
+	}
+	return rc;
+}
+
+static void completeness(struct api_call *call, const struct et_playback_summary *s)
+{
+	uint32_t missing = s->segments_missing + s->segments_no_key + s->segments_damaged;
+	bool complete = missing == 0 && s->packets_no_decoder == 0 && s->problem[0] == '\0';
+	api_header(call, "x-evertape-complete:", "%s", complete ? "true" : "false");
+	if (!complete) {
+		api_header(call, "x-evertape-problem:", "%s",
+			   s->problem[0] != '\0' ? s->problem : "parts cannot be decoded");
+	}
+	api_header(call, "x-evertape-segments:", "%u of %u", s->segments - missing, s->segments);
+}
+
+/* ---- WAV ---- */
+
+/* Bytes [first, last] of a WAV file that is made as it is sent. */
+struct wav {
+	struct api_call *call;
+	uint64_t skip; /* bytes of the frames at hand that lie before the range */
+	uint64_t left; /* bytes still to be sent */
+	int failed;
+};
+
+static int wav_sink(void *arg, const int16_t *samples, size_t frames)
+{
+	struct wav *w = arg;
+	uint8_t bytes[1024 * ET_WAV_FRAME_SIZE];
+	while (frames > 0 && w->left > 0) {
+		size_t n = frames < 1024 ? frames : 1024;
+		et_wav_frames(samples, n, bytes);
+		uint64_t size = n * ET_WAV_FRAME_SIZE;
+		uint64_t skip = w->skip < size ? w->skip : size;
+		uint64_t take = size - skip < w->left ? size - skip : w->left;
+		int rc = api_write(w->call, bytes + skip, (size_t)take);
+		if (rc < 0) {
+			w->failed = rc;
+			return rc;
+		}
+		w->skip -= skip;
+		w->left -= take;
+		samples += 2 * n;
+		frames -= n;
+	}
+	return 0;
+}
+
+/* What a summary of an earlier request said of the length still holds: silence fills the rest. */
+static int wav_pad(struct wav *w)
+{
+	static const uint8_t zeros[4096];
+	while (w->left > 0) {
+		size_t n = w->left < sizeof(zeros) ? (size_t)w->left : sizeof(zeros);
+		int rc = api_write(w->call, zeros, n);
+		if (rc < 0) {
+			return rc;
+		}
+		w->left -= n;
+	}
+	return 0;
+}
+
+static int wav_send(struct playback *p, uint64_t first, uint64_t last, struct et_error *reterr)
+{
+	struct wav w = { .call = p->call, .left = last - first + 1 };
+	uint8_t header[ET_WAV_HEADER_SIZE];
+	uint64_t frames = p->summary.frames;
+	int rc = et_wav_header(frames, header);
+	if (rc == 0 && first < ET_WAV_HEADER_SIZE) {
+		uint64_t n = ET_WAV_HEADER_SIZE - first;
+		n = n < w.left ? n : w.left;
+		rc = api_write(p->call, header + first, (size_t)n);
+		w.left -= n;
+		first = ET_WAV_HEADER_SIZE;
+	}
+	if (rc < 0 || w.left == 0) {
+		return rc;
+	}
+	uint64_t offset = first - ET_WAV_HEADER_SIZE;
+	uint64_t first_frame = offset / ET_WAV_FRAME_SIZE;
+	w.skip = offset % ET_WAV_FRAME_SIZE;
+	uint64_t count = (w.skip + w.left + ET_WAV_FRAME_SIZE - 1) / ET_WAV_FRAME_SIZE;
+	struct et_playback_summary summary;
+	rc = et_playback_render(&p->config, first_frame, count, wav_sink, &w, &summary, reterr);
+	return rc < 0 ? rc : wav_pad(&w);
+}
+
+static int audio_send(struct playback *p, struct et_error *reterr)
+{
+	struct api_call *call = p->call;
+	uint64_t size = ET_WAV_HEADER_SIZE + p->summary.frames * ET_WAV_FRAME_SIZE;
+	uint64_t first = 0;
+	uint64_t last = size - 1;
+	if (p->summary.frames > ET_WAV_FRAMES_MAX) {
+		return et_fail_plain(reterr, ET_ELIMIT, "the recording is too long for a WAV file");
+	}
+	int range = api_range_parse(call->range, size, &first, &last);
+	completeness(call, &p->summary);
+	api_header(call, "accept-ranges:", "bytes");
+	if (range < 0) {
+		api_header(call, "content-range:", "bytes */%" PRIu64, size);
+		api_begin(call, 416, "audio/wav", 0);
+		api_end(call);
+		return 0;
+	}
+	if (range > 0) {
+		api_header(call, "content-range:", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
+			   last, size);
+	}
+	api_begin(call, range > 0 ? 206 : 200, "audio/wav", (int64_t)(last - first + 1));
+	int rc = wav_send(p, first, last, reterr);
+	if (rc == 0) {
+		api_end(call);
+	}
+	return rc;
+}
+
+int api_audio(struct api_call *call, struct et_error *reterr)
+{
+	static const char *const known[] = { "purpose", "reason", "ticket", "read" };
+	ET_CLEANUP(playback_release) struct playback p = { 0 };
+	const char *purpose = api_param(&call->request, "purpose");
+	bool export = purpose != NULL && strcmp(purpose, "export") == 0;
+	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0 && purpose != NULL && !export && strcmp(purpose, "play") != 0) {
+		rc = et_fail_plain(reterr, ET_EUSAGE, "purpose is play or export");
+	}
+	if (rc == 0) {
+		rc = playback_open(call, &p, export ? "recording.export" : "recording.play", "wav",
+				   reterr);
+	}
+	if (rc == 0) {
+		rc = et_playback_measure(&p.config, &p.summary, reterr);
+	}
+	return rc < 0 ? rc : audio_send(&p, reterr);
+}
+
+/* ---- Peaks ---- */
+
+int api_peaks(struct api_call *call, struct et_error *reterr)
+{
+	static const char *const known[] = { "count", "reason", "ticket", "read" };
+	ET_CLEANUP(playback_release) struct playback p = { 0 };
+	uint64_t count;
+	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = api_param_uint(&call->request, "count", 1, PEAKS_MAX, PEAKS_DEFAULT, &count,
+				    reterr);
+	}
+	if (rc == 0) {
+		rc = playback_open(call, &p, "recording.play", "peaks", reterr);
+	}
+	struct et_peak *peaks = rc == 0 ? calloc((size_t)count, sizeof(*peaks)) : NULL;
+	if (rc == 0 && peaks == NULL) {
+		rc = et_fail(reterr, -ENOMEM, "peaks");
+	}
+	if (rc == 0) {
+		rc = et_playback_peaks(&p.config, peaks, (uint32_t)count, &p.summary, reterr);
+	}
+	if (rc < 0) {
+		free(peaks);
+		return rc;
+	}
+	json_t *channels = json_array();
+	for (int c = 0; c < 2; c++) {
+		json_t *channel = json_array();
+		for (uint64_t i = 0; i < count; i++) {
+			et_json_add(channel, json_integer(peaks[i].low[c]));
+			et_json_add(channel, json_integer(peaks[i].high[c]));
+		}
+		et_json_add(channels, channel);
+	}
+	free(peaks);
+	completeness(call, &p.summary);
+	json_t *o = json_object();
+	et_json_set(o, "duration_ms", json_integer((json_int_t)(p.summary.frames / 8)));
+	et_json_set(o, "frames", et_json_u64(p.summary.frames));
+	et_json_set(o, "channels", channels);
+	et_json_set(o, "problem", et_json_text(p.summary.problem));
+	return api_json(call, 200, o);
+}
+
+/* ---- The original payload: a ustar stream of the files and manifest.json ---- */
+
+struct original {
+	struct playback *p;
+	char folder[64]; /* on a memory file system: no disk sees it */
+	json_t *files;
+	uint64_t bytes;
+};
+
+static int on_file(void *arg, const struct et_playback_file *file)
+{
+	struct original *o = arg;
+	json_t *f = json_object();
+	et_json_set(f, "name", et_json_text(file->name));
+	et_json_set(f, "size_bytes", et_json_u64(file->size_bytes));
+	et_json_set(f, "sha256", et_json_hex(file->sha256, 32));
+	et_json_add(o->files, f);
+	o->bytes += 512 + (file->size_bytes + 511) / 512 * 512;
+	return o->bytes > (uint64_t)ORIGINAL_BYTES_MAX ? ET_ELIMIT : 0;
+}
+
+static int folder_make(struct original *o, struct et_error *reterr)
+{
+	struct statfs fs;
+	(void)snprintf(o->folder, sizeof(o->folder), "/dev/shm/evertape.XXXXXX");
+	if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC) {
+		o->folder[0] = '\0';
+		return et_fail_plain(reterr, ET_EUNSUPPORTED,
+				     "/dev/shm is no memory file system: the payload would touch a "
+				     "disk in the clear");
+	}
+	if (mkdtemp(o->folder) == NULL) {
+		o->folder[0] = '\0';
+		return et_fail(reterr, -errno, "folder in /dev/shm");
+	}
+	return 0;
+}
+
+static void original_release(struct original *o)
+{
+	json_decref(o->files);
+	if (o->folder[0] == '\0') {
+		return;
+	}
+	DIR *d = opendir(o->folder);
+	for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
+		if (e->d_name[0] != '.') {
+			(void)unlinkat(dirfd(d), e->d_name, 0);
+		}
+	}
+	if (d != NULL) {
+		(void)closedir(d);
+	}
+	(void)rmdir(o->folder);
+}
+
+static int tar_head(struct api_call *call, const char *name, uint64_t size)
+{
+	char h[512] = { 0 };
+	(void)snprintf(h, 100, "%s", name);
+	(void)snprintf(h + 100, 8, "%07o", 0600U);
+	(void)snprintf(h + 108, 8, "%07o", 0U);
+	(void)snprintf(h + 116, 8, "%07o", 0U);
+	(void)snprintf(h + 124, 12, "%011" PRIo64, size & INT64_C(077777777777));
+	(void)snprintf(h + 136, 12, "%011o", 0U);
+	memset(h + 148, ' ', 8);
+	h[156] = '0';
+	memcpy(h + 257, "ustar\00000", 8);
+	unsigned sum = 0;
+	for (size_t i = 0; i < sizeof(h); i++) {
+		sum += (uint8_t)h[i];
+	}
+	(void)snprintf(h + 148, 8, "%06o", sum & 0777777U);
+	return api_write(call, h, sizeof(h));
+}
+
+static int tar_pad(struct api_call *call, uint64_t size)
+{
+	static const uint8_t zeros[512];
+	return size % 512 == 0 ? 0 : api_write(call, zeros, 512 - (size_t)(size % 512));
+}
+
+static int tar_file(struct original *o, const char *name, uint64_t size, struct et_error *reterr)
+{
+	char path[256];
+	uint8_t bytes[16384];
+	(void)snprintf(path, sizeof(path), "%s/%s", o->folder, name);
+	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0) {
+		return et_fail(reterr, -errno, "open '%s'", name);
+	}
+	int rc = tar_head(o->p->call, name, size);
+	for (uint64_t done = 0; rc == 0 && done < size;) {
+		size_t n = size - done < sizeof(bytes) ? (size_t)(size - done) : sizeof(bytes);
+		rc = et_file_pread(fd, bytes, n, (int64_t)done);
+		if (rc == 0) {
+			rc = api_write(o->p->call, bytes, n);
+		}
+		done += n;
+	}
+	return rc < 0 ? rc : tar_pad(o->p->call, size);
+}
+
+static int manifest_make(struct original *o, struct et_buffer *ret)
+{
+	char id[ET_UUID_TEXT_SIZE];
+	ET_CLEANUP(et_json_freep) json_t *m = json_object();
+	et_uuid_format(o->p->recording, id);
+	et_json_set(m, "schema", json_string("evertape-original/v1"));
+	et_json_set(m, "recording", json_string(id));
+	et_json_set(m, "cluster", et_json_text(o->p->call->api->config.cluster));
+	et_json_set(m, "node", et_json_text(o->p->call->api->config.name));
+	et_json_set(m, "made", api_time(et_clock_now_us()));
+	et_json_set(m, "audit", et_json_u64(o->p->audit));
+	et_json_set(m, "packets", et_json_u64(o->p->summary.packets));
+	et_json_set(m, "segments", json_integer(o->p->summary.segments));
+	et_json_set(m, "problem", et_json_text(o->p->summary.problem));
+	et_json_set(m, "files", json_incref(o->files));
+	et_json_print(m, true, ret);
+	return ret->failed ? -ENOMEM : 0;
+}
+
+static int original_send(struct original *o, struct et_error *reterr)
+{
+	static const uint8_t zeros[1024];
+	struct api_call *call = o->p->call;
+	ET_CLEANUP(et_buffer_release) struct et_buffer manifest = { 0 };
+	int rc = manifest_make(o, &manifest);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "manifest");
+	}
+	uint64_t padded = 512 + (manifest.size + 511) / 512 * 512;
+	completeness(call, &o->p->summary);
+	api_begin(call, 200, "application/x-tar", (int64_t)(o->bytes + padded + sizeof(zeros)));
+	rc = tar_head(call, "manifest.json", manifest.size);
+	if (rc == 0) {
+		rc = api_write(call, manifest.data, manifest.size);
+	}
+	if (rc == 0) {
+		rc = tar_pad(call, manifest.size);
+	}
+	size_t i;
+	json_t *f;
+	json_array_foreach(o->files, i, f)
+	{
+		if (rc == 0) {
+			rc = tar_file(o, et_json_get_text(f, "name", ""),
+				      (uint64_t)et_json_get_int(f, "size_bytes", 0), reterr);
+		}
+	}
+	if (rc == 0) {
+		rc = api_write(call, zeros, sizeof(zeros));
+	}
+	if (rc == 0) {
+		api_end(call);
+	}
+	return rc;
+}
+
+int api_original(struct api_call *call, struct et_error *reterr)
+{
+	static const char *const known[] = { "purpose", "reason", "read" };
+	ET_CLEANUP(playback_release) struct playback p = { 0 };
+	ET_CLEANUP(original_release) struct original o = { .p = &p, .files = json_array() };
+	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = playback_open(call, &p, "recording.export", "original", reterr);
+	}
+	if (rc == 0) {
+		rc = folder_make(&o, reterr);
+	}
+	if (rc == 0) {
+		rc = et_playback_export_original(&p.config, o.folder, on_file, &o, &p.summary,
+						 reterr);
+	}
+	return rc < 0 ? rc : original_send(&o, reterr);
+}

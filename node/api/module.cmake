@@ -1,0 +1,19 @@
+# The console's files and the API's description become part of the program.
+file(GLOB console_files CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/node/api/console/*.*")
+list(APPEND console_files "${PROJECT_SOURCE_DIR}/node/api/openapi.yaml")
+set(console_c "${PROJECT_BINARY_DIR}/generated/node/api/console_files.c")
+file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/generated/node/api")
+add_custom_command(OUTPUT "${console_c}"
+    COMMAND "${CMAKE_COMMAND}" "-DOUT=${console_c}" "-DFILES=${console_files}"
+            -P "${PROJECT_SOURCE_DIR}/node/api/embed.cmake"
+    DEPENDS ${console_files} "${PROJECT_SOURCE_DIR}/node/api/embed.cmake" VERBATIM)
+
+et_module(node/api
+    SOURCES api.c server.c call.c pool.c access.c routes.c request.c json.c status.c admin.c
+        recordings.c audio.c archive.c console.c "${console_c}"
+    USES node/base node/io node/crypto node/text node/tls node/tape node/audio node/playback node/keeper
+        raft/command raft/state raft/catalog replication/sync archive/policy archive/bucket archive/mover
+    LIBRARIES PkgConfig::lws PkgConfig::ssl PkgConfig::crypto
+    TESTS request api
+    TEST_USES raft/journal
+    FUZZERS request)

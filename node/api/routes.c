@@ -1,0 +1,105 @@
+/* The table of endpoints. openapi.yaml says the same in more words. */
+#include <string.h>
+
+#include "node/api/api_internal.h"
+
+const struct api_route api_routes[] = {
+	{ "GET", "/healthz", 0, false, true, false, api_healthz },
+	{ "GET", "/metrics", API_READ, false, true, false, api_metrics },
+	{ "GET", "/v1/status", API_READ, false, true, false, api_status },
+	{ "GET", "/v1/openapi.yaml", 0, false, true, false, api_openapi },
+	{ "POST", "/v1/cluster/init", API_ADMIN, true, true, true, api_init_cluster },
+	{ "POST", "/v1/node/join", API_ADMIN, true, true, true, api_join },
+
+	{ "GET", "/v1/doctor", API_READ, true, false, false, api_doctor },
+	{ "GET", "/v1/cluster", API_READ, false, false, false, api_cluster },
+	{ "GET", "/v1/nodes", API_READ, false, false, false, api_nodes_list },
+	{ "POST", "/v1/nodes/token", API_ADMIN, false, false, false, api_node_token },
+	{ "GET", "/v1/sites", API_READ, false, false, false, api_sites },
+	{ "GET", "/v1/replication", API_READ, false, false, false, api_replication },
+	{ "GET", "/v1/capture", API_READ, false, false, false, api_capture },
+
+	{ "GET", "/v1/recordings", API_READ, false, false, false, api_recordings },
+	{ "GET", "/v1/recordings/*", API_READ, false, false, false, api_recording },
+	{ "GET", "/v1/recordings/*/where", API_READ, false, false, false, api_recording_where },
+	{ "POST", "/v1/recordings/*/verify", API_OPERATE, true, false, false,
+	  api_recording_verify },
+	{ "POST", "/v1/recordings/*/ticket", API_LISTEN, false, false, false, api_ticket },
+	{ "GET", "/v1/recordings/*/audio", API_LISTEN, true, false, false, api_audio },
+	{ "GET", "/v1/recordings/*/peaks", API_LISTEN, true, false, false, api_peaks },
+	{ "GET", "/v1/recordings/*/original", API_LISTEN, true, false, false, api_original },
+
+	{ "GET", "/v1/archive/policy", API_READ, false, false, false, api_policy_get },
+	{ "PUT", "/v1/archive/policy", API_ADMIN, false, false, false, api_policy_put },
+	{ "POST", "/v1/archive/plans", API_OPERATE, true, false, false, api_plan_make },
+	{ "GET", "/v1/archive/plans/*", API_READ, false, false, false, api_plan_get },
+	{ "POST", "/v1/archive/plans/*/apply", API_ADMIN, true, false, false, api_plan_apply },
+	{ "GET", "/v1/archive/status", API_READ, false, false, false, api_archive_status },
+	{ "POST", "/v1/archive/verify", API_OPERATE, true, false, false, api_archive_verify },
+
+	{ "GET", "/v1/keys", API_READ, false, false, false, api_keys },
+	{ "GET", "/v1/certs", API_READ, false, false, false, api_certs },
+	{ "GET", "/v1/audit", API_AUDIT, false, false, false, api_audit_list },
+	{ "POST", "/v1/audit/verify", API_AUDIT, true, false, false, api_audit_verify },
+	{ "POST", "/v1/tokens", API_ADMIN, false, false, false, api_token_create },
+	{ "GET", "/v1/changes", API_READ, false, false, false, api_changes },
+
+	{ "GET", "/", 0, false, true, false, api_console },
+	{ "GET", "/console/*", 0, false, true, false, api_console },
+	{ NULL, NULL, 0, false, false, false, NULL },
+};
+
+const struct api_route *api_route_find(const char *method, const char *path, bool *ret_known)
+{
+	*ret_known = false;
+	for (const struct api_route *r = api_routes; r->method != NULL; r++) {
+		if (!api_path_fits(r->path, path)) {
+			continue;
+		}
+		*ret_known = true;
+		if (strcmp(r->method, method) == 0) {
+			return r;
+		}
+	}
+	return NULL;
+}
+
+static int cluster_expected(struct api_call *call, struct et_error *reterr)
+{
+	const char *name = call->api->config.cluster;
+	if (call->expect_cluster[0] == '\0' || strcmp(call->expect_cluster, name) == 0) {
+		return 0;
+	}
+	return et_fail_plain(reterr, ET_EREFUSED, "this node is of cluster %s, not of %.63s", name,
+			     call->expect_cluster);
+}
+
+static int call_run(struct api_call *call, struct et_error *reterr)
+{
+	if (!call->route->fresh && !atomic_load(&call->api->attached)) {
+		int rc = et_fail(reterr, ET_EUNINITIALISED, "%s", call->api->config.name);
+		(void)et_fail_next(reterr, "evertape cluster init, or evertape node join TOKEN");
+		return rc;
+	}
+	int rc = api_authenticate(call, reterr);
+	if (rc == 0) {
+		rc = cluster_expected(call, reterr);
+	}
+	return rc < 0 ? rc : call->route->run(call, reterr);
+}
+
+void api_dispatch(struct api_call *call)
+{
+	struct et_error e = { 0 };
+	(void)atomic_fetch_add(&call->api->requests, 1);
+	int rc = call_run(call, &e);
+	if (rc >= 0) {
+		et_assert(call->ended);
+		return;
+	}
+	if (call->begun) {
+		api_break(call);
+	} else {
+		api_answer_error(call, rc, &e);
+	}
+}

@@ -1,0 +1,905 @@
+/* What the cluster is doing: status, doctor, nodes, sites, replication, capture, /healthz,
+ * /metrics.
+ *
+ * Any node answers for all: the catalogue says who the members are, the daemon what each last said
+ * of itself. Nothing is called well that is not known to be. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/api/api_internal.h"
+#include "node/io/clock.h"
+
+#define LAG_LIMIT_MS 60000 /* a site that lacks copies for longer: SITE_LAG */
+
+/* ---- Members ---- */
+
+static json_t *backend_array(json_t *(*fn)(void *arg), void *arg)
+{
+	json_t *list = fn != NULL ? fn(arg) : NULL;
+	if (!json_is_array(list)) {
+		json_decref(list);
+		list = json_array();
+	}
+	return list;
+}
+
+static const json_t *live_of(const json_t *live, uint64_t id)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach((json_t *)(uintptr_t)live, i, one)
+	{
+		if ((uint64_t)et_json_get_int(one, "id", 0) == id) {
+			return one;
+		}
+	}
+	return NULL;
+}
+
+struct node_list {
+	json_t *list;
+	const json_t *live;
+	const struct et_catalog_status *raft;
+	const struct et_sync_status *sync;
+	const struct et_state_view *view;
+};
+
+static const char *const node_states[] = { "joining", "active", "draining", "removed", "revoked" };
+
+/* voter, standby or spare, as Raft has it now; witness by its role. */
+static const char *raft_role(const struct et_catalog_status *raft, const Et__Node *node)
+{
+	static const char *const names[] = { "standby", "voter", "spare" };
+	for (uint32_t i = 0; i < raft->member_count; i++) {
+		if (raft->members[i].node == node->id) {
+			return (unsigned)raft->members[i].role < 3 ? names[raft->members[i].role]
+								   : "";
+		}
+	}
+	return "none";
+}
+
+static json_t *site_lag(const struct et_sync_status *sync, const char *site)
+{
+	for (uint32_t i = 0; sync != NULL && i < sync->site_count; i++) {
+		if (strcmp(sync->sites[i].site, site) == 0) {
+			int64_t oldest = sync->sites[i].oldest_us;
+			int64_t lag = oldest > 0 ? (et_clock_now_us() - oldest) / 1000 : 0;
+			return json_integer(lag > 0 ? lag : 0);
+		}
+	}
+	return json_null();
+}
+
+static int add_node(void *arg, const Et__Node *node)
+{
+	struct node_list *l = arg;
+	unsigned state = (unsigned)node->state;
+	json_t *o = json_object();
+	json_t *roles = json_array();
+	if (node->state == ET__NODE_STATE__REMOVED) {
+		json_decref(o);
+		json_decref(roles);
+		return 0;
+	}
+	for (size_t i = 0; i < node->n_roles; i++) {
+		et_json_add(roles, et_json_text(node->roles[i]));
+	}
+	/* What it said of itself first; what the catalogue says has the last word. */
+	const json_t *live = live_of(l->live, node->id);
+	if (live != NULL) {
+		(void)json_object_update(o, (json_t *)(uintptr_t)live);
+	}
+	et_json_set(o, "id", et_json_u64(node->id));
+	et_json_set(o, "name", et_json_text(node->name));
+	et_json_set(o, "site", et_json_text(node->site));
+	et_json_set(o, "role", json_string(raft_role(l->raft, node)));
+	et_json_set(o, "leader", json_boolean(l->raft->leader == node->id));
+	et_json_set(o, "roles", roles);
+	et_json_set(o, "state", json_string(state < 5 ? node_states[state] : "unknown"));
+	et_json_set(o, "address", et_json_text(node->address));
+	et_json_set(o, "api_address", et_json_text(node->api_address));
+	et_json_set(o, "joined", api_time(node->joined_us));
+	et_json_set(o, "lag_ms", site_lag(l->sync, node->site));
+	if (json_object_get(o, "version") == NULL) {
+		et_json_set(o, "version", et_json_text(node->version));
+	}
+	if (json_object_get(o, "reachable") == NULL) {
+		et_json_set(o, "reachable", json_false());
+	}
+	Et__Certificate *certificate = NULL;
+	if (et_state_get_certificate(l->view, node->id, &certificate) == 0) {
+		et_json_set(o, "cert_expires", api_time(certificate->not_after_us));
+		et__certificate__free_unpacked(certificate, NULL);
+	} else {
+		et_json_set(o, "cert_expires", json_null());
+	}
+	et_json_add(l->list, o);
+	return 0;
+}
+
+/* Enough on the heap for one request: its parts are large. */
+struct picture {
+	struct et_catalog_status raft;
+	struct et_sync_status sync;
+	bool has_sync;
+	struct et_mover_status mover;
+	bool has_mover;
+};
+
+static struct picture *picture_take(struct et_api *api)
+{
+	struct picture *p = calloc(1, sizeof(*p));
+	if (p == NULL) {
+		return NULL;
+	}
+	et_catalog_status(api->services.catalog, &p->raft);
+	if (api->services.sync != NULL) {
+		et_sync_get_status(api->services.sync, &p->sync);
+		p->has_sync = true;
+	}
+	if (api->services.mover != NULL) {
+		p->has_mover = et_mover_status(api->services.mover, &p->mover, NULL) == 0;
+	}
+	return p;
+}
+
+static void picture_freep(struct picture **p)
+{
+	free(*p);
+}
+
+static json_t *nodes_json(struct api_call *call, const struct et_state_view *v,
+			  const struct picture *p)
+{
+	const struct et_api_backend *b = &call->api->config.backend;
+	ET_CLEANUP(et_json_freep) json_t *live = backend_array(b->nodes, b->arg);
+	struct node_list l = { .list = json_array(),
+			       .live = live,
+			       .raft = &p->raft,
+			       .sync = p->has_sync ? &p->sync : NULL,
+			       .view = v };
+	(void)et_state_each_node(v, add_node, &l);
+	return l.list;
+}
+
+/* ---- Sites ---- */
+
+static json_t *find_named(json_t *list, const char *name)
+{
+	size_t i;
+	json_t *o;
+	json_array_foreach(list, i, o)
+	{
+		if (strcmp(et_json_get_text(o, "name", ""), name) == 0) {
+			return o;
+		}
+	}
+	return NULL;
+}
+
+static json_t *site_named(json_t *sites, const char *name)
+{
+	json_t *o = find_named(sites, name);
+	if (o == NULL) {
+		o = json_object();
+		et_json_set(o, "name", et_json_text(name));
+		et_json_set(o, "nodes", json_array());
+		et_json_add(sites, o);
+	}
+	return o;
+}
+
+static int add_site(void *arg, const Et__Site *site)
+{
+	json_t *o = site_named(arg, site->name);
+	et_json_set(o, "description", et_json_text(site->description));
+	return 0;
+}
+
+static void add_lag(json_t *o, const struct et_sync_site *s)
+{
+	int64_t lag = s->oldest_us > 0 ? (et_clock_now_us() - s->oldest_us) / 1000 : 0;
+	et_json_set(o, "pending_segments", et_json_u64(s->pending_segments));
+	et_json_set(o, "pending_bytes", et_json_u64(s->pending_bytes));
+	et_json_set(o, "lag_ms", json_integer(lag > 0 ? lag : 0));
+}
+
+static json_t *sites_json(const struct et_state_view *v, const json_t *nodes,
+			  const struct picture *p)
+{
+	json_t *sites = json_array();
+	size_t i;
+	json_t *node;
+	(void)et_state_each_site(v, add_site, sites);
+	json_array_foreach((json_t *)(uintptr_t)nodes, i, node)
+	{
+		json_t *site = site_named(sites, et_json_get_text(node, "site", ""));
+		et_json_add(json_object_get(site, "nodes"),
+			    json_incref(json_object_get(node, "name")));
+	}
+	for (uint32_t s = 0; p->has_sync && s < p->sync.site_count; s++) {
+		add_lag(site_named(sites, p->sync.sites[s].site), &p->sync.sites[s]);
+	}
+	return sites;
+}
+
+/* ---- Health ---- */
+
+static const char *code_level(const char *code)
+{
+	static const char *const notes[] = { "ROOT_ON_DISK", "SCHEMA_OLD", "RECORDING_PROBLEM" };
+	static const char *const risks[] = { "NO_QUORUM",     "NO_LEADER",    "DISK_FULL",
+					     "SYNC_FAILED",   "CLOCK_SKEW",   "VAULT_SINGLE",
+					     "COPY_BAD",      "AUDIT_BROKEN", "CALLS_REFUSED",
+					     "DIGEST_DIFFERS" };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
+		if (strcmp(notes[i], code) == 0) {
+			return "note";
+		}
+	}
+	for (size_t i = 0; i < ET_ARRAY_SIZE(risks); i++) {
+		if (strcmp(risks[i], code) == 0) {
+			return "at_risk";
+		}
+	}
+	return "degraded";
+}
+
+static void ET_PRINTF(4, 5)
+	code_add(json_t *codes, const char *code, const char *next, const char *fmt, ...)
+{
+	char detail[300];
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	json_t *o = json_object();
+	et_json_set(o, "code", json_string(code));
+	et_json_set(o, "level", json_string(code_level(code)));
+	et_json_set(o, "detail", et_json_text(detail));
+	et_json_set(o, "next", et_json_text(next));
+	et_json_add(codes, o);
+}
+
+static bool codes_have(const json_t *codes, const char *code)
+{
+	size_t i;
+	json_t *o;
+	json_array_foreach((json_t *)(uintptr_t)codes, i, o)
+	{
+		if (strcmp(et_json_get_text(o, "code", ""), code) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void codes_of_raft(json_t *codes, const struct et_catalog_status *r)
+{
+	uint32_t majority = r->voters / 2 + 1;
+	if (!r->has_quorum && !codes_have(codes, "NO_QUORUM")) {
+		code_add(codes, "NO_QUORUM", "evertape node list",
+			 "this node hears %u of %u voters, %u are needed", r->reachable_voters,
+			 r->voters, majority);
+	} else if (r->leader == 0) {
+		code_add(codes, "NO_LEADER", "evertape node list", "the voters have no leader now");
+	} else if (r->voters >= 3 && r->reachable_voters <= majority) {
+		code_add(codes, "QUORUM_THIN", "evertape node list",
+			 "%u of %u voters are reachable: no further loss is survived",
+			 r->reachable_voters, r->voters);
+	}
+}
+
+static void codes_of_services(json_t *codes, const struct picture *p)
+{
+	for (uint32_t i = 0; p->has_sync && i < p->sync.site_count; i++) {
+		const struct et_sync_site *s = &p->sync.sites[i];
+		int64_t lag = s->oldest_us > 0 ? (et_clock_now_us() - s->oldest_us) / 1000 : 0;
+		if (s->pending_segments > 0 && lag > LAG_LIMIT_MS) {
+			code_add(codes, "SITE_LAG", "evertape replication lag",
+				 "%s lacks %" PRIu64 " segments, the oldest for %" PRId64 " s",
+				 s->site, s->pending_segments, lag / 1000);
+		}
+	}
+	if (p->has_mover && p->mover.jobs_failed > 0) {
+		code_add(codes, "ARCHIVE_FAILED", "evertape archive status",
+			 "%" PRIu64 " jobs: %.200s", p->mover.jobs_failed, p->mover.last_error);
+	}
+}
+
+static json_t *codes_json(struct api_call *call, const struct picture *p)
+{
+	const struct et_api_backend *b = &call->api->config.backend;
+	json_t *codes = backend_array(b->health, b->arg);
+	size_t i;
+	json_t *o;
+	json_array_foreach(codes, i, o)
+	{
+		et_json_set(o, "level", json_string(code_level(et_json_get_text(o, "code", ""))));
+	}
+	codes_of_raft(codes, &p->raft);
+	codes_of_services(codes, p);
+	return codes;
+}
+
+static const char *health_of(const json_t *codes)
+{
+	const char *health = "ok";
+	size_t i;
+	json_t *o;
+	json_array_foreach((json_t *)(uintptr_t)codes, i, o)
+	{
+		const char *level = et_json_get_text(o, "level", "degraded");
+		if (strcmp(level, "at_risk") == 0) {
+			return "at_risk";
+		}
+		if (strcmp(level, "degraded") == 0) {
+			health = "degraded";
+		}
+	}
+	return health;
+}
+
+/* ---- Which losses are survived now ---- */
+
+static void survives_add(json_t *list, const char *loss, bool survives, const char *why)
+{
+	json_t *o = json_object();
+	et_json_set(o, "loss", et_json_text(loss));
+	et_json_set(o, "survives", json_boolean(survives));
+	et_json_set(o, "why", et_json_text(why));
+	et_json_add(list, o);
+}
+
+/* Voters that are up, and vaults, at `site` (NULL: everywhere). */
+static void count_at(const json_t *nodes, const char *site, unsigned *ret_voters,
+		     unsigned *ret_vaults)
+{
+	size_t i, j;
+	json_t *node, *role;
+	*ret_voters = 0;
+	*ret_vaults = 0;
+	json_array_foreach((json_t *)(uintptr_t)nodes, i, node)
+	{
+		if (site != NULL && strcmp(et_json_get_text(node, "site", ""), site) != 0) {
+			continue;
+		}
+		bool up = et_json_get_bool(node, "reachable", false);
+		*ret_voters += up && strcmp(et_json_get_text(node, "role", ""), "voter") == 0;
+		json_array_foreach(json_object_get(node, "roles"), j, role)
+		{
+			const char *text = json_string_value(role);
+			*ret_vaults += text != NULL && strcmp(text, "vault") == 0;
+		}
+	}
+}
+
+static json_t *survives_json(const json_t *nodes, const json_t *sites, const struct picture *p)
+{
+	json_t *list = json_array();
+	char why[200];
+	unsigned voters, vaults;
+	unsigned majority = p->raft.voters / 2 + 1;
+	count_at(nodes, NULL, &voters, &vaults);
+	(void)snprintf(why, sizeof(why), "%u of %u voters up, %u needed; %u vault nodes", voters,
+		       p->raft.voters, majority, vaults);
+	survives_add(list, "any one node", voters > majority && vaults > 1, why);
+	size_t i;
+	json_t *site;
+	json_array_foreach((json_t *)(uintptr_t)sites, i, site)
+	{
+		unsigned here, vaults_here;
+		char loss[100];
+		const char *name = et_json_get_text(site, "name", "");
+		uint64_t lacking = 0;
+		for (uint32_t s = 0; p->has_sync && s < p->sync.site_count; s++) {
+			bool other = strcmp(p->sync.sites[s].site, name) != 0;
+			lacking += other ? p->sync.sites[s].pending_segments : 0;
+		}
+		count_at(nodes, name, &here, &vaults_here);
+		bool quorum = voters - here >= majority;
+		bool keys = vaults > vaults_here;
+		(void)snprintf(loss, sizeof(loss), "site %.63s", name);
+		(void)snprintf(why, sizeof(why),
+			       "quorum %s; keys %s; %" PRIu64 " segments not yet at another site",
+			       quorum ? "stays" : "is lost", keys ? "stay" : "are lost", lacking);
+		survives_add(list, loss, quorum && keys && lacking == 0, why);
+	}
+	return list;
+}
+
+/* ---- /v1/status ---- */
+
+static int count_pending(void *arg, const Et__Command *command)
+{
+	*(uint64_t *)arg += command->body_case == ET__COMMAND__BODY_RECORDING_OPEN;
+	return 0;
+}
+
+static json_t *recordings_json(struct api_call *call, const struct et_state_counts *c)
+{
+	const struct et_api_backend *b = &call->api->config.backend;
+	uint64_t pending = 0;
+	if (b->pending != NULL) {
+		(void)b->pending(b->arg, count_pending, &pending);
+	}
+	json_t *o = json_object();
+	et_json_set(o, "total", et_json_u64(c->recordings));
+	et_json_set(o, "capturing", et_json_u64(c->capturing));
+	et_json_set(o, "sealed", et_json_u64(c->sealed));
+	et_json_set(o, "lost", et_json_u64(c->lost));
+	et_json_set(o, "erased", et_json_u64(c->erased));
+	et_json_set(o, "segments", et_json_u64(c->segments));
+	et_json_set(o, "copies", et_json_u64(c->copies));
+	et_json_set(o, "archived_segments", et_json_u64(c->archived_segments));
+	et_json_set(o, "pending", et_json_u64(pending));
+	return o;
+}
+
+static int status_fresh(struct api_call *call)
+{
+	json_t *o = json_object();
+	json_t *codes = json_array();
+	code_add(codes, "NOT_INITIALISED", "evertape cluster init, or evertape node join TOKEN",
+		 "this node belongs to no cluster yet");
+	et_json_set(o, "initialised", json_false());
+	et_json_set(o, "cluster", et_json_text(call->api->config.cluster));
+	et_json_set(o, "node", et_json_text(call->api->config.name));
+	et_json_set(o, "site", et_json_text(call->api->config.site));
+	et_json_set(o, "version", et_json_text(call->api->config.version));
+	et_json_set(o, "health", json_string("degraded"));
+	et_json_set(o, "leader", json_string(""));
+	et_json_set(o, "codes", codes);
+	et_json_set(o, "nodes", json_array());
+	et_json_set(o, "sites", json_array());
+	return api_json(call, 200, o);
+}
+
+static json_t *quorum_json(const struct et_catalog_status *r)
+{
+	json_t *o = json_object();
+	et_json_set(o, "voters", json_integer(r->voters));
+	et_json_set(o, "reachable", json_integer(r->reachable_voters));
+	et_json_set(o, "has_quorum", json_boolean(r->has_quorum));
+	return o;
+}
+
+int api_status(struct api_call *call, struct et_error *reterr)
+{
+	struct et_state_view *v;
+	struct et_state_counts counts = { 0 };
+	struct api_nodes names;
+	if (!atomic_load(&call->api->attached)) {
+		return status_fresh(call);
+	}
+	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	int rc = p == NULL ? et_fail(reterr, -ENOMEM, "status") : api_view(call, &v, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = et_state_counts(v, &counts);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "counters of the catalogue");
+	}
+	api_nodes_load(v, &names);
+	json_t *nodes = nodes_json(call, v, p);
+	json_t *sites = sites_json(v, nodes, p);
+	json_t *codes = codes_json(call, p);
+	json_t *audit = json_object();
+	et_json_set(audit, "events", et_json_u64(counts.audit_events));
+
+	json_t *o = json_object();
+	et_json_set(o, "initialised", json_true());
+	et_json_set(o, "cluster", et_json_text(call->api->config.cluster));
+	et_json_set(o, "node", et_json_text(call->api->config.name));
+	et_json_set(o, "health", json_string(health_of(codes)));
+	et_json_set(o, "codes", codes);
+	et_json_set(o, "leader", et_json_text(api_node_name(&names, p->raft.leader)));
+	et_json_set(o, "term", et_json_u64(p->raft.term));
+	et_json_set(o, "applied", et_json_u64(et_state_view_index(v)));
+	et_json_set(o, "cluster_time", api_time(p->raft.cluster_time_us));
+	et_json_set(o, "quorum", quorum_json(&p->raft));
+	et_json_set(o, "survives", survives_json(nodes, sites, p));
+	et_json_set(o, "sites", sites);
+	et_json_set(o, "nodes", nodes);
+	et_json_set(o, "recordings", recordings_json(call, &counts));
+	et_json_set(o, "holds", et_json_u64(counts.holds));
+	et_json_set(o, "audit", audit);
+	return api_json(call, 200, o);
+}
+
+/* ---- Parts of it ---- */
+
+int api_nodes_list(struct api_call *call, struct et_error *reterr)
+{
+	struct et_state_view *v;
+	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	int rc = p == NULL ? et_fail(reterr, -ENOMEM, "nodes") : api_view(call, &v, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	json_t *o = json_object();
+	et_json_set(o, "nodes", nodes_json(call, v, p));
+	return api_json(call, 200, o);
+}
+
+int api_sites(struct api_call *call, struct et_error *reterr)
+{
+	struct et_state_view *v;
+	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	int rc = p == NULL ? et_fail(reterr, -ENOMEM, "sites") : api_view(call, &v, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	ET_CLEANUP(et_json_freep) json_t *nodes = nodes_json(call, v, p);
+	json_t *o = json_object();
+	et_json_set(o, "sites", sites_json(v, nodes, p));
+	return api_json(call, 200, o);
+}
+
+static json_t *sync_site_json(const struct et_sync_site *s)
+{
+	json_t *o = json_object();
+	et_json_set(o, "site", et_json_text(s->site));
+	add_lag(o, s);
+	et_json_set(o, "own_segments", et_json_u64(s->own_segments));
+	et_json_set(o, "received_bytes", et_json_u64(s->received_bytes));
+	et_json_set(o, "sent_bytes", et_json_u64(s->sent_bytes));
+	et_json_set(o, "received_segments", et_json_u64(s->received_segments));
+	et_json_set(o, "receive_bytes_per_s", et_json_u64(s->receive_bytes_per_s));
+	et_json_set(o, "send_bytes_per_s", et_json_u64(s->send_bytes_per_s));
+	et_json_set(o, "errors", et_json_u64(s->errors));
+	et_json_set(o, "last_error", et_json_text(s->last_error));
+	et_json_set(o, "last_error_at", api_time(s->last_error_us));
+	et_json_set(o, "rate_limit_bytes", et_json_u64(s->rate_limit));
+	return o;
+}
+
+int api_replication(struct api_call *call, struct et_error *reterr)
+{
+	struct et_state_view *v;
+	int rc = api_need(call->api->services.sync, "replication", reterr);
+	if (rc == 0) {
+		rc = api_view(call, &v, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	if (p == NULL) {
+		return et_fail(reterr, -ENOMEM, "replication");
+	}
+	json_t *sites = json_array();
+	for (uint32_t i = 0; i < p->sync.site_count; i++) {
+		et_json_add(sites, sync_site_json(&p->sync.sites[i]));
+	}
+	json_t *o = json_object();
+	et_json_set(o, "node", et_json_text(call->api->config.name));
+	et_json_set(o, "sites", sites);
+	et_json_set(o, "transfers", json_integer(p->sync.transfers));
+	et_json_set(o, "serving", json_integer(p->sync.serving));
+	et_json_set(o, "unacknowledged", et_json_u64(p->sync.unacknowledged));
+	et_json_set(o, "bad_copies", et_json_u64(p->sync.bad_copies));
+	et_json_set(o, "disk_full", json_boolean(p->sync.disk_full));
+	return api_json(call, 200, o);
+}
+
+/* One row a source, for the table; all that the daemon says beside it. */
+static json_t *capture_rows(const json_t *capture)
+{
+	json_t *rows = json_array();
+	const json_t *counters = json_object_get(capture, "counters");
+	size_t i;
+	json_t *source;
+	json_array_foreach(json_object_get(capture, "sources"), i, source)
+	{
+		const char *interface = et_json_get_text(source, "interface", "");
+		int64_t refused = et_json_get_int(counters, "refused_disk", 0) +
+				  et_json_get_int(counters, "refused_limit", 0) +
+				  et_json_get_int(counters, "refused_journal", 0) +
+				  et_json_get_int(counters, "refused_writer", 0);
+		json_t *row = json_object();
+		et_json_set(row, "node", json_incref(json_object_get(capture, "node")));
+		et_json_set(
+			row, "source",
+			et_json_text(
+				*interface != '\0' ? interface : et_json_get_text(source, "file", "")));
+		et_json_set(row, "filter", json_incref(json_object_get(source, "filter")));
+		et_json_set(row, "state",
+			    json_string(et_json_get_bool(counters, "running", false) ? "running"
+										     : "stopped"));
+		et_json_set(row, "calls_live",
+			    json_integer(
+				    (json_int_t)json_array_size(json_object_get(capture, "live"))));
+		et_json_set(row, "calls_total",
+			    json_integer(et_json_get_int(counters, "calls_total", 0)));
+		et_json_set(row, "packets_total",
+			    json_integer(et_json_get_int(counters, "packets", 0)));
+		et_json_set(row, "drops",
+			    json_integer(et_json_get_int(counters, "kernel_dropped", 0) +
+					 et_json_get_int(counters, "media_dropped", 0)));
+		et_json_set(row, "calls_refused", json_integer(refused));
+		et_json_add(rows, row);
+	}
+	return rows;
+}
+
+int api_capture(struct api_call *call, struct et_error *reterr)
+{
+	const struct et_api_backend *b = &call->api->config.backend;
+	(void)reterr;
+	json_t *capture = b->capture != NULL ? b->capture(b->arg) : NULL;
+	if (!json_is_object(capture)) {
+		json_decref(capture);
+		capture = json_object();
+	}
+	json_t *o = json_object();
+	et_json_set(o, "captures", capture_rows(capture));
+	et_json_set(o, "this_node", capture);
+	return api_json(call, 200, o);
+}
+
+int api_cluster(struct api_call *call, struct et_error *reterr)
+{
+	struct et_state_view *v;
+	struct et_catalog_status raft;
+	Et__Cluster *c = NULL;
+	int rc = api_view(call, &v, reterr);
+	if (rc == 0) {
+		rc = et_state_get_cluster(v, &c);
+		rc = rc < 0 ? et_fail(reterr, rc, "cluster") : 0;
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	et_catalog_status(call->api->services.catalog, &raft);
+	ET_CLEANUP(et_buffer_release) struct et_buffer pem = { 0 };
+	for (size_t i = 0; i < c->n_ca_certs; i++) {
+		api_pem(&c->ca_certs[i], &pem);
+	}
+	json_t *o = json_object();
+	et_json_set(o, "name", et_json_text(c->name));
+	et_json_set(o, "id", api_uuid(&c->id));
+	et_json_set(o, "created", api_time(c->created_us));
+	et_json_set(o, "schema_version", json_integer(c->schema));
+	et_json_set(o, "cluster_time", api_time(c->cluster_time_us));
+	et_json_set(o, "quorum", quorum_json(&raft));
+	et_json_set(o, "ca_pem", et_json_text_n(pem.data, pem.size));
+	et__cluster__free_unpacked(c, NULL);
+	return api_json(call, 200, o);
+}
+
+/* ---- Doctor ---- */
+
+static void ET_PRINTF(5, 6) check_add(json_t *checks, const char *check, const char *result,
+				      const char *next, const char *fmt, ...)
+{
+	char detail[300];
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	json_t *o = json_object();
+	et_json_set(o, "check", et_json_text(check));
+	et_json_set(o, "result", json_string(result));
+	et_json_set(o, "detail", et_json_text(detail));
+	et_json_set(o, "next", et_json_text(next));
+	et_json_add(checks, o);
+}
+
+static bool doctor_audit(json_t *checks, const struct et_state_view *v)
+{
+	struct et_error e = { 0 };
+	uint64_t events = 0;
+	uint8_t head[32];
+	int rc = et_state_audit_verify(v, &events, head, &e);
+	check_add(checks, "audit chain", rc == 0 ? "ok" : "bad",
+		  rc == 0 ? "" : "evertape audit verify", "%s",
+		  rc == 0 ? "every event fits the one before" : e.text);
+	return rc == 0;
+}
+
+/* Nodes at the same index must have the same digest. */
+static bool doctor_digests(json_t *checks, const json_t *nodes)
+{
+	size_t i, j, compared = 0;
+	json_t *a, *b;
+	json_array_foreach((json_t *)(uintptr_t)nodes, i, a)
+	{
+		json_array_foreach((json_t *)(uintptr_t)nodes, j, b)
+		{
+			int64_t index = et_json_get_int(a, "digest_index", -1);
+			const char *one = et_json_get_text(a, "digest", "");
+			const char *other = et_json_get_text(b, "digest", "");
+			if (j <= i || index < 0 || *one == '\0' ||
+			    index != et_json_get_int(b, "digest_index", -2)) {
+				continue;
+			}
+			compared++;
+			if (strcmp(one, other) != 0) {
+				check_add(checks, "state digest", "bad",
+					  "evertape explain DIGEST_DIFFERS",
+					  "%s and %s differ at index %" PRId64,
+					  et_json_get_text(a, "name", "?"),
+					  et_json_get_text(b, "name", "?"), index);
+				return false;
+			}
+		}
+	}
+	check_add(checks, "state digest", compared > 0 ? "ok" : "unknown",
+		  compared > 0 ? "" : "evertape doctor --deep",
+		  compared > 0 ? "%zu pairs of nodes compared at equal index"
+			       : "%zu pairs of nodes stood at an equal index just now",
+		  compared);
+	return true;
+}
+
+int api_doctor(struct api_call *call, struct et_error *reterr)
+{
+	struct et_state_view *v;
+	bool deep;
+	bool sound = true;
+	int rc = api_param_bool(&call->request, "deep", &deep, reterr);
+	if (rc == 0) {
+		rc = api_view(call, &v, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	if (p == NULL) {
+		return et_fail(reterr, -ENOMEM, "doctor");
+	}
+	ET_CLEANUP(et_json_freep) json_t *codes = codes_json(call, p);
+	json_t *checks = json_array();
+	size_t i;
+	json_t *code;
+	check_add(checks, "quorum", p->raft.has_quorum ? "ok" : "bad",
+		  p->raft.has_quorum ? "" : "evertape node list", "%u of %u voters reachable",
+		  p->raft.reachable_voters, p->raft.voters);
+	json_array_foreach(codes, i, code)
+	{
+		check_add(checks, et_json_get_text(code, "code", ""),
+			  et_json_get_text(code, "level", ""), et_json_get_text(code, "next", ""),
+			  "%s%s%s", et_json_get_text(code, "node", ""),
+			  json_object_get(code, "node") != NULL ? ": " : "",
+			  et_json_get_text(code, "detail", ""));
+	}
+	if (deep) {
+		ET_CLEANUP(et_json_freep) json_t *nodes = nodes_json(call, v, p);
+		bool chain = doctor_audit(checks, v);
+		sound = doctor_digests(checks, nodes) && chain;
+	}
+	json_t *o = json_object();
+	et_json_set(o, "well", json_boolean(sound && strcmp(health_of(codes), "ok") == 0));
+	et_json_set(o, "integrity_failure", json_boolean(!sound));
+	et_json_set(o, "checks", checks);
+	return api_json(call, 200, o);
+}
+
+/* ---- For machines ---- */
+
+int api_healthz(struct api_call *call, struct et_error *reterr)
+{
+	struct et_catalog_status raft = { 0 };
+	bool attached = atomic_load(&call->api->attached);
+	(void)reterr;
+	if (attached) {
+		et_catalog_status(call->api->services.catalog, &raft);
+	}
+	/* Ready: a member that hears a majority. Recording goes on without one: see the reasons. */
+	bool ready = attached && raft.has_quorum;
+	json_t *reasons = json_array();
+	if (!attached) {
+		et_json_add(reasons, json_string("NOT_INITIALISED"));
+	} else if (!ready) {
+		et_json_add(reasons, json_string("NO_QUORUM"));
+	}
+	json_t *o = json_object();
+	et_json_set(o, "ready", json_boolean(ready));
+	et_json_set(o, "reasons", reasons);
+	et_json_set(o, "version", et_json_text(call->api->config.version));
+	return api_json(call, ready ? 200 : 503, o);
+}
+
+static void metric(struct et_buffer *b, const char *name, const char *type, const char *help,
+		   uint64_t value)
+{
+	et_buffer_printf(b,
+			 "# HELP evertape_%s %s\n# TYPE evertape_%s %s\nevertape_%s %" PRIu64 "\n",
+			 name, help, name, type, name, value);
+}
+
+static void metrics_catalog(struct et_api *api, struct et_buffer *b)
+{
+	struct et_catalog_status r;
+	struct et_state_counts c = { 0 };
+	struct et_state_view *v = et_state_view_open(api->services.state);
+	et_catalog_status(api->services.catalog, &r);
+	bool counted = v != NULL && et_state_counts(v, &c) == 0;
+	(void)et_state_view_close(v);
+	metric(b, "raft_term", "gauge", "Raft term.", r.term);
+	metric(b, "raft_applied_index", "gauge", "Log index applied here.", r.applied);
+	metric(b, "raft_commit_index", "gauge", "Log index committed.", r.commit_index);
+	metric(b, "raft_is_leader", "gauge", "1 when this node leads.", r.is_leader);
+	metric(b, "raft_has_quorum", "gauge", "1 when this node hears a majority.", r.has_quorum);
+	metric(b, "raft_voters", "gauge", "Voters of the cluster.", r.voters);
+	metric(b, "raft_voters_reachable", "gauge", "Voters heard.", r.reachable_voters);
+	metric(b, "raft_waiting_proposals", "gauge", "Proposals without an answer.", r.waiting);
+	if (!counted) {
+		return; /* better no number than a wrong one */
+	}
+	metric(b, "recordings", "gauge", "Recordings in the catalogue.", c.recordings);
+	metric(b, "recordings_capturing", "gauge", "Recordings being captured.", c.capturing);
+	metric(b, "segments", "gauge", "Segments in the catalogue.", c.segments);
+	metric(b, "segments_archived", "gauge", "Segments with an archive copy.",
+	       c.archived_segments);
+	metric(b, "copies", "gauge", "Copies in the catalogue.", c.copies);
+	metric(b, "audit_events", "gauge", "Audit events.", c.audit_events);
+}
+
+/* A label value: quotes, backslashes and line ends are escaped. */
+static void metric_site(struct et_buffer *b, const char *name, const char *site, uint64_t value)
+{
+	et_buffer_printf(b, "evertape_%s{site=\"", name);
+	for (const char *p = site; *p != '\0'; p++) {
+		if (*p == '"' || *p == '\\') {
+			et_buffer_add8(b, '\\');
+		}
+		et_buffer_add8(b, *p == '\n' ? ' ' : (uint8_t)*p);
+	}
+	et_buffer_printf(b, "\"} %" PRIu64 "\n", value);
+}
+
+static void metrics_sync(const struct et_sync_status *s, struct et_buffer *b)
+{
+	et_buffer_printf(
+		b, "# HELP evertape_site_pending_segments Sealed segments that a site lacks.\n"
+		   "# TYPE evertape_site_pending_segments gauge\n");
+	for (uint32_t i = 0; i < s->site_count; i++) {
+		metric_site(b, "site_pending_segments", s->sites[i].site,
+			    s->sites[i].pending_segments);
+	}
+	et_buffer_printf(b, "# HELP evertape_site_lag_seconds Age of the oldest of them.\n"
+			    "# TYPE evertape_site_lag_seconds gauge\n");
+	for (uint32_t i = 0; i < s->site_count; i++) {
+		int64_t oldest = s->sites[i].oldest_us;
+		int64_t lag = oldest > 0 ? (et_clock_now_us() - oldest) / 1000000 : 0;
+		metric_site(b, "site_lag_seconds", s->sites[i].site, lag > 0 ? (uint64_t)lag : 0);
+	}
+	metric(b, "sync_bad_copies_total", "counter", "Copies that did not verify.", s->bad_copies);
+}
+
+int api_metrics(struct api_call *call, struct et_error *reterr)
+{
+	struct et_api *api = call->api;
+	const struct et_api_backend *backend = &api->config.backend;
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+	metric(&b, "api_requests_total", "counter", "API requests.", atomic_load(&api->requests));
+	metric(&b, "api_errors_total", "counter", "API answers that are errors.",
+	       atomic_load(&api->errors));
+	metric(&b, "api_denied_total", "counter", "API requests without the right.",
+	       atomic_load(&api->denied));
+	metric(&b, "uptime_seconds", "gauge", "Since this process started.",
+	       (uint64_t)((et_clock_mono_us() - api->started_us) / 1000000));
+	if (atomic_load(&api->attached)) {
+		metrics_catalog(api, &b);
+		ET_CLEANUP(picture_freep) struct picture *p = picture_take(api);
+		if (p != NULL && p->has_sync) {
+			metrics_sync(&p->sync, &b);
+		}
+	}
+	if (backend->metrics != NULL) {
+		backend->metrics(backend->arg, &b);
+	}
+	if (b.failed) {
+		return et_fail(reterr, -ENOMEM, "metrics");
+	}
+	api_begin(call, 200, "text/plain; version=0.0.4; charset=utf-8", (int64_t)b.size);
+	(void)api_write(call, b.data, b.size);
+	api_end(call);
+	return 0;
+}
