@@ -64,6 +64,13 @@ static void connect_done(void *arg, int code, struct et_tls_conn *conn)
 			break;
 		}
 	}
+	if (s->stop_asked) { /* The sync thread's postbox may be gone already. */
+		if (conn != NULL) {
+			et_tls_conn_close(conn, false);
+		}
+		free(c);
+		return;
+	}
 	if (conn != NULL) {
 		et_tls_conn_detach(conn);
 	}

@@ -88,8 +88,8 @@ int et_sync_start(const struct et_sync_config *config, struct et_sync **ret,
 		  struct et_error *reterr) ET_MUST_CHECK;
 
 /* Stop; `closed` runs once, on the main loop, when everything is released. Requests that wait get
- * ET_ECLOSED before. Call it before et_tls_stop() and before the catalogue is stopped. Main loop
- * only. */
+ * ET_ECLOSED before. Call it before et_tls_stop() and before the catalogue is stopped; no thread
+ * may call any function of this header from then on. Main loop only. */
 void et_sync_stop(struct et_sync *s, void (*closed)(void *arg), void *arg);
 
 /* Tell it what was applied: the on_applied callback of the catalogue. Cheap. Main loop only. */

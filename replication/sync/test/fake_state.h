@@ -52,7 +52,11 @@ static struct et_state *fake_of(const struct et_state_view *v)
 
 uint64_t et_state_view_index(const struct et_state_view *v)
 {
-	return fake_of(v)->index;
+	struct et_state *s = fake_of(v);
+	pthread_mutex_lock(&s->mutex);
+	uint64_t index = s->index;
+	pthread_mutex_unlock(&s->mutex);
+	return index;
 }
 
 static void fake_node_fill(struct fake_node *n, char **roles, Et__Node *ret)
@@ -166,7 +170,9 @@ int et_state_each_segment(const struct et_state_view *v,
 	pthread_mutex_unlock(&s->mutex);
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		Et__Segment record;
+		pthread_mutex_lock(&s->mutex);
 		fake_segment_fill(s, i, &record); /* Segments do not change once they are there. */
+		pthread_mutex_unlock(&s->mutex);
 		rc = fn(arg, &record);
 	}
 	return rc;

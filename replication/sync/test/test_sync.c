@@ -689,19 +689,21 @@ static void on_checked(void *arg, int code, const struct et_sync_check *checks, 
 	pthread_mutex_unlock(&fetched_mutex);
 }
 
+static bool is_checked(const struct checked *k)
+{
+	pthread_mutex_lock(&fetched_mutex);
+	bool is = k->calls == 1;
+	pthread_mutex_unlock(&fetched_mutex);
+	return is;
+}
+
 static void check(struct cluster *c, struct node *n, size_t segment, struct checked *k)
 {
 	*k = (struct checked){ 0 };
 	assert_int_equal(et_sync_check_local(n->sync, c->state.segments[segment].expect.recording,
 					     on_checked, k),
 			 0);
-	bool done = false;
-	while (!done) {
-		(void)uv_run(&c->loop, UV_RUN_ONCE);
-		pthread_mutex_lock(&fetched_mutex);
-		done = k->calls > 0;
-		pthread_mutex_unlock(&fetched_mutex);
-	}
+	run_until(c, is_checked(k));
 }
 
 static void flip(const char *path, size_t at)
@@ -762,7 +764,7 @@ static void finds_bit_rot_names_the_record_and_heals(void **state)
 	static const uint8_t nobody[16] = { 1 };
 	k = (struct checked){ 0 };
 	assert_int_equal(et_sync_check_local(brq->sync, nobody, on_checked, &k), 0);
-	run_until(c, files_in(brq, "tapes") == 1 && k.calls == 1);
+	run_until(c, is_checked(&k));
 	assert_int_equal(k.code, ET_ENOTFOUND);
 }
 
