@@ -1,0 +1,12 @@
+# Scenarios: real daemons, real calls, faults; each tells its story and counts. They need root, sipp and nftables,
+# and say so (exit 77) where these are missing.
+if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
+    find_package(Python3 REQUIRED COMPONENTS Interpreter)
+    foreach(name leader_dies site_cut_off recorder_dies bit_rot errors no_secrets)
+        string(REPLACE "_" "-" title "${name}")
+        add_test(NAME cluster-tests/scenarios/${title}
+            COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")
+        set_tests_properties(cluster-tests/scenarios/${title} PROPERTIES LABELS scenario TIMEOUT 300 RUN_SERIAL TRUE
+            SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1")
+    endforeach()
+endif()
