@@ -127,6 +127,28 @@ static void a_share_does_not_show_the_secret(void **state)
 	}
 }
 
+/* Two of three shares that another program made of ops/doc/formats/keys.md: the secret 00..1f. */
+static void joins_the_published_shares(void **state)
+{
+	ET_CLEANUP(et_secret_freep)
+	struct et_secret *a =
+		unhex_secret("0102030153455458052b4d779dbbe50f255b7d97cdeb053f456b8dd7fd1b254f"
+			     "65bbddf70d2b459fc6c7223d5f9ab0ce8d9c1799");
+	ET_CLEANUP(et_secret_freep)
+	struct et_secret *b =
+		unhex_secret("01020303534554580f7fd39fb4dc381f7fff93b4543c135fef9fa844340743ff"
+			     "9fe448342f47f3849748e7152d26ad8540dd2ea2");
+	ET_CLEANUP(et_secret_freep) struct et_secret *secret = NULL;
+	const struct et_secret *const shares[] = { b, a };
+
+	(void)state;
+	assert_int_equal(et_shamir_join(shares, 2, &secret, NULL), 0);
+	assert_int_equal(et_secret_size(secret), 32);
+	for (int i = 0; i < 32; i++) {
+		assert_int_equal(et_secret_bytes(secret)[i], i);
+	}
+}
+
 static void refuses_senseless_numbers(void **state)
 {
 	struct fixture *f = *state;
@@ -163,6 +185,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(finds_a_mistyped_byte_anywhere, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_share_does_not_show_the_secret, set_up,
 						tear_down),
+		cmocka_unit_test(joins_the_published_shares),
 		cmocka_unit_test_setup_teardown(refuses_senseless_numbers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_largest_split_works, set_up, tear_down),
 	};
