@@ -126,6 +126,7 @@ struct et_keeper {
 	int64_t not_before_us;
 	int64_t not_after_us;
 	int64_t renew_again_us; /* monotonic: not before */
+	int64_t renew_wait_us;	/* after the next failure, doubled */
 
 	struct verify *verify; /* owned: verify.c */
 

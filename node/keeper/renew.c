@@ -8,7 +8,8 @@
  *       ─▶ saved ─▶ in use
  *
  * The asker may come with an expired certificate: the member check has let it in by its recorded
- * key. What fails is tried again every minute. */
+ * key. What fails is tried again after 5 s, 10 s, ... at most
+ * a minute. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,8 @@
 #include "node/io/clock.h"
 #include "node/keeper/keeper_internal.h"
 
-#define RETRY_US (60LL * 1000000)
+#define RETRY_MIN_US (5LL * 1000000)
+#define RETRY_MAX_US (60LL * 1000000)
 #define CA_BYTES_MAX (16 * ET_CERT_MAX)
 
 /* ---- Issuing ---- */
@@ -145,11 +147,16 @@ static void renewal_finish(struct renewal *r, int code, const char *why)
 
 	k->renewing = false;
 	if (code < 0) {
-		k->renew_again_us = et_clock_mono_us() + RETRY_US;
+		k->renew_wait_us = k->renew_wait_us == 0 ? RETRY_MIN_US : k->renew_wait_us * 2;
+		if (k->renew_wait_us > RETRY_MAX_US) {
+			k->renew_wait_us = RETRY_MAX_US;
+		}
+		k->renew_again_us = et_clock_mono_us() + k->renew_wait_us;
 		(void)atomic_fetch_add(&k->health.renewal_failures, 1);
 		et_warn("cert.renewal", "code=%s detail=\"%s\"", et_errname(code),
 			why != NULL ? why : et_strerror(code));
 	} else {
+		k->renew_wait_us = 0;
 		(void)atomic_fetch_add(&k->health.renewals, 1);
 		et_info("cert.renewed", "not_after_us=%lld", (long long)k->not_after_us);
 	}
@@ -272,9 +279,16 @@ void et_keeper_renew(struct et_keeper *k, void (*cb)(void *arg, int code), void 
 void renew_round(struct et_keeper *k)
 {
 	int64_t due_us = k->not_before_us + (k->not_after_us - k->not_before_us) / 3 * 2;
+	Et__Node *self = NULL;
 
-	if (!k->renewing && et_clock_now_us() >= due_us &&
-	    et_clock_mono_us() >= k->renew_again_us) {
+	if (k->renewing || et_clock_now_us() < due_us || et_clock_mono_us() < k->renew_again_us) {
+		return;
+	}
+	struct et_state_view *v = et_state_view_open(k->state);
+	bool known = et_state_get_node(v, k->identity.node, &self) == 0;
+	(void)et_state_view_close(v);
+	et__node__free_unpacked(self, NULL);
+	if (known) { /* Else the catalogue here is still on its way. */
 		et_keeper_renew(k, NULL, NULL);
 	}
 }

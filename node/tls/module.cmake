@@ -3,4 +3,5 @@ et_module(node/tls
         join_server.c join_token.c pump.c rpc.c rpc_frame.c tls.c wire.c
     USES node/base node/io node/crypto
     LIBRARIES PkgConfig::uv PkgConfig::ssl PkgConfig::crypto
-    TESTS tls rpc bulk identity join)
+    TESTS tls rpc bulk identity join
+    FUZZERS rpc_frame join_request join_token cert)
