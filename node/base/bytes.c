@@ -72,7 +72,7 @@ uint8_t *et_buffer_reserve(struct et_buffer *b, size_t size)
 		b->failed = true;
 		return NULL;
 	}
-	if (b->capacity - b->size < size) {
+	if (b->data == NULL || b->capacity - b->size < size) {
 		size_t capacity = b->capacity < 128 ? 128 : b->capacity * 2;
 		while (capacity - b->size < size) {
 			capacity *= 2;

@@ -356,7 +356,6 @@ static void on_read_index(void *arg, int code, uint64_t index)
 {
 	struct admission *a = arg;
 	struct reply_search s = { .request_hash = a->request.hash };
-	ET_CLEANUP(et_buffer_releasep) struct et_buffer unused = { 0 };
 	struct et_error why = { 0 };
 	Et__Cluster *cluster = NULL;
 	Et__Token *token = NULL;

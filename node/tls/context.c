@@ -7,7 +7,6 @@
 #include "node/tls/tls_internal.h"
 
 #define CIPHERS "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS "X25519:P-256"
 #define SKEW_US (10LL * 60 * 1000000) /* a certificate may begin so far in our future */
 #define ALPN_COUNT_MAX 16
 
@@ -15,12 +14,13 @@ static const char *const protocols[] = { ET_ALPN_RAFT, ET_ALPN_RPC, ET_ALPN_SYNC
 
 static SSL_CTX *context_new(const SSL_METHOD *method)
 {
+	char groups[] = "X25519:P-256"; /* OpenSSL's macro takes no constant. */
 	SSL_CTX *ctx = SSL_CTX_new(method);
 
 	if (ctx == NULL || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
 	    SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1 ||
 	    SSL_CTX_set_ciphersuites(ctx, CIPHERS) != 1 ||
-	    SSL_CTX_set1_groups_list(ctx, GROUPS) != 1 || SSL_CTX_set_num_tickets(ctx, 0) != 1) {
+	    SSL_CTX_set1_groups_list(ctx, groups) != 1 || SSL_CTX_set_num_tickets(ctx, 0) != 1) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
