@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """An S3 stand-in that misbehaves on purpose, for tests of clients.
 
-    faultd.py [--cert FILE --key FILE] [--skew SECONDS]
+    faultd.py [--cert FILE --key FILE] [--skew SECONDS] [--always FAULT]
 
 Listens on a free port of 127.0.0.1, prints "port=N", and serves until its standard input ends.
 It keeps objects in memory and checks no signature. What goes wrong is named by the key: its last
 part begins with a fault and a dash, "503x2-name": the fault, and how often (default: always).
+--always: this fault for every key.
 
     503 500 html502   error instead of an answer (XML, XML, a proxy's page)
     200err            200 with an <Error> document
@@ -122,7 +123,7 @@ def strikes(name, method):
 
 def fault_of(key, method):
     """The fault that strikes this request, or None."""
-    match = FAULT.match(key.rsplit("/", 1)[-1])
+    match = FAULT.match(options.always + "-" if options.always else key.rsplit("/", 1)[-1])
     if not match or not strikes(match["fault"], method):
         return None
     name, times = match["fault"], match["times"]
@@ -343,6 +344,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cert")
     parser.add_argument("--key")
+    parser.add_argument("--always", default="")
     parser.add_argument("--skew", type=float, default=0)
     options = parser.parse_args()
     context = None
