@@ -49,7 +49,7 @@ int bench_node_main(const char *folder, const char *node, const char *address);
 struct bench_raft;
 /* Three processes in `folder`. NULL: it failed, and said why. */
 struct bench_raft *bench_raft_start(const char *program, const char *folder);
-int bench_raft_run(struct bench_raft *r, struct bench_cell cell, unsigned seconds,
+int bench_raft_run(struct bench_raft *r, struct bench_cell cell, unsigned seconds, bool noop,
 		   struct bench_result *ret);
 void bench_raft_stop(struct bench_raft *r);
 

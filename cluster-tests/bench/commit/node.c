@@ -20,11 +20,13 @@
  *   "load IN_FLIGHT BATCH S"    propose for S seconds               -> "FAILED SECONDS COUNT us..."
  * in binary after the line (see load_end)
  *
- * The load is RecordingOpen of about 1 KB: what the product commits most, with all its indexes. */
+ * The load is RecordingOpen of about 1 KB: what the product commits most, with all its indexes; or
+ * Noop of 1 KB ("load ... noop"), which shows the way of an entry without what apply does. */
 
 struct load {
 	struct bench_cell cell;
 	unsigned seconds;
+	bool noop;
 	int64_t begin_us;
 	bool over;
 	unsigned open; /* batches */
@@ -153,6 +155,26 @@ static void on_committed(void *arg, int code, const Et__Result *result)
 	}
 }
 
+static void noop_propose(struct node *n, struct batch *b)
+{
+	static char filler[961], by[] = "node:1";
+	Et__Command command = ET__COMMAND__INIT;
+	Et__OpId op = ET__OP_ID__INIT;
+	Et__Noop noop = ET__NOOP__INIT;
+
+	memset(filler, 'x', sizeof(filler) - 1);
+	op.node = 1;
+	op.seq = ++n->seq;
+	op.incarnation = (ProtobufCBinaryData){ 16, n->incarnation };
+	command.op = &op;
+	command.principal = by;
+	command.reason = filler;
+	command.schema = 1;
+	command.body_case = ET__COMMAND__BODY_NOOP;
+	command.noop = &noop;
+	et_catalog_propose(n->catalog, &command, 60000, on_committed, b);
+}
+
 static void open_propose(struct node *n, struct batch *b)
 {
 	static char filler[661], from[] = "+420222333444", to[] = "+420555666777", site[] = "prg";
@@ -202,7 +224,11 @@ static void batch_begin(struct node *n)
 	b->sent_us = et_clock_mono_us();
 	n->load.open++;
 	for (unsigned i = 0; i < n->load.cell.batch; i++) {
-		open_propose(n, b);
+		if (n->load.noop) {
+			noop_propose(n, b);
+		} else {
+			open_propose(n, b);
+		}
 	}
 }
 
@@ -235,6 +261,7 @@ static void take_line(struct node *n)
 		et_catalog_add(n->catalog, member, address, on_added, n);
 	} else if (sscanf(n->line, "load %u %u %u", &l->cell.in_flight, &l->cell.batch,
 			  &l->seconds) == 3) {
+		l->noop = strstr(n->line, "noop") != NULL;
 		l->over = false;
 		l->begin_us = et_clock_mono_us();
 		for (unsigned i = 0; i < l->cell.in_flight; i++) {
@@ -446,13 +473,14 @@ struct bench_raft *bench_raft_start(const char *program, const char *folder)
 	return r;
 }
 
-int bench_raft_run(struct bench_raft *r, struct bench_cell cell, unsigned seconds,
+int bench_raft_run(struct bench_raft *r, struct bench_cell cell, unsigned seconds, bool noop,
 		   struct bench_result *ret)
 {
 	char line[256];
 	unsigned long long count, failed;
 
-	(void)snprintf(line, sizeof(line), "load %u %u %u\n", cell.in_flight, cell.batch, seconds);
+	(void)snprintf(line, sizeof(line), "load %u %u %u%s\n", cell.in_flight, cell.batch, seconds,
+		       noop ? " noop" : "");
 	int rc = ask(r, line, line, sizeof(line));
 	if (rc == 0 && sscanf(line, "%lf %lf %lf %llu %llu", &ret->per_s, &ret->p50_ms,
 			      &ret->p99_ms, &count, &failed) != 5) {

@@ -30,16 +30,16 @@ static void print_result(const char *name, const struct bench_result *r)
 }
 
 /* Row by row, ours and etcd's in turn, so that a busy moment of the machine meets both. */
-static int matrix_run(struct bench_raft *raft, struct bench_etcd *etcd, unsigned seconds)
+static int matrix_run(struct bench_raft *raft, struct bench_etcd *etcd, unsigned seconds, bool noop)
 {
 	(void)printf("{\"bench\":\"commit\",\"nodes\":%d,\"payload_bytes\":%d,\"seconds\":%u,"
-		     "\"cpus\":%ld,\"etcd\":%s,\"cells\":[",
+		     "\"cpus\":%ld,\"command\":\"%s\",\"etcd\":%s,\"cells\":[",
 		     BENCH_NODES, BENCH_PAYLOAD, seconds, sysconf(_SC_NPROCESSORS_ONLN),
-		     etcd != NULL ? "true" : "false");
+		     noop ? "noop" : "recording.open", etcd != NULL ? "true" : "false");
 	for (size_t i = 0; i < ET_ARRAY_SIZE(cells); i++) {
 		struct bench_result ours = { 0 };
 		struct bench_result theirs = { 0 };
-		int rc = bench_raft_run(raft, cells[i], seconds, &ours);
+		int rc = bench_raft_run(raft, cells[i], seconds, noop, &ours);
 		if (rc == 0 && etcd != NULL) {
 			rc = bench_etcd_run(etcd, cells[i], seconds, &theirs);
 		}
@@ -62,7 +62,7 @@ static int matrix_run(struct bench_raft *raft, struct bench_etcd *etcd, unsigned
 	}
 	(void)printf(
 		"\n],\"notes\":[\"all nodes on one machine and disk, mutual TLS 1.3 between "
-		"them\",\"evertape: RecordingOpen with its indexes, proposed inside the "
+		"them\",\"evertape: RecordingOpen with its indexes (or Noop), proposed inside the "
 		"leader's process; latency ends after the leader's RocksDB write\",\"etcd: put "
 		"or txn of puts, one plain gRPC connection to the leader\",\"batch 64: one "
 		"transaction there, commands proposed together here; p50 and p99 are of a whole "
@@ -75,16 +75,20 @@ int bench_run(const char *program, int argc, char **argv)
 	const char *base = getenv("TMPDIR");
 	unsigned seconds = 3;
 	bool with_etcd = true;
+	bool noop = false;
 	char folder[256];
 	char etcd_folder[300];
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--no-etcd") == 0) {
 			with_etcd = false;
+		} else if (strcmp(argv[i], "--noop") == 0) {
+			noop = true;
 		} else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
 			seconds = (unsigned)strtoul(argv[++i], NULL, 10);
 		} else {
-			(void)fprintf(stderr, "usage: %s [--seconds N] [--no-etcd]\n", argv[0]);
+			(void)fprintf(stderr, "usage: %s [--seconds N] [--noop] [--no-etcd]\n",
+				      argv[0]);
 			return 2;
 		}
 	}
@@ -104,7 +108,8 @@ int bench_run(const char *program, int argc, char **argv)
 	int rc = mkdir(etcd_folder, 0700);
 	struct bench_raft *raft = rc == 0 ? bench_raft_start(program, folder) : NULL;
 	struct bench_etcd *etcd = raft != NULL && with_etcd ? bench_etcd_start(etcd_folder) : NULL;
-	rc = raft == NULL || (with_etcd && etcd == NULL) ? -1 : matrix_run(raft, etcd, seconds);
+	rc = raft == NULL || (with_etcd && etcd == NULL) ? -1
+							 : matrix_run(raft, etcd, seconds, noop);
 	if (etcd != NULL) {
 		bench_etcd_stop(etcd);
 	}
