@@ -240,6 +240,7 @@ static void catalog_on_timer(uv_timer_t *timer)
 	et_cat_member_timer(c, now_us);
 	et_cat_tick_timer(c, now_us);
 	et_cat_pull_turn(c, now_us);
+	et_cat_snapshot_timer(c, now_us);
 	et_cat_status_update(c);
 }
 
@@ -486,9 +487,11 @@ static void sigpipe_ignore(void)
 
 static void lists_init(struct et_catalog *c)
 {
-	struct cat_link *lists[] = { &c->calls,	      &c->dials,       &c->pumps,	&c->held,
-				     &c->proposals,   &c->failed,      &c->checkpoints, &c->reads,
-				     &c->round_reads, &c->apply_waits, &c->changes };
+	struct cat_link *lists[] = {
+		&c->calls,	 &c->dials,	  &c->pumps,	   &c->held,
+		&c->proposals,	 &c->failed,	  &c->checkpoints, &c->reads,
+		&c->round_reads, &c->apply_waits, &c->changes,	   &c->formers
+	};
 
 	for (size_t i = 0; i < ET_ARRAY_SIZE(lists); i++) {
 		cat_list_init(lists[i]);

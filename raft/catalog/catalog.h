@@ -77,7 +77,8 @@ int et_catalog_bootstrap(const struct et_catalog_config *config,
 int et_catalog_start(const struct et_catalog_config *config, struct et_catalog **ret,
 		     struct et_error *reterr) ET_MUST_CHECK;
 
-/* Stop; `closed` runs once when everything is released. */
+/* Stop; `closed` runs once when everything is released. Close all views of its state before, and
+ * stop config.tls and the postbox after. Whoever waits for an answer gets one, inside this call. */
 void et_catalog_stop(struct et_catalog *c, void (*closed)(void *arg), void *arg);
 
 struct et_state *et_catalog_state(struct et_catalog *c); /* for readers on any thread */

@@ -175,7 +175,7 @@ struct cat_install {
 	bool have_files;	     /* what it needs is on this disk */
 	struct raft_message message; /* owned: configuration and data */
 	char address[CAT_ADDRESS_SIZE];
-	char path[CAT_PATH_SIZE]; /* the checkpoint for restore(), or "" */
+	char path[CAT_PATH_SIZE]; /* the checkpoint for restore(), which takes it over; or "" */
 };
 
 struct cat_manifest {
@@ -360,7 +360,8 @@ struct et_catalog {
 	uint64_t checkpoint_serial;
 	unsigned opens; /* checkpoints being made for others */
 	struct cat_link checkpoints;
-	struct cat_pull *pull; /* owned */
+	struct cat_link formers; /* databases that were replaced */
+	struct cat_pull *pull;	 /* owned */
 	uint64_t pull_generation;
 
 	/* read.c */
@@ -468,6 +469,7 @@ void et_cat_snapshot_init(struct et_catalog *c);
 void et_cat_snapshot_cleanup(struct et_catalog *c);
 void et_cat_snapshot_release(struct et_catalog *c);
 void et_cat_snapshot_watch(struct et_catalog *c);
+void et_cat_snapshot_timer(struct et_catalog *c, int64_t now_us);
 int et_cat_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs);
 int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf);
 bool et_cat_manifest_read(const struct raft_buffer *buf, struct cat_manifest *ret);

@@ -233,6 +233,15 @@ static void install_message_release(struct raft_install_snapshot *args)
 	raft_free(args->data.base);
 }
 
+/* Files that were fetched and are not needed. */
+static void install_forget_files(struct et_catalog *c)
+{
+	if (c->install.path[0] != '\0') {
+		et_cat_folder_remove_later(c, c->install.path);
+		c->install.path[0] = '\0';
+	}
+}
+
 static void install_drop(struct et_catalog *c)
 {
 	install_message_release(&c->install.message.install_snapshot);
@@ -305,11 +314,14 @@ static void install_hold(struct et_catalog *c, struct raft_message *message)
 
 void et_cat_install_ready(struct et_catalog *c, const char *path, uint64_t index)
 {
-	if (!c->install.active) {
-		return;
-	}
-	if (index < c->install.message.install_snapshot.last_index) {
-		install_begin(c); /* A newer message came meanwhile. */
+	install_forget_files(c);
+	if (!c->install.active || index < c->install.message.install_snapshot.last_index) {
+		if (path[0] != '\0') {
+			et_cat_folder_remove_later(c, path);
+		}
+		if (c->install.active) {
+			install_begin(c); /* A newer message came meanwhile. */
+		}
 		return;
 	}
 	(void)snprintf(c->install.path, sizeof(c->install.path), "%s", path);

@@ -20,6 +20,7 @@
  *   <state>/db/ckpt-INDEX-RANDOM      checkpoints; INDEX is their applied index
  *   <state>/db/incoming-INDEX-RANDOM  complete checkpoints of another node
  *   <state>/db/tmp-...            incomplete; removed at start
+ *   former databases              removed ten minutes after they were replaced, or at start
  *
  * At a start libraft restores its newest manifest and replays the log from there. The database
  * stays when it is at or past the manifest; else (it was lost, or an installed snapshot was not yet
@@ -30,7 +31,7 @@
 
 #define MAGIC "ETSNAP1"
 
-enum { RETRY_US = 10 * 1000 * 1000, KEEP = 2 };
+enum { RETRY_US = 10 * 1000 * 1000, KEEP = 2, FORMER_US = 600 * 1000 * 1000 };
 
 /* ---- Manifests ---- */
 
@@ -490,6 +491,39 @@ static int replace_work(struct et_catalog *c, struct cat_job *job, struct et_err
 	return rc;
 }
 
+struct former {
+	struct cat_link link;
+	char path[CAT_PATH_SIZE];
+	int64_t remove_at_us;
+};
+
+/* The database that was: views of it may be open, so its files stay for longer than any view does.
+ */
+static void former_add(struct et_catalog *c)
+{
+	struct former *f = et_cat_alloc(sizeof(*f));
+
+	if (path_in_db(c, c->current, f->path) < 0) {
+		free(f);
+		return;
+	}
+	f->remove_at_us = et_clock_mono_us() + FORMER_US;
+	cat_list_add(&c->formers, &f->link);
+}
+
+void et_cat_snapshot_timer(struct et_catalog *c, int64_t now_us)
+{
+	while (!cat_list_is_empty(&c->formers)) {
+		struct former *f = ET_CONTAINER_OF(c->formers.next, struct former, link);
+		if (now_us < f->remove_at_us) {
+			return;
+		}
+		cat_list_take(&f->link);
+		et_cat_folder_remove_later(c, f->path);
+		free(f);
+	}
+}
+
 static void replace_after(struct et_catalog *c, struct cat_job *job)
 {
 	if (job->code < 0 || et_state_applied(c->state) < job->index) {
@@ -499,7 +533,10 @@ static void replace_after(struct et_catalog *c, struct cat_job *job)
 	et_info("catalog.install.done", "node=%" PRIu64 " index=%" PRIu64 " applied=%" PRIu64,
 		c->node, job->index, et_state_applied(c->state));
 	if (job->result != 0) {
+		former_add(c);
 		current_set(c, strrchr(job->path, '/') + 1);
+	} else if (job->path[0] != '\0') {
+		et_cat_folder_remove_later(c, job->path); /* The database was there before. */
 	}
 	/* Some of what waits may lie in what was jumped over: ask again, it answers at once. */
 	et_cat_propose_resend(c);
@@ -526,6 +563,7 @@ int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 	struct cat_job *job = et_cat_job_new(replace_work, replace_after);
 	job->index = m.index;
 	(void)snprintf(job->path, sizeof(job->path), "%s", c->install.path);
+	c->install.path[0] = '\0';
 	c->pushed = m.index > c->pushed ? m.index : c->pushed;
 	et_cat_job_push(c, job);
 	return 0;
@@ -533,6 +571,11 @@ int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 
 void et_cat_snapshot_release(struct et_catalog *c)
 {
+	while (!cat_list_is_empty(&c->formers)) {
+		struct former *f = ET_CONTAINER_OF(c->formers.next, struct former, link);
+		cat_list_take(&f->link);
+		free(f);
+	}
 	while (!cat_list_is_empty(&c->checkpoints)) {
 		struct cat_checkpoint *k =
 			ET_CONTAINER_OF(c->checkpoints.next, struct cat_checkpoint, link);

@@ -18,6 +18,7 @@ enum { BENCH_NODES = 3, BENCH_PAYLOAD = 1024 };
 struct bench_cell {
 	unsigned in_flight; /* batches on their way at once */
 	unsigned batch;	    /* commands in each */
+	unsigned per_s;	    /* batches begun a second; 0: as soon as one has ended */
 };
 
 struct bench_result {

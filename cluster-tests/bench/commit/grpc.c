@@ -360,17 +360,26 @@ int bench_grpc_load(int port, struct bench_cell cell, unsigned seconds, struct b
 			     cell.in_flight);
 	int64_t begin_us = et_clock_mono_us();
 	int64_t end_us = begin_us + (int64_t)seconds * 1000000;
+	int64_t next_us = begin_us;
 	while (rc == 0 && et_clock_mono_us() < end_us) {
 		if (c.held != NULL) {
 			body_send(&c, c.held);
 		}
+		int wait_ms = 100;
 		for (unsigned i = 0; i < c.count && c.held == NULL; i++) {
-			if (c.streams[i].id == 0) {
-				body_make(&c, cell.batch);
-				stream_begin(&c, &c.streams[i]);
+			if (c.streams[i].id != 0) {
+				continue;
 			}
+			int64_t left_us = next_us - et_clock_mono_us();
+			if (left_us > 0) {
+				wait_ms = (int)(left_us / 1000) + 1;
+				break;
+			}
+			body_make(&c, cell.batch);
+			stream_begin(&c, &c.streams[i]);
+			next_us += cell.per_s > 0 ? 1000000 / cell.per_s : 0;
 		}
-		rc = client_turn(&c, 100);
+		rc = client_turn(&c, wait_ms);
 	}
 	double took = (double)(et_clock_mono_us() - begin_us) / 1e6;
 	*ret = bench_stats_end(&c.stats, cell.batch, took);

@@ -49,6 +49,7 @@ struct node {
 	char line[256];
 	size_t size;
 	struct load load;
+	uv_timer_t pace;
 	uint64_t member; /* the node that is adding */
 	uint64_t seq;
 	uint8_t incarnation[16];
@@ -121,6 +122,7 @@ static void load_end(struct node *n)
 {
 	struct load *l = &n->load;
 	char line[128];
+	(void)uv_timer_stop(&n->pace);
 	double seconds = (double)(et_clock_mono_us() - l->begin_us) / 1e6;
 
 	struct bench_result r = bench_stats_end(&l->stats, l->cell.batch, seconds);
@@ -149,7 +151,9 @@ static void on_committed(void *arg, int code, const Et__Result *result)
 	l->open--;
 	l->over |= et_clock_mono_us() - l->begin_us >= (int64_t)l->seconds * 1000000;
 	if (!l->over) {
-		batch_begin(n);
+		if (l->cell.per_s == 0) {
+			batch_begin(n);
+		}
 	} else if (l->open == 0) {
 		load_end(n);
 	}
@@ -232,6 +236,31 @@ static void batch_begin(struct node *n)
 	}
 }
 
+static void on_pace(uv_timer_t *timer)
+{
+	struct node *n = timer->data;
+
+	if (!n->load.over && n->load.open < n->load.cell.in_flight) {
+		batch_begin(n);
+	}
+}
+
+static void load_begin(struct node *n)
+{
+	struct load *l = &n->load;
+
+	l->noop = strstr(n->line, "noop") != NULL;
+	l->over = false;
+	l->begin_us = et_clock_mono_us();
+	if (l->cell.per_s > 0) {
+		(void)uv_timer_start(&n->pace, on_pace, 1, 1000 / l->cell.per_s);
+		return;
+	}
+	for (unsigned i = 0; i < l->cell.in_flight; i++) {
+		batch_begin(n);
+	}
+}
+
 /* ---- Lines ---- */
 
 static void on_added(void *arg, int code, const Et__Result *result)
@@ -259,14 +288,9 @@ static void take_line(struct node *n)
 	} else if (sscanf(n->line, "add %llu %63s", &member, address) == 2) {
 		n->member = member;
 		et_catalog_add(n->catalog, member, address, on_added, n);
-	} else if (sscanf(n->line, "load %u %u %u", &l->cell.in_flight, &l->cell.batch,
-			  &l->seconds) == 3) {
-		l->noop = strstr(n->line, "noop") != NULL;
-		l->over = false;
-		l->begin_us = et_clock_mono_us();
-		for (unsigned i = 0; i < l->cell.in_flight; i++) {
-			batch_begin(n);
-		}
+	} else if (sscanf(n->line, "load %u %u %u %u", &l->cell.in_flight, &l->cell.batch,
+			  &l->cell.per_s, &l->seconds) == 4) {
+		load_begin(n);
 	} else {
 		say("failed\n");
 	}
@@ -354,6 +378,8 @@ int bench_node_main(const char *folder, const char *id, const char *address)
 		return 1;
 	}
 	(void)uv_pipe_init(&n.loop, &n.in, 0);
+	(void)uv_timer_init(&n.loop, &n.pace);
+	n.pace.data = &n;
 	n.in.data = &n;
 	if (uv_pipe_open(&n.in, 0) < 0 ||
 	    uv_read_start((uv_stream_t *)&n.in, in_alloc, in_read) < 0) {
@@ -479,8 +505,8 @@ int bench_raft_run(struct bench_raft *r, struct bench_cell cell, unsigned second
 	char line[256];
 	unsigned long long count, failed;
 
-	(void)snprintf(line, sizeof(line), "load %u %u %u%s\n", cell.in_flight, cell.batch, seconds,
-		       noop ? " noop" : "");
+	(void)snprintf(line, sizeof(line), "load %u %u %u %u%s\n", cell.in_flight, cell.batch,
+		       cell.per_s, seconds, noop ? " noop" : "");
 	int rc = ask(r, line, line, sizeof(line));
 	if (rc == 0 && sscanf(line, "%lf %lf %lf %llu %llu", &ret->per_s, &ret->p50_ms,
 			      &ret->p99_ms, &count, &failed) != 5) {

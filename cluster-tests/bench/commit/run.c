@@ -10,7 +10,7 @@
 #include "node/base/defs.h"
 
 static const struct bench_cell cells[] = {
-	{ 1, 1 }, { 64, 1 }, { 1024, 1 }, { 1, 64 }, { 16, 64 }
+	{ 1, 1, 0 }, { 64, 1, 0 }, { 1024, 1, 0 }, { 1, 64, 0 }, { 16, 64, 0 }, { 8, 1, 20 },
 };
 
 static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -48,8 +48,8 @@ static int matrix_run(struct bench_raft *raft, struct bench_etcd *etcd, unsigned
 				      cells[i].batch, strerror(-rc));
 			return rc;
 		}
-		(void)printf("%s\n{\"in_flight\":%u,\"batch\":%u,", i == 0 ? "" : ",",
-			     cells[i].in_flight, cells[i].batch);
+		(void)printf("%s\n{\"in_flight\":%u,\"batch\":%u,\"paced_per_s\":%u,",
+			     i == 0 ? "" : ",", cells[i].in_flight, cells[i].batch, cells[i].per_s);
 		print_result("evertape", &ours);
 		if (etcd != NULL) {
 			(void)printf(",");

@@ -29,36 +29,6 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static int change(struct cluster *c,
-		  void (*what)(struct et_catalog *, uint64_t, et_catalog_cb, void *),
-		  struct node *at, uint64_t node)
-{
-	struct answer a = { 0 };
-
-	what(at->catalog, node, on_answer, &a);
-	assert_int_equal(a.calls, 0);
-	RUN_UNTIL(c, a.calls == 1);
-	return a.code;
-}
-
-static int assign(struct cluster *c, struct node *at, uint64_t node, enum et_catalog_role role)
-{
-	struct answer a = { 0 };
-
-	et_catalog_assign(at->catalog, node, role, on_answer, &a);
-	RUN_UNTIL(c, a.calls == 1);
-	return a.code;
-}
-
-static int add(struct cluster *c, struct node *at, uint64_t node, const char *address)
-{
-	struct answer a = { 0 };
-
-	et_catalog_add(at->catalog, node, address, on_answer, &a);
-	RUN_UNTIL(c, a.calls == 1);
-	return a.code;
-}
-
 static struct node *led(struct cluster *c)
 {
 	struct node *leader = NULL;
@@ -67,11 +37,45 @@ static struct node *led(struct cluster *c)
 	return leader;
 }
 
+enum what { ADD, REMOVE, TRANSFER, STANDBY, VOTER };
+
+static int change_at(struct cluster *c, struct node *at, enum what what, uint64_t node)
+{
+	struct answer a = { 0 };
+
+	if (what == ADD) {
+		et_catalog_add(at->catalog, node, c->nodes[node - 1].address, on_answer, &a);
+	} else if (what == REMOVE) {
+		et_catalog_remove(at->catalog, node, on_answer, &a);
+	} else if (what == TRANSFER) {
+		et_catalog_transfer(at->catalog, node, on_answer, &a);
+	} else {
+		et_catalog_assign(at->catalog, node,
+				  what == VOTER ? ET_CATALOG_VOTER : ET_CATALOG_STANDBY, on_answer,
+				  &a);
+	}
+	assert_int_equal(a.calls, 0);
+	RUN_UNTIL(c, a.calls == 1);
+	return a.code;
+}
+
+/* As an operator does: at the leader, again when leadership moved meanwhile (on a busy machine it
+ * may), for every step may be repeated. */
+static int change(struct cluster *c, enum what what, uint64_t node)
+{
+	int code = ET_ENOTLEADER;
+
+	while (code == ET_ENOTLEADER || code == ET_EUNKNOWN || code == ET_EBUSY) {
+		code = change_at(c, led(c), what, node);
+	}
+	return code;
+}
+
 static void a_node_joins_while_others_write(void **state)
 {
 	struct cluster *c = *state;
-	struct node *leader = led(c);
 	struct et_catalog_status s;
+	struct answer a = { 0 };
 	static struct answer answers[500];
 
 	memset(answers, 0, sizeof(answers));
@@ -79,14 +83,16 @@ static void a_node_joins_while_others_write(void **state)
 	for (size_t i = 0; i < ET_ARRAY_SIZE(answers); i++) {
 		propose_noop(&c->nodes[i % 3], "meanwhile", 0, 30000, &answers[i]);
 	}
-	uint64_t last = raft_last_index(&leader->catalog->raft);
-	assert_int_equal(add(c, leader, 4, c->nodes[3].address), 0);
+	uint64_t last = raft_last_index(&led(c)->catalog->raft);
+	assert_int_equal(change(c, ADD, 4), 0);
 	/* G5: a barrier of the own term goes before the change. */
-	assert_true(raft_last_index(&leader->catalog->raft) >= last + 2);
-	assert_int_equal(add(c, leader, 4, c->nodes[3].address), 0); /* Safe to repeat. */
-	assert_int_equal(add(c, leader, 4, "127.0.0.1:1"), ET_EEXISTS);
-	assert_int_equal(assign(c, leader, 4, ET_CATALOG_VOTER), 0);
-	assert_int_equal(assign(c, leader, 4, ET_CATALOG_VOTER), 0);
+	assert_true(raft_last_index(&led(c)->catalog->raft) >= last + 2);
+	assert_int_equal(change(c, ADD, 4), 0); /* Safe to repeat. */
+	et_catalog_add(led(c)->catalog, 4, "127.0.0.1:1", on_answer, &a);
+	RUN_UNTIL(c, a.calls == 1);
+	assert_true(a.code == ET_EEXISTS || a.code == ET_ENOTLEADER);
+	assert_int_equal(change(c, VOTER, 4), 0);
+	assert_int_equal(change(c, VOTER, 4), 0);
 	for (size_t i = 0; i < ET_ARRAY_SIZE(answers); i++) {
 		RUN_UNTIL(c, answers[i].calls == 1);
 		assert_int_equal(answers[i].code, 0);
@@ -105,46 +111,48 @@ static void the_leader_is_removed(void **state)
 	struct node *old = led(c);
 
 	/* It hands over first; the new leader does the rest. */
-	assert_int_equal(change(c, et_catalog_remove, old, old->id), ET_ENOTLEADER);
-	RUN_UNTIL(c, leader_of(c) != NULL && leader_of(c) != old);
-	struct node *leader = leader_of(c);
-	int code = ET_ENOTLEADER;
-	while (code == ET_ENOTLEADER) {
-		code = change(c, et_catalog_remove, led(c), old->id);
+	int code = change_at(c, old, REMOVE, old->id);
+	assert_true(code == ET_ENOTLEADER || code == ET_EUNREACHABLE);
+	while (led(c) == old) {
+		(void)change_at(c, old, REMOVE, old->id);
 	}
-	assert_int_equal(code, 0);
-	leader = led(c);
+	assert_int_equal(change(c, REMOVE, old->id), 0);
+	struct node *leader = led(c);
 	assert_null(et_cat_server(leader->catalog, old->id));
-	assert_int_equal(change(c, et_catalog_remove, leader, old->id), 0);
-	uint64_t term = leader->catalog->raft.current_term;
-	(void)must_propose(leader);
-	/* Left running, it disturbs nobody. */
+	assert_int_equal(change(c, REMOVE, old->id), 0);
+	(void)must_propose(led(c));
+	/* Left running, it may want to be elected (it was not told that it is out), but by pre-vote
+	 * it raises no term, and is not heard. */
 	int64_t until = et_clock_mono_us() + 2000000;
 	RUN_UNTIL(c, et_clock_mono_us() > until);
-	assert_int_equal(leader->catalog->raft.current_term, term);
+	assert_true(old->catalog->raft.current_term <= led(c)->catalog->raft.current_term);
+	assert_int_not_equal(old->catalog->raft.state, RAFT_LEADER);
 	node_close(old);
-	(void)must_propose(leader);
+	(void)must_propose(led(c));
 	assert_digests_equal(c);
 }
 
 static void refuses_what_would_hurt(void **state)
 {
 	struct cluster *c = *state;
-	struct node *leader = led(c);
-	struct node *other = leader == &c->nodes[0] ? &c->nodes[1] : &c->nodes[0];
+	struct node *other = led(c) == &c->nodes[0] ? &c->nodes[1] : &c->nodes[0];
+	struct answer a = { 0 };
 
-	assert_int_equal(change(c, et_catalog_remove, other, leader->id), ET_ENOTLEADER);
-	assert_int_equal(assign(c, leader, 77, ET_CATALOG_VOTER), ET_ENOTFOUND);
-	assert_int_equal(add(c, leader, 9, "no address"), ET_EMALFORMED);
-	assert_int_equal(change(c, et_catalog_transfer, leader, 77), ET_ENOTFOUND);
+	assert_int_equal(change_at(c, other, REMOVE, 3), ET_ENOTLEADER);
+	assert_int_equal(change(c, VOTER, 77), ET_ENOTFOUND);
+	assert_int_equal(change(c, TRANSFER, 77), ET_ENOTFOUND);
+	et_catalog_add(other->catalog, 9, "no address", on_answer, &a);
+	RUN_UNTIL(c, a.calls == 1);
+	assert_int_equal(a.code, ET_EMALFORMED);
+	uint64_t last = led(c)->id;
 	for (uint64_t id = 1; id <= 3; id++) {
-		if (id != leader->id) {
-			assert_int_equal(change(c, et_catalog_remove, leader, id), 0);
+		if (id != last) {
+			assert_int_equal(change(c, REMOVE, id), 0);
 		}
 	}
-	assert_int_equal(change(c, et_catalog_remove, leader, leader->id), ET_EREFUSED);
-	assert_int_equal(assign(c, leader, leader->id, ET_CATALOG_STANDBY), ET_EREFUSED);
-	(void)must_propose(leader);
+	assert_int_equal(change(c, REMOVE, last), ET_EREFUSED);
+	assert_int_equal(change(c, STANDBY, last), ET_EREFUSED);
+	(void)must_propose(led(c));
 }
 
 static void leadership_is_handed_over_under_load(void **state)
@@ -157,9 +165,9 @@ static void leadership_is_handed_over_under_load(void **state)
 		propose_noop(&c->nodes[i % 3], "load", 0, 30000, &answers[i]);
 		if (i % 300 == 150) {
 			struct node *leader = led(c);
-			uint64_t to = leader->id % 3 + 1;
-			int code = change(c, et_catalog_transfer, leader, to);
-			assert_true(code == 0 || code == ET_EUNREACHABLE || code == ET_ENOTLEADER);
+			int code = change_at(c, leader, TRANSFER, leader->id % 3 + 1);
+			assert_true(code == 0 || code == ET_EUNREACHABLE || code == ET_ENOTLEADER ||
+				    code == ET_EBUSY);
 		}
 	}
 	for (size_t i = 0; i < ET_ARRAY_SIZE(answers); i++) {
@@ -172,14 +180,13 @@ static void leadership_is_handed_over_under_load(void **state)
 static void a_dead_node_is_replaced(void **state)
 {
 	struct cluster *c = *state;
-	struct node *leader = led(c);
-	struct node *dead = leader == &c->nodes[2] ? &c->nodes[1] : &c->nodes[2];
+	struct node *dead = led(c) == &c->nodes[2] ? &c->nodes[1] : &c->nodes[2];
 
 	node_close(dead);
 	catalog_open(&c->nodes[3]);
-	assert_int_equal(add(c, leader, 4, c->nodes[3].address), 0);
-	assert_int_equal(assign(c, leader, 4, ET_CATALOG_VOTER), 0);
-	assert_int_equal(change(c, et_catalog_remove, leader, dead->id), 0);
+	assert_int_equal(change(c, ADD, 4), 0);
+	assert_int_equal(change(c, VOTER, 4), 0);
+	assert_int_equal(change(c, REMOVE, dead->id), 0);
 	(void)must_propose(&c->nodes[3]);
 	assert_digests_equal(c);
 }
