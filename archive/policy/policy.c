@@ -69,6 +69,13 @@ static const struct et_archive_rule *rule_of(const struct et_archive_policy *p,
 
 /* ---- Decision ---- */
 
+/* Has `span_us` passed since `since_us`? No span is over at once, also while cluster time, which
+ * moves in ticks, lies a little behind the clock of who recorded. */
+static bool has_passed(int64_t since_us, int64_t span_us, int64_t now_us)
+{
+	return span_us == 0 || now_us - since_us >= span_us;
+}
+
 static void decide(struct et_archive_decision *d, enum et_archive_action action, const char *why)
 {
 	d->action = action;
@@ -113,7 +120,7 @@ static void decide_local(const struct et_archive_rule *r, const struct et_archiv
 		decide(d, ET_ARCHIVE_KEEP, "archived; the rule keeps local copies");
 	} else if (f->held) {
 		decide(d, ET_ARCHIVE_KEEP, "archived; a legal hold keeps local copies");
-	} else if (now_us - stored->verified_us < r->local_keep_us) {
+	} else if (!has_passed(stored->verified_us, r->local_keep_us, now_us)) {
 		decide(d, ET_ARCHIVE_KEEP, "archived; local copies are kept for a while yet");
 	} else {
 		decide(d, ET_ARCHIVE_EVICT, "archived and verified; local copies may go");
@@ -124,7 +131,7 @@ static void decide_upload(const struct et_archive_rule *r, const struct et_archi
 			  int64_t now_us, struct et_archive_decision *d)
 {
 	uint64_t node = uploader(f);
-	if (now_us - f->end_us < r->after_us) {
+	if (!has_passed(f->end_us, r->after_us, now_us)) {
 		decide(d, ET_ARCHIVE_SKIP, "the call ended too short a time ago");
 		return;
 	}

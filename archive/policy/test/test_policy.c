@@ -251,6 +251,21 @@ static void lets_local_copies_go_only_when_it_may(void **state)
 	p = et_archive_policy_free(p);
 }
 
+static void does_not_wait_where_no_span_is_given(void **state)
+{
+	(void)state;
+	struct et_archive_policy *p = parse(whole);
+	struct et_archive_facts f = facts_of();
+	struct et_archive_stored stored = { "cold", NOW + S };
+	f.site = "lon";	    /* rule "rest": no `after`, keep 0s */
+	f.end_us = NOW + S; /* cluster time lies behind */
+	assert_int_equal(decide(p, &f).action, ET_ARCHIVE_UPLOAD);
+	f.stored = &stored;
+	f.stored_count = 1;
+	assert_int_equal(decide(p, &f).action, ET_ARCHIVE_EVICT);
+	p = et_archive_policy_free(p);
+}
+
 /* ---- Packs ---- */
 
 static struct et_archive_upload upload_of(const struct et_archive_rule *rule, uint64_t node,
@@ -335,6 +350,7 @@ int main(void)
 		cmocka_unit_test(uploads_by_the_node_that_captured),
 		cmocka_unit_test(waits_for_seal_end_and_age),
 		cmocka_unit_test(lets_local_copies_go_only_when_it_may),
+		cmocka_unit_test(does_not_wait_where_no_span_is_given),
 		cmocka_unit_test(packs_what_belongs_together),
 		cmocka_unit_test(packs_the_same_whatever_the_order),
 		cmocka_unit_test(limits_the_members_of_a_pack),
