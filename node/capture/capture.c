@@ -29,6 +29,7 @@ enum {
 };
 
 #define TICK_US 1000000LL
+#define DRAIN_US 60000LL /* above the timeout of a ring's block */
 #define DEFAULT_QUEUE_BYTES ((size_t)32 * 1024 * 1024)
 #define DEFAULT_RING_BYTES ((size_t)64 * 1024 * 1024)
 #define DEFAULT_RESERVE_BYTES ((uint64_t)256 * 1024 * 1024)
@@ -258,6 +259,17 @@ static void ring_second(struct et_capture *c, int64_t *published_us)
 	}
 }
 
+/* What is in the kernel's rings, in blocks that are not handed over yet. */
+static void drain(struct et_capture *c)
+{
+	int64_t until_us = et_clock_mono_us() + DRAIN_US;
+	while (!c->from_files && has_source(c) && et_clock_mono_us() < until_us) {
+		if (!read_sources(c)) {
+			wait_for_packets(c);
+		}
+	}
+}
+
 static void *ring_main(void *arg)
 {
 	struct et_capture *c = arg;
@@ -279,6 +291,7 @@ static void *ring_main(void *arg)
 		}
 		ring_second(c, &published_us);
 	}
+	drain(c);
 	et_engine_finish(c->engine, false);
 	publish(c, true);
 	et_relay_close(&c->relay);

@@ -205,6 +205,7 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 static void segment_fail(struct et_writer *w, struct et_slot *s, int code,
 			 const struct et_error *error)
 {
+	int64_t since_us = s->encoder.packets > 0 ? s->encoder.first_us : s->last_us;
 	et_writer_problem(w, PROBLEM_WRITE, code, error->text);
 	w->dropped += s->encoder.packets;
 	w->tape_packets -= s->encoder.packets;
@@ -216,7 +217,7 @@ static void segment_fail(struct et_writer *w, struct et_slot *s, int code,
 	}
 	et_segment_finish(w, s, NULL);
 	s->state = ET_SLOT_BROKEN;
-	s->broken_us = s->last_us;
+	s->broken_us = since_us;
 	s->retry_us = w->now_us + RETRY_US;
 }
 
