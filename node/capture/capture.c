@@ -29,6 +29,7 @@ enum {
 };
 
 #define TICK_US 1000000LL
+#define REOPEN_US 5000000LL
 #define DRAIN_US 60000LL /* above the timeout of a ring's block */
 #define DEFAULT_QUEUE_BYTES ((size_t)32 * 1024 * 1024)
 #define DEFAULT_RING_BYTES ((size_t)64 * 1024 * 1024)
@@ -41,7 +42,11 @@ struct et_capture {
 	bool has_relay;
 	bool from_files;
 	struct et_source *sources[ET_CAPTURE_SOURCES_MAX]; /* owned; NULL: gone */
-	struct et_source_stats past;			   /* of sources that are gone */
+	char *names[ET_CAPTURE_SOURCES_MAX];   /* owned: of interfaces, to open them again */
+	char *filters[ET_CAPTURE_SOURCES_MAX]; /* owned; NULL: none */
+	size_t ring_bytes;
+	int64_t reopened_us;	     /* monotonic: when it was tried last */
+	struct et_source_stats past; /* of sources that are gone */
 	uint32_t source_count;
 	et_capture_event_fn on_event; /* the caller's */
 	void *arg;
@@ -250,9 +255,27 @@ static void publish(struct et_capture *c, bool with_table)
 	(void)pthread_mutex_unlock(&c->mutex);
 }
 
+/* Interfaces that went away: now and then, until they are back. */
+static void reopen_sources(struct et_capture *c, int64_t mono_us)
+{
+	if (c->from_files || mono_us - c->reopened_us < REOPEN_US) {
+		return;
+	}
+	c->reopened_us = mono_us;
+	for (uint32_t i = 0; i < c->source_count; i++) {
+		struct et_error error;
+		if (c->sources[i] == NULL &&
+		    et_source_open_interface(c->names[i], c->filters[i], c->ring_bytes,
+					     &c->sources[i], &error) < 0) {
+			c->sources[i] = NULL; /* it was told when it went away */
+		}
+	}
+}
+
 static void ring_second(struct et_capture *c, int64_t *published_us)
 {
 	int64_t mono_us = et_clock_mono_us();
+	reopen_sources(c, mono_us);
 	if (mono_us - *published_us >= TICK_US) {
 		*published_us = mono_us;
 		publish(c, true);
@@ -303,7 +326,7 @@ static void *ring_main(void *arg)
 static int open_sources(struct et_capture *c, const struct et_capture_config *config,
 			struct et_error *reterr)
 {
-	size_t ring_bytes =
+	c->ring_bytes =
 		config->limits.ring_bytes != 0 ? config->limits.ring_bytes : DEFAULT_RING_BYTES;
 	if (config->source_count > ET_CAPTURE_SOURCES_MAX) {
 		return et_fail(reterr, ET_EUSAGE, "capture: more than %d sources",
@@ -318,12 +341,19 @@ static int open_sources(struct et_capture *c, const struct et_capture_config *co
 		}
 		c->from_files = is_file;
 		int rc = is_file ? et_source_open_file(s->file, &c->sources[i], reterr)
-				 : et_source_open_interface(s->interface, s->filter, ring_bytes,
+				 : et_source_open_interface(s->interface, s->filter, c->ring_bytes,
 							    &c->sources[i], reterr);
 		if (rc < 0) {
 			return rc;
 		}
 		c->source_count = i + 1;
+		if (!is_file) {
+			c->names[i] = strdup(s->interface);
+			c->filters[i] = s->filter != NULL ? strdup(s->filter) : NULL;
+			if (c->names[i] == NULL || (s->filter != NULL && c->filters[i] == NULL)) {
+				return et_fail(reterr, -ENOMEM, "capture");
+			}
+		}
 	}
 	return 0;
 }
@@ -493,6 +523,8 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 	}
 	for (uint32_t i = 0; i < ET_CAPTURE_SOURCES_MAX; i++) {
 		(void)et_source_close(c->sources[i]);
+		free(c->names[i]);
+		free(c->filters[i]);
 	}
 	(void)et_engine_free(c->engine);
 	(void)et_writer_free(c->writer);

@@ -449,6 +449,34 @@ static void a_refused_call_leaves_no_tape_and_is_counted(void **state)
 	et_replay_summary_release(&summary);
 }
 
+/* A file that ends in the middle of a frame: what was read counts, and it is said. */
+static void a_cut_file_gives_what_is_there(void **state)
+{
+	struct fixture *f = *state;
+	struct et_made_config made = { .calls = CALLS, .seconds = 1, .seed = 14 };
+	struct et_made_counts counts;
+	struct et_replay_summary summary;
+	struct et_error error;
+	const char *files[] = { f->pcap };
+	struct et_replay_config config = { .files = files, .file_count = 1 };
+	assert_int_equal(et_made_write(f->pcap, &made, &counts, &error), 0);
+	assert_int_equal(truncate(f->pcap, 150001), 0);
+	assert_int_equal(et_replay(&config, &summary, &error), 0);
+	assert_true(summary.truncated);
+	assert_int_equal(summary.error_count, 1);
+	assert_string_equal(summary.errors[0].code, "ET_ETRUNCATED");
+	assert_non_null(strstr(summary.errors[0].text, f->pcap));
+	counts.packets = summary.packets.total;
+	counts.rtp = summary.packets.rtp;
+	counts.sip = summary.packets.sip;
+	assert_true(counts.rtp > 400 && counts.packets < 1260);
+	check_accounting(&summary, &counts);
+	assert_int_equal(summary.calls[0].recording.state, ET_CALL_PARTIAL);
+	et_replay_summary_release(&summary);
+	assert_int_equal(truncate(f->pcap, 10), 0);
+	assert_int_equal(et_replay(&config, &summary, &error), ET_EMALFORMED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +485,7 @@ int main(void)
 			losses_late_and_repeated_packets_are_kept_as_they_came, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_refused_call_leaves_no_tape_and_is_counted,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_cut_file_gives_what_is_there, set_up, tear_down),
 	};
 	return cmocka_run_group_tests_name("cluster-tests/harness/tapes", tests, NULL, NULL);
 }
