@@ -128,7 +128,7 @@ static int target_parse(const struct et_yaml_node *map, struct et_archive_target
 {
 	size_t type = 0;
 	const struct et_yaml_node *node = NULL;
-	if (!et_text_is_name(map->key)) {
+	if (!et_name_is_valid(map->key)) {
 		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
 					"a target's name is 1 to 63 of [a-z0-9-]");
 	}

@@ -275,7 +275,7 @@ int api_node_token(struct api_call *call, struct et_error *reterr)
 	}
 	const char *site = et_json_get_text(body, "site", "");
 	int64_t uses = et_json_get_int(body, "uses", 1);
-	if (!et_text_is_name(site) || uses < 1 || uses > 1000) {
+	if (!et_name_is_valid(site) || uses < 1 || uses > 1000) {
 		return et_fail_plain(reterr, ET_EUSAGE,
 				     "a join token needs a site, and 1 to 1000 uses");
 	}
@@ -312,7 +312,7 @@ int api_token_create(struct api_call *call, struct et_error *reterr)
 	const char *name = et_json_get_text(body, "name", "");
 	const json_t *list = json_object_get(body, "roles");
 	size_t count = json_array_size(list);
-	if (!et_text_is_name(name) || count > ET_ARRAY_SIZE(roles)) {
+	if (!et_name_is_valid(name) || count > ET_ARRAY_SIZE(roles)) {
 		return et_fail_plain(reterr, ET_EUSAGE, "a token needs a name of a-z, 0-9 and -");
 	}
 	for (size_t i = 0; i < count; i++) {

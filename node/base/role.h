@@ -1,6 +1,15 @@
-/* What a node is for, as bits; in configuration and catalogue they are words ("voter", "vault", ...). */
+/* Names, and what a node is for.
+ *
+ * Roles are bits; in configuration and catalogue they are words ("voter", "vault", ...). */
 #ifndef ET_NODE_BASE_ROLE_H
 #define ET_NODE_BASE_ROLE_H
+
+#include <stdbool.h>
+
+#define ET_NAME_MAX 63 /* bytes of a name: as in a DNS label */
+
+/* A cluster, site, node, rule or target name: 1 to ET_NAME_MAX of [a-z0-9-], no dash at an end. */
+bool et_name_is_valid(const char *name);
 
 enum et_role {
 	ET_ROLE_VOTER = 1,

@@ -107,7 +107,7 @@ static int load_identity(struct et_daemon *d, struct et_error *reterr)
 	char path[ET_CONFIG_PATH_MAX + 48];
 	struct stat st;
 
-	(void)snprintf(path, sizeof(path), "%s/identity.json", d->identity_folder);
+	(void)snprintf(path, sizeof(path), "%s/identity", d->identity_folder);
 	if (stat(path, &st) < 0 && errno == ENOENT) {
 		return ET_ENOTFOUND;
 	}

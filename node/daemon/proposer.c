@@ -83,7 +83,7 @@ static struct et_view command_recording(const Et__Command *command)
 {
 	ProtobufCBinaryData id = { 0 };
 
-	switch (command->body_case) {
+	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_RECORDING_OPEN:
 		id = command->recording_open->recording->id;
 		break;

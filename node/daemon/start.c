@@ -49,7 +49,7 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 	if (d->keeper != NULL) {
 		et_keeper_on_applied(d->keeper, index, command, result);
 	}
-	switch (command->body_case) {
+	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_CLUSTER_INIT:
 	case ET__COMMAND__BODY_KEK_ADD:
 		daemon_try_capture(d);

@@ -50,7 +50,7 @@ static int read_uuid(struct et_daemon *d, const char *path, struct et_error *ret
 static int make_uuid(struct et_daemon *d, const char *path, struct et_error *reterr)
 {
 	uint8_t uuid[16];
-	char line[ET_UUID_TEXT_SIZE + 1];
+	char line[sizeof(d->store_uuid) + 1];
 
 	et_uuid7(uuid);
 	et_uuid_format(uuid, d->store_uuid);

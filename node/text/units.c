@@ -134,25 +134,6 @@ const char *et_bytes_format(uint64_t bytes, char text[ET_UNIT_TEXT_SIZE])
 	return text;
 }
 
-static bool is_name_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-bool et_text_is_name(const char *text)
-{
-	size_t size = strlen(text);
-	if (size == 0 || size > 63 || !is_name_char(text[0]) || !is_name_char(text[size - 1])) {
-		return false;
-	}
-	for (size_t i = 0; i < size; i++) {
-		if (!is_name_char(text[i]) && text[i] != '-') {
-			return false;
-		}
-	}
-	return true;
-}
-
 bool et_address_is_valid(const char *text, bool port_zero)
 {
 	char host[64];

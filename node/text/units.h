@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "node/base/defs.h"
+#include "node/base/role.h"
 
 /* A decimal number and a unit, without space: us ms s m h d w y; "90m", "7y". A day is 24 hours and
  * a year 366 days, so that a retention of 7y is never shorter than seven calendar years. A bare "0"
@@ -24,9 +25,6 @@ bool et_bytes_parse(const char *text, uint64_t *ret) ET_MUST_CHECK;
 
 /* For people, three digits: "612 GiB", "1.4 MiB". */
 const char *et_bytes_format(uint64_t bytes, char text[ET_UNIT_TEXT_SIZE]);
-
-/* 1 to 63 of [a-z0-9-], beginning and ending with a letter or digit (as a DNS label). */
-bool et_text_is_name(const char *text);
 
 /* "ip:port" or "[ip6]:port" with a port from 1 (or from 0 where `port_zero`) to 65535. */
 bool et_address_is_valid(const char *text, bool port_zero);

@@ -85,7 +85,7 @@ int et_yaml_need(const struct et_yaml_node *map, const char *key, const struct e
 /* Non-empty text of at most `size_max` bytes; *ret is a view. */
 int et_yaml_text(const struct et_yaml_node *node, size_t size_max, const char **ret,
 		 struct et_error *reterr) ET_MUST_CHECK;
-/* A name of a cluster, site, node, rule or target: et_text_is_name() (units.h). */
+/* A name of a cluster, site, node, rule or target: et_name_is_valid() (node/base/role.h). */
 int et_yaml_name(const struct et_yaml_node *node, const char **ret,
 		 struct et_error *reterr) ET_MUST_CHECK;
 /* Decimal digits, between min and max. */

@@ -145,7 +145,7 @@ int et_yaml_text(const struct et_yaml_node *node, size_t size_max, const char **
 
 int et_yaml_name(const struct et_yaml_node *node, const char **ret, struct et_error *reterr)
 {
-	if (node->kind != ET_YAML_SCALAR || !et_text_is_name(node->text)) {
+	if (node->kind != ET_YAML_SCALAR || !et_name_is_valid(node->text)) {
 		return expected(
 			node, reterr,
 			"a name (1 to 63 of a-z, 0-9 and -, letters or digits at the ends)");

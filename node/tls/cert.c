@@ -50,16 +50,6 @@ bool et_cert_read_end(const X509 *cert, int64_t *ret_us)
 	return time_of(X509_get0_notAfter(cert), ret_us);
 }
 
-bool et_name_is_valid(const char *name)
-{
-	size_t size = strnlen(name, ET_NAME_MAX + 1);
-
-	if (size == 0 || size > ET_NAME_MAX || name[0] == '-' || name[size - 1] == '-') {
-		return false;
-	}
-	return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == size;
-}
-
 /* The bytes of [*p, end) up to `stop`, as a name; false: too long, or not a name. */
 static bool take_name(const char **p, const char *end, const char *stop, char ret[ET_NAME_MAX + 1])
 {

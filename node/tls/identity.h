@@ -22,7 +22,6 @@
 #include "node/base/role.h"
 #include "node/base/secret.h"
 
-#define ET_NAME_MAX 63	  /* bytes of a cluster, site or node name: [a-z0-9-], as in a DNS label */
 #define ET_CERT_MAX 2048  /* bytes of a DER certificate or request of ours */
 #define ET_ADDRESS_MAX 64 /* bytes of "ip:port" with its NUL */
 
@@ -30,9 +29,6 @@
 const char *et_role_name(unsigned bit);
 /* The bit of a word; 0: no role of ours. */
 uint32_t et_role_of(const char *name);
-
-/* A cluster, site or node name: 1 to ET_NAME_MAX of [a-z0-9-], not at an end a dash. */
-bool et_name_is_valid(const char *name);
 
 struct et_identity {
 	char cluster[ET_NAME_MAX + 1];

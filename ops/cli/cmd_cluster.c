@@ -167,7 +167,7 @@ int et_cli_node_token(struct et_cli *cli, struct et_error *reterr)
 {
 	const char *site = et_cli_option(cli, "site");
 	const char *uses = et_cli_option(cli, "uses");
-	if (site == NULL || !et_text_is_name(site)) {
+	if (site == NULL || !et_name_is_valid(site)) {
 		return et_cli_usage(cli, reterr, "node token needs --site NAME of the new node");
 	}
 	ET_CLEANUP(et_json_freep) json_t *body = json_object();

@@ -85,15 +85,15 @@ static void sizes_carry_their_unit(void **state)
 static void names_are_dns_labels(void **state)
 {
 	(void)state;
-	assert_true(et_text_is_name("prg-1"));
-	assert_true(et_text_is_name("a"));
-	assert_true(et_text_is_name(
+	assert_true(et_name_is_valid("prg-1"));
+	assert_true(et_name_is_valid("a"));
+	assert_true(et_name_is_valid(
 		"a23456789012345678901234567890123456789012345678901234567890123"));
-	assert_false(et_text_is_name(
+	assert_false(et_name_is_valid(
 		"a234567890123456789012345678901234567890123456789012345678901234"));
 	static const char *const bad[] = { "", "-a", "a-", "A", "a.b", "a b", "ž" };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(bad); i++) {
-		assert_false(et_text_is_name(bad[i]));
+		assert_false(et_name_is_valid(bad[i]));
 	}
 }
 
