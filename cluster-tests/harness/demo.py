@@ -157,6 +157,7 @@ def export_and_compare(node, calls, label):
 
 def archive_policy(s3):
     if s3 is None:
+        (FOLDER / "archive").mkdir(mode=0o700, exist_ok=True)
         target = f"{{type: dir, path: {FOLDER}/archive}}"
     else:
         target = (f'{{type: s3, endpoint: "{s3["endpoint"]}", region: {s3["region"]}, bucket: {s3["bucket"]}, '

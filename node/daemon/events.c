@@ -22,6 +22,16 @@ struct message {
 	enum { MESSAGE_COMMAND, MESSAGE_LIVE, MESSAGE_ENDED } kind;
 };
 
+enum { RECORD_TEXTS = 7 + ET_CAPTURE_STREAMS_MAX };
+
+/* What raft/command/rules.c allows for these fields, bytes. */
+enum {
+	NUMBER_BYTES_MAX = 255,
+	URI_BYTES_MAX = 1000,
+	CODEC_BYTES_MAX = 60,
+	PROBLEM_BYTES_MAX = 500
+};
+
 /* A recording with the arrays that its pointers need. */
 struct record {
 	Et__Recording recording;
@@ -29,6 +39,8 @@ struct record {
 	Et__Stream *stream_list[ET_CAPTURE_STREAMS_MAX];
 	Et__Gap gaps[ET_CAPTURE_GAPS_MAX];
 	Et__Gap *gap_list[ET_CAPTURE_GAPS_MAX];
+	struct et_buffer texts[RECORD_TEXTS]; /* owned: foreign text, made fit for its field */
+	size_t text_count;
 };
 
 /* protobuf-c takes char *, and does not write through it. */
@@ -51,6 +63,27 @@ static ProtobufCBinaryData bytes(const uint8_t *data, size_t size)
 	return (ProtobufCBinaryData){ .len = size, .data = u.out };
 }
 
+/* A header of a SIP message is a stranger's: cut it, and make it UTF-8. */
+static char *foreign(struct record *r, const char *s, size_t max)
+{
+	et_assert(r->text_count < RECORD_TEXTS);
+	struct et_buffer *b = &r->texts[r->text_count++];
+
+	*b = (struct et_buffer){ 0 };
+	if (s == NULL || *s == '\0') {
+		return text("");
+	}
+	et_command_text(s, strlen(s), max, b);
+	return b->failed ? text("") : (char *)b->data;
+}
+
+static void record_release(struct record *r)
+{
+	for (size_t i = 0; i < r->text_count; i++) {
+		et_buffer_release(&r->texts[i]);
+	}
+}
+
 static void record_fill_streams(struct record *r, const struct et_capture_recording *from)
 {
 	r->recording.n_streams = from->stream_count;
@@ -62,7 +95,7 @@ static void record_fill_streams(struct record *r, const struct et_capture_record
 		to->ssrc = s->ssrc;
 		to->src = text(s->src);
 		to->dst = text(s->dst);
-		to->codec = text(s->codec);
+		to->codec = foreign(r, s->codec, CODEC_BYTES_MAX);
 		to->association = text(et_capture_association_text(s->association));
 		to->packets = s->packets;
 		to->lost = s->lost;
@@ -84,6 +117,7 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	et_assert(from->stream_count <= ET_CAPTURE_STREAMS_MAX);
 	et_assert(from->gap_count <= ET_CAPTURE_GAPS_MAX);
 	et__recording__init(to);
+	r->text_count = 0;
 	to->id = bytes(from->id, 16);
 	to->call = bytes(from->call, 16);
 	to->node = from->node;
@@ -93,14 +127,14 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	to->start_us = from->start_us;
 	to->answer_us = from->answer_us;
 	to->end_us = from->end_us;
-	to->from = text(from->from);
-	to->to = text(from->to);
-	to->from_uri = text(from->from_uri);
-	to->to_uri = text(from->to_uri);
-	to->sip_call_id = text(from->sip_call_id);
+	to->from = foreign(r, from->from, NUMBER_BYTES_MAX);
+	to->to = foreign(r, from->to, NUMBER_BYTES_MAX);
+	to->from_uri = foreign(r, from->from_uri, URI_BYTES_MAX);
+	to->to_uri = foreign(r, from->to_uri, URI_BYTES_MAX);
+	to->sip_call_id = foreign(r, from->sip_call_id, URI_BYTES_MAX);
 	to->call_state = text(et_capture_state_text(from->state));
 	to->rule = text(from->rule);
-	to->problem = text(from->problem);
+	to->problem = foreign(r, from->problem, PROBLEM_BYTES_MAX);
 	to->capture_drops = from->capture_drops;
 	record_fill_streams(r, from);
 	to->n_gaps = from->gap_count;
@@ -288,6 +322,7 @@ static int on_recording_open(struct et_events *events, const struct et_capture_e
 		(void)facts_changed(events, &r.recording);
 		events_live(events, &r.recording);
 	}
+	record_release(&r);
 	return rc;
 }
 
@@ -299,13 +334,15 @@ static int on_recording_update(struct et_events *events, const struct et_capture
 
 	record_fill(&r, ev->recording);
 	events_live(events, &r.recording);
-	if (!facts_changed(events, &r.recording)) {
-		return 0;
+	int rc = 0;
+	if (facts_changed(events, &r.recording)) {
+		body.recording = &r.recording;
+		command.body_case = ET__COMMAND__BODY_RECORDING_UPDATE;
+		command.recording_update = &body;
+		rc = events_commit(events, &command, ev->recording->id);
 	}
-	body.recording = &r.recording;
-	command.body_case = ET__COMMAND__BODY_RECORDING_UPDATE;
-	command.recording_update = &body;
-	return events_commit(events, &command, ev->recording->id);
+	record_release(&r);
+	return rc;
 }
 
 static int on_recording_close(struct et_events *events, const struct et_capture_event *ev)
@@ -321,7 +358,9 @@ static int on_recording_close(struct et_events *events, const struct et_capture_
 	body.recording = &r.recording;
 	command.body_case = ET__COMMAND__BODY_RECORDING_CLOSE;
 	command.recording_close = &body;
-	return events_commit(events, &command, ev->recording->id);
+	int rc = events_commit(events, &command, ev->recording->id);
+	record_release(&r);
+	return rc;
 }
 
 static int on_segment_open(struct et_events *events, const struct et_capture_event *ev)

@@ -3,4 +3,4 @@ et_program(evertaped node/daemon
     USES node/base node/io node/crypto node/text node/config node/tls raft/command raft/state raft/journal
          raft/catalog node/capture node/keeper replication/sync archive/mover node/api
     LIBRARIES PkgConfig::uv
-    TESTS proposer)
+    TESTS proposer events)

@@ -40,6 +40,9 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 {
 	struct et_daemon *d = arg;
 
+	if (command == NULL) { /* It cannot be read by this version; apply said so. */
+		return;
+	}
 	if (d->sync != NULL) {
 		et_sync_on_applied(d->sync, index, command, result);
 	}

@@ -177,6 +177,23 @@ static void growing_counts_are_shown_and_not_replicated(void **state)
 	assert_int_equal(f->count, 2); /* The new number, once. */
 }
 
+static void a_hostile_header_is_cut_and_made_text(void **state)
+{
+	struct fixture *f = *state;
+	char uri[5000];
+
+	memset(uri, 'x', sizeof(uri) - 1);
+	uri[sizeof(uri) - 1] = '\0';
+	recording.from_uri = uri;
+	recording.from = "\xff\xfe\x1b[2J";
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_OPEN), 0);
+	recording.from_uri = "sip:4711@a";
+	recording.from = "4711";
+	deliver(f);
+	assert_int_equal(f->count, 1);
+	assert_int_equal(atomic_load(&f->events.refused), 0);
+}
+
 static void a_full_disk_refuses_the_recording(void **state)
 {
 	struct fixture *f = *state;
@@ -201,6 +218,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_call_becomes_its_commands_in_order, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(growing_counts_are_shown_and_not_replicated, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_hostile_header_is_cut_and_made_text, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_full_disk_refuses_the_recording, set_up,
 						tear_down),
