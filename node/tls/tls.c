@@ -6,6 +6,7 @@
  *
  * What can fail is counted by cause, and told to the caller (client) or logged (server). */
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -431,6 +432,37 @@ static void connect_defer(struct connect_request *request, int code)
 	(void)uv_idle_start(&request->idle, on_defer);
 }
 
+static bool is_loopback(const struct sockaddr_storage *a)
+{
+	const struct sockaddr_in *in = (const void *)a;
+	const struct sockaddr_in6 *in6 = (const void *)a;
+
+	return a->ss_family == AF_INET ? ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET
+				       : IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
+/* Speak from the address on which we listen, so that a firewall between sites sees one address for
+ * each node. Where that cannot be (we listen on all addresses, or on one that does not lead there),
+ * the kernel chooses. */
+static void speak_from(int fd, const char *own, const struct sockaddr_storage *to)
+{
+	struct sockaddr_storage a;
+	unsigned size = 0;
+	const int one = 1;
+
+	if (!tls_address_parse(own, &a, &size) || a.ss_family != to->ss_family ||
+	    (is_loopback(&a) && !is_loopback(to))) {
+		return;
+	}
+	if (a.ss_family == AF_INET) {
+		((struct sockaddr_in *)&a)->sin_port = 0;
+	} else {
+		((struct sockaddr_in6 *)&a)->sin6_port = 0;
+	}
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	(void)bind(fd, (struct sockaddr *)&a, size);
+}
+
 void et_tls_connect(struct et_tls_node *t, uint64_t node, const char *address, const char *alpn,
 		    et_tls_connect_fn cb, void *arg)
 {
@@ -451,6 +483,7 @@ void et_tls_connect(struct et_tls_node *t, uint64_t node, const char *address, c
 		connect_defer(request, -errno);
 		return;
 	}
+	speak_from(fd, t->address, &a);
 	int error = 0;
 	if (connect(fd, (struct sockaddr *)&a, size) < 0 && errno != EINPROGRESS) {
 		error = -errno;
