@@ -86,8 +86,8 @@ def key_modes(s, node):
 
 def tokens(s, cluster):
     first = cluster.nodes[0]
-    answer = first.cli("node", "token", "--site", "ova", "--role", "capture", "--uses", "1", "--reason", "scenario")
-    late, spare = cluster.add("ova-1", "ova", roles=("capture",)), cluster.add("ova-2", "ova", roles=("capture",))
+    answer = first.cli("node", "token", "--site", "ova", "--role", "standby", "--role", "capture", "--uses", "1", "--reason", "scenario")
+    late, spare = cluster.add("ova-1", "ova", roles=("standby", "capture")), cluster.add("ova-2", "ova", roles=("standby", "capture"))
     for node in (late, spare):
         node.write_config()
         node.start()

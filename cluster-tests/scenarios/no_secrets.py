@@ -61,7 +61,7 @@ def tell(s):
     wait_committed(prg, calls, ["prg", "brq"])
     samples = export_exact(s, cluster.node("brq-1"), calls[:1], "brq")
     s.say(f"three calls recorded and copied; one of them was heard ({samples} samples)")
-    done = prg.cli_raw("node", "token", "--site", "prg", "--role", "capture", "--reason", "scenario", "-o", "json")
+    done = prg.cli_raw("node", "token", "--site", "prg", "--role", "standby", "--reason", "scenario", "-o", "json")
     check(done.returncode == 0, done.stderr.decode())
     import json
     token = json.loads(done.stdout)["token"]

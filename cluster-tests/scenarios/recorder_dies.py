@@ -39,8 +39,10 @@ def tell(s):
         check(len(rec["segments"]) >= 2, f"{call.caller}: was not continued")
         check(rec["gaps"], f"{call.caller}: states no gap")
         recovered += first["records"]
-        victim.cli("recording", "verify", call.id)
-        other.cli("recording", "verify", call.id)
+        holders = {c["node"] for c in rec["copies"] if c["state"] == "verified"}
+        check(len(holders) == 2, f"{call.caller}: copies at {sorted(holders)}, want one node of each site")
+        for name in holders:
+            s.cluster.node(name).cli("recording", "verify", call.id)
     s.say(f"{CALLS} tapes closed as recovered with {recovered} records, and they verify at both sites")
 
     worst = 0

@@ -33,7 +33,6 @@ static uint64_t plan_weight(const struct et_plan *plan, uint64_t node)
 {
 	uint64_t h = mix(et_get64(plan->recording) + UINT64_C(0x9e3779b97f4a7c15));
 	h = mix(h ^ et_get64(plan->recording + 8));
-	h = mix(h ^ ((uint64_t)plan->generation << 32 | plan->segment));
 	return mix(h ^ mix(node + UINT64_C(0x9e3779b97f4a7c15)));
 }
 

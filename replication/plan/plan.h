@@ -6,8 +6,9 @@
  *
  * Promises
  *   - A site with at least one accepting node is served or has exactly one first choice.
- *   - The choice is by rendezvous hash (highest random weight) over (segment, node id): a new node
- *     takes over only what it wins itself, and a node that leaves gives up only what it held.
+ *   - The choice is by rendezvous hash (highest random weight) over (recording, node id): a new
+ *     node takes over only what it wins itself, and a node that leaves gives up only what it held.
+ *     All segments of a recording go to the same node of a site.
  *   - Integers only: the same answer on every machine and in every build.
  *
  * A site is served when `copies` (placement) of its nodes hold a verified copy. A copy that policy

