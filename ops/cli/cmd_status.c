@@ -104,7 +104,14 @@ static int status_print(struct et_cli *cli, const json_t *s, struct et_error *re
 		return 0;
 	}
 	if (!et_json_get_bool(s, "initialised", true)) {
-		return et_cli_print_object(cli, s, reterr);
+		(void)fprintf(cli->out, "Node ");
+		ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+		et_cli_add_safe(&b, et_json_get_text(s, "node", "?"));
+		(void)fwrite(b.data, 1, b.size, cli->out);
+		(void)fprintf(cli->out,
+			      " belongs to no cluster yet.\nNext: evertape cluster init, or "
+			      "evertape node join TOKEN\n");
+		return 0;
 	}
 	return cli->format == ET_CLI_CSV ? et_cli_print(cli, s, "nodes", node_columns, reterr)
 					 : status_table(cli, s, reterr);

@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "node/api/api.h"
+#include "node/api/api_internal.h"
+#include "node/text/yaml.h"
 
 struct fixture {
 	char dir[64];
@@ -381,6 +383,49 @@ static void tokens_are_made_of_known_roles(void **state)
 	assert_int_equal(et_api_token_make("me", wrong, 1, 17, &token, &text, &e), ET_EUSAGE);
 }
 
+/* Every endpoint is described, and nothing else is. */
+static void the_description_is_complete(void **state)
+{
+	(void)state;
+	struct et_error e = { 0 };
+	ET_CLEANUP(et_yaml_freep) struct et_yaml *y = NULL;
+	assert_int_equal(et_yaml_load("../openapi.yaml", &y, &e), 0);
+	const struct et_yaml_node *paths = et_yaml_get(et_yaml_root(y), "paths");
+	assert_non_null(paths);
+	size_t described = 0;
+	ET_YAML_EACH(path, paths)
+	{
+		ET_YAML_EACH(operation, path)
+		{
+			/* "/v1/recordings/{id}/audio" as a request would have it. */
+			char request[128];
+			char method[8];
+			bool known;
+			size_t n = 0;
+			for (const char *p = path->key; *p != '\0' && n < sizeof(request) - 1;
+			     p++) {
+				if (*p != '{' && *p != '}') {
+					request[n++] = *p;
+				}
+			}
+			request[n] = '\0';
+			for (n = 0; operation->key[n] != '\0' && n < sizeof(method) - 1; n++) {
+				method[n] = (char)(operation->key[n] - 'a' + 'A');
+			}
+			method[n] = '\0';
+			if (api_route_find(method, request, &known) == NULL) {
+				fail_msg("%s %s is described, and is not there", method, path->key);
+			}
+			described++;
+		}
+	}
+	size_t routes = 0;
+	for (const struct api_route *r = api_routes; r->method != NULL; r++) {
+		routes++;
+	}
+	assert_int_equal(described, routes);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -395,6 +440,7 @@ int main(void)
 		TEST(slow_clients_do_not_hold_others),
 		TEST(a_connection_serves_many_requests),
 		cmocka_unit_test(tokens_are_made_of_known_roles),
+		cmocka_unit_test(the_description_is_complete),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
