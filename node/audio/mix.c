@@ -23,7 +23,13 @@ enum {
 };
 _Static_assert(LATE + SAMPLES_MAX < RING, "a packet fits behind the late window");
 
-#define FRAMES_MAX ((int64_t)ET_MIX_DURATION_MAX_MS * PER_MS)
+/* Limits in frames and microseconds. */
+static const int64_t frames_max = (int64_t)ET_MIX_DURATION_MAX_MS * PER_MS;
+static const int64_t ahead_max = (int64_t)ET_MIX_AHEAD_MS * PER_MS;
+static const int64_t behind_max = (int64_t)ET_MIX_BEHIND_MS * PER_MS;
+static const int64_t pause_max = (int64_t)ET_MIX_PAUSE_MS * PER_MS;
+static const int64_t before_us_max = (int64_t)ET_MIX_LATE_MS * 1000;
+static const int64_t after_us_max = (int64_t)ET_MIX_DURATION_MAX_MS * 1000;
 
 /* What is known of a stream's clock: its highest packet, and where that was placed. */
 struct clock {
@@ -127,9 +133,8 @@ static bool mix_position(const struct et_mix *m, int64_t time_us, int64_t *ret)
 {
 	int64_t since;
 
-	if (__builtin_sub_overflow(time_us, m->origin_us, &since) ||
-	    since < -(int64_t)ET_MIX_LATE_MS * 1000 ||
-	    since > (int64_t)ET_MIX_DURATION_MAX_MS * 1000) {
+	if (__builtin_sub_overflow(time_us, m->origin_us, &since) || since < -before_us_max ||
+	    since > after_us_max) {
 		return false;
 	}
 	int64_t scaled = since * PER_MS + 500;
@@ -169,12 +174,10 @@ static bool stream_jumps(const struct stream *s, const struct et_mix_packet *p, 
 	if (step < 0) {
 		return true; /* Time went back while packets went on. */
 	}
-	if (ahead > ET_MIX_AHEAD_MS * PER_MS && surplus > ET_MIX_AHEAD_MS * PER_MS) {
+	if (ahead > ahead_max && surplus > ahead_max) {
 		return true;
 	}
-	return ahead < -ET_MIX_BEHIND_MS * PER_MS ||
-	       (p->marker && ahead < -ET_MIX_PAUSE_MS * PER_MS &&
-		surplus < -ET_MIX_PAUSE_MS * PER_MS);
+	return ahead < -behind_max || (p->marker && ahead < -pause_max && surplus < -pause_max);
 }
 
 /* Does the packet go on where the last anchor left off, as if nothing had been since? */
@@ -188,8 +191,8 @@ static bool stream_returns(const struct stream *s, const struct et_mix_packet *p
 
 	*ret = position;
 	return s->was_anchored_before && step > 0 && step < LATE_SEQUENCE &&
-	       position > s->before.position && llabs(off_before) < ET_MIX_AHEAD_MS * PER_MS &&
-	       llabs(off_now) > ET_MIX_BEHIND_MS * PER_MS;
+	       position > s->before.position && llabs(off_before) < ahead_max &&
+	       llabs(off_now) > behind_max;
 }
 
 /* Where the packet belongs, in frames; moves the stream's clock. */
@@ -312,7 +315,7 @@ int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet)
 		}
 	}
 	const int64_t position = stream_place(m, s, packet, arrival);
-	if (position > FRAMES_MAX) {
+	if (position > frames_max) {
 		m->stats.out_of_range++;
 		return 0;
 	}

@@ -138,8 +138,12 @@ void et_peaks_add(struct et_peaks *p, const int16_t *samples, size_t frames)
 		struct et_peak *peak = &p->peaks[peak_of(p, p->frames)];
 		for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
 			const int16_t s = samples[i * ET_MIX_CHANNELS + c];
-			peak->low[c] = s < peak->low[c] ? s : peak->low[c];
-			peak->high[c] = s > peak->high[c] ? s : peak->high[c];
+			if (s < peak->low[c]) {
+				peak->low[c] = s;
+			}
+			if (s > peak->high[c]) {
+				peak->high[c] = s;
+			}
 		}
 		p->frames++;
 	}

@@ -22,11 +22,12 @@
 #include "node/audio/wav.h"
 #include "node/base/err.h"
 #include "node/base/secret.h"
+#include "node/tape/media.h"
 #include "node/tape/meta.h"
 #include "node/tape/tape.h"
 
 #define ET_PLAYBACK_SEGMENTS_MAX 4096
-#define ET_PLAYBACK_STREAMS_MAX 64 /* per segment */
+#define ET_PLAYBACK_STREAMS_MAX ET_MEDIA_STREAMS_MAX /* per segment */
 
 /* A segment as the catalogue knows it, in order of play. */
 struct et_playback_segment {

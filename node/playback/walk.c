@@ -4,8 +4,6 @@
 
 #include "node/playback/walk_internal.h"
 
-_Static_assert((int)ET_PLAYBACK_STREAMS_MAX == (int)ET_MEDIA_STREAMS_MAX, "a stream's number fits");
-
 static void note(struct et_playback_summary *s, const struct et_playback_segment *known,
 		 const char *text)
 {

@@ -131,7 +131,7 @@ int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
 {
 	uint8_t aad[ET_TAPE_HASH_SIZE + TAPE_HEAD_CRC_AT];
 	uint8_t nonce[ET_AEAD_NONCE_SIZE];
-	struct et_tape_record_head head;
+	struct et_tape_record_head head = { .size = 0 };
 	struct et_view v;
 
 	int rc = reader_fetch(r, &head, &v, reterr);

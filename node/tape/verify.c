@@ -46,7 +46,7 @@ int et_tape_leaves_read(const struct et_tape_source *source, const struct et_tap
 	}
 	return source->read(source->arg,
 			    seal->body_bytes + ET_TAPE_FOOTER_HEAD_SIZE + first * ET_TAPE_HASH_SIZE,
-			    ret, (size_t)(count * ET_TAPE_HASH_SIZE), reterr);
+			    ret, (size_t)count * ET_TAPE_HASH_SIZE, reterr);
 }
 
 /* ---- The walk ---------------------------------------------------------------------------------
@@ -307,8 +307,8 @@ int et_tape_verify(const struct et_tape_source *source, const struct et_tape_exp
 		   struct et_tape_report *ret, struct et_error *reterr)
 {
 	ET_CLEANUP(et_tape_walk_release) struct et_tape_walk w = { 0 };
-	struct et_tape_header header;
-	struct et_tape_seal claimed;
+	struct et_tape_header header = { .generation = 0 };
+	struct et_tape_seal claimed = { .records = 0 };
 	struct et_error e = { 0 };
 
 	int rc = report_begin(source, expect, ret, &w, reterr);
