@@ -76,6 +76,24 @@ static int need_reason(const json_t *body, const char **ret, struct et_error *re
 	return 0;
 }
 
+/* What moves or destroys, now or by what it allows, needs a quorum: refused at once when there is
+ * none, rather than after a timeout with an outcome that nobody knows. */
+static int need_quorum(struct api_call *call, struct et_error *reterr)
+{
+	struct et_catalog_status raft;
+
+	et_catalog_status(call->api->services.catalog, &raft);
+	if (raft.has_quorum) {
+		return 0;
+	}
+	(void)et_fail_plain(reterr, ET_EPOLICY,
+			    "refused: this node hears %u of %u voters, and what moves or destroys "
+			    "needs a quorum",
+			    raft.reachable_voters, raft.voters);
+	(void)et_fail_next(reterr, "evertape status");
+	return ET_EPOLICY;
+}
+
 int api_policy_put(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "text", "reason", "expect_revision" };
@@ -101,6 +119,10 @@ int api_policy_put(struct api_call *call, struct et_error *reterr)
 	int64_t expect = et_json_get_int(body, "expect_revision", revision_of(v));
 	if (expect < 0 || expect > UINT32_MAX - 1) {
 		return et_fail_plain(reterr, ET_EUSAGE, "expect_revision is a revision");
+	}
+	rc = need_quorum(call, reterr);
+	if (rc < 0) {
+		return rc;
 	}
 	rc = policy_commit(call, text, (uint32_t)expect, reason, &revision, reterr);
 	if (rc < 0) {
@@ -332,7 +354,6 @@ int api_plan_apply(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "reason" };
 	ET_CLEANUP(et_json_freep) json_t *body = NULL;
-	struct et_catalog_status raft;
 	Et__Plan *plan = NULL;
 	const char *reason = "";
 	size_t jobs = 0;
@@ -340,15 +361,8 @@ int api_plan_apply(struct api_call *call, struct et_error *reterr)
 	if (rc == 0) {
 		rc = need_reason(body, &reason, reterr);
 	}
-	/* A destructive act needs a quorum: refused at once when there is none. */
-	et_catalog_status(call->api->services.catalog, &raft);
-	if (rc == 0 && !raft.has_quorum) {
-		rc = et_fail_plain(
-			reterr, ET_EPOLICY,
-			"refused: this node hears %u of %u voters, and what moves or destroys "
-			"needs a quorum",
-			raft.reachable_voters, raft.voters);
-		(void)et_fail_next(reterr, "evertape status");
+	if (rc == 0) {
+		rc = need_quorum(call, reterr);
 	}
 	if (rc == 0) {
 		rc = plan_find(call, &plan, reterr);
