@@ -8,7 +8,7 @@
 #include "archive/bucket/credentials.h"
 
 #define BUCKET_NAME_MAX (2 * ET_BUCKET_KEY_MAX + 1) /* prefix, '/', key */
-#define BUCKET_CHUNK_SIZE (256 * 1024)		    /* bytes moved at a time */
+#define BUCKET_CHUNK_SIZE ((size_t)256 * 1024)	    /* bytes moved at a time */
 #define BUCKET_OBJECT_SIZE_MAX (5ULL << 30)	    /* bytes: the limit of a single PUT */
 
 /* A checked copy of the configuration. All text is owned. */

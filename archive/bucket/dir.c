@@ -116,7 +116,7 @@ static void folder_of(const char *name, char ret[BUCKET_NAME_MAX + 1])
 	memcpy(ret, name, size);
 	ret[size] = '\0';
 	if (size == 0) {
-		strcpy(ret, ".");
+		memcpy(ret, ".", 2);
 	}
 }
 
@@ -241,7 +241,7 @@ static int dir_put_again(struct et_bucket *b, struct et_bucket_put *put, const c
 	if (put->if_absent) {
 		return et_fail(&put->error, ET_EEXISTS, "put '%s'", put->key);
 	}
-	struct et_bucket_object object;
+	struct et_bucket_object object = { 0 };
 	int rc = dir_head(b, name, &object, &put->error);
 	if (rc == 0 && object.size != put->size) {
 		return et_fail(&put->error, ET_EEXISTS,
@@ -258,7 +258,7 @@ static int dir_put(struct et_bucket *b, struct et_bucket_put *put)
 	ET_CLEANUP(dir_file_end) struct dir_file f = { .root = root_of(b), .fd = -1 };
 	put->requests = 1;
 
-	struct et_bucket_object object;
+	struct et_bucket_object object = { 0 };
 	int rc = dir_head(b, name, &object, NULL);
 	if (rc == 0) {
 		rc = dir_put_again(b, put, name);

@@ -108,10 +108,15 @@ struct s3_put {
 static void checksum_text(const uint8_t sha256[32], char ret[48])
 {
 	et_base64(sha256, 32, ret);
-	for (char *c = ret; *c != '\0'; c++) {
-		*c = *c == '-' ? '+' : *c == '_' ? '/' : *c;
+	size_t size = strlen(ret);
+	for (size_t i = 0; i < size; i++) {
+		if (ret[i] == '-') {
+			ret[i] = '+';
+		} else if (ret[i] == '_') {
+			ret[i] = '/';
+		}
 	}
-	strcat(ret, "=");
+	memcpy(ret + size, "=", 2);
 }
 
 static void put_prepare(struct bucket_s3 *s, struct s3_put *p, struct et_bucket_put *put)

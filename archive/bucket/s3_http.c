@@ -8,7 +8,7 @@
 #include "node/crypto/hash.h"
 #include "node/io/clock.h"
 
-#define POLL_MAX_MS 250 /* so that stalls are noticed about in time */
+#define POLL_MAX_MS INT64_C(250) /* so that stalls are noticed about in time */
 #define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;

@@ -25,7 +25,7 @@
 #include "archive/bucket/s3_sign.h"
 
 #define S3_HEADERS_MAX 16
-#define S3_BODY_MAX (64 * 1024) /* bytes of an error that are kept */
+#define S3_BODY_MAX ((size_t)64 * 1024) /* bytes of an error that are kept */
 
 struct s3_http {
 	/* Private. */

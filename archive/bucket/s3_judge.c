@@ -100,22 +100,38 @@ void s3_answer_line(struct s3_answer *a, const char *line, size_t size)
 }
 
 struct range {
-	unsigned long long first;
-	unsigned long long last;
-	unsigned long long total;
+	uint64_t first;
+	uint64_t last;
+	uint64_t total; /* UINT64_MAX: not known */
 };
 
-/* "bytes 0-9/100"; a total of "*" is not known. */
-static bool range_parse(const struct s3_answer *a, struct range *ret)
+/* Digits up to `end`, which is stepped over. */
+static bool digits_read(const char **text, char end, uint64_t *ret)
 {
-	int used = 0;
-	*ret = (struct range){ .total = UINT64_MAX };
-	if (a->status != 206 || sscanf(a->content_range, "bytes %20llu-%20llu/%n", &ret->first,
-				       &ret->last, &used) != 2) {
+	const char *stop = strchr(*text, end);
+	if (stop == NULL) {
 		return false;
 	}
-	(void)sscanf(a->content_range + used, "%20llu", &ret->total);
-	return used > 0;
+	int64_t v = number_of(*text, (size_t)(stop - *text), -1);
+	*text = stop + 1;
+	*ret = (uint64_t)v;
+	return v >= 0;
+}
+
+/* "bytes 0-9/100", or "bytes 0-9/" and a star. */
+static bool range_parse(const struct s3_answer *a, struct range *ret)
+{
+	const char *text = a->content_range;
+	if (a->status != 206 || strncmp(text, "bytes ", 6) != 0) {
+		return false;
+	}
+	text += 6;
+	if (!digits_read(&text, '-', &ret->first) || !digits_read(&text, '/', &ret->last)) {
+		return false;
+	}
+	int64_t total = number_of(text, strlen(text), -1);
+	ret->total = total < 0 ? UINT64_MAX : (uint64_t)total;
+	return true;
 }
 
 bool s3_answer_is_range(const struct s3_answer *a, uint64_t offset, uint64_t length)

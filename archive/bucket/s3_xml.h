@@ -10,7 +10,7 @@
 #include "node/base/bytes.h"
 #include "node/base/err.h"
 
-#define S3_XML_SIZE_MAX (4 * 1024 * 1024) /* bytes: 1000 entries of 4 KiB */
+#define S3_XML_SIZE_MAX ((size_t)4 * 1024 * 1024) /* bytes: 1000 entries of 4 KiB */
 
 struct s3_xml_error {
 	char code[64];	   /* "SlowDown"; "" when it is no error document */

@@ -262,7 +262,7 @@ static struct mover_target *target_of(struct et_mover *m, const char *name)
 	}
 	struct mover_target *t = &m->targets[m->target_count++];
 	*t = (struct mover_target){ 0 };
-	strcpy(t->name, name);
+	(void)snprintf(t->name, sizeof(t->name), "%s", name);
 	return t;
 }
 

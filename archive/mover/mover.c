@@ -9,7 +9,7 @@
 #include "node/io/clock.h"
 
 #define QUEUE_MAX 4096
-#define QUEUE_BYTES_MAX (8 * 1024 * 1024)
+#define QUEUE_BYTES_MAX ((size_t)8 * 1024 * 1024)
 #define JOBS_MAX 256 /* looked at in one go; the rest at once after */
 
 /* ---- Jobs ---- */
@@ -297,7 +297,7 @@ static struct et_mover_target_status *status_target(struct et_mover_status *s, c
 		return NULL;
 	}
 	struct et_mover_target_status *t = &s->targets[s->target_count++];
-	strcpy(t->name, name);
+	(void)snprintf(t->name, sizeof(t->name), "%s", name);
 	return t;
 }
 

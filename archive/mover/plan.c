@@ -1,4 +1,5 @@
 /* From the catalogue and the policy to a plan, and from a plan to jobs. Reads; writes nothing. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,7 +164,7 @@ static int copy_take(void *arg, const Et__Copy *copy)
 		if (strlen(target) > ET_ARCHIVE_NAME_MAX) {
 			return 0;
 		}
-		strcpy(c->target, target);
+		(void)snprintf(c->target, sizeof(c->target), "%s", target);
 	} else if (strncmp(copy->place, "node:", 5) == 0) {
 		c->node = strtoull(copy->place + 5, NULL, 10);
 	} else {
@@ -284,8 +285,8 @@ static void summary_add(struct planner *p, const struct et_archive_decision *d,
 		sum->row_count++;
 		struct et_archive_summary_row *row = &sum->rows[i];
 		*row = (struct et_archive_summary_row){ .action = d->action, .why = d->why };
-		strcpy(row->rule, rule);
-		strcpy(row->target, target);
+		(void)snprintf(row->rule, sizeof(row->rule), "%s", rule);
+		(void)snprintf(row->target, sizeof(row->target), "%s", target);
 	}
 	struct et_archive_summary_row *row = &sum->rows[i];
 	if (row->segments == 0 || memcmp(p->row_recording[i], s->recording.data, 16) != 0) {

@@ -1,4 +1,5 @@
 /* The policy in force, and what may take its place. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,7 +79,7 @@ static int lost_target_take(void *arg, const Et__Copy *copy)
 		return 0;
 	}
 	if (l->copies == 0) {
-		strcpy(l->name, target);
+		(void)snprintf(l->name, sizeof(l->name), "%s", target);
 	}
 	l->copies += strcmp(l->name, target) == 0 ? 1 : 0;
 	return 0;

@@ -11,7 +11,7 @@
 #include "node/crypto/hash.h"
 #include "node/io/file.h"
 
-#define CHUNK_SIZE (256 * 1024) /* bytes */
+#define CHUNK_SIZE ((size_t)256 * 1024) /* bytes */
 
 void mover_pack_release(struct mover_pack *p)
 {

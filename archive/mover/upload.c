@@ -98,15 +98,15 @@ static const struct et_archive_rule *rule_find(const struct et_archive_policy *p
 }
 
 /* The lock of a pack ends when that of its last member does. */
-static int upload_lock(struct upload *u, const struct et_archive_policy *policy)
+static int upload_lock(struct et_mover *m, struct upload *u, const struct et_archive_policy *policy)
 {
 	const Et__Job *job = u->job;
 	for (size_t i = 0; i < job->n_items; i++) {
 		int64_t until = job->items[i]->lock_until_us;
 		u->lock_until_us = until > u->lock_until_us ? until : u->lock_until_us;
 	}
-	if (u->lock_until_us == 0) {
-		return 0;
+	if (u->lock_until_us <= m->config.now(m->config.arg)) {
+		return 0; /* none asked for, or it would have ended already */
 	}
 	u->rule = rule_find(policy, job->items[0]->rule);
 	if (u->rule == NULL || u->rule->lock == ET_ARCHIVE_LOCK_NONE) {
@@ -146,7 +146,7 @@ static void upload_prepare(struct et_mover *m, const struct et_archive_policy *p
 	Et__PlanItem **left = calloc(u->job->n_items + 1, sizeof(*left));
 	struct et_state_view *v = et_state_view_open(m->state);
 	u->code = left == NULL || v == NULL ? et_fail(&u->error, -ENOMEM, "upload") : 0;
-	u->code = u->code < 0 ? u->code : upload_lock(u, policy);
+	u->code = u->code < 0 ? u->code : upload_lock(m, u, policy);
 	size_t count = u->code < 0 ? 0 : items_left(v, u->job, left);
 	if (u->code == 0 && count > 0) {
 		u->code = mover_pack_open(m, v, left, count, &u->pack, &u->error);
@@ -409,6 +409,7 @@ int mover_upload_jobs(struct et_mover *m, Et__Job **jobs, size_t count)
 			list[n] = (struct upload){ .job = jobs[first + n] };
 			n++;
 		}
+		et_assert(n > 0);
 		first += n;
 		if (mover_target_pause(m, list[0].job->items[0]->target) == 0) {
 			rc = uploads_run(m, policy, list, n);

@@ -1,4 +1,5 @@
 /* From YAML to a policy. Every complaint says where. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,7 +133,7 @@ static int target_parse(const struct et_yaml_node *map, struct et_archive_target
 		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
 					"a target's name is 1 to 63 of [a-z0-9-]");
 	}
-	strcpy(t->name, map->key);
+	(void)snprintf(t->name, sizeof(t->name), "%s", map->key);
 	t->line = map->key_line;
 	t->column = map->key_column;
 	int rc = et_yaml_is_map(map, reterr);
@@ -302,7 +303,7 @@ static int rule_name(const struct et_yaml_node *map, const struct et_archive_pol
 	if (rc < 0) {
 		return rc;
 	}
-	strcpy(r->name, name);
+	(void)snprintf(r->name, sizeof(r->name), "%s", name);
 	for (size_t i = 0; i < p->rule_count; i++) {
 		if (strcmp(p->rules[i].name, name) == 0) {
 			return et_yaml_fail(node, reterr, ET_EMALFORMED,

@@ -32,9 +32,9 @@
 #define ET_ARCHIVE_RULES_MAX 256
 #define ET_ARCHIVE_SELECT_MAX 64 /* values of one list */
 #define ET_ARCHIVE_NAME_MAX 63	 /* characters of [a-z0-9-] */
-#define ET_ARCHIVE_PACK_MIN (1024 * 1024)
-#define ET_ARCHIVE_PACK_MAX (1024 * 1024 * 1024)
-#define ET_ARCHIVE_PACK_DEFAULT (32 * 1024 * 1024)
+#define ET_ARCHIVE_PACK_MIN ((uint64_t)1024 * 1024)
+#define ET_ARCHIVE_PACK_MAX ((uint64_t)1024 * 1024 * 1024)
+#define ET_ARCHIVE_PACK_DEFAULT ((uint64_t)32 * 1024 * 1024)
 #define ET_ARCHIVE_PACK_MEMBERS_MAX 4096 /* and never more in one pack, however small they are */
 
 enum et_archive_store { ET_ARCHIVE_DIR, ET_ARCHIVE_S3, ET_ARCHIVE_S3V2 };

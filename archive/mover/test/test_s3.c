@@ -111,6 +111,22 @@ static void says_which_lock_it_read_back(void **state)
 	free(t.bytes);
 }
 
+static void sets_no_lock_that_has_ended_already(void **state)
+{
+	struct world *w = *state;
+	struct server s;
+	struct lock_seen lock = { "" };
+	struct tape t = archive_one(w, &s, "nolock",
+				    "{name: all, to: cold, lock: {mode: compliance, until: 58m}}");
+	expect_archived(w, &t); /* an hour has passed since the start of the call */
+	struct et_state_view *v = et_state_view_open(w->state);
+	assert_int_equal(et_state_each_copy_of(v, t.id, lock_seen_take, &lock), 0);
+	(void)et_state_view_close(v);
+	assert_string_equal(lock.text, "");
+	server_stop(&s);
+	free(t.bytes);
+}
+
 static void does_not_call_archived_what_is_not_locked(void **state)
 {
 	struct world *w = *state;
@@ -177,6 +193,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(says_which_lock_it_read_back),
+		TEST(sets_no_lock_that_has_ended_already),
 		TEST(does_not_call_archived_what_is_not_locked),
 		TEST(does_not_call_archived_what_reads_back_wrong),
 		TEST(does_not_call_archived_what_was_kept_in_part),
