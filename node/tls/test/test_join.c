@@ -24,7 +24,8 @@ struct fixture {
 	unsigned requests;
 	int verify_code;
 	bool keep; /* hold the answer back */
-	struct et_join_answer *kept;
+	struct et_join_answer *kept[32];
+	unsigned kept_count;
 	uint64_t issue_node;  /* in the certificate */
 	bool issue_other_key; /* for a key that was not asked for */
 	uint8_t hash[32];
@@ -67,7 +68,7 @@ static void serve(void *arg, const struct et_join_request *request, struct et_jo
 	f->forwarded.size = 0;
 	assert_int_equal(et_join_forward_pack(request, &f->forwarded), 0);
 	if (f->keep) {
-		f->kept = answer;
+		f->kept[f->kept_count++] = answer;
 		f->w.done = true;
 		return;
 	}
@@ -268,20 +269,36 @@ static void silence_ends_by_the_clock(void **state)
 	}
 	assert_int_equal(f->code, -ETIMEDOUT);
 	const struct et_join_reply reply = { .code = ET_EDENIED };
-	et_join_answer(ET_TAKE(f->kept), &reply); /* To a joiner that is gone. */
+	et_join_answer(f->kept[--f->kept_count], &reply); /* To a joiner that is gone. */
 }
 
+/* Ten at once, then five a second, and never more than sixteen at a time. */
 static void strangers_are_paced(void **state)
 {
 	struct fixture *f = *state;
-	unsigned busy = 0;
+	const unsigned count = 24;
+	int64_t t0_us = et_clock_mono_us();
 
-	for (int i = 0; i < 14; i++) {
-		busy += join(f) == ET_EBUSY;
+	f->keep = true;
+	f->wait_answers = 1; /* Look after each. */
+	for (unsigned i = 0; i < count; i++) {
+		ask(f, NULL, 15000);
 	}
-	assert_true(busy >= 3); /* Ten at once, then five a second. */
-	assert_true(f->requests >= 10);
-	assert_true(f->requests + busy == 14);
+	while (f->answers + f->kept_count < count) {
+		world_run(&f->w);
+	}
+	double seconds = (double)(et_clock_mono_us() - t0_us) / 1e6;
+	assert_true(f->kept_count <= 16);
+	assert_true((double)f->kept_count <= 10 + 5 * seconds);
+	assert_true(f->kept_count >= 10);
+	assert_int_equal(f->code, ET_EBUSY);
+	const struct et_join_reply reply = { .code = ET_EDENIED };
+	while (f->kept_count > 0) {
+		et_join_answer(f->kept[--f->kept_count], &reply);
+	}
+	while (f->answers < count) {
+		world_run(&f->w);
+	}
 }
 
 static void stopping_forgets_unanswered_requests(void **state)
@@ -292,14 +309,14 @@ static void stopping_forgets_unanswered_requests(void **state)
 	f->wait_answers = 1;
 	ask(f, NULL, 5000);
 	world_run(&f->w);
-	assert_non_null(f->kept);
+	assert_int_equal(f->kept_count, 1);
 	node_stop(&f->w, ET_TAKE(f->node));
 	while (f->answers == 0) {
 		world_run(&f->w);
 	}
 	assert_int_equal(f->code, ET_EUNREACHABLE);
 	const struct et_join_reply reply = { .code = ET_EDENIED };
-	et_join_answer(ET_TAKE(f->kept), &reply);
+	et_join_answer(f->kept[--f->kept_count], &reply);
 }
 
 static void a_join_connection_opens_no_other_door(void **state)
