@@ -375,11 +375,13 @@ static void on_read_index(void *arg, int code, uint64_t index)
 	if (rc == 0 && et_state_get_token(v, a->request.token, &token) < 0) {
 		rc = et_fail_plain(&why, ET_EDENIED, "the join token is not known");
 	}
-	rc = rc < 0 ? rc : token_check(a, token, cluster->cluster_time_us, &why);
+	if (rc == 0 && token != NULL) {
+		rc = token_check(a, token, cluster->cluster_time_us, &why);
+	}
 	if (rc == 0) {
 		(void)et_state_each_node(v, reply_member, &s);
 	}
-	if (rc == 0 && s.joined == 0) {
+	if (rc == 0 && s.joined == 0 && token != NULL) {
 		rc = token->uses_left > 0
 			     ? admission_propose(a, v, cluster, token, &why)
 			     : et_fail_plain(&why, ET_EDENIED, "the join token is used up");

@@ -145,7 +145,7 @@ static int fill_grants(struct making *m, Et__ClusterInit *init, struct et_error 
 	char name[SECRET_NAME_BYTES];
 
 	kek_secret_name(INIT_KEK, name);
-	init->grants = calloc(2, sizeof(*init->grants));
+	init->grants = calloc(2, sizeof(void *));
 	et_assert(init->grants != NULL);
 	int rc = grant_make(name, m->kek, FIRST_NODE, m->config->seal_public, &init->grants[0],
 			    reterr);

@@ -138,22 +138,28 @@ struct ask {
 
 static void ask_next(void *arg);
 
-static void on_asked(void *arg, int code, struct et_view body)
+static void ask_finish(struct ask *a, int code, struct et_view body)
 {
-	struct ask *a = arg;
 	struct et_keeper *k = a->k;
-	bool another = code == ET_EUNREACHABLE || code == ET_EUNKNOWN || code == ET_EUNTRUSTED ||
-		       code == ET_ENOKEY || code == ET_EUNSUPPORTED || code == ET_ELIMIT;
 
-	if (another && a->next < a->count && !k->stopping) {
-		a->code = code;
-		ask_next(a);
-		return;
-	}
 	a->fn(a->arg, code, body);
 	free(a->body);
 	free(a);
 	keeper_end(k);
+}
+
+static void on_asked(void *arg, int code, struct et_view body)
+{
+	struct ask *a = arg;
+	bool another = code == ET_EUNREACHABLE || code == ET_EUNKNOWN || code == ET_EUNTRUSTED ||
+		       code == ET_ENOKEY || code == ET_EUNSUPPORTED || code == ET_ELIMIT;
+
+	if (another && a->next < a->count && !a->k->stopping) {
+		a->code = code;
+		ask_next(a);
+		return;
+	}
+	ask_finish(a, code, body);
 }
 
 static void ask_next(void *arg)
@@ -161,7 +167,7 @@ static void ask_next(void *arg)
 	struct ask *a = arg;
 
 	if (a->next >= a->count || a->k->stopping) { /* There is nobody to ask. */
-		on_asked(a, a->k->stopping ? ET_ECLOSED : a->code, (struct et_view){ NULL, 0 });
+		ask_finish(a, a->k->stopping ? ET_ECLOSED : a->code, (struct et_view){ NULL, 0 });
 		return;
 	}
 	const struct vault *vault = &a->vaults[a->next++];

@@ -81,6 +81,18 @@ int et_keeper_key_make(const char *state_folder, const struct et_secret *root, u
 	return rc < 0 ? rc : et_file_publish(path, box.data, box.size, 0600, reterr);
 }
 
+/* The KEK version of a file name, or 0. */
+static uint32_t version_of(const char *name)
+{
+	char *end = NULL;
+
+	if (strncmp(name, "seal-", 5) != 0 || name[5] < '1' || name[5] > '9') {
+		return 0;
+	}
+	unsigned long version = strtoul(name + 5, &end, 10);
+	return strcmp(end, ".key") == 0 && version <= UINT32_MAX ? (uint32_t)version : 0;
+}
+
 int node_keys_load(const char *state_folder, const struct et_secret *root, struct node_keys *ret,
 		   struct et_error *reterr)
 {
@@ -95,10 +107,8 @@ int node_keys_load(const char *state_folder, const struct et_secret *root, struc
 	}
 	int rc = 0;
 	for (const struct dirent *d = readdir(dir); d != NULL && rc == 0; d = readdir(dir)) {
-		unsigned version = 0;
-		int end = 0;
-		if (sscanf(d->d_name, "seal-%9u.key%n", &version, &end) != 1 || end == 0 ||
-		    d->d_name[end] != '\0') {
+		uint32_t version = version_of(d->d_name);
+		if (version == 0) {
 			continue;
 		}
 		if (ret->count >= KEYS_MAX) {

@@ -19,7 +19,7 @@
 
 #define RETRY_MIN_US (5LL * 1000000)
 #define RETRY_MAX_US (60LL * 1000000)
-#define CA_BYTES_MAX (16 * ET_CERT_MAX)
+#define CA_BYTES_MAX (16UL * ET_CERT_MAX)
 
 /* ---- Issuing ---- */
 
@@ -113,7 +113,7 @@ static void issue_for(struct et_keeper *k, uint64_t node, struct et_view request
 	}
 	et__certificate__free_unpacked(add.certificate, NULL);
 	et__node__free_unpacked(record, NULL);
-	if (rc < 0) {
+	if (rc != 0) {
 		issue_finish(i, rc);
 	}
 }

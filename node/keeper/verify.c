@@ -280,6 +280,7 @@ static bool candidate_is_good(struct verify *v, const struct et_state_view *view
 	v->segment = NULL;
 	if (et_state_get_segment(view, v->now.recording, v->now.generation, v->now.segment,
 				 &v->segment) < 0 ||
+	    v->segment == NULL ||
 	    v->segment->state != ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED ||
 	    v->segment->node != v->k->identity.node) { /* Only who sealed it may seal it again. */
 		return false;

@@ -334,7 +334,8 @@ static int conn_judge(struct et_tls_conn *conn, struct et_error *why)
 
 	SSL_get0_alpn_selected(conn->ssl, &alpn, &size);
 	if (size == 0 || size >= sizeof(conn->alpn) ||
-	    (!conn->server && (strlen(conn->alpn) != size || memcmp(conn->alpn, alpn, size)))) {
+	    (!conn->server &&
+	     (strlen(conn->alpn) != size || memcmp(conn->alpn, alpn, size) != 0))) {
 		return et_fail_plain(why, ET_EUNSUPPORTED, "the peer names no protocol of ours");
 	}
 	memcpy(conn->alpn, alpn, size);
@@ -366,6 +367,32 @@ static bool conn_ready(struct et_tls_conn *conn)
 	return true;
 }
 
+static bool conn_welcomed(struct et_tls_conn *conn)
+{
+	struct et_error why;
+	uint8_t byte = 0;
+	size_t n = 0;
+
+	if (SSL_read_ex(conn->ssl, &byte, 1, &n) != 1) {
+		int error = SSL_get_error(conn->ssl, 0);
+		if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+			ERR_clear_error();
+			return true;
+		}
+		int rc = handshake_error(conn, &why);
+		tls_conn_fail(conn, rc, &why);
+		return false;
+	}
+	if (byte != WELCOME) {
+		(void)et_fail_plain(&why, ET_EUNTRUSTED,
+				    "%s does not take this node for a member of the cluster",
+				    conn->peer.address);
+		tls_conn_fail(conn, ET_EUNTRUSTED, &why);
+		return false;
+	}
+	return conn_ready(conn);
+}
+
 static bool conn_authenticated(struct et_tls_conn *conn)
 {
 	struct et_error why = { 0 };
@@ -384,7 +411,7 @@ static bool conn_authenticated(struct et_tls_conn *conn)
 	}
 	if (!conn->server) {
 		conn->state = CONN_WELCOME;
-		return tls_conn_step(conn);
+		return conn_welcomed(conn);
 	}
 	if (SSL_write_ex(conn->ssl, &welcome, 1, &done) != 1) {
 		(void)handshake_error(conn, &why);
@@ -415,32 +442,6 @@ static bool conn_connected(struct et_tls_conn *conn)
 		conn->state = CONN_HANDSHAKE;
 	}
 	return true;
-}
-
-static bool conn_welcomed(struct et_tls_conn *conn)
-{
-	struct et_error why;
-	uint8_t byte = 0;
-	size_t n = 0;
-
-	if (SSL_read_ex(conn->ssl, &byte, 1, &n) != 1) {
-		int error = SSL_get_error(conn->ssl, 0);
-		if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-			ERR_clear_error();
-			return true;
-		}
-		int rc = handshake_error(conn, &why);
-		tls_conn_fail(conn, rc, &why);
-		return false;
-	}
-	if (byte != WELCOME) {
-		(void)et_fail_plain(&why, ET_EUNTRUSTED,
-				    "%s does not take this node for a member of the cluster",
-				    conn->peer.address);
-		tls_conn_fail(conn, ET_EUNTRUSTED, &why);
-		return false;
-	}
-	return conn_ready(conn);
 }
 
 bool tls_conn_step(struct et_tls_conn *conn)

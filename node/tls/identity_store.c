@@ -17,10 +17,10 @@
 #include "node/tls/wire_internal.h"
 
 #define FILE_VERSION 1
-#define FILE_BYTES_MAX (256 * 1024)
+#define FILE_BYTES_MAX (256UL * 1024)
 #define PATH_BYTES 1024
 #define BOX_BYTES_MAX (ET_SECRET_SIZE_MAX + ET_BOX_OVERHEAD_SIZE)
-#define CA_BYTES_MAX (16 * ET_CERT_MAX)
+#define CA_BYTES_MAX (16UL * ET_CERT_MAX)
 #define MEMBER_BYTES_MIN 79
 #define LABEL_TLS "identity/tls"
 #define LABEL_SIGN "identity/sign"

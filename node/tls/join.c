@@ -27,12 +27,13 @@ struct join_call {
 	struct et_tls_conn *connecting;
 	struct et_buffer bytes;
 	struct et_error why; /* of the last attempt */
+	bool go_on;	     /* the timer is to try the next address */
 	bool over;
 	et_join_fn cb;
 	void *arg;
 };
 
-static void call_next(struct join_call *c);
+static void on_timer(uv_timer_t *timer);
 
 static void call_on_closed(uv_handle_t *handle)
 {
@@ -70,7 +71,8 @@ static void call_failed(struct join_call *c, int code, const struct et_error *wh
 	}
 	c->bytes.size = 0;
 	if (c->tried < c->address_count) {
-		call_next(c);
+		c->go_on = true;
+		(void)uv_timer_start(&c->timer, on_timer, 0, 0);
 	} else {
 		call_finish(c, code, NULL);
 	}
@@ -198,25 +200,6 @@ static void on_ready(void *arg, struct et_tls_conn *conn, int code, const struct
 	}
 }
 
-/* The time for this address is over; or (tried 0) it is time to begin. */
-static void on_timer(uv_timer_t *timer)
-{
-	struct join_call *c = timer->data;
-	struct et_error e;
-
-	if (c->tried == 0) {
-		call_next(c);
-		return;
-	}
-	(void)et_fail_plain(&e, -ETIMEDOUT, "%s did not answer within %u ms",
-			    c->addresses[c->tried - 1], c->timeout_ms);
-	if (c->connecting != NULL) {
-		tls_conn_fail(c->connecting, -ETIMEDOUT, &e); /* Comes back through on_ready(). */
-	} else {
-		call_failed(c, -ETIMEDOUT, &e);
-	}
-}
-
 static int call_connect(struct join_call *c, const char *address, struct et_error *reterr)
 {
 	struct sockaddr_storage a;
@@ -259,6 +242,26 @@ static void call_next(struct join_call *c)
 	int rc = call_connect(c, c->addresses[c->tried++], &e);
 	if (rc < 0) {
 		call_failed(c, rc, &e);
+	}
+}
+
+/* The time for this address is over, or it is time to try the next one. */
+static void on_timer(uv_timer_t *timer)
+{
+	struct join_call *c = timer->data;
+	struct et_error e;
+
+	if (c->go_on) {
+		c->go_on = false;
+		call_next(c);
+		return;
+	}
+	(void)et_fail_plain(&e, -ETIMEDOUT, "%s did not answer within %u ms",
+			    c->addresses[c->tried - 1], c->timeout_ms);
+	if (c->connecting != NULL) {
+		tls_conn_fail(c->connecting, -ETIMEDOUT, &e); /* Comes back through on_ready(). */
+	} else {
+		call_failed(c, -ETIMEDOUT, &e);
 	}
 }
 
@@ -318,6 +321,7 @@ int et_join_call(uv_loop_t *loop, const struct et_join_token *token, const char 
 	}
 	(void)uv_timer_init(loop, &c->timer);
 	c->timer.data = c;
+	c->go_on = true;
 	(void)uv_timer_start(&c->timer, on_timer, 0, 0);
 	return 0;
 }

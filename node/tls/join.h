@@ -25,8 +25,8 @@
 #include "node/tls/tls.h"
 
 #define ET_JOIN_ADDRESSES_MAX 4
-#define ET_JOIN_REQUEST_MAX 8192	/* bytes of a packed request */
-#define ET_JOIN_REPLY_MAX (1024 * 1024) /* bytes of a packed reply */
+#define ET_JOIN_REQUEST_MAX 8192	  /* bytes of a packed request */
+#define ET_JOIN_REPLY_MAX (1024UL * 1024) /* bytes of a packed reply */
 
 struct et_join_token {
 	uint8_t id[16];

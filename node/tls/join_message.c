@@ -15,8 +15,8 @@
 #include "node/tls/wire_internal.h"
 
 #define MESSAGE_VERSION 1
-#define CA_BYTES_MAX (16 * ET_CERT_MAX)
-#define MEMBERS_BYTES_MAX (512 * 1024)
+#define CA_BYTES_MAX (16UL * ET_CERT_MAX)
+#define MEMBERS_BYTES_MAX (512UL * 1024)
 
 void et_join_request_release(struct et_join_request *r)
 {

@@ -17,9 +17,9 @@
 #define LINKS_MAX 1024
 #define BUCKETS 256
 #define TICK_MS 20
-#define LINK_BYTES_MAX (32 * 1024 * 1024)    /* waiting or queued to one peer */
-#define ANSWERS_BYTES_MAX (16 * 1024 * 1024) /* queued to one peer; above, we stop reading it */
-#define UNANSWERED_MAX 1024		     /* requests of one peer; above, we stop reading it */
+#define LINK_BYTES_MAX (32UL * 1024 * 1024)    /* waiting or queued to one peer */
+#define ANSWERS_BYTES_MAX (16UL * 1024 * 1024) /* queued to one peer; above, we stop reading it */
+#define UNANSWERED_MAX 1024		       /* requests of one peer; above, we stop reading it */
 
 struct rpc_call {
 	struct rpc_call *prev; /* borrowed: list of the link, oldest first */
@@ -185,6 +185,7 @@ static void link_fail_calls(struct rpc_link *l, int unsent_code)
 
 	while (l->first != NULL && l->first->id < last_id) {
 		struct rpc_call *call = l->first;
+		et_assert(call->prev == NULL);
 		link_take(l, call);
 		call_finish(call, call->sent ? ET_EUNKNOWN : unsent_code,
 			    (struct et_view){ NULL, 0 });

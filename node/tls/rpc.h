@@ -12,8 +12,8 @@
 
 #include "node/tls/tls.h"
 
-#define ET_RPC_BODY_MAX (4 * 1024 * 1024) /* bytes */
-#define ET_RPC_IN_FLIGHT_MAX 4096	  /* a peer */
+#define ET_RPC_BODY_MAX (4UL * 1024 * 1024) /* bytes */
+#define ET_RPC_IN_FLIGHT_MAX 4096	    /* a peer */
 
 enum et_rpc_method {
 	ET_RPC_PING = 1,

@@ -21,16 +21,16 @@
 #define HANDSHAKES_OF_ADDRESS_MAX 64 /* ... from one IP address */
 #define HANDSHAKES_PER_S 100	     /* from one IP address, after a burst of */
 #define HANDSHAKES_BURST 200
-#define RECORD_BYTES 16384	 /* of plaintext; the most of TLS */
-#define IN_BYTES_MIN (32 * 1024) /* ring of received ciphertext: grows when a read fills it */
-#define IN_BYTES_MAX (256 * 1024)
-#define READ_BYTES (64 * 1024)		   /* the most plaintext in one on_read */
-#define OUT_BYTES_SOFT (256 * 1024)	   /* stop sealing above: 16 records a write */
-#define OUT_BYTES_MAX (512 * 1024)	   /* the BIO refuses above */
-#define TURN_BYTES_MAX (1024 * 1024)	   /* of one connection, before others have their turn */
-#define QUEUE_BYTES_MAX (64 * 1024 * 1024) /* an owner that queues more is cut with ET_ELIMIT */
-#define LINGER_BYTES_MAX (4 * 1024 * 1024) /* thrown away while we wait for the peer's close */
-#define REKEY_BYTES (UINT64_C(64) << 30)   /* RFC 8446, section 5.5 */
+#define RECORD_BYTES 16384	   /* of plaintext; the most of TLS */
+#define IN_BYTES_MIN (32UL * 1024) /* ring of received ciphertext: grows when a read fills it */
+#define IN_BYTES_MAX (256UL * 1024)
+#define READ_BYTES (64UL * 1024)	     /* the most plaintext in one on_read */
+#define OUT_BYTES_SOFT (256UL * 1024)	     /* stop sealing above: 16 records a write */
+#define OUT_BYTES_MAX (512UL * 1024)	     /* the BIO refuses above */
+#define TURN_BYTES_MAX (1024UL * 1024)	     /* of one connection, before others have their turn */
+#define QUEUE_BYTES_MAX (64UL * 1024 * 1024) /* an owner that queues more is cut with ET_ELIMIT */
+#define LINGER_BYTES_MAX (4UL * 1024 * 1024) /* thrown away while we wait for the peer's close */
+#define REKEY_BYTES (UINT64_C(64) << 30)     /* RFC 8446, section 5.5 */
 
 /* The byte that an acceptor sends when it has judged the peer. */
 enum welcome { WELCOME = 1, REFUSED_UNTRUSTED = 2 };
