@@ -487,11 +487,10 @@ static void sigpipe_ignore(void)
 
 static void lists_init(struct et_catalog *c)
 {
-	struct cat_link *lists[] = {
-		&c->calls,	 &c->dials,	  &c->pumps,	   &c->held,
-		&c->proposals,	 &c->failed,	  &c->checkpoints, &c->reads,
-		&c->round_reads, &c->apply_waits, &c->changes,	   &c->formers
-	};
+	struct cat_link *lists[] = { &c->calls,	      &c->dials,       &c->pumps,	&c->held,
+				     &c->proposals,   &c->failed,      &c->checkpoints, &c->reads,
+				     &c->round_reads, &c->apply_waits, &c->changes,	&c->formers,
+				     &c->gets };
 
 	for (size_t i = 0; i < ET_ARRAY_SIZE(lists); i++) {
 		cat_list_init(lists[i]);

@@ -299,6 +299,8 @@ struct et_catalog {
 	int (*io_snapshot_put)(struct raft_io *io, unsigned trailing,
 			       struct raft_io_snapshot_put *req,
 			       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb);
+	int (*io_snapshot_get)(struct raft_io *io, struct raft_io_snapshot_get *req,
+			       raft_io_snapshot_get_cb cb);
 	raft_io_recv_cb deliver;
 	struct cat_link held;
 	size_t held_bytes;
@@ -360,6 +362,7 @@ struct et_catalog {
 	uint64_t checkpoint_serial;
 	unsigned opens; /* checkpoints being made for others */
 	struct cat_link checkpoints;
+	struct cat_link gets;	 /* reads of the snapshot that failed: again at the next tick */
 	struct cat_link formers; /* databases that were replaced */
 	struct cat_pull *pull;	 /* owned */
 	uint64_t pull_generation;

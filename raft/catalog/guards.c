@@ -15,7 +15,8 @@
  *   G7  hand over when the own disk does not keep up                 member.c
  *   G8  window, heartbeat, pre-vote                                  catalog.c, window_adapt()
  *   G9  restore() aborts; no run behind the database; auto-recovery off; held InstallSnapshot
- *                                                                    snapshot.c, catalog.c, here */
+ *                                                                    snapshot.c, catalog.c, here
+ *   G10 a snapshot that cannot be read when it is to be sent         snapshot.c */
 
 int et_cat_code(int raft_code)
 {
@@ -262,7 +263,7 @@ static void install_deliver(struct et_catalog *c)
 		return;
 	}
 	if (!c->install.have_files || c->raft.legacy.snapshot_taking || c->snapshot_pending ||
-	    !cat_list_is_empty(&c->held)) {
+	    c->raft.snapshot.installing || !cat_list_is_empty(&c->held)) {
 		return;
 	}
 	struct raft_message message = c->install.message;
@@ -279,8 +280,8 @@ static void install_begin(struct et_catalog *c)
 	const struct raft_install_snapshot *args = &c->install.message.install_snapshot;
 
 	c->install.have_files = false;
-	if (et_state_applied(c->state) >= args->last_index) {
-		et_cat_install_ready(c, "", et_state_applied(c->state));
+	if (c->pushed >= args->last_index) { /* The database has it, or the state thread's queue. */
+		et_cat_install_ready(c, "", c->pushed);
 		return;
 	}
 	et_cat_pull_start(c, c->install.message.server_id, c->install.address, args->last_index);

@@ -403,8 +403,88 @@ static int snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_sn
 	return 0;
 }
 
+/* ---- libraft reads its snapshot, to send it ---- */
+
+struct snapshot_get {
+	struct cat_link link; /* while it waits for another attempt */
+	struct raft_io_snapshot_get req;
+	struct et_catalog *c;
+	struct raft_io_snapshot_get *original; /* borrowed */
+	raft_io_snapshot_get_cb cb;
+};
+
+/* What libraft made for its message; it begins where `data` points. */
+static void get_drop(struct snapshot_get *g)
+{
+	raft_free(g->original->data);
+	free(g);
+}
+
+static void get_start(struct snapshot_get *g);
+
+/* G10: told of a failure (the newest snapshot went while it was read), libraft releases a
+ * configuration that it never set. So it is not told: the attempt is made again. */
+static void get_on_done(struct raft_io_snapshot_get *req, struct raft_snapshot *snapshot,
+			int status)
+{
+	struct snapshot_get *g = ET_CONTAINER_OF(req, struct snapshot_get, req);
+	struct et_catalog *c = g->c;
+
+	if (status == 0 && !c->stopping) {
+		struct raft_io_snapshot_get *original = g->original;
+		raft_io_snapshot_get_cb cb = g->cb;
+		free(g);
+		cb(original, snapshot, 0);
+		return;
+	}
+	if (status == 0) {
+		raft_configuration_close(&snapshot->configuration);
+		raft_free(snapshot->bufs[0].base);
+		raft_free(snapshot->bufs);
+	}
+	raft_free(snapshot);
+	if (c->stopping) {
+		get_drop(g);
+	} else {
+		cat_list_add(&c->gets, &g->link);
+	}
+}
+
+static void get_start(struct snapshot_get *g)
+{
+	if (g->c->io_snapshot_get(&g->c->io, &g->req, get_on_done) != 0) {
+		cat_list_add(&g->c->gets, &g->link);
+	}
+}
+
+static int snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *req,
+			raft_io_snapshot_get_cb cb)
+{
+	struct snapshot_get *g = et_cat_alloc(sizeof(*g));
+
+	g->c = ET_CONTAINER_OF(io, struct et_catalog, io);
+	g->original = req;
+	g->cb = cb;
+	get_start(g);
+	return 0;
+}
+
+static void gets_again(struct et_catalog *c)
+{
+	struct cat_link now;
+
+	cat_list_move(&c->gets, &now);
+	while (!cat_list_is_empty(&now)) {
+		struct snapshot_get *g = ET_CONTAINER_OF(now.next, struct snapshot_get, link);
+		cat_list_take(&g->link);
+		get_start(g);
+	}
+}
+
 void et_cat_snapshot_init(struct et_catalog *c)
 {
+	c->io_snapshot_get = c->io.snapshot_get;
+	c->io.snapshot_get = snapshot_get;
 	c->io_snapshot_put = c->io.snapshot_put;
 	c->io.snapshot_put = snapshot_put;
 	raft_set_snapshot_threshold(&c->raft, UINT_MAX);
@@ -513,6 +593,7 @@ static void former_add(struct et_catalog *c)
 
 void et_cat_snapshot_timer(struct et_catalog *c, int64_t now_us)
 {
+	gets_again(c);
 	while (!cat_list_is_empty(&c->formers)) {
 		struct former *f = ET_CONTAINER_OF(c->formers.next, struct former, link);
 		if (now_us < f->remove_at_us) {
@@ -571,6 +652,11 @@ int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 
 void et_cat_snapshot_release(struct et_catalog *c)
 {
+	while (!cat_list_is_empty(&c->gets)) {
+		struct snapshot_get *g = ET_CONTAINER_OF(c->gets.next, struct snapshot_get, link);
+		cat_list_take(&g->link);
+		get_drop(g);
+	}
 	while (!cat_list_is_empty(&c->formers)) {
 		struct former *f = ET_CONTAINER_OF(c->formers.next, struct former, link);
 		cat_list_take(&f->link);

@@ -58,7 +58,25 @@ struct cluster {
 
 static inline void watchdog_on_timer(uv_timer_t *timer)
 {
-	(void)timer;
+	struct cluster *cluster = ET_CONTAINER_OF(timer, struct cluster, watchdog);
+
+	for (size_t i = 0; i < cluster->count; i++) {
+		const struct et_catalog *k = cluster->nodes[i].catalog;
+		if (cluster->nodes[i].catalog_open) {
+			(void)fprintf(
+				stderr,
+				"node %zu: state %d term %llu commit %llu last %llu stored "
+				"%llu raft-applied %llu pushed %llu applied %llu queue %zu held "
+				"%zu installing %d %d proposals %zu inflight %zu\n",
+				i + 1, (int)k->raft.state, k->raft.current_term,
+				k->raft.commit_index,
+				raft_last_index((struct raft *)(uintptr_t)&k->raft),
+				k->raft.last_stored, k->raft.last_applied,
+				(unsigned long long)k->pushed, (unsigned long long)k->applied,
+				k->queue_bytes, k->held_bytes, k->install.active,
+				k->raft.snapshot.installing, k->proposals_count, k->inflight_count);
+		}
+	}
 	(void)fprintf(stderr, "nothing happened for %d s\n", PATIENCE_MS / 1000);
 	abort();
 }
