@@ -8,6 +8,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+from lab import s3  # noqa: E402
 from lab.calls import Call  # noqa: E402
 from lab.cluster import TOP, CliError, Cluster, wait_for  # noqa: E402
 
@@ -155,13 +156,13 @@ def export_and_compare(node, calls, label):
     return good == len(calls)
 
 
-def archive_policy(s3):
-    if s3 is None:
+def archive_policy(store):
+    if store is None:
         (FOLDER / "archive").mkdir(mode=0o700, exist_ok=True)
         target = f"{{type: dir, path: {FOLDER}/archive}}"
     else:
-        target = (f'{{type: s3, endpoint: "{s3["endpoint"]}", region: {s3["region"]}, bucket: {s3["bucket"]}, '
-                  f'style: path, credentials: "file:{s3["credentials"]}"}}')
+        target = (f'{{type: s3, endpoint: "{store["endpoint"]}", region: {store["region"]}, bucket: {store["bucket"]}, '
+                  f'style: path, credentials: "file:{store["credentials"]}"}}')
     return (f"targets:\n  cold: {target}\nrules:\n  - name: all\n    after: 0s\n    to: cold\n"
             "    pack: {target-size: 16MiB}\n    local: {keep: 0s}\n")
 
@@ -198,12 +199,13 @@ def start_s3():
     say("starting a Ceph RGW (about 20 s)")
     script = TOP / "cluster-tests" / "harness" / "ceph"
     out = subprocess.run([str(script), "up", str(FOLDER / "ceph")], capture_output=True, text=True, check=True)
-    values = dict(line.split("=", 1) for line in out.stdout.splitlines() if "=" in line)
+    values = dict(word.split("=", 1) for word in out.stdout.split() if "=" in word)
     credentials = FOLDER / "s3.cred"
     credentials.touch(mode=0o600)
     credentials.write_text(f"{values['access_key']}\n{values['secret_key']}\n")
-    return {"endpoint": values["endpoint"], "region": values.get("region", "default"),
-            "bucket": values.get("bucket", "evertape"), "credentials": str(credentials)}
+    s3.make_bucket(values["endpoint"], values["region"], "evertape", values["access_key"], values["secret_key"])
+    return {"endpoint": values["endpoint"], "region": values["region"], "bucket": "evertape",
+            "credentials": str(credentials)}
 
 
 def stop_s3():
@@ -232,7 +234,7 @@ def down(cluster):
 def story(cluster, use_s3):
     """The main job, start to end; True when every promise held."""
     up(cluster)
-    s3 = start_s3() if use_s3 else None
+    store = start_s3() if use_s3 else None
     ok = True
     calls = place_calls(6)
     for call in calls:
@@ -246,7 +248,7 @@ def story(cluster, use_s3):
     ok &= export_and_compare(prg, at_brq, "at the other site")
 
     policy = FOLDER / "archive.yaml"
-    policy.write_text(archive_policy(s3))
+    policy.write_text(archive_policy(store))
     prg.cli("archive", "policy", "validate", str(policy))
     prg.cli("archive", "policy", "apply", str(policy), "--reason", "demo")
     say("archive policy applied; plan to upload:")
