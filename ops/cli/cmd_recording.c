@@ -23,6 +23,7 @@ static const struct et_cli_column list_columns[] = {
 	{ "TO", "to", ET_CLI_TEXT, false },
 	{ "AT", "site", ET_CLI_TEXT, false },
 	{ "COPIES", "copies", ET_CLI_COPIES, false },
+	{ "PENDING", "pending", ET_CLI_TEXT, false },
 	{ "STATE", "state", ET_CLI_TEXT, false },
 	{ "NODE", "node", ET_CLI_TEXT, true },
 	{ "CALL", "call", ET_CLI_TEXT, true },
