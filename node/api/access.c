@@ -273,6 +273,11 @@ int api_view(struct api_call *call, struct et_state_view **ret, struct et_error 
 	return 0;
 }
 
+void api_view_release(struct api_call *call)
+{
+	call->view = et_state_view_close(call->view);
+}
+
 static void on_proposed(void *arg, int code, const Et__Result *result)
 {
 	struct api_wait *w = arg;

@@ -177,6 +177,8 @@ int api_authenticate(struct api_call *call, struct et_error *reterr) ET_MUST_CHE
  * so. */
 int api_view(struct api_call *call, struct et_state_view **ret,
 	     struct et_error *reterr) ET_MUST_CHECK;
+/* Before long work: a view must not be held for minutes. */
+void api_view_release(struct api_call *call);
 /* Commit a command on behalf of the caller: fills op, principal, reason. *ret (may be NULL) gets
  * number, id and index of the result. */
 struct api_result {

@@ -38,6 +38,7 @@ struct playback {
 	uint64_t audit;			      /* number of the event that allows it */
 	struct et_playback_segment *segments; /* owned */
 	Et__Segment **records;		      /* owned: what the catalogue knows of each */
+	bool *at_a_node;		      /* owned: a node holds it */
 	size_t count;
 	uint32_t generation; /* the newest; older ones were replaced */
 	int64_t end_us;
@@ -51,6 +52,7 @@ static void playback_release(struct playback *p)
 		et__segment__free_unpacked(p->records[i], NULL);
 	}
 	free(p->records);
+	free(p->at_a_node);
 	free(p->segments);
 }
 
@@ -111,6 +113,21 @@ static int fetch_from_archive(struct playback *p, const struct et_playback_segme
 			      reterr);
 }
 
+/* Notes which segments a node holds: of the others, only the archive is worth asking. */
+static int look_for_node(void *arg, const Et__Copy *copy)
+{
+	struct playback *p = arg;
+	bool at_a_node =
+		copy->state == ET__COPY__STATE__VERIFIED && strncmp(copy->place, "node:", 5) == 0;
+	for (size_t i = 0; at_a_node && i < p->count; i++) {
+		if (copy->generation == p->segments[i].generation &&
+		    copy->segment == p->segments[i].segment) {
+			p->at_a_node[i] = true;
+		}
+	}
+	return 0;
+}
+
 static const Et__Segment *record_of(const struct playback *p, const struct et_playback_segment *s)
 {
 	return p->records[s - p->segments];
@@ -123,7 +140,7 @@ static int open_segment(void *arg, const struct et_playback_segment *s, struct e
 	struct et_api *api = p->call->api;
 	const Et__Segment *record = record_of(p, s);
 	char path[512] = "";
-	int rc = ET_ENOTFOUND;
+	int rc = et_fail(reterr, ET_ENOTFOUND, "segment %u", s->segment);
 	if (record->state == ET__SEGMENT_STATE__SEGMENT_OPEN &&
 	    record->node == api->services.node) { /* it grows here: as far as it is there */
 		int n = snprintf(path, sizeof(path), "%s/%s", api->config.media, record->file);
@@ -131,7 +148,7 @@ static int open_segment(void *arg, const struct et_playback_segment *s, struct e
 		return inside ? et_tape_source_open(path, ret, reterr)
 			      : et_fail(reterr, ET_EMALFORMED, "file of segment %u", s->segment);
 	}
-	if (api->services.sync != NULL) {
+	if (api->services.sync != NULL && p->at_a_node[s - p->segments]) {
 		rc = fetch_from_nodes(p, s, path, reterr);
 	}
 	if (rc < 0 && api->services.mover != NULL && rc != ET_ECLOSED) {
@@ -254,12 +271,14 @@ static int playback_collect(struct playback *p, const struct et_state_view *v,
 	}
 	p->segments = calloc(all, sizeof(*p->segments));
 	p->records = calloc(all, sizeof(*p->records));
-	int rc = p->segments == NULL || p->records == NULL
+	p->at_a_node = calloc(all, sizeof(*p->at_a_node));
+	int rc = p->segments == NULL || p->records == NULL || p->at_a_node == NULL
 			 ? -ENOMEM
 			 : et_state_each_segment_of(v, p->recording, take_segment, p);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "segments of the recording");
 	}
+	(void)et_state_each_copy_of(v, p->recording, look_for_node, p);
 	p->config = (struct et_playback_config){
 		.segments = p->segments,
 		.segment_count = p->count,
@@ -405,6 +424,7 @@ static int playback_open(struct api_call *call, struct playback *p, const char *
 				: "the recording was erased");
 	}
 	rc = playback_collect(p, call->view, reterr);
+	api_view_release(call); /* a listener may take hours */
 	if (rc == 0) {
 		rc = hearing_allowed(call, p->recording, action, detail, &p->audit, reterr);
 	}

@@ -14,6 +14,7 @@ et_module(node/api
     USES node/base node/io node/crypto node/text node/tls node/tape node/audio node/playback node/keeper
         raft/command raft/state raft/catalog replication/sync archive/policy archive/bucket archive/mover
     LIBRARIES PkgConfig::lws PkgConfig::ssl PkgConfig::crypto
-    TESTS request api
+    TESTS request api member
     TEST_USES raft/journal
+    TEST_LIBRARIES PkgConfig::curl
     FUZZERS request)

@@ -388,6 +388,7 @@ int api_recording_verify(struct api_call *call, struct et_error *reterr)
 		return rc;
 	}
 	et__recording__free_unpacked(r, NULL);
+	api_view_release(call);
 	rc = check_run(call, id, &segments, reterr);
 	return rc < 0 ? rc : api_json(call, 200, verdict(segments, call->api->config.name));
 }

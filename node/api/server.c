@@ -429,7 +429,8 @@ static int https_open(struct et_api *api)
 		.keepalive_timeout = 60,
 		.timeout_secs = HEAD_TIMEOUT_S,
 	};
-	if (!bracket) { /* With IPv6 it would listen everywhere when no interface has the address. */
+	if (!bracket) { /* With IPv6 it would listen everywhere when no interface has the address.
+			 */
 		info.options |= LWS_SERVER_OPTION_DISABLE_IPV6;
 	}
 	if (strcmp(info.iface, "0.0.0.0") == 0 || strcmp(info.iface, "::") == 0) {

@@ -42,17 +42,18 @@ static char *get_text(const json_t *event, const char *key)
 	return (char *)(uintptr_t)et_json_get_text(event, key, "");
 }
 
-static int event_hash(Et__AuditEvent *record, const uint8_t prev[32], uint8_t ret[32])
+static int event_hash(Et__AuditEvent *record, uint8_t ret[32])
 {
+	size_t before = 1 + record->prev_hash.len;
 	size_t size = et__audit_event__get_packed_size(record);
-	uint8_t *bytes = malloc(33 + size);
+	uint8_t *bytes = malloc(before + size);
 	if (bytes == NULL) {
 		return -ENOMEM;
 	}
 	bytes[0] = 0x02;
-	memcpy(bytes + 1, prev, 32);
-	(void)et__audit_event__pack(record, bytes + 33);
-	et_sha256(bytes, 33 + size, ret);
+	memcpy(bytes + 1, record->prev_hash.data, record->prev_hash.len);
+	(void)et__audit_event__pack(record, bytes + before);
+	et_sha256(bytes, before + size, ret);
 	free(bytes);
 	return 0;
 }
@@ -87,7 +88,7 @@ int et_chain_add(struct et_chain *chain, const json_t *event, struct et_error *r
 	record.prev_hash = (ProtobufCBinaryData){ .len = prev_size, .data = prev };
 	bool follows = chain->events == 0 ||
 		       (record.number == chain->last + 1 && memcmp(prev, chain->head, 32) == 0);
-	if (event_hash(&record, prev, hash) < 0) {
+	if (event_hash(&record, hash) < 0) {
 		return et_fail(reterr, -ENOMEM, "audit event");
 	}
 	if (!follows || memcmp(hash, want, 32) != 0) {

@@ -16,6 +16,7 @@ et_program(evertape ops/cli
         cmd_cluster.c cmd_recording.c cmd_archive.c cmd_audit.c ${replay_sources}
     USES node/base node/io node/crypto node/text node/config raft/command archive/policy ${replay_uses}
     LIBRARIES PkgConfig::curl PkgConfig::smartcols
-    TESTS cli chain untar)
+    TESTS cli chain untar
+    TEST_USES raft/state)
 set_property(SOURCE ops/cli/help.c ops/cli/cmd_local.c
     APPEND PROPERTY COMPILE_DEFINITIONS "ET_VERSION=\"${PROJECT_VERSION}\"")

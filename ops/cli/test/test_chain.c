@@ -8,15 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/crypto/hash.h"
 #include "ops/cli/chain.h"
-#include "raft/command/command.h"
+#include "raft/state/state.h"
 
 /* An event as the catalogue keeps it, chained to `head`, as one line of JSON. */
 static void add_event(struct et_buffer *out, uint64_t number, uint8_t head[32], const char *action)
 {
 	Et__AuditEvent e = ET__AUDIT_EVENT__INIT;
-	uint8_t bytes[512];
 	uint8_t prev[32];
 	char prev_text[65] = "";
 	char hash_text[65];
@@ -29,14 +27,9 @@ static void add_event(struct et_buffer *out, uint64_t number, uint8_t head[32], 
 	e.action = (char *)(uintptr_t)action;
 	e.target = (char *)(uintptr_t) "t";
 	e.outcome = (char *)(uintptr_t) "ok";
-	if (number > 1) {
-		e.prev_hash = (ProtobufCBinaryData){ .len = 32, .data = prev };
-		et_hex(prev, 32, prev_text);
-	}
-	bytes[0] = 0x02;
-	memcpy(bytes + 1, prev, 32);
-	size_t size = et__audit_event__pack(&e, bytes + 33);
-	et_sha256(bytes, 33 + size, head);
+	e.prev_hash = (ProtobufCBinaryData){ .len = 32, .data = prev };
+	et_hex(prev, 32, prev_text);
+	et_state_audit_hash(&e, head); /* as the catalogue computes it */
 	et_hex(head, 32, hash_text);
 	et_buffer_printf(
 		out,

@@ -1,0 +1,738 @@
+/* The API of a member: a real one-voter cluster (TLS, Raft, RocksDB, keeper) on a loop thread, and
+ * a client over the Unix socket and HTTPS. One recording whose tape is still open. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/api/api.h"
+#include "node/base/role.h"
+#include "node/io/clock.h"
+#include "node/io/file.h"
+#include "node/tape/media.h"
+#include "node/tape/meta.h"
+#include "node/tape/tape.h"
+#include "node/tape/wrap.h"
+
+#define PATIENCE_MS 60000
+#define SECONDS 4
+#define WAV_SIZE (44 + SECONDS * 8000 * 4)
+
+struct fixture {
+	char folder[64];
+	char socket[96];
+	char identity_folder[96];
+	char spec[96];
+	uv_loop_t loop;
+	struct et_postbox box;
+	uv_timer_t poll; /* so that flags set elsewhere are seen */
+	pthread_t thread;
+	struct et_secret *root;
+	struct et_keeper_init init;
+	struct et_members *members;
+	struct et_tls_node *tls;
+	struct et_catalog *catalog;
+	struct et_keeper *keeper;
+	struct et_api *api;
+	struct et_post stop;
+	bool stopping;
+	bool done;
+	int code;
+	char id[ET_UUID_TEXT_SIZE]; /* of the recording */
+	uint8_t recording[16];
+	char token[160]; /* an administrator's */
+};
+
+static struct fixture *the;
+
+/* ---- The node ---- */
+
+static void on_poll(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+static void run_until(struct fixture *f, const bool *flag)
+{
+	uint64_t end = uv_hrtime() + (uint64_t)PATIENCE_MS * 1000000;
+	while (!*flag) {
+		assert_true(uv_hrtime() < end);
+		(void)uv_run(&f->loop, UV_RUN_ONCE);
+	}
+}
+
+static void on_done(void *arg)
+{
+	((struct fixture *)arg)->done = true;
+}
+
+static void on_outcome(void *arg, int code, const Et__Result *result)
+{
+	struct fixture *f = arg;
+	f->code = code;
+	f->done = true;
+	if (code < 0 && result != NULL) {
+		print_error("%s\n", result->text);
+	}
+}
+
+static void on_applied(void *arg, uint64_t index, const Et__Command *command,
+		       const Et__Result *result)
+{
+	struct fixture *f = arg;
+	if (f->keeper != NULL) {
+		et_keeper_on_applied(f->keeper, index, command, result);
+	}
+	if (f->api != NULL) {
+		et_api_on_applied(f->api, index, command, result);
+	}
+}
+
+static void propose(struct fixture *f, Et__Command *command)
+{
+	f->done = false;
+	command->principal = (char *)(uintptr_t) "local:uid=0";
+	command->schema = ET_COMMAND_SCHEMA;
+	et_catalog_propose(f->catalog, command, 20000, on_outcome, f);
+	run_until(f, &f->done);
+	assert_int_equal(f->code, 0);
+}
+
+static void must(int rc, const struct et_error *e)
+{
+	if (rc < 0) {
+		fail_msg("%s", e->text);
+	}
+}
+
+static void start_member(struct fixture *f)
+{
+	struct et_error e = { 0 };
+	struct et_keeper_init_config config = { .cluster = "acme",
+						.name = "prg-1",
+						.site = "prg",
+						.roles = ET_ROLE_VOTER | ET_ROLE_VAULT,
+						.address = "127.0.0.1:1",
+						.now_us = et_clock_now_us() };
+	must(et_keeper_root_make(f->spec, &f->root, &e), &e);
+	must(et_keeper_key_make(f->folder, f->root, 1, config.seal_public, &e), &e);
+	must(et_keeper_make_init(&config, &f->init, &e), &e);
+	must(et_identity_save(f->identity_folder, f->root, &f->init.identity, &e), &e);
+	must(et_member_list_save(f->identity_folder,
+				 (struct et_view){ f->init.members.data, f->init.members.size },
+				 &e),
+	     &e);
+	must(et_members_open(f->identity_folder, &f->init.identity, &f->members, &e), &e);
+	const struct et_tls_config tls = { .loop = &f->loop,
+					   .identity = &f->init.identity,
+					   .listen = "127.0.0.1:0",
+					   .check = et_members_check,
+					   .arg = f->members };
+	must(et_tls_start(&tls, &f->tls, &e), &e);
+	const struct et_catalog_config catalog = { .loop = &f->loop,
+						   .postbox = &f->box,
+						   .tls = f->tls,
+						   .node = 1,
+						   .address = et_tls_address(f->tls),
+						   .folder = f->folder,
+						   .election_ms = 600,
+						   .on_applied = on_applied,
+						   .arg = f };
+	must(et_catalog_bootstrap(&catalog, &e), &e);
+	must(et_catalog_start(&catalog, &f->catalog, &e), &e);
+	et_members_set_state(f->members, et_catalog_state(f->catalog));
+	const struct et_keeper_config keeper = { .loop = &f->loop,
+						 .postbox = &f->box,
+						 .catalog = f->catalog,
+						 .tls = f->tls,
+						 .identity = &f->init.identity,
+						 .root = f->root,
+						 .root_spec = f->spec,
+						 .state_folder = f->folder,
+						 .media_folder = f->folder };
+	must(et_keeper_start(&keeper, &f->keeper, &e), &e);
+	f->done = false; /* it owns its principal */
+	et_catalog_propose(f->catalog, f->init.command, 20000, on_outcome, f);
+	run_until(f, &f->done);
+	assert_int_equal(f->code, 0);
+}
+
+static void start_api(struct fixture *f)
+{
+	struct et_error e = { 0 };
+	const struct et_api_config config = { .postbox = &f->box,
+					      .socket_path = f->socket,
+					      .listen = "127.0.0.1:0",
+					      .media = f->folder,
+					      .version = "0.1.0",
+					      .cluster = "acme",
+					      .name = "prg-1",
+					      .site = "prg" };
+	const struct et_api_services services = { .catalog = f->catalog,
+						  .state = et_catalog_state(f->catalog),
+						  .keeper = f->keeper,
+						  .identity = &f->init.identity,
+						  .node = 1 };
+	must(et_api_start(&config, &f->api, &e), &e);
+	must(et_api_attach(f->api, &services, &e), &e);
+	assert_true(et_api_port(f->api) > 0);
+}
+
+/* ---- The recording: a tape of two parties, not sealed yet ---- */
+
+static uint8_t said(unsigned party, uint32_t n)
+{
+	return (uint8_t)(0x80 | ((n * (party + 3) * 7) & 0x7f));
+}
+
+static void put_tape(const char *path, struct et_tape_header *header, const struct et_secret *dek)
+{
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+	struct et_error e = { 0 };
+	struct et_buffer meta = { 0 };
+	must(et_tape_create(path, header, dek, &t, &e), &e);
+	for (unsigned party = 0; party < 2; party++) {
+		struct et_meta_item item = { .type = ET_META_STREAM };
+		item.stream.stream = party;
+		item.stream.ssrc = 7 + party;
+		item.stream.party = (uint8_t)party;
+		item.stream.channels = 1;
+		item.stream.clock_rate = 8000;
+		item.stream.codec = (struct et_view){ (const uint8_t *)"PCMU", 4 };
+		assert_int_equal(et_meta_add(&meta, &item), 0);
+	}
+	must(et_tape_append(t, ET_TAPE_META, 0, meta.data, meta.size, &e), &e);
+	et_buffer_release(&meta);
+	for (uint32_t second = 0; second < SECONDS; second++) {
+		struct et_media_encoder encoder = { 0 };
+		for (uint32_t n = second * 50; n < (second + 1) * 50; n++) {
+			for (unsigned party = 0; party < 2; party++) {
+				uint8_t payload[160];
+				for (uint32_t i = 0; i < 160; i++) {
+					payload[i] = said(party, n * 160 + i);
+				}
+				struct et_media_packet p = { .stream = party,
+							     .sequence = (uint16_t)n,
+							     .timestamp = n * 160,
+							     .arrival_us = header->t0_us +
+									   (int64_t)n * 20000,
+							     .payload = { payload, 160 } };
+				assert_int_equal(
+					et_media_encoder_add(&encoder, &p, ET_TAPE_PLAIN_MAX), 0);
+			}
+		}
+		must(et_tape_append(t, ET_TAPE_MEDIA, second * 1000, encoder.plain.data,
+				    encoder.plain.size, &e),
+		     &e);
+		et_media_encoder_release(&encoder);
+	}
+}
+
+static void put_recording(struct fixture *f)
+{
+	struct et_error e = { 0 };
+	char path[160];
+	uint8_t enc[32], wrapped[48], dek_bytes[32];
+	Et__Kek *kek = f->init.command->cluster_init->kek;
+	et_uuid7(f->recording);
+	et_uuid_format(f->recording, f->id);
+	et_random(dek_bytes, sizeof(dek_bytes));
+	ET_CLEANUP(et_secret_freep) struct et_secret *dek = et_secret_copy(dek_bytes, 32);
+	struct et_tape_header header = { .generation = 1,
+					 .segment = 1,
+					 .kek_version = 1,
+					 .dek_id = 77,
+					 .node = 1,
+					 .t0_us = et_clock_now_us() };
+	memcpy(header.recording, f->recording, 16);
+	(void)snprintf(path, sizeof(path), "%s/open.evtm", f->folder);
+	put_tape(path, &header, dek);
+	must(et_dek_wrap(kek->public_key.data, 1, f->recording, 77, dek, enc, wrapped, &e), &e);
+
+	Et__Recording recording = ET__RECORDING__INIT;
+	Et__RecordingOpen open = ET__RECORDING_OPEN__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	recording.id = (ProtobufCBinaryData){ 16, f->recording };
+	recording.call = (ProtobufCBinaryData){ 16, f->recording };
+	recording.node = 1;
+	recording.site = (char *)(uintptr_t) "prg";
+	recording.start_us = header.t0_us;
+	recording.from = (char *)(uintptr_t) "+420123";
+	recording.to = (char *)(uintptr_t) "desk4";
+	recording.sip_call_id = (char *)(uintptr_t) "abc@host";
+	open.recording = &recording;
+	command.body_case = ET__COMMAND__BODY_RECORDING_OPEN;
+	command.recording_open = &open;
+	propose(f, &command);
+
+	Et__Segment segment = ET__SEGMENT__INIT;
+	Et__Wrap wrap = ET__WRAP__INIT;
+	Et__SegmentOpen segment_open = ET__SEGMENT_OPEN__INIT;
+	Et__Command second = ET__COMMAND__INIT;
+	wrap.dek = 77;
+	wrap.kek_version = 1;
+	wrap.enc = (ProtobufCBinaryData){ 32, enc };
+	wrap.ciphertext = (ProtobufCBinaryData){ 48, wrapped };
+	segment.recording = recording.id;
+	segment.generation = 1;
+	segment.segment = 1;
+	segment.node = 1;
+	segment.wrap = &wrap;
+	segment.header_hash = (ProtobufCBinaryData){ 32, header.hash };
+	segment.t0_us = header.t0_us;
+	segment.file = (char *)(uintptr_t) "open.evtm";
+	segment_open.segment = &segment;
+	second.body_case = ET__COMMAND__BODY_SEGMENT_OPEN;
+	second.segment_open = &segment_open;
+	propose(f, &second);
+}
+
+/* ---- The client ---- */
+
+struct answer {
+	long status;
+	char head[4096];
+	struct et_buffer body;
+	json_t *json; /* NULL when it is none */
+};
+
+static void answer_release(struct answer *a)
+{
+	et_buffer_release(&a->body);
+	json_decref(a->json);
+}
+
+static size_t take_body(char *data, size_t size, size_t count, void *arg)
+{
+	et_buffer_add(arg, data, size * count);
+	return size * count;
+}
+
+static size_t take_head(char *data, size_t size, size_t count, void *arg)
+{
+	struct answer *a = arg;
+	size_t used = strlen(a->head);
+	(void)snprintf(a->head + used, sizeof(a->head) - used, "%.*s", (int)(size * count), data);
+	return size * count;
+}
+
+static struct answer ask(const char *method, const char *path, const char *body, const char *header,
+			 bool https)
+{
+	struct answer a = { 0 };
+	char url[512];
+	CURL *c = curl_easy_init();
+	struct curl_slist *headers = header != NULL ? curl_slist_append(NULL, header) : NULL;
+	assert_non_null(c);
+	if (https) {
+		(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u%s", et_api_port(the->api),
+			       path);
+		(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
+		(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+	} else {
+		(void)snprintf(url, sizeof(url), "http://x%s", path);
+		(void)curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, the->socket);
+	}
+	(void)curl_easy_setopt(c, CURLOPT_URL, url);
+	(void)curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method);
+	(void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
+	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, &a.body);
+	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_head);
+	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, &a);
+	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)PATIENCE_MS);
+	if (body != NULL) {
+		(void)curl_easy_setopt(c, CURLOPT_POSTFIELDS, body);
+	}
+	CURLcode code = curl_easy_perform(c);
+	if (code != CURLE_OK) {
+		fail_msg("%s %s: %s", method, path, curl_easy_strerror(code));
+	}
+	(void)curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &a.status);
+	curl_slist_free_all(headers);
+	curl_easy_cleanup(c);
+	if (et_json_parse("answer", a.body.data, a.body.size, SIZE_MAX, &a.json, NULL) < 0) {
+		a.json = NULL;
+	}
+	return a;
+}
+
+#define ASK(name, ...) ET_CLEANUP(answer_release) struct answer name = ask(__VA_ARGS__)
+#define GET(name, path) ASK(name, "GET", path, NULL, NULL, false)
+
+static const char *bearer(const char *token)
+{
+	static char header[256];
+	(void)snprintf(header, sizeof(header), "Authorization: Bearer %s", token);
+	return header;
+}
+
+static void assert_code(const struct answer *a, long status, const char *code)
+{
+	if (a->status != status || strcmp(et_json_get_text(a->json, "code", ""), code) != 0) {
+		fail_msg("want %ld %s, got %ld %.*s", status, code, a->status, (int)a->body.size,
+			 (const char *)a->body.data);
+	}
+}
+
+static void *loop_run(void *arg)
+{
+	struct fixture *f = arg;
+	while (!f->stopping) {
+		(void)uv_run(&f->loop, UV_RUN_ONCE);
+	}
+	return NULL;
+}
+
+static void on_stop(struct et_post *post)
+{
+	ET_CONTAINER_OF(post, struct fixture, stop)->stopping = true;
+}
+
+static int group_set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	assert_non_null(f);
+	the = f;
+	*state = f;
+	(void)snprintf(f->folder, sizeof(f->folder), "/tmp/et_member.XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	(void)snprintf(f->socket, sizeof(f->socket), "%s/api.sock", f->folder);
+	(void)snprintf(f->identity_folder, sizeof(f->identity_folder), "%s/identity", f->folder);
+	(void)snprintf(f->spec, sizeof(f->spec), "file:%s/root.key", f->folder);
+	assert_int_equal(uv_loop_init(&f->loop), 0);
+	assert_int_equal(et_postbox_init(&f->box, &f->loop), 0);
+	assert_int_equal(uv_timer_init(&f->loop, &f->poll), 0);
+	assert_int_equal(uv_timer_start(&f->poll, on_poll, 5, 5), 0);
+	start_member(f);
+	start_api(f);
+	put_recording(f);
+	assert_int_equal(pthread_create(&f->thread, NULL, loop_run, f), 0);
+	ASK(made, "POST", "/v1/tokens", "{\"name\":\"root\",\"roles\":[\"admin\"]}", NULL, false);
+	assert_int_equal(made.status, 201);
+	(void)snprintf(f->token, sizeof(f->token), "%s", et_json_get_text(made.json, "token", ""));
+	return 0;
+}
+
+static int group_tear_down(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+	f->stop.fn = on_stop;
+	assert_int_equal(et_post(&f->box, &f->stop), 0);
+	assert_int_equal(pthread_join(f->thread, NULL), 0);
+	f->done = false;
+	et_api_stop(f->api, on_done, f);
+	f->api = NULL;
+	run_until(f, &f->done);
+	f->done = false;
+	et_keeper_stop(f->keeper, on_done, f);
+	f->keeper = NULL;
+	run_until(f, &f->done);
+	f->done = false;
+	et_members_set_state(f->members, NULL);
+	et_catalog_stop(f->catalog, on_done, f);
+	run_until(f, &f->done);
+	f->done = false;
+	et_tls_stop(f->tls, on_done, f);
+	run_until(f, &f->done);
+	(void)et_members_close(f->members);
+	et_keeper_init_release(&f->init);
+	(void)et_secret_free(f->root);
+	uv_close((uv_handle_t *)&f->poll, NULL);
+	et_postbox_close(&f->box, NULL);
+	(void)uv_run(&f->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&f->loop), 0);
+	(void)snprintf(command, sizeof(command), "rm -rf '%s'", f->folder);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+/* ---- Tests ---- */
+
+static void tokens_open_what_their_roles_say(void **state)
+{
+	(void)state;
+	ASK(none, "GET", "/v1/status", NULL, NULL, true);
+	assert_code(&none, 401, "ET_EUNTRUSTED");
+	assert_non_null(strstr(none.head, "www-authenticate: Bearer"));
+	ASK(wrong, "GET", "/v1/status", NULL, bearer("evapi1.AAAA"), true);
+	assert_code(&wrong, 401, "ET_EUNTRUSTED");
+	ASK(admin, "GET", "/v1/status", NULL, bearer(the->token), true);
+	assert_int_equal(admin.status, 200);
+	assert_string_equal(et_json_get_text(admin.json, "leader", ""), "prg-1");
+
+	/* One letter changed is another secret. */
+	char other[160];
+	(void)snprintf(other, sizeof(other), "%s", the->token);
+	char *last = &other[strlen(other) - 2];
+	*last = *last == 'A' ? 'B' : 'A';
+	ASK(forged, "GET", "/v1/status", NULL, bearer(other), true);
+	assert_code(&forged, 401, "ET_EUNTRUSTED");
+
+	ASK(made, "POST", "/v1/tokens", "{\"name\":\"board\",\"roles\":[\"reader\"]}",
+	    bearer(the->token), true);
+	assert_int_equal(made.status, 201);
+	char reader[160];
+	char path[128];
+	(void)snprintf(reader, sizeof(reader), "%s", et_json_get_text(made.json, "token", ""));
+	ASK(list, "GET", "/v1/recordings", NULL, bearer(reader), true);
+	assert_int_equal(list.status, 200);
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio", the->id);
+	ASK(audio, "GET", path, NULL, bearer(reader), true);
+	assert_code(&audio, 403, "ET_EDENIED");
+	ASK(audit, "GET", "/v1/audit", NULL, bearer(reader), true);
+	assert_code(&audit, 403, "ET_EDENIED");
+	ASK(more, "POST", "/v1/tokens", "{\"name\":\"x\",\"roles\":[\"admin\"]}", bearer(reader),
+	    true);
+	assert_code(&more, 403, "ET_EDENIED");
+	/* What is for the socket is not for the network, whoever asks. */
+	ASK(init, "POST", "/v1/cluster/init", "{}", bearer(the->token), true);
+	assert_code(&init, 403, "ET_EDENIED");
+}
+
+static void recordings_are_found(void **state)
+{
+	(void)state;
+	char path[160];
+	GET(all, "/v1/recordings");
+	assert_int_equal(json_array_size(json_object_get(all.json, "recordings")), 1);
+	const json_t *r = json_array_get(json_object_get(all.json, "recordings"), 0);
+	assert_string_equal(et_json_get_text(r, "id", ""), the->id);
+	assert_string_equal(et_json_get_text(r, "state", ""), "capturing");
+	assert_string_equal(et_json_get_text(r, "node", ""), "prg-1");
+	assert_non_null(strstr(all.head, "x-evertape-read: local"));
+	assert_non_null(strstr(all.head, "x-evertape-age-ms: 0"));
+	GET(number, "/v1/recordings?number=%2B420*&state=capturing&read=linearizable");
+	assert_int_equal(json_array_size(json_object_get(number.json, "recordings")), 1);
+	assert_non_null(strstr(number.head, "x-evertape-read: linearizable"));
+	GET(none, "/v1/recordings?number=999");
+	assert_int_equal(json_array_size(json_object_get(none.json, "recordings")), 0);
+	GET(wrong, "/v1/recordings?stat=capturing");
+	assert_code(&wrong, 400, "ET_EUSAGE");
+	GET(missing, "/v1/recordings/01a201f2-afb3-7c1e-8000-0123456789ab");
+	assert_code(&missing, 404, "ET_ENOTFOUND");
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s", the->id);
+	GET(one, path);
+	assert_string_equal(et_json_get_text(one.json, "sip_call_id", ""), "abc@host");
+	assert_int_equal(json_array_size(json_object_get(one.json, "segments")), 1);
+}
+
+static const json_t *last_event(const struct answer *a)
+{
+	const json_t *events = json_object_get(a->json, "events");
+	return json_array_get(events, json_array_size(events) - 1);
+}
+
+static void hearing_leaves_a_trace_and_serves_ranges(void **state)
+{
+	(void)state;
+	char path[200];
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?reason=case-118&purpose=export",
+		       the->id);
+	ASK(whole, "GET", path, NULL, bearer(the->token), true);
+	assert_int_equal(whole.status, 200);
+	assert_int_equal(whole.body.size, WAV_SIZE);
+	assert_memory_equal(whole.body.data, "RIFF", 4);
+	assert_non_null(strstr(whole.head, "content-type: audio/wav"));
+	assert_non_null(strstr(whole.head, "x-evertape-complete: "));
+
+	GET(audit, "/v1/audit");
+	const json_t *event = last_event(&audit);
+	assert_string_equal(et_json_get_text(event, "action", ""), "recording.export");
+	assert_string_equal(et_json_get_text(event, "target", ""), the->id);
+	assert_string_equal(et_json_get_text(event, "reason", ""), "case-118");
+	assert_string_equal(et_json_get_text(event, "principal", ""), "token:root");
+	int64_t events = et_json_get_int(event, "number", 0);
+
+	/* A ticket: one event, then as many ranges as a player likes. */
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/ticket", the->id);
+	ASK(ticket, "POST", path, "{\"reason\":\"listening\"}", bearer(the->token), true);
+	assert_int_equal(ticket.status, 201);
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?ticket=%s", the->id,
+		       et_json_get_text(ticket.json, "ticket", ""));
+	static const struct {
+		const char *header;
+		uint64_t first, last;
+	} ranges[] = { { "Range: bytes=0-99", 0, 99 },
+		       { "Range: bytes=40-50", 40, 50 },
+		       { "Range: bytes=10001-20002", 10001, 20002 },
+		       { "Range: bytes=-100", WAV_SIZE - 100, WAV_SIZE - 1 } };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(ranges); i++) {
+		ASK(part, "GET", path, NULL, ranges[i].header, true);
+		assert_int_equal(part.status, 206);
+		assert_int_equal(part.body.size, ranges[i].last - ranges[i].first + 1);
+		assert_memory_equal(part.body.data, whole.body.data + ranges[i].first,
+				    part.body.size);
+		assert_non_null(strstr(part.head, "content-range: bytes "));
+	}
+	ASK(beyond, "GET", path, NULL, "Range: bytes=99999999-", true);
+	assert_int_equal(beyond.status, 416);
+	GET(after, "/v1/audit");
+	assert_int_equal(et_json_get_int(last_event(&after), "number", 0), events + 1);
+	/* It opens this recording, and nothing else. */
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?ticket=%032d", the->id, 0);
+	ASK(forged, "GET", path, NULL, NULL, true);
+	assert_code(&forged, 403, "ET_EDENIED");
+	(void)snprintf(path, sizeof(path), "/v1/audit?ticket=%s",
+		       et_json_get_text(ticket.json, "ticket", ""));
+	ASK(other, "GET", path, NULL, NULL, true);
+	assert_true(other.status == 401 || other.status == 403);
+}
+
+static void peaks_and_original_come_from_the_same_tape(void **state)
+{
+	(void)state;
+	char path[160];
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/peaks?count=100", the->id);
+	GET(peaks, path);
+	assert_int_equal(peaks.status, 200);
+	assert_int_equal(et_json_get_int(peaks.json, "duration_ms", 0), SECONDS * 1000);
+	const json_t *channels = json_object_get(peaks.json, "channels");
+	assert_int_equal(json_array_size(channels), 2);
+	assert_int_equal(json_array_size(json_array_get(channels, 0)), 200);
+	assert_true(json_integer_value(json_array_get(json_array_get(channels, 0), 1)) > 0);
+
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/original?reason=x", the->id);
+	GET(original, path);
+	if (original.status == 501) {
+		print_message("/dev/shm is no memory file system here: not tried\n");
+		return;
+	}
+	assert_int_equal(original.status, 200);
+	assert_int_equal(original.body.size % 512, 0);
+	assert_string_equal((const char *)original.body.data, "manifest.json");
+	assert_memory_equal(original.body.data + 257, "ustar", 5);
+	/* Nothing stays behind in memory's file system. */
+	assert_int_not_equal(system("ls -d /dev/shm/evertape.* >/dev/null 2>&1"), 0);
+}
+
+static void policy_and_plan_go_through_the_catalogue(void **state)
+{
+	(void)state;
+	const char good[] = "{\"reason\":\"CHG-1\",\"text\":\"targets:\\n  cold: {type: dir, path: "
+			    "/srv/archive}\\nrules:\\n  - name: all\\n    after: 0s\\n    to: "
+			    "cold\\n\"}";
+	GET(none, "/v1/archive/policy");
+	assert_code(&none, 404, "ET_ENOTFOUND");
+	ASK(unreasoned, "PUT", "/v1/archive/policy", "{\"text\":\"targets: {}\"}", NULL, false);
+	assert_code(&unreasoned, 400, "ET_EUSAGE");
+	ASK(bad, "PUT", "/v1/archive/policy", "{\"reason\":\"x\",\"text\":\"targts: {}\"}", NULL,
+	    false);
+	assert_code(&bad, 400, "ET_EMALFORMED");
+	assert_non_null(strstr(et_json_get_text(bad.json, "why", ""), "policy:1:1: "));
+	ASK(put, "PUT", "/v1/archive/policy", good, NULL, false);
+	assert_int_equal(put.status, 200);
+	assert_int_equal(et_json_get_int(put.json, "revision", 0), 1);
+	char stale[512];
+	(void)snprintf(stale, sizeof(stale), "{\"expect_revision\":7,%s", good + 1);
+	ASK(again, "PUT", "/v1/archive/policy", stale, NULL, false);
+	assert_true(again.status == 409);
+	GET(policy, "/v1/archive/policy");
+	assert_int_equal(et_json_get_int(policy.json, "revision", 0), 1);
+	ASK(plan, "POST", "/v1/archive/plans", "{}", NULL, false);
+	assert_int_equal(plan.status, 201);
+	assert_string_equal(et_json_get_text(plan.json, "plan", "?"),
+			    ""); /* the call still lives */
+	ASK(apply, "POST", "/v1/archive/plans/01a201f2-afb3-7c1e-8000-0123456789ab/apply",
+	    "{\"reason\":\"x\"}", NULL, false);
+	assert_code(&apply, 404, "ET_ENOTFOUND");
+	GET(status, "/v1/archive/status");
+	assert_code(&status, 501, "ET_EUNSUPPORTED"); /* this node runs no mover */
+}
+
+static void join_tokens_are_made_and_kept_by_half(void **state)
+{
+	(void)state;
+	ASK(made, "POST", "/v1/nodes/token", "{\"site\":\"brq\",\"roles\":[\"voter\",\"capture\"]}",
+	    NULL, false);
+	assert_int_equal(made.status, 201);
+	assert_memory_equal(et_json_get_text(made.json, "token", ""), "evt1.", 5);
+	ASK(two, "POST", "/v1/nodes/token", "{\"site\":\"brq\",\"roles\":[\"voter\",\"spare\"]}",
+	    NULL, false);
+	assert_code(&two, 400, "ET_EUSAGE");
+	ASK(none, "POST", "/v1/nodes/token", "{\"site\":\"brq\",\"roles\":[\"votter\"]}", NULL,
+	    false);
+	assert_code(&none, 400, "ET_EUSAGE");
+	assert_non_null(strstr(et_json_get_text(none.json, "why", ""), "did you mean voter?"));
+}
+
+static void the_rest_answers(void **state)
+{
+	(void)state;
+	GET(health, "/healthz");
+	assert_int_equal(health.status, 200);
+	GET(nodes, "/v1/nodes");
+	assert_int_equal(json_array_size(json_object_get(nodes.json, "nodes")), 1);
+	GET(keys, "/v1/keys");
+	const json_t *key = json_array_get(json_object_get(keys.json, "keys"), 0);
+	assert_string_equal(et_json_get_text(key, "state", ""), "active");
+	GET(certs, "/v1/certs");
+	const json_t *cert = json_array_get(json_object_get(certs.json, "certs"), 0);
+	assert_string_equal(et_json_get_text(cert, "state", ""), "ok");
+	GET(cluster, "/v1/cluster");
+	assert_memory_equal(et_json_get_text(cluster.json, "ca_pem", ""),
+			    "-----BEGIN CERTIFICATE-----\n", 28);
+	ASK(verified, "POST", "/v1/audit/verify", NULL, NULL, false);
+	assert_int_equal(verified.status, 200);
+	GET(doctor, "/v1/doctor?deep=true");
+	assert_int_equal(doctor.status, 200);
+	GET(metrics, "/metrics");
+	assert_int_equal(metrics.status, 200);
+	et_buffer_add8(&metrics.body, '\0');
+	assert_non_null(strstr((char *)metrics.body.data, "\nevertape_raft_has_quorum 1\n"));
+	GET(verify, "/v1/replication");
+	assert_code(&verify, 501, "ET_EUNSUPPORTED");
+}
+
+static void changes_are_told_in_order(void **state)
+{
+	(void)state;
+	GET(status, "/v1/status");
+	char path[64];
+	int64_t applied = et_json_get_int(status.json, "applied", 0);
+	(void)snprintf(path, sizeof(path), "/v1/changes?after=%lld", (long long)applied);
+	ASK(made, "POST", "/v1/tokens", "{\"name\":\"c\",\"roles\":[\"reader\"]}", NULL, false);
+	assert_int_equal(made.status, 201);
+	GET(changes, path);
+	assert_int_equal(changes.status, 200);
+	const json_t *list = json_object_get(changes.json, "changes");
+	int64_t before = applied;
+	bool seen = false;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *one = json_array_get(list, i);
+		assert_true(et_json_get_int(one, "index", 0) >= before);
+		before = et_json_get_int(one, "index", 0);
+		seen = seen || strcmp(et_json_get_text(one, "change", ""), "token.add") == 0;
+	}
+	assert_true(seen);
+	GET(old, "/v1/changes?after=0");
+	assert_code(&old, 409,
+		    "ET_ESTALE"); /* the first entries came before this process listened */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(tokens_open_what_their_roles_say),
+		cmocka_unit_test(recordings_are_found),
+		cmocka_unit_test(hearing_leaves_a_trace_and_serves_ranges),
+		cmocka_unit_test(peaks_and_original_come_from_the_same_tape),
+		cmocka_unit_test(policy_and_plan_go_through_the_catalogue),
+		cmocka_unit_test(join_tokens_are_made_and_kept_by_half),
+		cmocka_unit_test(the_rest_answers),
+		cmocka_unit_test(changes_are_told_in_order),
+	};
+	return cmocka_run_group_tests(tests, group_set_up, group_tear_down);
+}
