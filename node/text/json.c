@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/text/units.h"
+#include "node/text/utf8_internal.h"
 
 /* Does the text nest deeper than we follow? Counts brackets outside strings; whether they match is
  * the parser's business. jansson itself would recurse through 2048 levels. */
@@ -71,29 +72,6 @@ void et_json_print(const json_t *j, bool pretty, struct et_buffer *ret)
 	if (pretty) {
 		et_buffer_add8(ret, '\n');
 	}
-}
-
-/* Bytes of the UTF-8 character at `p` (RFC 3629: no overlong forms, no surrogates), or 0. */
-static size_t utf8_size(const uint8_t *p, size_t left)
-{
-	if (p[0] < 0x80) {
-		return p[0] == 0 ? 0 : 1;
-	}
-	size_t size = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
-		      : (p[0] & 0xf0) == 0xe0	     ? 3
-		      : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
-						     : 0;
-	if (size == 0 || size > left) {
-		return 0;
-	}
-	for (size_t i = 1; i < size; i++) {
-		if ((p[i] & 0xc0) != 0x80) {
-			return 0;
-		}
-	}
-	bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-	bool outside = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
-	return overlong || outside ? 0 : size;
 }
 
 json_t *et_json_text_n(const void *text, size_t size)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "node/base/bytes.h"
+#include "node/text/utf8_internal.h"
 #include "node/text/yaml_internal.h"
 
 /* libfyaml yields events; the tree is ours. A stack of open lists and maps grows it:
@@ -354,22 +355,41 @@ static int yaml_build(struct builder *b, const char *data, size_t size)
 	return rc;
 }
 
-/* Control characters have no business in a configuration, and hide things in a terminal. */
+/* Does a new line begin behind this character? All that any version of YAML counts. */
+static bool is_line_end(const uint8_t *p, size_t size)
+{
+	return p[0] == '\n' || p[0] == '\r' || (size == 2 && p[0] == 0xc2 && p[1] == 0x85) ||
+	       (size == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9));
+}
+
+/* What the library is not to see. Control characters hide things in a terminal; directives (and
+ * what is not UTF-8) keep libfyaml 0.7.12 busy for ever: "%M-" is enough. */
 static int yaml_check_characters(struct builder *b, const char *data, size_t size)
 {
 	struct fy_mark mark = { 0 };
-	for (size_t i = 0; i < size; i++) {
-		uint8_t c = (uint8_t)data[i];
-		if (c == '\n') {
+	const uint8_t *p = (const uint8_t *)data;
+	bool line_begins = true;
+	for (size_t i = 0; i < size;) {
+		size_t n = utf8_size(p + i, size - i);
+		if (n == 0 || p[i] == 0x7f ||
+		    (p[i] < 0x20 && p[i] != '\t' && !is_line_end(p + i, n))) {
+			return builder_fail(b, ET_EMALFORMED, &mark,
+					    n == 0 && p[i] != 0 ? "this is not UTF-8 (0x%02x)"
+								: "a control character (0x%02x)",
+					    p[i]);
+		}
+		if (line_begins && p[i] == '%') {
+			return builder_fail(b, ET_EMALFORMED, &mark,
+					    "directives (%%) are not allowed");
+		}
+		line_begins = is_line_end(p + i, n);
+		if (p[i] == '\n') {
 			mark.line++;
 			mark.column = 0;
-			continue;
+		} else {
+			mark.column++;
 		}
-		if ((c < 0x20 && c != '\t' && c != '\r') || c == 0x7f) {
-			return builder_fail(b, ET_EMALFORMED, &mark, "a control character (0x%02x)",
-					    c);
-		}
-		mark.column += (c & 0xc0) != 0x80;
+		i += n;
 	}
 	return 0;
 }
@@ -385,6 +405,11 @@ static int yaml_fill(struct et_yaml *y, const char *name, const char *data, size
 	if (size > ET_YAML_SIZE_MAX) {
 		return builder_fail(&b, ET_ELIMIT, NULL, "%zu bytes, at most %d", size,
 				    ET_YAML_SIZE_MAX);
+	}
+	if (size >= 3 &&
+	    memcmp(data, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark says nothing */
+		data += 3;
+		size -= 3;
 	}
 	int rc = yaml_check_characters(&b, data, size);
 	if (rc == 0 && size > 0) {

@@ -5,8 +5,8 @@
  * be, and gets an error that begins with "file:line:col: " when it is not.
  *
  * Refused with ET_EMALFORMED: duplicate keys, anchors, aliases and tags (a policy says what it says
- * where it says it), keys that are not text, several documents, control characters, and documents
- * past the limits below. An empty file is an empty map.
+ * where it says it), directives, keys that are not text, several documents, control characters,
+ * what is not UTF-8, and documents past the limits below. An empty file is an empty map.
  *
  * Threads: a document belongs to whoever holds it; after parsing it never changes. */
 #ifndef ET_NODE_TEXT_YAML_H

@@ -62,7 +62,7 @@ static void keeps_scalars_as_text_with_their_positions(void **state)
 static void an_empty_document_is_an_empty_map(void **state)
 {
 	(void)state;
-	const char *const texts[] = { "", "\n", "# only a comment\n", "---\n" };
+	const char *const texts[] = { "", "\n", "# only a comment\n", "---\n", "\xef\xbb\xbf" };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(texts); i++) {
 		ET_CLEANUP(et_yaml_freep) struct et_yaml *y = parse(texts[i]);
 		assert_int_equal(et_yaml_root(y)->kind, ET_YAML_MAP);
@@ -80,6 +80,9 @@ static void refuses_what_would_mislead_a_reader(void **state)
 	refused("a: !!int 1\n", ET_EMALFORMED, "f.yaml:1:10: tags (!) are not allowed");
 	refused("a: 1\n---\nb: 2\n", ET_EMALFORMED, "f.yaml:2:1: a second document (---)");
 	refused("[a]: 1\n", ET_EMALFORMED, "f.yaml:1:1: a key must be text");
+	refused("a: 1\n%M-\n", ET_EMALFORMED, "f.yaml:2:1: directives (%) are not allowed");
+	refused("a: 1\r%TAG", ET_EMALFORMED, "f.yaml:1:6: directives (%) are not allowed");
+	refused("a: \xff\n", ET_EMALFORMED, "f.yaml:1:4: this is not UTF-8 (0xff)");
 	refused("a: \x01\n", ET_EMALFORMED, "f.yaml:1:4: a control character (0x01)");
 }
 
