@@ -178,8 +178,8 @@ def export_exact(story, node, calls, label, slack=0.5):
 
 
 def export_with_gap(story, node, call, label):
-    """Export a call that has a hole: every frame is exact at its place or silent. Returns {side: (exact, silent,
-    longest silence)} in frames of 20 ms."""
+    """Export a call that has a hole: every frame is exact at its place or silent. Returns {side: (seconds of exact
+    sound, [seconds of each hole])}; a hole lies between exact frames."""
     folder = story.folder / "export" / label
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{call.id}.wav"
@@ -192,10 +192,10 @@ def export_with_gap(story, node, call, label):
     for side, channel in zip(("caller", "callee"), channels):
         sent = audio.to_pcm(call.sound[side], call.codec)
         try:
-            _offset, exact, silent = audio.compare_with_gaps(channel, sent)
+            exact, _before, _behind, runs = audio.holes(channel, sent)
         except ValueError as error:
             raise Broken(f"{call.caller}, {side}: {error}") from error
-        result[side] = (exact, silent)
+        result[side] = (exact * 0.02, [length * 0.02 for _at, length in runs])
     return result
 
 

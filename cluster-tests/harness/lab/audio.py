@@ -109,3 +109,22 @@ def compare_with_gaps(channel, sent, codec_frame=FRAME):
     if any(outside):
         raise ValueError("there is sound outside of what was sent")
     return offset, exact, silent
+
+
+def holes(channel, sent, codec_frame=FRAME):
+    """Where packets are missing: as compare_with_gaps(), and then the runs of silent frames between the first and
+    the last exact one, as [(frame, frames)]. What is missing before and behind is not in it: see the two numbers."""
+    offset, exact, _silent = compare_with_gaps(channel, sent, codec_frame)
+    frames = []
+    for at in range(0, len(sent), codec_frame):
+        here = channel[offset + at:offset + at + codec_frame] if offset + at >= 0 else []
+        frames.append(list(here) == list(sent[at:at + codec_frame]))
+    first, last = frames.index(True), len(frames) - 1 - frames[::-1].index(True)
+    runs, begin = [], None
+    for i in range(first, last + 1):
+        if not frames[i] and begin is None:
+            begin = i
+        if frames[i] and begin is not None:
+            runs.append((begin, i - begin))
+            begin = None
+    return exact, first, len(frames) - 1 - last, runs
