@@ -36,7 +36,7 @@ def bad_files(s, node):
     cases = [
         ("an unknown key", good.replace("listen:", "lissten:"), r"bad\.yaml:3:1: .*lissten", r"listen"),
         ("a key twice", good + "cluster: other\n", r"bad\.yaml:\d+:1: .*(duplicate|twice|already)", r"cluster"),
-        ("a wrong unit", good + "limits: {disk-reserve: 5 bananas}\n", r"bad\.yaml:\d+:\d+: ", r"disk-reserve|bananas"),
+        ("a wrong unit", good.replace("8MiB", "5 bananas"), r"bad\.yaml:\d+:\d+: ", r"disk-reserve|bananas"),
     ]
     for what, text, *patterns in cases:
         bad.write_text(text)
