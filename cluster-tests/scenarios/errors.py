@@ -175,19 +175,28 @@ def full_disk(s, cluster):
     s.hang_up(first)
     wait_committed(cluster.nodes[0], first, ["prg", "brq"])
     filler = node.media / "filler"
-    fill(filler, 6 << 20)  # below the reserve of 8 MiB
-    refused = s.place(["brq-1"], 3)
-    s.hang_up(refused)
-    wait_for("the refusal to be told", lambda: any(c["code"] == "CALLS_REFUSED" for c in node.status()["codes"]), 15)
-    check(refused[0].caller not in by_caller(node), "a call was recorded below the reserve")
+    fill(filler, 6 << 20)  # below the reserve of 8 MiB; the recorder looks once a second
+
+    def refuses():
+        s.hang_up(s.place(["brq-1"], 1))
+        return any(c["code"] == "CALLS_REFUSED" for c in node.status()["codes"])
+    wait_for("a call to be refused, and told", refuses, 20)
+    check(s.calls[-1].caller not in by_caller(node), "a call was recorded below the reserve")
+
     filler.unlink()
-    live = s.place(["brq-1"], 10)
-    wait_for("the call to be live", lambda: live[0].caller in by_caller(node), 10, every=0.1)
+    live = []
+
+    def accepts():
+        live[:] = s.place(["brq-1"], 10)
+        wait_for("the call to be live", lambda: live[0].caller in by_caller(node), 3, every=0.1)
+        return True
+    wait_for("a call to be recorded again", accepts, 20)
     fill(filler, 0)  # and now nothing at all is left
     s.hang_up(live)
     check(node.is_running(), f"brq-1 died of a full disk:\n{node.tail()}")
     filler.unlink()
-    after = s.place(["brq-1"], 3)
+    wait_for("a call to be recorded after that", accepts, 30)
+    after = list(live)
     s.hang_up(after)
     wait_committed(cluster.nodes[0], after, ["prg", "brq"])
     export_exact(s, cluster.nodes[0], first + after, "full-disk")
