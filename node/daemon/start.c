@@ -67,6 +67,19 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 	}
 }
 
+static void on_replaced(void *arg)
+{
+	struct et_daemon *d = arg;
+
+	if (d->sync != NULL) {
+		et_sync_on_replaced(d->sync);
+	}
+	if (d->keeper != NULL) {
+		et_keeper_on_replaced(d->keeper);
+	}
+	d->announced = false;
+}
+
 static void on_change(void *arg)
 {
 	struct et_daemon *d = arg;
@@ -254,6 +267,7 @@ static int start_catalog(struct et_daemon *d, struct et_error *reterr)
 						    (uint32_t)(d->config.heartbeat_us / 1000),
 					    .on_applied = on_applied,
 					    .on_change = on_change,
+					    .on_replaced = on_replaced,
 					    .arg = d };
 	int rc = et_catalog_start(&config, &d->catalog, reterr);
 	if (rc == 0) {

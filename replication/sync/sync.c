@@ -245,7 +245,7 @@ void et_sync_on_applied(struct et_sync *s, uint64_t index, const Et__Command *co
 	bool lost = false;
 
 	(void)index;
-	if (s->stop_asked || (result != NULL && result->code < 0)) {
+	if (s->stop_asked || (result != NULL && result->code < 0 && result->code != ET_EDEGRADED)) {
 		return;
 	}
 	struct applied *a = applied_of(s, command, &lost);
@@ -326,6 +326,11 @@ static void rate_on_sync(struct et_post *post)
 		site->tokens_in = site->tokens_out = 0;
 	}
 	free(r);
+}
+
+void et_sync_on_replaced(struct et_sync *s)
+{
+	atomic_store(&s->rescan, true); /* The next tick of the sync loop scans. */
 }
 
 int et_sync_set_rate(struct et_sync *s, const char *site, uint64_t bytes_per_s)

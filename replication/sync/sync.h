@@ -96,6 +96,9 @@ void et_sync_stop(struct et_sync *s, void (*closed)(void *arg), void *arg);
 void et_sync_on_applied(struct et_sync *s, uint64_t index, const Et__Command *command,
 			const Et__Result *result);
 
+/* The state jumped (a checkpoint was installed): look at all of it again. Any thread. */
+void et_sync_on_replaced(struct et_sync *s);
+
 /* Bytes a second to and from the nodes of `site`, 0 for no limit. Any thread. */
 int et_sync_set_rate(struct et_sync *s, const char *site, uint64_t bytes_per_s) ET_MUST_CHECK;
 
