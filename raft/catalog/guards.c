@@ -255,6 +255,9 @@ static void install_drop(struct et_catalog *c)
 static void install_deliver(struct et_catalog *c)
 {
 	if (!c->install.active) {
+		if (!c->raft.snapshot.installing) {
+			install_forget_files(c); /* Raft did not want the last one after all. */
+		}
 		return;
 	}
 	if (c->install.message.install_snapshot.term < c->raft.current_term) {
