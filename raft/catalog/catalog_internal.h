@@ -8,6 +8,7 @@
  *   snapshot.c   snapshots as manifests, checkpoints, and the swap of the database
  *   serve.c      gives a checkpoint's files to a node that fell behind
  *   pull.c       gets them
+ *   wire.c       the bytes of those messages
  *   read.c       linearizable reads
  *   tick.c       clocks and cluster time
  *   member.c     membership
@@ -92,6 +93,57 @@ static inline void cat_list_move(struct cat_link *from, struct cat_link *to)
 		cat_list_add(to, link);
 	}
 }
+
+/* ---- Messages (wire.c) ---- */
+
+struct cat_manifest {
+	uint64_t index;
+	uint64_t checkpoint; /* applied index of the checkpoint, at or past `index` */
+	uint64_t source;     /* node */
+};
+#define CAT_MANIFEST_SIZE 32
+
+#define CAT_GREETING_MAX (5 + CAT_ADDRESS_SIZE)
+struct cat_greeting {
+	uint8_t bytes[CAT_GREETING_MAX];
+	size_t size;
+	char address[CAT_ADDRESS_SIZE];
+};
+
+enum { CAT_SNAPSHOT_OPEN = 1, CAT_SNAPSHOT_READ = 2, CAT_SNAPSHOT_HASH = 3 };
+
+struct cat_request { /* for a checkpoint, or of it */
+	uint8_t op;
+	uint64_t index; /* OPEN */
+	uint64_t id;
+	char name[CAT_FILE_NAME_MAX + 1];
+	uint64_t offset; /* READ */
+	uint32_t size;
+};
+
+struct cat_file {
+	char name[CAT_FILE_NAME_MAX + 1];
+	uint64_t size;
+};
+
+struct cat_files { /* the answer to OPEN */
+	uint64_t id;
+	uint64_t index;
+	struct cat_file *files; /* owned */
+	size_t count;
+	uint64_t bytes; /* of all */
+};
+
+bool et_cat_manifest_read(const void *data, size_t size, struct cat_manifest *ret);
+void et_cat_manifest_write(const struct cat_manifest *m, uint8_t ret[CAT_MANIFEST_SIZE]);
+/* Takes bytes until the greeting is complete (1), or there are no more (0), or ET_EMALFORMED. */
+int et_cat_greeting_take(struct cat_greeting *g, const uint8_t **data, size_t *size);
+size_t et_cat_greeting_make(const char *address, uint8_t ret[CAT_GREETING_MAX]);
+bool et_cat_file_name_is_plain(const char *name);
+bool et_cat_request_read(struct et_view body, struct cat_request *ret);
+void et_cat_request_write(const struct cat_request *q, struct et_buffer *ret);
+bool et_cat_files_read(struct et_view body, struct cat_files *ret);
+void et_cat_files_release(struct cat_files *f);
 
 /* ---- Jobs of the state thread (apply.c) ---- */
 
@@ -178,13 +230,6 @@ struct cat_install {
 	char path[CAT_PATH_SIZE]; /* the checkpoint for restore(), which takes it over; or "" */
 };
 
-struct cat_manifest {
-	uint64_t index;
-	uint64_t checkpoint; /* applied index of the checkpoint, at or past `index` */
-	uint64_t source;     /* node */
-};
-#define CAT_MANIFEST_SIZE 32
-
 /* ---- Clocks (tick.c) ---- */
 
 struct cat_clock {
@@ -221,8 +266,6 @@ struct cat_change {
 };
 
 /* ---- Checkpoints of the own database (snapshot.c, serve.c) ---- */
-
-enum { CAT_SNAPSHOT_OPEN = 1, CAT_SNAPSHOT_READ = 2, CAT_SNAPSHOT_HASH = 3 };
 
 struct cat_checkpoint {
 	struct cat_link link;
@@ -475,7 +518,6 @@ void et_cat_snapshot_watch(struct et_catalog *c);
 void et_cat_snapshot_timer(struct et_catalog *c, int64_t now_us);
 int et_cat_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs);
 int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf);
-bool et_cat_manifest_read(const struct raft_buffer *buf, struct cat_manifest *ret);
 void et_cat_folder_remove(const char *path);
 void et_cat_folder_remove_later(struct et_catalog *c, const char *path);
 /* A fresh path in the database's folder: "KIND-INDEX-RANDOM". */
@@ -488,7 +530,6 @@ void et_cat_checkpoint(struct et_catalog *c,
 struct cat_checkpoint *et_cat_checkpoint_made(struct et_catalog *c, const struct cat_job *job);
 
 /* serve.c */
-bool et_cat_file_name_is_plain(const char *name);
 void et_cat_serve_snapshot(void *arg, const struct et_tls_peer *peer, struct et_view body,
 			   struct et_rpc_reply *reply);
 

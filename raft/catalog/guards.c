@@ -297,7 +297,8 @@ static void install_hold(struct et_catalog *c, struct raft_message *message)
 	const struct raft_install_snapshot *old = &c->install.message.install_snapshot;
 	struct cat_manifest manifest;
 
-	if (args->term < c->raft.current_term || !et_cat_manifest_read(&args->data, &manifest) ||
+	if (args->term < c->raft.current_term ||
+	    !et_cat_manifest_read(args->data.base, args->data.len, &manifest) ||
 	    (c->install.active &&
 	     (args->term < old->term || args->last_index < old->last_index ||
 	      (args->term == old->term && args->last_index == old->last_index)))) {

@@ -1,6 +1,7 @@
 et_module(raft/catalog
-    SOURCES catalog.c bootstrap.c status.c transport.c guards.c apply.c propose.c snapshot.c serve.c pull.c
+    SOURCES catalog.c bootstrap.c status.c transport.c guards.c apply.c propose.c snapshot.c serve.c pull.c wire.c
             read.c tick.c member.c
     USES node/base node/io node/crypto node/tls raft/command raft/state
     LIBRARIES PkgConfig::raft PkgConfig::uv
-    TESTS cluster snapshot member guards time crash)
+    TESTS cluster snapshot member guards time crash wire
+    FUZZERS wire)

@@ -20,11 +20,6 @@
 
 enum { CALL_TIMEOUT_MS = 30000, RETRY_US = 1000 * 1000 };
 
-struct pull_file {
-	char name[CAT_FILE_NAME_MAX + 1];
-	uint64_t size;
-};
-
 struct cat_pull {
 	struct cat_work work;
 	struct et_catalog *c;
@@ -38,18 +33,14 @@ struct cat_pull {
 	uint64_t wanted;     /* index, at least */
 	int64_t retry_at_us; /* 0: under way */
 
-	uint64_t id;
-	uint64_t index;
-	struct pull_file *files; /* owned */
-	size_t count;
-	size_t at;	 /* which file */
-	uint64_t offset; /* in it */
+	struct cat_files list; /* owned */
+	size_t at;	       /* which file */
+	uint64_t offset;       /* in it */
 	int fd;
 	struct et_sha256 *sha;	    /* owned */
 	char folder[CAT_PATH_SIZE]; /* tmp-incoming-..., or "" */
 	char complete[CAT_PATH_SIZE];
 	uint64_t done_bytes;
-	uint64_t all_bytes;
 
 	/* For the work. */
 	struct et_buffer chunk;
@@ -70,10 +61,9 @@ static void pull_reset(struct cat_pull *p)
 		et_cat_folder_remove_later(p->c, p->folder);
 		p->folder[0] = '\0';
 	}
-	free(p->files);
-	p->files = NULL;
-	p->count = p->at = 0;
-	p->offset = p->done_bytes = p->all_bytes = 0;
+	et_cat_files_release(&p->list);
+	p->at = 0;
+	p->offset = p->done_bytes = 0;
 	p->complete[0] = '\0';
 	et_sha256_reset(p->sha);
 	et_buffer_release(&p->chunk);
@@ -101,21 +91,23 @@ static struct cat_pull *pull_of(struct et_catalog *c, const struct cat_call *cal
 	return c->pull != NULL && c->pull->generation == call->tag ? c->pull : NULL;
 }
 
-static void pull_call(struct cat_pull *p, const struct et_buffer *body,
+static void pull_call(struct cat_pull *p, const struct cat_request *q,
 		      void (*fn)(struct et_catalog *, struct cat_call *, int, struct et_view))
 {
-	et_cat_call(p->c, p->node, p->address, ET_RPC_SNAPSHOT, body->data, body->size,
+	struct et_buffer body = { 0 };
+
+	et_cat_request_write(q, &body);
+	et_cat_call(p->c, p->node, p->address, ET_RPC_SNAPSHOT, body.data, body.size,
 		    CALL_TIMEOUT_MS, fn, p->generation);
+	et_buffer_release(&body);
 }
 
-static void body_of_file(const struct cat_pull *p, uint8_t op, struct et_buffer *body)
+static struct cat_request request_of_file(const struct cat_pull *p, uint8_t op)
 {
-	const struct pull_file *f = &p->files[p->at];
+	struct cat_request q = { .op = op, .id = p->list.id, .offset = p->offset };
 
-	et_buffer_add8(body, op);
-	et_buffer_add64(body, p->id);
-	et_buffer_add8(body, (uint8_t)strlen(f->name));
-	et_buffer_add(body, f->name, strlen(f->name));
+	memcpy(q.name, p->list.files[p->at].name, sizeof(q.name));
+	return q;
 }
 
 /* ---- Work in the pool ---- */
@@ -150,7 +142,7 @@ static void work_start(struct cat_pull *p, void (*run)(struct cat_work *w))
 static void chunk_run(struct cat_work *w)
 {
 	struct cat_pull *p = ET_CONTAINER_OF(w, struct cat_pull, work);
-	const struct pull_file *f = &p->files[p->at];
+	const struct cat_file *f = &p->list.files[p->at];
 	char path[CAT_PATH_SIZE + CAT_FILE_NAME_MAX + 1];
 
 	if (p->fd < 0) {
@@ -229,7 +221,7 @@ static void on_chunk(struct et_catalog *c, struct cat_call *call, int code, stru
 	if (p == NULL) {
 		return;
 	}
-	uint64_t left = p->files[p->at].size - p->offset;
+	uint64_t left = p->list.files[p->at].size - p->offset;
 	if (code < 0 || body.size == 0 || body.size > left || body.size > CAT_CHUNK_BYTES) {
 		pull_fail(p, code < 0 ? code : ET_EMALFORMED, "read");
 		return;
@@ -245,66 +237,33 @@ static void on_chunk(struct et_catalog *c, struct cat_call *call, int code, stru
 /* The next step of the file, of the next file, or the end. */
 static void pull_next(struct cat_pull *p)
 {
-	struct et_buffer body = { 0 };
-
 	if (p->complete[0] != '\0') {
 		struct et_catalog *c = p->c;
 		char path[CAT_PATH_SIZE];
-		uint64_t index = p->index;
+		uint64_t index = p->list.index;
 		(void)snprintf(path, sizeof(path), "%s", p->complete);
 		c->pull = NULL;
 		pull_free(p);
 		et_cat_install_ready(c, path, index);
 		return;
 	}
-	if (p->at == p->count) {
-		et_cat_snapshot_name(p->c, "incoming", p->index, p->complete);
+	if (p->at == p->list.count) {
+		et_cat_snapshot_name(p->c, "incoming", p->list.index, p->complete);
 		work_start(p, all_end_run);
 		return;
 	}
-	const struct pull_file *f = &p->files[p->at];
+	const struct cat_file *f = &p->list.files[p->at];
 	uint64_t left = f->size - p->offset;
 	if (left > 0) {
-		body_of_file(p, CAT_SNAPSHOT_READ, &body);
-		et_buffer_add64(&body, p->offset);
-		et_buffer_add32(&body, left < CAT_CHUNK_BYTES ? (uint32_t)left : CAT_CHUNK_BYTES);
-		pull_call(p, &body, on_chunk);
+		struct cat_request q = request_of_file(p, CAT_SNAPSHOT_READ);
+		q.size = left < CAT_CHUNK_BYTES ? (uint32_t)left : CAT_CHUNK_BYTES;
+		pull_call(p, &q, on_chunk);
 	} else if (p->fd < 0) {
 		work_start(p, chunk_run); /* An empty file: only made. */
 	} else {
-		body_of_file(p, CAT_SNAPSHOT_HASH, &body);
-		pull_call(p, &body, on_hash);
+		struct cat_request q = request_of_file(p, CAT_SNAPSHOT_HASH);
+		pull_call(p, &q, on_hash);
 	}
-	et_buffer_release(&body);
-}
-
-static bool read_files(struct cat_pull *p, struct et_view body)
-{
-	struct et_reader r = et_reader_of(body.data, body.size);
-
-	p->id = et_read64(&r);
-	p->index = et_read64(&r);
-	p->count = et_read32(&r);
-	if (r.failed || p->count == 0 || p->count > CAT_FILES_MAX ||
-	    p->count > et_reader_left(&r) / 10 || p->index < p->wanted) {
-		return false;
-	}
-	p->files = et_cat_alloc(p->count * sizeof(*p->files));
-	for (size_t i = 0; i < p->count; i++) {
-		struct pull_file *f = &p->files[i];
-		size_t length = et_read8(&r);
-		const uint8_t *name = et_read_bytes(&r, length);
-		f->size = et_read64(&r);
-		if (r.failed || length == 0 || length > CAT_FILE_NAME_MAX || f->size > INT64_MAX) {
-			return false;
-		}
-		memcpy(f->name, name, length);
-		if (!et_cat_file_name_is_plain(f->name) || strlen(f->name) != length) {
-			return false;
-		}
-		p->all_bytes += f->size;
-	}
-	return et_reader_left(&r) == 0;
 }
 
 static void on_open(struct et_catalog *c, struct cat_call *call, int code, struct et_view body)
@@ -314,32 +273,30 @@ static void on_open(struct et_catalog *c, struct cat_call *call, int code, struc
 	if (p == NULL) {
 		return;
 	}
-	if (code < 0 || !read_files(p, body)) {
+	if (code < 0 || !et_cat_files_read(body, &p->list) || p->list.index < p->wanted) {
 		pull_fail(p, code < 0 ? code : ET_EMALFORMED, "open");
 		return;
 	}
-	et_cat_snapshot_name(c, "tmp-incoming", p->index, p->folder);
+	et_cat_snapshot_name(c, "tmp-incoming", p->list.index, p->folder);
 	if (mkdir(p->folder, 0700) < 0) {
 		pull_fail(p, -errno, "mkdir");
 		return;
 	}
 	et_info("catalog.install.pull", "node=%llu from=%llu index=%llu files=%zu bytes=%llu",
 		(unsigned long long)c->node, (unsigned long long)p->node,
-		(unsigned long long)p->index, p->count, (unsigned long long)p->all_bytes);
+		(unsigned long long)p->list.index, p->list.count,
+		(unsigned long long)p->list.bytes);
 	pull_next(p);
 }
 
 static void pull_ask_open(struct cat_pull *p)
 {
-	struct et_buffer body = { 0 };
+	struct cat_request q = { .op = CAT_SNAPSHOT_OPEN, .index = p->wanted };
 
 	p->retry_at_us = 0;
 	p->node = p->next_node;
 	memcpy(p->address, p->next_address, sizeof(p->address));
-	et_buffer_add8(&body, CAT_SNAPSHOT_OPEN);
-	et_buffer_add64(&body, p->wanted);
-	pull_call(p, &body, on_open);
-	et_buffer_release(&body);
+	pull_call(p, &q, on_open);
 }
 
 void et_cat_pull_start(struct et_catalog *c, uint64_t node, const char *address, uint64_t index)
@@ -393,5 +350,5 @@ void et_cat_pull_stop(struct et_catalog *c)
 void et_cat_pull_progress(const struct et_catalog *c, uint64_t *ret_done, uint64_t *ret_all)
 {
 	*ret_done = c->pull == NULL ? 0 : c->pull->done_bytes;
-	*ret_all = c->pull == NULL ? 0 : c->pull->all_bytes;
+	*ret_all = c->pull == NULL ? 0 : c->pull->list.bytes;
 }

@@ -33,15 +33,6 @@ struct request {
 	struct et_buffer answer;
 };
 
-bool et_cat_file_name_is_plain(const char *name)
-{
-	if (name[0] == '.' || name[0] == '\0') {
-		return false;
-	}
-	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
-	       strlen(name);
-}
-
 static void list_run(struct request *r)
 {
 	DIR *dir = opendir(r->path);
@@ -208,37 +199,25 @@ static void serve_open(struct et_catalog *c, uint64_t index, struct et_rpc_reply
 
 /* ---- READ, HASH ---- */
 
-static void serve_file(struct et_catalog *c, uint8_t op, struct et_reader *in,
+static void serve_file(struct et_catalog *c, const struct cat_request *q,
 		       struct et_rpc_reply *reply)
 {
-	char name[CAT_FILE_NAME_MAX + 1] = "";
 	struct cat_checkpoint *k = NULL;
-	uint64_t id = et_read64(in);
-	size_t length = et_read8(in);
-	const uint8_t *text = et_read_bytes(in, length);
-	uint64_t offset = op == CAT_SNAPSHOT_READ ? et_read64(in) : 0;
-	uint32_t size = op == CAT_SNAPSHOT_READ ? et_read32(in) : 0;
 
-	if (in->failed || et_reader_left(in) != 0 || length > CAT_FILE_NAME_MAX || length == 0 ||
-	    size > CAT_CHUNK_BYTES || offset > INT64_MAX) {
-		et_rpc_reply(reply, ET_EMALFORMED, NULL, 0);
-		return;
-	}
-	memcpy(name, text, length);
 	for (struct cat_link *l = c->checkpoints.next; l != &c->checkpoints; l = l->next) {
 		struct cat_checkpoint *found = ET_CONTAINER_OF(l, struct cat_checkpoint, link);
-		k = found->id == id ? found : k;
+		k = found->id == q->id ? found : k;
 	}
-	if (k == NULL || strlen(name) != length || !et_cat_file_name_is_plain(name)) {
-		et_rpc_reply(reply, k == NULL ? ET_ENOTFOUND : ET_EMALFORMED, NULL, 0);
+	if (k == NULL) {
+		et_rpc_reply(reply, ET_ENOTFOUND, NULL, 0);
 		return;
 	}
 	struct request *r = et_cat_alloc(sizeof(*r));
 	r->reply = reply;
-	r->op = op;
-	r->offset = offset;
-	r->size = size;
-	int n = snprintf(r->path, sizeof(r->path), "%s/%s", k->path, name);
+	r->op = q->op;
+	r->offset = q->offset;
+	r->size = q->size;
+	int n = snprintf(r->path, sizeof(r->path), "%s/%s", k->path, q->name);
 	if (n < 0 || (size_t)n >= sizeof(r->path)) {
 		et_rpc_reply(reply, -ENAMETOOLONG, NULL, 0);
 		free(r);
@@ -251,22 +230,16 @@ void et_cat_serve_snapshot(void *arg, const struct et_tls_peer *peer, struct et_
 			   struct et_rpc_reply *reply)
 {
 	struct et_catalog *c = arg;
-	struct et_reader in = et_reader_of(body.data, body.size);
-	uint8_t op = et_read8(&in);
+	struct cat_request q;
 
 	(void)peer;
 	if (c->stopping) {
 		et_rpc_reply(reply, ET_ECLOSED, NULL, 0);
-	} else if (op == CAT_SNAPSHOT_OPEN) {
-		uint64_t index = et_read64(&in);
-		if (in.failed || et_reader_left(&in) != 0) {
-			et_rpc_reply(reply, ET_EMALFORMED, NULL, 0);
-		} else {
-			serve_open(c, index, reply);
-		}
-	} else if (op == CAT_SNAPSHOT_READ || op == CAT_SNAPSHOT_HASH) {
-		serve_file(c, op, &in, reply);
-	} else {
+	} else if (!et_cat_request_read(body, &q)) {
 		et_rpc_reply(reply, ET_EMALFORMED, NULL, 0);
+	} else if (q.op == CAT_SNAPSHOT_OPEN) {
+		serve_open(c, q.index, reply);
+	} else {
+		serve_file(c, &q, reply);
 	}
 }

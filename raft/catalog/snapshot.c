@@ -29,32 +29,7 @@
  * When libraft installs a snapshot while running, the state thread swaps, in order with the entries
  * before and after. Until it has, a crash ends in the case above. */
 
-#define MAGIC "ETSNAP1"
-
 enum { RETRY_US = 10 * 1000 * 1000, KEEP = 2, FORMER_US = 600 * 1000 * 1000 };
-
-/* ---- Manifests ---- */
-
-bool et_cat_manifest_read(const struct raft_buffer *buf, struct cat_manifest *ret)
-{
-	if (buf->base == NULL || buf->len < CAT_MANIFEST_SIZE ||
-	    memcmp(buf->base, MAGIC, sizeof(MAGIC)) != 0) {
-		return false;
-	}
-	const uint8_t *p = buf->base;
-	ret->index = et_get64(p + 8);
-	ret->checkpoint = et_get64(p + 16);
-	ret->source = et_get64(p + 24);
-	return true;
-}
-
-static void manifest_write(uint8_t *p, const struct cat_manifest *m)
-{
-	memcpy(p, MAGIC, sizeof(MAGIC));
-	et_put64(p + 8, m->index);
-	et_put64(p + 16, m->checkpoint);
-	et_put64(p + 24, m->source);
-}
 
 /* ---- Folders ---- */
 
@@ -313,7 +288,7 @@ int et_cat_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 	if (buf == NULL || bytes == NULL) {
 		et_cat_fatal(c, "no memory for a snapshot");
 	}
-	manifest_write(bytes, &(struct cat_manifest){ .index = index, .source = c->node });
+	et_cat_manifest_write(&(struct cat_manifest){ .index = index, .source = c->node }, bytes);
 	*buf = (struct raft_buffer){ .base = bytes, .len = CAT_MANIFEST_SIZE };
 	*bufs = buf;
 	*n_bufs = 1;
@@ -631,7 +606,7 @@ int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 	struct et_catalog *c = fsm->data;
 	struct cat_manifest m;
 
-	if (!et_cat_manifest_read(buf, &m)) {
+	if (!et_cat_manifest_read(buf->base, buf->len, &m)) {
 		et_cat_fatal(c, "the snapshot in '%s' is not one of ours", c->raft_folder);
 	}
 	raft_free(buf->base);

@@ -18,7 +18,6 @@ enum {
 	QUEUE_MAX = 1024 * 1024, /* bytes waiting in a direction before its source is stopped */
 	QUEUE_LOW = 256 * 1024,
 	SCRATCH = 65536,
-	GREETING_MAX = 5 + CAT_ADDRESS_SIZE,
 };
 
 struct dial {
@@ -39,8 +38,7 @@ struct pump {
 	bool conn_paused;
 	bool pipe_paused;
 	size_t queued; /* bytes on their way into the pipe */
-	uint8_t greeting[GREETING_MAX];
-	size_t greeting_size;
+	struct cat_greeting greeting;
 	uv_pipe_t pipe;
 };
 
@@ -270,25 +268,14 @@ static void inward_on_read(void *arg, struct et_tls_conn *conn, const uint8_t *d
 	struct pump *p = arg;
 
 	(void)conn;
-	while (!p->has_pipe && size > 0) {
-		p->greeting[p->greeting_size++] = *data++;
-		size--;
-		if ((p->greeting_size == 4 && memcmp(p->greeting, "ETR1", 4) != 0) ||
-		    (p->greeting_size == 5 &&
-		     (p->greeting[4] == 0 || p->greeting[4] >= CAT_ADDRESS_SIZE))) {
+	if (!p->has_pipe) {
+		int rc = et_cat_greeting_take(&p->greeting, &data, &size);
+		if (rc < 0) {
 			pump_close(p);
 			return;
 		}
-		if (p->greeting_size > 5 && p->greeting_size == 5U + p->greeting[4]) {
-			char address[CAT_ADDRESS_SIZE] = "";
-			memcpy(address, p->greeting + 5, p->greeting[4]);
-			if (strlen(address) != p->greeting[4] || strchr(address, ':') == NULL) {
-				pump_close(p);
-				return;
-			}
-			if (!inward_accept(p, address)) {
-				return;
-			}
+		if (rc == 0 || !inward_accept(p, p->greeting.address)) {
+			return;
 		}
 	}
 	if (size > 0) {
@@ -340,8 +327,7 @@ static void outward_connected(struct dial *d, struct et_tls_conn *conn)
 	struct et_catalog *c = d->c;
 	struct pump *p = pump_new(c, conn, false);
 	uv_stream_t *stream = NULL;
-	uint8_t greeting[GREETING_MAX] = "ETR1";
-	size_t length = strlen(c->address);
+	uint8_t greeting[CAT_GREETING_MAX];
 
 	int rc = pump_open(p, &stream);
 	if (rc < 0) {
@@ -352,9 +338,7 @@ static void outward_connected(struct dial *d, struct et_tls_conn *conn)
 		d->cb(d->req, NULL, RAFT_NOCONNECTION);
 		return;
 	}
-	greeting[4] = (uint8_t)length;
-	memcpy(greeting + 5, c->address, length);
-	et_tls_conn_write(conn, greeting, 5 + length);
+	et_tls_conn_write(conn, greeting, et_cat_greeting_make(c->address, greeting));
 	et_tls_conn_start(conn, &(struct et_tls_conn_cb){ .on_read = outward_on_read,
 							  .on_end = pump_on_end,
 							  .arg = p });
