@@ -27,6 +27,7 @@
 
 #include "archive/bucket/bucket.h"
 #include "archive/policy/policy.h"
+#include "archive/policy/target.h"
 #include "node/base/err.h"
 #include "raft/command/command.h"
 #include "raft/state/state.h"
@@ -111,10 +112,6 @@ int et_archive_plan_hash(const Et__Plan *plan, uint8_t ret[32]) ET_MUST_CHECK;
  * et_archive_jobs_free(). */
 int et_archive_jobs(const Et__Plan *plan, Et__Job ***ret, size_t *ret_count) ET_MUST_CHECK;
 void et_archive_jobs_free(Et__Job **jobs, size_t count);
-
-/* Fill `config` from a target; text is borrowed from it. */
-void et_archive_bucket_config(const struct et_archive_target *target,
-			      struct et_bucket_config *config);
 
 struct et_mover_target_status {
 	char name[ET_ARCHIVE_NAME_MAX + 1];

@@ -1,5 +1,5 @@
 et_module(archive/policy
-    SOURCES parse.c policy.c
-    USES node/base node/text
+    SOURCES parse.c policy.c target.c
+    USES node/base node/text archive/bucket
     TESTS policy
     FUZZERS policy)

@@ -240,10 +240,13 @@ void api_answer_error(struct api_call *call, int code, const struct et_error *e)
 	et_json_set(o, "where", et_json_text(call->api->config.name));
 	et_json_set(o, "why", et_json_text(e->text[0] != '\0' ? e->text : et_strerror(code)));
 	et_json_set(o, "next", et_json_text(next));
-	if (api_http_status(code) == 401) {
+	/* A path that is known, but not for this method. */
+	bool method = call->route == NULL && code == ET_EUNSUPPORTED;
+	unsigned status = method ? 405 : api_http_status(code);
+	if (status == 401) {
 		api_header(call, "www-authenticate:", "Bearer realm=\"evertape\"");
 	}
-	if (api_json(call, api_http_status(code), o) < 0) {
+	if (api_json(call, status, o) < 0) {
 		api_begin(call, 500, "text/plain", 0);
 		api_end(call);
 	}

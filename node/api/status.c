@@ -308,6 +308,14 @@ static void codes_of_services(json_t *codes, const struct picture *p)
 		code_add(codes, "ARCHIVE_FAILED", "evertape archive status",
 			 "%" PRIu64 " jobs: %.200s", p->mover.jobs_failed, p->mover.last_error);
 	}
+	for (size_t i = 0; p->has_mover && p->mover.jobs_waiting > 0 && i < p->mover.target_count;
+	     i++) {
+		const struct et_mover_target_status *t = &p->mover.targets[i];
+		if (t->last_error_us > t->last_ok_us) {
+			code_add(codes, "ARCHIVE_UNREACHABLE", "evertape archive status",
+				 "target %s, as seen from here: %.160s", t->name, t->last_error);
+		}
+	}
 }
 
 static json_t *codes_json(struct api_call *call, const struct picture *p)

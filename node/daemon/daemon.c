@@ -34,6 +34,7 @@ static void on_second(uv_timer_t *timer)
 		daemon_announce(d);
 	}
 	daemon_try_capture(d);
+	daemon_watch_capture(d);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -121,23 +122,38 @@ static int load_identity(struct et_daemon *d, struct et_error *reterr)
 	}
 	(void)snprintf(spec, sizeof(spec), "file:%s", d->config.root);
 	int rc = et_keeper_root_load(spec, &d->root, reterr);
-	if (rc < 0) {
-		return rc == ET_ENOTFOUND ? -ENOENT : rc;
+	rc = rc == ET_ENOTFOUND ? -ENOENT : rc;
+	if (rc == 0) {
+		rc = et_identity_load(d->identity_folder, d->root, &d->identity, reterr);
 	}
-	return et_identity_load(d->identity_folder, d->root, &d->identity, reterr);
+	if (rc < 0 && reterr->next[0] == '\0') {
+		(void)et_fail_next(reterr, "put the node root of this node back at %.100s",
+				   d->config.root);
+	}
+	return rc;
 }
 
+/* Is this the node that its configuration means? Another member's folder is not. */
 static int check_identity(const struct et_daemon *d, struct et_error *reterr)
 {
-	if (strcmp(d->identity.cluster, d->config.cluster) != 0) {
-		return et_fail_plain(reterr, ET_EUSAGE,
-				     "%s: 'cluster' is '%s', but this node is a member of '%s'",
-				     d->config.file, d->config.cluster, d->identity.cluster);
-	}
-	if (strcmp(d->identity.site, d->config.site) != 0) {
-		return et_fail_plain(reterr, ET_EUSAGE,
-				     "%s: 'site' is '%s', but this node is a member of site '%s'",
-				     d->config.file, d->config.site, d->identity.site);
+	const struct {
+		const char *key;
+		const char *configured;
+		const char *is;
+	} names[] = {
+		{ "cluster", d->config.cluster, d->identity.cluster },
+		{ "name", d->config.name, d->identity.name },
+		{ "site", d->config.site, d->identity.site },
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(names); i++) {
+		if (strcmp(names[i].configured, names[i].is) != 0) {
+			(void)et_fail_plain(reterr, ET_EUSAGE,
+					    "%s: '%s' is '%s', but the identity in %s is of '%s'",
+					    d->config.file, names[i].key, names[i].configured,
+					    d->identity_folder, names[i].is);
+			return et_fail_next(reterr, "correct it, then: evertape config check %s",
+					    d->config.file);
+		}
 	}
 	return 0;
 }
@@ -203,6 +219,8 @@ int et_daemon_run(const char *config_path)
 		return 1;
 	}
 	if (et_config_load(config_path, &d->config, &error) < 0) {
+		(void)et_fail_next(&error, "correct it, then: evertape config check %s",
+				   config_path);
 		int code = report(&error);
 		free(d);
 		return code == 1 ? 2 : code;

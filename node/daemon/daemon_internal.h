@@ -73,6 +73,8 @@ struct et_daemon {
 	uint32_t kek_version; /* that capture seals to; 0: capture was not started */
 	struct et_live live;
 
+	uint64_t refused_logged; /* calls refused for want of space, as the log has told */
+
 	bool membership_busy; /* a change of the Raft configuration is under way */
 	bool announced;	      /* NodeUpdate with our address and version was proposed */
 	struct daemon_peer peers[DAEMON_PEERS_MAX];
@@ -116,6 +118,8 @@ void daemon_announce(struct et_daemon *d);
 void daemon_poll_peers(struct et_daemon *d);
 void daemon_serve_status(struct et_daemon *d);
 json_t *daemon_own_status(struct et_daemon *d);
+/* Each second: calls that were refused for want of space are told in the log. */
+void daemon_watch_capture(struct et_daemon *d);
 void daemon_release_peers(struct et_daemon *d);
 
 /* backend.c: what the API asks of the daemon. */

@@ -444,25 +444,32 @@ static void join_install_on_loop(void *arg)
 	waiter_wake(&join->waiter, rc);
 }
 
+/* Another token is needed. Returns the code of the error. */
+static int join_next_token(const struct et_daemon *d, struct et_error *reterr)
+{
+	return et_fail_next(reterr, "evertape node token --site %s   (on a member)",
+			    d->config.site);
+}
+
 static int join_check_token(struct join *join, const char *text, struct et_error *reterr)
 {
 	struct et_daemon *d = join->daemon;
 	int rc = et_join_token_parse(text, strlen(text), et_clock_now_us(), &join->token, reterr);
 
 	if (rc < 0) {
-		(void)et_fail_next(reterr, "evertape node token --site %s   (on a member)",
-				   d->config.site);
-		return rc;
+		return join_next_token(d, reterr);
 	}
 	if (strcmp(join->token.cluster, d->config.cluster) != 0) {
-		return et_fail(reterr, ET_EUSAGE,
-			       "%s: 'cluster' is '%s', but the token is of cluster '%s'",
-			       d->config.file, d->config.cluster, join->token.cluster);
+		(void)et_fail_plain(reterr, ET_EUSAGE,
+				    "%s: 'cluster' is '%s', but the token is of cluster '%s'",
+				    d->config.file, d->config.cluster, join->token.cluster);
+		return join_next_token(d, reterr);
 	}
 	if (strcmp(join->token.site, d->config.site) != 0) {
-		return et_fail(reterr, ET_EUSAGE,
-			       "%s: 'site' is '%s', but the token is for site '%s'", d->config.file,
-			       d->config.site, join->token.site);
+		(void)et_fail_plain(reterr, ET_EUSAGE,
+				    "%s: 'site' is '%s', but the token is for site '%s'",
+				    d->config.file, d->config.site, join->token.site);
+		return join_next_token(d, reterr);
 	}
 	return 0;
 }
@@ -518,6 +525,9 @@ static int join_run(struct join *join, struct et_error *reterr)
 	}
 	if (rc < 0 && reterr != NULL) {
 		*reterr = join->waiter.error;
+	}
+	if (rc == ET_EDENIED) {
+		(void)join_next_token(d, reterr);
 	}
 	return rc;
 }

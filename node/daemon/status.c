@@ -125,6 +125,23 @@ static void add_codes(struct et_daemon *d, json_t *object)
 	et_json_set(object, "codes", codes);
 }
 
+void daemon_watch_capture(struct et_daemon *d)
+{
+	struct et_capture_metrics m = { 0 };
+
+	if (d->capture == NULL) {
+		return;
+	}
+	et_capture_metrics(d->capture, &m);
+	if (m.calls_refused_disk > d->refused_logged) {
+		et_err("calls.refused",
+		       "count=%llu cause=\"free space of the media folder is below "
+		       "limits.disk-reserve\" next=\"evertape archive plan\"",
+		       (unsigned long long)(m.calls_refused_disk - d->refused_logged));
+	}
+	d->refused_logged = m.calls_refused_disk;
+}
+
 json_t *daemon_own_status(struct et_daemon *d)
 {
 	json_t *object = json_object();

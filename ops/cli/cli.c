@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "node/text/units.h"
+#include "ops/cli/codes.h"
 
 #define SOCKET_DEFAULT "/var/lib/evertape/state/run/api.sock"
 #define PATH_MAX_WORDS 3
@@ -377,6 +378,22 @@ static enum et_cli_format format_guess(int argc, char **argv)
 	return ET_CLI_TABLE;
 }
 
+/* An error never leaves without the next command. */
+static void error_complete(const struct et_cli *cli, struct et_error *e)
+{
+	if (e->next[0] != '\0') {
+		return;
+	}
+	const struct et_cli_code *code = et_cli_code_find(et_errname(e->code));
+	if (e->code != ET_EUSAGE && code != NULL) {
+		(void)et_fail_next(e, "evertape explain %s", code->code);
+	} else if (cli->command != NULL) {
+		(void)et_fail_next(e, "evertape %s --help", cli->command->path);
+	} else {
+		(void)et_fail_next(e, "evertape --help");
+	}
+}
+
 static int cli_run(struct et_cli *cli, int argc, char **argv, struct et_error *reterr)
 {
 	int rc = words_read(cli, argc, argv, reterr);
@@ -412,6 +429,7 @@ int et_cli_main(int argc, char **argv, FILE *out, FILE *err)
 		rc = et_fail(&e, -EIO, "write to standard output");
 	}
 	if (rc < 0) {
+		error_complete(&cli, &e);
 		et_cli_print_error(&cli, &e);
 		return et_exit_code(rc);
 	}

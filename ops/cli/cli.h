@@ -97,6 +97,7 @@ struct et_cli {
 	const char *ca;
 	const char *cluster_ca;
 	const char *pin;
+	bool asked; /* a node was asked: errors say which */
 	FILE *out;
 	FILE *err;
 };

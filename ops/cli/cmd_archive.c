@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "archive/policy/policy.h"
+#include "archive/policy/target.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "ops/cli/cli.h"
@@ -17,11 +17,16 @@ static int policy_read(struct et_cli *cli, struct et_buffer *text, struct et_arc
 {
 	const char *file = cli->args[0];
 	int rc = et_file_read(file, ET_ARCHIVE_POLICY_SIZE_MAX, text, reterr);
-	if (rc < 0) {
-		return rc;
+	if (rc == 0) {
+		rc = et_archive_policy_parse(text->data != NULL ? (const char *)text->data : "",
+					     text->size, file, ret, reterr);
 	}
-	return et_archive_policy_parse(text->data != NULL ? (const char *)text->data : "",
-				       text->size, file, ret, reterr);
+	rc = rc == 0 ? et_archive_targets_check(*ret, file, reterr) : rc;
+	if (rc < 0 && reterr->next[0] == '\0') {
+		(void)et_fail_next(reterr, "correct it, then: evertape archive policy validate %s",
+				   file);
+	}
+	return rc;
 }
 
 int et_cli_policy_validate(struct et_cli *cli, struct et_error *reterr)

@@ -215,7 +215,9 @@ static int read_token(struct et_cli *cli, char *text, size_t size, struct et_err
 	text[n] = '\0';
 	text[strcspn(text, " \t\r\n")] = '\0';
 	if (longer || text[0] == '\0') {
-		return et_fail_plain(reterr, ET_EMALFORMED, "'%s' holds no token", path);
+		int rc = et_fail_plain(reterr, ET_EMALFORMED, "'%s' holds no token", path);
+		(void)et_fail_next(reterr, "evertape node token --site NAME   (on a member)");
+		return rc;
 	}
 	return 0;
 }

@@ -284,6 +284,7 @@ static int request_run(struct request *r, const char *method, const json_t *body
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
 	long timeout_ms = r->cli->timeout_ms > 0 ? r->cli->timeout_ms : TIMEOUT_MS;
+	r->cli->asked = true;
 	r->curl = curl_easy_init();
 	if (r->curl == NULL) {
 		return et_fail(reterr, -ENOMEM, "libcurl");

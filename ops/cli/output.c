@@ -35,6 +35,24 @@ void et_cli_note(struct et_cli *cli, const char *fmt, ...)
 	(void)fputc('\n', cli->err);
 }
 
+/* Where it went wrong: the node that was asked, else the place in a file at the head of the text
+ * ("FILE:LINE:COLUMN: ..."), else nowhere in particular. */
+static void add_where(const struct et_cli *cli, const struct et_error *e, struct et_buffer *b)
+{
+	if (cli->asked) {
+		et_buffer_printf(b, "%s", cli->node != NULL ? cli->node : cli->socket);
+		return;
+	}
+	for (const char *p = strchr(e->text, ':'); p != NULL; p = strchr(p + 1, ':')) {
+		size_t line = strspn(p + 1, "0123456789");
+		size_t column = p[1 + line] == ':' ? strspn(p + line + 2, "0123456789") : 0;
+		if (line > 0 && column > 0 && p[line + column + 2] == ':') {
+			et_buffer_add(b, e->text, (size_t)(p - e->text) + line + column + 2);
+			return;
+		}
+	}
+}
+
 void et_cli_print_error(struct et_cli *cli, const struct et_error *e)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
@@ -44,10 +62,9 @@ void et_cli_print_error(struct et_cli *cli, const struct et_error *e)
 		et_json_set(o, "code", json_string(et_errname(e->code)));
 		et_json_set(o, "what",
 			    et_json_text(cli->command != NULL ? cli->command->path : "evertape"));
-		et_json_set(o, "where",
-			    et_json_text(cli->node != NULL     ? cli->node
-					 : cli->socket != NULL ? cli->socket
-							       : ""));
+		ET_CLEANUP(et_buffer_release) struct et_buffer where = { 0 };
+		add_where(cli, e, &where);
+		et_json_set(o, "where", et_json_text_n((const char *)where.data, where.size));
 		et_json_set(o, "why", et_json_text(e->text));
 		et_json_set(o, "next", et_json_text(e->next));
 		et_json_print(o, false, &text);

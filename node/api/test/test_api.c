@@ -283,7 +283,7 @@ static void refuses_what_it_cannot_read(void **state)
 			 404);
 	assert_error(text, "ET_ENOTFOUND");
 	assert_int_equal(
-		ask(f, "DELETE /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", text, sizeof(text)), 501);
+		ask(f, "DELETE /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", text, sizeof(text)), 405);
 	assert_int_equal(ask(f,
 			     "POST /v1/node/join HTTP/1.1\r\nHost: x\r\nContent-Length: "
 			     "99999999\r\n\r\n",
