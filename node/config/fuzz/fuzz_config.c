@@ -3,6 +3,14 @@
 #include "node/config/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char *__lsan_default_suppressions(void);
+
+/* libfyaml 0.7.12 loses 4 KiB on some malformed quoted scalars; what we allocate is still watched.
+ */
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libfyaml.so\n";
+}
 
 /* What is accepted has all that a node cannot do without. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

