@@ -118,17 +118,6 @@ static int recording_path(struct et_cli *cli, const char *rest, char path[160],
 	return 0;
 }
 
-int et_cli_recording_show(struct et_cli *cli, struct et_error *reterr)
-{
-	char path[160];
-	ET_CLEANUP(et_json_freep) json_t *j = NULL;
-	int rc = recording_path(cli, "", path, reterr);
-	if (rc == 0) {
-		rc = et_cli_get(cli, path, &j, reterr);
-	}
-	return rc < 0 ? rc : et_cli_print_object(cli, j, reterr);
-}
-
 static const struct et_cli_column copy_columns[] = {
 	{ "SEGMENT", "segment", ET_CLI_TEXT, false },
 	{ "PLACE", "place", ET_CLI_TEXT, false },
@@ -140,6 +129,68 @@ static const struct et_cli_column copy_columns[] = {
 	{ "LOCK", "lock", ET_CLI_TEXT, true },
 	{ NULL, NULL, ET_CLI_TEXT, false },
 };
+
+static const struct et_cli_column stream_columns[] = {
+	{ "SSRC", "ssrc", ET_CLI_TEXT, false },
+	{ "FROM", "src", ET_CLI_TEXT, false },
+	{ "TO", "dst", ET_CLI_TEXT, false },
+	{ "CODEC", "codec", ET_CLI_TEXT, false },
+	{ "PACKETS", "packets", ET_CLI_NUMBER, false },
+	{ "LOST", "lost", ET_CLI_NUMBER, false },
+	{ "LATE", "late", ET_CLI_NUMBER, false },
+	{ "DUPLICATE", "duplicate", ET_CLI_NUMBER, true },
+	{ "BY", "association", ET_CLI_TEXT, true },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+static const struct et_cli_column segment_columns[] = {
+	{ "SEGMENT", "segment", ET_CLI_TEXT, false },
+	{ "STATE", "state", ET_CLI_TEXT, false },
+	{ "SEALED", "sealed", ET_CLI_TIME, false },
+	{ "BYTES", "size_bytes", ET_CLI_BYTES, false },
+	{ "FILE", "file", ET_CLI_TEXT, false },
+	{ "ROOT", "root", ET_CLI_TEXT, true },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+static const struct et_cli_column gap_columns[] = {
+	{ "GAP FROM", "from", ET_CLI_TIME, false },
+	{ "TO", "to", ET_CLI_TIME, false },
+	{ "CAUSE", "cause", ET_CLI_TEXT, false },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+int et_cli_recording_show(struct et_cli *cli, struct et_error *reterr)
+{
+	static const struct {
+		const char *key;
+		const struct et_cli_column *columns;
+	} parts[] = { { "streams", stream_columns },
+		      { "segments", segment_columns },
+		      { "gaps", gap_columns },
+		      { "copies", copy_columns } };
+	char path[160];
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	int rc = recording_path(cli, "", path, reterr);
+	if (rc == 0) {
+		rc = et_cli_get(cli, path, &j, reterr);
+	}
+	if (rc < 0 || et_cli_is_json(cli) || cli->format == ET_CLI_CSV) {
+		return rc < 0 ? rc : et_cli_print_object(cli, j, reterr);
+	}
+	ET_CLEANUP(et_json_freep) json_t *facts = json_copy(j);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(parts); i++) {
+		(void)json_object_del(facts, parts[i].key);
+	}
+	rc = et_cli_print_object(cli, facts, reterr);
+	for (size_t i = 0; rc == 0 && i < ET_ARRAY_SIZE(parts); i++) {
+		if (json_array_size(json_object_get(j, parts[i].key)) > 0) {
+			(void)fputc('\n', cli->out);
+			rc = et_cli_print(cli, j, parts[i].key, parts[i].columns, reterr);
+		}
+	}
+	return rc;
+}
 
 int et_cli_recording_where(struct et_cli *cli, struct et_error *reterr)
 {

@@ -389,7 +389,11 @@ int et_cli_print_object(struct et_cli *cli, const json_t *document, struct et_er
 		size_t size = strlen(key);
 		bool bytes = size > 6 && strcmp(key + size - 6, "_bytes") == 0;
 		bool ms = size > 3 && strcmp(key + size - 3, "_ms") == 0;
-		enum et_cli_kind kind = bytes ? ET_CLI_BYTES : ms ? ET_CLI_AGO_MS : ET_CLI_TIME;
+		bool length = strcmp(key, "duration_ms") == 0;
+		enum et_cli_kind kind = bytes	 ? ET_CLI_BYTES
+					: length ? ET_CLI_MS
+					: ms	 ? ET_CLI_AGO_MS
+						 : ET_CLI_TIME;
 		ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
 		et_cli_format_value(v, kind, &text);
 		if (cli->format == ET_CLI_CSV) {

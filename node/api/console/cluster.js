@@ -26,10 +26,10 @@ export async function cluster(signal) {
 		h("p.soft", {}, `${s.quorum.reachable} of ${s.quorum.voters} voters, leader ${s.leader || "none"}, term ${s.term}, ` +
 			`${s.recordings.total} recordings (${s.recordings.capturing} live), ${s.audit.events} audit events`),
 		h("div.map", {}, s.sites.map((one) => site(one, s.nodes))),
-		h("h2", {}, "What is not well"),
+		h("h2", {}, "Problems and notes"),
 		s.codes.length
 			? lines(["Code", "Node", "What", "Next"], s.codes.map((c) => [h(`span.tag.${c.level === "note" ? "soft" : c.level}`, {}, c.code), c.node || "", c.detail, h("code", {}, c.next)]))
-			: h("p", {}, "Nothing."),
+			: h("p", {}, "None."),
 		h("h2", {}, "Losses that are survived now"),
 		lines(["Loss of", "Survived", "Why"], s.survives.map((l) => [l.loss, l.survives ? "yes" : h("strong.at_risk", {}, "no"), l.why])));
 	return s;

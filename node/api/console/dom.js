@@ -8,7 +8,7 @@ export function h(name, attributes = {}, ...children) {
 		else if (value === true) element.setAttribute(key, "");
 		else if (value !== false && value !== undefined && value !== null) element.setAttribute(key, value);
 	}
-	element.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+	element.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
 	return element;
 }
 

@@ -70,7 +70,8 @@ export async function list(text, signal) {
 	await page();
 	show(h("h1", {}, "Recordings"), count,
 		body.rows.length > 0 && h("table", {},
-			h("thead", {}, h("tr", {}, ...["Start", "Length", "From", "To"].map((t) => h("th", { scope: "col" }, t)),
+			h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Start"), h("th.right", { scope: "col" }, "Length"),
+				h("th", { scope: "col" }, "From"), h("th", { scope: "col" }, "To"),
 				h("th.narrow-off", { scope: "col" }, "Captured at"), h("th.narrow-off", { scope: "col" }, "Copies"),
 				h("th", { scope: "col" }, "State"))), body),
 		more,

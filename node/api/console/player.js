@@ -46,7 +46,7 @@ export async function player(recording, ticket, signal, start, onTime) {
 		h("span.who.callee", {}, recording.to || "callee"));
 
 	const seek = (s) => (audio.currentTime = Math.min(Math.max(s, 0), total));
-	const toggle = () => (audio.paused ? audio.play() : audio.pause());
+	const toggle = () => (audio.paused ? audio.play().catch((e) => say(e.message)) : audio.pause());
 	const move = () => {
 		const at = audio.currentTime;
 		head.style.left = `${total ? (at / total) * 100 : 0}%`;
