@@ -1,4 +1,4 @@
-/* Hearing a recording: WAV with ranges, peaks, the original payload; tickets.
+/* Hearing a recording: WAV with ranges, peaks, tickets. (The original payload: original.c.)
  *
  * Happy path: find the recording -> commit the audit event (or take that of a ticket) -> measure
  * (every tag is checked) -> head -> samples. What cannot be had is silence, and the head says so:
@@ -7,46 +7,22 @@
  * Where a segment comes from: the file here, a peer (replication/sync puts it into <media>/cache/),
  * or the archive (archive/mover, into the same folder). Its key comes from node/keeper, which
  * checks the audit event itself. */
-#include <dirent.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-#include "node/api/api_internal.h"
-#include "node/base/fd.h"
+#include "node/api/playback_internal.h"
 #include "node/io/clock.h"
-#include "node/io/file.h"
-#include "node/playback/playback.h"
 
 #define FETCH_TIMEOUT_MS 120000
 #define KEY_TIMEOUT_MS 20000
 #define TICKET_LIFE_US (INT64_C(30) * 60 * 1000000)
 #define PEAKS_DEFAULT 800
 #define PEAKS_MAX 4000
-#define ORIGINAL_BYTES_MAX (INT64_C(2) << 30)
 
-/* One playback. */
-struct playback {
-	struct api_call *call;
-	uint8_t recording[16];
-	uint64_t audit;			      /* number of the event that allows it */
-	struct et_playback_segment *segments; /* owned */
-	Et__Segment **records;		      /* owned: what the catalogue knows of each */
-	bool *at_a_node;		      /* owned: a node holds it */
-	size_t count;
-	uint32_t generation; /* the newest; older ones were replaced */
-	int64_t end_us;
-	struct et_playback_config config;
-	struct et_playback_summary summary;
-};
-
-static void playback_release(struct playback *p)
+void api_playback_release(struct api_playback *p)
 {
 	for (size_t i = 0; i < p->count; i++) {
 		et__segment__free_unpacked(p->records[i], NULL);
@@ -71,8 +47,8 @@ static void on_fetched(void *arg, int code, const char *path, const struct et_er
 }
 
 /* A file here or at a peer. */
-static int fetch_from_nodes(struct playback *p, const struct et_playback_segment *s, char path[512],
-			    struct et_error *reterr)
+static int fetch_from_nodes(struct api_playback *p, const struct et_playback_segment *s,
+			    char path[512], struct et_error *reterr)
 {
 	struct et_api *api = p->call->api;
 	struct api_wait *w = api_wait_new(api);
@@ -98,7 +74,7 @@ static int fetch_from_nodes(struct playback *p, const struct et_playback_segment
 	return rc;
 }
 
-static int fetch_from_archive(struct playback *p, const struct et_playback_segment *s,
+static int fetch_from_archive(struct api_playback *p, const struct et_playback_segment *s,
 			      char path[512], struct et_error *reterr)
 {
 	struct et_api *api = p->call->api;
@@ -116,7 +92,7 @@ static int fetch_from_archive(struct playback *p, const struct et_playback_segme
 /* Notes which segments a node holds: of the others, only the archive is worth asking. */
 static int look_for_node(void *arg, const Et__Copy *copy)
 {
-	struct playback *p = arg;
+	struct api_playback *p = arg;
 	bool at_a_node =
 		copy->state == ET__COPY__STATE__VERIFIED && strncmp(copy->place, "node:", 5) == 0;
 	for (size_t i = 0; at_a_node && i < p->count; i++) {
@@ -128,7 +104,8 @@ static int look_for_node(void *arg, const Et__Copy *copy)
 	return 0;
 }
 
-static const Et__Segment *record_of(const struct playback *p, const struct et_playback_segment *s)
+static const Et__Segment *record_of(const struct api_playback *p,
+				    const struct et_playback_segment *s)
 {
 	return p->records[s - p->segments];
 }
@@ -136,7 +113,7 @@ static const Et__Segment *record_of(const struct playback *p, const struct et_pl
 static int open_segment(void *arg, const struct et_playback_segment *s, struct et_tape_source *ret,
 			struct et_error *reterr)
 {
-	struct playback *p = arg;
+	struct api_playback *p = arg;
 	struct et_api *api = p->call->api;
 	const Et__Segment *record = record_of(p, s);
 	char path[512] = "";
@@ -190,7 +167,7 @@ static void on_dek(void *arg, int code, const struct et_secret *dek, const struc
 static int open_key(void *arg, const struct et_tape_header *header, struct et_secret **ret,
 		    struct et_error *reterr)
 {
-	struct playback *p = arg;
+	struct api_playback *p = arg;
 	struct et_api *api = p->call->api;
 	struct api_wait *w = api_wait_new(api);
 	if (w == NULL) {
@@ -218,7 +195,7 @@ static int open_key(void *arg, const struct et_tape_header *header, struct et_se
 
 static int find_generation(void *arg, const Et__Segment *s)
 {
-	struct playback *p = arg;
+	struct api_playback *p = arg;
 	p->generation = s->generation > p->generation ? s->generation : p->generation;
 	p->count++;
 	return 0;
@@ -226,7 +203,7 @@ static int find_generation(void *arg, const Et__Segment *s)
 
 static int take_segment(void *arg, const Et__Segment *s)
 {
-	struct playback *p = arg;
+	struct api_playback *p = arg;
 	if (s->generation != p->generation || s->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
 		return 0;
 	}
@@ -259,7 +236,7 @@ static int take_segment(void *arg, const Et__Segment *s)
 	return 0;
 }
 
-static int playback_collect(struct playback *p, const struct et_state_view *v,
+static int playback_collect(struct api_playback *p, const struct et_state_view *v,
 			    struct et_error *reterr)
 {
 	(void)et_state_each_segment_of(v, p->recording, find_generation, p);
@@ -397,8 +374,8 @@ int api_ticket(struct api_call *call, struct et_error *reterr)
 
 /* ---- Opening a playback ---- */
 
-static int playback_open(struct api_call *call, struct playback *p, const char *action,
-			 const char *detail, struct et_error *reterr)
+int api_playback_open(struct api_call *call, struct api_playback *p, const char *action,
+		      const char *detail, struct et_error *reterr)
 {
 	Et__Recording *r = NULL;
 	bool pending;
@@ -431,7 +408,7 @@ static int playback_open(struct api_call *call, struct playback *p, const char *
 	return rc;
 }
 
-static void completeness(struct api_call *call, const struct et_playback_summary *s)
+void api_playback_headers(struct api_call *call, const struct et_playback_summary *s)
 {
 	uint32_t missing = s->segments_missing + s->segments_no_key + s->segments_damaged;
 	bool complete = missing == 0 && s->packets_no_decoder == 0 && s->problem[0] == '\0';
@@ -491,7 +468,7 @@ static int wav_pad(struct wav *w)
 	return 0;
 }
 
-static int wav_send(struct playback *p, uint64_t first, uint64_t last, struct et_error *reterr)
+static int wav_send(struct api_playback *p, uint64_t first, uint64_t last, struct et_error *reterr)
 {
 	struct wav w = { .call = p->call, .left = last - first + 1 };
 	uint8_t header[ET_WAV_HEADER_SIZE];
@@ -516,7 +493,7 @@ static int wav_send(struct playback *p, uint64_t first, uint64_t last, struct et
 	return rc < 0 ? rc : wav_pad(&w);
 }
 
-static int audio_send(struct playback *p, struct et_error *reterr)
+static int audio_send(struct api_playback *p, struct et_error *reterr)
 {
 	struct api_call *call = p->call;
 	uint64_t size = ET_WAV_HEADER_SIZE + p->summary.frames * ET_WAV_FRAME_SIZE;
@@ -526,7 +503,7 @@ static int audio_send(struct playback *p, struct et_error *reterr)
 		return et_fail_plain(reterr, ET_ELIMIT, "the recording is too long for a WAV file");
 	}
 	int range = api_range_parse(call->range, size, &first, &last);
-	completeness(call, &p->summary);
+	api_playback_headers(call, &p->summary);
 	api_header(call, "accept-ranges:", "bytes");
 	if (range < 0) {
 		api_header(call, "content-range:", "bytes */%" PRIu64, size);
@@ -549,7 +526,7 @@ static int audio_send(struct playback *p, struct et_error *reterr)
 int api_audio(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "purpose", "reason", "ticket", "read" };
-	ET_CLEANUP(playback_release) struct playback p = { 0 };
+	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
 	const char *purpose = api_param(&call->request, "purpose");
 	bool export = purpose != NULL && strcmp(purpose, "export") == 0;
 	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
@@ -557,8 +534,8 @@ int api_audio(struct api_call *call, struct et_error *reterr)
 		rc = et_fail_plain(reterr, ET_EUSAGE, "purpose is play or export");
 	}
 	if (rc == 0) {
-		rc = playback_open(call, &p, export ? "recording.export" : "recording.play", "wav",
-				   reterr);
+		rc = api_playback_open(call, &p, export ? "recording.export" : "recording.play",
+				       "wav", reterr);
 	}
 	if (rc == 0) {
 		rc = et_playback_measure(&p.config, &p.summary, reterr);
@@ -571,7 +548,7 @@ int api_audio(struct api_call *call, struct et_error *reterr)
 int api_peaks(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "count", "reason", "ticket", "read" };
-	ET_CLEANUP(playback_release) struct playback p = { 0 };
+	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
 	uint64_t count;
 	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
@@ -579,7 +556,7 @@ int api_peaks(struct api_call *call, struct et_error *reterr)
 				    reterr);
 	}
 	if (rc == 0) {
-		rc = playback_open(call, &p, "recording.play", "peaks", reterr);
+		rc = api_playback_open(call, &p, "recording.play", "peaks", reterr);
 	}
 	struct et_peak *peaks = rc == 0 ? calloc((size_t)count, sizeof(*peaks)) : NULL;
 	if (rc == 0 && peaks == NULL) {
@@ -602,189 +579,11 @@ int api_peaks(struct api_call *call, struct et_error *reterr)
 		et_json_add(channels, channel);
 	}
 	free(peaks);
-	completeness(call, &p.summary);
+	api_playback_headers(call, &p.summary);
 	json_t *o = json_object();
 	et_json_set(o, "duration_ms", json_integer((json_int_t)(p.summary.frames / 8)));
 	et_json_set(o, "frames", et_json_u64(p.summary.frames));
 	et_json_set(o, "channels", channels);
 	et_json_set(o, "problem", et_json_text(p.summary.problem));
 	return api_json(call, 200, o);
-}
-
-/* ---- The original payload: a ustar stream of the files and manifest.json ---- */
-
-struct original {
-	struct playback *p;
-	char folder[64]; /* on a memory file system: no disk sees it */
-	json_t *files;
-	uint64_t bytes;
-};
-
-static int on_file(void *arg, const struct et_playback_file *file)
-{
-	struct original *o = arg;
-	json_t *f = json_object();
-	et_json_set(f, "name", et_json_text(file->name));
-	et_json_set(f, "size_bytes", et_json_u64(file->size_bytes));
-	et_json_set(f, "sha256", et_json_hex(file->sha256, 32));
-	et_json_add(o->files, f);
-	o->bytes += 512 + (file->size_bytes + 511) / 512 * 512;
-	return o->bytes > (uint64_t)ORIGINAL_BYTES_MAX ? ET_ELIMIT : 0;
-}
-
-static int folder_make(struct original *o, struct et_error *reterr)
-{
-	struct statfs fs;
-	(void)snprintf(o->folder, sizeof(o->folder), "/dev/shm/evertape.XXXXXX");
-	if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC) {
-		o->folder[0] = '\0';
-		return et_fail_plain(reterr, ET_EUNSUPPORTED,
-				     "/dev/shm is no memory file system: the payload would touch a "
-				     "disk in the clear");
-	}
-	if (mkdtemp(o->folder) == NULL) {
-		o->folder[0] = '\0';
-		return et_fail(reterr, -errno, "folder in /dev/shm");
-	}
-	return 0;
-}
-
-static void original_release(struct original *o)
-{
-	json_decref(o->files);
-	if (o->folder[0] == '\0') {
-		return;
-	}
-	DIR *d = opendir(o->folder);
-	for (struct dirent *e = d != NULL ? readdir(d) : NULL; e != NULL; e = readdir(d)) {
-		if (e->d_name[0] != '.') {
-			(void)unlinkat(dirfd(d), e->d_name, 0);
-		}
-	}
-	if (d != NULL) {
-		(void)closedir(d);
-	}
-	(void)rmdir(o->folder);
-}
-
-static int tar_head(struct api_call *call, const char *name, uint64_t size)
-{
-	char h[512] = { 0 };
-	(void)snprintf(h, 100, "%s", name);
-	(void)snprintf(h + 100, 8, "%07o", 0600U);
-	(void)snprintf(h + 108, 8, "%07o", 0U);
-	(void)snprintf(h + 116, 8, "%07o", 0U);
-	(void)snprintf(h + 124, 12, "%011" PRIo64, size & INT64_C(077777777777));
-	(void)snprintf(h + 136, 12, "%011o", 0U);
-	memset(h + 148, ' ', 8);
-	h[156] = '0';
-	memcpy(h + 257, "ustar\00000", 8);
-	unsigned sum = 0;
-	for (size_t i = 0; i < sizeof(h); i++) {
-		sum += (uint8_t)h[i];
-	}
-	(void)snprintf(h + 148, 8, "%06o", sum & 0777777U);
-	return api_write(call, h, sizeof(h));
-}
-
-static int tar_pad(struct api_call *call, uint64_t size)
-{
-	static const uint8_t zeros[512];
-	return size % 512 == 0 ? 0 : api_write(call, zeros, 512 - (size_t)(size % 512));
-}
-
-static int tar_file(struct original *o, const char *name, uint64_t size, struct et_error *reterr)
-{
-	char path[256];
-	uint8_t bytes[16384];
-	(void)snprintf(path, sizeof(path), "%s/%s", o->folder, name);
-	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0) {
-		return et_fail(reterr, -errno, "open '%s'", name);
-	}
-	int rc = tar_head(o->p->call, name, size);
-	for (uint64_t done = 0; rc == 0 && done < size;) {
-		size_t n = size - done < sizeof(bytes) ? (size_t)(size - done) : sizeof(bytes);
-		rc = et_file_pread(fd, bytes, n, (int64_t)done);
-		if (rc == 0) {
-			rc = api_write(o->p->call, bytes, n);
-		}
-		done += n;
-	}
-	return rc < 0 ? rc : tar_pad(o->p->call, size);
-}
-
-static int manifest_make(struct original *o, struct et_buffer *ret)
-{
-	char id[ET_UUID_TEXT_SIZE];
-	ET_CLEANUP(et_json_freep) json_t *m = json_object();
-	et_uuid_format(o->p->recording, id);
-	et_json_set(m, "schema", json_string("evertape-original/v1"));
-	et_json_set(m, "recording", json_string(id));
-	et_json_set(m, "cluster", et_json_text(o->p->call->api->config.cluster));
-	et_json_set(m, "node", et_json_text(o->p->call->api->config.name));
-	et_json_set(m, "made", api_time(et_clock_now_us()));
-	et_json_set(m, "audit", et_json_u64(o->p->audit));
-	et_json_set(m, "packets", et_json_u64(o->p->summary.packets));
-	et_json_set(m, "segments", json_integer(o->p->summary.segments));
-	et_json_set(m, "problem", et_json_text(o->p->summary.problem));
-	et_json_set(m, "files", json_incref(o->files));
-	et_json_print(m, true, ret);
-	return ret->failed ? -ENOMEM : 0;
-}
-
-static int original_send(struct original *o, struct et_error *reterr)
-{
-	static const uint8_t zeros[1024];
-	struct api_call *call = o->p->call;
-	ET_CLEANUP(et_buffer_release) struct et_buffer manifest = { 0 };
-	int rc = manifest_make(o, &manifest);
-	if (rc < 0) {
-		return et_fail(reterr, rc, "manifest");
-	}
-	uint64_t padded = 512 + (manifest.size + 511) / 512 * 512;
-	completeness(call, &o->p->summary);
-	api_begin(call, 200, "application/x-tar", (int64_t)(o->bytes + padded + sizeof(zeros)));
-	rc = tar_head(call, "manifest.json", manifest.size);
-	if (rc == 0) {
-		rc = api_write(call, manifest.data, manifest.size);
-	}
-	if (rc == 0) {
-		rc = tar_pad(call, manifest.size);
-	}
-	size_t i;
-	json_t *f;
-	json_array_foreach(o->files, i, f)
-	{
-		if (rc == 0) {
-			rc = tar_file(o, et_json_get_text(f, "name", ""),
-				      (uint64_t)et_json_get_int(f, "size_bytes", 0), reterr);
-		}
-	}
-	if (rc == 0) {
-		rc = api_write(call, zeros, sizeof(zeros));
-	}
-	if (rc == 0) {
-		api_end(call);
-	}
-	return rc;
-}
-
-int api_original(struct api_call *call, struct et_error *reterr)
-{
-	static const char *const known[] = { "purpose", "reason", "read" };
-	ET_CLEANUP(playback_release) struct playback p = { 0 };
-	ET_CLEANUP(original_release) struct original o = { .p = &p, .files = json_array() };
-	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
-	if (rc == 0) {
-		rc = playback_open(call, &p, "recording.export", "original", reterr);
-	}
-	if (rc == 0) {
-		rc = folder_make(&o, reterr);
-	}
-	if (rc == 0) {
-		rc = et_playback_export_original(&p.config, o.folder, on_file, &o, &p.summary,
-						 reterr);
-	}
-	return rc < 0 ? rc : original_send(&o, reterr);
 }

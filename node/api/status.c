@@ -8,22 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/api/api_internal.h"
+#include "node/api/picture_internal.h"
 #include "node/io/clock.h"
 
-#define LAG_LIMIT_MS 60000 /* a site that lacks copies for longer: SITE_LAG */
-
 /* ---- Members ---- */
-
-static json_t *backend_array(json_t *(*fn)(void *arg), void *arg)
-{
-	json_t *list = fn != NULL ? fn(arg) : NULL;
-	if (!json_is_array(list)) {
-		json_decref(list);
-		list = json_array();
-	}
-	return list;
-}
 
 static const json_t *live_of(const json_t *live, uint64_t id)
 {
@@ -120,42 +108,11 @@ static int add_node(void *arg, const Et__Node *node)
 	return 0;
 }
 
-/* Enough on the heap for one request: its parts are large. */
-struct picture {
-	struct et_catalog_status raft;
-	struct et_sync_status sync;
-	bool has_sync;
-	struct et_mover_status mover;
-	bool has_mover;
-};
-
-static struct picture *picture_take(struct et_api *api)
-{
-	struct picture *p = calloc(1, sizeof(*p));
-	if (p == NULL) {
-		return NULL;
-	}
-	et_catalog_status(api->services.catalog, &p->raft);
-	if (api->services.sync != NULL) {
-		et_sync_get_status(api->services.sync, &p->sync);
-		p->has_sync = true;
-	}
-	if (api->services.mover != NULL) {
-		p->has_mover = et_mover_status(api->services.mover, &p->mover, NULL) == 0;
-	}
-	return p;
-}
-
-static void picture_freep(struct picture **p)
-{
-	free(*p);
-}
-
 static json_t *nodes_json(struct api_call *call, const struct et_state_view *v,
-			  const struct picture *p)
+			  const struct api_picture *p)
 {
 	const struct et_api_backend *b = &call->api->config.backend;
-	ET_CLEANUP(et_json_freep) json_t *live = backend_array(b->nodes, b->arg);
+	ET_CLEANUP(et_json_freep) json_t *live = api_backend_array(b->nodes, b->arg);
 	struct node_list l = { .list = json_array(),
 			       .live = live,
 			       .raft = &p->raft,
@@ -208,7 +165,7 @@ static void add_lag(json_t *o, const struct et_sync_site *s)
 }
 
 static json_t *sites_json(const struct et_state_view *v, const json_t *nodes,
-			  const struct picture *p)
+			  const struct api_picture *p)
 {
 	json_t *sites = json_array();
 	size_t i;
@@ -224,131 +181,6 @@ static json_t *sites_json(const struct et_state_view *v, const json_t *nodes,
 		add_lag(site_named(sites, p->sync.sites[s].site), &p->sync.sites[s]);
 	}
 	return sites;
-}
-
-/* ---- Health ---- */
-
-static const char *code_level(const char *code)
-{
-	static const char *const notes[] = { "ROOT_ON_DISK", "SCHEMA_OLD", "RECORDING_PROBLEM" };
-	static const char *const risks[] = { "NO_QUORUM",     "NO_LEADER",    "DISK_FULL",
-					     "SYNC_FAILED",   "CLOCK_SKEW",   "VAULT_SINGLE",
-					     "COPY_BAD",      "AUDIT_BROKEN", "CALLS_REFUSED",
-					     "DIGEST_DIFFERS" };
-	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
-		if (strcmp(notes[i], code) == 0) {
-			return "note";
-		}
-	}
-	for (size_t i = 0; i < ET_ARRAY_SIZE(risks); i++) {
-		if (strcmp(risks[i], code) == 0) {
-			return "at_risk";
-		}
-	}
-	return "degraded";
-}
-
-static void ET_PRINTF(4, 5)
-	code_add(json_t *codes, const char *code, const char *next, const char *fmt, ...)
-{
-	char detail[300];
-	va_list ap;
-	va_start(ap, fmt);
-	(void)vsnprintf(detail, sizeof(detail), fmt, ap);
-	va_end(ap);
-	json_t *o = json_object();
-	et_json_set(o, "code", json_string(code));
-	et_json_set(o, "level", json_string(code_level(code)));
-	et_json_set(o, "detail", et_json_text(detail));
-	et_json_set(o, "next", et_json_text(next));
-	et_json_add(codes, o);
-}
-
-static bool codes_have(const json_t *codes, const char *code)
-{
-	size_t i;
-	json_t *o;
-	json_array_foreach((json_t *)(uintptr_t)codes, i, o)
-	{
-		if (strcmp(et_json_get_text(o, "code", ""), code) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static void codes_of_raft(json_t *codes, const struct et_catalog_status *r)
-{
-	uint32_t majority = r->voters / 2 + 1;
-	if (!r->has_quorum && !codes_have(codes, "NO_QUORUM")) {
-		code_add(codes, "NO_QUORUM", "evertape node list",
-			 "this node hears %u of %u voters, %u are needed", r->reachable_voters,
-			 r->voters, majority);
-	} else if (r->leader == 0) {
-		code_add(codes, "NO_LEADER", "evertape node list", "the voters have no leader now");
-	} else if (r->voters >= 3 && r->reachable_voters <= majority) {
-		code_add(codes, "QUORUM_THIN", "evertape node list",
-			 "%u of %u voters are reachable: no further loss is survived",
-			 r->reachable_voters, r->voters);
-	}
-}
-
-static void codes_of_services(json_t *codes, const struct picture *p)
-{
-	for (uint32_t i = 0; p->has_sync && i < p->sync.site_count; i++) {
-		const struct et_sync_site *s = &p->sync.sites[i];
-		int64_t lag = s->oldest_us > 0 ? (et_clock_now_us() - s->oldest_us) / 1000 : 0;
-		if (s->pending_segments > 0 && lag > LAG_LIMIT_MS) {
-			code_add(codes, "SITE_LAG", "evertape replication lag",
-				 "%s lacks %" PRIu64 " segments, the oldest for %" PRId64 " s",
-				 s->site, s->pending_segments, lag / 1000);
-		}
-	}
-	if (p->has_mover && p->mover.jobs_failed > 0) {
-		code_add(codes, "ARCHIVE_FAILED", "evertape archive status",
-			 "%" PRIu64 " jobs: %.200s", p->mover.jobs_failed, p->mover.last_error);
-	}
-	for (size_t i = 0; p->has_mover && p->mover.jobs_waiting > 0 && i < p->mover.target_count;
-	     i++) {
-		const struct et_mover_target_status *t = &p->mover.targets[i];
-		if (t->last_error_us > t->last_ok_us) {
-			code_add(codes, "ARCHIVE_UNREACHABLE", "evertape archive status",
-				 "target %s, as seen from here: %.160s", t->name, t->last_error);
-		}
-	}
-}
-
-static json_t *codes_json(struct api_call *call, const struct picture *p)
-{
-	const struct et_api_backend *b = &call->api->config.backend;
-	json_t *codes = backend_array(b->health, b->arg);
-	size_t i;
-	json_t *o;
-	json_array_foreach(codes, i, o)
-	{
-		et_json_set(o, "level", json_string(code_level(et_json_get_text(o, "code", ""))));
-	}
-	codes_of_raft(codes, &p->raft);
-	codes_of_services(codes, p);
-	return codes;
-}
-
-static const char *health_of(const json_t *codes)
-{
-	const char *health = "ok";
-	size_t i;
-	json_t *o;
-	json_array_foreach((json_t *)(uintptr_t)codes, i, o)
-	{
-		const char *level = et_json_get_text(o, "level", "degraded");
-		if (strcmp(level, "at_risk") == 0) {
-			return "at_risk";
-		}
-		if (strcmp(level, "degraded") == 0) {
-			health = "degraded";
-		}
-	}
-	return health;
 }
 
 /* ---- Which losses are survived now ---- */
@@ -385,7 +217,7 @@ static void count_at(const json_t *nodes, const char *site, unsigned *ret_voters
 	}
 }
 
-static json_t *survives_json(const json_t *nodes, const json_t *sites, const struct picture *p)
+static json_t *survives_json(const json_t *nodes, const json_t *sites, const struct api_picture *p)
 {
 	json_t *list = json_array();
 	char why[200];
@@ -451,8 +283,8 @@ static int status_fresh(struct api_call *call)
 {
 	json_t *o = json_object();
 	json_t *codes = json_array();
-	code_add(codes, "NOT_INITIALISED", "evertape cluster init, or evertape node join TOKEN",
-		 "this node belongs to no cluster yet");
+	api_code_add(codes, "NOT_INITIALISED", "evertape cluster init, or evertape node join TOKEN",
+		     "this node belongs to no cluster yet");
 	et_json_set(o, "initialised", json_false());
 	et_json_set(o, "cluster", et_json_text(call->api->config.cluster));
 	et_json_set(o, "node", et_json_text(call->api->config.name));
@@ -483,7 +315,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 	if (!atomic_load(&call->api->attached)) {
 		return status_fresh(call);
 	}
-	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(call->api);
 	int rc = p == NULL ? et_fail(reterr, -ENOMEM, "status") : api_view(call, &v, reterr);
 	if (rc < 0) {
 		return rc;
@@ -495,7 +327,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 	api_nodes_load(v, &names);
 	json_t *nodes = nodes_json(call, v, p);
 	json_t *sites = sites_json(v, nodes, p);
-	json_t *codes = codes_json(call, p);
+	json_t *codes = api_codes(call, p);
 	json_t *audit = json_object();
 	et_json_set(audit, "events", et_json_u64(counts.audit_events));
 
@@ -503,7 +335,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "initialised", json_true());
 	et_json_set(o, "cluster", et_json_text(call->api->config.cluster));
 	et_json_set(o, "node", et_json_text(call->api->config.name));
-	et_json_set(o, "health", json_string(health_of(codes)));
+	et_json_set(o, "health", json_string(api_health_of(codes)));
 	et_json_set(o, "codes", codes);
 	et_json_set(o, "leader", et_json_text(api_node_name(&names, p->raft.leader)));
 	et_json_set(o, "term", et_json_u64(p->raft.term));
@@ -524,7 +356,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 int api_nodes_list(struct api_call *call, struct et_error *reterr)
 {
 	struct et_state_view *v;
-	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(call->api);
 	int rc = p == NULL ? et_fail(reterr, -ENOMEM, "nodes") : api_view(call, &v, reterr);
 	if (rc < 0) {
 		return rc;
@@ -537,7 +369,7 @@ int api_nodes_list(struct api_call *call, struct et_error *reterr)
 int api_sites(struct api_call *call, struct et_error *reterr)
 {
 	struct et_state_view *v;
-	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(call->api);
 	int rc = p == NULL ? et_fail(reterr, -ENOMEM, "sites") : api_view(call, &v, reterr);
 	if (rc < 0) {
 		return rc;
@@ -576,7 +408,7 @@ int api_replication(struct api_call *call, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(call->api);
 	if (p == NULL) {
 		return et_fail(reterr, -ENOMEM, "replication");
 	}
@@ -757,11 +589,11 @@ int api_doctor(struct api_call *call, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	ET_CLEANUP(picture_freep) struct picture *p = picture_take(call->api);
+	ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(call->api);
 	if (p == NULL) {
 		return et_fail(reterr, -ENOMEM, "doctor");
 	}
-	ET_CLEANUP(et_json_freep) json_t *codes = codes_json(call, p);
+	ET_CLEANUP(et_json_freep) json_t *codes = api_codes(call, p);
 	json_t *checks = json_array();
 	size_t i;
 	json_t *code;
@@ -782,132 +614,8 @@ int api_doctor(struct api_call *call, struct et_error *reterr)
 		sound = doctor_digests(checks, nodes) && chain;
 	}
 	json_t *o = json_object();
-	et_json_set(o, "well", json_boolean(sound && strcmp(health_of(codes), "ok") == 0));
+	et_json_set(o, "well", json_boolean(sound && strcmp(api_health_of(codes), "ok") == 0));
 	et_json_set(o, "integrity_failure", json_boolean(!sound));
 	et_json_set(o, "checks", checks);
 	return api_json(call, 200, o);
-}
-
-/* ---- For machines ---- */
-
-int api_healthz(struct api_call *call, struct et_error *reterr)
-{
-	struct et_catalog_status raft = { 0 };
-	bool attached = atomic_load(&call->api->attached);
-	(void)reterr;
-	if (attached) {
-		et_catalog_status(call->api->services.catalog, &raft);
-	}
-	/* Ready: a member that hears a majority. Recording goes on without one: see the reasons. */
-	bool ready = attached && raft.has_quorum;
-	json_t *reasons = json_array();
-	if (!attached) {
-		et_json_add(reasons, json_string("NOT_INITIALISED"));
-	} else if (!ready) {
-		et_json_add(reasons, json_string("NO_QUORUM"));
-	}
-	json_t *o = json_object();
-	et_json_set(o, "ready", json_boolean(ready));
-	et_json_set(o, "reasons", reasons);
-	et_json_set(o, "version", et_json_text(call->api->config.version));
-	return api_json(call, ready ? 200 : 503, o);
-}
-
-static void metric(struct et_buffer *b, const char *name, const char *type, const char *help,
-		   uint64_t value)
-{
-	et_buffer_printf(b,
-			 "# HELP evertape_%s %s\n# TYPE evertape_%s %s\nevertape_%s %" PRIu64 "\n",
-			 name, help, name, type, name, value);
-}
-
-static void metrics_catalog(struct et_api *api, struct et_buffer *b)
-{
-	struct et_catalog_status r;
-	struct et_state_counts c = { 0 };
-	struct et_state_view *v = et_state_view_open(api->services.state);
-	et_catalog_status(api->services.catalog, &r);
-	bool counted = v != NULL && et_state_counts(v, &c) == 0;
-	(void)et_state_view_close(v);
-	metric(b, "raft_term", "gauge", "Raft term.", r.term);
-	metric(b, "raft_applied_index", "gauge", "Log index applied here.", r.applied);
-	metric(b, "raft_commit_index", "gauge", "Log index committed.", r.commit_index);
-	metric(b, "raft_is_leader", "gauge", "1 when this node leads.", r.is_leader);
-	metric(b, "raft_has_quorum", "gauge", "1 when this node hears a majority.", r.has_quorum);
-	metric(b, "raft_voters", "gauge", "Voters of the cluster.", r.voters);
-	metric(b, "raft_voters_reachable", "gauge", "Voters heard.", r.reachable_voters);
-	metric(b, "raft_waiting_proposals", "gauge", "Proposals without an answer.", r.waiting);
-	if (!counted) {
-		return; /* better no number than a wrong one */
-	}
-	metric(b, "recordings", "gauge", "Recordings in the catalogue.", c.recordings);
-	metric(b, "recordings_capturing", "gauge", "Recordings being captured.", c.capturing);
-	metric(b, "segments", "gauge", "Segments in the catalogue.", c.segments);
-	metric(b, "segments_archived", "gauge", "Segments with an archive copy.",
-	       c.archived_segments);
-	metric(b, "copies", "gauge", "Copies in the catalogue.", c.copies);
-	metric(b, "audit_events", "gauge", "Audit events.", c.audit_events);
-}
-
-/* A label value: quotes, backslashes and line ends are escaped. */
-static void metric_site(struct et_buffer *b, const char *name, const char *site, uint64_t value)
-{
-	et_buffer_printf(b, "evertape_%s{site=\"", name);
-	for (const char *p = site; *p != '\0'; p++) {
-		if (*p == '"' || *p == '\\') {
-			et_buffer_add8(b, '\\');
-		}
-		et_buffer_add8(b, *p == '\n' ? ' ' : (uint8_t)*p);
-	}
-	et_buffer_printf(b, "\"} %" PRIu64 "\n", value);
-}
-
-static void metrics_sync(const struct et_sync_status *s, struct et_buffer *b)
-{
-	et_buffer_printf(
-		b, "# HELP evertape_site_pending_segments Sealed segments that a site lacks.\n"
-		   "# TYPE evertape_site_pending_segments gauge\n");
-	for (uint32_t i = 0; i < s->site_count; i++) {
-		metric_site(b, "site_pending_segments", s->sites[i].site,
-			    s->sites[i].pending_segments);
-	}
-	et_buffer_printf(b, "# HELP evertape_site_lag_seconds Age of the oldest of them.\n"
-			    "# TYPE evertape_site_lag_seconds gauge\n");
-	for (uint32_t i = 0; i < s->site_count; i++) {
-		int64_t oldest = s->sites[i].oldest_us;
-		int64_t lag = oldest > 0 ? (et_clock_now_us() - oldest) / 1000000 : 0;
-		metric_site(b, "site_lag_seconds", s->sites[i].site, lag > 0 ? (uint64_t)lag : 0);
-	}
-	metric(b, "sync_bad_copies_total", "counter", "Copies that did not verify.", s->bad_copies);
-}
-
-int api_metrics(struct api_call *call, struct et_error *reterr)
-{
-	struct et_api *api = call->api;
-	const struct et_api_backend *backend = &api->config.backend;
-	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
-	metric(&b, "api_requests_total", "counter", "API requests.", atomic_load(&api->requests));
-	metric(&b, "api_errors_total", "counter", "API answers that are errors.",
-	       atomic_load(&api->errors));
-	metric(&b, "api_denied_total", "counter", "API requests without the right.",
-	       atomic_load(&api->denied));
-	metric(&b, "uptime_seconds", "gauge", "Since this process started.",
-	       (uint64_t)((et_clock_mono_us() - api->started_us) / 1000000));
-	if (atomic_load(&api->attached)) {
-		metrics_catalog(api, &b);
-		ET_CLEANUP(picture_freep) struct picture *p = picture_take(api);
-		if (p != NULL && p->has_sync) {
-			metrics_sync(&p->sync, &b);
-		}
-	}
-	if (backend->metrics != NULL) {
-		backend->metrics(backend->arg, &b);
-	}
-	if (b.failed) {
-		return et_fail(reterr, -ENOMEM, "metrics");
-	}
-	api_begin(call, 200, "text/plain; version=0.0.4; charset=utf-8", (int64_t)b.size);
-	(void)api_write(call, b.data, b.size);
-	api_end(call);
-	return 0;
 }

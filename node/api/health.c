@@ -1,0 +1,166 @@
+/* Health codes: what the daemon says, and what the catalogue and the services show. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/api/picture_internal.h"
+#include "node/io/clock.h"
+
+#define LAG_LIMIT_MS 60000 /* a site that lacks copies for longer: SITE_LAG */
+
+json_t *api_backend_array(json_t *(*fn)(void *arg), void *arg)
+{
+	json_t *list = fn != NULL ? fn(arg) : NULL;
+	if (!json_is_array(list)) {
+		json_decref(list);
+		list = json_array();
+	}
+	return list;
+}
+
+struct api_picture *api_picture_take(struct et_api *api)
+{
+	struct api_picture *p = calloc(1, sizeof(*p));
+	if (p == NULL) {
+		return NULL;
+	}
+	et_catalog_status(api->services.catalog, &p->raft);
+	if (api->services.sync != NULL) {
+		et_sync_get_status(api->services.sync, &p->sync);
+		p->has_sync = true;
+	}
+	if (api->services.mover != NULL) {
+		p->has_mover = et_mover_status(api->services.mover, &p->mover, NULL) == 0;
+	}
+	return p;
+}
+
+void api_picture_freep(struct api_picture **p)
+{
+	free(*p);
+}
+
+static const char *code_level(const char *code)
+{
+	static const char *const notes[] = { "ROOT_ON_DISK", "SCHEMA_OLD", "RECORDING_PROBLEM" };
+	static const char *const risks[] = { "NO_QUORUM",     "NO_LEADER",    "DISK_FULL",
+					     "SYNC_FAILED",   "CLOCK_SKEW",   "VAULT_SINGLE",
+					     "COPY_BAD",      "AUDIT_BROKEN", "CALLS_REFUSED",
+					     "DIGEST_DIFFERS" };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
+		if (strcmp(notes[i], code) == 0) {
+			return "note";
+		}
+	}
+	for (size_t i = 0; i < ET_ARRAY_SIZE(risks); i++) {
+		if (strcmp(risks[i], code) == 0) {
+			return "at_risk";
+		}
+	}
+	return "degraded";
+}
+
+void api_code_add(json_t *codes, const char *code, const char *next, const char *fmt, ...)
+{
+	char detail[300];
+	va_list ap;
+	va_start(ap, fmt);
+	(void)vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	json_t *o = json_object();
+	et_json_set(o, "code", json_string(code));
+	et_json_set(o, "level", json_string(code_level(code)));
+	et_json_set(o, "detail", et_json_text(detail));
+	et_json_set(o, "next", et_json_text(next));
+	et_json_add(codes, o);
+}
+
+static bool codes_have(const json_t *codes, const char *code)
+{
+	size_t i;
+	json_t *o;
+	json_array_foreach((json_t *)(uintptr_t)codes, i, o)
+	{
+		if (strcmp(et_json_get_text(o, "code", ""), code) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void codes_of_raft(json_t *codes, const struct et_catalog_status *r)
+{
+	uint32_t majority = r->voters / 2 + 1;
+	if (!r->has_quorum && !codes_have(codes, "NO_QUORUM")) {
+		api_code_add(codes, "NO_QUORUM", "evertape node list",
+			     "this node hears %u of %u voters, %u are needed", r->reachable_voters,
+			     r->voters, majority);
+	} else if (r->leader == 0) {
+		api_code_add(codes, "NO_LEADER", "evertape node list",
+			     "the voters have no leader now");
+	} else if (r->voters >= 3 && r->reachable_voters <= majority) {
+		api_code_add(codes, "QUORUM_THIN", "evertape node list",
+			     "%u of %u voters are reachable: no further loss is survived",
+			     r->reachable_voters, r->voters);
+	}
+}
+
+static void codes_of_services(json_t *codes, const struct api_picture *p)
+{
+	for (uint32_t i = 0; p->has_sync && i < p->sync.site_count; i++) {
+		const struct et_sync_site *s = &p->sync.sites[i];
+		int64_t lag = s->oldest_us > 0 ? (et_clock_now_us() - s->oldest_us) / 1000 : 0;
+		if (s->pending_segments > 0 && lag > LAG_LIMIT_MS) {
+			api_code_add(codes, "SITE_LAG", "evertape replication lag",
+				     "%s lacks %" PRIu64 " segments, the oldest for %" PRId64 " s",
+				     s->site, s->pending_segments, lag / 1000);
+		}
+	}
+	if (p->has_mover && p->mover.jobs_failed > 0) {
+		api_code_add(codes, "ARCHIVE_FAILED", "evertape archive status",
+			     "%" PRIu64 " jobs: %.200s", p->mover.jobs_failed, p->mover.last_error);
+	}
+	for (size_t i = 0; p->has_mover && p->mover.jobs_waiting > 0 && i < p->mover.target_count;
+	     i++) {
+		const struct et_mover_target_status *t = &p->mover.targets[i];
+		if (t->last_error_us > t->last_ok_us) {
+			api_code_add(codes, "ARCHIVE_UNREACHABLE", "evertape archive status",
+				     "target %s, as seen from here: %.160s", t->name,
+				     t->last_error);
+		}
+	}
+}
+
+json_t *api_codes(struct api_call *call, const struct api_picture *p)
+{
+	const struct et_api_backend *b = &call->api->config.backend;
+	json_t *codes = api_backend_array(b->health, b->arg);
+	size_t i;
+	json_t *o;
+	json_array_foreach(codes, i, o)
+	{
+		et_json_set(o, "level", json_string(code_level(et_json_get_text(o, "code", ""))));
+	}
+	codes_of_raft(codes, &p->raft);
+	codes_of_services(codes, p);
+	return codes;
+}
+
+const char *api_health_of(const json_t *codes)
+{
+	const char *health = "ok";
+	size_t i;
+	json_t *o;
+	json_array_foreach((json_t *)(uintptr_t)codes, i, o)
+	{
+		const char *level = et_json_get_text(o, "level", "degraded");
+		if (strcmp(level, "at_risk") == 0) {
+			return "at_risk";
+		}
+		if (strcmp(level, "degraded") == 0) {
+			health = "degraded";
+		}
+	}
+	return health;
+}

@@ -1,0 +1,128 @@
+/* For machines: /healthz and /metrics (Prometheus' text format). */
+#include <inttypes.h>
+#include <string.h>
+
+#include "node/api/picture_internal.h"
+#include "node/io/clock.h"
+
+int api_healthz(struct api_call *call, struct et_error *reterr)
+{
+	struct et_catalog_status raft = { 0 };
+	bool attached = atomic_load(&call->api->attached);
+	(void)reterr;
+	if (attached) {
+		et_catalog_status(call->api->services.catalog, &raft);
+	}
+	/* Ready: a member that hears a majority. Recording goes on without one: see the reasons. */
+	bool ready = attached && raft.has_quorum;
+	json_t *reasons = json_array();
+	if (!attached) {
+		et_json_add(reasons, json_string("NOT_INITIALISED"));
+	} else if (!ready) {
+		et_json_add(reasons, json_string("NO_QUORUM"));
+	}
+	json_t *o = json_object();
+	et_json_set(o, "ready", json_boolean(ready));
+	et_json_set(o, "reasons", reasons);
+	et_json_set(o, "version", et_json_text(call->api->config.version));
+	return api_json(call, ready ? 200 : 503, o);
+}
+
+static void metric(struct et_buffer *b, const char *name, const char *type, const char *help,
+		   uint64_t value)
+{
+	et_buffer_printf(b,
+			 "# HELP evertape_%s %s\n# TYPE evertape_%s %s\nevertape_%s %" PRIu64 "\n",
+			 name, help, name, type, name, value);
+}
+
+static void metrics_catalog(struct et_api *api, struct et_buffer *b)
+{
+	struct et_catalog_status r;
+	struct et_state_counts c = { 0 };
+	struct et_state_view *v = et_state_view_open(api->services.state);
+	et_catalog_status(api->services.catalog, &r);
+	bool counted = v != NULL && et_state_counts(v, &c) == 0;
+	(void)et_state_view_close(v);
+	metric(b, "raft_term", "gauge", "Raft term.", r.term);
+	metric(b, "raft_applied_index", "gauge", "Log index applied here.", r.applied);
+	metric(b, "raft_commit_index", "gauge", "Log index committed.", r.commit_index);
+	metric(b, "raft_is_leader", "gauge", "1 when this node leads.", r.is_leader);
+	metric(b, "raft_has_quorum", "gauge", "1 when this node hears a majority.", r.has_quorum);
+	metric(b, "raft_voters", "gauge", "Voters of the cluster.", r.voters);
+	metric(b, "raft_voters_reachable", "gauge", "Voters heard.", r.reachable_voters);
+	metric(b, "raft_waiting_proposals", "gauge", "Proposals without an answer.", r.waiting);
+	if (!counted) {
+		return; /* better no number than a wrong one */
+	}
+	metric(b, "recordings", "gauge", "Recordings in the catalogue.", c.recordings);
+	metric(b, "recordings_capturing", "gauge", "Recordings being captured.", c.capturing);
+	metric(b, "segments", "gauge", "Segments in the catalogue.", c.segments);
+	metric(b, "segments_archived", "gauge", "Segments with an archive copy.",
+	       c.archived_segments);
+	metric(b, "copies", "gauge", "Copies in the catalogue.", c.copies);
+	metric(b, "audit_events", "gauge", "Audit events.", c.audit_events);
+}
+
+/* A label value: quotes, backslashes and line ends are escaped. */
+static void metric_site(struct et_buffer *b, const char *name, const char *site, uint64_t value)
+{
+	et_buffer_printf(b, "evertape_%s{site=\"", name);
+	for (const char *p = site; *p != '\0'; p++) {
+		if (*p == '"' || *p == '\\') {
+			et_buffer_add8(b, '\\');
+		}
+		et_buffer_add8(b, *p == '\n' ? ' ' : (uint8_t)*p);
+	}
+	et_buffer_printf(b, "\"} %" PRIu64 "\n", value);
+}
+
+static void metrics_sync(const struct et_sync_status *s, struct et_buffer *b)
+{
+	et_buffer_printf(
+		b, "# HELP evertape_site_pending_segments Sealed segments that a site lacks.\n"
+		   "# TYPE evertape_site_pending_segments gauge\n");
+	for (uint32_t i = 0; i < s->site_count; i++) {
+		metric_site(b, "site_pending_segments", s->sites[i].site,
+			    s->sites[i].pending_segments);
+	}
+	et_buffer_printf(b, "# HELP evertape_site_lag_seconds Age of the oldest of them.\n"
+			    "# TYPE evertape_site_lag_seconds gauge\n");
+	for (uint32_t i = 0; i < s->site_count; i++) {
+		int64_t oldest = s->sites[i].oldest_us;
+		int64_t lag = oldest > 0 ? (et_clock_now_us() - oldest) / 1000000 : 0;
+		metric_site(b, "site_lag_seconds", s->sites[i].site, lag > 0 ? (uint64_t)lag : 0);
+	}
+	metric(b, "sync_bad_copies_total", "counter", "Copies that did not verify.", s->bad_copies);
+}
+
+int api_metrics(struct api_call *call, struct et_error *reterr)
+{
+	struct et_api *api = call->api;
+	const struct et_api_backend *backend = &api->config.backend;
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+	metric(&b, "api_requests_total", "counter", "API requests.", atomic_load(&api->requests));
+	metric(&b, "api_errors_total", "counter", "API answers that are errors.",
+	       atomic_load(&api->errors));
+	metric(&b, "api_denied_total", "counter", "API requests without the right.",
+	       atomic_load(&api->denied));
+	metric(&b, "uptime_seconds", "gauge", "Since this process started.",
+	       (uint64_t)((et_clock_mono_us() - api->started_us) / 1000000));
+	if (atomic_load(&api->attached)) {
+		metrics_catalog(api, &b);
+		ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(api);
+		if (p != NULL && p->has_sync) {
+			metrics_sync(&p->sync, &b);
+		}
+	}
+	if (backend->metrics != NULL) {
+		backend->metrics(backend->arg, &b);
+	}
+	if (b.failed) {
+		return et_fail(reterr, -ENOMEM, "metrics");
+	}
+	api_begin(call, 200, "text/plain; version=0.0.4; charset=utf-8", (int64_t)b.size);
+	(void)api_write(call, b.data, b.size);
+	api_end(call);
+	return 0;
+}

@@ -1,0 +1,33 @@
+/* Between audio.c, which opens a playback, and what is sent of one (audio.c, original.c).
+ *
+ * Threads: a worker each. */
+#ifndef ET_NODE_API_PLAYBACK_INTERNAL_H
+#define ET_NODE_API_PLAYBACK_INTERNAL_H
+
+#include "node/api/api_internal.h"
+#include "node/playback/playback.h"
+
+/* One playback. */
+struct api_playback {
+	struct api_call *call;
+	uint8_t recording[16];
+	uint64_t audit;			      /* number of the event that allows it */
+	struct et_playback_segment *segments; /* owned */
+	Et__Segment **records;		      /* owned: what the catalogue knows of each */
+	bool *at_a_node;		      /* owned: a node holds it */
+	size_t count;
+	uint32_t generation; /* the newest; older ones were replaced */
+	int64_t end_us;
+	struct et_playback_config config;
+	struct et_playback_summary summary;
+};
+
+/* Find the recording named in the path, its segments, and the audit event that allows hearing it:
+ * that of a ticket, or a new one (`action`, `detail`), committed before this returns. */
+int api_playback_open(struct api_call *call, struct api_playback *p, const char *action,
+		      const char *detail, struct et_error *reterr) ET_MUST_CHECK;
+void api_playback_release(struct api_playback *p);
+/* Headers that say whether all of it is there, and if not, why. */
+void api_playback_headers(struct api_call *call, const struct et_playback_summary *s);
+
+#endif
