@@ -15,7 +15,7 @@ struct et_labkeys {
 	const char *root;     /* the node's root file */
 	const char *state;    /* its state folder */
 	FILE *shares;	      /* escrow shares, one a line; none: nothing that they open */
-	const char *database; /* a copy of <state>/db that nobody has open; NULL: no DEKs */
+	const char *database; /* a copy of the one in use under <state>/db; NULL: no DEKs */
 };
 
 /* One line a secret on `out`: its name, a space, its bytes in hexadecimal. Names: root, tls and ca
