@@ -137,6 +137,10 @@ def wait_archived(node, calls, evicted=False):
     wait_for("every call to be " + ("in the archive only" if evicted else "archived"), ready, 90)
 
 
+def tape_files(cluster):
+    return [p for n in cluster.nodes for p in (n.media / "tapes").rglob("*.evtm")]
+
+
 def export_and_compare(node, calls, label):
     folder = FOLDER / "export" / label
     folder.mkdir(parents=True, exist_ok=True)
@@ -258,12 +262,11 @@ def story(cluster, use_s3):
     say("archived, read back and verified; plan to drop the local copies:")
     apply_plan(prg, "evict")
     wait_archived(prg, calls, evicted=True)
-    left = [p for n in cluster.nodes for p in (n.media / "tapes").rglob("*.evtm")]
-    say(f"local copies are gone: {len(left)} tape files left on the three nodes")
+    wait_for("the files of the evicted copies to go", lambda: not tape_files(cluster), 30)
+    say(f"local copies are gone: {len(tape_files(cluster))} tape files left on the three nodes")
     for node in cluster.nodes:
         for cached in (node.media / "cache").glob("*"):
             cached.unlink()
-    ok &= not left
     ok &= export_and_compare(brq, calls, "from the archive")
     print_calls(prg, calls)
     for node in cluster.nodes:
