@@ -110,7 +110,7 @@ struct et_call *et_call_new(struct et_engine *e)
 		return NULL;
 	}
 	c->slot = e->free_slots[--e->free_count];
-	c->facts.start_us = e->now_us;
+	c->facts.start_us = e->packet_us;
 	c->facts.state = ET_CALL_LIVE;
 	c->seen_us = e->now_us;
 	c->updated_us = e->now_us;

@@ -183,7 +183,7 @@ static void end(struct et_engine *e, struct et_call *c, enum et_capture_state st
 {
 	if (!c->ended) {
 		c->ended = true;
-		c->facts.end_us = e->now_us;
+		c->facts.end_us = e->packet_us;
 		c->facts.state = state;
 		c->dirty = true;
 		e->table_changed = true;
@@ -226,7 +226,7 @@ static void on_invite_answer(struct et_engine *e, struct et_call *c, const struc
 			c->ended = false;
 			c->facts.end_us = 0;
 			c->facts.state = ET_CALL_LIVE;
-			c->facts.answer_us = e->now_us;
+			c->facts.answer_us = e->packet_us;
 			c->dirty = true;
 			e->table_changed = true;
 		}

@@ -261,6 +261,7 @@ void et_engine_frame(struct et_engine *e, const struct et_frame *frame)
 	struct et_packet p;
 	e->packets.total++;
 	et_engine_clock(e, frame->time_us);
+	e->packet_us = frame->time_us;
 	if (et_packet_decode(frame, e->defrag, &p, &e->packets)) {
 		engine_datagram(e, &p);
 	}
@@ -286,6 +287,7 @@ void et_engine_clock(struct et_engine *e, int64_t now_us)
 		return;
 	}
 	e->now_us = now_us;
+	e->packet_us = now_us;
 	if (now_us - e->swept_us >= SWEEP_US) {
 		sweep(e);
 	}

@@ -241,7 +241,9 @@ struct et_engine {
 	uint64_t media_dropped;
 	uint64_t sip_not_kept;
 
-	int64_t now_us; /* of packets, and of the clock */
+	int64_t now_us;	   /* of packets, and of the clock: never goes back */
+	int64_t packet_us; /* of the packet in hand: facts of a call take this one, for the clock
+			    * may be ahead of a ring that is read late; now_us for timers */
 	int64_t swept_us;
 	bool table_changed; /* dialogs changed since et_engine_save() */
 	uint64_t id_count;

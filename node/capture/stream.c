@@ -597,7 +597,7 @@ static struct et_candidate *candidate_begin(struct et_engine *e, const struct et
 		return NULL;
 	}
 	c->key = *key;
-	c->first_us = e->now_us;
+	c->first_us = e->packet_us;
 	c->older = e->newest;
 	*(e->newest != NULL ? &e->newest->newer : &e->oldest) = c;
 	e->newest = c;

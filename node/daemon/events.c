@@ -25,12 +25,7 @@ struct message {
 enum { RECORD_TEXTS = 7 + ET_CAPTURE_STREAMS_MAX };
 
 /* What raft/command/rules.c allows for these fields, bytes. */
-enum {
-	NUMBER_BYTES_MAX = 255,
-	URI_BYTES_MAX = 500,
-	CODEC_BYTES_MAX = 60,
-	PROBLEM_BYTES_MAX = 500
-};
+enum { NUMBER_BYTES_MAX = 255, URI_BYTES_MAX = 500, CODEC_BYTES_MAX = 60, PROBLEM_BYTES_MAX = 500 };
 
 /* A recording with the arrays that its pointers need. */
 struct record {

@@ -49,6 +49,9 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 	if (d->mover != NULL) {
 		et_mover_on_applied(d->mover, index, command, result);
 	}
+	if (d->api != NULL) {
+		et_api_on_applied(d->api, index, command, result);
+	}
 	if (d->keeper != NULL) {
 		et_keeper_on_applied(d->keeper, index, command, result);
 	}

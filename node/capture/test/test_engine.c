@@ -272,6 +272,27 @@ static void a_call_has_both_directions(void **state)
 	assert_int_equal(f->engine->packets.sip, 5);
 }
 
+/* A busy machine reads its ring late: the clock is ahead of the packets. A recording that began at
+ * the clock would begin behind its first samples. */
+static void a_ring_read_late_does_not_move_the_times_of_a_call(void **state)
+{
+	struct fixture *f = *state;
+	int64_t began_us = f->now_us;
+
+	et_engine_clock(f->engine, f->now_us + 50000);
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 0);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 1);
+	const struct et_facts *facts = &f->closed[0].facts;
+	assert_int_equal(facts->start_us, began_us);
+	assert_int_equal(facts->answer_us, began_us + 1000);
+	assert_int_equal(facts->end_us, began_us + 3000);
+	assert_true(f->closed[0].streams[0].first_us >= facts->start_us);
+}
+
 static void a_cancelled_call_costs_no_tape(void **state)
 {
 	struct fixture *f = *state;
@@ -600,6 +621,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_call_has_both_directions),
+		TEST(a_ring_read_late_does_not_move_the_times_of_a_call),
 		TEST(a_cancelled_call_costs_no_tape),
 		TEST(a_refused_call_is_failed_unless_it_comes_with_credentials),
 		TEST(a_missing_bye_ends_by_time),
