@@ -60,6 +60,7 @@ struct cluster {
 
 	/* Proposals. */
 	int refuse_quorum; /* so many proposals get ET_ENOQUORUM */
+	int result_code;   /* of what is applied: 0, or ET_EDEGRADED as for a partly refused list */
 	uint64_t proposals, bad_proposals;
 	uint64_t first_seq;
 	uint8_t first_incarnation[16];
@@ -89,7 +90,8 @@ struct proposed {
 
 static void tell_all(struct cluster *c, const Et__Command *command)
 {
-	const Et__Result result = ET__RESULT__INIT;
+	Et__Result result = ET__RESULT__INIT;
+	result.code = c->result_code;
 	for (size_t i = 0; i < c->node_count; i++) {
 		if (c->nodes[i].sync != NULL) {
 			et_sync_on_applied(c->nodes[i].sync, c->state.index, command, &result);

@@ -318,6 +318,22 @@ static void finds_by_itself_what_was_sealed_before_it_started(void **state)
 	run_until(c, is_settled(prg));
 }
 
+static void heeds_what_was_taken_of_a_partly_refused_command(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = node_add(c, "prg");
+	struct node *brq = node_add(c, "brq");
+
+	sync_start(prg);
+	sync_start(brq);
+	size_t first = segment_seal(c, prg, 5, 16000);
+	run_until(c, fake_has(&c->state, first, brq->id)); /* The first scans are over. */
+	c->result_code = ET_EDEGRADED;
+	size_t second = segment_seal(c, prg, 5, 16000);
+	run_until(c, fake_has(&c->state, second, brq->id));
+	assert_same_file(c, prg, brq, second);
+}
+
 static void moves_many_both_ways_with_one_fetcher_each(void **state)
 {
 	struct cluster *c = *state;
@@ -820,6 +836,7 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, cluster_open, cluster_close)
 	const struct CMUnitTest tests[] = {
 		TEST(brings_a_sealed_segment_to_the_other_site),
+		TEST(heeds_what_was_taken_of_a_partly_refused_command),
 		TEST(finds_by_itself_what_was_sealed_before_it_started),
 		TEST(moves_many_both_ways_with_one_fetcher_each),
 		TEST(goes_on_where_a_cut_connection_left_off),
