@@ -84,6 +84,9 @@ struct et_daemon {
 	atomic_bool setup_busy; /* an init or join is under way */
 	int stop_step;
 	uv_work_t stop_work;
+	/* Owned; taken over by stop.c, so that the loop finds them no more while they end. */
+	struct et_capture *stop_capture;
+	struct et_mover *stop_mover;
 };
 
 /* start.c: bring up everything that needs an identity. */

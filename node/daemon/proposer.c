@@ -126,22 +126,11 @@ static void lane_drop(struct et_proposer *p, struct lane *lane)
 
 static void proposer_pump(struct et_proposer *p);
 
-static bool is_answer(int code)
+/* Without a result nobody has decided about the command: no quorum, a full disk below the Raft log,
+ * anything. It stays in the journal. Only bytes that no catalogue can ever read are given up. */
+static bool is_hopeless(int code)
 {
-	switch (code) {
-	case ET_ENOQUORUM:
-	case ET_EUNKNOWN:
-	case ET_EUNREACHABLE:
-	case ET_ENOTLEADER:
-	case ET_ELIMIT:
-	case ET_EBUSY:
-	case ET_ECLOSED:
-	case -ETIMEDOUT:
-	case -ENOMEM:
-		return false;
-	default:
-		return true;
-	}
+	return code == ET_EMALFORMED || code == ET_ECORRUPT;
 }
 
 static void proposer_finish_stop(struct et_proposer *p)
@@ -192,7 +181,7 @@ static void lane_on_result(void *arg, int code, const Et__Result *result)
 		proposer_finish_stop(p);
 		return;
 	}
-	if (result == NULL && !is_answer(code)) {
+	if (result == NULL && !is_hopeless(code)) {
 		lane->state = LANE_RESTING;
 		list_add(&p->resting, lane);
 		if (!uv_is_active((uv_handle_t *)&p->retry)) {

@@ -10,13 +10,13 @@ static void stop_next(void *arg);
 static void stop_capture(uv_work_t *work)
 {
 	struct et_daemon *d = work->data;
-	d->capture = et_capture_stop(d->capture);
+	d->stop_capture = et_capture_stop(d->stop_capture);
 }
 
 static void stop_mover(uv_work_t *work)
 {
 	struct et_daemon *d = work->data;
-	d->mover = et_mover_stop(d->mover);
+	d->stop_mover = et_mover_stop(d->stop_mover);
 }
 
 static void on_background(uv_work_t *work, int status)
@@ -64,7 +64,9 @@ static bool stop_begin(struct et_daemon *d, enum stop_step step)
 			return true;
 		}
 		return false;
-	case STOP_CAPTURE:
+	case STOP_CAPTURE: /* The loop runs on: status requests must not find it any more. */
+		d->stop_capture = d->capture;
+		d->capture = NULL;
 		return stop_in_background(d, stop_capture);
 	case STOP_PROPOSER:
 		if (d->proposer != NULL) {
@@ -74,7 +76,9 @@ static bool stop_begin(struct et_daemon *d, enum stop_step step)
 			return true;
 		}
 		return false;
-	case STOP_MOVER:
+	case STOP_MOVER: /* Entries are applied meanwhile: on_applied must not find it. */
+		d->stop_mover = d->mover;
+		d->mover = NULL;
 		return stop_in_background(d, stop_mover);
 	case STOP_SYNC:
 		if (d->sync != NULL) {

@@ -204,7 +204,8 @@ static void one_recording_goes_in_order_and_two_side_by_side(void **state)
 
 static void what_is_not_answered_is_proposed_again_before_its_successor(void **state)
 {
-	static const int codes[] = { ET_ENOQUORUM, ET_EUNKNOWN, ET_EUNREACHABLE, -ETIMEDOUT };
+	static const int codes[] = { ET_ENOQUORUM, ET_EUNKNOWN, ET_EUNREACHABLE,
+				     -ETIMEDOUT,   -ENOSPC,	ET_EVERSION };
 	struct fixture *f = *state;
 
 	start(f);
