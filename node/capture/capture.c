@@ -26,9 +26,11 @@ enum {
 	POLL_MS = 20,
 	WRITER_WAIT_MS = 50,
 	TABLE_MAX = 256 * 1024 * 1024,
+	SMALL_TABLE_CALLS = 256,
 };
 
 #define TICK_US 1000000LL
+#define TABLE_US 100000LL
 #define REOPEN_US 5000000LL
 #define DRAIN_US 60000LL /* above the timeout of a ring's block */
 #define DEFAULT_QUEUE_BYTES ((size_t)32 * 1024 * 1024)
@@ -85,7 +87,8 @@ static void write_table(struct et_capture *c, struct et_buffer *table)
 	}
 }
 
-static void tick(struct et_capture *c)
+/* The table that the ring thread left, if there is one. */
+static void take_table(struct et_capture *c)
 {
 	struct et_buffer table = { .data = NULL };
 	(void)pthread_mutex_lock(&c->mutex);
@@ -96,23 +99,38 @@ static void tick(struct et_capture *c)
 		write_table(c, &table);
 	}
 	et_buffer_release(&table);
-	et_writer_sync(c->writer);
 }
 
+static bool is_past(const struct timespec *until)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec > until->tv_sec ||
+	       (now.tv_sec == until->tv_sec && now.tv_nsec >= until->tv_nsec);
+}
+
+/* Once a second a sync. A table is written as soon as it is there: after kill -9 of the process the
+ * page cache has it, and calls that began since the last tick are continued too. */
 static void *sync_main(void *arg)
 {
 	struct et_capture *c = arg;
 	bool stop = false;
 	while (!stop) {
 		struct timespec until;
+		bool due = false;
 		(void)clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec++;
-		(void)pthread_mutex_lock(&c->mutex);
-		while (!c->sync_stop && pthread_cond_timedwait(&c->wake, &c->mutex, &until) == 0) {
+		while (!due && !stop) {
+			(void)pthread_mutex_lock(&c->mutex);
+			while (!c->sync_stop && c->table.size == 0 && !due) {
+				due = pthread_cond_timedwait(&c->wake, &c->mutex, &until) != 0;
+			}
+			stop = c->sync_stop;
+			(void)pthread_mutex_unlock(&c->mutex);
+			take_table(c);
+			due = due || is_past(&until);
 		}
-		stop = c->sync_stop;
-		(void)pthread_mutex_unlock(&c->mutex);
-		tick(c);
+		et_writer_sync(c->writer);
 	}
 	return NULL;
 }
@@ -251,6 +269,7 @@ static void publish(struct et_capture *c, bool with_table)
 	if (table.size > 0) {
 		et_buffer_release(&c->table);
 		c->table = table;
+		(void)pthread_cond_signal(&c->wake);
 	}
 	(void)pthread_mutex_unlock(&c->mutex);
 }
@@ -276,7 +295,9 @@ static void ring_second(struct et_capture *c, int64_t *published_us)
 {
 	int64_t mono_us = et_clock_mono_us();
 	reopen_sources(c, mono_us);
-	if (mono_us - *published_us >= TICK_US) {
+	/* A table of a few calls costs next to nothing: a new call is safe in it sooner. */
+	bool soon = c->engine->table_changed && c->engine->call_count <= SMALL_TABLE_CALLS;
+	if (mono_us - *published_us >= (soon ? TABLE_US : TICK_US)) {
 		*published_us = mono_us;
 		publish(c, true);
 	}
@@ -394,6 +415,14 @@ static int take_over(struct et_capture *c, struct et_error *reterr)
 			et_writer_problem(c->writer, 0, rc, error.text);
 		}
 		et_buffer_release(&table);
+		/* With the segments that were recovered, before the log of open tapes lets go of
+		 * them: a kill in the next second must not start from older numbers. */
+		et_engine_save(c->engine, &table);
+		if (!table.failed) {
+			write_table(c, &table);
+		}
+		et_buffer_release(&table);
+		c->engine->table_changed = true;
 	}
 	et_writer_close_orphans(c->writer, &recovery, is_live, c->engine);
 	et_recovery_release(&recovery);

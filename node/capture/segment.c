@@ -161,15 +161,32 @@ static int tell_open(struct et_writer *w, struct et_slot *s, struct et_capture_s
 	return rc;
 }
 
+/* The next number that no tape has. A call table that was saved before the last segment began (the
+ * process was killed in between) counts from too low: that tape is another one, under another key.
+ */
+static int next_segment(struct et_writer *w, struct et_slot *s, struct et_error *reterr)
+{
+	char path[PATH_MAX];
+	int rc = 0;
+	do {
+		s->segment++;
+		rc = make_file_name(w, s, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		et_writer_path(w, s->file, path);
+	} while (access(path, F_OK) == 0);
+	return 0;
+}
+
 bool et_segment_open(struct et_writer *w, uint32_t slot)
 {
 	struct et_slot *s = w->slots[slot];
 	struct et_capture_segment segment = { .generation = ET_GENERATION };
 	struct et_error error = { .text = "" };
-	s->segment++;
+	int rc = next_segment(w, s, &error);
 	w->segments[slot] = s->segment;
 	s->t0_us = s->segment == 1 ? s->facts.start_us : w->now_us;
-	int rc = make_file_name(w, s, &error);
 	if (rc == 0) {
 		rc = et_openlog_open(w, s);
 		if (rc < 0) {
