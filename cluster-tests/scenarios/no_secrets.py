@@ -271,13 +271,13 @@ def tell(s):
     late.cli("node", "join", "-", prg.cluster_address, input=join.encode())
     needles.add_secret("the root of brq-2", (late.folder / "root.key").read_bytes())
 
-    calls = s.place(["prg-1", "prg-2", "brq-1"], 12)
+    calls = s.place(["prg-1", "prg-2", "brq-1"], 10)
     for call in calls:
         add_sound(needles, call)
     wait_for("the calls to be on tape", lambda: all(c.caller in by_caller(prg) for c in calls) and all(
         any(p.stat().st_size > 32768 for p in n.media.glob("tapes/**/*.evtm")) for n in cluster.nodes[:3]), 20)
+    check(all(p.poll() is None for c in calls for p in c.processes), "the calls ended before the search began")
     live = clean(needles, cluster, archive, "in the midst of the calls")
-    check(all(p.poll() is None for c in calls for p in c.processes), "the calls ended before the search did")
     processes(needles, cluster)
     s.hang_up(calls)
     wait_committed(prg, calls, ["prg", "brq"])

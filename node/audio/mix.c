@@ -27,6 +27,7 @@ _Static_assert(LATE + SAMPLES_MAX < RING, "a packet fits behind the late window"
 static const int64_t frames_max = (int64_t)ET_MIX_DURATION_MAX_MS * PER_MS;
 static const int64_t ahead_max = (int64_t)ET_MIX_AHEAD_MS * PER_MS;
 static const int64_t behind_max = (int64_t)ET_MIX_BEHIND_MS * PER_MS;
+static const int64_t early_max = (int64_t)ET_MIX_EARLY_MS * PER_MS;
 static const int64_t pause_max = (int64_t)ET_MIX_PAUSE_MS * PER_MS;
 static const int64_t before_us_max = (int64_t)ET_MIX_LATE_MS * 1000;
 static const int64_t after_us_max = (int64_t)ET_MIX_DURATION_MAX_MS * 1000;
@@ -201,7 +202,8 @@ static int64_t stream_place(struct et_mix *m, struct stream *s, const struct et_
 {
 	if (!s->anchored) {
 		s->arrival = arrival;
-		return stream_anchor(s, p, arrival);
+		/* What came just before the origin was overtaken on its way: none of it is cut. */
+		return stream_anchor(s, p, arrival < 0 && arrival >= -early_max ? 0 : arrival);
 	}
 	const int16_t step = (int16_t)(uint16_t)(p->sequence - s->now.sequence);
 	const int32_t ticks = (int32_t)(p->timestamp - s->now.timestamp);

@@ -1,7 +1,9 @@
 /* Time-true mix of a call: packets in, two channels of 8 kHz samples out.
  *
  * Party 0 is the left channel, party 1 the right one; both lie on one clock that begins at the
- * recording's origin. A stream's first packet is placed by its arrival; the others by their RTP
+ * recording's origin. A stream's first packet is placed by its arrival (by up to ET_MIX_EARLY_MS
+ * before the origin: at the origin, as packets of two streams may overtake each other on their way
+ * to the recorder, and no sound is to be cut for that); the others by their RTP
  * timestamp from there, however late or reordered they arrive (up to ET_MIX_LATE_MS). Where nothing
  * was received there is silence; nothing is concealed, stretched or made up. Each sample of a
  * stream is placed once: duplicates change nothing. Streams of one party that overlap are added,
@@ -37,6 +39,7 @@
 #define ET_MIX_AHEAD_MS 1000
 #define ET_MIX_BEHIND_MS 5000
 #define ET_MIX_PAUSE_MS 500
+#define ET_MIX_EARLY_MS 10 /* a stream that begins so little before the origin begins at it */
 #define ET_MIX_DURATION_MAX_MS 86400000 /* a day: packets behind it are counted, not placed */
 
 /* Gets `frames` frames of two interleaved samples (left, right); a negative result stops the mix

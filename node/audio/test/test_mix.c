@@ -326,6 +326,21 @@ static void the_end_is_padded_and_the_begin_cut(void **state)
 	assert_int_equal(et_mix_stats(f->mix).out_of_range, 1);
 }
 
+static void a_stream_that_begins_a_little_early_is_not_cut(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint32_t n = 0; n < 50; n++) {
+		send(f, packet_of(0, n, 0));
+		send(f, packet_of(1, n, -600)); /* overtaken by the other party */
+	}
+	assert_int_equal(et_mix_finish(f->mix, 0), 0);
+	assert_int_equal(f->frames, 50 * PTIME);
+	assert_heard(f, 0, 0, 0, (size_t)50 * PTIME);
+	assert_heard(f, 1, 0, 0, (size_t)50 * PTIME);
+	assert_int_equal(et_mix_stats(f->mix).anchors + et_mix_stats(f->mix).out_of_range, 0);
+}
+
 static void long_silence_comes_in_pieces_and_nonsense_is_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -382,6 +397,7 @@ int main(void)
 		TEST(a_timestamp_that_stood_still_on_hold_is_anchored_at_the_marker),
 		TEST(packets_late_from_before_a_restart_go_to_their_old_place),
 		TEST(the_end_is_padded_and_the_begin_cut),
+		TEST(a_stream_that_begins_a_little_early_is_not_cut),
 		TEST(long_silence_comes_in_pieces_and_nonsense_is_counted),
 		TEST(a_sink_that_refuses_ends_the_mix),
 	};
