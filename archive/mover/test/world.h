@@ -506,7 +506,7 @@ static inline int copy_seen_take(void *arg, const Et__Copy *copy)
 	struct copy_seen *s = arg;
 	if (strcmp(copy->place, s->place) == 0) {
 		s->found = true;
-		s->state = copy->state;
+		s->state = (int)copy->state;
 		s->offset = copy->offset;
 		(void)snprintf(s->object, sizeof(s->object), "%s", copy->object);
 	}

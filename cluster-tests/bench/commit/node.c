@@ -453,7 +453,7 @@ static int node_spawn(struct bench_raft *r, int i, const char *program, const ch
 {
 	int to[2];
 	int from[2];
-	char id[8];
+	char id[16];
 
 	if (pipe2(to, O_CLOEXEC) < 0 || pipe2(from, O_CLOEXEC) < 0) {
 		return -errno;

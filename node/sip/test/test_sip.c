@@ -120,8 +120,8 @@ static void refuses_what_is_not_sip(void **state)
 		"INVITE SIP/2.0\r\n\r\n",
 		"INVITE sip:a SIP/3.0\r\n\r\n",
 		"INVITE sip:a SIP/2.0x\r\n\r\n",
-		"A-Method-Of-Far-More-Than-Sixty-Four-Characters-Is-Not-What-Anybody-Sends sip:a "
-		"SIP/2.0\r\n\r\n",
+		("A-Method-Of-Far-More-Than-Sixty-Four-Characters-Is-Not-What-Anybody-Sends sip:a "
+		 "SIP/2.0\r\n\r\n"),
 		"NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n",
 	};
 	for (size_t i = 0; i < ET_ARRAY_SIZE(texts); i++) {
