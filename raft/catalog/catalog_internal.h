@@ -228,6 +228,7 @@ struct cat_install {
 	struct raft_message message; /* owned: configuration and data */
 	char address[CAT_ADDRESS_SIZE];
 	char path[CAT_PATH_SIZE]; /* the checkpoint for restore(), which takes it over; or "" */
+	uint64_t path_index;	  /* its applied index */
 };
 
 /* ---- Clocks (tick.c) ---- */
@@ -480,7 +481,8 @@ void et_cat_guards_turn(struct et_catalog *c);
 void et_cat_guards_release(struct et_catalog *c);
 void et_cat_window_adapt(struct et_catalog *c, size_t bytes, unsigned n);
 bool et_cat_is_throttled(const struct et_catalog *c);
-/* The files of the held InstallSnapshot are here, in `path` (or are not needed: ""). */
+/* A checkpoint for the held InstallSnapshot, or the next one, is in `path`. Takes the folder over.
+ */
 void et_cat_install_ready(struct et_catalog *c, const char *path, uint64_t index);
 
 /* apply.c */

@@ -255,14 +255,13 @@ static void install_drop(struct et_catalog *c)
 static void install_deliver(struct et_catalog *c)
 {
 	if (!c->install.active) {
-		if (!c->raft.snapshot.installing) {
-			install_forget_files(c); /* Raft did not want the last one after all. */
+		if (!c->raft.snapshot.installing && c->pushed >= c->install.path_index) {
+			install_forget_files(c); /* The log brought what they would have. */
 		}
 		return;
 	}
 	if (c->install.message.install_snapshot.term < c->raft.current_term) {
-		install_drop(c);
-		et_cat_pull_stop(c);
+		install_drop(c); /* What is being fetched may serve the next leader's message. */
 		return;
 	}
 	if (!c->install.have_files || c->raft.legacy.snapshot_taking || c->snapshot_pending ||
@@ -280,14 +279,16 @@ static void install_deliver(struct et_catalog *c)
 
 static void install_begin(struct et_catalog *c)
 {
-	const struct raft_install_snapshot *args = &c->install.message.install_snapshot;
+	uint64_t index = c->install.message.install_snapshot.last_index;
 
-	c->install.have_files = false;
-	if (c->pushed >= args->last_index) { /* The database has it, or the state thread's queue. */
-		et_cat_install_ready(c, "", c->pushed);
-		return;
+	/* The database has it, or the state thread's queue, or it was fetched already. */
+	c->install.have_files = c->pushed >= index ||
+				(c->install.path[0] != '\0' && c->install.path_index >= index);
+	if (c->install.have_files) {
+		et_cat_schedule(c);
+	} else {
+		et_cat_pull_start(c, c->install.message.server_id, c->install.address, index);
 	}
-	et_cat_pull_start(c, c->install.message.server_id, c->install.address, args->last_index);
 }
 
 /* Take over the message: hold it, or drop it. */
@@ -320,17 +321,11 @@ static void install_hold(struct et_catalog *c, struct raft_message *message)
 void et_cat_install_ready(struct et_catalog *c, const char *path, uint64_t index)
 {
 	install_forget_files(c);
-	if (!c->install.active || index < c->install.message.install_snapshot.last_index) {
-		if (path[0] != '\0') {
-			et_cat_folder_remove_later(c, path);
-		}
-		if (c->install.active) {
-			install_begin(c); /* A newer message came meanwhile. */
-		}
-		return;
-	}
 	(void)snprintf(c->install.path, sizeof(c->install.path), "%s", path);
-	c->install.have_files = true;
+	c->install.path_index = index;
+	if (c->install.active) {
+		install_begin(c); /* A newer message may have come meanwhile. */
+	}
 	et_cat_schedule(c);
 }
 

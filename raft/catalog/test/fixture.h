@@ -1,6 +1,6 @@
 /* A cluster for tests of raft/catalog: nodes with real certificates, TLS on loopback, RocksDB and
  * libraft on disk, all on one loop, in a folder of their own. Nothing sleeps: the loop runs until a
- * condition holds, or the test fails after 60 s. */
+ * condition holds, or the test fails after two minutes. */
 #ifndef ET_RAFT_CATALOG_TEST_FIXTURE_H
 #define ET_RAFT_CATALOG_TEST_FIXTURE_H
 
@@ -27,7 +27,7 @@ const char *__tsan_default_suppressions(void)
 #endif
 
 #define NODES_MAX 5
-#define PATIENCE_MS 60000
+#define PATIENCE_MS 120000
 
 struct node {
 	struct cluster *cluster;
@@ -56,27 +56,31 @@ struct cluster {
 	struct node nodes[NODES_MAX];
 };
 
+/* Where every node stands, when a test gives up. */
+static inline void cluster_tell(const struct cluster *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		const struct et_catalog *k = c->nodes[i].catalog;
+		if (!c->nodes[i].catalog_open) {
+			continue;
+		}
+		(void)fprintf(
+			stderr,
+			"node %zu: state %d term %llu commit %llu stored %llu raft-applied %llu "
+			"pushed %llu applied %llu queue %zu held %zu installing %d %d snapshot "
+			"%llu proposals %zu inflight %zu paused %d\n",
+			i + 1, (int)k->raft.state, k->raft.current_term, k->raft.commit_index,
+			k->raft.last_stored, k->raft.last_applied, (unsigned long long)k->pushed,
+			(unsigned long long)k->applied, k->queue_bytes, k->held_bytes,
+			k->install.active, k->raft.snapshot.installing,
+			(unsigned long long)k->snapshot_index, k->proposals_count,
+			k->inflight_count, k->paused);
+	}
+}
+
 static inline void watchdog_on_timer(uv_timer_t *timer)
 {
-	struct cluster *cluster = ET_CONTAINER_OF(timer, struct cluster, watchdog);
-
-	for (size_t i = 0; i < cluster->count; i++) {
-		const struct et_catalog *k = cluster->nodes[i].catalog;
-		if (cluster->nodes[i].catalog_open) {
-			(void)fprintf(
-				stderr,
-				"node %zu: state %d term %llu commit %llu last %llu stored "
-				"%llu raft-applied %llu pushed %llu applied %llu queue %zu held "
-				"%zu installing %d %d proposals %zu inflight %zu\n",
-				i + 1, (int)k->raft.state, k->raft.current_term,
-				k->raft.commit_index,
-				raft_last_index((struct raft *)(uintptr_t)&k->raft),
-				k->raft.last_stored, k->raft.last_applied,
-				(unsigned long long)k->pushed, (unsigned long long)k->applied,
-				k->queue_bytes, k->held_bytes, k->install.active,
-				k->raft.snapshot.installing, k->proposals_count, k->inflight_count);
-		}
-	}
+	cluster_tell(ET_CONTAINER_OF(timer, struct cluster, watchdog));
 	(void)fprintf(stderr, "nothing happened for %d s\n", PATIENCE_MS / 1000);
 	abort();
 }
@@ -379,10 +383,11 @@ static inline uint64_t must_propose(struct node *n)
 {
 	struct answer a = { 0 };
 
-	propose_noop(n, "must", 0, 30000, &a);
+	propose_noop(n, "must", 0, 100000, &a);
 	assert_int_equal(a.calls, 0); /* Never inside the call. */
 	RUN_UNTIL(n->cluster, a.calls > 0);
 	if (a.code != 0) {
+		cluster_tell(n->cluster);
 		fail_msg("node %d: %s", (int)n->id, et_errname(a.code));
 	}
 	return a.index;
