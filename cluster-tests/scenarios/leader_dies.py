@@ -8,12 +8,12 @@ import os
 import sys
 import time
 
-from story import (ELECTION_SECONDS, check, export_exact, export_with_gap, lost_packets, by_caller, run, wait_committed,
-                   wait_for)
+from story import (ELECTION_SECONDS, check, export_exact, export_with_gap, lost_packets, by_caller, recorder_started, run,
+                   wait_committed, wait_for)
 
 CALLS = int(os.environ.get("ET_SCENARIO_CALLS", "50"))
 TALK = 24
-START_SECONDS = 1.5  # from the API's first answer to the first packet that is kept, on a busy machine
+SLACK_SECONDS = 1.0  # a machine that plays a hundred telephones seals and starts a little late
 
 
 def new_leader(nodes, old):
@@ -41,7 +41,7 @@ def tell(s):
 
     leader = cluster.leader()
     others = [n for n in cluster.nodes if n is not leader]
-    killed_at = time.monotonic()
+    killed_at, killed_time = time.monotonic(), time.time()
     leader.kill()
     follower = new_leader(others, leader.name)
     took = time.monotonic() - killed_at
@@ -50,8 +50,8 @@ def tell(s):
     check(time.monotonic() - began < TALK - 6, "the calls are too short for this machine: set ET_SCENARIO_CALLS lower")
 
     leader.start()
-    down = time.monotonic() - killed_at
-    s.say(f"{leader.name} is back after {down:.1f} s")
+    down = recorder_started(leader, killed_time) - killed_time
+    s.say(f"{leader.name} records again after {down:.2f} s")
     s.hang_up(calls)
     s.say("all calls have ended")
 
@@ -79,8 +79,8 @@ def tell(s):
             check(sound + holes[0] >= TALK - 0.5, f"{call.caller}, {side}: only {sound:.1f} s of sound")
             worst = max(worst, holes[0])
     s.say(f"{len(hit)} calls of {leader.name}: continued after its restart, the gap stated; the longest hole is "
-          f"{worst:.2f} s for {down:.1f} s of downtime")
-    check(worst <= down + 1.0 + START_SECONDS, "the hole is longer than the downtime and the unsealed second")
+          f"{worst:.2f} s for {down:.2f} s of downtime")
+    check(worst <= down + 1.0 + SLACK_SECONDS, "the hole is longer than the downtime and the unsealed second")
 
 
 if __name__ == "__main__":

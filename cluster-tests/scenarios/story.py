@@ -5,6 +5,7 @@ Exit code 0: every promise held. 1: one did not; what went wrong and the ends of
 77: this machine lacks something that the scenario needs; it says what.
 """
 import concurrent.futures
+import datetime
 import os
 import pathlib
 import random
@@ -165,6 +166,22 @@ def wait_committed(node, calls, sites, deadline=60):
     wait_for(f"{len(calls)} calls to be committed and copied to {', '.join(sites)}", ready, deadline, every=0.25)
 
 
+def what_is_missing(node, call, path):
+    """Words for a call whose audio is not what was sent."""
+    channels, _rate = audio.read_wav(path)
+    words = []
+    for side, channel in zip(("caller", "callee"), channels):
+        try:
+            _exact, before, behind, runs = audio.holes(channel, audio.to_pcm(call.sound[side], call.codec))
+            words.append(f"{side}: {before} frames are missing before, {behind} behind, holes {runs}")
+        except ValueError as error:
+            words.append(f"{side}: {error}")
+    rec = node.recording(call.id)
+    streams = [(x["party"], x["packets"], x["lost"], x["duplicate"], x["late"]) for x in rec["streams"]]
+    return "; ".join(words) + f"; streams (party, packets, lost, duplicate, late) {streams}, " \
+        f"capture drops {rec.get('capture_drops')}, gaps {rec.get('gaps')}"
+
+
 def export_exact(story, node, calls, label, slack=0.5):
     """Export every call at a node: its audio is what was sent, sample for sample. Returns the samples compared."""
     folder = story.folder / "export" / label
@@ -173,7 +190,10 @@ def export_exact(story, node, calls, label, slack=0.5):
     for call in calls:
         path = folder / f"{call.id}.wav"
         node.export(call.id, path)
-        samples += sum(n for _at, n in call.check_wav(path, slack).values())
+        try:
+            samples += sum(n for _at, n in call.check_wav(path, slack).values())
+        except ValueError as error:
+            raise Broken(f"{error}; {what_is_missing(node, call, path)}") from error
     return samples
 
 
@@ -197,6 +217,17 @@ def export_with_gap(story, node, call, label):
             raise Broken(f"{call.caller}, {side}: {error}") from error
         result[side] = (exact * 0.02, [length * 0.02 for _at, length in runs])
     return result
+
+
+def recorder_started(node, since):
+    """When (seconds since the epoch) the recorder of a node last said that it records, after `since`."""
+    def probe():
+        for line in reversed(node.log.read_text(errors="replace").splitlines()):
+            if " capture.started " in line:
+                at = datetime.datetime.fromisoformat(line.split(" ", 1)[0].replace("Z", "+00:00")).timestamp()
+                return at if at > since else None
+        return None
+    return wait_for(f"{node.name} to record again", probe, 20)
 
 
 def lost_packets(node, call):
