@@ -273,7 +273,8 @@ def story(cluster, use_s3):
         verified = node.cli("audit", "verify")
         say(f"{node.name}: audit chain of {verified['events']} events verifies")
     health = prg.status()
-    say(f"status: {health['health']}" + "".join(f"; {c['code']}: {c['detail']}" for c in health["codes"]))
+    codes = {c["code"]: c["detail"] for c in health["codes"]}
+    say(f"status: {health['health']}" + "".join(f"; {code}: {detail}" for code, detail in codes.items()))
     return ok
 
 
