@@ -402,9 +402,10 @@ int et_cli_print_object(struct et_cli *cli, const json_t *document, struct et_er
 			csv_cell(cli->out, text.failed ? "" : (char *)text.data, false);
 			(void)fputs("\r\n", cli->out);
 		} else {
+			et_buffer_add8(&text, '\n');
 			(void)fprintf(cli->out, "%-18s ", key);
-			(void)fwrite(text.data, 1, text.size, cli->out);
-			(void)fputc('\n', cli->out);
+			(void)fwrite(text.failed ? (const uint8_t *)"\n" : text.data, 1,
+				     text.failed ? 1 : text.size, cli->out);
 		}
 	}
 	return 0;
