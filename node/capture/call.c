@@ -281,6 +281,11 @@ static enum et_capture_state final_state(const struct et_call *c)
 
 void et_call_close(struct et_engine *e, struct et_call *c)
 {
+	/* It ended while nobody recorded, or just before: its recording stands open all the same.
+	 */
+	if (c->restored && c->decision == ET_DECISION_RECORD && !et_call_open(e, c)) {
+		return; /* no room: the next sweep tries again */
+	}
 	enum et_capture_state before = c->facts.state;
 	int64_t end_before = c->facts.end_us;
 	uint32_t count = describe(e, c);

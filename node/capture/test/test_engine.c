@@ -564,6 +564,31 @@ static int64_t gap_from(void *arg, const uint8_t id[16], uint32_t *segment)
 	return *(int64_t *)arg;
 }
 
+static void a_call_that_had_ended_is_closed_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct et_buffer table = { .data = NULL };
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	bye(f, "1");
+	assert_int_equal(f->closed_count, 0); /* It lingers for late packets. */
+	et_engine_save(f->engine, &table);
+	int64_t died_us = f->now_us;
+	et_engine_free(f->engine);
+
+	f->now_us += 60000000;
+	f->engine = make(f);
+	et_engine_clock(f->engine, f->now_us);
+	struct et_view view = { table.data, table.size };
+	assert_int_equal(et_engine_restore(f->engine, view, gap_from, &died_us, NULL), 0);
+	wait_s(f, 1);
+	assert_int_equal(f->closed_count, 1);
+	assert_true(f->closed[0].opened);
+	assert_int_equal(f->closed[0].facts.state, ET_CALL_ANSWERED);
+	assert_int_equal(f->engine->call_count, 0);
+	et_buffer_release(&table);
+}
+
 static void calls_go_on_after_a_restart(void **state)
 {
 	struct fixture *f = *state;
@@ -637,6 +662,7 @@ int main(void)
 		TEST(a_rule_keeps_a_call_from_being_recorded),
 		TEST(a_flood_of_invites_does_not_push_out_live_calls),
 		TEST(a_slow_writer_costs_media_and_says_so),
+		TEST(a_call_that_had_ended_is_closed_after_a_restart),
 		TEST(calls_go_on_after_a_restart),
 	};
 	return cmocka_run_group_tests_name("node/capture/engine", tests, NULL, NULL);
