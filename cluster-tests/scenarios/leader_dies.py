@@ -35,8 +35,7 @@ def tell(s):
     watch = cluster.nodes[0]
     wait_for("all calls to be in the catalogue", lambda: len(by_caller(watch)) >= CALLS, 20, every=0.2)
 
-    # The recorder saves its call table once a second: what began in the last two seconds before a kill is closed as
-    # recovered, and not continued. The story is about calls that are under way.
+    # The story is about calls that are under way.
     wait_for("some seconds of talk", lambda: time.monotonic() - began > 4, 10)
 
     leader = cluster.leader()
