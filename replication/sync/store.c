@@ -14,6 +14,28 @@
 
 #define READ_SIZE (256 * 1024)
 #define CACHE_KEEP_US (60 * INT64_C(1000000))
+#define INCOMING_KEEP_US (7 * 86400 * INT64_C(1000000))
+
+/* What no attempt has touched for a week is of a segment that nobody wants here any more. */
+static void store_sweep(const char *media, int64_t now_us)
+{
+	char path[ET_STORE_PATH_MAX];
+	struct dirent *entry;
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/incoming", media);
+	DIR *dir = opendir(path);
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode) &&
+		    (int64_t)st.st_mtim.tv_sec * 1000000 < now_us - INCOMING_KEEP_US) {
+			(void)unlinkat(dirfd(dir), entry->d_name, 0);
+		}
+	}
+	if (dir != NULL) {
+		(void)closedir(dir);
+	}
+}
 
 int et_store_prepare(const char *media, struct et_error *reterr)
 {
@@ -30,6 +52,7 @@ int et_store_prepare(const char *media, struct et_error *reterr)
 			return rc;
 		}
 	}
+	store_sweep(media, et_clock_now_us());
 	return et_file_sync_parent(path, reterr);
 }
 

@@ -17,7 +17,8 @@
 
 #define ET_STORE_PATH_MAX 1024 /* bytes, with the NUL */
 
-/* incoming/, cache/ and quarantine/ below `media`. */
+/* Make incoming/, cache/ and quarantine/ below `media`; what lies untouched in incoming/ for a week
+ * goes. */
 int et_store_prepare(const char *media, struct et_error *reterr) ET_MUST_CHECK;
 
 /* May a path from the catalogue be used below the media folder? "tapes/" and plain names: no

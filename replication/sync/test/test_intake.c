@@ -292,6 +292,27 @@ static void uses_only_names_below_tapes(void **state)
 	assert_true(et_store_file_ok("tapes/2026/11/22/018f-g1-s1.evtm"));
 }
 
+static void sweeps_what_nobody_came_back_for(void **state)
+{
+	struct fixture *f = *state;
+	char old[700];
+	char young[700];
+	struct stat st;
+
+	assert_int_equal(et_store_prepare(f->media, NULL), 0);
+	(void)snprintf(old, sizeof(old), "%s/incoming/old.part", f->media);
+	(void)snprintf(young, sizeof(young), "%s/incoming/young.part", f->media);
+	assert_int_equal(et_file_publish(old, f->bytes, 1000, 0600, NULL), 0);
+	assert_int_equal(et_file_publish(young, f->bytes, 1000, 0600, NULL), 0);
+	int64_t now_s = et_clock_now_us() / 1000000;
+	struct timespec times[2] = { { .tv_sec = now_s - 8 * 86400 },
+				     { .tv_sec = now_s - 8 * 86400 } };
+	assert_int_equal(utimensat(AT_FDCWD, old, times, 0), 0);
+	assert_int_equal(et_store_prepare(f->media, NULL), 0);
+	assert_int_equal(stat(old, &st), -1);
+	assert_int_equal(stat(young, &st), 0);
+}
+
 static void trims_the_oldest_of_the_cache_but_nothing_young(void **state)
 {
 	struct fixture *f = *state;
@@ -330,6 +351,7 @@ int main(void)
 		TEST(keeps_of_a_partial_file_what_verifies),
 		TEST(publishes_only_what_verifies_as_a_whole),
 		TEST(uses_only_names_below_tapes),
+		TEST(sweeps_what_nobody_came_back_for),
 		TEST(trims_the_oldest_of_the_cache_but_nothing_young),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

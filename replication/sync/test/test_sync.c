@@ -334,6 +334,25 @@ static void heeds_what_was_taken_of_a_partly_refused_command(void **state)
 	assert_same_file(c, prg, brq, second);
 }
 
+static void looks_again_when_the_state_has_jumped(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = node_add(c, "prg");
+	struct node *brq = node_add(c, "brq");
+
+	sync_start(prg);
+	sync_start(brq);
+	run_until(c, is_settled(brq));
+	/* brq gets a checkpoint: nobody tells it of the single commands. */
+	struct et_sync *sync = ET_TAKE(brq->sync);
+	size_t segment = segment_seal(c, prg, 3, 1000);
+	brq->sync = sync;
+	assert_false(fake_has(&c->state, segment, brq->id));
+	et_sync_on_replaced(brq->sync);
+	run_until(c, fake_has(&c->state, segment, brq->id));
+	assert_same_file(c, prg, brq, segment);
+}
+
 static void moves_many_both_ways_with_one_fetcher_each(void **state)
 {
 	struct cluster *c = *state;
@@ -838,6 +857,7 @@ int main(int argc, char **argv)
 		TEST(brings_a_sealed_segment_to_the_other_site),
 		TEST(heeds_what_was_taken_of_a_partly_refused_command),
 		TEST(finds_by_itself_what_was_sealed_before_it_started),
+		TEST(looks_again_when_the_state_has_jumped),
 		TEST(moves_many_both_ways_with_one_fetcher_each),
 		TEST(goes_on_where_a_cut_connection_left_off),
 		TEST(goes_on_from_any_offset_after_a_restart),
