@@ -402,6 +402,7 @@ struct et_catalog {
 	uint64_t snapshot_index;
 	uint64_t snapshot_log_bytes; /* of log_bytes, what the one under way covers */
 	int64_t snapshot_at_us;	     /* not before */
+	int64_t trim_at_us;
 	char current[CAT_NAME_SIZE]; /* folder of the database */
 	uint64_t checkpoint_serial;
 	unsigned opens; /* checkpoints being made for others */

@@ -29,7 +29,12 @@
  * When libraft installs a snapshot while running, the state thread swaps, in order with the entries
  * before and after. Until it has, a crash ends in the case above. */
 
-enum { RETRY_US = 10 * 1000 * 1000, KEEP = 2, FORMER_US = 600 * 1000 * 1000 };
+enum {
+	RETRY_US = 10 * 1000 * 1000,
+	TRIM_US = 10 * 1000 * 1000,
+	KEEP = 2,
+	FORMER_US = 600 * 1000 * 1000
+};
 
 /* ---- Folders ---- */
 
@@ -569,6 +574,10 @@ static void former_add(struct et_catalog *c)
 void et_cat_snapshot_timer(struct et_catalog *c, int64_t now_us)
 {
 	gets_again(c);
+	if (now_us >= c->trim_at_us) { /* Those that were being read when it was tried last. */
+		c->trim_at_us = now_us + TRIM_US;
+		checkpoints_trim(c);
+	}
 	while (!cat_list_is_empty(&c->formers)) {
 		struct former *f = ET_CONTAINER_OF(c->formers.next, struct former, link);
 		if (now_us < f->remove_at_us) {

@@ -261,6 +261,15 @@ static inline struct node *leader_of(struct cluster *c)
 	return found;
 }
 
+/* The leader, when there is one. */
+static inline struct node *led(struct cluster *c)
+{
+	struct node *leader = NULL;
+
+	RUN_UNTIL(c, (leader = leader_of(c)) != NULL);
+	return leader;
+}
+
 static inline bool all_follow(struct cluster *c)
 {
 	struct node *leader = leader_of(c);

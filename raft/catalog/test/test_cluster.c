@@ -92,14 +92,14 @@ static void a_repeated_command_is_applied_once(void **state)
 static void proposals_of_a_node_keep_their_order(void **state)
 {
 	struct cluster *c = *state;
-	struct node *follower = leader_of(c) == &c->nodes[1] ? &c->nodes[2] : &c->nodes[1];
+	struct node *follower = led(c) == &c->nodes[1] ? &c->nodes[2] : &c->nodes[1];
 	static struct answer answers[2000];
 
 	memset(answers, 0, sizeof(answers));
 	for (size_t i = 0; i < ET_ARRAY_SIZE(answers); i++) {
 		propose_noop(follower, "in order", i + 1, 30000, &answers[i]);
 		if (i == 700) { /* Leadership moves meanwhile. */
-			et_catalog_transfer(leader_of(c)->catalog, 0, NULL, NULL);
+			et_catalog_transfer(led(c)->catalog, 0, NULL, NULL);
 		}
 		if (i % 100 == 0) {
 			(void)uv_run(&c->loop, UV_RUN_NOWAIT);
@@ -116,11 +116,11 @@ static void proposals_of_a_node_keep_their_order(void **state)
 static void goes_on_without_its_leader(void **state)
 {
 	struct cluster *c = *state;
-	struct node *dead = leader_of(c);
+	struct node *dead = led(c);
 
 	node_close(dead);
 	RUN_UNTIL(c, all_follow(c));
-	assert_ptr_not_equal(leader_of(c), dead);
+	assert_ptr_not_equal(led(c), dead);
 	for (size_t i = 0; i < 3; i++) {
 		if (&c->nodes[i] != dead) {
 			(void)must_propose(&c->nodes[i]);
@@ -134,7 +134,7 @@ static void goes_on_without_its_leader(void **state)
 static void a_leader_that_is_cut_off_commits_nothing(void **state)
 {
 	struct cluster *c = *state;
-	struct node *old = leader_of(c);
+	struct node *old = led(c);
 	struct answer lost = { 0 };
 	struct answer read = { 0 };
 	struct et_catalog_status s;
@@ -145,7 +145,7 @@ static void a_leader_that_is_cut_off_commits_nothing(void **state)
 	et_catalog_read_index(old->catalog, 2500, on_index, &read);
 	int64_t asked_us = et_clock_mono_us();
 	RUN_UNTIL(c, all_follow(c));
-	assert_ptr_not_equal(leader_of(c), old);
+	assert_ptr_not_equal(led(c), old);
 	for (size_t i = 0; i < 3; i++) {
 		if (&c->nodes[i] != old) {
 			(void)must_propose(&c->nodes[i]);
@@ -238,7 +238,7 @@ static void a_read_sees_what_was_committed_before(void **state)
 static void reads_do_not_touch_the_log(void **state)
 {
 	struct cluster *c = *state;
-	struct node *leader = leader_of(c);
+	struct node *leader = led(c);
 
 	(void)must_propose(leader);
 	uint64_t last = raft_last_index(&leader->catalog->raft);

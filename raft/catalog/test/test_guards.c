@@ -329,7 +329,7 @@ static int forward(struct cluster *c, struct node *from, struct node *to, uint64
 static void foreign_entries_are_checked(void **state)
 {
 	struct cluster *c = *state;
-	struct node *leader = leader_of(c);
+	struct node *leader = led(c);
 	struct node *other = leader == &c->nodes[0] ? &c->nodes[1] : &c->nodes[0];
 	uint64_t term = leader->catalog->raft.current_term;
 	struct et_buffer entry = { 0 };
@@ -452,7 +452,7 @@ static int append_hangs(struct raft_io *io, struct raft_io_append *req,
 static void a_leader_whose_disk_hangs_hands_over(void **state)
 {
 	struct cluster *c = *state;
-	struct node *stuck = leader_of(c);
+	struct node *stuck = led(c);
 	struct answer a = { 0 };
 
 	stuck->catalog->io_append = append_hangs;

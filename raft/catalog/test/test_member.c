@@ -29,14 +29,6 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static struct node *led(struct cluster *c)
-{
-	struct node *leader = NULL;
-
-	RUN_UNTIL(c, (leader = leader_of(c)) != NULL);
-	return leader;
-}
-
 enum what { ADD, REMOVE, TRANSFER, STANDBY, VOTER };
 
 static int change_at(struct cluster *c, struct node *at, enum what what, uint64_t node)

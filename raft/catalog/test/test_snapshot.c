@@ -60,7 +60,15 @@ static uint64_t snapshot_of(struct node *n)
 
 static struct node *not_leader(struct cluster *c)
 {
-	return leader_of(c) == &c->nodes[2] ? &c->nodes[1] : &c->nodes[2];
+	return led(c) == &c->nodes[2] ? &c->nodes[1] : &c->nodes[2];
+}
+
+/* Whoever leads can help `behind`, which is at `at`, by its snapshot only. */
+static void logs_end_after(struct cluster *c, const struct node *behind, uint64_t at)
+{
+	for (size_t i = 0; i < 3; i++) {
+		RUN_UNTIL(c, &c->nodes[i] == behind || snapshot_of(&c->nodes[i]) > at + 30);
+	}
 }
 
 static void a_follower_far_behind_installs(void **state)
@@ -77,9 +85,9 @@ static void a_follower_far_behind_installs(void **state)
 	assert_int_equal(et_state_digest(old, &index, before), 0);
 	node_cut(behind, true);
 	RUN_UNTIL(c, all_follow(c));
-	fill(c, leader_of(c));
-	RUN_UNTIL(c, snapshot_of(leader_of(c)) > at + 30);
-	assert_true(raft_last_index(&behind->catalog->raft) < snapshot_of(leader_of(c)));
+	fill(c, led(c));
+	logs_end_after(c, behind, at);
+	assert_true(raft_last_index(&behind->catalog->raft) < snapshot_of(led(c)));
 
 	node_cut(behind, false);
 	RUN_UNTIL(c, behind->replaced_calls == 1);
@@ -121,9 +129,9 @@ static void installs_while_others_write(void **state)
 		behind = not_leader(c);
 		node_close(behind);
 		RUN_UNTIL(c, all_follow(c));
-		fill(c, leader_of(c));
+		fill(c, led(c));
 		node_reopen(behind);
-		fill(c, leader_of(c));
+		fill(c, led(c));
 		(void)must_propose(behind);
 		assert_digests_equal(c);
 		/* Of all that was fetched, only what became the database stays (a former one for a
@@ -137,8 +145,8 @@ static void old_checkpoints_and_log_go(void **state)
 {
 	struct cluster *c = *state;
 
-	fill(c, leader_of(c));
-	fill(c, leader_of(c));
+	fill(c, led(c));
+	fill(c, led(c));
 	for (size_t i = 0; i < 3; i++) {
 		RUN_UNTIL(c, snapshot_of(&c->nodes[i]) > 0);
 		RUN_UNTIL(c, folders_named(&c->nodes[i], "ckpt-") <= 2);
@@ -167,10 +175,12 @@ static void a_start_finishes_the_swap(void **state)
 	char command[2048];
 
 	(void)must_propose(behind);
+	uint64_t at = applied_of(behind);
 	node_close(behind);
 	RUN_UNTIL(c, all_follow(c));
 	database_set_back(behind); /* Keep the old database aside. */
-	fill(c, leader_of(c));
+	fill(c, led(c));
+	logs_end_after(c, behind, at);
 	behind->replaced_calls = 0;
 	node_reopen(behind);
 	RUN_UNTIL(c, behind->replaced_calls == 1);
@@ -214,10 +224,8 @@ static void a_snapshot_that_cannot_be_read_is_read_again(void **state)
 	uint64_t at = applied_of(behind);
 	node_close(behind);
 	RUN_UNTIL(c, all_follow(c));
-	fill(c, leader_of(c));
-	for (size_t i = 0; i < 3; i++) { /* Whoever leads has to send its snapshot. */
-		RUN_UNTIL(c, &c->nodes[i] == behind || snapshot_of(&c->nodes[i]) > at + 30);
-	}
+	fill(c, led(c));
+	logs_end_after(c, behind, at);
 	for (size_t i = 0; i < 3; i++) {
 		if (&c->nodes[i] != behind) {
 			get = c->nodes[i].catalog->io_snapshot_get;
@@ -237,7 +245,7 @@ static void refuses_to_run_behind_its_database(void **state)
 	struct et_error e;
 	char command[2048];
 
-	fill(c, leader_of(c));
+	fill(c, led(c));
 	(void)must_propose(n);
 	node_close(n);
 	(void)snprintf(command, sizeof(command), "rm -rf '%s/raft'", n->folder);
