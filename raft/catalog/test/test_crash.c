@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "node/io/file.h"
@@ -290,6 +291,7 @@ static void start_all(struct crash *x, const char *mode)
 		x->p[i].pid = fork();
 		assert_true(x->p[i].pid >= 0);
 		if (x->p[i].pid == 0) {
+			(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* Ends with its parent. */
 			(void)dup2(in[0], 0);
 			(void)dup2(out[1], 1);
 			for (int fd = 3; fd < 256; fd++) {
