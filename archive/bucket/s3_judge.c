@@ -44,6 +44,8 @@ static int64_t number_of(const char *value, size_t size, int64_t fallback)
 	return size == 0 ? fallback : v;
 }
 
+#define YEAR_10000_S 253402300800 /* a date behind it is none: et_time_format() ends there */
+
 static void answer_header(struct s3_answer *a, const char *name, size_t name_size,
 			  const char *value, size_t size)
 {
@@ -58,7 +60,7 @@ static void answer_header(struct s3_answer *a, const char *name, size_t name_siz
 		char text[64];
 		copy_value(text, sizeof(text), value, size);
 		time_t t = curl_getdate(text, NULL);
-		a->date_us = t > 0 ? (int64_t)t * 1000000 : 0;
+		a->date_us = t > 0 && t < YEAR_10000_S ? (int64_t)t * 1000000 : 0;
 	} else if (IS("retry-after")) {
 		int64_t s = number_of(value, size, 0);
 		a->retry_after_ms = (uint32_t)((s > 30 ? 30 : s) * 1000);
