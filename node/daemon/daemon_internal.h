@@ -49,7 +49,6 @@ struct et_daemon {
 	uv_timer_t second; /* once a second: peers, membership, health */
 	enum daemon_phase phase;
 	int exit_code;
-	bool fatal; /* stop with exit code 1 */
 
 	char version[32];
 	char identity_folder[ET_CONFIG_PATH_MAX + 16];

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "node/base/log.h"
-#include "node/crypto/sign.h"
 #include "node/daemon/daemon_internal.h"
 #include "node/io/clock.h"
 
