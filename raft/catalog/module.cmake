@@ -3,5 +3,5 @@ et_module(raft/catalog
             read.c tick.c member.c
     USES node/base node/io node/crypto node/tls raft/command raft/state
     LIBRARIES PkgConfig::raft PkgConfig::uv
-    TESTS cluster snapshot member guards time crash wire
+    TESTS cluster snapshot member guards time crash wire figure8
     FUZZERS wire)
