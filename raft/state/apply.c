@@ -371,6 +371,16 @@ static void digest_begin(struct et_state *s, uint64_t index, struct et_view entr
 	et_sha256_add(s->sha, s->own.digest, sizeof(s->own.digest));
 	et_sha256_add(s->sha, head, sizeof(head));
 	et_sha256_add(s->sha, entry.data, entry.size);
+	s->write_sum = 0;
+}
+
+static void digest_end(struct et_state *s)
+{
+	uint8_t sum[8];
+
+	et_put64(sum, s->write_sum);
+	et_sha256_add(s->sha, sum, sizeof(sum));
+	et_sha256_end(s->sha, s->own.digest);
 }
 
 int et_state_apply(struct et_state *s, uint64_t index, struct et_view entry,
@@ -403,11 +413,12 @@ int et_state_apply(struct et_state *s, uint64_t index, struct et_view entry,
 	if (rc == 0 && entry.size > 0) {
 		rc = et_entry_each(entry.data, entry.size, entry_command, &e);
 	}
+	rc = s->overlay.failed ? -ENOMEM : rc;
 	if (rc < 0 && rc != ET_EMALFORMED) { /* bytes that are no entry change nothing */
 		s->failed = et_fail(reterr, rc, "apply entry %llu", (unsigned long long)index);
 		return rc;
 	}
-	et_sha256_end(s->sha, s->own.digest);
+	digest_end(s);
 	s->own.index = index;
 	return 0;
 }

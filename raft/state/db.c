@@ -5,7 +5,7 @@
 
 #include "node/base/fd.h"
 #include "node/io/file.h"
-#include "raft/state/state_internal.h"
+#include "raft/state/overlay_internal.h"
 
 /* Memory is bounded whatever the size of the database: blocks, indexes and filters in one cache,
  * memtables of all column families together under one limit. */
@@ -187,8 +187,9 @@ static int format_check(struct et_state *s, const struct et_state_view *v, struc
 	if (rc < 0) {
 		return et_fail(reterr, rc, "the database's format");
 	}
-	if (et_get32(format) > ET_STATE_FORMAT) {
-		return et_fail(reterr, ET_EVERSION, "database of format %u", et_get32(format));
+	if (et_get32(format) != ET_STATE_FORMAT) {
+		return et_fail(reterr, ET_EVERSION, "database of format %u, this build has %u",
+			       et_get32(format), ET_STATE_FORMAT);
 	}
 	return 0;
 }
@@ -272,11 +273,7 @@ static int state_take(struct et_state *s, const char *path, struct et_error *ret
 	database_release(old);
 	free(s->path);
 	s->path = name;
-	if (s->batch != NULL) { /* it knows the order of the old database's column families */
-		rocksdb_writebatch_wi_destroy(s->batch);
-	}
-	s->batch = rocksdb_writebatch_wi_create(0, 1);
-	first.batch = s->batch;
+	first.overlay = &s->overlay;
 	s->own = first;
 	return 0;
 }
@@ -293,6 +290,7 @@ int et_state_open(const char *path, struct et_state **ret, struct et_error *rete
 	et_assert(rc == 0); /* Without attributes it needs nothing that could be missing. */
 	s->write_options = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_disable_WAL(s->write_options, 1);
+	s->batch = rocksdb_writebatch_create();
 	s->own.options = rocksdb_readoptions_create();
 	s->sha = et_sha256_new();
 	rc = s->sha == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
@@ -334,9 +332,8 @@ struct et_state *et_state_close(struct et_state *s)
 	outcomes_clear(s);
 	free(s->outcomes);
 	message_freep(&s->cluster);
-	if (s->batch != NULL) {
-		rocksdb_writebatch_wi_destroy(s->batch);
-	}
+	overlay_release(&s->overlay);
+	rocksdb_writebatch_destroy(s->batch);
 	database_release(s->database);
 	rocksdb_readoptions_destroy(s->own.options);
 	rocksdb_writeoptions_destroy(s->write_options);
@@ -381,10 +378,30 @@ static void meta_write(struct et_state *s)
 		et_put64(counts + i * 8, fields[i]);
 	}
 	for (size_t i = 0; i < ET_ARRAY_SIZE(rows); i++) {
-		rocksdb_writebatch_wi_put_cf(s->batch, s->database->cf[CF_META], rows[i].name,
-					     strlen(rows[i].name), (const char *)rows[i].value,
-					     rows[i].size);
+		rocksdb_writebatch_put_cf(s->batch, s->database->cf[CF_META], rows[i].name,
+					  strlen(rows[i].name), (const char *)rows[i].value,
+					  rows[i].size);
 	}
+}
+
+/* Family by family, in the order of keys. */
+static void batch_fill(struct et_state *s)
+{
+	for (size_t cf = 0; cf < CF_COUNT; cf++) {
+		const struct overlay_list *l = overlay_sorted(&s->overlay, (enum state_cf)cf);
+		for (size_t i = 0; i < l->count; i++) {
+			const struct overlay_entry *e = l->entries[i];
+			if (e->deleted) {
+				rocksdb_writebatch_delete_cf(s->batch, s->database->cf[cf],
+							     (const char *)e->key, e->key_size);
+			} else {
+				rocksdb_writebatch_put_cf(s->batch, s->database->cf[cf],
+							  (const char *)e->key, e->key_size,
+							  (const char *)e->value, e->value_size);
+			}
+		}
+	}
+	meta_write(s);
 }
 
 int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg, struct et_error *reterr)
@@ -393,13 +410,14 @@ int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg, struct
 
 	et_assert(s->in_group);
 	if (s->failed == 0 && s->own.index > atomic_load(&s->applied)) {
-		meta_write(s);
-		rocksdb_write_writebatch_wi(s->database->db, s->write_options, s->batch, &error);
+		batch_fill(s);
+		rocksdb_write(s->database->db, s->write_options, s->batch, &error);
 		s->failed = state_status(error, reterr, "write the database");
 	} else if (s->failed < 0) {
 		et_fail(reterr, s->failed, "an earlier failure is final");
 	}
-	rocksdb_writebatch_wi_clear(s->batch);
+	rocksdb_writebatch_clear(s->batch);
+	overlay_clear(&s->overlay);
 	s->in_group = false;
 	if (s->failed == 0) {
 		atomic_store(&s->applied, s->own.index);

@@ -1,5 +1,5 @@
 et_module(raft/state
-    SOURCES apply.c audit.c cluster.c copies.c db.c merge.c plans.c read.c recordings.c search.c
+    SOURCES apply.c audit.c cluster.c copies.c db.c merge.c overlay.c plans.c read.c recordings.c search.c
             store.c tsan.c window.c
     USES node/base node/io node/crypto raft/command
     LIBRARIES PkgConfig::rocksdb

@@ -34,7 +34,7 @@
 
 struct et_state;
 
-/* Open or create the database in folder `path`. ET_ECORRUPT, -EIO, ET_EVERSION (a newer format). */
+/* Open or create the database in folder `path`. ET_ECORRUPT, -EIO, ET_EVERSION (another format). */
 int et_state_open(const char *path, struct et_state **ret, struct et_error *reterr) ET_MUST_CHECK;
 struct et_state *et_state_close(struct et_state *s); /* NULL is allowed; returns NULL */
 
@@ -82,8 +82,8 @@ struct et_state_view *et_state_view_open(struct et_state *s);
 struct et_state_view *et_state_view_close(struct et_state_view *v); /* returns NULL */
 uint64_t et_state_view_index(const struct et_state_view *v);
 
-/* The running digest of `applied`: SHA-256 chain over received entry bytes and index, and over
- * every put and delete that apply made. Equal index => equal digest on every node. */
+/* The running digest of `applied`: SHA-256 chain over received entry bytes and index, and a 64-bit
+ * sum of every put and delete that apply made. Equal index => equal digest on every node. */
 int et_state_digest(const struct et_state_view *v, uint64_t *ret_index,
 		    uint8_t ret[32]) ET_MUST_CHECK;
 

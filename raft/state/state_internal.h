@@ -46,7 +46,7 @@
 #include "node/crypto/hash.h"
 #include "raft/state/state.h"
 
-#define ET_STATE_FORMAT 1
+#define ET_STATE_FORMAT 2 /* one format only: there is no migration yet */
 
 /* The numbers go into the digest: never change one. */
 enum state_cf {
@@ -79,13 +79,33 @@ struct database {
 	rocksdb_column_family_handle_t *cf[CF_COUNT];
 };
 
-/* With `batch` it is apply's own view: the database and what the group has written so far. */
+/* What a group has written so far (overlay.c). */
+struct overlay_entry;
+struct overlay_list {
+	struct overlay_entry **entries; /* owned; the entries are views */
+	size_t count;
+	size_t capacity;
+	size_t sorted; /* so many at the beginning are in order */
+};
+struct overlay {
+	struct overlay_entry **slots; /* owned; a power of two of them, at most half are taken */
+	size_t slot_count;
+	size_t count;
+	struct overlay_list lists[CF_COUNT];
+	struct overlay_block *block; /* owned: the one that is being filled, then full ones */
+	size_t used;		     /* of the first */
+	struct overlay_block *spare; /* owned */
+	size_t spare_count;
+	bool failed; /* no memory: sticky */
+};
+
+/* With `overlay` it is apply's own view: the database and what the group has written so far. */
 struct et_state_view {
 	struct et_state *state;		    /* borrowed */
-	struct database *database;	    /* a share, but of apply\'s own view: borrowed */
+	struct database *database;	    /* a share, but of apply's own view: borrowed */
 	rocksdb_readoptions_t *options;	    /* owned */
-	const rocksdb_snapshot_t *snapshot; /* owned; NULL with `batch` */
-	rocksdb_writebatch_wi_t *batch;	    /* borrowed */
+	const rocksdb_snapshot_t *snapshot; /* owned; NULL with `overlay` */
+	struct overlay *overlay;	    /* borrowed */
 	uint64_t index;
 	uint8_t digest[32];
 };
@@ -111,10 +131,12 @@ struct et_state {
 
 	/* The writer's, as of the group that is being built. */
 	struct et_state_view own;
-	rocksdb_writebatch_wi_t *batch;
+	struct overlay overlay;
+	rocksdb_writebatch_t *batch; /* empty but for the time of a commit */
 	bool in_group;
 	int failed; /* a final error: nothing is applied any more */
 	struct et_sha256 *sha;
+	uint64_t write_sum; /* over the puts and deletes of the entry */
 	struct et_state_counts counts;
 	uint64_t audit_number;
 	uint8_t audit_hash[32];
@@ -173,7 +195,7 @@ int view_walk_messages(const struct et_state_view *v, enum state_cf cf, const st
 
 void message_freep(void *message); /* for ET_CLEANUP(): a pointer to any message pointer */
 
-/* ---- Writing, by apply only: into the batch and the running digest ---- */
+/* ---- Writing, by apply only: into the overlay and the running digest ---- */
 
 void state_put(struct et_state *s, enum state_cf cf, const struct key *key, const void *value,
 	       size_t size);

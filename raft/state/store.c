@@ -1,7 +1,8 @@
 /* Keys, and reading and writing records. */
+#include <endian.h>
 #include <stdio.h>
 
-#include "raft/state/state_internal.h"
+#include "raft/state/overlay_internal.h"
 
 /* ---- Keys ---- */
 
@@ -129,38 +130,65 @@ int state_status(char *error, struct et_error *reterr, const char *what)
 	return code;
 }
 
-int view_get(const struct et_state_view *v, enum state_cf cf, const struct key *key,
-	     struct et_buffer *ret)
+/* A value where it lies: in the overlay, or pinned in RocksDB. */
+struct value {
+	const uint8_t *data;
+	size_t size;
+	rocksdb_pinnableslice_t *pin; /* owned, or NULL */
+};
+
+static void value_release(struct value *v)
+{
+	if (v->pin != NULL) {
+		rocksdb_pinnableslice_destroy(v->pin);
+	}
+}
+
+static int view_look(const struct et_state_view *v, enum state_cf cf, const struct key *key,
+		     struct value *ret)
 {
 	char *error = NULL;
-	size_t size = 0;
-	char *value;
 
-	if (v->batch != NULL) {
-		value = rocksdb_writebatch_wi_get_from_batch_and_db_cf(
-			v->batch, v->database->db, v->options, v->database->cf[cf],
-			(const char *)key->data, key->size, &size, &error);
-	} else {
-		value = rocksdb_get_cf(v->database->db, v->options, v->database->cf[cf],
-				       (const char *)key->data, key->size, &size, &error);
+	*ret = (struct value){ 0 };
+	if (v->overlay != NULL) {
+		const struct overlay_entry *e = overlay_find(v->overlay, cf, key->data, key->size);
+		if (e != NULL) {
+			ret->data = e->value;
+			ret->size = e->value_size;
+			return e->deleted ? ET_ENOTFOUND : 0;
+		}
 	}
+	ret->pin = rocksdb_get_pinned_cf(v->database->db, v->options, v->database->cf[cf],
+					 (const char *)key->data, key->size, &error);
 	if (error != NULL) {
 		return state_status(error, NULL, "read");
 	}
-	if (value == NULL) {
+	if (ret->pin == NULL) {
 		return ET_ENOTFOUND;
 	}
-	et_buffer_add(ret, value, size);
-	rocksdb_free(value);
+	ret->data = (const uint8_t *)rocksdb_pinnableslice_value(ret->pin, &ret->size);
+	return 0;
+}
+
+int view_get(const struct et_state_view *v, enum state_cf cf, const struct key *key,
+	     struct et_buffer *ret)
+{
+	ET_CLEANUP(value_release) struct value value;
+
+	int rc = view_look(v, cf, key, &value);
+	if (rc < 0) {
+		return rc;
+	}
+	et_buffer_add(ret, value.data, value.size);
 	return ret->failed ? -ENOMEM : 0;
 }
 
 int view_get_message(const struct et_state_view *v, enum state_cf cf, const struct key *key,
 		     const ProtobufCMessageDescriptor *d, void *ret)
 {
-	ET_CLEANUP(et_buffer_release) struct et_buffer value = { 0 };
+	ET_CLEANUP(value_release) struct value value;
 
-	int rc = view_get(v, cf, key, &value);
+	int rc = view_look(v, cf, key, &value);
 	if (rc < 0) {
 		return rc;
 	}
@@ -182,32 +210,93 @@ void message_freep(void *message)
 	}
 }
 
+/* Two walks at once: through the database, and through what the group has written, which hides
+ * what the database has of the same key. */
+struct walk {
+	rocksdb_iterator_t *it;
+	const struct overlay_list *list; /* NULL: readers have none */
+	size_t at;
+	const struct key *prefix;
+};
+
+static bool walk_is_in(const struct walk *w, const uint8_t *key, size_t size)
+{
+	return size >= w->prefix->size && memcmp(key, w->prefix->data, w->prefix->size) == 0;
+}
+
+static const struct overlay_entry *walk_overlay(const struct walk *w)
+{
+	if (w->list == NULL || w->at == w->list->count) {
+		return NULL;
+	}
+	const struct overlay_entry *e = w->list->entries[w->at];
+	return walk_is_in(w, e->key, e->key_size) ? e : NULL;
+}
+
+static bool walk_base(const struct walk *w, struct et_view *ret)
+{
+	if (!rocksdb_iter_valid(w->it)) {
+		return false;
+	}
+	ret->data = (const uint8_t *)rocksdb_iter_key(w->it, &ret->size);
+	return walk_is_in(w, ret->data, ret->size);
+}
+
+static int view_order(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
+{
+	int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+	return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
+}
+
+/* Call `fn` for what comes next, and step over it. false: the walk is over. */
+static bool walk_step(struct walk *w, view_walk_fn fn, void *arg, int *ret)
+{
+	struct et_view key;
+	struct et_view value;
+	bool in_base = walk_base(w, &key);
+	const struct overlay_entry *e = walk_overlay(w);
+
+	if (!in_base && e == NULL) {
+		return false;
+	}
+	int order = 1;
+	if (e != NULL) {
+		order = in_base ? view_order(e->key, e->key_size, key.data, key.size) : -1;
+	}
+	if (order > 0) {
+		value.data = (const uint8_t *)rocksdb_iter_value(w->it, &value.size);
+		*ret = fn(arg, key, value);
+	} else {
+		w->at++;
+		if (!e->deleted) {
+			*ret = fn(arg, (struct et_view){ e->key, e->key_size },
+				  (struct et_view){ e->value, e->value_size });
+		}
+	}
+	if (order >= 0) {
+		rocksdb_iter_next(w->it);
+	}
+	return true;
+}
+
 int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
 	      const struct key *from, view_walk_fn fn, void *arg)
 {
-	rocksdb_column_family_handle_t *handle = v->database->cf[cf];
-	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(v->database->db, v->options, handle);
+	const struct key *begin = from != NULL ? from : prefix;
+	struct walk w = { .prefix = prefix };
 	int rc = 0;
 
-	if (v->batch != NULL) { /* takes over the first iterator */
-		it = rocksdb_writebatch_wi_create_iterator_with_base_cf(v->batch, it, handle);
+	w.it = rocksdb_create_iterator_cf(v->database->db, v->options, v->database->cf[cf]);
+	rocksdb_iter_seek(w.it, (const char *)begin->data, begin->size);
+	if (v->overlay != NULL) {
+		w.list = overlay_sorted(v->overlay, cf);
+		w.at = overlay_seek(w.list, begin->data, begin->size);
 	}
-	const struct key *begin = from != NULL ? from : prefix;
-	rocksdb_iter_seek(it, (const char *)begin->data, begin->size);
-	while (rc == 0 && rocksdb_iter_valid(it)) {
-		struct et_view key;
-		struct et_view value;
-		key.data = (const uint8_t *)rocksdb_iter_key(it, &key.size);
-		if (key.size < prefix->size || memcmp(key.data, prefix->data, prefix->size) != 0) {
-			break;
-		}
-		value.data = (const uint8_t *)rocksdb_iter_value(it, &value.size);
-		rc = fn(arg, key, value);
-		rocksdb_iter_next(it);
+	while (rc == 0 && walk_step(&w, fn, arg, &rc)) {
 	}
 	char *error = NULL;
-	rocksdb_iter_get_error(it, &error);
-	rocksdb_iter_destroy(it);
+	rocksdb_iter_get_error(w.it, &error);
+	rocksdb_iter_destroy(w.it);
 	int status = state_status(error, NULL, "read");
 	return status < 0 ? status : rc;
 }
@@ -242,48 +331,78 @@ int view_walk_messages(const struct et_state_view *v, enum state_cf cf, const st
 
 /* ---- Writing ---- */
 
-/* Every put and delete goes into the digest of its entry, in order. */
-static void digest_add(struct et_state *s, uint8_t kind, enum state_cf cf, const struct key *key,
-		       const void *value, size_t size)
-{
-	uint8_t head[10] = { kind, (uint8_t)cf };
+/* Every put and delete goes into the digest of its entry, in order: as a sum of 64 bits, for what
+ * it must catch is an apply that went another way on one machine, not a forger. The words are read
+ * as little-endian, whatever the machine. */
+__extension__ typedef unsigned __int128 sum_product;
 
-	et_put32(head + 2, (uint32_t)key->size);
-	et_put32(head + 6, (uint32_t)size);
-	et_sha256_add(s->sha, head, sizeof(head));
-	et_sha256_add(s->sha, key->data, key->size);
-	et_sha256_add(s->sha, value, size);
+static uint64_t sum_fold(uint64_t sum, uint64_t word)
+{
+	sum_product p = (sum_product)(sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return (uint64_t)p ^ (uint64_t)(p >> 64) ^ word;
 }
 
+static uint64_t sum_add(uint64_t sum, const uint8_t *p, size_t size)
+{
+	uint64_t word;
+
+	for (; size >= sizeof(word); p += sizeof(word), size -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		sum = sum_fold(sum, le64toh(word));
+	}
+	if (size > 0) {
+		word = 0;
+		memcpy(&word, p, size);
+		sum = sum_fold(sum, le64toh(word));
+	}
+	return sum;
+}
+
+static void digest_add(struct et_state *s, uint8_t kind, enum state_cf cf, const struct key *key,
+		       const uint8_t *value, size_t size)
+{
+	uint64_t head = (uint64_t)kind << 56 | (uint64_t)cf << 48 | (uint64_t)key->size << 32 |
+			(uint64_t)(uint32_t)size;
+
+	uint64_t sum = sum_fold(s->write_sum, head);
+	sum = sum_add(sum, key->data, key->size);
+	s->write_sum = sum_add(sum, value, size);
+}
+
+/* A failed allocation is sticky in the overlay: et_state_apply() ends with it. */
 void state_put(struct et_state *s, enum state_cf cf, const struct key *key, const void *value,
 	       size_t size)
 {
 	et_assert(s->in_group);
-	rocksdb_writebatch_wi_put_cf(s->batch, s->database->cf[cf], (const char *)key->data,
-				     key->size, size > 0 ? value : "", size);
-	digest_add(s, 1, cf, key, size > 0 ? value : "", size);
+	uint8_t *to = overlay_put(&s->overlay, cf, key->data, key->size, size);
+	if (to != NULL) {
+		if (size > 0) {
+			memcpy(to, value, size);
+		}
+		digest_add(s, 1, cf, key, to, size);
+	}
 }
 
 int state_put_message(struct et_state *s, enum state_cf cf, const struct key *key,
 		      const void *message)
 {
-	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
 	size_t size = protobuf_c_message_get_packed_size(message);
-	uint8_t *p = et_buffer_reserve(&b, size > 0 ? size : 1);
 
-	if (p == NULL) {
+	et_assert(s->in_group);
+	uint8_t *to = overlay_put(&s->overlay, cf, key->data, key->size, size);
+	if (to == NULL) {
 		return -ENOMEM;
 	}
-	b.size = protobuf_c_message_pack(message, p);
-	et_assert(b.size == size);
-	state_put(s, cf, key, b.data, b.size);
+	size_t packed = protobuf_c_message_pack(message, to);
+	et_assert(packed == size);
+	digest_add(s, 1, cf, key, to, size);
 	return 0;
 }
 
 void state_delete(struct et_state *s, enum state_cf cf, const struct key *key)
 {
 	et_assert(s->in_group);
-	rocksdb_writebatch_wi_delete_cf(s->batch, s->database->cf[cf], (const char *)key->data,
-					key->size);
-	digest_add(s, 2, cf, key, "", 0);
+	overlay_delete(&s->overlay, cf, key->data, key->size);
+	digest_add(s, 2, cf, key, NULL, 0);
 }

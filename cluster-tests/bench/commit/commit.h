@@ -1,5 +1,7 @@
 /* bench-commit: commits of 1 KB through three nodes with mutual TLS, beside etcd in the same run.
  *
+ *   commands.c  what is proposed
+ *   apply.c   apply alone, without Raft
  *   stats.c   latencies of a cell
  *   node.c    one of our nodes, as a process; the first also makes the load
  *   etcd.c    certificates and three etcd processes with peer TLS
@@ -12,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "raft/command/command.h"
 
 enum { BENCH_NODES = 3, BENCH_PAYLOAD = 1024 };
 
@@ -28,6 +32,49 @@ struct bench_result {
 	uint64_t count; /* commands */
 	uint64_t failed;
 };
+
+/* ---- commands.c ---- */
+
+/* The load is RecordingOpen of about 1 KB: what the product commits most, with all its indexes; or
+ * Noop of 1 KB, which shows the way of an entry without what apply does. */
+struct bench_commands {
+	uint64_t seq;
+	uint8_t incarnation[16];
+	/* The one that was made last; it points into this struct. */
+	Et__Command command;
+	Et__OpId op;
+	Et__RecordingOpen open;
+	Et__Recording recording;
+	Et__Noop noop;
+	uint8_t id[16];
+	char from[32];
+	char call_id[64];
+	char filler[961];
+};
+
+void bench_commands_init(struct bench_commands *k);
+void bench_command_make(struct bench_commands *k, bool noop);
+
+/* ClusterInit with node 1. */
+struct bench_init {
+	Et__Command command;
+	Et__ClusterInit init;
+	Et__Cluster cluster;
+	Et__Node node;
+	Et__Kek kek;
+	Et__Grant grant;
+	Et__Grant *grants[1];
+	char *roles[2];
+	uint8_t id[16], spki[32], key[32], enc[32], sealed[48];
+};
+
+void bench_init_make(struct bench_init *b);
+
+/* ---- apply.c ---- */
+
+/* Apply `commands`, `batch` in each entry and `group` entries in each commit, to a database in
+ * `folder`; prints JSON. */
+int bench_apply(const char *folder, unsigned batch, unsigned group, unsigned commands, bool noop);
 
 /* ---- stats.c ---- */
 

@@ -18,10 +18,7 @@
  *   "begin"                     node 1: make the cluster            -> "ok"
  *   "add NODE ADDRESS"          node 1: add a voter                 -> "ok"
  *   "load IN_FLIGHT BATCH S"    propose for S seconds               -> "FAILED SECONDS COUNT us..."
- * in binary after the line (see load_end)
- *
- * The load is RecordingOpen of about 1 KB: what the product commits most, with all its indexes; or
- * Noop of 1 KB ("load ... noop"), which shows the way of an entry without what apply does. */
+ * in binary after the line (see load_end) */
 
 struct load {
 	struct bench_cell cell;
@@ -51,9 +48,7 @@ struct node {
 	struct load load;
 	uv_timer_t pace;
 	uint64_t member; /* the node that is adding */
-	uint64_t seq;
-	uint8_t incarnation[16];
-	uint8_t call[16];
+	struct bench_commands commands;
 };
 
 static void say(const char *text)
@@ -62,12 +57,6 @@ static void say(const char *text)
 }
 
 /* ---- The commands ---- */
-
-static ProtobufCBinaryData bytes_of(uint8_t *data, size_t size, int fill)
-{
-	memset(data, fill, size);
-	return (ProtobufCBinaryData){ size, data };
-}
 
 static void on_begun(void *arg, int code, const Et__Result *result)
 {
@@ -78,42 +67,10 @@ static void on_begun(void *arg, int code, const Et__Result *result)
 
 static void cluster_begin(struct node *n)
 {
-	static uint8_t id[16], spki[32], key[32], enc[32], sealed[48];
-	static char words[8][16] = { "bench", "prg-1", "prg", "voter", "vault", "kek:1", "bench" };
-	char *roles[] = { words[3], words[4] };
-	Et__Command command = ET__COMMAND__INIT;
-	Et__ClusterInit init = ET__CLUSTER_INIT__INIT;
-	Et__Cluster cluster = ET__CLUSTER__INIT;
-	Et__Node node = ET__NODE__INIT;
-	Et__Kek kek = ET__KEK__INIT;
-	Et__Grant grant = ET__GRANT__INIT;
-	Et__Grant *grants[] = { &grant };
+	struct bench_init init;
 
-	cluster.name = words[0];
-	cluster.id = bytes_of(id, sizeof(id), 1);
-	cluster.created_us = et_clock_now_us();
-	node.id = 1;
-	node.name = words[1];
-	node.site = words[2];
-	node.roles = roles;
-	node.n_roles = 2;
-	node.spki_hash = bytes_of(spki, sizeof(spki), 2);
-	kek.version = 1;
-	kek.public_key = bytes_of(key, sizeof(key), 3);
-	grant.secret = words[5];
-	grant.node = 1;
-	grant.enc = bytes_of(enc, sizeof(enc), 4);
-	grant.ciphertext = bytes_of(sealed, sizeof(sealed), 5);
-	init.cluster = &cluster;
-	init.node = &node;
-	init.kek = &kek;
-	init.grants = grants;
-	init.n_grants = 1;
-	command.principal = words[6];
-	command.schema = 1;
-	command.body_case = ET__COMMAND__BODY_CLUSTER_INIT;
-	command.cluster_init = &init;
-	et_catalog_propose(n->catalog, &command, 30000, on_begun, n);
+	bench_init_make(&init);
+	et_catalog_propose(n->catalog, &init.command, 30000, on_begun, n);
 }
 
 static void batch_begin(struct node *n);
@@ -159,65 +116,6 @@ static void on_committed(void *arg, int code, const Et__Result *result)
 	}
 }
 
-static void noop_propose(struct node *n, struct batch *b)
-{
-	static char filler[961], by[] = "node:1";
-	Et__Command command = ET__COMMAND__INIT;
-	Et__OpId op = ET__OP_ID__INIT;
-	Et__Noop noop = ET__NOOP__INIT;
-
-	memset(filler, 'x', sizeof(filler) - 1);
-	op.node = 1;
-	op.seq = ++n->seq;
-	op.incarnation = (ProtobufCBinaryData){ 16, n->incarnation };
-	command.op = &op;
-	command.principal = by;
-	command.reason = filler;
-	command.schema = 1;
-	command.body_case = ET__COMMAND__BODY_NOOP;
-	command.noop = &noop;
-	et_catalog_propose(n->catalog, &command, 60000, on_committed, b);
-}
-
-static void open_propose(struct node *n, struct batch *b)
-{
-	static char filler[661], from[] = "+420222333444", to[] = "+420555666777", site[] = "prg";
-	static char uri[] = "sip:+420222333444@pbx.example.com:5060;transport=udp";
-	static char call_id[] = "3848276298220188511@pbx.example.com", by[] = "node:1";
-	static char direction[] = "inbound", rule[] = "record-everything";
-	uint8_t id[16];
-	Et__Command command = ET__COMMAND__INIT;
-	Et__OpId op = ET__OP_ID__INIT;
-	Et__RecordingOpen open = ET__RECORDING_OPEN__INIT;
-	Et__Recording r = ET__RECORDING__INIT;
-
-	memset(filler, 'x', sizeof(filler) - 1);
-	et_uuid7(id);
-	op.node = 1;
-	op.seq = ++n->seq;
-	op.incarnation = (ProtobufCBinaryData){ 16, n->incarnation };
-	r.id = (ProtobufCBinaryData){ 16, id };
-	r.call = (ProtobufCBinaryData){ 16, id };
-	r.node = 1;
-	r.site = site;
-	r.start_us = et_clock_now_us();
-	r.from = from;
-	r.to = to;
-	r.from_uri = uri;
-	r.to_uri = uri;
-	r.sip_call_id = call_id;
-	r.direction = direction;
-	r.rule = rule;
-	r.problem = filler;
-	open.recording = &r;
-	command.op = &op;
-	command.principal = by;
-	command.schema = 1;
-	command.body_case = ET__COMMAND__BODY_RECORDING_OPEN;
-	command.recording_open = &open;
-	et_catalog_propose(n->catalog, &command, 60000, on_committed, b);
-}
-
 static void batch_begin(struct node *n)
 {
 	struct batch *b = calloc(1, sizeof(*b));
@@ -228,11 +126,8 @@ static void batch_begin(struct node *n)
 	b->sent_us = et_clock_mono_us();
 	n->load.open++;
 	for (unsigned i = 0; i < n->load.cell.batch; i++) {
-		if (n->load.noop) {
-			noop_propose(n, b);
-		} else {
-			open_propose(n, b);
-		}
+		bench_command_make(&n->commands, n->load.noop);
+		et_catalog_propose(n->catalog, &n->commands.command, 60000, on_committed, b);
 	}
 }
 
@@ -372,7 +267,7 @@ int bench_node_main(const char *folder, const char *id, const char *address)
 	struct et_error e;
 
 	et_log_set_level(ET_LOG_ERROR);
-	et_random(n.incarnation, sizeof(n.incarnation));
+	bench_commands_init(&n.commands);
 	if (node_open(&n, folder, id, address, &e) < 0) {
 		(void)fprintf(stderr, "bench-commit: node %s: %s\n", id, e.text);
 		return 1;
