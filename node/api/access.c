@@ -234,6 +234,18 @@ static int read_barrier(struct api_call *call, struct et_error *reterr)
 	return rc < 0 ? et_fail(reterr, rc, "linearizable read") : 0;
 }
 
+/* How old what a local view shows may be. */
+static void read_age(struct api_call *call, const struct et_catalog_status *status)
+{
+	if (strcmp(call->read, "linearizable") == 0) {
+		call->read_age_ms = 0;
+	} else if (status->fresh_us == 0) {
+		call->read_age_ms = -1;
+	} else {
+		call->read_age_ms = (et_clock_mono_us() - status->fresh_us) / 1000;
+	}
+}
+
 int api_view(struct api_call *call, struct et_state_view **ret, struct et_error *reterr)
 {
 	struct et_api *api = call->api;
@@ -251,23 +263,18 @@ int api_view(struct api_call *call, struct et_state_view **ret, struct et_error 
 	} else if (read != NULL && strcmp(read, "local") != 0) {
 		return et_fail_plain(reterr, ET_EUSAGE, "read is local or linearizable");
 	}
+	struct et_catalog_status status;
+	et_catalog_status(api->services.catalog, &status); /* before the view: never too young */
 	call->view = et_state_view_open(api->services.state);
 	if (call->view == NULL) {
 		return et_fail(reterr, -ENOMEM, "view of the catalogue");
 	}
-	struct et_catalog_status status;
-	et_catalog_status(api->services.catalog, &status);
-	int64_t age_ms = -1; /* no leader was ever heard */
-	if (status.has_quorum) {
-		age_ms = 0;
-	} else if (status.leader_contact_us > 0) {
-		age_ms = (et_clock_mono_us() - status.leader_contact_us) / 1000;
-	}
+	call->read_index = et_state_view_index(call->view);
+	read_age(call, &status);
 	api_header(call, "x-evertape-read:", "%s", call->read);
-	api_header(call, "x-evertape-index:", "%llu",
-		   (unsigned long long)et_state_view_index(call->view));
-	if (age_ms >= 0) {
-		api_header(call, "x-evertape-age-ms:", "%lld", (long long)age_ms);
+	api_header(call, "x-evertape-index:", "%llu", (unsigned long long)call->read_index);
+	if (call->read_age_ms >= 0) {
+		api_header(call, "x-evertape-age-ms:", "%lld", (long long)call->read_age_ms);
 	}
 	*ret = call->view;
 	return 0;

@@ -85,6 +85,8 @@ struct api_call {
 	char principal[96];	    /* "local:uid=0", "token:NAME" */
 	struct et_state_view *view; /* owned; NULL until api_view() */
 	const char *read;	    /* "local" or "linearizable" */
+	uint64_t read_index;	    /* of the view: all entries up to it */
+	int64_t read_age_ms;	    /* 0 for linearizable; -1: no leader was ever heard */
 	struct api_header headers[API_HEADERS_MAX];
 	size_t header_count;
 
@@ -174,7 +176,7 @@ void api_waits_cancel(struct et_api *api);
 /* ---- access.c: worker ---- */
 int api_authenticate(struct api_call *call, struct et_error *reterr) ET_MUST_CHECK;
 /* The view of this call: local, or linearizable with ?read=linearizable. Adds the headers that say
- * so. */
+ * so; api_json() says the same under "read". */
 int api_view(struct api_call *call, struct et_state_view **ret,
 	     struct et_error *reterr) ET_MUST_CHECK;
 /* Before long work: a view must not be held for minutes. */
@@ -287,8 +289,8 @@ void api_dispatch(struct api_call *call);
 typedef int api_handler(struct api_call *call, struct et_error *reterr);
 api_handler api_healthz, api_metrics, api_status, api_doctor, api_cluster, api_nodes_list,
 	api_sites, api_replication, api_capture; /* status.c */
-api_handler api_init_cluster, api_join, api_node_token, api_token_create, api_keys, api_certs,
-	api_audit_list, api_audit_verify, api_changes; /* admin.c */
+api_handler api_init_cluster, api_join, api_node_token, api_site_set, api_token_create, api_keys,
+	api_certs, api_audit_list, api_audit_verify, api_changes; /* admin.c */
 api_handler api_recordings, api_recording, api_recording_where,
 	api_recording_verify;				    /* recordings.c */
 api_handler api_audio, api_peaks, api_original, api_ticket; /* audio.c */

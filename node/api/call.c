@@ -166,6 +166,15 @@ int api_json(struct api_call *call, unsigned status, json_t *document)
 	ET_CLEANUP(et_json_freep) json_t *whole = json_object();
 	struct et_buffer text = { 0 };
 	et_json_set(whole, "schema", json_string("evertape/v1"));
+	if (call->read_index > 0) {
+		json_t *read = json_object();
+		et_json_set(read, "mode", json_string(call->read));
+		et_json_set(read, "index", et_json_u64(call->read_index));
+		if (call->read_age_ms >= 0) {
+			et_json_set(read, "age_ms", json_integer(call->read_age_ms));
+		}
+		et_json_set(whole, "read", read);
+	}
 	(void)json_object_update(whole, document);
 	json_decref(document);
 	et_json_print(whole, false, &text);

@@ -16,6 +16,7 @@ const struct api_route api_routes[] = {
 	{ "GET", "/v1/nodes", API_READ, false, false, false, api_nodes_list },
 	{ "POST", "/v1/nodes/token", API_ADMIN, false, false, false, api_node_token },
 	{ "GET", "/v1/sites", API_READ, false, false, false, api_sites },
+	{ "PUT", "/v1/sites/*", API_ADMIN, false, false, false, api_site_set },
 	{ "GET", "/v1/replication", API_READ, false, false, false, api_replication },
 	{ "GET", "/v1/capture", API_READ, false, false, false, api_capture },
 

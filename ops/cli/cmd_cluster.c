@@ -255,6 +255,7 @@ int et_cli_node_join(struct et_cli *cli, struct et_error *reterr)
 
 static const struct et_cli_column site_columns[] = {
 	{ "SITE", "name", ET_CLI_TEXT, false },
+	{ "WHAT", "description", ET_CLI_TEXT, true },
 	{ "NODES", "nodes", ET_CLI_LIST, false },
 	{ "LACKS SEGMENTS", "pending_segments", ET_CLI_NUMBER, false },
 	{ "BYTES", "pending_bytes", ET_CLI_BYTES, false },
@@ -265,6 +266,27 @@ static const struct et_cli_column site_columns[] = {
 int et_cli_site_list(struct et_cli *cli, struct et_error *reterr)
 {
 	return get_and_print(cli, "/v1/sites", "sites", site_columns, reterr);
+}
+
+int et_cli_site_set(struct et_cli *cli, struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
+	ET_CLEANUP(et_json_freep) json_t *body = json_object();
+	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
+	const char *text = et_cli_option(cli, "description");
+	const char *reason = et_cli_option(cli, "reason");
+	if (text == NULL) {
+		return et_cli_usage(cli, reterr, "--description is needed");
+	}
+	et_json_set(body, "description", et_json_text(text));
+	et_json_set(body, "reason", et_json_text(reason != NULL ? reason : ""));
+	et_buffer_printf(&path, "/v1/sites/%s", cli->args[0]);
+	et_buffer_add8(&path, 0);
+	if (path.failed) {
+		return et_fail(reterr, -ENOMEM, "site set");
+	}
+	int rc = et_cli_send(cli, "PUT", (const char *)path.data, body, &answer, reterr);
+	return rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
 }
 
 static const struct et_cli_column key_columns[] = {

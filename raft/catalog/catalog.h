@@ -142,6 +142,10 @@ struct et_catalog_status {
 	bool is_leader;
 	bool has_quorum;	   /* heard from a majority within an election timeout */
 	int64_t leader_contact_us; /* since when there is (or was) a leader: monotonic; 0 never */
+	/* What a local read shows is as of then: all that a leader had said by then was committed
+	 * is in the database. Monotonic; 0 never. A leader says now; one that was just cut off
+	 * finds out within an election timeout. */
+	int64_t fresh_us;
 	uint32_t voters, reachable_voters;
 	uint32_t member_count;
 	struct et_catalog_member members[32];

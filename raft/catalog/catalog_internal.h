@@ -392,6 +392,8 @@ struct et_catalog {
 	int raft_state;
 	uint64_t configuration_index;
 	int64_t contact_us; /* monotonic: last sign of a leader */
+	int64_t fresh_us;   /* monotonic: when this node had last applied all that it knew to be
+			       committed */
 	struct raft_barrier term_barrier;
 	bool term_barrier_pending;
 	uint64_t term_barrier_term;

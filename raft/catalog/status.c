@@ -57,6 +57,10 @@ void et_cat_status_update(struct et_catalog *c)
 		s.has_quorum =
 			c->leader != 0 && now_us - c->contact_us < (int64_t)c->election_ms * 2000;
 	}
+	if (c->applied >= c->raft.commit_index && c->contact_us > c->fresh_us) {
+		c->fresh_us = c->contact_us;
+	}
+	s.fresh_us = c->fresh_us;
 	et_cat_pull_progress(c, &s.installed_bytes, &s.install_bytes);
 	for (unsigned i = 0; i < c->raft.configuration.n; i++) {
 		const struct raft_server *server = &c->raft.configuration.servers[i];

@@ -513,7 +513,7 @@ static void recordings_are_found(void **state)
 	assert_string_equal(et_json_get_text(r, "state", ""), "capturing");
 	assert_string_equal(et_json_get_text(r, "node", ""), "prg-1");
 	assert_non_null(strstr(all.head, "x-evertape-read: local"));
-	assert_non_null(strstr(all.head, "x-evertape-age-ms: 0"));
+	assert_non_null(strstr(all.head, "x-evertape-age-ms: "));
 	GET(number, "/v1/recordings?number=%2B420*&state=capturing&read=linearizable");
 	assert_int_equal(json_array_size(json_object_get(number.json, "recordings")), 1);
 	assert_non_null(strstr(number.head, "x-evertape-read: linearizable"));
@@ -527,6 +527,84 @@ static void recordings_are_found(void **state)
 	GET(one, path);
 	assert_string_equal(et_json_get_text(one.json, "sip_call_id", ""), "abc@host");
 	assert_int_equal(json_array_size(json_object_get(one.json, "segments")), 1);
+}
+
+/* Headers and JSON say which read was given, as of which index, and how old it may be. */
+static uint64_t read_said(const struct answer *a, const char *mode)
+{
+	char line[64];
+	const json_t *read = json_object_get(a->json, "read");
+	assert_int_equal(a->status, 200);
+	assert_string_equal(et_json_get_text(read, "mode", ""), mode);
+	int64_t index = et_json_get_int(read, "index", 0);
+	int64_t age_ms = et_json_get_int(read, "age_ms", -1);
+	assert_true(index > 0);
+	assert_in_range(age_ms, 0, 60000);
+	(void)snprintf(line, sizeof(line), "x-evertape-read: %s\r\n", mode);
+	assert_non_null(strstr(a->head, line));
+	(void)snprintf(line, sizeof(line), "x-evertape-index: %lld\r\n", (long long)index);
+	assert_non_null(strstr(a->head, line));
+	(void)snprintf(line, sizeof(line), "x-evertape-age-ms: %lld\r\n", (long long)age_ms);
+	assert_non_null(strstr(a->head, line));
+	return (uint64_t)index;
+}
+
+static void every_read_says_how_it_was_given(void **state)
+{
+	(void)state;
+	static const char *const paths[] = { "/v1/status", "/v1/doctor", "/v1/cluster",
+					     "/v1/nodes",  "/v1/sites",	 "/v1/keys",
+					     "/v1/certs",  "/v1/audit",	 "/v1/recordings" };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(paths); i++) {
+		char path[64];
+		(void)snprintf(path, sizeof(path), "%s?read=linearizable", paths[i]);
+		GET(local, paths[i]);
+		uint64_t index = read_said(&local, "local");
+		GET(linearizable, path);
+		assert_true(read_said(&linearizable, "linearizable") >= index);
+		assert_int_equal(
+			et_json_get_int(json_object_get(linearizable.json, "read"), "age_ms", -1),
+			0);
+		(void)snprintf(path, sizeof(path), "%s?read=eventual", paths[i]);
+		GET(wrong, path);
+		assert_code(&wrong, 400, "ET_EUSAGE");
+	}
+}
+
+static const json_t *site_of(const struct answer *a, const char *name)
+{
+	const json_t *sites = json_object_get(a->json, "sites");
+	size_t i;
+	json_t *site;
+	json_array_foreach((json_t *)(uintptr_t)sites, i, site)
+	{
+		if (strcmp(et_json_get_text(site, "name", ""), name) == 0) {
+			return site;
+		}
+	}
+	return NULL;
+}
+
+static void a_site_is_what_was_said_last(void **state)
+{
+	(void)state;
+	ASK(put, "PUT", "/v1/sites/prg", "{\"description\":\"Prague\",\"reason\":\"CHG-1\"}", NULL,
+	    false);
+	assert_int_equal(put.status, 200);
+	GET(sites, "/v1/sites?read=linearizable");
+	assert_string_equal(et_json_get_text(site_of(&sites, "prg"), "description", ""), "Prague");
+	assert_int_equal(json_array_size(json_object_get(site_of(&sites, "prg"), "nodes")), 1);
+	assert_true(read_said(&sites, "linearizable") >=
+		    (uint64_t)et_json_get_int(put.json, "index", INT64_MAX));
+	ASK(made, "PUT", "/v1/sites/vie", "{\"description\":\"\"}", NULL, false);
+	assert_int_equal(made.status, 200);
+	ASK(silent, "PUT", "/v1/sites/prg", "{}", NULL, false);
+	assert_code(&silent, 400, "ET_EUSAGE");
+	ASK(bad, "PUT", "/v1/sites/a%20b", "{\"description\":\"x\"}", NULL, false);
+	assert_code(&bad, 400, "ET_EUSAGE");
+	GET(after, "/v1/sites?read=linearizable");
+	assert_string_equal(et_json_get_text(site_of(&after, "prg"), "description", ""), "Prague");
+	assert_non_null(site_of(&after, "vie"));
 }
 
 static const json_t *last_event(const struct answer *a)
@@ -727,6 +805,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tokens_open_what_their_roles_say),
 		cmocka_unit_test(recordings_are_found),
+		cmocka_unit_test(every_read_says_how_it_was_given),
+		cmocka_unit_test(a_site_is_what_was_said_last),
 		cmocka_unit_test(hearing_leaves_a_trace_and_serves_ranges),
 		cmocka_unit_test(peaks_and_original_come_from_the_same_tape),
 		cmocka_unit_test(policy_and_plan_go_through_the_catalogue),
