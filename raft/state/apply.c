@@ -60,6 +60,38 @@ bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+void nodes_forget(struct et_state *s)
+{
+	for (size_t i = 0; i < s->node_count; i++) {
+		message_freep(&s->nodes[i].node);
+	}
+	s->node_count = 0;
+}
+
+int apply_node(struct apply *a, uint64_t id, const Et__Node **ret)
+{
+	struct et_state *s = a->s;
+	Et__Node *node = NULL;
+
+	for (size_t i = 0; i < s->node_count; i++) {
+		if (s->nodes[i].id == id) {
+			*ret = s->nodes[i].node;
+			return 0;
+		}
+	}
+	int rc = et_state_get_node(a->v, id, &node);
+	if (rc < 0) {
+		return rc;
+	}
+	if (s->node_count == NODES_CACHED) {
+		nodes_forget(s);
+	}
+	s->nodes[s->node_count].id = id;
+	s->nodes[s->node_count++].node = node;
+	*ret = node;
+	return 0;
+}
+
 int apply_member(struct apply *a, uint64_t id, Et__Node **ret)
 {
 	int rc = et_state_get_node(a->v, id, ret);
@@ -229,32 +261,29 @@ static int command_admit(struct apply *a)
 			   c->body_case == ET__COMMAND__BODY_NOOP;
 		return may ? 0 : refuse(a, ET_EUNINITIALISED, "there is no cluster yet");
 	}
-	Et__Node *node = NULL;
-	int rc = et_state_get_node(a->v, c->op->node, &node);
+	const Et__Node *node = NULL;
+	int rc = apply_node(a, c->op->node, &node);
 	if (rc == ET_ENOTFOUND || (rc == 0 && !node_is_member(node))) {
 		rc = refuse(a, ET_EDENIED, "node %llu is not a member of the cluster",
 			    (unsigned long long)c->op->node);
 	}
-	message_freep(&node);
 	return rc;
 }
 
 /* A command seen before: its first result. 1: it was, and is answered; 0: go on. */
-static int command_replay(struct apply *a, struct window *w)
+static int command_replay(struct apply *a, struct incarnation *n)
 {
-	int rc = window_load(a->v, a->c->op, w);
-
-	if (rc < 0 || !window_has(w, a->c->op->seq)) {
-		return rc;
+	if (!window_has(&n->window, a->c->op->seq)) {
+		return 0;
 	}
-	rc = window_result(a->v, a->c->op, &a->o->first);
+	int rc = window_result(a, n, &a->o->first);
 	if (rc == 0) {
 		return 1;
 	}
 	if (rc != ET_ENOTFOUND) {
 		return rc;
 	}
-	if (a->c->op->seq <= w->forced && et_command_is_create(a->c)) {
+	if (a->c->op->seq <= n->window.forced && et_command_is_create(a->c)) {
 		return 0;
 	}
 	a->o->result.code = refuse(a, ET_EEXISTS, "applied before; its result is no longer kept");
@@ -263,7 +292,7 @@ static int command_replay(struct apply *a, struct window *w)
 
 static int command_apply(struct apply *a)
 {
-	struct window w;
+	struct incarnation *n = NULL;
 	Et__Result *r = &a->o->result;
 
 	int rc = command_admit(a);
@@ -271,7 +300,8 @@ static int command_apply(struct apply *a)
 		r->code = rc;
 		return code_is_final(rc) ? rc : 0;
 	}
-	rc = command_replay(a, &w);
+	rc = window_of(a, &n);
+	rc = rc < 0 ? rc : command_replay(a, n);
 	if (rc != 0) {
 		return rc < 0 ? rc : 0;
 	}
@@ -282,11 +312,7 @@ static int command_apply(struct apply *a)
 	}
 	r->code = rc;
 	rc = command_audit(a, r->code);
-	if (rc == 0) {
-		window_add(&w, a->c->op->seq, a->c->op->floor);
-		rc = window_store(a, &w);
-	}
-	return rc < 0 ? rc : window_store_result(a, r);
+	return rc < 0 ? rc : window_store(a, n, r);
 }
 
 /* ---- One entry ---- */

@@ -199,7 +199,7 @@ static int copy_add_one(struct apply *a, const Et__Copy *c)
 {
 	ET_CLEANUP(message_freep) Et__Segment *g = NULL;
 	ET_CLEANUP(message_freep) Et__Copy *before = NULL;
-	ET_CLEANUP(message_freep) Et__Node *node = NULL;
+	const Et__Node *node = NULL;
 
 	int rc = place_check(a, c->place);
 	if (rc < 0) {
@@ -217,7 +217,7 @@ static int copy_add_one(struct apply *a, const Et__Copy *c)
 	}
 	Et__Copy after = *c;
 	if (rc == 0 && place_node(c->place) != 0) {
-		rc = et_state_get_node(a->v, place_node(c->place), &node);
+		rc = apply_node(a, place_node(c->place), &node);
 		after.site = rc == 0 ? node->site : after.site;
 	}
 	if (rc < 0) {

@@ -273,6 +273,8 @@ static int state_take(struct et_state *s, const char *path, struct et_error *ret
 	database_release(old);
 	free(s->path);
 	s->path = name;
+	windows_forget(s);
+	nodes_forget(s);
 	first.overlay = &s->overlay;
 	s->own = first;
 	return 0;
@@ -332,6 +334,8 @@ struct et_state *et_state_close(struct et_state *s)
 	outcomes_clear(s);
 	free(s->outcomes);
 	message_freep(&s->cluster);
+	windows_forget(s);
+	nodes_forget(s);
 	overlay_release(&s->overlay);
 	rocksdb_writebatch_destroy(s->batch);
 	database_release(s->database);
@@ -385,8 +389,12 @@ static void meta_write(struct et_state *s)
 }
 
 /* Family by family, in the order of keys. */
-static void batch_fill(struct et_state *s)
+static int batch_fill(struct et_state *s)
 {
+	windows_write(s);
+	if (s->overlay.failed) {
+		return -ENOMEM;
+	}
 	for (size_t cf = 0; cf < CF_COUNT; cf++) {
 		const struct overlay_list *l = overlay_sorted(&s->overlay, (enum state_cf)cf);
 		for (size_t i = 0; i < l->count; i++) {
@@ -402,6 +410,7 @@ static void batch_fill(struct et_state *s)
 		}
 	}
 	meta_write(s);
+	return 0;
 }
 
 int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg, struct et_error *reterr)
@@ -410,9 +419,13 @@ int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg, struct
 
 	et_assert(s->in_group);
 	if (s->failed == 0 && s->own.index > atomic_load(&s->applied)) {
-		batch_fill(s);
-		rocksdb_write(s->database->db, s->write_options, s->batch, &error);
-		s->failed = state_status(error, reterr, "write the database");
+		s->failed = batch_fill(s);
+		if (s->failed < 0) {
+			et_fail(reterr, s->failed, "write the database");
+		} else {
+			rocksdb_write(s->database->db, s->write_options, s->batch, &error);
+			s->failed = state_status(error, reterr, "write the database");
+		}
 	} else if (s->failed < 0) {
 		et_fail(reterr, s->failed, "an earlier failure is final");
 	}

@@ -110,11 +110,16 @@ static int stream_merge(Et__Recording *r, const Et__Stream *told)
 
 /* ---- Gaps ---- */
 
+static bool gap_is(const Et__Gap *a, const Et__Gap *b)
+{
+	return a->from_us == b->from_us && strcmp(a->cause, b->cause) == 0;
+}
+
 static int gap_merge(Et__Recording *r, const Et__Gap *told)
 {
 	for (size_t i = 0; i < r->n_gaps; i++) {
 		Et__Gap *g = r->gaps[i];
-		if (g->from_us == told->from_us && strcmp(g->cause, told->cause) == 0) {
+		if (gap_is(g, told)) {
 			g->to_us = told->to_us > g->to_us ? told->to_us : g->to_us;
 			return 0;
 		}
@@ -165,6 +170,16 @@ static int64_t time_merge(int64_t known, int64_t told, bool replace)
 	return told != 0 && (replace || known == 0) ? told : known;
 }
 
+static Et__RecordingState state_merge(Et__RecordingState known, const Et__Recording *told,
+				      enum merge how)
+{
+	if (how != MERGE_CLOSE || known != ET__RECORDING_STATE__CAPTURING) {
+		return known;
+	}
+	return told->state == ET__RECORDING_STATE__LOST ? ET__RECORDING_STATE__LOST
+							: ET__RECORDING_STATE__SEALED;
+}
+
 int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how)
 {
 	bool replace = how != MERGE_OPEN && r->state == ET__RECORDING_STATE__CAPTURING;
@@ -188,9 +203,44 @@ int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how)
 	if (told->capture_drops > r->capture_drops) {
 		r->capture_drops = told->capture_drops;
 	}
-	if (how == MERGE_CLOSE && r->state == ET__RECORDING_STATE__CAPTURING) {
-		r->state = told->state == ET__RECORDING_STATE__LOST ? ET__RECORDING_STATE__LOST
-								    : ET__RECORDING_STATE__SEALED;
-	}
+	r->state = state_merge(r->state, told, how);
 	return 0;
+}
+
+/* Longer lists are not looked through here. */
+#define PLAIN_MAX 8
+
+static bool lists_are_plain(const Et__Recording *told)
+{
+	if (told->n_streams > PLAIN_MAX || told->n_gaps > PLAIN_MAX) {
+		return false;
+	}
+	for (size_t i = 0; i < told->n_streams; i++) {
+		for (size_t k = 0; k < i; k++) {
+			if (stream_is(told->streams[i], told->streams[k])) {
+				return false;
+			}
+		}
+	}
+	for (size_t i = 0; i < told->n_gaps; i++) {
+		for (size_t k = 0; k < i; k++) {
+			if (gap_is(told->gaps[i], told->gaps[k])) {
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+bool recording_begin(const Et__Recording *told, enum merge how, Et__Recording *ret)
+{
+	if (!lists_are_plain(told)) {
+		return false;
+	}
+	*ret = *told;
+	ret->base.n_unknown_fields = 0;
+	ret->base.unknown_fields = NULL;
+	ret->end_us = told->end_us > 0 ? told->end_us : 0;
+	ret->state = state_merge(ET__RECORDING_STATE__CAPTURING, told, how);
+	return true;
 }

@@ -141,23 +141,16 @@ static int recording_is_own(struct apply *a, uint64_t node)
 	return 0;
 }
 
-static int recording_new(struct apply *a, const Et__Recording *told, enum merge how)
+/* What must be folded: streams or gaps that are told twice in one command. */
+static int recording_new_folded(struct apply *a, const Et__Recording *told, enum merge how,
+				char *site)
 {
 	Et__Recording empty = ET__RECORDING__INIT;
 	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
-	ET_CLEANUP(message_freep) Et__Node *node = NULL;
-	uint8_t id[16];
-	char site[128] = "";
 
-	memcpy(id, told->id.data, sizeof(id));
-	empty.id = (ProtobufCBinaryData){ sizeof(id), id };
+	empty.id = told->id;
 	empty.node = a->c->op->node;
 	empty.opened_index = a->index;
-	int rc = et_state_get_node(a->v, a->c->op->node, &node);
-	if (rc < 0) {
-		return rc;
-	}
-	(void)snprintf(site, sizeof(site), "%s", told->site[0] != '\0' ? told->site : node->site);
 	empty.site = site;
 	uint8_t packed[512];
 	size_t size = et__recording__get_packed_size(&empty);
@@ -167,12 +160,28 @@ static int recording_new(struct apply *a, const Et__Recording *told, enum merge 
 	if (r == NULL) {
 		return -ENOMEM;
 	}
-	rc = recording_merge(r, told, how);
+	int rc = recording_merge(r, told, how);
+	return rc < 0 ? rc : recording_put(a, NULL, r);
+}
+
+static int recording_new(struct apply *a, const Et__Recording *told, enum merge how)
+{
+	const Et__Node *node = NULL;
+	Et__Recording r;
+
+	int rc = apply_node(a, a->c->op->node, &node);
 	if (rc < 0) {
 		return rc;
 	}
-	a->o->result.number = r->opened_index;
-	return recording_put(a, NULL, r);
+	char *site = told->site[0] != '\0' ? told->site : node->site;
+	a->o->result.number = a->index;
+	if (!recording_begin(told, how, &r)) {
+		return recording_new_folded(a, told, how, site);
+	}
+	r.node = a->c->op->node;
+	r.opened_index = a->index;
+	r.site = site;
+	return recording_put(a, NULL, &r);
 }
 
 static int recording_tell(struct apply *a, const Et__Recording *told, enum merge how)
@@ -365,15 +374,16 @@ static int copies_outdate(struct apply *a, const Et__Segment *g, const char *own
 }
 
 /* The node that sealed it has it. */
-static int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid)
+static int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid,
+			  bool was_sealed)
 {
-	ET_CLEANUP(message_freep) Et__Node *node = NULL;
+	const Et__Node *node = NULL;
 	ET_CLEANUP(message_freep) Et__Copy *before = NULL;
 	Et__Copy c = ET__COPY__INIT;
 	char place[32];
 	char uuid[128];
 
-	int rc = et_state_get_node(a->v, g->node, &node);
+	int rc = apply_node(a, g->node, &node);
 	if (rc < 0) {
 		return rc;
 	}
@@ -395,7 +405,8 @@ static int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *sto
 		return rc;
 	}
 	rc = copy_put(a, before, &c);
-	return rc < 0 ? rc : copies_outdate(a, g, place);
+	/* A segment that was not sealed has no copies. */
+	return rc < 0 || !was_sealed ? rc : copies_outdate(a, g, place);
 }
 
 static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
@@ -421,7 +432,8 @@ static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
 	if (rc < 0 || seal->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
 		return rc;
 	}
-	return copy_of_sealer(a, &after, seal->store_uuid);
+	bool was_sealed = known != NULL && known->state != ET__SEGMENT_STATE__SEGMENT_OPEN;
+	return copy_of_sealer(a, &after, seal->store_uuid, was_sealed);
 }
 
 int apply_segment_seal(struct apply *a)

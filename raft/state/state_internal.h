@@ -26,7 +26,7 @@
  *   audit          number 8                             AuditEvent
  *   op             'n', node 8                          incarnations, oldest first, 16 each
  *                  'w', node 8, incarnation 16          window (window.c)
- *                  'r', node 8, incarnation 16, slot 4  seq 8, Result
+ *                  'r', node 8, incarnation 16, chunk 4  { seq 8, size 4, Result } at most 16
  *   index          't', start 8, id 16                  (empty)
  *                  'n', number, NUL, start 8, id 16     caller and called
  *                  's', site, NUL, start 8, id 16
@@ -110,6 +110,45 @@ struct et_state_view {
 	uint8_t digest[32];
 };
 
+/* ---- Op window (window.c) ---- */
+
+#define WINDOW_RESULTS 1024 /* results kept per incarnation */
+#define WINDOW_CHUNK 16	    /* of them in one value */
+#define WINDOW_CHUNKS (WINDOW_RESULTS / WINDOW_CHUNK)
+#define WINDOW_RANGES_MAX 128  /* islands of applied ops above the watermark */
+#define WINDOW_INCARNATIONS 64 /* per node */
+#define WINDOW_CACHED 64       /* incarnations in memory, of all nodes */
+
+struct window {
+	uint64_t watermark; /* all up to it are applied, or given up by their sender, or forced */
+	uint64_t forced;    /* up to here holes were closed because there were too many */
+	size_t count;
+	struct {
+		uint64_t first, last;
+	} ranges[WINDOW_RANGES_MAX + 1];
+	bool is_new; /* not in the database */
+};
+
+struct result_slot {
+	uint64_t seq;
+	uint8_t *packed; /* owned: a Result */
+	uint32_t size;
+	uint32_t capacity;
+	bool taken;
+};
+
+/* What apply has in memory of one start of a node's process. */
+struct incarnation {
+	uint64_t node;
+	uint8_t id[16];
+	struct window window;
+	bool dirty; /* there is something to write at the end of the group */
+	struct {
+		bool loaded, dirty;
+	} chunks[WINDOW_CHUNKS];
+	struct result_slot slots[WINDOW_RESULTS];
+};
+
 /* What apply said of one command of the group. */
 struct outcome {
 	uint64_t index;
@@ -120,6 +159,8 @@ struct outcome {
 	uint8_t id[16];
 	char text[256];
 };
+
+#define NODES_CACHED 64
 
 struct et_state {
 	char *path;		   /* owned */
@@ -142,6 +183,13 @@ struct et_state {
 	uint8_t audit_hash[32];
 	Et__Cluster *cluster; /* owned; NULL: no ClusterInit yet */
 	bool ticked;
+	struct incarnation *incarnations[WINDOW_CACHED]; /* owned; the one met last first */
+	size_t incarnation_count;
+	struct {
+		uint64_t id;
+		Et__Node *node; /* owned */
+	} nodes[NODES_CACHED];	/* as they stand in the group; NODE records change rarely */
+	size_t node_count;
 	struct outcome *outcomes; /* owned */
 	size_t outcome_count;
 	size_t outcome_capacity;
@@ -202,6 +250,8 @@ void state_put(struct et_state *s, enum state_cf cf, const struct key *key, cons
 int state_put_message(struct et_state *s, enum state_cf cf, const struct key *key,
 		      const void *message);
 void state_delete(struct et_state *s, enum state_cf cf, const struct key *key);
+/* Something that follows from the entry and is written later. */
+void digest_note(struct et_state *s, const uint8_t *data, size_t size);
 
 /* ---- Apply ---- */
 
@@ -221,6 +271,9 @@ int result_refused(struct apply *a, uint32_t position);
 bool code_is_final(int code);
 int64_t apply_time(const struct apply *a); /* cluster time; never 0 */
 bool node_is_member(const Et__Node *n);
+/* A node, borrowed until a NODE record is written. ET_ENOTFOUND. */
+int apply_node(struct apply *a, uint64_t id, const Et__Node **ret);
+void nodes_forget(struct et_state *s);
 /* The node, or a refusal that names it. */
 int apply_member(struct apply *a, uint64_t id, Et__Node **ret);
 bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b);
@@ -267,27 +320,16 @@ int audit_append(struct apply *a, const char *action, const char *target, const 
 
 /* ---- Op window (window.c) ---- */
 
-#define WINDOW_RESULTS 1024    /* results kept per incarnation */
-#define WINDOW_RANGES_MAX 128  /* islands of applied ops above the watermark */
-#define WINDOW_INCARNATIONS 64 /* per node */
-
-struct window {
-	uint64_t watermark; /* all up to it are applied, or given up by their sender, or forced */
-	uint64_t forced;    /* up to here holes were closed because there were too many */
-	size_t count;
-	struct {
-		uint64_t first, last;
-	} ranges[WINDOW_RANGES_MAX + 1];
-	bool is_new; /* not in the database */
-};
-
 bool window_has(const struct window *w, uint64_t seq);
 void window_add(struct window *w, uint64_t seq, uint64_t floor);
-int window_load(const struct et_state_view *v, const Et__OpId *op, struct window *ret);
-int window_store(struct apply *a, const struct window *w);
-/* The stored result of an op. ET_ENOTFOUND: no longer there. */
-int window_result(const struct et_state_view *v, const Et__OpId *op, Et__Result **ret);
-int window_store_result(struct apply *a, const Et__Result *r);
+/* The incarnation of the command's op id; borrowed until the next call. */
+int window_of(struct apply *a, struct incarnation **ret);
+/* Its stored result. ET_ENOTFOUND: no longer there. */
+int window_result(struct apply *a, struct incarnation *n, Et__Result **ret);
+/* The command is applied, with this result. */
+int window_store(struct apply *a, struct incarnation *n, const Et__Result *r);
+void windows_write(struct et_state *s);	 /* what the group changed, into the overlay */
+void windows_forget(struct et_state *s); /* the database is another one */
 
 /* ---- Merging what is told of a recording (merge.c): pure ---- */
 
@@ -300,5 +342,9 @@ enum merge {
 /* Fold `told` into `r` (unpacked, the caller's, changed in place; what is told is copied). Streams
  * and gaps are never lost; the start never changes once known. -ENOMEM. */
 int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how);
+
+/* What recording_merge() makes of an empty recording, when nothing of `told` must be folded: its
+ * parts stay where they are. false: it must be. */
+bool recording_begin(const Et__Recording *told, enum merge how, Et__Recording *ret);
 
 #endif

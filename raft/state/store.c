@@ -359,6 +359,11 @@ static uint64_t sum_add(uint64_t sum, const uint8_t *p, size_t size)
 	return sum;
 }
 
+void digest_note(struct et_state *s, const uint8_t *data, size_t size)
+{
+	s->write_sum = sum_add(sum_fold(s->write_sum, size), data, size);
+}
+
 static void digest_add(struct et_state *s, uint8_t kind, enum state_cf cf, const struct key *key,
 		       const uint8_t *value, size_t size)
 {
@@ -368,6 +373,9 @@ static void digest_add(struct et_state *s, uint8_t kind, enum state_cf cf, const
 	uint64_t sum = sum_fold(s->write_sum, head);
 	sum = sum_add(sum, key->data, key->size);
 	s->write_sum = sum_add(sum, value, size);
+	if (cf == CF_NODE) {
+		nodes_forget(s);
+	}
 }
 
 /* A failed allocation is sticky in the overlay: et_state_apply() ends with it. */

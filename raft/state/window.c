@@ -10,11 +10,15 @@
  *     commands, which are applied: they say what is true of a recording, and saying it twice
  *     changes nothing.
  * The last WINDOW_RESULTS results of an incarnation are kept in a ring, so that a repeated command
- * gets its first answer.
+ * gets its first answer. The ring lies in the database in chunks of CHUNK results.
  *
  * A node has at most WINDOW_INCARNATIONS; the oldest is forgotten when another one begins. Only
- * journalled commands can outlive 64 starts of their process, and those are create commands. */
-#include "raft/state/state_internal.h"
+ * journalled commands can outlive 64 starts of their process, and those are create commands.
+ *
+ * Apply keeps the incarnations that it met last in memory, and writes what changed of them once a
+ * group (windows_write). What it writes follows from the commands applied so far, not from where a
+ * group ends; the running digest takes the results one by one instead. */
+#include "raft/state/overlay_internal.h"
 
 bool window_has(const struct window *w, uint64_t seq)
 {
@@ -97,40 +101,34 @@ void window_add(struct window *w, uint64_t seq, uint64_t floor)
 	et_assert(w->count <= WINDOW_RANGES_MAX);
 }
 
-/* ---- In the database ---- */
+/* ---- Keys and values ---- */
 
-static struct key incarnation_key(char tag, const Et__OpId *op)
+static struct key incarnation_key(char tag, uint64_t node, const uint8_t incarnation[16])
 {
 	struct key k = key_tag(tag);
 
-	key_add64(&k, op->node);
-	key_add(&k, op->incarnation.data, 16);
+	key_add64(&k, node);
+	key_add(&k, incarnation, 16);
 	return k;
 }
 
-static struct key ring_key(const Et__OpId *op)
+static struct key chunk_key(uint64_t node, const uint8_t incarnation[16], size_t chunk)
 {
-	struct key k = incarnation_key('r', op);
+	struct key k = incarnation_key('r', node, incarnation);
 
-	key_add32(&k, (uint32_t)(op->seq % WINDOW_RESULTS));
+	key_add32(&k, (uint32_t)chunk);
 	return k;
 }
 
-int window_load(const struct et_state_view *v, const Et__OpId *op, struct window *ret)
+static size_t slot_index(uint64_t seq)
 {
-	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
-	struct key key = incarnation_key('w', op);
+	return (size_t)(seq % WINDOW_RESULTS);
+}
 
-	memset(ret, 0, sizeof(*ret));
-	int rc = view_get(v, CF_OP, &key, &b);
-	if (rc == ET_ENOTFOUND) {
-		ret->is_new = true;
-		return 0;
-	}
-	if (rc < 0) {
-		return rc;
-	}
-	struct et_reader r = et_reader_of(b.data, b.size);
+static int window_read(const struct et_buffer *b, struct window *ret)
+{
+	struct et_reader r = et_reader_of(b->data, b->size);
+
 	ret->watermark = et_read64(&r);
 	ret->forced = et_read64(&r);
 	while (et_reader_left(&r) > 0 && ret->count < WINDOW_RANGES_MAX) {
@@ -141,43 +139,236 @@ int window_load(const struct et_state_view *v, const Et__OpId *op, struct window
 	return r.failed || et_reader_left(&r) > 0 ? ET_ECORRUPT : 0;
 }
 
-struct doomed {
-	struct key keys[WINDOW_RESULTS];
-	size_t count;
-};
-
-static int doomed_add(void *arg, struct et_view key, struct et_view value)
+static int window_load(const struct et_state_view *v, const struct incarnation *n,
+		       struct window *ret)
 {
-	struct doomed *d = arg;
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+	struct key key = incarnation_key('w', n->node, n->id);
 
-	(void)value;
-	et_assert(d->count < WINDOW_RESULTS);
-	d->keys[d->count++] = key_of(key.data, key.size);
+	memset(ret, 0, sizeof(*ret));
+	int rc = view_get(v, CF_OP, &key, &b);
+	if (rc == ET_ENOTFOUND) {
+		ret->is_new = true;
+		return 0;
+	}
+	return rc < 0 ? rc : window_read(&b, ret);
+}
+
+/* A chunk: { seq 8, size 4, packed Result } for each slot that is taken. Calls `fn` for each. */
+static int chunk_each(const struct et_state_view *v, const struct key *key,
+		      int (*fn)(void *arg, uint64_t seq, struct et_view packed), void *arg)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+
+	int rc = view_get(v, CF_OP, key, &b);
+	if (rc < 0) {
+		return rc == ET_ENOTFOUND ? 0 : rc;
+	}
+	struct et_reader r = et_reader_of(b.data, b.size);
+	while (rc == 0 && et_reader_left(&r) > 0) {
+		uint64_t seq = et_read64(&r);
+		uint32_t size = et_read32(&r);
+		const uint8_t *packed = et_read_bytes(&r, size);
+		if (packed == NULL) {
+			return ET_ECORRUPT;
+		}
+		rc = fn(arg, seq, (struct et_view){ packed, size });
+	}
+	return rc;
+}
+
+/* ---- The incarnations that apply met last ---- */
+
+static void incarnation_free(struct incarnation *n)
+{
+	if (n != NULL) {
+		for (size_t i = 0; i < WINDOW_RESULTS; i++) {
+			free(n->slots[i].packed);
+		}
+		free(n);
+	}
+}
+
+static int slot_set(struct incarnation *n, uint64_t seq, size_t size, uint8_t **ret)
+{
+	struct result_slot *slot = &n->slots[slot_index(seq)];
+
+	if (size > slot->capacity) {
+		uint8_t *p = realloc(slot->packed, size);
+		if (p == NULL) {
+			return -ENOMEM;
+		}
+		slot->packed = p;
+		slot->capacity = (uint32_t)size;
+	}
+	slot->seq = seq;
+	slot->size = (uint32_t)size;
+	slot->taken = true;
+	*ret = slot->packed;
 	return 0;
 }
 
-static int incarnation_forget(struct apply *a, const uint8_t incarnation[16])
+static int slot_read(void *arg, uint64_t seq, struct et_view packed)
 {
-	Et__OpId op = *a->c->op;
-	uint8_t bytes[16];
+	struct incarnation *n = arg;
+	uint8_t *to = NULL;
 
-	memcpy(bytes, incarnation, sizeof(bytes));
-	op.incarnation = (ProtobufCBinaryData){ sizeof(bytes), bytes };
-	struct key window = incarnation_key('w', &op);
-	struct key ring = incarnation_key('r', &op);
-	struct doomed *d = calloc(1, sizeof(*d));
-	if (d == NULL) {
-		return -ENOMEM;
+	int rc = slot_set(n, seq, packed.size, &to);
+	if (rc == 0 && packed.size > 0) {
+		memcpy(to, packed.data, packed.size);
 	}
-	int rc = view_walk(a->v, CF_OP, &ring, NULL, doomed_add, d);
-	if (rc == 0) {
-		state_delete(a->s, CF_OP, &window);
-		for (size_t i = 0; i < d->count; i++) {
-			state_delete(a->s, CF_OP, &d->keys[i]);
+	return rc;
+}
+
+/* The slot of `seq`, with its chunk in memory. */
+static int slot_load(const struct et_state_view *v, struct incarnation *n, uint64_t seq,
+		     struct result_slot **ret)
+{
+	size_t chunk = slot_index(seq) / WINDOW_CHUNK;
+
+	if (!n->chunks[chunk].loaded) {
+		struct key key = chunk_key(n->node, n->id, chunk);
+		int rc = chunk_each(v, &key, slot_read, n);
+		if (rc < 0) {
+			return rc;
+		}
+		n->chunks[chunk].loaded = true;
+	}
+	*ret = &n->slots[slot_index(seq)];
+	return 0;
+}
+
+static void chunk_write(struct et_state *s, const struct incarnation *n, size_t chunk)
+{
+	const struct result_slot *slots = &n->slots[chunk * WINDOW_CHUNK];
+	struct key key = chunk_key(n->node, n->id, chunk);
+	size_t size = 0;
+
+	for (size_t i = 0; i < WINDOW_CHUNK; i++) {
+		size += slots[i].taken ? 12 + slots[i].size : 0;
+	}
+	uint8_t *p = overlay_put(&s->overlay, CF_OP, key.data, key.size, size);
+	for (size_t i = 0; p != NULL && i < WINDOW_CHUNK; i++) {
+		if (slots[i].taken) {
+			et_put64(p, slots[i].seq);
+			et_put32(p + 8, slots[i].size);
+			if (slots[i].size > 0) {
+				memcpy(p + 12, slots[i].packed, slots[i].size);
+			}
+			p += 12 + slots[i].size;
 		}
 	}
-	free(d);
-	return rc;
+}
+
+static void incarnation_write(struct et_state *s, struct incarnation *n)
+{
+	const struct window *w = &n->window;
+	struct key key = incarnation_key('w', n->node, n->id);
+
+	if (!n->dirty) {
+		return;
+	}
+	n->dirty = false;
+	uint8_t *p = overlay_put(&s->overlay, CF_OP, key.data, key.size, 16 + w->count * 16);
+	if (p == NULL) {
+		return; /* sticky in the overlay */
+	}
+	et_put64(p, w->watermark);
+	et_put64(p + 8, w->forced);
+	for (size_t i = 0; i < w->count; i++) {
+		et_put64(p + 16 + i * 16, w->ranges[i].first);
+		et_put64(p + 24 + i * 16, w->ranges[i].last);
+	}
+	for (size_t i = 0; i < WINDOW_CHUNKS; i++) {
+		if (n->chunks[i].dirty) {
+			n->chunks[i].dirty = false;
+			chunk_write(s, n, i);
+		}
+	}
+}
+
+void windows_write(struct et_state *s)
+{
+	for (size_t i = 0; i < s->incarnation_count; i++) {
+		incarnation_write(s, s->incarnations[i]);
+	}
+}
+
+void windows_forget(struct et_state *s)
+{
+	for (size_t i = 0; i < s->incarnation_count; i++) {
+		incarnation_free(s->incarnations[i]);
+	}
+	s->incarnation_count = 0;
+}
+
+/* Make it the first. */
+static void incarnation_lift(struct et_state *s, size_t at)
+{
+	struct incarnation *n = s->incarnations[at];
+
+	memmove(&s->incarnations[1], &s->incarnations[0], at * sizeof(struct incarnation *));
+	s->incarnations[0] = n;
+}
+
+int window_of(struct apply *a, struct incarnation **ret)
+{
+	struct et_state *s = a->s;
+	const Et__OpId *op = a->c->op;
+
+	for (size_t i = 0; i < s->incarnation_count; i++) {
+		const struct incarnation *n = s->incarnations[i];
+		if (n->node == op->node && memcmp(n->id, op->incarnation.data, 16) == 0) {
+			incarnation_lift(s, i);
+			*ret = s->incarnations[0];
+			return 0;
+		}
+	}
+	struct incarnation *n = calloc(1, sizeof(*n));
+	if (n == NULL) {
+		return -ENOMEM;
+	}
+	n->node = op->node;
+	memcpy(n->id, op->incarnation.data, 16);
+	int rc = window_load(a->v, n, &n->window);
+	if (rc < 0) {
+		free(n);
+		return rc;
+	}
+	if (s->incarnation_count == WINDOW_CACHED) {
+		incarnation_write(s, s->incarnations[--s->incarnation_count]);
+		incarnation_free(s->incarnations[s->incarnation_count]);
+	}
+	s->incarnations[s->incarnation_count++] = n;
+	incarnation_lift(s, s->incarnation_count - 1);
+	*ret = n;
+	return 0;
+}
+
+/* ---- Incarnations of a node ---- */
+
+static void incarnation_forget(struct apply *a, const uint8_t incarnation[16])
+{
+	struct et_state *s = a->s;
+	uint64_t node = a->c->op->node;
+	struct key window = incarnation_key('w', node, incarnation);
+
+	for (size_t i = 0; i < s->incarnation_count; i++) {
+		struct incarnation *n = s->incarnations[i];
+		if (n->node == node && memcmp(n->id, incarnation, 16) == 0) {
+			incarnation_free(n);
+			s->incarnation_count--;
+			memmove(&s->incarnations[i], &s->incarnations[i + 1],
+				(s->incarnation_count - i) * sizeof(struct incarnation *));
+			break;
+		}
+	}
+	/* All of its keys, there or not: which are there by now depends on where groups end. */
+	overlay_delete(&s->overlay, CF_OP, window.data, window.size);
+	for (size_t i = 0; i < WINDOW_CHUNKS; i++) {
+		struct key chunk = chunk_key(node, incarnation, i);
+		overlay_delete(&s->overlay, CF_OP, chunk.data, chunk.size);
+	}
 }
 
 /* Note a new incarnation of the node; forget the oldest when there are too many. */
@@ -195,10 +386,7 @@ static int incarnation_add(struct apply *a)
 		return ET_ECORRUPT;
 	}
 	if (list.size / 16 >= WINDOW_INCARNATIONS) {
-		rc = incarnation_forget(a, list.data);
-		if (rc < 0) {
-			return rc;
-		}
+		incarnation_forget(a, list.data);
 		list.size -= 16;
 		memmove(list.data, list.data + 16, list.size);
 	}
@@ -210,67 +398,88 @@ static int incarnation_add(struct apply *a)
 	return 0;
 }
 
-int window_store(struct apply *a, const struct window *w)
-{
-	uint8_t bytes[16 + WINDOW_RANGES_MAX * 16];
-	struct key key = incarnation_key('w', a->c->op);
+/* ---- What apply asks ---- */
 
-	if (w->is_new) {
+int window_result(struct apply *a, struct incarnation *n, Et__Result **ret)
+{
+	struct result_slot *slot = NULL;
+
+	int rc = slot_load(a->v, n, a->c->op->seq, &slot);
+	if (rc < 0) {
+		return rc;
+	}
+	if (!slot->taken || slot->seq != a->c->op->seq) {
+		return ET_ENOTFOUND;
+	}
+	*ret = et__result__unpack(NULL, slot->size, slot->packed);
+	return *ret != NULL ? 0 : ET_ECORRUPT;
+}
+
+static int result_store(struct apply *a, struct incarnation *n, const Et__Result *r)
+{
+	uint64_t seq = a->c->op->seq;
+	struct result_slot *slot = NULL;
+	uint8_t *to = NULL;
+
+	int rc = slot_load(a->v, n, seq, &slot);
+	if (rc < 0) {
+		return rc;
+	}
+	if (slot->taken && slot->seq > seq) {
+		return 0; /* a straggler: younger results stay */
+	}
+	size_t size = et__result__get_packed_size(r);
+	rc = slot_set(n, seq, size, &to);
+	if (rc == 0 && size > 0) {
+		(void)et__result__pack(r, to);
+		digest_note(a->s, to, size);
+	}
+	n->chunks[slot_index(seq) / WINDOW_CHUNK].dirty = true;
+	return rc;
+}
+
+int window_store(struct apply *a, struct incarnation *n, const Et__Result *r)
+{
+	if (n->window.is_new) {
 		int rc = incarnation_add(a);
 		if (rc < 0) {
 			return rc;
 		}
+		n->window.is_new = false;
 	}
-	et_put64(bytes, w->watermark);
-	et_put64(bytes + 8, w->forced);
-	for (size_t i = 0; i < w->count; i++) {
-		et_put64(bytes + 16 + i * 16, w->ranges[i].first);
-		et_put64(bytes + 24 + i * 16, w->ranges[i].last);
-	}
-	state_put(a->s, CF_OP, &key, bytes, 16 + w->count * 16);
-	return 0;
+	window_add(&n->window, a->c->op->seq, a->c->op->floor);
+	n->dirty = true;
+	return result_store(a, n, r);
 }
 
-int window_result(const struct et_state_view *v, const Et__OpId *op, Et__Result **ret)
+/* ---- What readers ask ---- */
+
+struct result_search {
+	uint64_t seq;
+	Et__Result *found;
+};
+
+static int result_search_each(void *arg, uint64_t seq, struct et_view packed)
 {
-	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
-	struct key key = ring_key(op);
+	struct result_search *search = arg;
 
-	int rc = view_get(v, CF_OP, &key, &b);
-	if (rc < 0) {
-		return rc;
+	if (seq == search->seq) {
+		search->found = et__result__unpack(NULL, packed.size, packed.data);
+		return 1;
 	}
-	if (b.size < 8 || et_get64(b.data) != op->seq) {
-		return b.size < 8 ? ET_ECORRUPT : ET_ENOTFOUND;
-	}
-	*ret = et__result__unpack(NULL, b.size - 8, b.data + 8);
-	return *ret != NULL ? 0 : ET_ECORRUPT;
-}
-
-int window_store_result(struct apply *a, const Et__Result *r)
-{
-	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
-	ET_CLEANUP(et_buffer_release) struct et_buffer old = { 0 };
-	struct key key = ring_key(a->c->op);
-
-	int rc = view_get(a->v, CF_OP, &key, &old);
-	if (rc < 0 && rc != ET_ENOTFOUND) {
-		return rc;
-	}
-	if (old.size >= 8 && et_get64(old.data) > a->c->op->seq) {
-		return 0; /* a straggler: younger results stay */
-	}
-	et_buffer_add64(&b, a->c->op->seq);
-	uint8_t *p = et_buffer_reserve(&b, et__result__get_packed_size(r) + 1);
-	if (p == NULL) {
-		return -ENOMEM;
-	}
-	b.size += et__result__pack(r, p);
-	state_put(a->s, CF_OP, &key, b.data, b.size);
 	return 0;
 }
 
 bool et_state_op_result(const struct et_state_view *v, const Et__OpId *op, Et__Result **ret)
 {
-	return op->incarnation.len == 16 && window_result(v, op, ret) == 0;
+	struct result_search search = { .seq = op->seq };
+
+	if (op->incarnation.len != 16) {
+		return false;
+	}
+	struct key key =
+		chunk_key(op->node, op->incarnation.data, slot_index(op->seq) / WINDOW_CHUNK);
+	(void)chunk_each(v, &key, result_search_each, &search);
+	*ret = search.found;
+	return search.found != NULL;
 }
