@@ -36,6 +36,27 @@ static void metric(struct et_buffer *b, const char *name, const char *type, cons
 			 name, help, name, type, name, value);
 }
 
+/* The catalogue's files between nodes, and the loop that Raft lives on. */
+static void metrics_snapshot(const struct et_catalog_status *r, struct et_buffer *b)
+{
+	metric(b, "raft_snapshot_index", "gauge", "Log index of the last snapshot.",
+	       r->snapshot_index);
+	metric(b, "raft_snapshot_installing", "gauge",
+	       "1 while another node's catalogue is being fetched.", r->installing);
+	metric(b, "raft_snapshot_pulled_bytes_total", "counter",
+	       "Catalogue files fetched from other nodes.", r->snapshot_pulled_bytes);
+	metric(b, "raft_snapshot_reused_bytes_total", "counter",
+	       "Catalogue files that were here already when they were needed.",
+	       r->snapshot_reused_bytes);
+	metric(b, "raft_snapshot_served_bytes_total", "counter",
+	       "Catalogue files given to other nodes.", r->snapshot_served_bytes);
+	et_buffer_printf(b,
+			 "# HELP evertape_loop_stall_seconds Longest turn of the loop within the "
+			 "last one to two minutes.\n# TYPE evertape_loop_stall_seconds gauge\n"
+			 "evertape_loop_stall_seconds %.6f\n",
+			 (double)r->loop_stall_us / 1e6);
+}
+
 static void metrics_catalog(struct et_api *api, struct et_buffer *b)
 {
 	struct et_catalog_status r;
@@ -52,6 +73,7 @@ static void metrics_catalog(struct et_api *api, struct et_buffer *b)
 	metric(b, "raft_voters", "gauge", "Voters of the cluster.", r.voters);
 	metric(b, "raft_voters_reachable", "gauge", "Voters heard.", r.reachable_voters);
 	metric(b, "raft_waiting_proposals", "gauge", "Proposals without an answer.", r.waiting);
+	metrics_snapshot(&r, b);
 	if (!counted) {
 		return; /* better no number than a wrong one */
 	}

@@ -9,6 +9,8 @@
 #define S INT64_C(1000000) /* microseconds */
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
+#define SNAPSHOT_RATE_MIN                                                                          \
+	(UINT64_C(256) << 10) /* raft/catalog: below it requests run out of time */
 #define TIB (UINT64_C(1) << 40)
 
 static const char *const role_names[] = { "voter", "standby", "spare", "witness",
@@ -50,6 +52,7 @@ static void config_defaults(struct et_config *c)
 			    .queue_bytes = 32 * MIB,
 			    .cache_bytes = GIB,
 			    .sync_rate_bytes = 0,
+			    .snapshot_rate_bytes = 0,
 			    .api_connections = 256 },
 		.copies_per_site = 1,
 		.tls = { .certificate_life_us = 72 * 3600 * S },
@@ -93,6 +96,9 @@ const char *et_config_defaults_text(void)
 	       "  writer-queue: 32MiB\n"
 	       "  cache: 1GiB                      # ciphertext fetched for listening\n"
 	       "  sync-rate: 0B                    # a second; 0B: no limit\n"
+	       "  snapshot-rate: 0B                # a second, of the catalogue to and from "
+	       "others; "
+	       "0B: no limit, else 256KiB at least\n"
 	       "  api-connections: 256\n"
 	       "tls:\n"
 	       "  certificate-life: 72h\n"
@@ -524,9 +530,9 @@ static int parse_placement(const struct et_yaml_node *map, struct et_config *c,
 static int parse_limits(const struct et_yaml_node *map, struct et_config *c,
 			struct et_error *reterr)
 {
-	static const char *const known[] = { "live-calls",     "disk-reserve", "ring",
-					     "writer-queue",   "cache",	       "sync-rate",
-					     "api-connections" };
+	static const char *const known[] = { "live-calls",    "disk-reserve",	"ring",
+					     "writer-queue",  "cache",		"sync-rate",
+					     "snapshot-rate", "api-connections" };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
 		rc = maybe_u32(map, "live-calls", 1, 100000, &c->limits.live_calls, reterr);
@@ -546,6 +552,16 @@ static int parse_limits(const struct et_yaml_node *map, struct et_config *c,
 	}
 	if (rc == 0) {
 		rc = maybe_bytes(map, "sync-rate", 0, TIB, &c->limits.sync_rate_bytes, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_bytes(map, "snapshot-rate", 0, TIB, &c->limits.snapshot_rate_bytes,
+				 reterr);
+	}
+	if (rc == 0 && c->limits.snapshot_rate_bytes > 0 &&
+	    c->limits.snapshot_rate_bytes < SNAPSHOT_RATE_MIN) {
+		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
+					"limits: snapshot-rate must be 0B (no limit) or at least "
+					"256KiB a second");
 	}
 	if (rc == 0) {
 		rc = maybe_u32(map, "api-connections", 4, 4096, &c->limits.api_connections, reterr);

@@ -94,7 +94,8 @@ struct et_config {
 		uint64_t queue_bytes;	     /* writer-queue: 32MiB between ring and writer */
 		uint64_t cache_bytes;	     /* cache: 1GiB of ciphertext fetched for listening */
 		uint64_t sync_rate_bytes;    /* sync-rate: 0 bytes a second: no limit */
-		uint32_t api_connections;    /* api-connections: 256 */
+		uint64_t snapshot_rate_bytes; /* snapshot-rate: 0 bytes a second: no limit */
+		uint32_t api_connections;     /* api-connections: 256 */
 	} limits;
 
 	uint32_t copies_per_site; /* placement: {copies-per-site: 1} */

@@ -72,6 +72,10 @@ static const struct {
 	  "evertape key status" },
 	{ "CLOCK_SKEW", "no majority of clocks agrees within 2 s: timed decisions wait",
 	  "evertape doctor" },
+	{ "SNAPSHOT_NO_SPACE",
+	  "the state folder's disk has no room for the catalogue of another node, which this node "
+	  "needs",
+	  "evertape status; free space in data.state" },
 	{ "DISK_NEARFULL", "the voters' disks are nearly full: proposals are refused",
 	  "evertape archive plan" },
 	{ "NO_QUORUM", "no majority of voters: recording goes on, destructive commands are refused",

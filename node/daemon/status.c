@@ -108,6 +108,7 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ health.vault_without_grant, "VAULT_NO_GRANT" },
 		{ status.clock_skew, "CLOCK_SKEW" },
 		{ status.disk_full, "DISK_NEARFULL" },
+		{ status.install_no_space, "SNAPSHOT_NO_SPACE" },
 		{ !status.has_quorum, "NO_QUORUM" },
 		{ atomic_load(&d->events.stuck) > 0, "JOURNAL_STUCK" },
 		{ d->capture != NULL && !m.acknowledging, "SYNC_FAILED" },

@@ -29,6 +29,14 @@ const struct et_cli_code et_cli_codes[] = {
 	{ "DISK_NEARFULL", "degraded",
 	  "A media disk is nearly full. Below its reserve, new calls are refused; live ones go on.",
 	  "evertape archive plan" },
+	{ "SNAPSHOT_NO_SPACE", "degraded",
+	  "A node is so far behind that it needs the catalogue's files of another node, and its "
+	  "disk has "
+	  "no room for them and limits.disk-reserve. It waits, looks again every ten seconds, and "
+	  "fetches nothing twice. Until then it serves old reads, and its vote counts only while "
+	  "the "
+	  "others' logs reach back far enough.",
+	  "evertape node list; free space in data.state of that node" },
 	{ "DISK_FULL", "at_risk", "A disk is full: new calls are refused, loudly and counted.",
 	  "evertape archive plan; free space" },
 	{ "PACKETS_DROPPED", "degraded",

@@ -207,12 +207,35 @@ static void leadership_watch(struct et_catalog *c)
 	}
 }
 
+/* A turn is all that the loop does between two looks here, without what it slept. */
+static void turn_measure(struct et_catalog *c)
+{
+	static const uint64_t minute_ns = UINT64_C(60) * 1000000000;
+	uint64_t now_ns = uv_hrtime();
+	uint64_t idle_ns = uv_metrics_idle_time(c->loop);
+	uint64_t took_ns = now_ns - c->turn_ns - (idle_ns - c->idle_ns);
+
+	if (c->turn_ns == 0 || (int64_t)took_ns < 0) {
+		took_ns = 0; /* The first: what the loop did before is not known. */
+	}
+	c->turn_ns = now_ns;
+	c->idle_ns = idle_ns;
+	if (now_ns - c->stall_begin_ns > minute_ns) {
+		c->stall_ns[1] = now_ns - c->stall_begin_ns > 2 * minute_ns ? 0 : c->stall_ns[0];
+		c->stall_ns[0] = 0;
+		c->stall_begin_ns = now_ns;
+	}
+	c->stall_ns[0] = took_ns > c->stall_ns[0] ? took_ns : c->stall_ns[0];
+	c->longest_ns = took_ns > c->longest_ns ? took_ns : c->longest_ns;
+}
+
 static void stop_step(struct et_catalog *c);
 
 static void catalog_turn(uv_prepare_t *prepare)
 {
 	struct et_catalog *c = prepare->data;
 
+	turn_measure(c);
 	(void)uv_idle_stop(&c->idle);
 	if (c->stopping) {
 		stop_step(c);
@@ -225,6 +248,8 @@ static void catalog_turn(uv_prepare_t *prepare)
 	et_cat_member_turn(c);
 	et_cat_read_turn(c);
 	et_cat_propose_turn(c);
+	et_cat_serve_turn(c);
+	et_cat_pull_turn(c);
 }
 
 static void catalog_on_timer(uv_timer_t *timer)
@@ -239,14 +264,16 @@ static void catalog_on_timer(uv_timer_t *timer)
 	et_cat_read_timeouts(c, now_us);
 	et_cat_member_timer(c, now_us);
 	et_cat_tick_timer(c, now_us);
-	et_cat_pull_turn(c, now_us);
+	et_cat_pull_timer(c, now_us);
 	et_cat_snapshot_timer(c, now_us);
 	et_cat_status_update(c);
 }
 
 static int handles_open(struct et_catalog *c, struct et_error *reterr)
 {
-	int rc = uv_prepare_init(c->loop, &c->prepare);
+	/* So that turn_measure() can tell work from sleep. */
+	int rc = uv_loop_configure(c->loop, UV_METRICS_IDLE_TIME);
+	rc = rc < 0 ? rc : uv_prepare_init(c->loop, &c->prepare);
 	rc = rc < 0 ? rc : uv_idle_init(c->loop, &c->idle);
 	rc = rc < 0 ? rc : uv_timer_init(c->loop, &c->timer);
 	rc = rc < 0 ? rc : uv_timer_init(c->loop, &c->soon);
@@ -272,6 +299,7 @@ static void catalog_free(struct et_catalog *c)
 	c->state = et_state_close(c->state);
 	(void)pthread_mutex_destroy(&c->status_mutex);
 	free(c->scratch);
+	free(c->known);
 	free(c);
 	if (closed != NULL) {
 		closed(arg);
@@ -380,6 +408,8 @@ void et_catalog_stop(struct et_catalog *c, void (*closed)(void *arg), void *arg)
 		call->c = NULL;
 	}
 	et_cat_pull_stop(c);
+	et_cat_serve_stop(c);
+	et_cat_snapshot_fail_asks(c, ET_ECLOSED);
 	et_cat_member_fail_all(c, ET_ECLOSED);
 	et_cat_read_fail_all(c, ET_ECLOSED);
 	et_cat_propose_fail_all(c, ET_ECLOSED);
@@ -399,6 +429,11 @@ static int config_copy(struct et_catalog *c, const struct et_catalog_config *con
 	c->heartbeat_ms = config->heartbeat_ms == 0 ? 50 : config->heartbeat_ms;
 	c->snapshot_bytes =
 		config->snapshot_bytes == 0 ? UINT64_C(64) << 20 : config->snapshot_bytes;
+	c->space_reserve = config->space_reserve == 0 ? UINT64_C(256) << 20 : config->space_reserve;
+	c->serve_rate.per_s = config->snapshot_rate == 0	     ? 0
+			      : config->snapshot_rate < CAT_RATE_MIN ? CAT_RATE_MIN
+								     : config->snapshot_rate;
+	c->pull_rate.per_s = c->serve_rate.per_s;
 	c->on_applied = config->on_applied;
 	c->on_change = config->on_change;
 	c->on_replaced = config->on_replaced;
@@ -490,7 +525,7 @@ static void lists_init(struct et_catalog *c)
 	struct cat_link *lists[] = { &c->calls,	      &c->dials,       &c->pumps,	&c->held,
 				     &c->proposals,   &c->failed,      &c->checkpoints, &c->reads,
 				     &c->round_reads, &c->apply_waits, &c->changes,	&c->formers,
-				     &c->gets };
+				     &c->gets,	      &c->asks,	       &c->serves };
 
 	for (size_t i = 0; i < ET_ARRAY_SIZE(lists); i++) {
 		cat_list_init(lists[i]);

@@ -55,6 +55,10 @@ struct et_catalog_config {
 	uint32_t election_ms;	 /* 0: 1000 */
 	uint32_t heartbeat_ms;	 /* 0: 50 (WAN: 300 with election 3000) */
 	uint64_t snapshot_bytes; /* 0: 64 MiB of log between snapshots */
+	/* Bytes a second of checkpoints, given to all others together and pulled from others; 0: no
+	 * limit. Less than 256 KiB is taken for that: below it the requests' time would be over. */
+	uint64_t snapshot_rate;
+	uint64_t space_reserve; /* bytes that a pull leaves free on its disk; 0: 256 MiB */
 	/* Runs on the loop after the RocksDB write of each command, in log order; not for a command
 	 * that was applied before. May be NULL. */
 	void (*on_applied)(void *arg, uint64_t index, const Et__Command *command,
@@ -128,6 +132,15 @@ void et_catalog_remove(struct et_catalog *c, uint64_t node, et_catalog_cb cb, vo
 /* Hand leadership over to a voter (0: any). ET_EUNREACHABLE: it did not take it. */
 void et_catalog_transfer(struct et_catalog *c, uint64_t node, et_catalog_cb cb, void *arg);
 
+/* Take a snapshot of this node now, whatever the log's size (any member): a checkpoint, then its
+ * manifest, then the log before it goes. `cb` runs on the loop, never inside the call, with the
+ * snapshot's index and 0 (at once when nothing was applied since the last one), or
+ *   ET_EBUSY     a snapshot of another node is being installed
+ *   -ENOSPC,...  it could not be made; the node goes on, and tries again by itself
+ *   ET_EUNKNOWN  not in a minute */
+void et_catalog_snapshot(struct et_catalog *c, void (*cb)(void *arg, int code, uint64_t index),
+			 void *arg);
+
 struct et_catalog_member {
 	uint64_t node;
 	char address[64];
@@ -157,8 +170,14 @@ struct et_catalog_status {
 	bool disk_full;	 /* the voters' disks are nearly full: proposals are refused */
 	bool installing; /* pulling a checkpoint: far behind */
 	uint64_t installed_bytes, install_bytes; /* of it */
+	bool install_no_space;			 /* the disk has no room for it: the pull waits */
 	uint64_t snapshot_index;		 /* of the last snapshot taken or installed */
-	uint64_t state_queue_bytes;		 /* committed, not yet in RocksDB */
+	uint64_t snapshot_pulled_bytes;		 /* came over the network, since the start */
+	uint64_t snapshot_reused_bytes;		 /* ... and need not, because they were here */
+	uint64_t snapshot_served_bytes;		 /* given to others */
+	uint64_t loop_stall_us;	  /* longest turn of the loop within the last one to two minutes */
+	uint64_t loop_longest_us; /* ... since the start */
+	uint64_t state_queue_bytes; /* committed, not yet in RocksDB */
 };
 /* Any thread: a copy made at most 100 ms ago. */
 void et_catalog_status(struct et_catalog *c, struct et_catalog_status *ret);

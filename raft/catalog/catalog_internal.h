@@ -28,6 +28,7 @@
 
 #include "node/base/log.h"
 #include "node/base/queue.h"
+#include "node/crypto/hash.h"
 #include "node/tls/rpc.h"
 #include "raft/catalog/catalog.h"
 
@@ -270,14 +271,33 @@ struct cat_change {
 
 struct cat_checkpoint {
 	struct cat_link link;
-	uint64_t id;
-	uint64_t index; /* applied */
+	uint64_t id;	 /* of the folder's name: the same after a restart */
+	uint64_t serial; /* higher: newer */
+	uint64_t index;	 /* applied */
 	char path[CAT_PATH_SIZE];
 	int64_t pinned_until_us;
+	bool is_gone;	  /* its files were removed under it */
 	unsigned readers; /* requests in libuv's pool */
 };
 
 struct cat_pull;
+
+/* Bytes a second: each take moves the time before which the next one waits. */
+struct cat_rate {
+	uint64_t per_s; /* 0: no limit */
+	int64_t next_us;
+};
+#define CAT_RATE_MIN (UINT64_C(256) * 1024)
+#define CAT_RATE_BURST_US 50000
+
+static inline void cat_rate_take(struct cat_rate *r, uint64_t bytes, int64_t now_us)
+{
+	if (r->per_s > 0) {
+		int64_t from_us = now_us - CAT_RATE_BURST_US;
+		r->next_us = (r->next_us > from_us ? r->next_us : from_us) +
+			     (int64_t)(bytes * 1000000 / r->per_s);
+	}
+}
 
 struct et_catalog {
 	/* What the caller gave. */
@@ -291,6 +311,7 @@ struct et_catalog {
 	uint32_t election_ms;
 	uint32_t heartbeat_ms;
 	uint64_t snapshot_bytes;
+	uint64_t space_reserve;
 	void (*on_applied)(void *arg, uint64_t index, const Et__Command *command,
 			   const Et__Result *result);
 	void (*on_change)(void *arg);
@@ -313,6 +334,13 @@ struct et_catalog {
 	uv_async_t async; /* the state thread has sent something */
 	int handles;	  /* open */
 	bool queues_are_open;
+
+	/* How long a turn takes (catalog.c). */
+	uint64_t turn_ns;     /* when the last one began; 0: none has */
+	uint64_t idle_ns;     /* what the loop had slept by then */
+	uint64_t stall_ns[2]; /* the longest in this minute, and in the one before */
+	uint64_t stall_begin_ns;
+	uint64_t longest_ns;
 
 	/* Stopping. */
 	bool stopping;
@@ -411,8 +439,26 @@ struct et_catalog {
 	struct cat_link checkpoints;
 	struct cat_link gets;	 /* reads of the snapshot that failed: again at the next tick */
 	struct cat_link formers; /* databases that were replaced */
-	struct cat_pull *pull;	 /* owned */
-	uint64_t pull_generation;
+	struct cat_link asks;	 /* who asked for a snapshot */
+
+	/* serve.c */
+	struct cat_link serves; /* requests that wait for their turn */
+	size_t serves_waiting;
+	unsigned serves_working; /* in libuv's pool */
+	struct cat_rate serve_rate;
+	struct cat_known *known; /* owned: hashes of files, by inode; NULL: none yet */
+	uint64_t served_bytes;
+
+	/* pull.c */
+	struct cat_pull *pull; /* owned */
+	uint32_t pull_generation;
+	struct cat_rate pull_rate;
+	bool partials_exist; /* what was pulled and is not used, perhaps */
+	bool partials_going; /* being removed in libuv's pool */
+	int64_t partials_us; /* when they were last of use */
+	bool pull_no_space;
+	uint64_t pulled_bytes;
+	uint64_t reused_bytes;
 
 	/* read.c */
 	struct cat_link reads;	     /* not asked for yet */
@@ -525,6 +571,10 @@ int et_cat_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf);
 void et_cat_folder_remove(const char *path);
 void et_cat_folder_remove_later(struct et_catalog *c, const char *path);
+/* SHA-256 of a file, read piece by piece (in libuv's pool). */
+int et_cat_file_hash(const char *path, uint8_t ret[ET_SHA256_SIZE]);
+int et_cat_path_in_db(const struct et_catalog *c, const char *name, char path[CAT_PATH_SIZE]);
+void et_cat_snapshot_fail_asks(struct et_catalog *c, int code);
 /* A fresh path in the database's folder: "KIND-INDEX-RANDOM". */
 void et_cat_snapshot_name(const struct et_catalog *c, const char *kind, uint64_t index,
 			  char path[CAT_PATH_SIZE]);
@@ -535,12 +585,17 @@ void et_cat_checkpoint(struct et_catalog *c,
 struct cat_checkpoint *et_cat_checkpoint_made(struct et_catalog *c, const struct cat_job *job);
 
 /* serve.c */
+void et_cat_serve_turn(struct et_catalog *c);
+void et_cat_serve_stop(struct et_catalog *c);
 void et_cat_serve_snapshot(void *arg, const struct et_tls_peer *peer, struct et_view body,
 			   struct et_rpc_reply *reply);
 
 /* pull.c */
 void et_cat_pull_start(struct et_catalog *c, uint64_t node, const char *address, uint64_t index);
-void et_cat_pull_turn(struct et_catalog *c, int64_t now_us);
+void et_cat_pull_turn(struct et_catalog *c);
+void et_cat_pull_timer(struct et_catalog *c, int64_t now_us);
+/* At the start: a complete checkpoint that was not installed becomes a partial one again. */
+void et_cat_pull_keep(struct et_catalog *c, const char *path);
 void et_cat_pull_stop(struct et_catalog *c);
 void et_cat_pull_progress(const struct et_catalog *c, uint64_t *ret_done, uint64_t *ret_all);
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "node/base/fd.h"
+#include "node/crypto/hash.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "raft/catalog/catalog_internal.h"
@@ -19,6 +20,7 @@
  *   <state>/db/live-1             the first one
  *   <state>/db/ckpt-INDEX-RANDOM      checkpoints; INDEX is their applied index
  *   <state>/db/incoming-INDEX-RANDOM  complete checkpoints of another node
+ *   <state>/db/partial-NODE       what was pulled of one so far (pull.c)
  *   <state>/db/tmp-...            incomplete; removed at start
  *   former databases              removed ten minutes after they were replaced, or at start
  *
@@ -31,8 +33,10 @@
 
 enum {
 	RETRY_US = 10 * 1000 * 1000,
+	ASK_US = 60 * 1000 * 1000,
 	TRIM_US = 10 * 1000 * 1000,
 	KEEP = 2,
+	HASH_BYTES = 256 * 1024,
 	FORMER_US = 600 * 1000 * 1000
 };
 
@@ -54,7 +58,29 @@ void et_cat_folder_remove(const char *path)
 	(void)rmdir(path);
 }
 
-static int path_in_db(const struct et_catalog *c, const char *name, char path[CAT_PATH_SIZE])
+int et_cat_file_hash(const char *path, uint8_t ret[ET_SHA256_SIZE])
+{
+	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ET_CLEANUP(et_sha256_freep) struct et_sha256 *sha = et_sha256_new();
+	uint8_t *bytes = malloc(HASH_BYTES);
+	ssize_t n = fd < 0 ? -errno : sha == NULL || bytes == NULL ? -ENOMEM : 1;
+
+	while (n > 0) {
+		n = read(fd, bytes, HASH_BYTES);
+		if (n < 0) {
+			n = errno == EINTR ? 1 : -errno;
+		} else if (n > 0) {
+			et_sha256_add(sha, bytes, (size_t)n);
+		}
+	}
+	free(bytes);
+	if (n == 0) {
+		et_sha256_end(sha, ret);
+	}
+	return (int)n;
+}
+
+int et_cat_path_in_db(const struct et_catalog *c, const char *name, char path[CAT_PATH_SIZE])
 {
 	int n = snprintf(path, CAT_PATH_SIZE, "%s/%s", c->db_folder, name);
 	return n > 0 && n < CAT_PATH_SIZE ? 0 : -ENAMETOOLONG;
@@ -68,7 +94,7 @@ void et_cat_snapshot_name(const struct et_catalog *c, const char *kind, uint64_t
 
 	et_random(&salt, sizeof(salt));
 	(void)snprintf(name, sizeof(name), "%s-%020" PRIu64 "-%08" PRIx32, kind, index, salt);
-	if (path_in_db(c, name, path) < 0) {
+	if (et_cat_path_in_db(c, name, path) < 0) {
 		et_cat_fatal(c, "the path of the state folder is too long");
 	}
 }
@@ -92,7 +118,7 @@ static int current_publish(const struct et_catalog *c, const char *name, struct 
 	char path[CAT_PATH_SIZE];
 	char text[CAT_NAME_SIZE + 1];
 
-	int rc = path_in_db(c, "CURRENT", path);
+	int rc = et_cat_path_in_db(c, "CURRENT", path);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "'%s'", c->db_folder);
 	}
@@ -110,7 +136,7 @@ static int current_read(struct et_catalog *c, struct et_error *reterr)
 	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
 	char path[CAT_PATH_SIZE];
 
-	int rc = path_in_db(c, "CURRENT", path);
+	int rc = et_cat_path_in_db(c, "CURRENT", path);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "'%s'", c->db_folder);
 	}
@@ -141,9 +167,21 @@ int et_cat_snapshot_open_state(struct et_catalog *c, struct et_error *reterr)
 		rc = current_read(c, reterr);
 	}
 	if (rc == 0) {
-		rc = path_in_db(c, c->current, path);
+		rc = et_cat_path_in_db(c, c->current, path);
 	}
 	return rc < 0 ? rc : et_state_open(path, &c->state, reterr);
+}
+
+/* Of the name, which is random and stays: whoever reads it goes on after a restart of this node,
+ * and never gets another checkpoint's files for those of its list. */
+static uint64_t checkpoint_id(const char *path)
+{
+	const char *name = strrchr(path, '/');
+	uint8_t hash[ET_SHA256_SIZE];
+
+	et_assert(name != NULL);
+	et_sha256(name, strlen(name), hash);
+	return et_get64(hash);
 }
 
 static struct cat_checkpoint *checkpoint_add(struct et_catalog *c, const char *path, uint64_t index)
@@ -151,13 +189,15 @@ static struct cat_checkpoint *checkpoint_add(struct et_catalog *c, const char *p
 	struct cat_checkpoint *k = et_cat_alloc(sizeof(*k));
 
 	k->index = index;
-	k->id = ++c->checkpoint_serial;
+	k->id = checkpoint_id(path);
+	k->serial = ++c->checkpoint_serial;
 	(void)snprintf(k->path, sizeof(k->path), "%s", path);
 	cat_list_add(&c->checkpoints, &k->link);
 	return k;
 }
 
-/* Once, when libraft has restored: what is left over goes, checkpoints are remembered. */
+/* Once, when libraft has restored: what is left over goes, checkpoints are remembered, and what was
+ * pulled and not installed is kept for the pull that follows. */
 void et_cat_snapshot_cleanup(struct et_catalog *c)
 {
 	DIR *dir = opendir(c->db_folder);
@@ -167,13 +207,19 @@ void et_cat_snapshot_cleanup(struct et_catalog *c)
 	if (dir == NULL) {
 		return;
 	}
+	c->partials_us = et_clock_mono_us();
 	for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
 		if (strcmp(e->d_name, c->current) == 0 || strcmp(e->d_name, "CURRENT") == 0 ||
-		    e->d_name[0] == '.' || path_in_db(c, e->d_name, path) < 0) {
+		    e->d_name[0] == '.' || et_cat_path_in_db(c, e->d_name, path) < 0) {
 			continue;
 		}
 		if (name_index(e->d_name, "ckpt", &index)) {
 			(void)checkpoint_add(c, path, index);
+		} else if (name_index(e->d_name, "incoming", &index) &&
+			   index > et_state_applied(c->state)) {
+			et_cat_pull_keep(c, path);
+		} else if (strncmp(e->d_name, "partial-", 8) == 0) {
+			c->partials_exist = true;
 		} else {
 			et_cat_folder_remove(path); /* tmp-, incoming-, a former database */
 		}
@@ -225,10 +271,11 @@ static void checkpoints_trim(struct et_catalog *c)
 		unsigned newer = 0;
 		link = link->next;
 		for (struct cat_link *l = c->checkpoints.next; l != &c->checkpoints; l = l->next) {
-			newer += ET_CONTAINER_OF(l, struct cat_checkpoint, link)->id > k->id;
+			newer +=
+				ET_CONTAINER_OF(l, struct cat_checkpoint, link)->serial > k->serial;
 		}
-		if (newer < KEEP || k->pinned_until_us > now_us || k->readers > 0 ||
-		    is_current(c, k->path)) {
+		bool is_needed = !k->is_gone && (newer < KEEP || k->pinned_until_us > now_us);
+		if (is_needed || k->readers > 0 || is_current(c, k->path)) {
 			continue;
 		}
 		cat_list_take(&k->link);
@@ -276,16 +323,75 @@ struct cat_checkpoint *et_cat_checkpoint_made(struct et_catalog *c, const struct
 	return k;
 }
 
+/* ---- Who asks for a snapshot ---- */
+
+struct snapshot_ask {
+	struct cat_link link;
+	uint64_t index; /* at least */
+	int64_t deadline_us;
+	void (*cb)(void *arg, int code, uint64_t index);
+	void *arg;
+};
+
+/* Tell those who wait for an index up to `index`, or (code < 0) all whose time is before `now_us`.
+ */
+static void asks_end(struct et_catalog *c, uint64_t index, int code, int64_t now_us)
+{
+	struct cat_link *link = c->asks.next;
+
+	while (link != &c->asks) {
+		struct snapshot_ask *a = ET_CONTAINER_OF(link, struct snapshot_ask, link);
+		link = link->next;
+		if (code == 0 ? a->index <= index : a->deadline_us <= now_us) {
+			cat_list_take(&a->link);
+			a->cb(a->arg, code, code == 0 ? index : 0);
+			free(a);
+		}
+	}
+}
+
+void et_cat_snapshot_fail_asks(struct et_catalog *c, int code)
+{
+	asks_end(c, 0, code, INT64_MAX);
+}
+
+void et_catalog_snapshot(struct et_catalog *c, void (*cb)(void *arg, int code, uint64_t index),
+			 void *arg)
+{
+	uint64_t index = raft_last_applied(&c->raft);
+
+	if (c->stopping || c->install.active) {
+		et_cat_later_index(c, cb, arg, c->stopping ? ET_ECLOSED : ET_EBUSY);
+		return;
+	}
+	struct snapshot_ask *a = et_cat_alloc(sizeof(*a));
+	a->index = index;
+	a->deadline_us = et_clock_mono_us() + ASK_US;
+	a->cb = cb;
+	a->arg = arg;
+	cat_list_add(&c->asks, &a->link);
+	c->snapshot_at_us = 0;
+	et_cat_snapshot_watch(c); /* What is so already is told by the timer. */
+}
+
 /* ---- libraft takes a snapshot ---- */
+
+static bool snapshot_is_due(const struct et_catalog *c)
+{
+	/* The last who asked wants the highest index. */
+	const struct snapshot_ask *last = ET_CONTAINER_OF(c->asks.prev, struct snapshot_ask, link);
+
+	return c->log_bytes >= c->snapshot_bytes ||
+	       (!cat_list_is_empty(&c->asks) && last->index > c->snapshot_index);
+}
 
 int et_cat_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
 {
 	struct et_catalog *c = fsm->data;
 	uint64_t index = raft_last_applied(&c->raft);
 
-	if (c->stopping || c->snapshot_pending || c->install.active ||
-	    c->log_bytes < c->snapshot_bytes || c->applied < index ||
-	    et_clock_mono_us() < c->snapshot_at_us) {
+	if (c->stopping || c->snapshot_pending || c->install.active || !snapshot_is_due(c) ||
+	    c->applied < index || et_clock_mono_us() < c->snapshot_at_us) {
 		return RAFT_BUSY;
 	}
 	struct raft_buffer *buf = raft_malloc(sizeof(*buf));
@@ -326,9 +432,11 @@ static void snapshot_on_put(struct raft_io_snapshot_put *req, int status)
 		c->log_bytes -= c->snapshot_log_bytes;
 		et_info("catalog.snapshot", "node=%" PRIu64 " index=%" PRIu64, c->node,
 			c->snapshot_index);
+		asks_end(c, c->snapshot_index, 0, 0);
 	} else if (!c->stopping) {
 		c->snapshot_at_us = et_clock_mono_us() + RETRY_US;
 		et_warn("catalog.snapshot", "node=%" PRIu64 " error=%d", c->node, status);
+		et_cat_snapshot_fail_asks(c, et_cat_code(status));
 	}
 	free(p);
 	cb(original, status);
@@ -348,6 +456,7 @@ static void snapshot_on_checkpoint(struct et_catalog *c, struct cat_job *job)
 		rv = RAFT_NOSPACE;
 	} else {
 		(void)et_cat_checkpoint_made(c, job);
+		et_assert(job->result >= p->snapshot->index);
 		if (!c->stopping) {
 			uint8_t *bytes = p->snapshot->bufs[0].base;
 			et_put64(bytes + 16, job->result);
@@ -473,8 +582,7 @@ void et_cat_snapshot_init(struct et_catalog *c)
 /* libraft counts entries, we count bytes: the threshold says whether it is time. */
 void et_cat_snapshot_watch(struct et_catalog *c)
 {
-	bool due = c->log_bytes >= c->snapshot_bytes;
-	raft_set_snapshot_threshold(&c->raft, due ? 1 : UINT_MAX);
+	raft_set_snapshot_threshold(&c->raft, snapshot_is_due(c) ? 1 : UINT_MAX);
 }
 
 /* ---- libraft restores a snapshot ---- */
@@ -512,7 +620,7 @@ static void restore_at_start(struct et_catalog *c, uint64_t index)
 	if (et_state_applied(c->state) >= index) {
 		return;
 	}
-	if (!newest_at(c, index, name) || path_in_db(c, name, path) < 0) {
+	if (!newest_at(c, index, name) || et_cat_path_in_db(c, name, path) < 0) {
 		et_cat_fatal(c,
 			     "the database is at %" PRIu64 ", the Raft log begins after %" PRIu64
 			     ", and no checkpoint is left in '%s'",
@@ -563,7 +671,7 @@ static void former_add(struct et_catalog *c)
 {
 	struct former *f = et_cat_alloc(sizeof(*f));
 
-	if (path_in_db(c, c->current, f->path) < 0) {
+	if (et_cat_path_in_db(c, c->current, f->path) < 0) {
 		free(f);
 		return;
 	}
@@ -574,6 +682,8 @@ static void former_add(struct et_catalog *c)
 void et_cat_snapshot_timer(struct et_catalog *c, int64_t now_us)
 {
 	gets_again(c);
+	asks_end(c, c->snapshot_index, 0, 0);
+	asks_end(c, 0, ET_EUNKNOWN, now_us);
 	if (now_us >= c->trim_at_us) { /* Those that were being read when it was tried last. */
 		c->trim_at_us = now_us + TRIM_US;
 		checkpoints_trim(c);

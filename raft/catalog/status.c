@@ -44,6 +44,13 @@ void et_cat_status_update(struct et_catalog *c)
 		.throttled = et_cat_is_throttled(c) || !cat_list_is_empty(&c->held),
 		.disk_full = c->disk_full,
 		.installing = c->install.active,
+		.install_no_space = c->pull_no_space,
+		.snapshot_pulled_bytes = c->pulled_bytes,
+		.snapshot_reused_bytes = c->reused_bytes,
+		.snapshot_served_bytes = c->served_bytes,
+		.loop_stall_us =
+			(c->stall_ns[0] > c->stall_ns[1] ? c->stall_ns[0] : c->stall_ns[1]) / 1000,
+		.loop_longest_us = c->longest_ns / 1000,
 		.snapshot_index = c->snapshot_index,
 		.state_queue_bytes = c->queue_bytes,
 	};

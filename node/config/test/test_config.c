@@ -99,6 +99,9 @@ static void errors_name_file_line_and_column(void **state)
 		"f.yaml:6:1: raft: the election timeout must be at least three heartbeats");
 	refused(c, "limits: {live-calls: many}\n",
 		"f.yaml:6:22: live-calls must be a whole number from 1 to 100000, not \"many\"");
+	refused(c, "limits: {snapshot-rate: 255KiB}\n",
+		"f.yaml:6:1: limits: snapshot-rate must be 0B (no limit) or at least 256KiB a "
+		"second");
 	refused(c, "tls: {api-key: /a}\n", "f.yaml:6:1: api-certificate and api-key go together");
 	refused(c, "recording: {rules: [{name: a, action: rekord}]}\n",
 		"f.yaml:6:39: action must be one of skip, record (did you mean record?), not "
