@@ -200,7 +200,7 @@ int api_recordings(struct api_call *call, struct et_error *reterr)
 	struct et_state_query q;
 	struct et_state_view *v;
 	struct api_nodes nodes;
-	char cursor[ET_STATE_CURSOR_SIZE] = "";
+	struct et_state_found found;
 	int rc = query_read(&call->request, &q, reterr);
 	if (rc == 0) {
 		rc = api_view(call, &v, reterr);
@@ -219,13 +219,14 @@ int api_recordings(struct api_call *call, struct et_error *reterr)
 		}
 	}
 	struct listing l = { .view = v, .nodes = &nodes, .list = list };
-	rc = et_state_search(v, &q, add_recording, &l, cursor);
+	rc = et_state_search(v, &q, add_recording, &l, &found);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "search");
 	}
 	json_t *o = json_object();
 	et_json_set(o, "recordings", ET_TAKE(list));
-	et_json_set(o, "cursor", json_string(cursor));
+	et_json_set(o, "cursor", json_string(found.cursor));
+	et_json_set(o, "complete", json_boolean(found.complete));
 	et_json_set(o, "index", et_json_u64(et_state_view_index(v)));
 	return api_json(call, 200, o);
 }

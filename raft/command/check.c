@@ -1,6 +1,5 @@
-#include <stdio.h>
-
 #include "raft/command/command_internal.h"
+#include <stdio.h>
 
 /* UTF-8 as RFC 3629 has it: shortest form, no surrogates, at most U+10FFFF. Returns the length of
  * the sequence at p (its end is a NUL at the latest), or 0. */
@@ -185,10 +184,196 @@ int et_message_check(const ProtobufCMessage *m, struct et_error *reterr)
 
 /* NOLINTEND(misc-no-recursion) */
 
+/* ---- What is told of calls ---- */
+
+#define CARD_MIN 13
+#define CARD_MAX 19
+
+static bool luhn_fits(const uint8_t *digits, size_t count)
+{
+	unsigned sum = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		unsigned d = digits[count - 1 - i];
+		d = i % 2 == 1 ? d * 2 : d;
+		sum += d > 9 ? d - 9 : d;
+	}
+	return sum % 10 == 0;
+}
+
+/* Digits in groups: a card may be any neighbouring groups of them. */
+struct digit_run {
+	uint8_t digits[64];
+	size_t count;
+	size_t ends[64]; /* of each group */
+	size_t groups;
+};
+
+static bool run_has_card(const struct digit_run *run)
+{
+	size_t first = 0;
+
+	for (size_t i = 0; i < run->groups; i++) {
+		for (size_t k = i; k < run->groups; k++) {
+			size_t count = run->ends[k] - first;
+			if (count >= CARD_MIN && count <= CARD_MAX && run->digits[first] > 1 &&
+			    luhn_fits(run->digits + first, count)) {
+				return true;
+			}
+		}
+		first = run->ends[i];
+	}
+	return false;
+}
+
+/* Room for one more group: the first ones go. What went was looked at together with CARD_MAX digits
+ * behind it. */
+static void run_shift(struct digit_run *run)
+{
+	while (run->groups > 0 && (run->count > 40 || run->groups > 40)) {
+		size_t size = run->ends[0];
+		memmove(run->digits, run->digits + size, run->count - size);
+		run->count -= size;
+		run->groups--;
+		for (size_t i = 0; i < run->groups; i++) {
+			run->ends[i] = run->ends[i + 1] - size;
+		}
+	}
+}
+
+static bool text_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+bool et_command_has_card(const char *text)
+{
+	struct digit_run run = { .count = 0 };
+	const char *p = text;
+
+	while (*p != '\0') {
+		size_t size = 0;
+		while (text_digit(p[size])) {
+			size++;
+		}
+		if (size == 0) {
+			bool joins = *p == ' ' || *p == '-' || *p == '.';
+			run.groups = joins ? run.groups : 0;
+			run.count = joins ? run.count : 0;
+			p++;
+			continue;
+		}
+		if (size > CARD_MAX) { /* no card is that long, and none joins it */
+			run.groups = run.count = 0;
+			p += size;
+			continue;
+		}
+		run_shift(&run);
+		for (size_t i = 0; i < size; i++) {
+			run.digits[run.count++] = (uint8_t)(p[i] - '0');
+		}
+		run.ends[run.groups++] = run.count;
+		if (run_has_card(&run)) {
+			return true;
+		}
+		p += size;
+	}
+	return false;
+}
+
+static int card_check(const char *text, const char *what, struct et_error *reterr)
+{
+	if (!et_command_has_card(text)) {
+		return 0;
+	}
+	return et_fail(
+		reterr, ET_EMALFORMED,
+		"%s holds what may be a card number (13 to 19 digits that pass the Luhn "
+		"check): card digits never enter the catalogue. A telephone number is told as "
+		"a fact of type phone",
+		what);
+}
+
+static int fact_check(const Et__Fact *f, struct et_error *reterr)
+{
+	char digits[24];
+
+	int rc = card_check(f->key, "a fact's key", reterr);
+	if (rc == 0 && f->type != ET__FACT_TYPE__FACT_PHONE) {
+		rc = card_check(f->text, "a fact", reterr);
+	}
+	if (rc == 0 && f->type == ET__FACT_TYPE__FACT_INTEGER) {
+		uint64_t n = f->number < 0 ? 0 - (uint64_t)f->number : (uint64_t)f->number;
+		(void)snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
+		rc = card_check(digits, "a fact", reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	if (f->type == ET__FACT_TYPE__FACT_PHONE && strlen(f->text) > 64) {
+		return et_fail(reterr, ET_EMALFORMED, "a telephone number of more than 64 bytes");
+	}
+	return card_check(f->source, "a fact's source", reterr);
+}
+
+static int subject_check(const Et__Subject *about, struct et_error *reterr)
+{
+	int ways = (about->recording.len > 0) + (about->call.len > 0) +
+		   (about->sip_call_id[0] != '\0');
+
+	return ways == 1 ? 0
+			 : et_fail(reterr, ET_EMALFORMED,
+				   "told of one of recording, call, sip_call_id, not of %d", ways);
+}
+
+static int agent_check(const Et__Agent *a, struct et_error *reterr)
+{
+	int rc = card_check(a->name, "an agent's name", reterr);
+
+	if (rc == 0 && a->valid_to_us != 0 && a->valid_to_us <= a->valid_from_us) {
+		rc = et_fail(reterr, ET_EMALFORMED, "valid_to_us is not after valid_from_us");
+	}
+	for (size_t i = 0; i < a->n_attributes && rc == 0; i++) {
+		rc = card_check(a->attributes[i]->key, "an attribute's key", reterr);
+		rc = rc < 0 ? rc
+			    : card_check(a->attributes[i]->value, "an agent's attribute", reterr);
+	}
+	return rc;
+}
+
+/* What the rules of fields cannot say. */
+static int told_check(const Et__Command *c, struct et_error *reterr)
+{
+	int rc = 0;
+
+	switch ((int)c->body_case) {
+	case ET__COMMAND__BODY_FACT_ADD:
+		rc = subject_check(c->fact_add->about, reterr);
+		for (size_t i = 0; i < c->fact_add->n_facts && rc == 0; i++) {
+			rc = fact_check(c->fact_add->facts[i], reterr);
+		}
+		return rc;
+	case ET__COMMAND__BODY_TAG_SET:
+		rc = subject_check(c->tag_set->about, reterr);
+		for (size_t i = 0; i < c->tag_set->n_tags && rc == 0; i++) {
+			rc = card_check(c->tag_set->tags[i]->name, "a tag", reterr);
+		}
+		return rc;
+	case ET__COMMAND__BODY_NOTE_ADD:
+		rc = subject_check(c->note_add->about, reterr);
+		return rc < 0 ? rc : card_check(c->note_add->note->text, "a note", reterr);
+	case ET__COMMAND__BODY_AGENT_SET:
+		return agent_check(c->agent_set->agent, reterr);
+	default:
+		return 0;
+	}
+}
+
 int et_command_check(const Et__Command *command, struct et_error *reterr)
 {
 	if (command->body_case == ET__COMMAND__BODY__NOT_SET) {
 		return et_fail(reterr, ET_EMALFORMED, "a command without a body");
 	}
-	return et_message_check(&command->base, reterr);
+	int rc = et_message_check(&command->base, reterr);
+	return rc < 0 ? rc : told_check(command, reterr);
 }

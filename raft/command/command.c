@@ -76,6 +76,10 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_AUDIT_ADD] = "audit.add",
 	[ET__COMMAND__BODY_TICK] = "tick",
 	[ET__COMMAND__BODY_SITE_SET] = "site.set",
+	[ET__COMMAND__BODY_FACT_ADD] = "fact.add",
+	[ET__COMMAND__BODY_TAG_SET] = "tag.set",
+	[ET__COMMAND__BODY_NOTE_ADD] = "note.add",
+	[ET__COMMAND__BODY_AGENT_SET] = "agent.set",
 };
 
 const char *et_command_name(const Et__Command *command)
@@ -94,6 +98,10 @@ bool et_command_is_create(const Et__Command *command)
 	case ET__COMMAND__BODY_SEGMENT_SEAL:
 	case ET__COMMAND__BODY_RECORDING_UPDATE:
 	case ET__COMMAND__BODY_RECORDING_CLOSE:
+	case ET__COMMAND__BODY_FACT_ADD:
+	case ET__COMMAND__BODY_TAG_SET:
+	case ET__COMMAND__BODY_NOTE_ADD:
+	case ET__COMMAND__BODY_AGENT_SET:
 		return true;
 	default:
 		return false;

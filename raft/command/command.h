@@ -23,6 +23,11 @@
 #define ET_COMMAND_GAPS_MAX 1024   /* of one recording */
 #define ET_COMMAND_PLACE_MAX 80	   /* bytes of a copy's place */
 
+#define ET_COMMAND_TOLD_TEXT_MAX 4096 /* bytes of a fact's or a note's text */
+#define ET_COMMAND_TOLD_MAX 1024 /* facts, tags or notes of one subject, old versions with them */
+#define ET_COMMAND_TOLD_SIZE_MAX 65536	/* bytes of all that is told of one subject */
+#define ET_COMMAND_AGENT_NUMBERS_MAX 32 /* of one version of an agent */
+
 /* Read one command. On success the caller owns *ret: et_command_free(). ET_EMALFORMED: not a
  * command, or a field out of bounds (ids that are not 16 bytes, text over its limit or not UTF-8,
  * no body); the limits stand in rules.c. Memory is bounded before it is taken: at most 65,536 parts
@@ -41,6 +46,12 @@ uint32_t et_command_schema(struct et_view packed);
 
 /* Check what et_command_unpack() checks, for a command that was made here. */
 int et_command_check(const Et__Command *command, struct et_error *reterr) ET_MUST_CHECK;
+
+/* Does the text hold what may be a payment card number: 13 to 19 digits that pass the Luhn check
+ * and do not begin with 0 or 1, as they are or in groups (space, '-', '.')? Facts (but those of
+ * type PHONE), notes, tags and attributes that do are ET_EMALFORMED for all functions here: card
+ * digits never enter the catalogue. The error names the field, never the digits. */
+bool et_command_has_card(const char *text);
 
 /* Make foreign text (a SIP header) fit for a field: at most `max` bytes, what is not UTF-8 and what
  * controls a terminal becomes '?', and a NUL ends it (counted in ret->size, not in `max`). */

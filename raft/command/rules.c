@@ -251,6 +251,65 @@ static const struct et_rule job_rules[] = {
 	TIME(updated_us),
 };
 
+static const struct et_rule subject_rules[] = {
+	ID_OPT(recording),
+	ID_OPT(call),
+	TEXT(sip_call_id, URI_MAX),
+};
+
+static const struct et_rule fact_rules[] = {
+	WORD(key, NAME_MAX_),
+	ANY(type),
+	TEXT(text, ET_COMMAND_TOLD_TEXT_MAX),
+	ANY(number),
+	ANY(set),
+	TEXT(source, NAME_MAX_),
+	TIME(valid_from_us),
+	TIME(valid_to_us),
+	ANY(withdrawn),
+	TEXT(principal, NUMBER_MAX),
+	TIME(told_us),
+	ANY(index),
+};
+
+static const struct et_rule tag_rules[] = {
+	WORD(name, NAME_MAX_), ANY(cleared), TEXT(principal, NUMBER_MAX), TIME(told_us), ANY(index),
+};
+
+static const struct et_rule note_rules[] = {
+	ID(id),	       ANY(version),   TEXT(text, ET_COMMAND_TOLD_TEXT_MAX),
+	TIME(at_us),   ANY(withdrawn), TEXT(principal, NUMBER_MAX),
+	TIME(told_us), ANY(index),
+};
+
+static const struct et_rule told_rules[] = {
+	ONE(about),
+	MANY(facts, ET_COMMAND_TOLD_MAX),
+	MANY(tags, ET_COMMAND_TOLD_MAX),
+	MANY(notes, ET_COMMAND_TOLD_MAX),
+	ANY(waiting),
+	TIME(waiting_us),
+};
+
+static const struct et_rule attribute_rules[] = {
+	WORD(key, NAME_MAX_),
+	TEXT(value, SENTENCE_MAX),
+};
+
+static const struct et_rule agent_rules[] = {
+	WORD(id, NAME_MAX_),
+	TEXT(name, NUMBER_MAX),
+	TEXT(team, NAME_MAX_),
+	WORDS(numbers, NUMBER_MAX, ET_COMMAND_AGENT_NUMBERS_MAX),
+	TIME(valid_from_us),
+	TIME(valid_to_us),
+	ANY(withdrawn),
+	MANY(attributes, 64),
+	TEXT(principal, NUMBER_MAX),
+	TIME(told_us),
+	ANY(index),
+};
+
 static const struct et_rule cluster_rules[] = {
 	WORD(name, NAME_MAX_), ID(id),	    BLOBS(ca_certs, DER_MAX, 8),
 	TIME(created_us),      ANY(schema), ANY(next_node_id),
@@ -322,6 +381,11 @@ static const struct et_rule audit_add_rules[] = {
 static const struct et_rule tick_rules[] = { TIME(time_us) };
 static const struct et_rule site_set_rules[] = { ONE(site) };
 
+static const struct et_rule fact_add_rules[] = { ONE(about), MANY(facts, 64) };
+static const struct et_rule tag_set_rules[] = { ONE(about), MANY(tags, 64) };
+static const struct et_rule note_add_rules[] = { ONE(about), ONE(note) };
+static const struct et_rule agent_set_rules[] = { ONE(agent) };
+
 static const struct et_rule command_rules[] = {
 	ONE(op),
 	TIME(proposed_us),
@@ -355,6 +419,10 @@ static const struct et_rule command_rules[] = {
 	ONE(audit_add),
 	ONE(tick),
 	ONE(site_set),
+	ONE(fact_add),
+	ONE(tag_set),
+	ONE(note_add),
+	ONE(agent_set),
 };
 
 static const struct {
@@ -412,6 +480,17 @@ static const struct {
 	ROW(hold_add, hold_add_rules),
 	ROW(hold_release, id_rules),
 	ROW(site_set, site_set_rules),
+	ROW(subject, subject_rules),
+	ROW(fact, fact_rules),
+	ROW(tag, tag_rules),
+	ROW(note, note_rules),
+	ROW(told, told_rules),
+	ROW(attribute, attribute_rules),
+	ROW(agent, agent_rules),
+	ROW(fact_add, fact_add_rules),
+	ROW(tag_set, tag_set_rules),
+	ROW(note_add, note_add_rules),
+	ROW(agent_set, agent_set_rules),
 #undef ROW
 };
 

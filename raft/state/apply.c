@@ -159,6 +159,10 @@ static const struct body {
 	[ET__COMMAND__BODY_AUDIT_ADD] = { apply_audit_add, AUDIT_ITSELF },
 	[ET__COMMAND__BODY_TICK] = { apply_tick, AUDIT_NEVER },
 	[ET__COMMAND__BODY_SITE_SET] = { apply_site_set, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_FACT_ADD] = { apply_fact_add, AUDIT_NEVER }, /* keep their history */
+	[ET__COMMAND__BODY_TAG_SET] = { apply_tag_set, AUDIT_NEVER },
+	[ET__COMMAND__BODY_NOTE_ADD] = { apply_note_add, AUDIT_NEVER },
+	[ET__COMMAND__BODY_AGENT_SET] = { apply_agent_set, AUDIT_ALWAYS },
 };
 
 static void hex_of(ProtobufCBinaryData id, char ret[33])
@@ -223,6 +227,9 @@ static void audit_target(const Et__Command *c, char *ret, size_t size)
 		break;
 	case ET__COMMAND__BODY_SITE_SET:
 		text = c->site_set->site->name;
+		break;
+	case ET__COMMAND__BODY_AGENT_SET:
+		text = c->agent_set->agent->id;
 		break;
 	default:
 		break;

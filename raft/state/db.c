@@ -23,7 +23,9 @@ static const char *const cf_names[CF_COUNT] = {
 	[CF_TOKEN] = "token",	  [CF_POLICY] = "policy",
 	[CF_PLAN] = "plan",	  [CF_JOB] = "job",
 	[CF_AUDIT] = "audit",	  [CF_OP] = "op",
-	[CF_INDEX] = "index",
+	[CF_INDEX] = "index",	  [CF_TOLD] = "told",
+	[CF_AGENT] = "agent",	  [CF_LINK] = "link",
+	[CF_LIVE] = "live",	  [CF_FIND] = "find",
 };
 
 static rocksdb_options_t *options_make(rocksdb_cache_t *cache)

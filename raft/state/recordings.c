@@ -5,91 +5,57 @@
 
 #include "raft/state/state_internal.h"
 
-/* ---- Indexes ---- */
+/* ---- Links: from a SIP Call-ID and a call to their recordings ---- */
 
-struct index_keys {
-	struct key keys[8];
-	size_t count;
-};
-
-static void index_finish(struct index_keys *list, struct key *k, const Et__Recording *r)
+static size_t links_make(const Et__Recording *r, struct key links[2])
 {
-	key_add64(k, UINT64_MAX - (uint64_t)r->start_us);
-	key_add(k, r->id.data, 16);
-	for (size_t i = 0; i < list->count; i++) {
-		if (list->keys[i].size == k->size &&
-		    memcmp(list->keys[i].data, k->data, k->size) == 0) {
-			return; /* caller and called are the same number */
-		}
+	size_t count = 0;
+
+	if (r != NULL && r->sip_call_id[0] != '\0') {
+		links[count] = key_tag('i');
+		key_add_text(&links[count], r->sip_call_id);
+		key_add_place(&links[count++], r);
 	}
-	et_assert(list->count < ET_ARRAY_SIZE(list->keys));
-	list->keys[list->count++] = *k;
+	if (r != NULL && r->call.len == 16) {
+		links[count] = key_tag('c');
+		key_add(&links[count], r->call.data, 16);
+		key_add_place(&links[count++], r);
+	}
+	return count;
 }
 
-static void index_text(struct index_keys *list, char tag, const char *text, const Et__Recording *r)
+static bool links_have(const struct key *links, size_t count, const struct key *k)
 {
-	if (text[0] != '\0') {
-		struct key k = key_tag(tag);
-		key_add_text(&k, text);
-		index_finish(list, &k, r);
-	}
-}
-
-static void index_make(struct index_keys *list, const Et__Recording *r)
-{
-	struct key k = key_tag('t');
-
-	list->count = 0;
-	if (r == NULL) {
-		return;
-	}
-	index_finish(list, &k, r);
-	index_text(list, 'n', r->from, r);
-	index_text(list, 'n', r->to, r);
-	index_text(list, 's', r->site, r);
-	index_text(list, 'i', r->sip_call_id, r);
-	k = key_tag('o');
-	key_add64(&k, r->node);
-	index_finish(list, &k, r);
-	k = key_tag('x');
-	key_add8(&k, (uint8_t)r->state);
-	index_finish(list, &k, r);
-	if (r->call.len == 16) {
-		k = key_tag('c');
-		key_add(&k, r->call.data, 16);
-		index_finish(list, &k, r);
-	}
-}
-
-static bool index_has(const struct index_keys *list, const struct key *k)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		if (list->keys[i].size == k->size &&
-		    memcmp(list->keys[i].data, k->data, k->size) == 0) {
+	for (size_t i = 0; i < count; i++) {
+		if (links[i].size == k->size && memcmp(links[i].data, k->data, k->size) == 0) {
 			return true;
 		}
 	}
 	return false;
 }
 
-static void index_update(struct et_state *s, const Et__Recording *before,
+/* true: it has a link that it had not. */
+static bool links_update(struct et_state *s, const Et__Recording *before,
 			 const Et__Recording *after)
 {
-	struct index_keys old;
-	struct index_keys new;
+	struct key old[2];
+	struct key new[2];
+	size_t old_count = links_make(before, old);
+	size_t new_count = links_make(after, new);
+	bool more = false;
 
-	index_make(&old, before);
-	index_make(&new, after);
-	for (size_t i = 0; i < old.count; i++) {
-		if (!index_has(&new, &old.keys[i])) {
-			state_delete(s, CF_INDEX, &old.keys[i]);
+	for (size_t i = 0; i < old_count; i++) {
+		if (!links_have(new, new_count, &old[i])) {
+			state_delete(s, CF_LINK, &old[i]);
 		}
 	}
-	for (size_t i = 0; i < new.count; i++) {
-		if (!index_has(&old, &new.keys[i])) {
-			state_put(s, CF_INDEX, &new.keys[i], "", 0);
+	for (size_t i = 0; i < new_count; i++) {
+		if (!links_have(old, old_count, &new[i])) {
+			state_put(s, CF_LINK, &new[i], "", 0);
+			more = true;
 		}
 	}
+	return more;
 }
 
 static void state_count(struct et_state_counts *c, const Et__Recording *r, uint64_t by)
@@ -116,6 +82,32 @@ static void state_count(struct et_state_counts *c, const Et__Recording *r, uint6
 	}
 }
 
+static bool nothing_is_told(const struct et_state *s)
+{
+	return s->counts.facts == 0 && s->counts.tags == 0 && s->counts.notes == 0;
+}
+
+/* What is told by a call or a SIP Call-ID comes and goes with those of the recording. */
+static int index_recording(struct apply *a, const Et__Recording *before, const Et__Recording *after)
+{
+	Et__Told *told[TOLD_SUBJECTS] = { NULL };
+	Et__Told *was[TOLD_SUBJECTS] = { NULL };
+	int rc = 0;
+
+	if (!nothing_is_told(a->s)) {
+		rc = told_load(a->v, after, told);
+		rc = rc == 0 && before != NULL ? told_load(a->v, before, was) : rc;
+	}
+	if (rc == 0) {
+		const struct indexed old = { before, (const Et__Told *const *)was };
+		const struct indexed new = { after, (const Et__Told *const *)told };
+		index_update(a->s, before != NULL ? &old : NULL, &new);
+	}
+	told_free(was);
+	told_free(told);
+	return rc;
+}
+
 int recording_put(struct apply *a, const Et__Recording *before, const Et__Recording *after)
 {
 	struct key key = key_of(after->id.data, 16);
@@ -124,7 +116,16 @@ int recording_put(struct apply *a, const Et__Recording *before, const Et__Record
 	if (rc < 0) {
 		return rc;
 	}
-	index_update(a->s, before, after);
+	if (links_update(a->s, before, after) || before == NULL) {
+		rc = told_claim(a, after);
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	rc = index_recording(a, before, after);
+	if (rc < 0) {
+		return rc;
+	}
 	state_count(&a->s->counts, before, UINT64_MAX); /* minus 1, modulo 2^64 */
 	state_count(&a->s->counts, after, 1);
 	return 0;

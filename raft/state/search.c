@@ -173,7 +173,7 @@ static int lead_each(void *arg, struct et_view key, struct et_view value)
 	return candidate(s, place);
 }
 
-static int lead_walk(struct search *s, const struct key *prefix)
+static int lead_walk(struct search *s, enum state_cf cf, const struct key *prefix)
 {
 	struct key from = *prefix;
 
@@ -182,7 +182,7 @@ static int lead_walk(struct search *s, const struct key *prefix)
 	} else if (s->q->to_us > 0) {
 		key_add64(&from, time_inverted(s->q->to_us - 1));
 	}
-	int rc = view_walk(s->v, CF_INDEX, prefix, &from, lead_each, s);
+	int rc = view_walk(s->v, cf, prefix, &from, lead_each, s);
 	return rc == PAGE_FULL ? 0 : rc;
 }
 
@@ -353,13 +353,17 @@ static bool query_is_possible(const struct et_state_query *q)
 
 int et_state_search(const struct et_state_view *v, const struct et_state_query *query,
 		    int (*fn)(void *arg, const Et__Recording *record), void *arg,
-		    char cursor[ET_STATE_CURSOR_SIZE])
+		    struct et_state_found *ret)
 {
 	struct et_state_query q = *query;
 	struct search s = { .v = v, .q = &q, .fn = fn, .arg = arg };
 	bool too_many = true;
 
-	cursor[0] = '\0';
+	*ret = (struct et_state_found){ .complete = true };
+	if (q.agent != NULL || q.team != NULL || q.tag_count > 0 || q.fact_count > 0 ||
+	    q.text != NULL || q.duration_min_us != 0 || q.duration_max_us != 0) {
+		return -ENOTSUP;
+	}
 	q.limit = q.limit == 0 || q.limit > LIMIT_MAX ? LIMIT_MAX : q.limit;
 	q.from_us = q.from_us > 0 ? q.from_us : 0;
 	if (q.to_us < 0 || !query_is_possible(&q)) {
@@ -380,11 +384,30 @@ int et_state_search(const struct et_state_view *v, const struct et_state_query *
 		rc = prefix_walk(&s, &too_many);
 	}
 	if (rc == 0 && too_many) {
+		enum state_cf cf = q.call != NULL || q.sip_call_id != NULL ? CF_LINK : CF_INDEX;
 		struct key lead = lead_choose(&s);
-		rc = lead_walk(&s, &lead);
+		rc = lead_walk(&s, cf, &lead);
 	}
 	if (rc == 0) {
-		cursor_write(&s, cursor);
+		cursor_write(&s, ret->cursor);
+		ret->found = s.found;
+		ret->looked_at = s.looked_at;
+		ret->total = s.found;
+		ret->total_is_exact = ret->cursor[0] == '\0' && !s.started;
 	}
 	return rc < 0 ? rc : s.result;
+}
+
+/* ---- The index itself ---- */
+
+int et_state_index_status(const struct et_state_view *v, struct et_state_index_status *ret)
+{
+	struct et_state_counts counts;
+
+	int rc = et_state_counts(v, &counts);
+	*ret = (struct et_state_index_status){ .complete = true };
+	if (rc == 0) {
+		ret->done = ret->total = counts.recordings;
+	}
+	return rc;
 }

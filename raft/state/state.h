@@ -142,11 +142,45 @@ int et_state_each_hold_of(const struct et_state_view *v, const uint8_t recording
 int et_state_each_job_of(const struct et_state_view *v, uint64_t node,
 			 int (*fn)(void *arg, const Et__Job *record), void *arg);
 
+/* ---- What is told of calls ---- */
+
+/* All that was told of one subject, old versions with it. ET_ENOTFOUND: nothing. */
+int et_state_get_told(const struct et_state_view *v, const Et__Subject *about,
+		      Et__Told **ret) ET_MUST_CHECK;
+/* What is told of a recording: by its id, its call, its SIP Call-ID, in this order (at most three).
+ */
+int et_state_each_told_of(const struct et_state_view *v, const Et__Recording *r,
+			  int (*fn)(void *arg, const Et__Told *record), void *arg);
+/* Is this the version that counts? (Fact: the last of its key, not withdrawn; note: the last of its
+ * id, not withdrawn; a tag: not cleared.) `i` is its position in told->facts, ->notes, ->tags. */
+bool et_told_fact_counts(const Et__Told *told, size_t i);
+bool et_told_note_counts(const Et__Told *told, size_t i);
+/* Does the fact's time of validity overlap the recording? Search counts only those that do. */
+bool et_told_fact_is_of(const Et__Fact *fact, const Et__Recording *r);
+
+/* All versions of all agents (id NULL) or of one, by id and valid_from_us; superseded tellings of
+ * the same valid_from_us come before the one that counts. */
+int et_state_each_agent(const struct et_state_view *v, const char *id,
+			int (*fn)(void *arg, const Et__Agent *record), void *arg);
+/* The version that counts of the agent who used this number at this time. Where several agents
+ * claim it, the one whose version began last. ET_ENOTFOUND: nobody. The caller frees *ret. */
+int et_state_agent_at(const struct et_state_view *v, const char *number, int64_t time_us,
+		      Et__Agent **ret) ET_MUST_CHECK;
+
+/* ---- Search ---- */
+
+struct et_state_fact_is {
+	const char *key;
+	int type;	  /* enum Et__FactType, or -1: text and phone, both compared as text */
+	const char *text; /* TEXT, PHONE: exact bytes. NULL with type -1: any value of the key */
+	int64_t number;	  /* INTEGER, TIME, BOOL */
+};
+
 /* Search for recordings, newest start first. All conditions must hold; zeros and NULL mean any. */
 struct et_state_query {
 	int64_t from_us;    /* start >= */
 	int64_t to_us;	    /* start < */
-	const char *number; /* caller or called: exact, or prefix with a trailing '*' */
+	const char *number; /* caller or called: exact, prefix ("+4202*") or suffix ("*1234") */
 	const char *site;
 	uint64_t node;
 	int state; /* enum Et__RecordingState, or -1 for any */
@@ -154,23 +188,76 @@ struct et_state_query {
 	const uint8_t *call; /* 16 bytes, or NULL */
 	const char *cursor;  /* "" or NULL: from the beginning; else what the last page returned */
 	uint32_t limit;	     /* 1..1000 */
+
+	/* Who used one of the recording's numbers when it started, or whom a fact `agent` (`team`)
+	 * names. Resolved by the validity of the agents' versions, at the time of the search. */
+	const char *agent; /* id */
+	const char *team;
+	const char *const *tags; /* each of them, exact; at most 8 */
+	size_t tag_count;
+	const struct et_state_fact_is *facts; /* each of them; at most 8 */
+	size_t fact_count;
+	/* Words: each must occur in a note, a text fact, a tag, or a SIP user; at most 8 words. A
+	 * word is a run of letters and digits, compared in lower case (A-Z, Latin-1, Latin
+	 * Extended-A, Greek, Cyrillic; all else as it is), by its first 48 bytes. */
+	const char *text;
+	int64_t duration_min_us; /* end - start, of recordings that ended */
+	int64_t duration_max_us; /* 0: any */
 };
 #define ET_STATE_CURSOR_SIZE 128
+#define ET_STATE_CONDITIONS_MAX 8 /* tags, facts, words: of each */
 
-/* Calls `fn` for each hit; a result of `fn` that is not 0 ends the page and is returned. `cursor`
- * gets where to go on, or "" at the end. A page may have fewer hits than `limit`, even none, and
- * still a cursor: one page looks at 50,000 recordings at most. Stable: what was there when the
- * first page was read is neither missed nor given twice. ET_EMALFORMED: a bad cursor, or one of
- * another query. */
+/* What a page says of itself. */
+struct et_state_found {
+	char cursor[ET_STATE_CURSOR_SIZE]; /* where to go on; "": that was all */
+	uint32_t found;			   /* hits of this page */
+	uint32_t looked_at;		   /* steps that it took */
+	bool complete; /* false: the index is being built for the first time; hits are missing */
+	bool total_is_exact;
+	uint64_t total; /* hits of this page and all behind it: exact, or an estimate from below */
+};
+
+/* Calls `fn` for each hit; a result of `fn` that is not 0 ends the page and is returned. A page may
+ * have fewer hits than `limit`, even none, and still a cursor: the work of one page is bounded.
+ * Stable: what was there when the first page was read is neither missed nor given twice.
+ * ET_EMALFORMED: a bad cursor, or one of another query. ET_ELIMIT: more conditions than are
+ * allowed. *ret is always filled in. */
 int et_state_search(const struct et_state_view *v, const struct et_state_query *query,
 		    int (*fn)(void *arg, const Et__Recording *record), void *arg,
-		    char cursor[ET_STATE_CURSOR_SIZE]);
+		    struct et_state_found *ret);
+
+/* The indexes are made of records, by apply. They can be made anew while apply and search go on:
+ * searches use the old ones until the new ones are whole. It survives a restart. */
+struct et_state_index_status {
+	bool complete; /* searches see all */
+	bool rebuilding;
+	uint64_t done;	/* recordings in the new index */
+	uint64_t total; /* recordings there are */
+	uint64_t bytes; /* of the indexes on disk, about */
+};
+int et_state_index_status(const struct et_state_view *v,
+			  struct et_state_index_status *ret) ET_MUST_CHECK;
+/* SHA-256 over the index that searches use: equal for equal records, however it came to be. */
+int et_state_index_digest(const struct et_state_view *v, uint8_t ret[32]) ET_MUST_CHECK;
+
+/* Writer, between two groups. Begin (again: from the start), then step until *ret_more is false;
+ * each step puts at most `count` recordings into the new index. et_state_open() begins by itself
+ * when the database has no index of this build's layout; et_state_index_pending() says whether
+ * there is something to step. */
+int et_state_index_rebuild(struct et_state *s, struct et_error *reterr) ET_MUST_CHECK;
+int et_state_index_step(struct et_state *s, uint32_t count, bool *ret_more,
+			struct et_error *reterr) ET_MUST_CHECK;
+bool et_state_index_pending(const struct et_state *s); /* any thread */
 
 /* Counters kept by apply: recordings by state, segments, verified copies, segments with a verified
- * copy at a target, audit events, standing holds. */
+ * copy at a target, audit events, standing holds; and what is told of calls. */
 struct et_state_counts {
 	uint64_t recordings, capturing, sealed, lost, erased, segments, copies, archived_segments,
 		audit_events, holds;
+	uint64_t facts, tags, notes; /* tellings that were taken, edits and withdrawals with them */
+	uint64_t agents;	     /* versions of agents */
+	uint64_t waiting;	     /* subjects told of that no recording fits yet */
+	uint64_t forgotten;	     /* of those, given up unmatched to make room for newer ones */
 };
 int et_state_counts(const struct et_state_view *v, struct et_state_counts *ret) ET_MUST_CHECK;
 

@@ -27,15 +27,19 @@
  *   op             'n', node 8                          incarnations, oldest first, 16 each
  *                  'w', node 8, incarnation 16          window (window.c)
  *                  'r', node 8, incarnation 16, chunk 4  { seq 8, size 4, Result } at most 16
- *   index          't', start 8, id 16                  (empty)
- *                  'n', number, NUL, start 8, id 16     caller and called
- *                  's', site, NUL, start 8, id 16
- *                  'o', node 8, start 8, id 16
- *                  'x', state 1, start 8, id 16
- *                  'i', SIP Call-ID, NUL, start 8, id 16
- *                  'c', call 16, start 8, id 16
- *                  'h', hold 16                         recording 16
- *                  'j', node 8, job 16                  jobs that are not done */
+ *   index          'h', hold 16                         recording 16
+ *                  'j', node 8, job 16                  jobs that are not done
+ *   told           'r', recording 16                    Told
+ *                  'c', call 16                         Told
+ *                  's', SIP Call-ID, NUL                Told
+ *                  'w', since 8, one of these keys      (empty): told of, not known yet
+ *   agent          'a', id, NUL, from 8, index 8, position 4   Agent
+ *                  'e', number, NUL, agent id           (empty): ever told to use it
+ *   link           'i', SIP Call-ID, NUL, place 24      (empty)
+ *                  'c', call 16, place 24               (empty)
+ *   find, live     what search reads: index.c has the table; in no digest but its own
+ *
+ * A place is (inverted start 8, recording 16): the same order in every list, newest first. */
 #ifndef ET_RAFT_STATE_STATE_INTERNAL_H
 #define ET_RAFT_STATE_STATE_INTERNAL_H
 
@@ -67,7 +71,12 @@ enum state_cf {
 	CF_AUDIT = 14,
 	CF_OP = 15,
 	CF_INDEX = 16,
-	CF_COUNT = 17,
+	CF_TOLD = 17,
+	CF_AGENT = 18,
+	CF_LINK = 19,
+	CF_LIVE = 20,
+	CF_FIND = 21,
+	CF_COUNT = 22,
 };
 
 /* An open database. Views keep it open when the state goes over to another one. */
@@ -216,6 +225,7 @@ void key_add8(struct key *k, uint8_t v);
 void key_add32(struct key *k, uint32_t v);
 void key_add64(struct key *k, uint64_t v);
 void key_add_text(struct key *k, const char *text); /* with NUL */
+void key_add_place(struct key *k, const Et__Recording *r);
 struct key key_segment(const uint8_t recording[16], uint32_t generation, uint32_t segment);
 struct key key_copy(const Et__Copy *c);
 struct key key_grant(const char *secret, uint64_t node);
@@ -303,6 +313,10 @@ int apply_plan_apply(struct apply *a);
 int apply_job_update(struct apply *a);
 int apply_tick(struct apply *a);
 int apply_site_set(struct apply *a);
+int apply_fact_add(struct apply *a);
+int apply_tag_set(struct apply *a);
+int apply_note_add(struct apply *a);
+int apply_agent_set(struct apply *a);
 
 int grants_check(struct apply *a, Et__Grant *const *grants, size_t count, const Et__Node *joining);
 int grants_put(struct apply *a, Et__Grant *const *grants, size_t count);
@@ -313,6 +327,37 @@ int copy_put(struct apply *a, const Et__Copy *before, const Et__Copy *after);
 
 /* Write a recording, its index entries and the counters. `before` NULL when it is new. */
 int recording_put(struct apply *a, const Et__Recording *before, const Et__Recording *after);
+
+/* ---- What is told of calls (told.c), agents (agents.c) ---- */
+
+#define TOLD_SUBJECTS 3	    /* a recording is told of by its id, its call, its SIP Call-ID */
+#define AGENT_ID_MAX 64	    /* bytes */
+#define NUMBER_TEXT_MAX 256 /* bytes of a number */
+
+size_t told_subjects(const Et__Recording *r, Et__Subject subjects[TOLD_SUBJECTS]);
+/* What is told of a recording; NULL where nothing is. told_free() after success. */
+int told_load(const struct et_state_view *v, const Et__Recording *r,
+	      Et__Told *told[TOLD_SUBJECTS]) ET_MUST_CHECK;
+void told_free(Et__Told *told[TOLD_SUBJECTS]);
+/* A recording is there: what waited for it waits no more. */
+int told_claim(struct apply *a, const Et__Recording *r);
+
+typedef int (*agent_number_fn)(void *arg, const char *number, int64_t from_us, int64_t to_us);
+/* The numbers of an agent or a team (the other is NULL), and each stretch of time [from, to) in
+ * which it was theirs. */
+int agent_numbers(const struct et_state_view *v, const char *agent, const char *team,
+		  agent_number_fn fn, void *arg);
+
+/* ---- Indexes (index.c) ---- */
+
+/* A recording with all that search knows it by. */
+struct indexed {
+	const Et__Recording *r;
+	const Et__Told *const *told; /* TOLD_SUBJECTS of them, NULL where nothing is told */
+};
+
+/* The one place that changes indexes: from what was to what is. `before` NULL: it is new. */
+void index_update(struct et_state *s, const struct indexed *before, const struct indexed *after);
 
 /* Append to the audit chain; *ret_number (may be NULL) gets the event's number. */
 int audit_append(struct apply *a, const char *action, const char *target, const char *detail,

@@ -41,6 +41,12 @@ void key_add_text(struct key *k, const char *text)
 	key_add(k, text, strlen(text) + 1);
 }
 
+void key_add_place(struct key *k, const Et__Recording *r)
+{
+	key_add64(k, UINT64_MAX - (uint64_t)r->start_us);
+	key_add(k, r->id.data, 16);
+}
+
 struct key key_of(const void *data, size_t size)
 {
 	struct key k;

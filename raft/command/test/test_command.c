@@ -362,6 +362,108 @@ static void every_body_has_its_name(void **state)
 	}
 }
 
+static void card_numbers_are_seen(void **state)
+{
+	static const struct {
+		const char *text;
+		bool card;
+	} cases[] = {
+		{ "4111111111111111", true },
+		{ "paid with 4111 1111 1111 1111, thanks", true },
+		{ "4111-1111-1111-1111", true },
+		{ "4111.1111.1111.1111", true },
+		{ "x5500005555555559x", true },
+		{ "on 2024 4111 1111 1111 1111", true },
+		{ "378282246310005", true },
+		{ "4222222222222", true },	 /* 13 */
+		{ "6304000000000000000", true }, /* 19 */
+		{ "1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 "
+		  "1 "
+		  "2 3 4 4111 1111 1111 1111",
+		  true },
+		{ "4111111111111112", false }, /* Luhn */
+		{ "411111111111", false },
+		{ "4111 1111 x 1111 1111", false },
+		{ "1700000000.12345", false }, /* Asterisk's uniqueid */
+		{ "+420601123456", false },
+		{ "00000000000000000000000000000000", false },
+		{ "41111111111111114111111111111111", false }, /* too long for one */
+		{ "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
+		if (et_command_has_card(cases[i].text) != cases[i].card) {
+			fail_msg("'%s'", cases[i].text);
+		}
+	}
+}
+
+/* What is told of a call is refused for card digits, whatever the field, and without them in the
+ * error. */
+static void card_digits_are_refused(void **state)
+{
+	char card[] = "4111 1111 1111 1111";
+	char key[] = "order";
+	Et__Subject about = ET__SUBJECT__INIT;
+	Et__Fact fact = ET__FACT__INIT;
+	Et__Fact *facts[] = { &fact };
+	Et__FactAdd add = ET__FACT_ADD__INIT;
+	Et__Tag tag = ET__TAG__INIT;
+	Et__Tag *tags[] = { &tag };
+	Et__TagSet set = ET__TAG_SET__INIT;
+	Et__Note note = ET__NOTE__INIT;
+	Et__NoteAdd note_add = ET__NOTE_ADD__INIT;
+	struct et_error e;
+	struct sample s;
+
+	(void)state;
+	sample_make(&s);
+	about.recording = (ProtobufCBinaryData){ 16, id };
+	fact.key = key;
+	fact.text = card;
+	add.about = set.about = note_add.about = &about;
+	add.facts = facts;
+	add.n_facts = 1;
+	s.c.body_case = ET__COMMAND__BODY_FACT_ADD;
+	s.c.fact_add = &add;
+	assert_true(et_command_is_create(&s.c));
+	assert_int_equal(et_command_check(&s.c, &e), ET_EMALFORMED);
+	assert_non_null(strstr(e.text, "card"));
+	assert_null(strstr(e.text, "1111"));
+	assert_int_equal(sample_check(&s), ET_EMALFORMED);
+	fact.type = ET__FACT_TYPE__FACT_PHONE;
+	assert_int_equal(sample_check(&s), 0);
+	fact.type = ET__FACT_TYPE__FACT_INTEGER;
+	fact.text = key;
+	fact.number = INT64_C(4111111111111111);
+	assert_int_equal(sample_check(&s), ET_EMALFORMED);
+	fact.number = -fact.number;
+	assert_int_equal(sample_check(&s), ET_EMALFORMED);
+	fact.number = 17;
+	assert_int_equal(sample_check(&s), 0);
+	about.call = about.recording;
+	assert_int_equal(sample_check(&s), ET_EMALFORMED); /* two subjects */
+	about.recording.len = about.call.len = 0;
+	assert_int_equal(sample_check(&s), ET_EMALFORMED); /* none */
+	about.sip_call_id = card;			   /* as the telephone system has it */
+	assert_int_equal(sample_check(&s), 0);
+	set.tags = tags;
+	set.n_tags = 1;
+	tag.name = card;
+	s.c.body_case = ET__COMMAND__BODY_TAG_SET;
+	s.c.tag_set = &set;
+	assert_int_equal(sample_check(&s), ET_EMALFORMED);
+	note_add.note = &note;
+	note.id = (ProtobufCBinaryData){ 16, id };
+	note.text = card;
+	s.c.body_case = ET__COMMAND__BODY_NOTE_ADD;
+	s.c.note_add = &note_add;
+	assert_int_equal(sample_check(&s), ET_EMALFORMED);
+	note.text = key;
+	assert_int_equal(sample_check(&s), 0);
+}
+
 static void foreign_text_is_made_fit(void **state)
 {
 	static const struct {
@@ -404,6 +506,8 @@ int main(void)
 		cmocka_unit_test(every_field_of_every_message_has_its_rule),
 		cmocka_unit_test(every_body_has_its_name),
 		cmocka_unit_test(foreign_text_is_made_fit),
+		cmocka_unit_test(card_numbers_are_seen),
+		cmocka_unit_test(card_digits_are_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -187,7 +187,7 @@ static void truth_check(struct et_state *s)
 	struct truth t = { .v = et_state_view_open(s) };
 	struct et_state_counts counts;
 	struct key all = { 0 };
-	char cursor[ET_STATE_CURSOR_SIZE];
+	struct et_state_found page;
 
 	assert_non_null(t.v);
 	assert_int_equal(view_walk_messages(t.v, CF_RECORDING, &all, &et__recording__descriptor,
@@ -213,7 +213,7 @@ static void truth_check(struct et_state *s)
 			expected += state < 0 || t.recordings[i].state == state;
 		}
 		t.verified = 0;
-		assert_int_equal(et_state_search(t.v, &q, search_hit, &t, cursor), 0);
+		assert_int_equal(et_state_search(t.v, &q, search_hit, &t, &page), 0);
 		assert_int_equal(t.verified, expected);
 	}
 	(void)et_state_view_close((struct et_state_view *)(uintptr_t)t.v);

@@ -152,10 +152,10 @@ static void pages_equal_the_sorted_list(void **state)
 		do {
 			size_t before = h->count;
 			q.cursor = cursor;
-			char next[ET_STATE_CURSOR_SIZE];
-			assert_int_equal(et_state_search(v, &q, hit, h, next), 0);
+			struct et_state_found next;
+			assert_int_equal(et_state_search(v, &q, hit, h, &next), 0);
 			assert_true(h->count - before <= q.limit);
-			memcpy(cursor, next, sizeof(cursor));
+			memcpy(cursor, next.cursor, sizeof(cursor));
 		} while (cursor[0] != '\0');
 		size_t at = 0;
 		for (size_t i = 0; i < call_count; i++) {
@@ -195,10 +195,10 @@ static void cursors_are_stable_while_calls_come_in(void **state)
 		h->count = h->stop_at = 0;
 		do {
 			struct et_state_view *v = et_state_view_open(k->s);
-			char next[ET_STATE_CURSOR_SIZE];
+			struct et_state_found next;
 			q.cursor = cursor;
-			assert_int_equal(et_state_search(v, &q, hit, h, next), 0);
-			memcpy(cursor, next, sizeof(cursor));
+			assert_int_equal(et_state_search(v, &q, hit, h, &next), 0);
+			memcpy(cursor, next.cursor, sizeof(cursor));
 			(void)et_state_view_close(v);
 			for (int i = 0; i < 5 && call_count < ET_ARRAY_SIZE(calls); i++) {
 				call_add(k, &d);
@@ -223,8 +223,9 @@ static void foreign_cursors_are_refused(void **state)
 	struct dice d = { 4 };
 	struct hits *h = calloc(1, sizeof(*h));
 	struct et_state_query q = { .state = -1, .limit = 3 };
-	char cursor[ET_STATE_CURSOR_SIZE];
-	char unused[ET_STATE_CURSOR_SIZE];
+	struct et_state_found page;
+	struct et_state_found unused;
+	char *cursor = page.cursor;
 
 	assert_non_null(h);
 	call_count = 0;
@@ -233,37 +234,37 @@ static void foreign_cursors_are_refused(void **state)
 		call_add(k, &d);
 	}
 	struct et_state_view *v = et_state_view_open(k->s);
-	assert_int_equal(et_state_search(v, &q, hit, h, cursor), 0);
+	assert_int_equal(et_state_search(v, &q, hit, h, &page), 0);
 	assert_int_equal(h->count, 3);
 	q.cursor = cursor;
 	q.node = 1; /* another query */
-	assert_int_equal(et_state_search(v, &q, hit, h, unused), ET_EMALFORMED);
+	assert_int_equal(et_state_search(v, &q, hit, h, &unused), ET_EMALFORMED);
 	q.node = 0;
 	q.cursor = "x";
-	assert_int_equal(et_state_search(v, &q, hit, h, unused), ET_EMALFORMED);
+	assert_int_equal(et_state_search(v, &q, hit, h, &unused), ET_EMALFORMED);
 	q.cursor = "%%%%";
-	assert_int_equal(et_state_search(v, &q, hit, h, unused), ET_EMALFORMED);
+	assert_int_equal(et_state_search(v, &q, hit, h, &unused), ET_EMALFORMED);
 	cursor[strlen(cursor) - 1] = '\0';
 	q.cursor = cursor;
-	assert_int_equal(et_state_search(v, &q, hit, h, unused), ET_EMALFORMED);
+	assert_int_equal(et_state_search(v, &q, hit, h, &unused), ET_EMALFORMED);
 	/* The callback may end the page; the cursor goes on behind it. */
 	q.cursor = NULL;
 	h->count = 0;
 	h->stop_at = 2;
-	assert_int_equal(et_state_search(v, &q, hit, h, cursor), 7);
+	assert_int_equal(et_state_search(v, &q, hit, h, &page), 7);
 	assert_int_equal(h->count, 2);
 	h->stop_at = 0;
 	q.cursor = cursor;
 	q.limit = 1000;
 	/* The limit is no part of the query: pages may differ in size. */
-	assert_int_equal(et_state_search(v, &q, hit, h, unused), 0);
+	assert_int_equal(et_state_search(v, &q, hit, h, &unused), 0);
 	assert_int_equal(h->count, 10);
 	char *big = malloc(2000);
 	assert_non_null(big);
 	memset(big, '1', 1999);
 	big[1999] = '\0';
 	q = (struct et_state_query){ .state = -1, .number = big };
-	assert_int_equal(et_state_search(v, &q, hit, h, unused), 0);
+	assert_int_equal(et_state_search(v, &q, hit, h, &unused), 0);
 	assert_int_equal(h->count, 10);
 	free(big);
 	(void)et_state_view_close(v);
