@@ -8,7 +8,7 @@
  *
  *   G1  one buffer a raft_apply(), its length a multiple of 8        propose.c
  *   G2  no InstallSnapshot while a snapshot is taken                 install_deliver()
- *   G3  a failed write of the log ends the process                   guard_append(), guard_trace()
+ *   G3  a failed write, close or cut of the log ends the process     guard_append(), guard_trace()
  *   G4  no InstallSnapshot of an older term                          install_deliver()
  *   G5  a barrier of the own term before each membership change      member.c
  *   G6  a membership change travels first in its message             append_deliver(), member.c
@@ -437,15 +437,29 @@ static int guard_append(struct raft_io *io, struct raft_io_append *req,
 }
 
 /* G3: after a failed write libraft starts a timer with the wrong structure, and crashes when it
- * runs. This line comes just before. */
+ * runs. After a segment that could not be closed, or not be cut, it only makes a note that nobody
+ * reads, and goes on: the log on the disk has a hole then, and the next start refuses it. In each
+ * case it says one of these first (on a thread of libuv's pool, some of them). */
 static void guard_trace(struct raft_tracer *t, int type, const void *info)
 {
+	static const char *const failures[] = {
+		"retry failed write",  /* uv_append.c */
+		"truncate segment ",   /* uv_finalize.c: close one */
+		"truncate index ",     /* uv_truncate.c: cut the log */
+		"unlink segment ",     /* ... */
+		"sync data directory", /* ... */
+		"write 0",	       /* uv_segment.c: cut a segment */
+	};
 	const struct raft_tracer_info *i = info;
-	static const char text[] = "retry failed write";
 
-	if (type == RAFT_TRACER_DIAGNOSTIC && i->diagnostic.message != NULL &&
-	    strncmp(i->diagnostic.message, text, sizeof(text) - 1) == 0) {
-		et_cat_fatal(t->impl, "the Raft log cannot be written: %s", i->diagnostic.message);
+	if (type != RAFT_TRACER_DIAGNOSTIC || i->diagnostic.message == NULL) {
+		return;
+	}
+	for (size_t k = 0; k < ET_ARRAY_SIZE(failures); k++) {
+		if (strncmp(i->diagnostic.message, failures[k], strlen(failures[k])) == 0) {
+			et_cat_fatal(t->impl, "the Raft log cannot be written: %s",
+				     i->diagnostic.message);
+		}
 	}
 }
 
@@ -460,8 +474,20 @@ void et_cat_guards_init(struct et_catalog *c)
 	raft_uv_set_tracer(&c->io, &c->tracer);
 }
 
+/* G3: a write that could not even be submitted, of entries that waited for the one before: libraft
+ * tells nobody, and its log stands still for ever. It leaves this text. */
+static void submit_watch(const struct et_catalog *c)
+{
+	static const char text[] = "io_submit";
+
+	if (c->unstored_bytes > 0 && strncmp(c->io.errmsg, text, sizeof(text) - 1) == 0) {
+		et_cat_fatal(c, "the Raft log cannot be written: %s", c->io.errmsg);
+	}
+}
+
 void et_cat_guards_turn(struct et_catalog *c)
 {
+	submit_watch(c);
 	append_release_held(c);
 	install_deliver(c);
 }

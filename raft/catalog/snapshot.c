@@ -469,16 +469,29 @@ static void snapshot_on_checkpoint(struct et_catalog *c, struct cat_job *job)
 	}
 }
 
+/* An install: libraft has thrown its log away in memory, so there is no way back. */
+static void install_on_put(struct raft_io_snapshot_put *req, int status)
+{
+	struct snapshot_put *p = ET_CONTAINER_OF(req, struct snapshot_put, req);
+	struct raft_io_snapshot_put *original = p->original;
+	raft_io_snapshot_put_cb cb = p->cb;
+	struct et_catalog *c = p->c;
+
+	if (status != 0 && !c->stopping) {
+		et_cat_fatal(c, "the snapshot at %llu cannot be stored: %s", p->snapshot->index,
+			     c->io.errmsg);
+	}
+	free(p);
+	cb(original, status);
+}
+
 /* libraft stores the manifest: not before the checkpoint is there. */
 static int snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *req,
 			const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
 {
 	struct et_catalog *c = ET_CONTAINER_OF(io, struct et_catalog, io);
 
-	if (trailing == 0) {
-		return c->io_snapshot_put(io, trailing, req, snapshot, cb); /* An install. */
-	}
-	if (c->stopping) {
+	if (trailing != 0 && c->stopping) {
 		return RAFT_CANCELED;
 	}
 	struct snapshot_put *p = et_cat_alloc(sizeof(*p));
@@ -487,6 +500,13 @@ static int snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_sn
 	p->original = req;
 	p->snapshot = snapshot;
 	p->cb = cb;
+	if (trailing == 0) {
+		int rv = c->io_snapshot_put(io, 0, &p->req, snapshot, install_on_put);
+		if (rv != 0) {
+			free(p);
+		}
+		return rv;
+	}
 	c->snapshot_pending = true;
 	et_cat_checkpoint(c, snapshot_on_checkpoint, p);
 	return 0;

@@ -389,6 +389,28 @@ static int append_reports_failure(struct raft_io *io, struct raft_io_append *req
 	return 0;
 }
 
+static int append_is_silent(struct raft_io *io, struct raft_io_append *req,
+			    const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
+{
+	(void)req;
+	(void)entries;
+	(void)n;
+	(void)cb;
+	(void)snprintf(io->errmsg, sizeof(io->errmsg), "io_submit: i/o error");
+	return 0;
+}
+
+/* The segment that is being written goes away: it cannot be closed when the node stops. */
+static void lose_open_segments(const struct cluster *c)
+{
+	char path[700];
+
+	for (int i = 1; i < 100; i++) {
+		(void)snprintf(path, sizeof(path), "%s/raft/open-%d", c->nodes[0].folder, i);
+		(void)unlink(path);
+	}
+}
+
 static void dies_with(struct cluster *c, int how)
 {
 	struct et_catalog *k = c->nodes[0].catalog;
@@ -399,6 +421,13 @@ static void dies_with(struct cluster *c, int how)
 		k->io_append = append_fails;
 	} else if (how == 1) {
 		k->io_append = append_reports_failure;
+	} else if (how == 2) {
+		k->io_append = append_is_silent;
+	} else if (how == 3) {
+		(void)must_propose(&c->nodes[0]);
+		lose_open_segments(c);
+		catalog_close(&c->nodes[0]);
+		_exit(1);
 	} else {
 		info.diagnostic.message = "retry failed write (Input/output error)";
 		k->tracer.emit(&k->tracer, RAFT_TRACER_DIAGNOSTIC, &info);
@@ -412,7 +441,7 @@ static void dies_with(struct cluster *c, int how)
 static void a_failed_log_write_ends_the_process(void **state)
 {
 	(void)state;
-	for (int how = 0; how < 3; how++) {
+	for (int how = 0; how < 5; how++) {
 		pid_t pid = fork();
 		assert_true(pid >= 0);
 		if (pid == 0) {
