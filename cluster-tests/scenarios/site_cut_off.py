@@ -7,18 +7,10 @@ other site; the audit chain verifies on all nodes and state digests are equal.
 import json
 import sys
 
-from story import by_caller, check, digests_equal, export_exact, lost_packets, run, wait_committed, wait_for
+from story import by_caller, check, digests_compared, digests_equal, export_exact, lost_packets, run, wait_committed, wait_for
 
 CALLS = 20
 TALK = 6
-
-
-def digests_compared(node):
-    """True when `doctor --deep` found all nodes at one index with one digest; it cannot always look at one moment."""
-    done = node.cli_raw("doctor", "--deep", "-o", "json", timeout=60)
-    found = next(c for c in json.loads(done.stdout)["checks"] if "digest" in c["check"])
-    check(found["result"] in ("ok", "unknown"), f"{node.name}: {found}")
-    return found["result"] == "ok"
 
 
 def tell(s):

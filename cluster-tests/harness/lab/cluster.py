@@ -55,6 +55,7 @@ class Node:
         self.socket = self.state / "run" / "api.sock"
         self.log = self.folder / "log"
         self.capture_filter, self.extra = capture_filter, extra
+        self.machine = None  # of a lab.net.Net
         self.process = None
 
     @property
@@ -80,7 +81,8 @@ class Node:
     def start(self, wrapper=()):
         assert self.process is None or self.process.poll() is not None
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*wrapper, str(binaries() / "evertaped"), str(self.config)],
+            self.process = subprocess.Popen([*self.cluster.where(self), *wrapper, str(binaries() / "evertaped"),
+                                             str(self.config)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True)
         (self.folder / "pid").write_text(str(self.process.pid))
@@ -168,6 +170,10 @@ class Cluster:
         self.nodes.append(node)
         return node
 
+    def where(self, node):  # pylint: disable=unused-argument
+        """What to put before a command so that it runs on a node's machine."""
+        return []
+
     def node(self, name):
         return next(n for n in self.nodes if n.name == name)
 
@@ -234,3 +240,30 @@ class Cluster:
 
     def heal(self):
         subprocess.run(["nft", "delete", "table", "ip", self.table], stderr=subprocess.DEVNULL, check=False)
+
+
+class NetCluster(Cluster):
+    """Nodes on the machines of a lab.net.Net: one node each, named like it."""
+
+    def __init__(self, folder, lab, name="scenario"):
+        super().__init__(folder, name)
+        self.lab = lab
+
+    def where(self, node):
+        return self.lab.exec(node.machine)
+
+    def add(self, name, site, roles=("voter", "vault", "api"), capture_filter="", extra="", machine=None):
+        if site not in self.sites:
+            self.sites.append(site)
+        machine = machine or name
+        node = Node(self, name, site, len(self.nodes) + 1, list(roles), self.lab.address(machine), capture_filter, extra)
+        node.machine = machine
+        self.nodes.append(node)
+        return node
+
+    def cut(self, site):
+        self.lab.isolate_site(site)
+
+    def heal(self):
+        if self.lab.control is not None and self.lab.machines:
+            self.lab.heal()
