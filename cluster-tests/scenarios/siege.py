@@ -46,7 +46,9 @@ class Siege:
             self.cluster.add(machine, machine.rsplit("-", 1)[0],
                              (roles or {}).get(machine, ("voter", "vault", "api")), extra=extra)
         self.cluster.create()
-        self.workload = Workload(self.cluster, self.seed).prepare(self.cluster.nodes[0]).start()
+        self.workload = Workload(self.cluster, self.seed).prepare(self.cluster.nodes[0])
+        for node in self.asked:
+            self.workload.join_in(node)
         self.say(f"{len(self.cluster.nodes)} nodes are up: " +
                  ", ".join(f"{n.name} ({n.roles[0]})" for n in self.cluster.nodes) + f"; clients ask, seed {self.seed}")
         self.all_serve(20)
@@ -71,8 +73,10 @@ class Siege:
         except (CliError, ValueError, OSError):
             return None
 
-    def voters(self):
-        return [n for n in self.cluster.nodes if "voter" in n.roles or "witness" in n.roles]
+    @property
+    def asked(self):
+        """The nodes that hold the catalogue (a spare does not), so that clients ask them."""
+        return [n for n in self.cluster.nodes if "spare" not in n.roles]
 
     # -- What must hold --------------------------------------------------------------------------------------------
 
@@ -92,7 +96,7 @@ class Siege:
         return time.monotonic() - began
 
     def all_serve(self, seconds=60):
-        return self.serve(self.cluster.nodes, seconds)
+        return self.serve(self.asked, seconds)
 
     def named(self, node, seconds=20):
         """`status` at a node says that something is wrong; the codes it names."""
@@ -105,7 +109,7 @@ class Siege:
     def well(self, seconds=60):
         """`status` at every node names nothing, nothing is pending anywhere."""
         def probe():
-            for node in self.cluster.nodes:
+            for node in self.asked:
                 status = node.status()
                 codes = [(c["code"], c.get("detail")) for c in status["codes"] if c["level"] != "note"]
                 if status["health"] != "ok" or codes:
@@ -153,8 +157,8 @@ class Siege:
             kept.write_text("".join(self.workload.register_lines()))
             raise Broken("; ".join(faults) + f"; the history of the registers: {kept}")
         self.well()
-        wait_for("the audit chains to be equal", lambda: len(digests_equal(self.cluster.nodes)) == 1, 40)
-        for each in self.cluster.nodes:
+        wait_for("the audit chains to be equal", lambda: len(digests_equal(self.asked)) == 1, 40)
+        for each in self.asked:
             wait_for(f"{each.name} to compare the state digests", lambda n=each: digests_compared(n), 60, every=0.3)
         counts = self.workload.counts
         self.say(f"{self.faults} faults; {counts['ok']} operations answered, {counts['refused']} refused, "

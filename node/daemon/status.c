@@ -109,7 +109,7 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ status.clock_skew, "CLOCK_SKEW" },
 		{ status.disk_full, "DISK_NEARFULL" },
 		{ status.install_no_space, "SNAPSHOT_NO_SPACE" },
-		{ !status.has_quorum, "NO_QUORUM" },
+		{ !status.has_quorum && status.voters > 0, "NO_QUORUM" }, /* a spare knows none */
 		{ atomic_load(&d->events.stuck) > 0, "JOURNAL_STUCK" },
 		{ d->capture != NULL && !m.acknowledging, "SYNC_FAILED" },
 		{ m.calls_refused_disk > 0, "CALLS_REFUSED" },

@@ -187,9 +187,9 @@ class Cluster:
         for node in self.nodes[1:]:
             node.start()
             self.join(first, node)
-        voters = [n for n in self.nodes if "voter" in n.roles]
+        voters = [n for n in self.nodes if "voter" in n.roles or "witness" in n.roles]
         wait_for(f"{len(voters)} voters",
-                 lambda: sum("voter" in n["role"] for n in first.status()["nodes"]) == len(voters), 60)
+                 lambda: sum(n["role"] in ("voter", "witness") for n in first.status()["nodes"]) == len(voters), 60)
         return self
 
     def join(self, helper, node):

@@ -116,11 +116,6 @@ class Workload:
         self.context.load_verify_locations(cadata=node.cli("cluster", "show")["ca_pem"])
         return self
 
-    def start(self):
-        for node in self.cluster.nodes:
-            self.join_in(node)
-        return self
-
     def join_in(self, node):
         """Clients of a node that is new, or was replaced."""
         stop = threading.Event()
