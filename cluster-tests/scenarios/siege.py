@@ -40,11 +40,13 @@ class Siege:
 
     # -- Begin and end ---------------------------------------------------------------------------------------------
 
-    def make(self, roles=None, extra=""):
-        """Every machine becomes a node; all but those named in `roles` are voters."""
+    def make(self, roles=None, extra="", capture=()):
+        """Every machine becomes a node; all but those named in `roles` are voters; those named in `capture` record the
+        calls on their own loopback."""
         for machine in self.net.machines:
             self.cluster.add(machine, machine.rsplit("-", 1)[0],
-                             (roles or {}).get(machine, ("voter", "vault", "api")), extra=extra)
+                             (roles or {}).get(machine, ("voter", "vault", "api")) + ("capture",) * (machine in capture),
+                             capture_filter="net 127.0.0.0/8" if machine in capture else "", extra=extra)
         self.cluster.create()
         self.workload = Workload(self.cluster, self.seed).prepare(self.cluster.nodes[0])
         for node in self.asked:
