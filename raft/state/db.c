@@ -13,6 +13,7 @@
 #define MEMTABLES_BYTES (64UL << 20)
 #define MEMTABLE_BYTES (16UL << 20)
 #define OPEN_FILES 512
+#define BLOCK_BYTES 8192
 
 static const char *const cf_names[CF_COUNT] = {
 	[CF_META] = "default",	  [CF_RECORDING] = "recording",
@@ -28,7 +29,7 @@ static const char *const cf_names[CF_COUNT] = {
 	[CF_LIVE] = "live",	  [CF_FIND] = "find",
 };
 
-static rocksdb_options_t *options_make(rocksdb_cache_t *cache)
+static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 {
 	rocksdb_options_t *o = rocksdb_options_create();
 	rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
@@ -50,10 +51,26 @@ static rocksdb_options_t *options_make(rocksdb_cache_t *cache)
 	rocksdb_options_set_max_log_file_size(o, 4UL << 20);
 	rocksdb_options_set_info_log_level(o, 2); /* warnings */
 
+	if (cf == CF_RECORDING || cf == CF_SEGMENT || cf == CF_COPY || cf == CF_AUDIT ||
+	    cf == CF_TOLD) { /* what most of the disk goes to */
+		rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
+	}
 	rocksdb_block_based_options_set_block_cache(t, cache);
+	rocksdb_block_based_options_set_block_size(t, BLOCK_BYTES);
+	rocksdb_block_based_options_set_format_version(t, 5);
+	/* Indexes and filters in parts: a read takes from the disk what it needs of them. */
+	rocksdb_block_based_options_set_index_type(
+		t, rocksdb_block_based_table_index_type_two_level_index_search);
+	rocksdb_block_based_options_set_metadata_block_size(t, 4096);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
+	rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
-	rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom(10));
+	if (cf != CF_FIND && cf != CF_LIVE && cf != CF_LINK) { /* those are only walked */
+		rocksdb_block_based_options_set_filter_policy(
+			t, rocksdb_filterpolicy_create_bloom(10));
+		rocksdb_block_based_options_set_partition_filters(t, 1);
+	}
 	rocksdb_options_set_block_based_table_factory(o, t);
 	rocksdb_block_based_options_destroy(t);
 	return o;
@@ -211,7 +228,11 @@ static void database_release(struct database *d)
 	if (d->db != NULL) {
 		rocksdb_close(d->db);
 	}
-	rocksdb_options_destroy(d->options);
+	for (size_t i = 0; i < CF_COUNT; i++) {
+		if (d->family_options[i] != NULL) {
+			rocksdb_options_destroy(d->family_options[i]);
+		}
+	}
 	rocksdb_cache_destroy(d->cache);
 	free(d);
 }
@@ -227,14 +248,13 @@ static int database_open(const char *path, struct database **ret, struct et_erro
 	}
 	atomic_init(&d->users, 1);
 	d->cache = rocksdb_cache_create_lru(CACHE_BYTES);
-	d->options = options_make(d->cache);
-	int rc = families_check(path, d->options, reterr);
+	for (size_t i = 0; i < CF_COUNT; i++) {
+		options[i] = d->family_options[i] = options_make(d->cache, (enum state_cf)i);
+	}
+	int rc = families_check(path, d->family_options[CF_META], reterr);
 	if (rc == 0) {
-		for (size_t i = 0; i < CF_COUNT; i++) {
-			options[i] = d->options;
-		}
-		d->db = rocksdb_open_column_families(d->options, path, CF_COUNT, cf_names, options,
-						     d->cf, &error);
+		d->db = rocksdb_open_column_families(d->family_options[CF_META], path, CF_COUNT,
+						     cf_names, options, d->cf, &error);
 		rc = state_status(error, reterr, "open the database");
 	}
 	if (rc < 0) {
@@ -262,6 +282,8 @@ static int state_take(struct et_state *s, const char *path, struct et_error *ret
 	et_assert(fresh != NULL);
 	struct et_state_view first = { .state = s, .database = fresh, .options = s->own.options };
 	rc = format_check(s, &first, reterr);
+	struct find_state find;
+	rc = rc < 0 ? rc : find_open(s, &first, &find, reterr);
 	rc = rc < 0 ? rc : writer_load(s, &first, reterr);
 	if (rc < 0) {
 		free(name);
@@ -278,6 +300,8 @@ static int state_take(struct et_state *s, const char *path, struct et_error *ret
 	windows_forget(s);
 	nodes_forget(s);
 	first.overlay = &s->overlay;
+	s->find = find;
+	atomic_store(&s->find_pending, find.rebuilding);
 	s->own = first;
 	return 0;
 }
@@ -297,8 +321,9 @@ int et_state_open(const char *path, struct et_state **ret, struct et_error *rete
 	s->batch = rocksdb_writebatch_create();
 	s->own.options = rocksdb_readoptions_create();
 	s->sha = et_sha256_new();
-	rc = s->sha == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
-			    : et_file_mkdirs(path, reterr);
+	s->index = index_new();
+	rc = s->sha == NULL || s->index == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
+						: et_file_mkdirs(path, reterr);
 	if (rc == 0) {
 		rc = state_take(s, path, reterr);
 	}
@@ -340,6 +365,7 @@ struct et_state *et_state_close(struct et_state *s)
 	nodes_forget(s);
 	overlay_release(&s->overlay);
 	rocksdb_writebatch_destroy(s->batch);
+	index_free(s->index);
 	database_release(s->database);
 	rocksdb_readoptions_destroy(s->own.options);
 	rocksdb_writeoptions_destroy(s->write_options);
@@ -588,6 +614,9 @@ int et_state_content_digest(const struct et_state_view *v, uint8_t ret[32])
 	}
 	for (size_t i = 0; i < CF_COUNT; i++) {
 		uint8_t family = (uint8_t)i;
+		if (i == CF_FIND || i == CF_LIVE) {
+			continue; /* made of the others: et_state_index_digest() */
+		}
 		et_sha256_add(sha, &family, 1);
 		int rc = view_walk(v, (enum state_cf)i, &all, NULL, content_add, sha);
 		if (rc < 0) {

@@ -101,7 +101,7 @@ static int index_recording(struct apply *a, const Et__Recording *before, const E
 	if (rc == 0) {
 		const struct indexed old = { before, (const Et__Told *const *)was };
 		const struct indexed new = { after, (const Et__Told *const *)told };
-		index_update(a->s, before != NULL ? &old : NULL, &new);
+		rc = index_update(a->s, before != NULL ? &old : NULL, &new);
 	}
 	told_free(was);
 	told_free(told);

@@ -1,93 +1,137 @@
-/* Search: one index leads, the other conditions are checked on the recordings it names.
+/* Search: each condition that has lists is a stream of places; a recording is a hit when all
+ * streams have its place, and what has no list holds too.
  *
- * All indexes of recordings end in (inverted start, id), so that a walk gives the newest first, and
- * a place in it is the same 24 bytes in every one of them: that is the cursor.
+ *     site ────── 17 ─── 23 ───── 40 ──▶
+ *     words ───── 17 ───────── 31 ─────▶      seek each to the greatest place that any stands at,
+ *                 hit                          until all agree; then go on behind it
  *
- * A number with a trailing '*' has no such order across the numbers it fits. Then
- *   - few index entries fit (up to PREFIX_SCAN_MAX): they are all looked at, and a heap keeps the
- *     newest ones behind the cursor;
- *   - many do: the time index leads, as hits lie close together in it.
- *
- * A page looks at SCAN_MAX recordings at most; then it ends with a cursor, however few it gave. */
-#include "raft/state/state_internal.h"
+ * All lists are in one order (newest start first), so a cursor is the next place to look at,
+ * whichever way a page was searched. Conditions without a list of their own:
+ *   - a number's prefix or suffix that fits few entries: they are gathered and sorted; one that
+ * fits many: the time index leads, and its values tell without a read whether a recording fits;
+ *   - what hardly narrows (state sealed, middling durations): looked at in the record itself. */
+#include "raft/state/search_internal.h"
 
-#define PREFIX_SCAN_MAX 20000
-#define SCAN_MAX 50000
-#define PLACE_SIZE 24 /* inverted start, id */
+#define GATHER_MAX 16384
+#define GATHER_BYTES (1024UL << 10) /* of the index on disk: more has too many entries */
+#define STEPS_MAX 50000
+#define STEPS_RECORD 8
+#define STREAMS_MAX 40
+#define CHILDREN_MAX 1024 /* of one union */
 #define CURSOR_SIZE (1 + 4 + PLACE_SIZE)
-#define CURSOR_VERSION 1
+#define CURSOR_VERSION 2
 #define LIMIT_MAX 1000
-
-struct place {
-	uint8_t bytes[PLACE_SIZE];
-};
+#define PAGE_FULL 1
+#define DURATION_LONG INT64_C(256000000) /* from here on its lists are short */
+#define DURATION_SHORT INT64_C(8000000)	 /* and up to here */
 
 struct search {
 	const struct et_state_view *v;
 	const struct et_state_query *q;
 	int (*fn)(void *arg, const Et__Recording *record);
 	void *arg;
-	struct place last; /* the last one looked at */
-	bool started;	   /* `last` counts */
-	uint32_t found;
-	uint32_t looked_at;
-	bool stopped; /* the page is full: there may be more */
-	int result;   /* what `fn` said, when it ended the search */
-	size_t number_size;
-	bool number_is_prefix;
+	struct et_state_found *ret;
+	uint8_t generation;
+	struct place next; /* the first place that was not looked at */
+	struct place last; /* places behind it are too old */
+	bool started;	   /* not the first page */
+	uint32_t steps;
+	int result; /* what `fn` said, when it ended the search */
+
+	size_t number_size; /* without the '*' */
+	const char *number; /* behind the '*' of a suffix */
+	bool is_prefix, is_suffix;
+
+	struct stream *streams[STREAMS_MAX]; /* owned */
+	size_t count;
+	bool by_time; /* the only stream is the time index: its values are looked through */
+	bool nothing; /* no recording can fit */
 };
 
-#define PAGE_FULL 1
-
-/* ---- Conditions ---- */
+/* ---- Conditions that a record answers ---- */
 
 static bool number_fits(const struct search *s, const char *number)
 {
-	if (s->number_is_prefix) {
-		return strncmp(number, s->q->number, s->number_size) == 0;
+	if (s->is_prefix) {
+		return strncmp(number, s->number, s->number_size) == 0;
 	}
-	return strcmp(number, s->q->number) == 0;
+	if (s->is_suffix) {
+		size_t size = strlen(number);
+		return size >= s->number_size &&
+		       memcmp(number + size - s->number_size, s->number, s->number_size) == 0;
+	}
+	return strcmp(number, s->number) == 0;
+}
+
+static bool duration_fits(const struct et_state_query *q, int64_t us)
+{
+	if (q->duration_min_us == 0 && q->duration_max_us == 0) {
+		return true;
+	}
+	return us >= 0 && us >= q->duration_min_us &&
+	       (q->duration_max_us == 0 || us <= q->duration_max_us);
+}
+
+static bool cover_fits(const struct search *s, const struct cover *c)
+{
+	const struct et_state_query *q = s->q;
+
+	return (q->number == NULL || number_fits(s, c->from) || number_fits(s, c->to)) &&
+	       (q->site == NULL || strcmp(c->site, q->site) == 0) &&
+	       (q->node == 0 || c->node == q->node) && (q->state < 0 || c->state == q->state) &&
+	       duration_fits(q, c->duration_us);
 }
 
 static bool recording_fits(const struct search *s, const Et__Recording *r)
 {
 	const struct et_state_query *q = s->q;
+	const struct cover c = { (int)r->state, r->node, recording_duration(r),
+				 r->site,	r->from, r->to };
 
-	if (r->start_us < q->from_us || (q->to_us != 0 && r->start_us >= q->to_us)) {
-		return false;
-	}
-	if (q->number != NULL && !number_fits(s, r->from) && !number_fits(s, r->to)) {
-		return false;
-	}
-	if (q->site != NULL && strcmp(r->site, q->site) != 0) {
-		return false;
-	}
-	if ((q->node != 0 && r->node != q->node) || (q->state >= 0 && (int)r->state != q->state)) {
-		return false;
-	}
-	if (q->sip_call_id != NULL && strcmp(r->sip_call_id, q->sip_call_id) != 0) {
-		return false;
-	}
-	return q->call == NULL || (r->call.len == 16 && memcmp(r->call.data, q->call, 16) == 0);
+	return r->start_us >= q->from_us && (q->to_us == 0 || r->start_us < q->to_us) &&
+	       cover_fits(s, &c) &&
+	       (q->sip_call_id == NULL || strcmp(r->sip_call_id, q->sip_call_id) == 0) &&
+	       (q->call == NULL || (r->call.len == 16 && memcmp(r->call.data, q->call, 16) == 0));
 }
 
 /* ---- Cursor ---- */
 
+static uint32_t hash_text(uint32_t crc, const char *text)
+{
+	return text == NULL ? et_crc32c(crc, "\xff", 1) : et_crc32c(crc, text, strlen(text) + 1);
+}
+
 /* A cursor fits the query that it came from. */
 static uint32_t query_hash(const struct et_state_query *q)
 {
-	uint8_t numbers[32];
-	const char *texts[] = { q->number, q->site, q->sip_call_id };
+	const int64_t numbers[] = { q->from_us,
+				    q->to_us,
+				    (int64_t)q->node,
+				    q->state,
+				    q->duration_min_us,
+				    q->duration_max_us,
+				    (int64_t)q->tag_count,
+				    (int64_t)q->fact_count };
+	const char *texts[] = { q->number, q->site, q->sip_call_id, q->agent, q->team, q->text };
+	uint8_t bytes[8];
 	uint32_t crc = 0;
 
-	et_put64(numbers, (uint64_t)q->from_us);
-	et_put64(numbers + 8, (uint64_t)q->to_us);
-	et_put64(numbers + 16, q->node);
-	et_put64(numbers + 24, (uint64_t)q->state);
-	crc = et_crc32c(crc, numbers, sizeof(numbers));
+	for (size_t i = 0; i < ET_ARRAY_SIZE(numbers); i++) {
+		et_put64(bytes, (uint64_t)numbers[i]);
+		crc = et_crc32c(crc, bytes, sizeof(bytes));
+	}
 	for (size_t i = 0; i < ET_ARRAY_SIZE(texts); i++) {
-		const char *text = texts[i] != NULL ? texts[i] : "";
-		crc = et_crc32c(crc, text, strlen(text) + 1);
+		crc = hash_text(crc, texts[i]);
+	}
+	for (size_t i = 0; i < q->tag_count; i++) {
+		crc = hash_text(crc, q->tags[i]);
+	}
+	for (size_t i = 0; i < q->fact_count; i++) {
+		et_put64(bytes, (uint64_t)q->facts[i].number);
+		crc = et_crc32c(crc, bytes, sizeof(bytes));
+		bytes[0] = (uint8_t)q->facts[i].type;
+		crc = et_crc32c(crc, bytes, 1);
+		crc = hash_text(hash_text(crc, q->facts[i].key), q->facts[i].text);
 	}
 	return q->call != NULL ? et_crc32c(crc, q->call, 16) : crc;
 }
@@ -104,251 +148,506 @@ static int cursor_read(struct search *s)
 	    bytes[0] != CURSOR_VERSION || et_get32(bytes + 1) != query_hash(s->q)) {
 		return ET_EMALFORMED;
 	}
-	memcpy(s->last.bytes, bytes + 5, PLACE_SIZE);
+	struct place place;
+	memcpy(place.bytes, bytes + 5, PLACE_SIZE);
+	if (place_order(&place, &s->next) > 0) {
+		s->next = place;
+	}
 	s->started = true;
 	return 0;
 }
 
-static void cursor_write(const struct search *s, char cursor[ET_STATE_CURSOR_SIZE])
+static void cursor_write(struct search *s)
 {
 	uint8_t bytes[CURSOR_SIZE];
 
 	_Static_assert(et_base64_size(CURSOR_SIZE) <= ET_STATE_CURSOR_SIZE, "a cursor fits");
-	cursor[0] = '\0';
-	if (s->stopped) {
-		bytes[0] = CURSOR_VERSION;
-		et_put32(bytes + 1, query_hash(s->q));
-		memcpy(bytes + 5, s->last.bytes, PLACE_SIZE);
-		et_base64(bytes, sizeof(bytes), cursor);
+	bytes[0] = CURSOR_VERSION;
+	et_put32(bytes + 1, query_hash(s->q));
+	memcpy(bytes + 5, s->next.bytes, PLACE_SIZE);
+	et_base64(bytes, sizeof(bytes), s->ret->cursor);
+}
+
+/* ---- Streams of a query ---- */
+
+static int search_add(struct search *s, struct stream *stream)
+{
+	if (stream == NULL) {
+		return -ENOMEM;
+	}
+	et_assert(s->count < STREAMS_MAX);
+	s->streams[s->count++] = stream;
+	return 0;
+}
+
+static int search_add_list(struct search *s, const struct key *prefix)
+{
+	return search_add(s, stream_list(s->v, prefix->data[1] == 'x' ? CF_LIVE : CF_FIND, prefix));
+}
+
+static int add_links(struct search *s)
+{
+	struct key k;
+	int rc = 0;
+
+	if (s->q->sip_call_id != NULL) {
+		k = key_tag('i');
+		key_add_text(&k, s->q->sip_call_id);
+		rc = search_add(s, stream_list(s->v, CF_LINK, &k));
+	}
+	if (s->q->call != NULL && rc == 0) {
+		k = key_tag('c');
+		key_add(&k, s->q->call, 16);
+		rc = search_add(s, stream_list(s->v, CF_LINK, &k));
+	}
+	return rc;
+}
+
+static int add_state(struct search *s)
+{
+	if (s->q->state < 0 || s->q->state == ET__RECORDING_STATE__SEALED) {
+		return 0;
+	}
+	struct key k = find_key(s->generation, 'x');
+	key_add8(&k, (uint8_t)s->q->state);
+	return search_add_list(s, &k);
+}
+
+static int add_tags(struct search *s)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < s->q->tag_count && rc == 0; i++) {
+		struct key k = find_key(s->generation, 'g');
+		if (strlen(s->q->tags[i]) > 64) {
+			s->nothing = true;
+			return 0;
+		}
+		key_add_text(&k, s->q->tags[i]);
+		rc = search_add_list(s, &k);
+	}
+	return rc;
+}
+
+static int add_facts(struct search *s)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < s->q->fact_count && rc == 0; i++) {
+		const struct et_state_fact_is *f = &s->q->facts[i];
+		struct key k = find_key(s->generation, 'f');
+		if (f->key == NULL || strlen(f->key) > 64 || f->type < 0 || f->type > UINT8_MAX) {
+			s->nothing = true;
+			return 0;
+		}
+		find_key_add_fact(&k, f->key, f->type, f->text != NULL ? f->text : "", f->number);
+		rc = search_add_list(s, &k);
+	}
+	return rc;
+}
+
+static int add_words(struct search *s)
+{
+	const char *text = s->q->text;
+	char word[WORD_SIZE];
+	size_t count = 0;
+	int rc = 0;
+
+	if (text == NULL || text[0] == '\0') {
+		return 0;
+	}
+	while (rc == 0 && (text = word_next(text, word)) != NULL) {
+		struct key k = find_key(s->generation, 'w');
+		if (count++ == ET_STATE_CONDITIONS_MAX) {
+			return ET_ELIMIT;
+		}
+		key_add_text(&k, word);
+		rc = search_add_list(s, &k);
+	}
+	s->nothing |= count == 0; /* a text without words is in none */
+	return rc;
+}
+
+/* ---- Sites and nodes: a list for each node of each site ---- */
+
+struct places_of {
+	struct search *s;
+	struct stream *stream;
+	uint64_t node;
+};
+
+/* Which nodes a prefix of the site index has, by leaping from one to the next. */
+static int site_lists(struct places_of *p, const struct key *prefix)
+{
+	const struct search *s = p->s;
+	const struct database *d = s->v->database;
+	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(d->db, s->v->options, d->cf[CF_FIND]);
+	struct key from = *prefix;
+	int rc = 0;
+
+	while (rc == 0) {
+		size_t size;
+		rocksdb_iter_seek(it, (const char *)from.data, from.size);
+		if (!rocksdb_iter_valid(it)) {
+			break;
+		}
+		const uint8_t *key = (const uint8_t *)rocksdb_iter_key(it, &size);
+		if (size < prefix->size || memcmp(key, prefix->data, prefix->size) != 0) {
+			break;
+		}
+		if (size < 2 + 1 + 8 + PLACE_SIZE) {
+			rc = ET_ECORRUPT;
+			break;
+		}
+		from = key_of(key, size - PLACE_SIZE);
+		if (p->node == 0 || et_get64(from.data + from.size - 8) == p->node) {
+			rc = p->stream->count == CHILDREN_MAX
+				     ? ET_ELIMIT
+				     : stream_add(p->stream, stream_list(s->v, CF_FIND, &from));
+		}
+		for (size_t i = 0; i < PLACE_SIZE; i++) {
+			key_add8(&from, 0xff);
+		}
+	}
+	char *error = NULL;
+	rocksdb_iter_get_error(it, &error);
+	rocksdb_iter_destroy(it);
+	int status = state_status(error, NULL, "read");
+	return status < 0 ? status : rc;
+}
+
+static int add_site(struct search *s)
+{
+	struct places_of p = { s, NULL, s->q->node };
+	struct key k = find_key(s->generation, 'o');
+
+	if (s->q->site == NULL && s->q->node == 0) {
+		return 0;
+	}
+	if (s->q->site != NULL) {
+		key_add_text(&k, s->q->site);
+	}
+	p.stream = stream_union();
+	int rc = search_add(s, p.stream);
+	return rc < 0 ? rc : site_lists(&p, &k);
+}
+
+/* ---- Durations ---- */
+
+static int add_duration(struct search *s)
+{
+	const struct et_state_query *q = s->q;
+	bool is_long = q->duration_min_us >= DURATION_LONG;
+	bool is_short = q->duration_max_us > 0 && q->duration_max_us <= DURATION_SHORT;
+
+	if (!is_long && !is_short) {
+		return 0;
+	}
+	struct stream *u = stream_union();
+	unsigned last = q->duration_max_us > 0 ? duration_class(q->duration_max_us) : 64;
+	int rc = search_add(s, u);
+	for (unsigned c = duration_class(q->duration_min_us); c <= last && rc == 0; c++) {
+		struct key k = find_key(s->generation, 'd');
+		key_add8(&k, (uint8_t)c);
+		rc = c > 40 ? PAGE_FULL : stream_add(u, stream_list(s->v, CF_FIND, &k));
+	}
+	return rc == PAGE_FULL ? 0 : rc; /* 2^40 seconds: nothing is longer */
+}
+
+/* ---- Agents ---- */
+
+static int agent_list(void *arg, const char *number, int64_t from_us, int64_t to_us)
+{
+	struct places_of *p = arg;
+	struct key k = find_key(p->s->generation, 'n');
+
+	if (p->stream->count == CHILDREN_MAX) {
+		return ET_ELIMIT;
+	}
+	key_add_text(&k, number);
+	struct stream *list = stream_list(p->s->v, CF_FIND, &k);
+	int rc = stream_add(p->stream, list);
+	if (rc < 0) {
+		return rc;
+	}
+	list->first = place_of_time(to_us - 1);
+	list->last = place_of_time(from_us);
+	memset(list->last.bytes + 8, 0xff, PLACE_SIZE - 8);
+	if (place_order(&list->last, &p->s->next) < 0 ||
+	    place_order(&p->s->last, &list->first) < 0) {
+		p->stream->count--; /* outside of what is asked for */
+		stream_free(list);
+	}
+	return 0;
+}
+
+static int add_users(struct search *s, const char *agent, const char *team)
+{
+	struct places_of p = { s, NULL, 0 };
+	const char *name = agent != NULL ? agent : team;
+
+	if (name == NULL) {
+		return 0;
+	}
+	p.stream = stream_union();
+	int rc = search_add(s, p.stream);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = agent_numbers(s->v, agent, team, agent_list, &p);
+	if (rc < 0 || p.stream->count == CHILDREN_MAX) {
+		return rc < 0 ? rc : ET_ELIMIT;
+	}
+	struct key k = find_key(s->generation, 'f');
+	if (strlen(name) > 4096) {
+		return 0;
+	}
+	find_key_add_fact(&k, agent != NULL ? "agent" : "team", ET__FACT_TYPE__FACT_TEXT, name, 0);
+	return stream_add(p.stream, stream_list(s->v, CF_FIND, &k));
+}
+
+/* ---- Numbers ---- */
+
+/* Is it worth looking at every entry? By the size of the range on disk. */
+static bool gather_is_small(const struct search *s, const struct key *prefix)
+{
+	const struct database *d = s->v->database;
+	struct key end = *prefix;
+	uint64_t bytes = 0;
+	char *error = NULL;
+
+	key_add8(&end, 0xff);
+	const char *from = (const char *)prefix->data;
+	const char *to = (const char *)end.data;
+	rocksdb_approximate_sizes_cf(d->db, d->cf[CF_FIND], 1, &from, &prefix->size, &to, &end.size,
+				     &bytes, &error);
+	if (error != NULL) {
+		rocksdb_free(error);
+		return false;
+	}
+	return bytes <= GATHER_BYTES;
+}
+
+/* All entries of a prefix that are in the time asked for; numbers whose entries are not are leapt
+ * over. *ret_all false: there are too many. */
+static int number_gather(struct search *s, const struct key *prefix, struct stream *g,
+			 bool *ret_all)
+{
+	const struct database *d = s->v->database;
+	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(d->db, s->v->options, d->cf[CF_FIND]);
+	uint32_t seen = 0;
+	unsigned outside = 0;
+	int rc = 0;
+
+	rocksdb_iter_seek(it, (const char *)prefix->data, prefix->size);
+	while (rc == 0 && rocksdb_iter_valid(it) && seen <= GATHER_MAX) {
+		size_t size;
+		struct place place;
+		const uint8_t *key = (const uint8_t *)rocksdb_iter_key(it, &size);
+		if (size < prefix->size || memcmp(key, prefix->data, prefix->size) != 0) {
+			break;
+		}
+		if (size < 2 + PLACE_SIZE) {
+			rc = ET_ECORRUPT;
+			break;
+		}
+		memcpy(place.bytes, key + size - PLACE_SIZE, PLACE_SIZE);
+		bool early = place_order(&place, &s->last) > 0;
+		bool late = place_order(&place, &s->next) < 0;
+		seen++;
+		outside = early || late ? outside + 1 : 0;
+		rc = early || late ? 0 : stream_gather(g, place.bytes);
+		if (outside >= 8) {
+			struct key to = key_of(key, size - PLACE_SIZE);
+			struct place edge = s->next;
+			if (early) {
+				memset(edge.bytes, 0xff, sizeof(edge.bytes));
+			}
+			key_add(&to, edge.bytes, PLACE_SIZE);
+			rocksdb_iter_seek(it, (const char *)to.data, to.size);
+			seen += 8;
+			outside = 0;
+			continue;
+		}
+		rocksdb_iter_next(it);
+	}
+	*ret_all = seen <= GATHER_MAX;
+	s->steps += seen;
+	char *error = NULL;
+	rocksdb_iter_get_error(it, &error);
+	rocksdb_iter_destroy(it);
+	int status = state_status(error, NULL, "read");
+	return status < 0 ? status : rc;
+}
+
+static int add_number(struct search *s)
+{
+	struct key k;
+	bool all = false;
+
+	if (s->q->number == NULL) {
+		return 0;
+	}
+	if (!s->is_prefix && !s->is_suffix) {
+		k = find_key(s->generation, 'n');
+		key_add_text(&k, s->number);
+		return search_add_list(s, &k);
+	}
+	k = find_key(s->generation, s->is_prefix ? 'n' : 'r');
+	find_key_add_number(&k, s->number, s->number_size, s->is_suffix);
+	if (s->number_size == 0 || !gather_is_small(s, &k)) {
+		return 0;
+	}
+	struct stream *g = stream_gathered();
+	int rc = g == NULL ? -ENOMEM : number_gather(s, &k, g, &all);
+	if (rc < 0 || !all) {
+		stream_free(g);
+		return rc;
+	}
+	stream_gathered_sort(g);
+	return search_add(s, g);
+}
+
+/* Streams for all conditions. Those that hardly narrow come last: the time index does without them
+ * when a number must be looked for in it anyway. */
+static int search_plan(struct search *s)
+{
+	int rc = add_links(s);
+
+	rc = rc < 0 ? rc : add_tags(s);
+	rc = rc < 0 ? rc : add_facts(s);
+	rc = rc < 0 ? rc : add_words(s);
+	rc = rc < 0 ? rc : add_users(s, s->q->agent, NULL);
+	rc = rc < 0 ? rc : add_users(s, NULL, s->q->team);
+	rc = rc < 0 ? rc : add_state(s);
+	size_t narrow = s->count;
+	rc = rc < 0 ? rc : add_number(s);
+	if (rc < 0 || s->nothing) {
+		return rc;
+	}
+	bool is_wide = s->q->number != NULL && s->count == narrow;
+	if (narrow > 0 || !is_wide) {
+		rc = add_duration(s);
+		rc = rc < 0 ? rc : add_site(s);
+	}
+	if (rc == 0 && s->count == 0) {
+		struct key k = find_key(s->generation, 't');
+		s->by_time = true;
+		rc = search_add_list(s, &k);
+	}
+	return rc;
+}
+
+/* ---- Walking ---- */
+
+static void place_next(struct place *p)
+{
+	for (size_t i = PLACE_SIZE; i > 0 && ++p->bytes[i - 1] == 0; i--) {
 	}
 }
 
-/* ---- One candidate ---- */
-
-static int candidate(struct search *s, const uint8_t place[PLACE_SIZE])
+static int candidate(struct search *s, const struct place *place)
 {
 	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
 
-	if (s->found == s->q->limit || s->looked_at == SCAN_MAX) {
-		s->stopped = true;
-		return PAGE_FULL;
+	if (s->by_time) {
+		struct cover c;
+		int rc = cover_read(stream_value(s->streams[0]), &c);
+		if (rc < 0 || !cover_fits(s, &c)) {
+			return rc;
+		}
 	}
-	s->looked_at++;
-	memcpy(s->last.bytes, place, PLACE_SIZE);
-	int rc = et_state_get_recording(s->v, place + 8, &r);
+	s->steps += STEPS_RECORD;
+	int rc = et_state_get_recording(s->v, place->bytes + 8, &r);
 	if (rc < 0) {
 		return rc == ET_ENOTFOUND ? ET_ECORRUPT : rc;
 	}
 	if (!recording_fits(s, r)) {
 		return 0;
 	}
-	s->found++;
+	s->ret->found++;
 	s->result = s->fn(s->arg, r);
-	s->stopped = s->result != 0;
-	return s->stopped ? PAGE_FULL : 0;
+	return s->result != 0 ? PAGE_FULL : 0;
 }
 
-/* ---- An index leads ---- */
-
-static uint64_t time_inverted(int64_t us)
+/* Bring all streams to one place at or behind s->next. false: one of them has ended. */
+static int streams_agree(struct search *s, bool *ret)
 {
-	return UINT64_MAX - (uint64_t)us;
-}
+	size_t agree = 0;
 
-static int lead_each(void *arg, struct et_view key, struct et_view value)
-{
-	struct search *s = arg;
-
-	(void)value;
-	if (key.size < PLACE_SIZE) {
-		return ET_ECORRUPT;
-	}
-	const uint8_t *place = key.data + key.size - PLACE_SIZE;
-	if (s->started && memcmp(place, s->last.bytes, PLACE_SIZE) == 0) {
-		return 0; /* the cursor itself */
-	}
-	if (et_get64(place) > time_inverted(s->q->from_us)) {
-		return PAGE_FULL; /* older than asked for, from here on: not `stopped` */
-	}
-	return candidate(s, place);
-}
-
-static int lead_walk(struct search *s, enum state_cf cf, const struct key *prefix)
-{
-	struct key from = *prefix;
-
-	if (s->started) {
-		key_add(&from, s->last.bytes, PLACE_SIZE);
-	} else if (s->q->to_us > 0) {
-		key_add64(&from, time_inverted(s->q->to_us - 1));
-	}
-	int rc = view_walk(s->v, cf, prefix, &from, lead_each, s);
-	return rc == PAGE_FULL ? 0 : rc;
-}
-
-/* ---- Numbers by prefix: the newest of all that fit ---- */
-
-struct heap {
-	const struct search *s;
-	struct place *places; /* owned: the oldest on top */
-	size_t count;
-	size_t room;
-	size_t seen;
-	bool dropped; /* some did not fit in */
-};
-
-static int place_compare(const struct place *a, const struct place *b)
-{
-	return memcmp(a->bytes, b->bytes, PLACE_SIZE);
-}
-
-static void heap_swap(struct heap *h, size_t i, size_t k)
-{
-	struct place held = h->places[i];
-
-	h->places[i] = h->places[k];
-	h->places[k] = held;
-}
-
-static void heap_sink(struct heap *h, size_t i)
-{
-	for (;;) {
-		size_t top = i;
-		for (size_t k = 2 * i + 1; k <= 2 * i + 2 && k < h->count; k++) {
-			if (place_compare(&h->places[k], &h->places[top]) > 0) {
-				top = k;
-			}
+	*ret = true;
+	for (size_t i = 0; agree < s->count; i = (i + 1) % s->count) {
+		struct stream *x = s->streams[i];
+		int rc = stream_seek(x, &s->next, &s->steps);
+		if (rc < 0) {
+			return rc;
 		}
-		if (top == i) {
-			return;
+		if (x->ended || place_order(&x->at, &s->last) > 0) {
+			*ret = false;
+			return 0;
 		}
-		heap_swap(h, i, top);
-		i = top;
-	}
-}
-
-static void heap_add(struct heap *h, const struct place *p)
-{
-	if (h->count == h->room) {
-		h->dropped = true;
-		if (place_compare(p, &h->places[0]) >= 0) {
-			return;
+		if (place_order(&x->at, &s->next) > 0) {
+			s->next = x->at;
+			agree = 0;
 		}
-		h->places[0] = *p;
-		heap_sink(h, 0);
-		return;
+		agree++;
+		if (s->steps >= STEPS_MAX) {
+			return PAGE_FULL;
+		}
 	}
-	size_t i = h->count++;
-	h->places[i] = *p;
-	while (i > 0 && place_compare(&h->places[i], &h->places[(i - 1) / 2]) > 0) {
-		heap_swap(h, i, (i - 1) / 2);
-		i = (i - 1) / 2;
-	}
-}
-
-static int heap_each(void *arg, struct et_view key, struct et_view value)
-{
-	struct heap *h = arg;
-	const struct search *s = h->s;
-	struct place p;
-
-	(void)value;
-	if (key.size < PLACE_SIZE) {
-		return ET_ECORRUPT;
-	}
-	if (++h->seen > PREFIX_SCAN_MAX) {
-		return PAGE_FULL;
-	}
-	memcpy(p.bytes, key.data + key.size - PLACE_SIZE, PLACE_SIZE);
-	uint64_t inverted = et_get64(p.bytes);
-	if ((s->started && place_compare(&p, &s->last) <= 0) ||
-	    inverted > time_inverted(s->q->from_us) ||
-	    (s->q->to_us > 0 && inverted < time_inverted(s->q->to_us - 1))) {
-		return 0;
-	}
-	heap_add(h, &p);
 	return 0;
 }
 
-static int places_sort(const void *a, const void *b)
+static int search_walk(struct search *s)
 {
-	return place_compare(a, b);
-}
-
-static int heap_give(struct search *s, struct heap *h)
-{
-	int rc = 0;
-
-	qsort(h->places, h->count, sizeof(h->places[0]), places_sort);
-	for (size_t i = 0; i < h->count && rc == 0; i++) {
-		/* A caller and a called that both fit give the same place twice. */
-		if (i == 0 || place_compare(&h->places[i], &h->places[i - 1]) != 0) {
-			rc = candidate(s, h->places[i].bytes);
+	for (;;) {
+		bool more;
+		int rc = streams_agree(s, &more);
+		if (rc != 0 || !more) {
+			return rc;
+		}
+		if (s->ret->found == s->q->limit) {
+			return PAGE_FULL;
+		}
+		struct place at = s->next;
+		place_next(&s->next);
+		rc = candidate(s, &at);
+		if (rc != 0) {
+			return rc;
 		}
 	}
-	if (rc == 0 && h->dropped) {
-		s->stopped = true; /* all in the heap were looked at; there are more behind */
-	}
-	return rc == PAGE_FULL ? 0 : rc;
 }
 
-/* Room for more than a page, as other conditions may not hold for all of them. */
-static int prefix_walk(struct search *s, bool *ret_too_many)
+/* ---- The query ---- */
+
+static bool text_is_short(const char *text, size_t most)
 {
-	struct heap h = { .s = s, .room = (size_t)LIMIT_MAX * 4 };
-	struct key prefix = key_tag('n');
-
-	key_add(&prefix, s->q->number, s->number_size);
-	h.places = malloc(h.room * sizeof(*h.places));
-	if (h.places == NULL) {
-		return -ENOMEM;
-	}
-	int rc = view_walk(s->v, CF_INDEX, &prefix, NULL, heap_each, &h);
-	*ret_too_many = rc == PAGE_FULL;
-	if (rc == 0) {
-		rc = heap_give(s, &h);
-	}
-	free(h.places);
-	return rc == PAGE_FULL ? 0 : rc;
-}
-
-/* ---- Which index leads ---- */
-
-static struct key lead_choose(const struct search *s)
-{
-	const struct et_state_query *q = s->q;
-	struct key k;
-
-	if (q->call != NULL) {
-		k = key_tag('c');
-		key_add(&k, q->call, 16);
-	} else if (q->sip_call_id != NULL) {
-		k = key_tag('i');
-		key_add_text(&k, q->sip_call_id);
-	} else if (q->number != NULL && !s->number_is_prefix) {
-		k = key_tag('n');
-		key_add_text(&k, q->number);
-	} else if (q->state >= 0 && q->state != ET__RECORDING_STATE__SEALED) {
-		k = key_tag('x');
-		key_add8(&k, (uint8_t)q->state);
-	} else if (q->node != 0) {
-		k = key_tag('o');
-		key_add64(&k, q->node);
-	} else if (q->site != NULL) {
-		k = key_tag('s');
-		key_add_text(&k, q->site);
-	} else {
-		k = key_tag('t');
-	}
-	return k;
+	return text == NULL || strlen(text) <= most;
 }
 
 /* Texts longer than any that is stored fit nothing. */
 static bool query_is_possible(const struct et_state_query *q)
 {
-	return (q->number == NULL || strlen(q->number) <= 512) &&
-	       (q->site == NULL || strlen(q->site) <= 255) &&
-	       (q->sip_call_id == NULL || strlen(q->sip_call_id) <= 512) && q->state <= UINT8_MAX;
+	return text_is_short(q->number, NUMBER_TEXT_MAX + 1) && text_is_short(q->site, 255) &&
+	       text_is_short(q->sip_call_id, 512) && text_is_short(q->agent, AGENT_ID_MAX) &&
+	       text_is_short(q->team, AGENT_ID_MAX) && q->state <= UINT8_MAX && q->to_us >= 0 &&
+	       q->duration_min_us >= 0 && q->duration_max_us >= 0;
+}
+
+static void number_read(struct search *s)
+{
+	size_t size = s->q->number != NULL ? strlen(s->q->number) : 0;
+
+	s->number = s->q->number;
+	s->number_size = size;
+	if (size > 0 && s->number[size - 1] == '*') {
+		s->is_prefix = true;
+		s->number_size--;
+	} else if (size > 0 && s->number[0] == '*') {
+		s->is_suffix = true;
+		s->number++;
+		s->number_size--;
+	}
 }
 
 int et_state_search(const struct et_state_view *v, const struct et_state_query *query,
@@ -356,58 +655,40 @@ int et_state_search(const struct et_state_view *v, const struct et_state_query *
 		    struct et_state_found *ret)
 {
 	struct et_state_query q = *query;
-	struct search s = { .v = v, .q = &q, .fn = fn, .arg = arg };
-	bool too_many = true;
+	struct search s = { .v = v, .q = &q, .fn = fn, .arg = arg, .ret = ret };
+	struct find_state find;
 
 	*ret = (struct et_state_found){ .complete = true };
-	if (q.agent != NULL || q.team != NULL || q.tag_count > 0 || q.fact_count > 0 ||
-	    q.text != NULL || q.duration_min_us != 0 || q.duration_max_us != 0) {
-		return -ENOTSUP;
+	if (q.tag_count > ET_STATE_CONDITIONS_MAX || q.fact_count > ET_STATE_CONDITIONS_MAX) {
+		return ET_ELIMIT;
 	}
 	q.limit = q.limit == 0 || q.limit > LIMIT_MAX ? LIMIT_MAX : q.limit;
 	q.from_us = q.from_us > 0 ? q.from_us : 0;
-	if (q.to_us < 0 || !query_is_possible(&q)) {
-		return 0;
+	s.last = place_of_time(q.from_us);
+	memset(s.last.bytes + 8, 0xff, PLACE_SIZE - 8);
+	if (q.to_us > 0) {
+		s.next = place_of_time(q.to_us - 1);
 	}
-	int rc = cursor_read(&s);
+	int rc = find_state_read(v, &find);
+	rc = rc < 0 ? rc : cursor_read(&s);
 	if (rc < 0) {
 		return rc;
 	}
-	if (q.number != NULL) {
-		s.number_size = strlen(q.number);
-		if (s.number_size > 0 && q.number[s.number_size - 1] == '*') {
-			s.number_is_prefix = true;
-			s.number_size--;
-		}
+	ret->complete = find.complete;
+	s.generation = find.generation;
+	number_read(&s);
+	s.nothing = !query_is_possible(&q);
+	rc = s.nothing ? 0 : search_plan(&s);
+	rc = rc < 0 || s.nothing ? rc : search_walk(&s);
+	if (rc == PAGE_FULL) {
+		cursor_write(&s);
+		rc = s.result;
 	}
-	if (s.number_is_prefix && q.call == NULL && q.sip_call_id == NULL) {
-		rc = prefix_walk(&s, &too_many);
+	for (size_t i = 0; i < s.count; i++) {
+		stream_free(s.streams[i]);
 	}
-	if (rc == 0 && too_many) {
-		enum state_cf cf = q.call != NULL || q.sip_call_id != NULL ? CF_LINK : CF_INDEX;
-		struct key lead = lead_choose(&s);
-		rc = lead_walk(&s, cf, &lead);
-	}
-	if (rc == 0) {
-		cursor_write(&s, ret->cursor);
-		ret->found = s.found;
-		ret->looked_at = s.looked_at;
-		ret->total = s.found;
-		ret->total_is_exact = ret->cursor[0] == '\0' && !s.started;
-	}
-	return rc < 0 ? rc : s.result;
-}
-
-/* ---- The index itself ---- */
-
-int et_state_index_status(const struct et_state_view *v, struct et_state_index_status *ret)
-{
-	struct et_state_counts counts;
-
-	int rc = et_state_counts(v, &counts);
-	*ret = (struct et_state_index_status){ .complete = true };
-	if (rc == 0) {
-		ret->done = ret->total = counts.recordings;
-	}
+	ret->looked_at = s.steps;
+	ret->total = ret->found;
+	ret->total_is_exact = rc == 0 && ret->cursor[0] == '\0' && !s.started;
 	return rc;
 }

@@ -171,8 +171,8 @@ int et_state_agent_at(const struct et_state_view *v, const char *number, int64_t
 
 struct et_state_fact_is {
 	const char *key;
-	int type;	  /* enum Et__FactType, or -1: text and phone, both compared as text */
-	const char *text; /* TEXT, PHONE: exact bytes. NULL with type -1: any value of the key */
+	int type;	  /* enum Et__FactType; text and phone are alike */
+	const char *text; /* TEXT, PHONE: exact bytes */
 	int64_t number;	  /* INTEGER, TIME, BOOL */
 };
 

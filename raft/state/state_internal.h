@@ -83,7 +83,7 @@ enum state_cf {
 struct database {
 	atomic_uint users; /* the state, and views */
 	rocksdb_t *db;
-	rocksdb_options_t *options;
+	rocksdb_options_t *family_options[CF_COUNT];
 	rocksdb_cache_t *cache;
 	rocksdb_column_family_handle_t *cf[CF_COUNT];
 };
@@ -158,6 +158,16 @@ struct incarnation {
 	struct result_slot slots[WINDOW_RESULTS];
 };
 
+/* The index as it stands on disk (index.c). */
+struct find_state {
+	bool known;
+	bool complete; /* the generation that searches read is whole */
+	bool rebuilding;
+	uint8_t generation;
+	uint8_t reached[16]; /* recordings up to this id are in the other generation */
+	uint64_t done;
+};
+
 /* What apply said of one command of the group. */
 struct outcome {
 	uint64_t index;
@@ -182,7 +192,11 @@ struct et_state {
 	/* The writer's, as of the group that is being built. */
 	struct et_state_view own;
 	struct overlay overlay;
-	rocksdb_writebatch_t *batch; /* empty but for the time of a commit */
+	rocksdb_writebatch_t
+		*batch;	     /* what the group changes of indexes; at commit the rest, too */
+	struct index *index; /* owned */
+	struct find_state find;
+	atomic_bool find_pending; /* a rebuild is under way */
 	bool in_group;
 	int failed; /* a final error: nothing is applied any more */
 	struct et_sha256 *sha;
@@ -350,14 +364,44 @@ int agent_numbers(const struct et_state_view *v, const char *agent, const char *
 
 /* ---- Indexes (index.c) ---- */
 
+#define WORD_SIZE 49 /* of a word, with its NUL; longer words are cut */
+#define PLACE_SIZE 24
+
 /* A recording with all that search knows it by. */
 struct indexed {
 	const Et__Recording *r;
 	const Et__Told *const *told; /* TOLD_SUBJECTS of them, NULL where nothing is told */
 };
 
-/* The one place that changes indexes: from what was to what is. `before` NULL: it is new. */
-void index_update(struct et_state *s, const struct indexed *before, const struct indexed *after);
+/* The one place that changes indexes: from what was to what is (`before` NULL: it is new). Apply
+ * never reads what it writes. -ENOMEM. */
+int index_update(struct et_state *s, const struct indexed *before,
+		 const struct indexed *after) ET_MUST_CHECK;
+struct index *index_new(void); /* room to work in; NULL: no memory */
+void index_free(struct index *x);
+
+/* What the time index has of each recording. Texts are views. */
+struct cover {
+	int state;
+	uint64_t node;
+	int64_t duration_us; /* -1: not ended */
+	const char *site, *from, *to;
+};
+int cover_read(struct et_view value, struct cover *ret) ET_MUST_CHECK;
+
+struct key find_key(uint8_t generation, char tag);
+void find_key_add_number(struct key *k, const char *number, size_t size, bool backwards);
+void find_key_add_fact(struct key *k, const char *key, int type, const char *text, int64_t number);
+uint8_t duration_class(int64_t us);
+int64_t recording_duration(const Et__Recording *r); /* -1: not ended */
+
+int find_state_read(const struct et_state_view *v, struct find_state *ret) ET_MUST_CHECK;
+/* What a database that was just opened has; starts a rebuild where it has nothing. */
+int find_open(struct et_state *s, const struct et_state_view *v, struct find_state *ret,
+	      struct et_error *reterr) ET_MUST_CHECK;
+
+/* The first word of a text, folded; returns where to go on, or NULL: there is none. */
+const char *word_next(const char *text, char word[WORD_SIZE]);
 
 /* Append to the audit chain; *ret_number (may be NULL) gets the event's number. */
 int audit_append(struct apply *a, const char *action, const char *target, const char *detail,

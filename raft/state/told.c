@@ -371,8 +371,11 @@ static int change_index(struct change *c)
 		}
 		struct indexed old = { r, before };
 		struct indexed new = { r, after };
-		index_update(c->a->s, &old, &new);
+		rc = index_update(c->a->s, &old, &new);
 		told_free(told);
+		if (rc < 0) {
+			return rc;
+		}
 	}
 	return 0;
 }
