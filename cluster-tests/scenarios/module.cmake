@@ -16,4 +16,13 @@ if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
         set_tests_properties(cluster-tests/scenarios/${name} PROPERTIES LABELS scenario TIMEOUT 600 RUN_SERIAL TRUE
             SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1")
     endforeach()
+
+    # Fresh machines with systemd: debootstrap's tree is kept in build/package.
+    foreach(name package)
+        string(REPLACE "_" "-" title "${name}")
+        add_test(NAME cluster-tests/scenarios/${title}
+            COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")
+        set_tests_properties(cluster-tests/scenarios/${title} PROPERTIES LABELS scenario TIMEOUT 900 RUN_SERIAL TRUE
+            SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1")
+    endforeach()
 endif()

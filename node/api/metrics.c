@@ -87,16 +87,63 @@ static void metrics_catalog(struct et_api *api, struct et_buffer *b)
 }
 
 /* A label value: quotes, backslashes and line ends are escaped. */
-static void metric_site(struct et_buffer *b, const char *name, const char *site, uint64_t value)
+static void label(struct et_buffer *b, const char *name, const char *value)
 {
-	et_buffer_printf(b, "evertape_%s{site=\"", name);
-	for (const char *p = site; *p != '\0'; p++) {
+	et_buffer_printf(b, "%s=\"", name);
+	for (const char *p = value; *p != '\0'; p++) {
 		if (*p == '"' || *p == '\\') {
 			et_buffer_add8(b, '\\');
 		}
 		et_buffer_add8(b, *p == '\n' ? ' ' : (uint8_t)*p);
 	}
-	et_buffer_printf(b, "\"} %" PRIu64 "\n", value);
+	et_buffer_add8(b, '"');
+}
+
+static void metric_site(struct et_buffer *b, const char *name, const char *site, uint64_t value)
+{
+	et_buffer_printf(b, "evertape_%s{", name);
+	label(b, "site", site);
+	et_buffer_printf(b, "} %" PRIu64 "\n", value);
+}
+
+/* The same code of the same member twice would be the same sample twice: Prometheus refuses that.
+ */
+static bool said_before(const json_t *codes, size_t i, const char *code, const char *node)
+{
+	for (size_t k = 0; k < i; k++) {
+		const json_t *o = json_array_get(codes, k);
+		if (strcmp(et_json_get_text(o, "code", ""), code) == 0 &&
+		    strcmp(et_json_get_text(o, "node", ""), node) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Every health code that `evertape status` shows now, of the whole cluster as this node sees it. */
+static void metrics_health(struct api_call *call, const struct api_picture *p, struct et_buffer *b)
+{
+	ET_CLEANUP(et_json_freep) json_t *codes = api_codes(call, p);
+	size_t i;
+	json_t *o;
+
+	et_buffer_printf(b, "# HELP evertape_health_code 1 for each health code that holds now.\n"
+			    "# TYPE evertape_health_code gauge\n");
+	json_array_foreach(codes, i, o)
+	{
+		const char *code = et_json_get_text(o, "code", "");
+		const char *node = et_json_get_text(o, "node", "");
+		if (said_before(codes, i, code, node)) {
+			continue;
+		}
+		et_buffer_printf(b, "evertape_health_code{");
+		label(b, "code", code);
+		et_buffer_add8(b, ',');
+		label(b, "level", et_json_get_text(o, "level", "degraded"));
+		et_buffer_add8(b, ',');
+		label(b, "member", node);
+		et_buffer_printf(b, "} 1\n");
+	}
 }
 
 static void metrics_sync(const struct et_sync_status *s, struct et_buffer *b)
@@ -135,6 +182,9 @@ int api_metrics(struct api_call *call, struct et_error *reterr)
 		ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(api);
 		if (p != NULL && p->has_sync) {
 			metrics_sync(&p->sync, &b);
+		}
+		if (p != NULL) {
+			metrics_health(call, p, &b);
 		}
 	}
 	if (backend->metrics != NULL) {

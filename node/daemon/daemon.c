@@ -197,6 +197,25 @@ static int start_all(struct et_daemon *d, struct et_error *reterr)
 	return rc < 0 ? rc : daemon_start_member(d, reterr);
 }
 
+/* The API answers, and a member records: what depends on us may start, and who starts us may go on.
+ */
+static int tell_manager(struct et_daemon *d, struct et_error *reterr)
+{
+	if (d->phase == DAEMON_STOPPING) {
+		return 0; /* Capture could not be started. */
+	}
+	int rc = et_notify_watch_start(&d->notify, &d->loop);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "start the watchdog's timer");
+	}
+	if (d->phase == DAEMON_FRESH) {
+		et_notify_ready("in no cluster yet: evertape cluster init, or node join");
+	} else {
+		et_notify_ready("member %s of cluster %s", d->identity.name, d->identity.cluster);
+	}
+	return 0;
+}
+
 static void daemon_free(struct et_daemon *d)
 {
 	d->journal = et_journal_close(d->journal);
@@ -235,6 +254,9 @@ int et_daemon_run(const char *config_path)
 		et_assert(rc == 0);
 		et_info("daemon.starting", "version=%s config=%s", d->version, d->config.file);
 		rc = start_all(d, &error);
+	}
+	if (rc == 0) {
+		rc = tell_manager(d, &error);
 	}
 	if (rc < 0) {
 		int code = report(&error);

@@ -20,6 +20,7 @@
 #include "node/config/config.h"
 #include "node/daemon/events.h"
 #include "node/daemon/live.h"
+#include "node/daemon/notify.h"
 #include "node/daemon/proposer.h"
 #include "node/io/post.h"
 #include "node/keeper/keeper.h"
@@ -47,6 +48,7 @@ struct et_daemon {
 	uv_signal_t sigterm;
 	uv_signal_t sigint;
 	uv_timer_t second; /* once a second: peers, membership, health */
+	struct et_notify notify; /* the service manager, if there is one */
 	enum daemon_phase phase;
 	int exit_code;
 

@@ -1,6 +1,6 @@
 et_program(evertaped node/daemon
-    SOURCES backend.c daemon.c events.c live.c membership.c proposer.c setup.c start.c status.c stop.c store.c
+    SOURCES backend.c daemon.c events.c live.c membership.c notify.c proposer.c setup.c start.c status.c stop.c store.c
     USES node/base node/io node/crypto node/text node/config node/tls raft/command raft/state raft/journal
          raft/catalog node/capture node/keeper replication/sync archive/mover node/api
-    LIBRARIES PkgConfig::uv
-    TESTS proposer events)
+    LIBRARIES PkgConfig::uv PkgConfig::systemd
+    TESTS proposer events notify)

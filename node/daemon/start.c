@@ -314,6 +314,7 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 		d->identity.cluster, (unsigned long long)d->identity.node, d->identity.name,
 		d->identity.site, d->config.advertise);
 	daemon_try_capture(d);
+	et_notify_status("member %s of cluster %s", d->identity.name, d->identity.cluster);
 	return 0;
 }
 

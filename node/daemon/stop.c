@@ -37,6 +37,7 @@ static void stop_loop(struct et_daemon *d)
 	uv_close((uv_handle_t *)&d->sigterm, NULL);
 	uv_close((uv_handle_t *)&d->sigint, NULL);
 	uv_close((uv_handle_t *)&d->second, NULL);
+	et_notify_watch_stop(&d->notify);
 	et_postbox_close(&d->postbox, NULL);
 }
 
@@ -137,6 +138,7 @@ void daemon_stop(struct et_daemon *d, int exit_code)
 		return;
 	}
 	et_info("daemon.stopping", "exit=%d", exit_code);
+	et_notify_stopping();
 	d->phase = DAEMON_STOPPING;
 	d->exit_code = exit_code;
 	(void)uv_timer_stop(&d->second);

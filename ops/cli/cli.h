@@ -116,7 +116,7 @@ int et_cli_usage(const struct et_cli *cli, struct et_error *reterr, const char *
 /* ---- Help (help.c): all of it from the table ---- */
 void et_cli_help(const struct et_cli *cli, FILE *f, const char *path); /* "": everything */
 int et_cli_completion(const char *shell, FILE *f); /* ET_EUSAGE: no such shell */
-void et_cli_man(FILE *f);			   /* roff, evertape(1) */
+int et_cli_man(const char *page, FILE *f); /* roff: evertape(1), evertape.yaml(5); ET_EUSAGE */
 
 /* ---- Output (output.c) ---- */
 

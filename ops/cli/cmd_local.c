@@ -85,8 +85,13 @@ int et_cli_completion_cmd(struct et_cli *cli, struct et_error *reterr)
 
 int et_cli_man_cmd(struct et_cli *cli, struct et_error *reterr)
 {
-	(void)reterr;
-	et_cli_man(cli->out);
+	const char *page = cli->arg_count > 0 ? cli->args[0] : "evertape";
+
+	if (et_cli_man(page, cli->out) < 0) {
+		return et_cli_usage(cli, reterr,
+				    "there are the pages evertape and evertape.yaml, not \"%.20s\"",
+				    page);
+	}
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* Help, completion and the man page, all from the command table. */
 #include <string.h>
 
+#include "node/config/config.h"
 #include "ops/cli/cli.h"
 
 #ifndef ET_VERSION
@@ -277,7 +278,7 @@ static void roff_options(FILE *f, const struct et_cli_option *options)
 	}
 }
 
-void et_cli_man(FILE *f)
+static void man_evertape(FILE *f)
 {
 	(void)fprintf(f, ".TH EVERTAPE 1 \"\" \"evertape %s\" \"User Commands\"\n", ET_VERSION);
 	(void)fprintf(f, ".SH NAME\nevertape \\- the admin of an evertape cluster\n"
@@ -307,6 +308,46 @@ void et_cli_man(FILE *f)
 	roff_line(f, exit_codes);
 	(void)fputs(".SH ENVIRONMENT\n.TP\nEVERTAPE_SOCKET\nUnix socket of the local node.\n"
 		    ".TP\nEVERTAPE_CLUSTER\nExpected name of the cluster.\n"
-		    ".TP\nNO_COLOR\nNo colours.\n.SH \"SEE ALSO\"\nevertaped(8)\n",
+		    ".TP\nNO_COLOR\nNo colours.\n.SH \"SEE ALSO\"\n.BR evertaped (8),\n.BR "
+		    "evertape.yaml (5)\n",
 		    f);
+}
+
+/* evertape.yaml(5): the commented defaults are the reference. */
+static void man_config(FILE *f)
+{
+	(void)fprintf(f, ".TH EVERTAPE.YAML 5 \"\" \"evertape %s\" \"File Formats\"\n", ET_VERSION);
+	(void)fputs(
+		".SH NAME\nevertape.yaml \\- configuration of one node of an evertape cluster\n"
+		".SH SYNOPSIS\n.I /etc/evertape/evertape.yaml\n"
+		".SH DESCRIPTION\nYAML. What this node is told by who installs it; what the whole "
+		"cluster decides\n(archive policy, placement, members) is in its catalogue. Keys "
+		"marked\n.I needed\nhave no default. Unknown and duplicate keys are errors with "
+		"line "
+		"and column. Sizes and durations\ncarry units (5GiB, 300ms, 4h). The file holds no "
+		"secret: keys are named by path.\n.PP\nAfter a change:\n.B evertape config check "
+		"FILE\nand a restart of the daemon.\n"
+		".SH \"EVERY KEY, WITH ITS DEFAULT\"\n.nf\n",
+		f);
+	const char *line = et_config_defaults_text();
+	while (*line != '\0') {
+		size_t size = strcspn(line, "\n");
+		char text[256];
+		(void)snprintf(text, sizeof(text), "%.*s", (int)size, line);
+		roff_line(f, text);
+		line += size + (line[size] == '\n' ? 1 : 0);
+	}
+	(void)fputs(".fi\n.SH \"SEE ALSO\"\n.BR evertaped (8),\n.BR evertape (1)\n", f);
+}
+
+int et_cli_man(const char *page, FILE *f)
+{
+	if (strcmp(page, "evertape") == 0) {
+		man_evertape(f);
+	} else if (strcmp(page, "evertape.yaml") == 0) {
+		man_config(f);
+	} else {
+		return ET_EUSAGE;
+	}
+	return 0;
 }

@@ -12,6 +12,7 @@ pkg_check_modules(fyaml REQUIRED IMPORTED_TARGET libfyaml>=0.7)
 pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson>=2.14)
 pkg_check_modules(protobufc REQUIRED IMPORTED_TARGET libprotobuf-c)
 pkg_check_modules(lws REQUIRED IMPORTED_TARGET libwebsockets>=4.1)
+pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd>=252)
 pkg_check_modules(smartcols REQUIRED IMPORTED_TARGET smartcols)
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka>=1.1.5)
 

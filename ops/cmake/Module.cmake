@@ -32,6 +32,7 @@ if(ET_SANITIZE)
     target_link_options(et_flags INTERFACE -fsanitize=${ET_SANITIZE})
 else()
     target_compile_definitions(et_flags INTERFACE _FORTIFY_SOURCE=2)
+    target_link_options(et_flags INTERFACE -Wl,-z,relro -Wl,-z,now)
 endif()
 if(ET_FUZZ) # Coverage in every module: a fuzzer must see into the parsers that it calls.
     target_compile_options(et_flags INTERFACE -fsanitize=fuzzer-no-link)

@@ -115,15 +115,18 @@ Content-Length: 0
 
 
 class Call:
-    """One call between two loopback addresses. start() returns when the callee listens."""
+    """One call between two addresses, which may be in network namespaces of their own. start() returns when the callee listens."""
 
-    def __init__(self, folder, caller_ip, callee_ip, caller, callee, seconds, codec="PCMU", netns=None):
+    def __init__(self, folder, caller_ip, callee_ip, caller, callee, seconds, codec="PCMU", netns=None,
+                 callee_netns=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.caller_ip, self.callee_ip = caller_ip, callee_ip
         self.caller, self.callee = str(caller), str(callee)
         self.seconds, self.codec = seconds, codec
-        self.prefix = ["ip", "netns", "exec", netns] if netns else []
+        callee_netns = callee_netns or netns
+        self.prefix = {side: ["ip", "netns", "exec", ns] if ns else []
+                       for side, ns in (("caller", netns), ("callee", callee_netns))}
         # A little more sound than talk: no party falls silent before the BYE.
         self.sound = {side: audio.noise(f"{self.caller}-{self.callee}-{side}", seconds + 1)
                       for side in ("caller", "callee")}
@@ -139,7 +142,7 @@ class Call:
         return scenario
 
     def _sipp(self, side, ip, *more):
-        command = self.prefix + ["sipp", *more, "-i", ip, "-mi", ip, "-p", "5060", "-m", "1", "-nostdin",
+        command = self.prefix[side] + ["sipp", *more, "-i", ip, "-mi", ip, "-p", "5060", "-m", "1", "-nostdin",
                                  "-timeout", f"{int(self.seconds) + 30}", "-timeout_error"]
         log = open(self.folder / f"{side}.log", "wb")
         process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
@@ -150,7 +153,7 @@ class Call:
 
     def _listens(self, ip):
         want = f"{ip}:5060"
-        out = subprocess.run(self.prefix + ["ss", "-Hlun"], capture_output=True, text=True, check=False)
+        out = subprocess.run(self.prefix["callee"] + ["ss", "-Hlun"], capture_output=True, text=True, check=False)
         return want in out.stdout
 
     def start(self, deadline=10.0):

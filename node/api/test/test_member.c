@@ -770,6 +770,7 @@ static void the_rest_answers(void **state)
 	assert_int_equal(metrics.status, 200);
 	et_buffer_add8(&metrics.body, '\0');
 	assert_non_null(strstr((char *)metrics.body.data, "\nevertape_raft_has_quorum 1\n"));
+	assert_non_null(strstr((char *)metrics.body.data, "# TYPE evertape_health_code gauge\n"));
 	GET(verify, "/v1/replication");
 	assert_code(&verify, 501, "ET_EUNSUPPORTED");
 }

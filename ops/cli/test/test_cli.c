@@ -194,6 +194,18 @@ static void the_example_configuration_is_valid(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+static void there_is_a_page_for_the_configuration(void **state)
+{
+	(void)state;
+	ET_CLEANUP(release) struct result page = run("man evertape.yaml");
+	ET_CLEANUP(release) struct result none = run("man evertape.yml");
+
+	assert_int_equal(page.code, 0);
+	assert_non_null(strstr(page.out, ".TH EVERTAPE.YAML 5"));
+	assert_non_null(strstr(page.out, "disk\\-reserve: 256MiB"));
+	assert_int_equal(none.code, 2);
+}
+
 /* Everything in the table is in help, man page and completion. */
 static void help_man_and_completion_know_every_command(void **state)
 {
@@ -322,6 +334,7 @@ int main(void)
 		cmocka_unit_test(a_token_file_must_be_private),
 		cmocka_unit_test(the_example_configuration_is_valid),
 		cmocka_unit_test(help_man_and_completion_know_every_command),
+		cmocka_unit_test(there_is_a_page_for_the_configuration),
 		cmocka_unit_test(bash_completion_completes),
 		cmocka_unit_test(codes_are_explained),
 		cmocka_unit_test(names_of_errors_lead_back_to_codes),
