@@ -249,19 +249,27 @@ void et_cat_propose_fail_all(struct et_catalog *c, int code)
  * last; 0: no memory. */
 static uint64_t entry_pack(struct et_catalog *c, struct et_buffer *entry)
 {
+	struct cat_link *end = c->cursor;
 	uint64_t last = 0;
+	size_t size = 16;
 
-	et_entry_begin(entry);
-	for (struct cat_link *l = c->cursor; l != &c->proposals; l = l->next) {
-		const struct proposal *p = proposal_of(l);
-		if (p->twin) {
-			continue;
-		}
-		if (last != 0 && entry->size + p->size + 16 > ET_ENTRY_SIZE_SOFT) {
+	for (; end != &c->proposals; end = end->next) {
+		const struct proposal *p = proposal_of(end);
+		if (last != 0 && !p->twin && size + p->size + 4 > ET_ENTRY_SIZE_SOFT) {
 			break;
 		}
-		et_entry_add(entry, p->packed, p->size);
-		last = p->number;
+		size += p->twin ? 0 : p->size + 4;
+		last = p->twin ? last : p->number;
+	}
+	if (et_buffer_reserve(entry, size) == NULL) { /* all of it at once */
+		return 0;
+	}
+	et_entry_begin(entry);
+	for (struct cat_link *l = c->cursor; l != end; l = l->next) {
+		const struct proposal *p = proposal_of(l);
+		if (!p->twin) {
+			et_entry_add(entry, p->packed, p->size);
+		}
 	}
 	et_entry_end(entry);
 	return entry->failed ? 0 : last;

@@ -1,5 +1,7 @@
-#include "raft/command/command_internal.h"
 #include <stdio.h>
+#include <string.h>
+
+#include "raft/command/command_internal.h"
 
 /* UTF-8 as RFC 3629 has it: shortest form, no surrogates, at most U+10FFFF. Returns the length of
  * the sequence at p (its end is a NUL at the latest), or 0. */
@@ -29,16 +31,28 @@ static size_t utf8_sequence(const uint8_t *p)
 static bool text_check(const char *text, uint32_t min, uint32_t max)
 {
 	const uint8_t *p = (const uint8_t *)text;
-	size_t size = 0;
+	size_t size = strnlen(text, (size_t)max + 1);
+	size_t i = 0;
+	uint64_t word;
 
-	while (p[size] != 0) {
-		size_t n = utf8_sequence(p + size);
-		size += n;
-		if (n == 0 || size > max) {
+	if (size > max || size < min) {
+		return false;
+	}
+	while (i < size) {
+		if (i + sizeof(word) <= size) { /* ASCII goes by eight */
+			memcpy(&word, p + i, sizeof(word));
+			if ((word & UINT64_C(0x8080808080808080)) == 0) {
+				i += sizeof(word);
+				continue;
+			}
+		}
+		size_t n = utf8_sequence(p + i);
+		i += n;
+		if (n == 0) {
 			return false;
 		}
 	}
-	return size >= min;
+	return true;
 }
 
 void et_command_text(const char *text, size_t size, size_t max, struct et_buffer *ret)

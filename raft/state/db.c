@@ -463,13 +463,21 @@ int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg, struct
 	if (s->failed == 0) {
 		atomic_store(&s->applied, s->own.index);
 		for (size_t i = 0; fn != NULL && i < s->outcome_count; i++) {
-			const struct outcome *o = &s->outcomes[i];
+			struct outcome *o = &s->outcomes[i];
+			s->telling = o;
 			fn(arg, o->index, o->position, o->command,
 			   o->first != NULL ? o->first : &o->result);
 		}
+		s->telling = NULL;
 	}
 	outcomes_clear(s);
 	return s->failed;
+}
+
+Et__Command *et_state_take_command(struct et_state *s)
+{
+	et_assert(s->telling != NULL);
+	return ET_TAKE(s->telling->command);
 }
 
 uint64_t et_state_applied(const struct et_state *s)

@@ -65,6 +65,10 @@ int et_state_apply(struct et_state *s, uint64_t index, struct et_view entry,
 int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg,
 		    struct et_error *reterr) ET_MUST_CHECK;
 
+/* Inside `fn` only, and at most once a call: the command that it was called with is the caller's
+ * from now on (et_command_free()). Without it, it is freed when `fn` has returned. */
+Et__Command *et_state_take_command(struct et_state *s);
+
 uint64_t et_state_applied(const struct et_state *s); /* any thread: as of the last commit */
 
 /* A consistent copy by hard links in the new folder `path`, synced; *ret_index: its applied index.

@@ -214,6 +214,7 @@ struct et_state {
 	} nodes[NODES_CACHED];	/* as they stand in the group; NODE records change rarely */
 	size_t node_count;
 	struct outcome *outcomes; /* owned */
+	struct outcome *telling;  /* the one whose result is being told; else NULL */
 	size_t outcome_count;
 	size_t outcome_capacity;
 };

@@ -31,6 +31,7 @@ struct bench_result {
 	double p99_ms;
 	uint64_t count; /* commands */
 	uint64_t failed;
+	double cpu_us; /* of all three servers, a command */
 };
 
 /* ---- commands.c ---- */
@@ -88,6 +89,8 @@ struct bench_stats {
 void bench_stats_add(struct bench_stats *s, int64_t us);
 /* Over `seconds`; empties `s`. */
 struct bench_result bench_stats_end(struct bench_stats *s, unsigned batch, double seconds);
+/* CPU time that these processes have used so far, in us; 0: it cannot be read. */
+double bench_cpu_us(const pid_t *pids, size_t count);
 
 /* ---- node.c ---- */
 

@@ -130,7 +130,14 @@ int bench_etcd_run(struct bench_etcd *e, struct bench_cell cell, unsigned second
 		   struct bench_result *ret)
 {
 	int port = leader_port(e);
-	return port < 0 ? -EHOSTUNREACH : bench_grpc_load(port, cell, seconds, ret);
+	if (port < 0) {
+		return -EHOSTUNREACH;
+	}
+	double cpu_us = bench_cpu_us(e->pid, BENCH_NODES);
+	int rc = bench_grpc_load(port, cell, seconds, ret);
+	cpu_us = bench_cpu_us(e->pid, BENCH_NODES) - cpu_us;
+	ret->cpu_us = ret->count > 0 ? cpu_us / (double)ret->count : 0;
+	return rc;
 }
 
 void bench_etcd_stop(struct bench_etcd *e)

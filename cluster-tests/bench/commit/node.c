@@ -402,7 +402,9 @@ int bench_raft_run(struct bench_raft *r, struct bench_cell cell, unsigned second
 
 	(void)snprintf(line, sizeof(line), "load %u %u %u %u%s\n", cell.in_flight, cell.batch,
 		       cell.per_s, seconds, noop ? " noop" : "");
+	double cpu_us = bench_cpu_us(r->pid, BENCH_NODES);
 	int rc = ask(r, line, line, sizeof(line));
+	cpu_us = bench_cpu_us(r->pid, BENCH_NODES) - cpu_us;
 	if (rc == 0 && sscanf(line, "%lf %lf %lf %llu %llu", &ret->per_s, &ret->p50_ms,
 			      &ret->p99_ms, &count, &failed) != 5) {
 		rc = -EPROTO;
@@ -410,6 +412,7 @@ int bench_raft_run(struct bench_raft *r, struct bench_cell cell, unsigned second
 	if (rc == 0) {
 		ret->count = count;
 		ret->failed = failed;
+		ret->cpu_us = count > 0 ? cpu_us / (double)count : 0;
 	}
 	return rc;
 }

@@ -10,7 +10,8 @@
 #include "node/base/defs.h"
 
 static const struct bench_cell cells[] = {
-	{ 1, 1, 0 }, { 64, 1, 0 }, { 1024, 1, 0 }, { 1, 64, 0 }, { 16, 64, 0 }, { 8, 1, 20 },
+	{ 1, 1, 0 },   { 64, 1, 0 },  { 1024, 1, 0 }, { 1, 64, 0 },
+	{ 16, 64, 0 }, { 64, 64, 0 }, { 8, 1, 20 },
 };
 
 static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -24,20 +25,27 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 static void print_result(const char *name, const struct bench_result *r)
 {
 	(void)printf("\"%s\":{\"ops_per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"ops\":%llu,"
-		     "\"failed\":%llu}",
+		     "\"failed\":%llu,\"cpu_us_per_op\":%.1f}",
 		     name, r->per_s, r->p50_ms, r->p99_ms, (unsigned long long)r->count,
-		     (unsigned long long)r->failed);
+		     (unsigned long long)r->failed, r->cpu_us);
 }
 
 /* Row by row, ours and etcd's in turn, so that a busy moment of the machine meets both. */
-static int matrix_run(struct bench_raft *raft, struct bench_etcd *etcd, unsigned seconds, bool noop)
+static int matrix_run(struct bench_raft *raft, struct bench_etcd *etcd, unsigned seconds, bool noop,
+		      const char *only)
 {
 	(void)printf("{\"bench\":\"commit\",\"nodes\":%d,\"payload_bytes\":%d,\"seconds\":%u,"
 		     "\"cpus\":%ld,\"command\":\"%s\",\"etcd\":%s,\"cells\":[",
 		     BENCH_NODES, BENCH_PAYLOAD, seconds, sysconf(_SC_NPROCESSORS_ONLN),
 		     noop ? "noop" : "recording.open", etcd != NULL ? "true" : "false");
+	bool first = true;
 	for (size_t i = 0; i < ET_ARRAY_SIZE(cells); i++) {
 		struct bench_result ours = { 0 };
+		char name[32];
+		(void)snprintf(name, sizeof(name), "%ux%u", cells[i].in_flight, cells[i].batch);
+		if (only != NULL && strcmp(only, name) != 0) {
+			continue;
+		}
 		struct bench_result theirs = { 0 };
 		int rc = bench_raft_run(raft, cells[i], seconds, noop, &ours);
 		if (rc == 0 && etcd != NULL) {
@@ -49,7 +57,8 @@ static int matrix_run(struct bench_raft *raft, struct bench_etcd *etcd, unsigned
 			return rc;
 		}
 		(void)printf("%s\n{\"in_flight\":%u,\"batch\":%u,\"paced_per_s\":%u,",
-			     i == 0 ? "" : ",", cells[i].in_flight, cells[i].batch, cells[i].per_s);
+			     first ? "" : ",", cells[i].in_flight, cells[i].batch, cells[i].per_s);
+		first = false;
 		print_result("evertape", &ours);
 		if (etcd != NULL) {
 			(void)printf(",");
@@ -76,12 +85,15 @@ int bench_run(const char *program, int argc, char **argv)
 	unsigned seconds = 3;
 	bool with_etcd = true;
 	bool noop = false;
+	const char *only = NULL;
 	char folder[256];
 	char etcd_folder[300];
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--no-etcd") == 0) {
 			with_etcd = false;
+		} else if (strcmp(argv[i], "--cell") == 0 && i + 1 < argc) {
+			only = argv[++i];
 		} else if (strcmp(argv[i], "--noop") == 0) {
 			noop = true;
 		} else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
@@ -108,8 +120,9 @@ int bench_run(const char *program, int argc, char **argv)
 	int rc = mkdir(etcd_folder, 0700);
 	struct bench_raft *raft = rc == 0 ? bench_raft_start(program, folder) : NULL;
 	struct bench_etcd *etcd = raft != NULL && with_etcd ? bench_etcd_start(etcd_folder) : NULL;
-	rc = raft == NULL || (with_etcd && etcd == NULL) ? -1
-							 : matrix_run(raft, etcd, seconds, noop);
+	rc = raft == NULL || (with_etcd && etcd == NULL)
+		     ? -1
+		     : matrix_run(raft, etcd, seconds, noop, only);
 	if (etcd != NULL) {
 		bench_etcd_stop(etcd);
 	}

@@ -1,4 +1,6 @@
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cluster-tests/bench/commit/commit.h"
 #include "node/base/defs.h"
@@ -34,4 +36,26 @@ struct bench_result bench_stats_end(struct bench_stats *s, unsigned batch, doubl
 	free(s->us);
 	*s = (struct bench_stats){ 0 };
 	return r;
+}
+
+double bench_cpu_us(const pid_t *pids, size_t count)
+{
+	double ticks = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		char path[64];
+		unsigned long user = 0;
+		unsigned long system = 0;
+		(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pids[i]);
+		FILE *f = fopen(path, "re");
+		if (f == NULL) {
+			return 0;
+		}
+		int n = fscanf(f,
+			       "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+			       &user, &system);
+		(void)fclose(f);
+		ticks += n == 2 ? (double)user + (double)system : 0;
+	}
+	return ticks * 1e6 / (double)sysconf(_SC_CLK_TCK);
 }
