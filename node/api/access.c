@@ -331,6 +331,16 @@ int api_propose(struct api_call *call, Et__Command *command, const char *reason,
 		rc = api_wait_for(api, w, 2 * API_PROPOSE_MS);
 		if (rc < 0 && w->seen && w->text[0] != '\0') {
 			(void)et_fail_plain(reterr, rc, "%s", w->text);
+		} else if (rc == -ENOSPC) {
+			struct et_catalog_status status;
+			et_catalog_status(api->services.catalog, &status);
+			(void)et_fail_plain(reterr, rc, "%s: DISK_FULL: %s",
+					    et_command_name(command),
+					    status.space_full && !status.disk_full
+						    ? "the state disk of this node is full: ask "
+						      "another node"
+						    : "no majority of voters has room on its disk, "
+						      "so nothing is written");
 		} else if (rc < 0) {
 			(void)et_fail(reterr, rc, "%s", et_command_name(command));
 		} else if (ret != NULL) {

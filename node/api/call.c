@@ -228,6 +228,8 @@ unsigned api_http_status(int code)
 	case ET_ENOKEY:
 	case -ETIMEDOUT:
 		return 503;
+	case -ENOSPC:
+		return 507;
 	default:
 		return 500;
 	}
@@ -240,6 +242,9 @@ void api_answer_error(struct api_call *call, int code, const struct et_error *e)
 	(void)atomic_fetch_add(&call->api->errors, 1);
 	if (code == ET_ENOQUORUM && *next == '\0') {
 		next = "evertape status";
+	}
+	if (code == -ENOSPC && *next == '\0') {
+		next = "evertape explain DISK_FULL";
 	}
 	json_t *o = json_object();
 	char what[sizeof(call->request.method) + sizeof(call->request.path) + 2];

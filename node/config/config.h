@@ -87,13 +87,14 @@ struct et_config {
 	int64_t heartbeat_us; /* raft: {heartbeat: 50ms} */
 
 	struct {
-		uint32_t live_calls;	     /* live-calls: 8192 */
-		uint64_t disk_reserve_bytes; /* disk-reserve: 256MiB; below it new calls are refused
-					      */
-		uint64_t ring_bytes;	     /* ring: 64MiB of the kernel's, for each interface */
-		uint64_t queue_bytes;	     /* writer-queue: 32MiB between ring and writer */
-		uint64_t cache_bytes;	     /* cache: 1GiB of ciphertext fetched for listening */
-		uint64_t sync_rate_bytes;    /* sync-rate: 0 bytes a second: no limit */
+		uint32_t live_calls;	      /* live-calls: 8192 */
+		uint64_t disk_reserve_bytes;  /* disk-reserve: 256MiB of each disk; below it new
+					       * calls are refused (media), and no entries are taken
+					       * (state) */
+		uint64_t ring_bytes;	      /* ring: 64MiB of the kernel's, for each interface */
+		uint64_t queue_bytes;	      /* writer-queue: 32MiB between ring and writer */
+		uint64_t cache_bytes;	      /* cache: 1GiB of ciphertext fetched for listening */
+		uint64_t sync_rate_bytes;     /* sync-rate: 0 bytes a second: no limit */
 		uint64_t snapshot_rate_bytes; /* snapshot-rate: 0 bytes a second: no limit */
 		uint32_t api_connections;     /* api-connections: 256 */
 	} limits;

@@ -76,8 +76,10 @@ static const struct {
 	  "the state folder's disk has no room for the catalogue of another node, which this node "
 	  "needs",
 	  "evertape status; free space in data.state" },
-	{ "DISK_NEARFULL", "the voters' disks are nearly full: proposals are refused",
-	  "evertape archive plan" },
+	{ "DISK_NEARFULL",
+	  "a disk is nearly full: the state disk is below twice limits.disk-reserve, or the media "
+	  "disk is below it and new calls are refused",
+	  "evertape explain DISK_NEARFULL" },
 	{ "NO_QUORUM", "no majority of voters: recording goes on, destructive commands are refused",
 	  "evertape node list" },
 	{ "JOURNAL_STUCK", "commands wait in the journal until the next start", "evertape doctor" },
@@ -88,8 +90,11 @@ static const struct {
 	  "evertape capture list" },
 	{ "PACKETS_DROPPED", "packets were lost between the wire and the tape",
 	  "evertape capture list" },
-	{ "DISK_FULL", "the media disk is full: nothing is fetched from other sites",
-	  "evertape archive plan" },
+	{ "DISK_FULL",
+	  "a disk is full: the state disk is below limits.disk-reserve and the node takes no "
+	  "entries (writes are refused while no majority of voters has room), or the media disk "
+	  "takes nothing from other sites",
+	  "evertape explain DISK_FULL" },
 	{ "COPY_BAD", "a copy did not verify and was replaced", "evertape recording verify" },
 	{ "NODE_UNREACHABLE", "no answer from this member", "evertape node list" },
 };

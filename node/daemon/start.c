@@ -269,6 +269,7 @@ static int start_catalog(struct et_daemon *d, struct et_error *reterr)
 						    (uint32_t)(d->config.heartbeat_us / 1000),
 					    .snapshot_rate = d->config.limits.snapshot_rate_bytes,
 					    .space_reserve = d->config.limits.disk_reserve_bytes,
+					    .disk_reserve = d->config.limits.disk_reserve_bytes,
 					    .on_applied = on_applied,
 					    .on_change = on_change,
 					    .on_replaced = on_replaced,

@@ -81,6 +81,15 @@ static void add_catalog(const struct et_daemon *d, json_t *object)
 	et_json_set(object, "cert_expires_us", json_integer(health.cert_not_after_us));
 }
 
+/* Below the reserve of the media folder new calls are refused: said before one is. */
+static bool media_is_low(const struct et_daemon *d)
+{
+	struct statvfs fs;
+
+	return statvfs(d->config.media, &fs) == 0 &&
+	       (uint64_t)fs.f_bavail * fs.f_frsize < d->config.limits.disk_reserve_bytes;
+}
+
 /* One per condition that an operator must know; the API gives each its sentence (health codes). */
 static void add_codes(struct et_daemon *d, json_t *object)
 {
@@ -107,14 +116,15 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ health.vault_single, "VAULT_SINGLE" },
 		{ health.vault_without_grant, "VAULT_NO_GRANT" },
 		{ status.clock_skew, "CLOCK_SKEW" },
-		{ status.disk_full, "DISK_NEARFULL" },
 		{ status.install_no_space, "SNAPSHOT_NO_SPACE" },
 		{ !status.has_quorum && status.voters > 0, "NO_QUORUM" }, /* a spare knows none */
 		{ atomic_load(&d->events.stuck) > 0, "JOURNAL_STUCK" },
 		{ d->capture != NULL && !m.acknowledging, "SYNC_FAILED" },
 		{ m.calls_refused_disk > 0, "CALLS_REFUSED" },
 		{ m.kernel_dropped + m.media_dropped > 0, "PACKETS_DROPPED" },
-		{ sync != NULL && sync->disk_full, "DISK_FULL" },
+		{ status.space_full || status.disk_full || (sync != NULL && sync->disk_full),
+		  "DISK_FULL" },
+		{ status.space_near || media_is_low(d), "DISK_NEARFULL" },
 		{ sync != NULL && sync->bad_copies > 0, "COPY_BAD" },
 	};
 	for (size_t i = 0; i < ET_ARRAY_SIZE(table); i++) {

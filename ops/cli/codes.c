@@ -27,8 +27,9 @@ const struct et_cli_code et_cli_codes[] = {
 	  "than placement asks for.",
 	  "evertape replication lag" },
 	{ "DISK_NEARFULL", "degraded",
-	  "A media disk is nearly full. Below its reserve, new calls are refused; live ones go on.",
-	  "evertape archive plan" },
+	  "The disk of a node is nearly full. The media disk is below limits.disk-reserve: new "
+	  "calls are refused there, live ones go on. Or the state disk is below twice that.",
+	  "evertape node list; evertape archive plan; free space on that node" },
 	{ "SNAPSHOT_NO_SPACE", "degraded",
 	  "A node is so far behind that it needs the catalogue's files of another node, and its "
 	  "disk has "
@@ -37,8 +38,13 @@ const struct et_cli_code et_cli_codes[] = {
 	  "the "
 	  "others' logs reach back far enough.",
 	  "evertape node list; free space in data.state of that node" },
-	{ "DISK_FULL", "at_risk", "A disk is full: new calls are refused, loudly and counted.",
-	  "evertape archive plan; free space" },
+	{ "DISK_FULL", "at_risk",
+	  "The disk of a node is full. State disk: below limits.disk-reserve the node takes no "
+	  "further entries; while a majority of voters has room, everything goes on without it and "
+	  "it catches up later; else every change is refused (ENOSPC), while recording and reading "
+	  "go on. Media disk: nothing is fetched from other sites, new calls are refused. It ends "
+	  "by itself when there is room; nothing that was acknowledged is lost.",
+	  "free space in data.state (or data.media) of that node; no restart is needed" },
 	{ "PACKETS_DROPPED", "degraded",
 	  "Packets were lost between the wire and the tape: by the kernel's ring, or because the "
 	  "writer was too slow. Recordings of that time may have gaps.",

@@ -296,7 +296,7 @@ static void state_call(struct et_catalog *c, struct cat_job *job)
 	if (job->kind == CAT_JOB_END) {
 		struct et_error error;
 		/* Not needed for safety (the log has it), but it spares the replay. */
-		if (et_state_flush(c->state, &error) < 0) {
+		if (!atomic_load(&c->space.no_flush) && et_state_flush(c->state, &error) < 0) {
 			et_warn("catalog.flush", "node=%llu why=failed",
 				(unsigned long long)c->node);
 		}

@@ -260,6 +260,7 @@ static void catalog_on_timer(uv_timer_t *timer)
 	if (c->stopping) {
 		return;
 	}
+	et_cat_space_timer(c, now_us);
 	et_cat_propose_timeouts(c, now_us);
 	et_cat_read_timeouts(c, now_us);
 	et_cat_member_timer(c, now_us);
@@ -539,6 +540,9 @@ static int parts_init(struct et_catalog *c, const struct et_catalog_config *conf
 	int rc = config_copy(c, config, reterr);
 	rc = rc < 0 ? rc : et_cat_propose_init(c, reterr);
 	rc = rc < 0 ? rc : et_cat_transport_init(c, reterr);
+	if (rc == 0) {
+		et_cat_space_init(c, config->disk_reserve);
+	}
 	rc = rc < 0 ? rc : et_cat_snapshot_open_state(c, reterr);
 	return rc;
 }

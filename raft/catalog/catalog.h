@@ -16,7 +16,8 @@
  *                  the same op id
  *   ET_EREFUSED..  what apply said: result->code and text
  *   ET_ELIMIT      too much is waiting (64 MiB)
- *   -ENOSPC        the voters' disks are nearly full
+ *   -ENOSPC        no majority of voters has room on its disk, or this node has none and would not
+ *                  see the end of it: it is not in any log
  *   ET_ECLOSED     the catalogue was stopped
  * A proposal with the same op id may be repeated for ever: it is applied once.
  *
@@ -59,6 +60,9 @@ struct et_catalog_config {
 	 * limit. Less than 256 KiB is taken for that: below it the requests' time would be over. */
 	uint64_t snapshot_rate;
 	uint64_t space_reserve; /* bytes that a pull leaves free on its disk; 0: 256 MiB */
+	/* Bytes of the folder's filesystem below which this node takes no further entries; half of
+	 * it is preallocated in <state>/reserve. 0: the disk is not watched. */
+	uint64_t disk_reserve;
 	/* Runs on the loop after the RocksDB write of each command, in log order; not for a command
 	 * that was applied before. May be NULL. */
 	void (*on_applied)(void *arg, uint64_t index, const Et__Command *command,
@@ -167,7 +171,9 @@ struct et_catalog_status {
 
 	bool clock_skew; /* on the leader: no majority agrees on the time: CLOCK_SKEW */
 	bool throttled;	 /* the state thread is behind by 64 MiB: received entries are held */
-	bool disk_full;	 /* the voters' disks are nearly full: proposals are refused */
+	bool disk_full;	 /* no majority of voters has room: proposals are refused (-ENOSPC) */
+	bool space_full; /* this node's state disk is below its reserve: it takes no entries */
+	bool space_near; /* below twice the reserve */
 	bool installing; /* pulling a checkpoint: far behind */
 	uint64_t installed_bytes, install_bytes; /* of it */
 	bool install_no_space;			 /* the disk has no room for it: the pull waits */

@@ -241,6 +241,29 @@ struct cat_clock {
 };
 #define CAT_MEMBERS_MAX 32
 
+/* ---- Space (space.c) ---- */
+
+struct cat_room {
+	uint64_t node;
+	bool full;
+	int64_t at_us; /* monotonic; 0: never heard */
+};
+
+struct cat_space {
+	uint64_t reserve; /* bytes; 0: not watched */
+	char path[CAT_PATH_SIZE];
+	bool held;   /* the file is there */
+	bool making; /* in libuv's pool */
+	bool full;
+	bool near;
+	atomic_bool no_flush; /* full, for the state thread */
+	int64_t looked_us;
+	int64_t full_since_us;
+	int64_t refused_until_us; /* the leader has refused for want of space */
+	struct cat_room peers[CAT_MEMBERS_MAX];
+	uint64_t (*probe)(const struct et_catalog *c); /* tests: free bytes; or NULL */
+};
+
 /* ---- Membership (member.c) ---- */
 
 enum cat_change_kind { CAT_ADD, CAT_ASSIGN, CAT_REMOVE, CAT_TRANSFER };
@@ -483,6 +506,9 @@ struct et_catalog {
 	uint64_t commands_applied;
 	uint64_t commands_at_tick;
 
+	/* space.c */
+	struct cat_space space;
+
 	/* member.c */
 	struct cat_link changes;
 	struct raft_change raft_change;
@@ -620,6 +646,13 @@ bool et_cat_clock_agree(const int64_t *offsets, size_t n, size_t voters, int64_t
 
 /* What is known of a node's clock since 15 s; NULL: nothing. */
 const struct cat_clock *et_cat_clock_of(const struct et_catalog *c, uint64_t node, int64_t now_us);
+
+/* space.c */
+void et_cat_space_init(struct et_catalog *c, uint64_t reserve); /* before the database opens */
+void et_cat_space_timer(struct et_catalog *c, int64_t now_us);
+void et_cat_space_of_peer(struct et_catalog *c, uint64_t node, bool full);
+void et_cat_space_refused(struct et_catalog *c);	/* by the leader */
+bool et_cat_space_is_short(const struct et_catalog *c); /* here, or at a member that was heard */
 
 /* member.c */
 void et_cat_member_turn(struct et_catalog *c);

@@ -216,7 +216,7 @@ static void append_hold(struct et_catalog *c, struct raft_message *message)
 
 static void append_release_held(struct et_catalog *c)
 {
-	while (!cat_list_is_empty(&c->held) && !et_cat_is_throttled(c)) {
+	while (!cat_list_is_empty(&c->held) && !et_cat_is_throttled(c) && !c->space.full) {
 		struct cat_held *h = ET_CONTAINER_OF(c->held.next, struct cat_held, link);
 		cat_list_take(&h->link);
 		c->held_bytes -= h->bytes;
@@ -350,7 +350,7 @@ void et_cat_guard_recv(struct raft_io *io, struct raft_message *message)
 		}
 		et_cat_window_adapt(c, append_bytes(&message->append_entries),
 				    message->append_entries.n_entries);
-		if (!cat_list_is_empty(&c->held) || et_cat_is_throttled(c)) {
+		if (!cat_list_is_empty(&c->held) || et_cat_is_throttled(c) || c->space.full) {
 			append_hold(c, message);
 		} else {
 			append_deliver(c, message);

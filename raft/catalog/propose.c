@@ -27,7 +27,7 @@ struct proposal {
 	struct cat_op op;
 	int64_t deadline_us;
 	uint64_t number; /* place in the list */
-	bool sent;	 /* ever */
+	unsigned sends;	 /* how often it went into a log, or to a leader */
 	bool twin;	 /* another with this op waits, and travels for both */
 	et_catalog_cb cb;
 	void *arg;
@@ -224,8 +224,10 @@ void et_cat_propose_timeouts(struct et_catalog *c, int64_t now_us)
 		if (!p->twin) {
 			twin_wake(c, &p->op);
 		}
-		int code = c->leader == 0 ? ET_ENOQUORUM : p->sent ? ET_EUNKNOWN : ET_ENOQUORUM;
-		code = c->disk_full && !p->sent ? -ENOSPC : code;
+		int code = c->leader == 0 ? ET_ENOQUORUM
+			   : p->sends > 0 ? ET_EUNKNOWN
+					  : ET_ENOQUORUM;
+		code = c->disk_full && p->sends == 0 ? -ENOSPC : code;
 		cat_list_take(&p->link);
 		if (p->cb != NULL) {
 			p->cb(p->arg, code, NULL);
@@ -238,7 +240,7 @@ void et_cat_propose_fail_all(struct et_catalog *c, int code)
 {
 	while (!cat_list_is_empty(&c->proposals)) {
 		struct proposal *p = proposal_of(c->proposals.next);
-		proposal_end(c, p, p->sent ? ET_EUNKNOWN : code, NULL);
+		proposal_end(c, p, p->sends > 0 ? ET_EUNKNOWN : code, NULL);
 	}
 	later_run(c);
 }
@@ -288,7 +290,7 @@ static void cursor_advance(struct et_catalog *c, uint64_t last)
 {
 	while (c->cursor != &c->proposals && proposal_of(c->cursor)->number <= last) {
 		struct proposal *p = proposal_of(c->cursor);
-		p->sent = true;
+		p->sends++;
 		c->unsent_bytes -= p->size;
 		c->cursor = c->cursor->next;
 	}
@@ -336,7 +338,6 @@ static int entry_append(struct et_catalog *c, const void *data, size_t size)
 	if (rv == 0) {
 		c->inflight_bytes += a->bytes;
 		c->inflight_count++;
-		c->disk_full = false;
 		et_cat_window_adapt(c, a->bytes, 1);
 		return 0;
 	}
@@ -345,7 +346,6 @@ static int entry_append(struct et_catalog *c, const void *data, size_t size)
 		et_cat_fatal(c, "the Raft log refuses an entry: %s: %s", raft_strerror(rv),
 			     raft_errmsg(&c->raft));
 	}
-	c->disk_full = rv == RAFT_NOSPACE;
 	raft_free(buf.base);
 	free(a);
 	return et_cat_code(rv);
@@ -375,8 +375,42 @@ static bool entry_is_due(struct et_catalog *c, int64_t now_us)
 	return false;
 }
 
+/* No majority has room: what was never in a log is refused. Taken out first, told then: a callback
+ * may propose again. */
+static void refuse_unsent(struct et_catalog *c, uint64_t from, uint64_t to, unsigned sends)
+{
+	struct cat_link *link = c->proposals.next;
+	struct cat_link refused;
+
+	cat_list_init(&refused);
+	while (link != &c->proposals && proposal_of(link)->number <= to) {
+		struct proposal *p = proposal_of(link);
+		link = link->next;
+		if (p->number >= from && p->sends <= sends && !p->twin) {
+			proposal_unlink(c, p);
+			cat_list_add(&refused, &p->link);
+		}
+	}
+	while (!cat_list_is_empty(&refused)) {
+		struct proposal *p = proposal_of(refused.next);
+		cat_list_take(&p->link);
+		twin_wake(c, &p->op);
+		if (p->cb != NULL) {
+			p->cb(p->arg, -ENOSPC, NULL);
+		}
+		free(p);
+	}
+}
+
 static void leader_flush(struct et_catalog *c, int64_t now_us)
 {
+	if (c->disk_full) {
+		refuse_unsent(c, 0, UINT64_MAX, 0);
+		return;
+	}
+	if (c->space.full) {
+		return; /* Leadership goes to a voter with room (space.c), which gets them. */
+	}
 	cursor_skip_twins(c);
 	while (c->cursor != &c->proposals && !c->paused && log_has_room(c) &&
 	       raft_transferee(&c->raft) == 0 && entry_is_due(c, now_us)) {
@@ -399,6 +433,10 @@ static void forward_on_answer(struct et_catalog *c, struct cat_call *call, int c
 {
 	(void)body;
 	c->forwarding = false;
+	if (code == -ENOSPC && call->tag > 0 && call->tag <= c->sent_number) {
+		et_cat_space_refused(c);
+		refuse_unsent(c, call->tag, c->sent_number, 1); /* Sent once: this time. */
+	}
 	if (code != 0 && call->tag > 0) {
 		/* Not taken, or nobody knows: from there on again, after a while. */
 		if (call->tag <= c->sent_number) {
@@ -477,6 +515,10 @@ void et_cat_serve_propose(void *arg, const struct et_tls_peer *peer, struct et_v
 		rc = ET_ENOTLEADER;
 	} else if (c->paused || raft_transferee(&c->raft) != 0) {
 		rc = ET_EBUSY;
+	} else if (c->disk_full) {
+		rc = -ENOSPC;
+	} else if (c->space.full) {
+		rc = ET_EBUSY; /* About to hand over. */
 	} else if (!log_has_room(c)) {
 		rc = ET_ELIMIT;
 	} else {
@@ -551,8 +593,15 @@ static bool answer_applied(struct et_catalog *c, const struct cat_op *op, et_cat
 	return found;
 }
 
+/* A full node applies nothing, so it would not see what becomes of a command. Those of the journal
+ * go to the leader all the same: they are asked for again until they are answered. */
+static bool is_refused_for_space(const struct et_catalog *c, bool journalled)
+{
+	return c->disk_full || (c->space.full && !journalled && !et_cat_is_leader(c));
+}
+
 static void propose_bytes(struct et_catalog *c, const struct cat_op *op, struct et_view packed,
-			  uint32_t timeout_ms, et_catalog_cb cb, void *arg)
+			  bool journalled, uint32_t timeout_ms, et_catalog_cb cb, void *arg)
 {
 	if (c->waiting_bytes + packed.size > CAT_WAITING_MAX ||
 	    c->proposals_count >= CAT_WAITING_COUNT_MAX) {
@@ -560,6 +609,10 @@ static void propose_bytes(struct et_catalog *c, const struct cat_op *op, struct 
 		return;
 	}
 	if (op_may_be_old(c, op) && answer_applied(c, op, cb, arg)) {
+		return;
+	}
+	if (is_refused_for_space(c, journalled)) {
+		et_cat_later(c, cb, arg, -ENOSPC);
 		return;
 	}
 	struct proposal *p = malloc(sizeof(*p) + packed.size);
@@ -632,7 +685,8 @@ void et_catalog_propose(struct et_catalog *c, const Et__Command *command, uint32
 		et_cat_later(c, cb, arg, rc);
 		return;
 	}
-	propose_bytes(c, &op, (struct et_view){ packed.data, packed.size }, timeout_ms, cb, arg);
+	propose_bytes(c, &op, (struct et_view){ packed.data, packed.size }, false, timeout_ms, cb,
+		      arg);
 }
 
 void et_catalog_propose_packed(struct et_catalog *c, struct et_view packed, uint32_t timeout_ms,
@@ -649,7 +703,7 @@ void et_catalog_propose_packed(struct et_catalog *c, struct et_view packed, uint
 		et_cat_later(c, cb, arg, rc);
 		return;
 	}
-	propose_bytes(c, &op, packed, timeout_ms, cb, arg);
+	propose_bytes(c, &op, packed, true, timeout_ms, cb, arg);
 }
 
 void et_catalog_next_op(struct et_catalog *c, Et__OpId *op, uint8_t incarnation[16])
@@ -681,7 +735,7 @@ static void from_thread_run(struct et_post *post)
 			f->cb(f->arg, ET_ECLOSED, NULL);
 		}
 	} else {
-		propose_bytes(c, &f->op, (struct et_view){ f->packed.data, f->packed.size },
+		propose_bytes(c, &f->op, (struct et_view){ f->packed.data, f->packed.size }, false,
 			      f->timeout_ms, f->cb, f->arg);
 	}
 	et_buffer_release(&f->packed);

@@ -390,8 +390,8 @@ int et_cat_fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 	struct et_catalog *c = fsm->data;
 	uint64_t index = raft_last_applied(&c->raft);
 
-	if (c->stopping || c->snapshot_pending || c->install.active || !snapshot_is_due(c) ||
-	    c->applied < index || et_clock_mono_us() < c->snapshot_at_us) {
+	if (c->stopping || c->snapshot_pending || c->install.active || c->space.full ||
+	    !snapshot_is_due(c) || c->applied < index || et_clock_mono_us() < c->snapshot_at_us) {
 		return RAFT_BUSY;
 	}
 	struct raft_buffer *buf = raft_malloc(sizeof(*buf));

@@ -43,6 +43,8 @@ void et_cat_status_update(struct et_catalog *c)
 		.clock_skew = c->clock_skew,
 		.throttled = et_cat_is_throttled(c) || !cat_list_is_empty(&c->held),
 		.disk_full = c->disk_full,
+		.space_full = c->space.full,
+		.space_near = c->space.near,
 		.installing = c->install.active,
 		.install_no_space = c->pull_no_space,
 		.snapshot_pulled_bytes = c->pulled_bytes,

@@ -15,6 +15,7 @@ enum {
 	ASK_TIMEOUT_MS = 1000,
 	STALE_US = 15 * 1000 * 1000,
 	AGREE_US = 2 * 1000 * 1000,
+	PEER_FULL = 1, /* its state disk has no room */
 };
 
 static int compare_offsets(const void *a, const void *b)
@@ -155,7 +156,10 @@ static void clock_on_answer(struct et_catalog *c, struct cat_call *call, int cod
 {
 	int64_t now_us = et_clock_mono_us();
 
-	if (code == 0 && body.size == 8) {
+	if (code == 0 && body.size >= 9) {
+		et_cat_space_of_peer(c, call->node, (body.data[8] & PEER_FULL) != 0);
+	}
+	if (code == 0 && body.size >= 8) {
 		int64_t middle_us = et_clock_now_us() - (now_us - call->sent_us) / 2;
 		int64_t theirs_us = (int64_t)et_get64(body.data);
 		struct cat_clock *clock = clock_slot(c, call->node);
@@ -172,6 +176,8 @@ static void clock_on_answer(struct et_catalog *c, struct cat_call *call, int cod
 
 static void clocks_ask(struct et_catalog *c, int64_t now_us)
 {
+	static const uint8_t version = 1; /* We understand what comes after the clock. */
+
 	c->clocks_asked_us = now_us;
 	for (unsigned i = 0; i < c->raft.configuration.n; i++) {
 		const struct raft_server *s = &c->raft.configuration.servers[i];
@@ -179,7 +185,7 @@ static void clocks_ask(struct et_catalog *c, int64_t now_us)
 			continue;
 		}
 		c->clocks_open++;
-		et_cat_call(c, s->id, s->address, ET_RPC_CLOCK, NULL, 0, ASK_TIMEOUT_MS,
+		et_cat_call(c, s->id, s->address, ET_RPC_CLOCK, &version, 1, ASK_TIMEOUT_MS,
 			    clock_on_answer, 0);
 	}
 	if (c->clocks_open == 0 && et_cat_is_leader(c)) {
@@ -190,7 +196,8 @@ static void clocks_ask(struct et_catalog *c, int64_t now_us)
 void et_cat_tick_timer(struct et_catalog *c, int64_t now_us)
 {
 	bool leads = et_cat_is_leader(c) && c->ready_term == c->raft.current_term;
-	bool idle = !leads || c->commands_applied == c->commands_at_tick;
+	bool idle =
+		(!leads || c->commands_applied == c->commands_at_tick) && !et_cat_space_is_short(c);
 
 	c->clock_skew = leads && c->clock_skew;
 	if (c->clocks_open == 0 && now_us - c->clocks_asked_us >= (idle ? ASK_IDLE_US : ASK_US)) {
@@ -201,15 +208,16 @@ void et_cat_tick_timer(struct et_catalog *c, int64_t now_us)
 	}
 }
 
-/* No body -> microseconds since 1970, 64 bits. */
+/* No body -> microseconds since 1970, 64 bits. A byte -> the same, and a byte of PEER_* bits; more
+ * may follow one day. */
 void et_cat_serve_clock(void *arg, const struct et_tls_peer *peer, struct et_view body,
 			struct et_rpc_reply *reply)
 {
-	uint8_t bytes[8];
+	const struct et_catalog *c = arg;
+	uint8_t bytes[9];
 
-	(void)arg;
 	(void)peer;
-	(void)body;
 	et_put64(bytes, (uint64_t)et_clock_now_us());
-	et_rpc_reply(reply, 0, bytes, sizeof(bytes));
+	bytes[8] = c->space.full ? PEER_FULL : 0;
+	et_rpc_reply(reply, 0, bytes, body.size > 0 ? 9 : 8);
 }
