@@ -377,6 +377,7 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 		.health = backend_health,
 		.capture = backend_capture,
 		.pending = backend_pending,
+		.tell = daemon_tell,
 		.metrics = backend_metrics,
 		.arg = d,
 	};

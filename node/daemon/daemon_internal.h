@@ -47,7 +47,7 @@ struct et_daemon {
 	struct et_postbox postbox;
 	uv_signal_t sigterm;
 	uv_signal_t sigint;
-	uv_timer_t second; /* once a second: peers, membership, health */
+	uv_timer_t second;	 /* once a second: peers, membership, health */
 	struct et_notify notify; /* the service manager, if there is one */
 	enum daemon_phase phase;
 	int exit_code;
@@ -81,8 +81,9 @@ struct et_daemon {
 	struct daemon_peer peers[DAEMON_PEERS_MAX];
 	size_t peer_count;
 	struct daemon_setup
-		*setup;		/* owned: keys and request of a join that was not answered yet */
-	atomic_bool setup_busy; /* an init or join is under way */
+		*setup;		   /* owned: keys and request of a join that was not answered yet */
+	atomic_bool setup_busy;	   /* an init or join is under way */
+	struct daemon_tell *tells; /* borrowed: API workers that wait for an answer (tell.c) */
 	int stop_step;
 	uv_work_t stop_work;
 	/* Owned; taken over by stop.c, so that the loop finds them no more while they end. */
@@ -128,6 +129,13 @@ void daemon_release_peers(struct et_daemon *d);
 
 /* backend.c: what the API asks of the daemon. */
 void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret);
+
+/* tell.c: a create command of the API, into the journal and towards the catalogue. */
+int daemon_tell(void *arg, Et__Command *command, struct et_api_told *ret,
+		struct et_error *reterr) ET_MUST_CHECK;
+/* On the loop: a journalled command was answered for good. */
+void daemon_tell_answered(struct et_daemon *d, const Et__Command *command, int code,
+			  const Et__Result *result);
 
 /* Run fn(arg) on the main loop and wait for it; from another thread. ET_ECLOSED: going down. */
 int daemon_on_loop(struct et_daemon *d, void (*fn)(void *arg), void *arg) ET_MUST_CHECK;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/crypto/hash.h"
 #include "node/daemon/hashmap.h"
 
 /* A lane holds the commands of one recording. It is in one place at a time:
@@ -78,6 +79,30 @@ static void pending_free(struct pending *entry)
 	free(entry);
 }
 
+/* What is told of one thing stays in order: the last telling counts. */
+static void key_of_text(char kind, const char *text, uint8_t key[16])
+{
+	struct et_buffer b = { 0 };
+	uint8_t hash[32];
+
+	et_buffer_add8(&b, (uint8_t)kind);
+	et_buffer_printf(&b, "%s", text);
+	et_sha256(b.data, b.failed ? 0 : b.size, hash);
+	memcpy(key, hash, 16);
+	et_buffer_release(&b);
+}
+
+static void key_of_subject(const Et__Subject *about, uint8_t key[16])
+{
+	ProtobufCBinaryData id = about->recording.len == 16 ? about->recording : about->call;
+
+	if (id.len == 16) {
+		memcpy(key, id.data, 16);
+	} else {
+		key_of_text('i', about->sip_call_id, key);
+	}
+}
+
 /* The recording that a command is about, or an empty view. */
 static struct et_view command_recording(const Et__Command *command)
 {
@@ -113,8 +138,24 @@ static void proposer_key(struct et_proposer *p, const Et__Command *command, uint
 		memcpy(key, id.data, 16);
 		return;
 	}
-	memset(key, 0, 16); /* No UUIDv7 begins with 8 zero bytes. */
-	et_put64(key + 8, ++p->lone);
+	switch ((int)command->body_case) {
+	case ET__COMMAND__BODY_FACT_ADD:
+		key_of_subject(command->fact_add->about, key);
+		break;
+	case ET__COMMAND__BODY_TAG_SET:
+		key_of_subject(command->tag_set->about, key);
+		break;
+	case ET__COMMAND__BODY_NOTE_ADD:
+		key_of_subject(command->note_add->about, key);
+		break;
+	case ET__COMMAND__BODY_AGENT_SET:
+		key_of_text('a', command->agent_set->agent->id, key);
+		break;
+	default: /* It stands alone. No UUIDv7 begins with 8 zero bytes. */
+		memset(key, 0, 16);
+		et_put64(key + 8, ++p->lone);
+		break;
+	}
 }
 
 static void lane_drop(struct et_proposer *p, struct lane *lane)

@@ -5,8 +5,9 @@
  * leadership lost, too much waiting: the command is proposed again, with its op id, until it is
  * answered. The process dies: the journal brings it back. It is applied once all the same.
  *
- * Order: commands of one recording go one after the other (a segment is never sealed before it was
- * opened, whatever is lost on the way); different recordings go side by side.
+ * Order: commands of one recording (and what is told of one thing) go one after the other (a
+ * segment is never sealed before it was opened, whatever is lost on the way); different recordings
+ * go side by side.
  *
  * Threads: loop thread only. */
 #ifndef ET_NODE_DAEMON_PROPOSER_H

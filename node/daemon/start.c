@@ -105,7 +105,7 @@ static void on_proposed(void *arg, const Et__Command *command, int code, const E
 {
 	char quoted[300];
 
-	(void)arg;
+	daemon_tell_answered(arg, command, code, result);
 	if (code == 0) {
 		return;
 	}
