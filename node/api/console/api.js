@@ -34,5 +34,6 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
 
 export const query = (params) => {
 	const parts = Object.entries(params).filter(([, v]) => v !== undefined && v !== "");
-	return parts.length ? `?${parts.map(([k, v]) => `${k}=${encodeURIComponent(v)}`).join("&")}` : "";
+	const pairs = parts.flatMap(([k, v]) => [v].flat().map((one) => `${k}=${encodeURIComponent(one)}`));
+	return pairs.length ? `?${pairs.join("&")}` : "";
 };

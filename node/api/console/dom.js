@@ -1,3 +1,5 @@
+const present = (children) => children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false);
+
 // Elements without markup from strings: text from a call can never become HTML.
 export function h(name, attributes = {}, ...children) {
 	const [tag, ...classes] = name.split(".");
@@ -8,14 +10,14 @@ export function h(name, attributes = {}, ...children) {
 		else if (value === true) element.setAttribute(key, "");
 		else if (value !== false && value !== undefined && value !== null) element.setAttribute(key, value);
 	}
-	element.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
+	element.append(...present(children));
 	return element;
 }
 
 export const $ = (id) => document.getElementById(id);
 
 export function show(...children) {
-	$("main").replaceChildren(...children);
+	$("main").replaceChildren(...present(children));
 }
 
 export function say(text) {

@@ -11,22 +11,30 @@ const moment = (text) => {
 	return age ? new Date(Date.now() - age[1] * SECONDS[age[2]] * 1000).toISOString() : text;
 };
 
-// "+4930* site:prg since:2h" -> parameters of /v1/recordings; an id alone leads to its page.
+// "+4930* refund site:prg tag:complaint since:2h" -> parameters of /v1/recordings; an id alone leads to its page.
+// A word of digits is a number (4930* a prefix, *4711 a suffix), one with an @ a SIP Call-ID, any other a word to find.
 export function understand(text) {
 	const params = {};
+	const words = [];
 	for (const word of text.trim().split(/\s+/).filter(Boolean)) {
-		const [, key, value] = /^(site|state|since|until|call-id):(.+)$/.exec(word) || [];
+		const [, key, value] = /^(site|state|since|until|call-id|number|agent|team|tag|fact|longer):(.+)$/.exec(word) || [];
 		if (UUID.test(word)) return { id: word.toLowerCase() };
 		if (key === "since") params.from = moment(value);
 		else if (key === "until") params.to = moment(value);
 		else if (key === "call-id") params.call_id = value;
-		else if (key) params[key] = value;
+		else if (key === "tag" || key === "fact") (params[key] ||= []).push(value);
+		else if (key === "longer") {
+			const [, n, unit] = AGE.exec(value) || [];
+			if (n) params.min_duration_ms = n * SECONDS[unit] * 1000;
+		} else if (key) params[key] = value;
 		else if (/^\d{4}-\d\d-\d\d$/.test(word)) {
 			params.from = `${word}T00:00:00Z`;
 			params.to = new Date(Date.parse(params.from) + 86400000).toISOString();
-		} else if (/^[+\d*#]+$/.test(word) || !word.includes("@")) params.number = word;
-		else params.call_id = word;
+		} else if (/^[+\d*#]+$/.test(word)) params.number = word;
+		else if (word.includes("@")) params.call_id = word;
+		else words.push(word);
 	}
+	if (words.length) params.text = words.join(" ");
 	return { params };
 }
 
@@ -63,7 +71,8 @@ export async function list(text, signal) {
 		body.append(...answer.recordings.map(row));
 		cursor = answer.cursor;
 		more.hidden = !cursor;
-		count.textContent = body.rows.length ? "" : "Nothing fits. A number may end with * to mean any end.";
+		count.textContent = !answer.complete ? `Not complete: ${answer.why}.`
+			: body.rows.length ? "" : "Nothing fits. A number may end or begin with * to mean any end or beginning.";
 		say(`${body.rows.length} recordings`);
 	};
 	more.addEventListener("click", page);

@@ -59,6 +59,20 @@ const table = (titles, rows) => h("table", {},
 	h("thead", {}, h("tr", {}, titles.map((t) => h("th", { scope: "col" }, t)))),
 	h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((c) => h("td", {}, c))))));
 
+// What others told of it: agents of the time, tags, notes, external facts.
+function toldParts(r) {
+	const rows = r.facts.map((f) => [f.key, String(f.value), f.source || f.set, f.by, time(f.told)]);
+	return [
+		(r.agents.length > 0 || r.tags.length > 0) && h("section.card", {}, facts([
+			["Agents", r.agents.map((a) => `${a.name || a.id} (${a.party}${a.team ? `, ${a.team}` : ""})`).join("; ")],
+			["Tags", r.tags.map((t) => t.name).join(", ")]])),
+		rows.length > 0 && h("h2", {}, "Told"),
+		rows.length > 0 && table(["Key", "Value", "Source", "By", "Told"], rows),
+		r.notes.length > 0 && h("h2", {}, "Notes"),
+		r.notes.length > 0 && table(["Note", "At", "By", "Told"], r.notes.map((n) => [n.text, time(n.at), n.by, time(n.told)])),
+	];
+}
+
 function parts(r) {
 	return [
 		h("h2", {}, "Facts"),
@@ -66,6 +80,7 @@ function parts(r) {
 			["Id", h("code", {}, r.id)], ["Call", h("code", {}, r.call || "")], ["Start", time(r.start)],
 			["Answered", r.answered && time(r.answered)], ["End", r.end && time(r.end)], ["From", r.from_uri || r.from],
 			["To", r.to_uri || r.to], ["Call state", r.call_state], ["SIP Call-ID", r.sip_call_id], ["Rule", r.rule], ["Problem", r.problem]])),
+		...toldParts(r),
 		h("h2", {}, "Streams"),
 		table(["SSRC", "From", "To", "Codec", "Packets", "Lost", "Late"],
 			r.streams.map((s) => [h("code", {}, s.ssrc), s.src, s.dst, s.codec || "unknown", s.packets, s.lost, s.late])),
