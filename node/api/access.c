@@ -15,7 +15,8 @@ static const struct {
 	unsigned rights;
 } roles[] = {
 	{ "admin", API_ALL },
-	{ "operator", API_READ | API_OPERATE },
+	{ "operator", API_READ | API_OPERATE | API_TELL },
+	{ "teller", API_READ | API_TELL },
 	{ "listener", API_READ | API_LISTEN },
 	{ "reader", API_READ },
 	{ "auditor", API_READ | API_AUDIT },
@@ -64,7 +65,7 @@ int et_api_token_make(const char *name, const char *const *names, size_t role_co
 			return et_fail_plain(
 				reterr, ET_EUSAGE,
 				"there is no role \"%.32s\": admin, operator, listener, "
-				"reader, auditor",
+				"teller, reader, auditor",
 				names[i]);
 		}
 		role_names[i] = (char *)(uintptr_t)names[i];

@@ -66,6 +66,12 @@ struct et_api_init_answer {
 	struct et_secret *token; /* owned: the first administrator's API token, or NULL */
 };
 
+/* What became of a command that was told (facts, tags, notes, agents). */
+struct et_api_told {
+	bool committed; /* applied; else it is durable here, and goes on */
+	uint64_t index; /* log index, when committed */
+};
+
 struct et_api_backend {
 	/* Make the cluster; returns when its first entry is committed. ET_EEXISTS: there is one. */
 	int (*init_cluster)(void *arg, const struct et_api_init *request,
@@ -87,6 +93,10 @@ struct et_api_backend {
 	 * view. A non-zero result of `fn` ends it and is returned. */
 	int (*pending)(void *arg, int (*fn)(void *fn_arg, const Et__Command *command),
 		       void *fn_arg);
+	/* Journal a create command durably and bring it into the catalogue: needs no quorum. Fills
+	 * command->op; principal, reason and schema are set. NULL: such commands are proposed. */
+	int (*tell)(void *arg, Et__Command *command, struct et_api_told *ret,
+		    struct et_error *reterr);
 	/* More lines for /metrics, in Prometheus' text format. */
 	void (*metrics)(void *arg, struct et_buffer *ret);
 	void *arg; /* borrowed until et_api_stop() has called back */
@@ -149,7 +159,7 @@ void et_api_stop(struct et_api *api, void (*closed)(void *arg), void *arg);
 
 /* A new API token: "evapi1." base64url(id 16 | secret 32). *ret is what the catalogue keeps (no
  * secret; caller frees with et__token__free_unpacked), *ret_text what its holder gets, once. Roles:
- * admin, operator, listener, reader, auditor. */
+ * admin, operator, listener, teller, reader, auditor. */
 int et_api_token_make(const char *name, const char *const *roles, size_t role_count,
 		      int64_t expires_us, Et__Token **ret, struct et_secret **ret_text,
 		      struct et_error *reterr) ET_MUST_CHECK;

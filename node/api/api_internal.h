@@ -32,7 +32,8 @@ enum api_right {
 	API_AUDIT = 4,	 /* read the audit log */
 	API_OPERATE = 8, /* verify, plan */
 	API_ADMIN = 16,	 /* change policy, nodes, tokens; apply plans */
-	API_ALL = 31,
+	API_TELL = 32,	 /* facts, tags, notes, agents */
+	API_ALL = 63,
 };
 
 struct api_call;
@@ -292,7 +293,9 @@ api_handler api_healthz, api_metrics, api_status, api_doctor, api_cluster, api_n
 api_handler api_init_cluster, api_join, api_node_token, api_site_set, api_token_create, api_keys,
 	api_certs, api_audit_list, api_audit_verify, api_changes; /* admin.c */
 api_handler api_recordings, api_recording, api_recording_where,
-	api_recording_verify;				    /* recordings.c */
+	api_recording_verify; /* recordings.c */
+api_handler api_facts_add, api_tags_set, api_note_add, api_told_get, api_agent_set,
+	api_agents;					    /* told.c */
 api_handler api_audio, api_peaks, api_original, api_ticket; /* audio.c */
 api_handler api_policy_get, api_policy_put, api_plan_make, api_plan_get, api_plan_apply,
 	api_archive_status, api_archive_verify; /* archive.c */
@@ -301,6 +304,10 @@ api_handler api_console, api_openapi;		/* console.c */
 /* admin.c: what a command was about, for the feed of changes: "recording UUID", "node 3", "". */
 void api_change_target(const Et__Command *command, const Et__Result *result, char *ret,
 		       size_t size);
+/* told.c: the type of a fact by its name; -1: there is none of that name. */
+int api_fact_type(const char *name);
+/* told.c: what counts of what was told of a recording, into `o`. */
+void api_told_json(const struct et_state_view *v, const Et__Recording *r, json_t *o);
 /* recordings.c: the record of a recording, committed or pending here. */
 int api_recording_find(struct api_call *call, const uint8_t id[16], Et__Recording **ret,
 		       bool *ret_pending, struct et_error *reterr) ET_MUST_CHECK;

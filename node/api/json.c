@@ -232,6 +232,7 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	if (r->id.len == 16) {
 		(void)et_state_each_segment_of(v, r->id.data, add_segment, segments);
 	}
+	api_told_json(v, r, o);
 	et_json_set(o, "answered", api_time(r->answer_us));
 	et_json_set(o, "from_uri", et_json_text(r->from_uri));
 	et_json_set(o, "to_uri", et_json_text(r->to_uri));

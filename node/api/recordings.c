@@ -1,4 +1,5 @@
 /* Finding recordings, where their copies are, and whether those here are good. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #define LIMIT_DEFAULT 50
 #define LIMIT_MAX 1000
 #define VERIFY_TIMEOUT_MS 3600000
+#define DURATION_MS_MAX (INT64_C(366) * 86400 * 1000)
 
 /* ---- Pending here: in this node's journal, not committed yet ---- */
 
@@ -18,6 +20,7 @@ struct pending {
 	const struct et_state_query *query; /* NULL: that of `id` only */
 	const uint8_t *id;
 	json_t *list;	      /* one object a recording */
+	bool left_out;	      /* some may fit, but what is told of them is not known here yet */
 	Et__Recording *found; /* owned; of `id` */
 };
 
@@ -38,13 +41,32 @@ static const Et__Recording *command_recording(const Et__Command *command)
 static bool number_fits(const char *pattern, const char *number)
 {
 	size_t size = strlen(pattern);
+	size_t length = strlen(number);
+	if (*pattern == '*') {
+		return length >= size - 1 && strcmp(number + length - (size - 1), pattern + 1) == 0;
+	}
 	return size > 0 && pattern[size - 1] == '*' ? strncmp(pattern, number, size - 1) == 0
 						    : strcmp(pattern, number) == 0;
 }
 
+/* Conditions on what is told of a recording: only the catalogue knows. */
+static bool query_asks_more(const struct et_state_query *q)
+{
+	return q->agent != NULL || q->team != NULL || q->text != NULL || q->tag_count > 0 ||
+	       q->fact_count > 0;
+}
+
+static bool duration_fits(const struct et_state_query *q, const Et__Recording *r)
+{
+	int64_t us = r->end_us - r->start_us;
+	return (q->duration_min_us == 0 && q->duration_max_us == 0) ||
+	       (r->end_us != 0 && us >= q->duration_min_us &&
+		(q->duration_max_us == 0 || us <= q->duration_max_us));
+}
+
 static bool query_fits(const struct et_state_query *q, const Et__Recording *r)
 {
-	return (q->from_us == 0 || r->start_us >= q->from_us) &&
+	return duration_fits(q, r) && (q->from_us == 0 || r->start_us >= q->from_us) &&
 	       (q->to_us == 0 || r->start_us < q->to_us) &&
 	       (q->number == NULL || number_fits(q->number, r->from) ||
 		number_fits(q->number, r->to)) &&
@@ -102,6 +124,8 @@ static int on_pending(void *arg, const Et__Command *command)
 		}
 		p->found = et__recording__unpack(NULL, size, bytes);
 		free(bytes);
+	} else if (p->query != NULL && query_fits(p->query, r) && query_asks_more(p->query)) {
+		p->left_out = true;
 	} else if (p->query != NULL && query_fits(p->query, r)) {
 		pending_put(p, api_recording_json(p->view, p->nodes, r, true, false));
 	}
@@ -142,32 +166,108 @@ int api_recording_find(struct api_call *call, const uint8_t id[16], Et__Recordin
 
 /* ---- The list ---- */
 
-static int query_read(const struct api_request *r, struct et_state_query *q,
-		      struct et_error *reterr)
+/* What a query says, with the parts that its pointers need. */
+struct query {
+	struct et_state_query q;
+	const char *tags[ET_STATE_CONDITIONS_MAX];
+	struct et_state_fact_is facts[ET_STATE_CONDITIONS_MAX];
+	char texts[2 * ET_STATE_CONDITIONS_MAX][ET_API_PARAM_MAX];
+	size_t text_count;
+};
+
+/* Each value of a parameter that may be repeated. */
+static const char *param_next(const struct api_request *r, const char *key, unsigned *at)
 {
-	static const char *const known[] = { "from",	"to",	 "number", "site", "state",
-					     "call_id", "limit", "cursor", "read" };
+	size_t size = strlen(key);
+	for (; *at < r->param_count; (*at)++) {
+		const char *p = r->params[*at];
+		if (strncmp(p, key, size) == 0 && p[size] == '=') {
+			(*at)++;
+			return p + size + 1;
+		}
+	}
+	return NULL;
+}
+
+static int too_many(const char *what, struct et_error *reterr)
+{
+	return et_fail_plain(reterr, ET_EUSAGE, "at most %d of %s", ET_STATE_CONDITIONS_MAX, what);
+}
+
+/* "KEY:TYPE" and the value of that type. */
+static int fact_typed(char *key, struct et_state_fact_is *f, struct et_error *reterr)
+{
+	char *colon = strrchr(key, ':');
+	const char *value = f->text;
+	bool fits = true;
+	int type = colon != NULL ? api_fact_type(colon + 1) : -1;
+	if (type < 0) {
+		return 0;
+	}
+	*colon = '\0';
+	f->type = type;
+	if (type == ET__FACT_TYPE__FACT_INTEGER) {
+		char *end;
+		errno = 0;
+		f->number = strtoll(value, &end, 10);
+		fits = errno == 0 && *value != '\0' && *end == '\0';
+	} else if (type == ET__FACT_TYPE__FACT_BOOL) {
+		f->number = strcmp(value, "true") == 0;
+		fits = f->number != 0 || strcmp(value, "false") == 0;
+	} else if (type == ET__FACT_TYPE__FACT_TIME) {
+		fits = et_time_parse(value, &f->number);
+	}
+	return fits ? 0
+		    : et_fail_plain(reterr, ET_EUSAGE, "\"%.60s\" is not of type %s", value,
+				    colon + 1);
+}
+
+/* "KEY=TEXT", or "KEY:TYPE=VALUE". */
+static int query_facts(const struct api_request *r, struct query *ret, struct et_error *reterr)
+{
+	unsigned at = 0;
+	for (const char *p; (p = param_next(r, "fact", &at)) != NULL;) {
+		if (ret->q.fact_count == ET_STATE_CONDITIONS_MAX) {
+			return too_many("fact", reterr);
+		}
+		char *copy = ret->texts[ret->text_count++];
+		struct et_state_fact_is *f = &ret->facts[ret->q.fact_count++];
+		(void)snprintf(copy, ET_API_PARAM_MAX, "%s", p);
+		char *equals = strchr(copy, '=');
+		if (equals == copy || equals == NULL) {
+			return et_fail_plain(reterr, ET_EUSAGE,
+					     "fact is KEY=TEXT, or KEY:TYPE=VALUE");
+		}
+		*equals = '\0';
+		*f = (struct et_state_fact_is){ .key = copy,
+						.type = ET__FACT_TYPE__FACT_TEXT,
+						.text = equals + 1 };
+		int rc = fact_typed(copy, f, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	ret->q.facts = ret->facts;
+	return 0;
+}
+
+static int query_tags(const struct api_request *r, struct query *ret, struct et_error *reterr)
+{
+	unsigned at = 0;
+	for (const char *p; (p = param_next(r, "tag", &at)) != NULL;) {
+		if (ret->q.tag_count == ET_STATE_CONDITIONS_MAX) {
+			return too_many("tag", reterr);
+		}
+		ret->tags[ret->q.tag_count++] = p;
+	}
+	ret->q.tags = ret->tags;
+	return 0;
+}
+
+static int query_state(const struct api_request *r, struct et_state_query *q,
+		       struct et_error *reterr)
+{
 	static const char *const states[] = { "capturing", "sealed", "lost", "erased" };
-	*q = (struct et_state_query){ .state = -1 };
-	uint64_t limit;
-	int rc = api_params_check(r, known, ET_ARRAY_SIZE(known), reterr);
-	if (rc == 0) {
-		rc = api_param_time(r, "from", &q->from_us, reterr);
-	}
-	if (rc == 0) {
-		rc = api_param_time(r, "to", &q->to_us, reterr);
-	}
-	if (rc == 0) {
-		rc = api_param_uint(r, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT, &limit, reterr);
-	}
-	if (rc < 0) {
-		return rc;
-	}
-	q->limit = (uint32_t)limit;
-	q->number = api_param(r, "number");
-	q->site = api_param(r, "site");
-	q->sip_call_id = api_param(r, "call_id");
-	q->cursor = api_param(r, "cursor");
 	const char *state = api_param(r, "state");
 	for (int i = 0; state != NULL && i < (int)ET_ARRAY_SIZE(states); i++) {
 		if (strcmp(state, states[i]) == 0) {
@@ -179,6 +279,69 @@ static int query_read(const struct api_request *r, struct et_state_query *q,
 				     "state is capturing, sealed, lost or erased, not \"%.32s\"",
 				     state);
 	}
+	return 0;
+}
+
+static int query_durations(const struct api_request *r, struct et_state_query *q,
+			   struct et_error *reterr)
+{
+	uint64_t min_ms, max_ms;
+	int rc = api_param_uint(r, "min_duration_ms", 0, DURATION_MS_MAX, 0, &min_ms, reterr);
+	if (rc == 0) {
+		rc = api_param_uint(r, "max_duration_ms", 0, DURATION_MS_MAX, 0, &max_ms, reterr);
+	}
+	if (rc == 0) {
+		q->duration_min_us = (int64_t)min_ms * 1000;
+		q->duration_max_us = (int64_t)max_ms * 1000;
+	}
+	return rc;
+}
+
+static int query_read(const struct api_request *r, struct query *ret, struct et_error *reterr)
+{
+	static const char *const known[] = { "from",	       "to",   "number",  "site",
+					     "state",	       "call", "call_id", "agent",
+					     "team",	       "text", "limit",	  "cursor",
+					     "read",	       "tag",  "fact",	  "min_duration_ms",
+					     "max_duration_ms" };
+	static const char *const many[] = { "tag", "fact" };
+	struct et_state_query *q = &ret->q;
+	uint64_t limit;
+	*ret = (struct query){ .q = { .state = -1 } };
+	int rc = api_params_check_many(r, known, ET_ARRAY_SIZE(known), many, ET_ARRAY_SIZE(many),
+				       reterr);
+	if (rc == 0) {
+		rc = api_param_time(r, "from", &q->from_us, reterr);
+	}
+	if (rc == 0) {
+		rc = api_param_time(r, "to", &q->to_us, reterr);
+	}
+	if (rc == 0) {
+		rc = api_param_uint(r, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT, &limit, reterr);
+	}
+	if (rc == 0) {
+		rc = query_durations(r, q, reterr);
+	}
+	if (rc == 0) {
+		rc = query_state(r, q, reterr);
+	}
+	if (rc == 0) {
+		rc = query_tags(r, ret, reterr);
+	}
+	if (rc == 0) {
+		rc = query_facts(r, ret, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	q->limit = (uint32_t)limit;
+	q->number = api_param(r, "number");
+	q->site = api_param(r, "site");
+	q->sip_call_id = api_param(r, "call_id");
+	q->agent = api_param(r, "agent");
+	q->team = api_param(r, "team");
+	q->text = api_param(r, "text");
+	q->cursor = api_param(r, "cursor");
 	return 0;
 }
 
@@ -197,11 +360,11 @@ static int add_recording(void *arg, const Et__Recording *r)
 
 int api_recordings(struct api_call *call, struct et_error *reterr)
 {
-	struct et_state_query q;
+	struct query query;
 	struct et_state_view *v;
 	struct api_nodes nodes;
-	struct et_state_found found;
-	int rc = query_read(&call->request, &q, reterr);
+	struct et_state_found found = { .cursor = "" };
+	int rc = query_read(&call->request, &query, reterr);
 	if (rc == 0) {
 		rc = api_view(call, &v, reterr);
 	}
@@ -210,23 +373,29 @@ int api_recordings(struct api_call *call, struct et_error *reterr)
 	}
 	api_nodes_load(v, &nodes);
 	ET_CLEANUP(et_json_freep) json_t *list = json_array();
-	bool first_page = q.cursor == NULL || *q.cursor == '\0';
-	if (first_page) {
-		struct pending p = { .view = v, .nodes = &nodes, .query = &q, .list = list };
+	struct pending p = { .view = v, .nodes = &nodes, .query = &query.q, .list = list };
+	if (query.q.cursor == NULL || *query.q.cursor == '\0') { /* the first page */
 		rc = pending_each(call->api, &p);
 		if (rc < 0) {
 			return et_fail(reterr, rc, "what is pending here");
 		}
 	}
 	struct listing l = { .view = v, .nodes = &nodes, .list = list };
-	rc = et_state_search(v, &q, add_recording, &l, &found);
+	rc = et_state_search(v, &query.q, add_recording, &l, &found);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "search");
 	}
 	json_t *o = json_object();
 	et_json_set(o, "recordings", ET_TAKE(list));
 	et_json_set(o, "cursor", json_string(found.cursor));
-	et_json_set(o, "complete", json_boolean(found.complete));
+	et_json_set(o, "complete", json_boolean(found.complete && !p.left_out));
+	et_json_set(o, "why",
+		    json_string(!found.complete ? "the index is being built"
+				: p.left_out	? "recordings that are not committed yet "
+						  "are left out"
+						: ""));
+	et_json_set(o, "total", et_json_u64(found.total));
+	et_json_set(o, "total_is_exact", json_boolean(found.total_is_exact));
 	et_json_set(o, "index", et_json_u64(et_state_view_index(v)));
 	return api_json(call, 200, o);
 }

@@ -77,8 +77,8 @@ static bool is_known(const char *key, const char *const *known, size_t known_cou
 	return false;
 }
 
-int api_params_check(const struct api_request *r, const char *const *known, size_t known_count,
-		     struct et_error *reterr)
+int api_params_check_many(const struct api_request *r, const char *const *known, size_t known_count,
+			  const char *const *many, size_t many_count, struct et_error *reterr)
 {
 	for (unsigned i = 0; i < r->param_count; i++) {
 		char key[64];
@@ -95,7 +95,7 @@ int api_params_check(const struct api_request *r, const char *const *known, size
 					     key, near != NULL ? " (did you mean \"" : "",
 					     near != NULL ? near : "", near != NULL ? "\"?)" : "");
 		}
-		for (unsigned j = 0; j < i; j++) {
+		for (unsigned j = 0; j < i && !is_known(key, many, many_count); j++) {
 			if (strncmp(r->params[i], r->params[j], size + 1) == 0) {
 				return et_fail_plain(reterr, ET_EUSAGE,
 						     "parameter \"%s\" stands twice", key);
@@ -103,6 +103,12 @@ int api_params_check(const struct api_request *r, const char *const *known, size
 		}
 	}
 	return 0;
+}
+
+int api_params_check(const struct api_request *r, const char *const *known, size_t known_count,
+		     struct et_error *reterr)
+{
+	return api_params_check_many(r, known, known_count, NULL, 0, reterr);
 }
 
 /* Decimal digits only. */

@@ -10,7 +10,7 @@
 #include "node/base/err.h"
 
 #define ET_API_PATH_MAX 256  /* bytes */
-#define ET_API_PARAMS_MAX 16 /* of a query */
+#define ET_API_PARAMS_MAX 32 /* of a query */
 #define ET_API_PARAM_MAX 256 /* bytes of "key=value" */
 
 struct api_request {
@@ -30,6 +30,10 @@ const char *api_param(const struct api_request *r, const char *key);
 /* Only these parameters, each once: else ET_EUSAGE with a suggestion. */
 int api_params_check(const struct api_request *r, const char *const *known, size_t known_count,
 		     struct et_error *reterr) ET_MUST_CHECK;
+/* The same; those in `many` (which stand in `known` too) may be repeated. */
+int api_params_check_many(const struct api_request *r, const char *const *known, size_t known_count,
+			  const char *const *many, size_t many_count,
+			  struct et_error *reterr) ET_MUST_CHECK;
 /* A whole number between min and max, or `otherwise` when it is not there. */
 int api_param_uint(const struct api_request *r, const char *key, uint64_t min, uint64_t max,
 		   uint64_t otherwise, uint64_t *ret, struct et_error *reterr) ET_MUST_CHECK;

@@ -30,6 +30,13 @@ const struct api_route api_routes[] = {
 	{ "GET", "/v1/recordings/*/peaks", API_LISTEN, true, false, false, api_peaks },
 	{ "GET", "/v1/recordings/*/original", API_LISTEN, true, false, false, api_original },
 
+	{ "GET", "/v1/told", API_READ, false, false, false, api_told_get },
+	{ "POST", "/v1/facts", API_TELL, true, false, false, api_facts_add },
+	{ "POST", "/v1/tags", API_TELL, true, false, false, api_tags_set },
+	{ "POST", "/v1/notes", API_TELL, true, false, false, api_note_add },
+	{ "GET", "/v1/agents", API_READ, false, false, false, api_agents },
+	{ "POST", "/v1/agents", API_TELL, true, false, false, api_agent_set },
+
 	{ "GET", "/v1/archive/policy", API_READ, false, false, false, api_policy_get },
 	{ "PUT", "/v1/archive/policy", API_ADMIN, false, false, false, api_policy_put },
 	{ "POST", "/v1/archive/plans", API_OPERATE, true, false, false, api_plan_make },
