@@ -170,6 +170,9 @@ et_cli_handler et_cli_cluster_init, et_cli_cluster_show, et_cli_node_list, et_cl
 et_cli_handler et_cli_recording_list, et_cli_recording_show, et_cli_recording_play,
 	et_cli_recording_export, et_cli_recording_verify,
 	et_cli_recording_where; /* cmd_recording.c */
+et_cli_handler et_cli_recording_fact, et_cli_recording_tag, et_cli_recording_note,
+	et_cli_recording_told, et_cli_agent_list, et_cli_agent_at,
+	et_cli_agent_set; /* cmd_told.c */
 et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show, et_cli_archive_plan,
 	et_cli_archive_apply, et_cli_archive_status, et_cli_archive_verify; /* cmd_archive.c */
 et_cli_handler et_cli_audit_list, et_cli_audit_verify;			    /* cmd_audit.c */

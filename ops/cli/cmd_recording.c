@@ -57,14 +57,55 @@ static int time_option(struct et_cli *cli, const char *name, char text[ET_TIME_T
 	return 0;
 }
 
-int et_cli_recording_list(struct et_cli *cli, struct et_error *reterr)
+static int duration_query(struct et_cli *cli, const char *name, const char *key,
+			  struct et_buffer *path, struct et_error *reterr)
 {
+	const char *given = et_cli_option(cli, name);
+	int64_t us;
+	char text[32];
+	if (given == NULL) {
+		return 0;
+	}
+	if (!et_duration_parse(given, &us)) {
+		return et_cli_usage(cli, reterr, "--%s is a duration such as 10m, not \"%.40s\"",
+				    name, given);
+	}
+	(void)snprintf(text, sizeof(text), "%lld", (long long)(us / 1000));
+	et_cli_query(path, key, text);
+	return 0;
+}
+
+static void list_query(const struct et_cli *cli, const char *name, struct et_buffer *path)
+{
+	ET_CLEANUP(et_json_freep) json_t *list = et_cli_option_list(cli, name);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		et_cli_query(path, name, json_string_value(json_array_get(list, i)));
+	}
+}
+
+/* The words of `recording search`, or --text. */
+static void text_query(const struct et_cli *cli, struct et_buffer *path)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer words = { 0 };
+	const char *text = et_cli_option(cli, "text");
+	for (unsigned i = 0; i < cli->arg_count; i++) {
+		et_buffer_printf(&words, "%s ", cli->args[i]);
+	}
+	et_buffer_printf(&words, "%s", text != NULL ? text : "");
+	et_buffer_add8(&words, '\0');
+	if (!words.failed && words.size > 1) {
+		et_cli_query(path, "text", (char *)words.data);
+	}
+}
+
+static int search_path(struct et_cli *cli, struct et_buffer *path, struct et_error *reterr)
+{
+	static const char *const plain[] = { "number", "site",	"state", "agent",
+					     "team",   "limit", "cursor" };
 	char since_text[ET_TIME_TEXT_SIZE];
 	char until_text[ET_TIME_TEXT_SIZE];
 	const char *since;
 	const char *until;
-	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
-	ET_CLEANUP(et_json_freep) json_t *j = NULL;
 	int rc = time_option(cli, "since", since_text, &since, reterr);
 	if (rc == 0) {
 		rc = time_option(cli, "until", until_text, &until, reterr);
@@ -72,33 +113,50 @@ int et_cli_recording_list(struct et_cli *cli, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	et_buffer_printf(&path, "/v1/recordings");
-	et_cli_query(&path, "from", since);
-	et_cli_query(&path, "to", until);
-	et_cli_query(&path, "number", et_cli_option(cli, "number"));
-	et_cli_query(&path, "site", et_cli_option(cli, "site"));
-	et_cli_query(&path, "state", et_cli_option(cli, "state"));
-	et_cli_query(&path, "call_id", et_cli_option(cli, "call-id"));
-	et_cli_query(&path, "limit", et_cli_option(cli, "limit"));
-	et_cli_query(&path, "cursor", et_cli_option(cli, "cursor"));
-	et_buffer_add8(&path, '\0');
-	if (path.failed) {
-		return et_fail(reterr, -ENOMEM, "request");
+	et_buffer_printf(path, "/v1/recordings");
+	et_cli_query(path, "from", since);
+	et_cli_query(path, "to", until);
+	et_cli_query(path, "call_id", et_cli_option(cli, "call-id"));
+	for (size_t i = 0; i < ET_ARRAY_SIZE(plain); i++) {
+		et_cli_query(path, plain[i], et_cli_option(cli, plain[i]));
 	}
-	rc = et_cli_get(cli, (char *)path.data, &j, reterr);
+	list_query(cli, "tag", path);
+	list_query(cli, "fact", path);
+	text_query(cli, path);
+	rc = duration_query(cli, "min-duration", "min_duration_ms", path, reterr);
+	if (rc == 0) {
+		rc = duration_query(cli, "max-duration", "max_duration_ms", path, reterr);
+	}
+	et_buffer_add8(path, '\0');
+	return rc == 0 && path->failed ? et_fail(reterr, -ENOMEM, "request") : rc;
+}
+
+int et_cli_recording_list(struct et_cli *cli, struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	int rc = search_path(cli, &path, reterr);
+	if (rc == 0) {
+		rc = et_cli_get(cli, (char *)path.data, &j, reterr);
+	}
 	if (rc == 0) {
 		rc = et_cli_print(cli, j, "recordings", list_columns, reterr);
 	}
-	const char *cursor = et_json_get_text(j, "cursor", "");
-	if (rc == 0 && !et_cli_is_json(cli)) {
-		size_t shown = json_array_size(json_object_get(j, "recordings"));
-		if (*cursor != '\0') {
-			et_cli_note(cli, "%zu shown; more: --cursor %s", shown, cursor);
-		} else if (shown == 0) {
-			et_cli_note(cli, "no recordings");
-		}
+	if (rc < 0) {
+		return rc;
 	}
-	return rc;
+	const char *cursor = et_json_get_text(j, "cursor", "");
+	size_t shown = json_array_size(json_object_get(j, "recordings"));
+	if (!et_cli_is_json(cli) && *cursor != '\0') {
+		et_cli_note(cli, "%zu shown; more: --cursor %s", shown, cursor);
+	} else if (!et_cli_is_json(cli) && shown == 0) {
+		et_cli_note(cli, "no recordings");
+	}
+	if (!et_json_get_bool(j, "complete", true)) {
+		et_cli_note(cli, "not complete: %s", et_json_get_text(j, "why", ""));
+		return ET_EXIT_DEGRADED;
+	}
+	return 0;
 }
 
 /* "/v1/recordings/ID<rest>" for a whole UUID. */
@@ -153,6 +211,30 @@ static const struct et_cli_column segment_columns[] = {
 	{ NULL, NULL, ET_CLI_TEXT, false },
 };
 
+static const struct et_cli_column agent_columns[] = {
+	{ "PARTY", "party", ET_CLI_TEXT, false }, { "AGENT", "id", ET_CLI_TEXT, false },
+	{ "NAME", "name", ET_CLI_TEXT, false },	  { "TEAM", "team", ET_CLI_TEXT, false },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+static const struct et_cli_column fact_columns[] = {
+	{ "FACT", "key", ET_CLI_TEXT, false }, { "VALUE", "value", ET_CLI_TEXT, false },
+	{ "SET", "set", ET_CLI_TEXT, false },  { "SOURCE", "source", ET_CLI_TEXT, false },
+	{ "BY", "by", ET_CLI_TEXT, true },     { NULL, NULL, ET_CLI_TEXT, false },
+};
+
+static const struct et_cli_column tag_columns[] = {
+	{ "TAG", "name", ET_CLI_TEXT, false },
+	{ "BY", "by", ET_CLI_TEXT, false },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+static const struct et_cli_column note_columns[] = {
+	{ "NOTE", "text", ET_CLI_TEXT, false }, { "AT", "at", ET_CLI_TIME, false },
+	{ "BY", "by", ET_CLI_TEXT, false },	{ "TOLD", "told", ET_CLI_TIME, false },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
 static const struct et_cli_column gap_columns[] = {
 	{ "GAP FROM", "from", ET_CLI_TIME, false },
 	{ "TO", "to", ET_CLI_TIME, false },
@@ -165,10 +247,10 @@ int et_cli_recording_show(struct et_cli *cli, struct et_error *reterr)
 	static const struct {
 		const char *key;
 		const struct et_cli_column *columns;
-	} parts[] = { { "streams", stream_columns },
-		      { "segments", segment_columns },
-		      { "gaps", gap_columns },
-		      { "copies", copy_columns } };
+	} parts[] = { { "agents", agent_columns },   { "facts", fact_columns },
+		      { "tags", tag_columns },	     { "notes", note_columns },
+		      { "streams", stream_columns }, { "segments", segment_columns },
+		      { "gaps", gap_columns },	     { "copies", copy_columns } };
 	char path[160];
 	ET_CLEANUP(et_json_freep) json_t *j = NULL;
 	int rc = recording_path(cli, "", path, reterr);

@@ -8,6 +8,23 @@
 		"reason", "TEXT", "why; goes into the audit log", NULL                             \
 	}
 
+#define SEARCH_OPTIONS                                                                             \
+	OPTIONS({ "since", "TIME", "started at or after", NULL },                                  \
+		{ "until", "TIME", "started before", NULL },                                       \
+		{ "number", "TEXT", "caller or called; 4930* is a prefix, *4711 a suffix", NULL }, \
+		{ "agent", "AGENT", "the agent of the time of the call", NULL },                   \
+		{ "team", "NAME", "the agent's team at that time", NULL },                         \
+		{ "tag", "TAG...", "has all these tags", NULL },                                   \
+		{ "fact", "KEY=VALUE...", "has this fact; KEY:integer=5 for typed ones", NULL },   \
+		{ "text", "WORDS", "all these words in notes, facts, tags", NULL },                \
+		{ "min-duration", "DURATION", "lasted at least", NULL },                           \
+		{ "max-duration", "DURATION", "lasted at most", NULL },                            \
+		{ "site", "NAME", "captured at this site", NULL },                                 \
+		{ "state", "STATE", "only these", "capturing sealed lost erased" },                \
+		{ "call-id", "TEXT", "SIP Call-ID", NULL },                                        \
+		{ "limit", "N", "at most so many; default 50", NULL },                             \
+		{ "cursor", "TEXT", "go on where a page ended", NULL })
+
 const struct et_cli_option et_cli_globals[] = {
 	{ "cluster", "NAME", "expect this cluster and refuse another (also $EVERTAPE_CLUSTER)",
 	  NULL },
@@ -149,17 +166,22 @@ const struct et_cli_command et_cli_commands[] = {
 	{ .path = "recording list",
 	  .arguments = "",
 	  .summary = "recordings, newest first",
-	  .details = "TIME is RFC 3339 (2026-11-22T09:00:00Z), a date, or an age such as 2h.",
-	  .example = "evertape recording list --since 2h --number '+4930*'",
-	  .options =
-		  OPTIONS({ "since", "TIME", "started at or after", NULL },
-			  { "until", "TIME", "started before", NULL },
-			  { "number", "TEXT", "caller or called; a trailing * is a prefix", NULL },
-			  { "site", "NAME", "captured at this site", NULL },
-			  { "state", "STATE", "only these", "capturing sealed lost erased" },
-			  { "call-id", "TEXT", "SIP Call-ID", NULL },
-			  { "limit", "N", "at most so many; default 50", NULL },
-			  { "cursor", "TEXT", "go on where a page ended", NULL }),
+	  .details =
+		  "TIME is RFC 3339 (2026-11-22T09:00:00Z), a date, or an age such as 2h. All "
+		  "conditions must hold. --agent and --team are those of the time of the call. A "
+		  "note says when the answer is not complete; the exit code is 6 then.",
+	  .example = "evertape recording list --since 2h --number '+4930*' --tag complaint",
+	  .options = SEARCH_OPTIONS,
+	  .run = et_cli_recording_list },
+	{ .path = "recording search",
+	  .arguments = "WORD...",
+	  .min_args = 1,
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "recordings whose notes, facts, tags or numbers hold all these words",
+	  .details = "A word is compared in lower case and as a whole. The options are those of "
+		     "recording list.",
+	  .example = "evertape recording search refund iban --since 2026-11-01 --team claims",
+	  .options = SEARCH_OPTIONS,
 	  .run = et_cli_recording_list },
 	{ .path = "recording show",
 	  .arguments = "ID",
@@ -194,6 +216,91 @@ const struct et_cli_command et_cli_commands[] = {
 		  { "out", "PATH", "file (wav) or folder (original); - for standard output", NULL },
 		  REASON),
 	  .run = et_cli_recording_export },
+	{ .path = "recording told",
+	  .arguments = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "facts, tags and notes that were told of a recording, call or SIP Call-ID",
+	  .details =
+		  "ID is that of a recording, call:ID, or sip:CALL-ID. recording show shows what "
+		  "counts for a recording; --history also shows what was replaced or withdrawn.",
+	  .example = "evertape recording told 01a201f2-afb3-7c1e-8000-0123456789ab --history",
+	  .options = OPTIONS({ "history", NULL, "earlier values and versions too", NULL }),
+	  .run = et_cli_recording_told },
+	{ .path = "recording fact",
+	  .arguments = "ID KEY=VALUE...",
+	  .min_args = 2,
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "tell facts about a recording, call:ID or sip:CALL-ID",
+	  .details =
+		  "VALUE is text; KEY:integer=, KEY:bool=, KEY:time= and KEY:phone= are typed. The "
+		  "last value told of a key counts, earlier ones stay in the history. It may be "
+		  "told "
+		  "before the call is known (by SIP Call-ID), and after it was archived. Needs no "
+		  "majority: until there is one it waits in this node's journal. Card numbers are "
+		  "refused.",
+	  .example = "evertape recording fact sip:a84b4c76e66710@pbx order=4711 amount:integer=120",
+	  .options = OPTIONS({ "set", "SET", "external (default), basic, user, agent",
+			       "external basic user agent" },
+			     { "source", "NAME", "who knows it: crm, pbx-prg", NULL },
+			     { "valid-from", "TIME", "holds for calls from then on", NULL },
+			     { "valid-to", "TIME", "holds for calls until then", NULL },
+			     { "withdraw", NULL, "the keys named have no value any more", NULL },
+			     REASON),
+	  .run = et_cli_recording_fact },
+	{ .path = "recording tag",
+	  .arguments = "ID [TAG...]",
+	  .min_args = 1,
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "set or clear tags of a recording, call:ID or sip:CALL-ID",
+	  .example = "evertape recording tag 01a201f2-afb3-7c1e-8000-0123456789ab complaint "
+		     "--clear new",
+	  .options = OPTIONS({ "clear", "TAG...", "take these off", NULL }, REASON),
+	  .run = et_cli_recording_tag },
+	{ .path = "recording note",
+	  .arguments = "ID TEXT...",
+	  .min_args = 1,
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "add a note to a recording, call:ID or sip:CALL-ID; prints the note's id",
+	  .details = "With --id it is a new version of that note; earlier versions stay in the "
+		     "history.",
+	  .example = "evertape recording note 01a201f2-afb3-7c1e-8000-0123456789ab 'asks for a "
+		     "refund'",
+	  .options = OPTIONS({ "at", "TIME", "the moment in the call that it is about", NULL },
+			     { "id", "NOTE", "edit this note", NULL },
+			     { "withdraw", NULL, "take the note back", NULL }, REASON),
+	  .run = et_cli_recording_note },
+	{ .path = "agent list",
+	  .arguments = "[AGENT]",
+	  .max_args = 1,
+	  .summary = "agents with their teams and numbers, every version with its time of validity",
+	  .example = "evertape agent list --team claims",
+	  .options = OPTIONS({ "team", "NAME", "only versions in this team", NULL }),
+	  .run = et_cli_agent_list },
+	{ .path = "agent at",
+	  .arguments = "NUMBER",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "who used a number, now or at a time",
+	  .example = "evertape agent at 4711 --time 2026-03-01",
+	  .options = OPTIONS({ "time", "TIME", "then; default: now", NULL }),
+	  .run = et_cli_agent_at },
+	{ .path = "agent set",
+	  .arguments = "AGENT",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "tell who an agent is, from a time on",
+	  .details = "Each telling is a version that ends the one before: calls of last year keep "
+		     "the team and numbers of last year.",
+	  .example = "evertape agent set a042 --name 'Jana Novak' --team claims --number 4711",
+	  .options = OPTIONS(
+		  { "name", "TEXT", "of the person", NULL }, { "team", "NAME", "", NULL },
+		  { "number", "NUMBER...", "extensions and numbers, as recordings show them",
+		    NULL },
+		  { "from", "TIME", "valid from; default: now", NULL },
+		  { "until", "TIME", "valid until; default: the next version", NULL },
+		  { "withdraw", NULL, "the version of --from was told by mistake", NULL }, REASON),
+	  .run = et_cli_agent_set },
 	{ .path = "recording verify",
 	  .arguments = "ID",
 	  .min_args = 1,
@@ -294,11 +401,12 @@ const struct et_cli_command et_cli_commands[] = {
 	  .arguments = "",
 	  .summary = "make an API token; it is shown once",
 	  .example = "evertape token create --name wallboard --role reader --ttl 30d",
-	  .options = OPTIONS(
-		  { "name", "NAME", "whose it is: stands in the audit log (needed)", NULL },
-		  { "role", "ROLE...", "admin, operator, listener, reader, auditor; default reader",
-		    "admin operator listener reader auditor" },
-		  { "ttl", "DURATION", "valid for so long; default 30d", NULL }, REASON),
+	  .options =
+		  OPTIONS({ "name", "NAME", "whose it is: stands in the audit log (needed)", NULL },
+			  { "role", "ROLE...",
+			    "admin, operator, listener, teller, reader, auditor; default reader",
+			    "admin operator listener teller reader auditor" },
+			  { "ttl", "DURATION", "valid for so long; default 30d", NULL }, REASON),
 	  .run = et_cli_token_create },
 	{ .path = "config check",
 	  .arguments = "FILE",
