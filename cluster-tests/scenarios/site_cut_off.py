@@ -2,7 +2,8 @@
 
 Promise (issue 2, must show 4): the minority site records 20 calls while cut off, `recording list` there shows them
 as pending, a destructive command there exits 8 with the reason; after healing all are committed once and play at the
-other site; the audit chain verifies on all nodes and state digests are equal.
+other site; the audit chain verifies on all nodes and state digests are equal. Facts and notes that are told of its
+calls meanwhile are kept, and found from the other site after healing.
 """
 import json
 import sys
@@ -43,6 +44,13 @@ def tell(s):
     s.say("a destructive command there exits 8: " + (json.loads(text).get("what", "") if text.startswith("{") else
                                                      text.strip().splitlines()[0]))
 
+    subject = by_caller(brq)[calls[0].caller][0]
+    told = brq.cli("recording", "fact", "sip:" + subject["sip_call_id"], "order=A-17")
+    check(told["pending"] and told["survives"] == "local", f"a fact told while cut off: {told}")
+    noted = brq.cli("recording", "note", subject["id"], "asks for a refund")
+    check(noted["pending"], f"a note told while cut off: {noted}")
+    s.say("a fact and a note that are told there are taken, as pending")
+
     cluster.heal()
     s.say("healed")
     wait_committed(prg, calls, ["prg", "brq"], 75)
@@ -50,6 +58,9 @@ def tell(s):
     check(lost == 0, f"{lost} packets lost")
     samples = export_exact(s, prg, calls, "prg")
     s.say(f"{CALLS} calls are committed, each once, and play at prg: {samples} samples equal what was sent")
+    wait_for("what was told to be found at prg",
+             lambda: [r["id"] for r in prg.recordings("--fact", "order=A-17", "--text", "refund")] == [subject["id"]], 30)
+    s.say("the fact and the note are committed, and found at prg")
     check(len(prg.recordings()) == CALLS + 2, f"{len(prg.recordings())} recordings, want {CALLS + 2}")
 
     wait_for("the audit chains to be equal", lambda: len(digests_equal(cluster.nodes)) == 1, 20)
