@@ -17,8 +17,8 @@ if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
             SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1")
     endforeach()
 
-    # Fresh machines with systemd: debootstrap's tree is kept in build/package.
-    foreach(name package)
+    # What is deployed. Fresh machines with systemd: debootstrap's tree is kept in build/package.
+    foreach(name operations package)
         string(REPLACE "_" "-" title "${name}")
         add_test(NAME cluster-tests/scenarios/${title}
             COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")
