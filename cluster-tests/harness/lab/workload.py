@@ -153,11 +153,13 @@ class Workload:
     # -- What clients note -----------------------------------------------------------------------------------------
 
     def key_for(self, rng):
-        """The name of a register whose history has room; None: it has none."""
+        """The name of a register whose history has room."""
         with self.lock:
-            key = f"r{self.seed % 10000}-{self.epoch}-{rng.randrange(4)}"
+            pick = rng.randrange(4)
+            key = f"r{self.seed % 10000}-{self.epoch}-{pick}"
             if self.keys.get(key, 0) >= OPS_OF_A_KEY:
-                return None
+                self.epoch += 1
+                key = f"r{self.seed % 10000}-{self.epoch}-{pick}"
             self.keys[key] = self.keys.get(key, 0) + 1
             return key
 
@@ -259,8 +261,6 @@ class Client:
         if dice < 0.12 and self.w.policy_turn():
             return self._swap_policy()
         key = self.w.key_for(self.rng)
-        if key is None:
-            return False
         return self._read(key) if dice < 0.55 else self._write(key)
 
     def _ask(self, method, path, body=None):
