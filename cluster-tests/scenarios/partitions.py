@@ -4,12 +4,14 @@ Promise (issue 3, must show 5): leader isolated; one-way cut; minority; ring; ma
 read, nothing twice, digests equal; without a majority every answer says so within its time.
 """
 import json
+import signal
 import sys
 import time
 
 from siege import run
 from story import check
 from lab.cluster import wait_for
+from lab.workload import now_us
 
 
 def others(s, *nodes):
@@ -30,6 +32,27 @@ def leader_isolated(s):
         return f"{leader.name} knows that it has no quorum"
     s.strike(f"leader {leader.name} isolated", lambda: s.net.isolate(leader.name), rest, s.rng.choice(rest),
              during=during)
+
+
+def leader_wakes_alone(s):
+    """A leader is stopped, another is elected meanwhile, and it wakes isolated: for a moment it believes that it leads.
+    What its clients read then must not be what was so before."""
+    leader = s.leader()
+    rest = others(s, leader)
+    began = now_us()
+
+    def apply():
+        leader.process.send_signal(signal.SIGSTOP)
+        s.net.isolate(leader.name)
+
+    def during():
+        leader.process.send_signal(signal.SIGCONT)
+        woke = now_us()
+        s.workload.excuse(leader.name, began, woke)
+        wait_for(f"{leader.name} to know that it leads nobody",
+                 lambda: not leader.status()["quorum"]["has_quorum"], 15)
+        return f"{leader.name} knew {(now_us() - woke) / 1e6:.1f} s after it woke"
+    s.strike(f"leader {leader.name} stopped, isolated, woken", apply, rest, during=during, hold=3)
 
 
 def one_way(s, deaf):
@@ -133,7 +156,7 @@ def flapping(s):
 def tell(s):
     s.make()
     for _ in range(3 if s.long else 1):
-        steps = [leader_isolated, lambda s: one_way(s, True), lambda s: one_way(s, False), one_link_one_way, minority, ring,
+        steps = [leader_isolated, leader_wakes_alone, lambda s: one_way(s, True), lambda s: one_way(s, False), one_link_one_way, minority, ring,
                  majority_lost, flapping]
         s.rng.shuffle(steps)
         for step in steps:

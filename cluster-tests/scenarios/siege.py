@@ -34,6 +34,7 @@ class Siege:
         self.cluster = NetCluster(folder / "cluster", net)
         self.workload = None
         self.faults = 0
+        self.asked_not = []
 
     def say(self, text):
         print(f"== {time.monotonic() - self.t0:5.1f} s  {text}", flush=True)
@@ -77,8 +78,8 @@ class Siege:
 
     @property
     def asked(self):
-        """The nodes that hold the catalogue (a spare does not), so that clients ask them."""
-        return [n for n in self.cluster.nodes if "spare" not in n.roles]
+        """The nodes that hold the catalogue (a spare does not, nor one that is just joining), so that clients ask them."""
+        return [n for n in self.cluster.nodes if "spare" not in n.roles and n not in self.asked_not]
 
     # -- What must hold --------------------------------------------------------------------------------------------
 

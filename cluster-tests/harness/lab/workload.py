@@ -86,9 +86,9 @@ class Connection:
 
 
 class Workload:
-    def __init__(self, cluster, seed, clients_a_node=1, think=(0.02, 0.10)):
+    def __init__(self, cluster, seed, readers=1, think=(0.03, 0.12)):
         self.cluster, self.net, self.seed, self.think = cluster, cluster.lab, seed, think
-        self.clients_a_node = clients_a_node
+        self.readers = readers  # of a node, beside the client that does everything: a write that waits stops no read
         self.lock = threading.Lock()
         self.ops = []        # (kind, key, call, ret or None, value, from, swapped)
         self.adds = {}       # number of a write: "added", "refused", "maybe"
@@ -120,8 +120,8 @@ class Workload:
         """Clients of a node that is new, or was replaced."""
         stop = threading.Event()
         self.threads[node.name] = (stop, [])
-        for i in range(self.clients_a_node):
-            client = Client(self, node, random.Random(f"{self.seed}-{node.name}-{i}"), stop)
+        for i in range(1 + self.readers):
+            client = Client(self, node, random.Random(f"{self.seed}-{node.name}-{i}"), stop, i > 0)
             thread = threading.Thread(target=client.run, daemon=True)
             self.threads[node.name][1].append(thread)
             thread.start()
@@ -245,8 +245,8 @@ class Workload:
 
 
 class Client:
-    def __init__(self, workload, node, rng, stop):
-        self.w, self.node, self.rng, self.stop = workload, node, rng, stop
+    def __init__(self, workload, node, rng, stop, only_reads):
+        self.w, self.node, self.rng, self.stop, self.only_reads = workload, node, rng, stop, only_reads
         self.connection = Connection(workload.net, node.machine, workload.cluster.api_port, workload.context,
                                      workload.token)
 
@@ -257,7 +257,7 @@ class Client:
         self.connection.close()
 
     def _one(self):
-        dice = self.rng.random()
+        dice = 0.5 if self.only_reads else self.rng.random()
         if dice < 0.12 and self.w.policy_turn():
             return self._swap_policy()
         key = self.w.key_for(self.rng)
