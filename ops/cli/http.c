@@ -11,7 +11,7 @@
 #define ANSWER_MAX (64 * 1024 * 1024) /* bytes of a JSON answer */
 #define ERROR_MAX (64 * 1024)	      /* bytes of an error answer */
 #define TOKEN_MAX 256		      /* bytes of a token file */
-#define TIMEOUT_MS 10000
+#define TIMEOUT_MS 15000 /* longer than a node waits for a quorum (10 s): its answer says why */
 
 /* One exchange. */
 struct request {

@@ -35,7 +35,7 @@ const struct et_cli_option et_cli_globals[] = {
 	{ "cluster-ca", "FILE", "PEM of the cluster's CA: any of its nodes is trusted", NULL },
 	{ "pin", "SHA256", "expect this public key at --node: sha256//BASE64", NULL },
 	{ "output", "FORMAT", "-o: table, wide, json, ndjson, csv", "table wide json ndjson csv" },
-	{ "timeout", "DURATION", "give up after this long; default 10s", NULL },
+	{ "timeout", "DURATION", "give up after this long; default 15s", NULL },
 	{ "no-color", NULL, "no colours (also $NO_COLOR)", NULL },
 	{ "quiet", NULL, "-q: no notes on standard error", NULL },
 	{ "verbose", NULL, "-v: say what is asked of whom", NULL },
