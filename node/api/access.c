@@ -281,6 +281,20 @@ int api_view(struct api_call *call, struct et_state_view **ret, struct et_error 
 	return 0;
 }
 
+int api_view_fresh(struct api_call *call, struct et_state_view **ret, struct et_error *reterr)
+{
+	int rc = read_barrier(call, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	if (call->view != NULL) {
+		api_view_release(call);
+		call->header_count = 0; /* they were of that view */
+	}
+	call->read = "linearizable";
+	return api_view(call, ret, reterr);
+}
+
 void api_view_release(struct api_call *call)
 {
 	call->view = et_state_view_close(call->view);

@@ -180,6 +180,9 @@ int api_authenticate(struct api_call *call, struct et_error *reterr) ET_MUST_CHE
  * so; api_json() says the same under "read". */
 int api_view(struct api_call *call, struct et_state_view **ret,
 	     struct et_error *reterr) ET_MUST_CHECK;
+/* A view in which everything is that was committed before the call; whatever was open is closed. */
+int api_view_fresh(struct api_call *call, struct et_state_view **ret,
+		   struct et_error *reterr) ET_MUST_CHECK;
 /* Before long work: a view must not be held for minutes. */
 void api_view_release(struct api_call *call);
 /* Commit a command on behalf of the caller: fills op, principal, reason. *ret (may be NULL) gets
@@ -292,6 +295,8 @@ api_handler api_healthz, api_metrics, api_status, api_doctor, api_cluster, api_n
 	api_sites, api_replication, api_capture; /* status.c */
 api_handler api_init_cluster, api_join, api_node_token, api_site_set, api_token_create, api_keys,
 	api_certs, api_audit_list, api_audit_verify, api_changes; /* admin.c */
+api_handler api_node_show, api_node_roles, api_node_drain, api_node_holdings, api_node_remove,
+	api_raft_peers, api_raft_transfer, api_raft_snapshot; /* members.c */
 api_handler api_recordings, api_recording, api_recording_where,
 	api_recording_verify; /* recordings.c */
 api_handler api_facts_add, api_tags_set, api_note_add, api_told_get, api_agent_set,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/api/picture_internal.h"
+#include "node/api/members_internal.h"
 #include "node/io/clock.h"
 
 #define LAG_LIMIT_MS 60000 /* a site that lacks copies for longer: SITE_LAG */
@@ -43,11 +43,13 @@ void api_picture_freep(struct api_picture **p)
 
 static const char *code_level(const char *code)
 {
-	static const char *const notes[] = { "ROOT_ON_DISK", "SCHEMA_OLD", "RECORDING_PROBLEM" };
-	static const char *const risks[] = { "NO_QUORUM",     "NO_LEADER",    "DISK_FULL",
-					     "SYNC_FAILED",   "CLOCK_SKEW",   "VAULT_SINGLE",
-					     "COPY_BAD",      "AUDIT_BROKEN", "CALLS_REFUSED",
-					     "DIGEST_DIFFERS" };
+	static const char *const notes[] = { "ROOT_ON_DISK",	  "SCHEMA_OLD",
+					     "RECORDING_PROBLEM", "VOTERS_EVEN",
+					     "MEMBERSHIP_CHANGE", "NODE_DRAINING" };
+	static const char *const risks[] = { "NO_QUORUM",      "NO_LEADER",    "DISK_FULL",
+					     "SYNC_FAILED",    "CLOCK_SKEW",   "VAULT_SINGLE",
+					     "COPY_BAD",       "AUDIT_BROKEN", "CALLS_REFUSED",
+					     "DIGEST_DIFFERS", "NODE_REMOVED" };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
 		if (strcmp(notes[i], code) == 0) {
 			return "note";
@@ -132,6 +134,60 @@ static void codes_of_services(json_t *codes, const struct api_picture *p)
 	}
 }
 
+struct member_codes {
+	json_t *codes;
+	const struct api_picture *picture;
+};
+
+static int codes_of_node(void *arg, const Et__Node *node)
+{
+	const struct member_codes *m = arg;
+	const struct et_catalog_status *r = &m->picture->raft;
+
+	if (node->state == ET__NODE_STATE__DRAINING) {
+		api_code_add(m->codes, "NODE_DRAINING", "evertape node list", "%s%s", node->name,
+			     node->capture_stopped ? ", its recorder is stopped" : "");
+	}
+	for (uint32_t i = 0; i < r->member_count; i++) {
+		const struct et_catalog_member *member = &r->members[i];
+		if (member->node == node->id && member->role == ET_CATALOG_VOTER &&
+		    !member->reachable) {
+			api_code_add(m->codes, "VOTER_DOWN", "evertape raft peers",
+				     "voter %s cannot be reached; %u of %u can, %u are needed",
+				     node->name, r->reachable_voters, r->voters, r->voters / 2 + 1);
+		}
+	}
+	return 0;
+}
+
+static void codes_of_members(struct api_call *call, json_t *codes, const struct api_picture *p)
+{
+	struct member_codes m = { .codes = codes, .picture = p };
+	struct et_state_view *v = et_state_view_open(call->api->services.state);
+	ET_CLEANUP(et_json_freep) json_t *live = api_live_nodes(call);
+	const json_t *change = json_object_get(api_live_of(live, p->raft.leader), "change");
+	Et__Node *node = NULL;
+
+	if (v != NULL) {
+		(void)et_state_each_node(v, codes_of_node, &m);
+	}
+	if (p->raft.voters >= 2 && p->raft.voters % 2 == 0) {
+		api_code_add(codes, "VOTERS_EVEN", "evertape node list",
+			     "%u voters survive the loss of %u, as %u would", p->raft.voters,
+			     (p->raft.voters - 1) / 2, p->raft.voters - 1);
+	}
+	if (v != NULL && change != NULL &&
+	    et_state_get_node(v, (uint64_t)et_json_get_int(change, "node", 0), &node) == 0) {
+		bool held = et_json_get_bool(change, "held", false);
+		const char *why = et_json_get_text(change, "why", "");
+		api_code_add(codes, held ? "MEMBERSHIP_HELD" : "MEMBERSHIP_CHANGE",
+			     "evertape raft peers", "%s: %s%s%.160s", node->name,
+			     et_json_get_text(change, "step", ""), *why != '\0' ? ": " : "", why);
+		et__node__free_unpacked(node, NULL);
+	}
+	(void)et_state_view_close(v);
+}
+
 json_t *api_codes(struct api_call *call, const struct api_picture *p)
 {
 	const struct et_api_backend *b = &call->api->config.backend;
@@ -143,6 +199,7 @@ json_t *api_codes(struct api_call *call, const struct api_picture *p)
 		et_json_set(o, "level", json_string(code_level(et_json_get_text(o, "code", ""))));
 	}
 	codes_of_raft(codes, &p->raft);
+	codes_of_members(call, codes, p);
 	codes_of_services(codes, p);
 	return codes;
 }

@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/api/picture_internal.h"
+#include "node/api/members_internal.h"
 #include "node/io/clock.h"
 
 /* ---- Members ---- */
 
-static const json_t *live_of(const json_t *live, uint64_t id)
+const json_t *api_live_of(const json_t *live, uint64_t id)
 {
 	size_t i;
 	json_t *one;
@@ -26,17 +26,15 @@ static const json_t *live_of(const json_t *live, uint64_t id)
 	return NULL;
 }
 
-struct node_list {
-	json_t *list;
-	const json_t *live;
-	const struct et_catalog_status *raft;
-	const struct et_sync_status *sync;
-	const struct et_state_view *view;
-};
+json_t *api_live_nodes(struct api_call *call)
+{
+	const struct et_api_backend *b = &call->api->config.backend;
+	return api_backend_array(b->nodes, b->arg);
+}
 
 static const char *const node_states[] = { "joining", "active", "draining", "removed", "revoked" };
 
-/* voter, standby or spare, as Raft has it now; witness by its role. */
+/* voter, standby or spare, as Raft has it now; none: it is not in Raft's configuration. */
 static const char *raft_role(const struct et_catalog_status *raft, const Et__Node *node)
 {
 	static const char *const names[] = { "standby", "voter", "spare" };
@@ -49,11 +47,39 @@ static const char *raft_role(const struct et_catalog_status *raft, const Et__Nod
 	return "none";
 }
 
-static json_t *site_lag(const struct et_sync_status *sync, const char *site)
+/* What Raft's configuration is being brought to. */
+static const char *wanted_role(const Et__Node *node)
 {
-	for (uint32_t i = 0; sync != NULL && i < sync->site_count; i++) {
-		if (strcmp(sync->sites[i].site, site) == 0) {
-			int64_t oldest = sync->sites[i].oldest_us;
+	if (api_node_is_gone(node)) {
+		return "none";
+	}
+	return api_node_has_role(node, "voter") || api_node_has_role(node, "witness") ? "voter"
+	       : api_node_has_role(node, "standby")				      ? "standby"
+										      : "spare";
+}
+
+/* The step that the leader takes with this node, or waits for; or what is still to come. */
+static json_t *change_json(const struct api_picture *p, const json_t *live, const Et__Node *node)
+{
+	const json_t *change = json_object_get(api_live_of(live, p->raft.leader), "change");
+	char text[300];
+	if (change != NULL && (uint64_t)et_json_get_int(change, "node", 0) == node->id) {
+		const char *why = et_json_get_text(change, "why", "");
+		(void)snprintf(text, sizeof(text), "%s%s%.200s",
+			       et_json_get_text(change, "step", ""), *why != '\0' ? ": " : "", why);
+		return et_json_text(text);
+	}
+	if (strcmp(raft_role(&p->raft, node), wanted_role(node)) != 0) {
+		return json_string("to come");
+	}
+	return json_string("");
+}
+
+static json_t *site_lag(const struct api_picture *p, const char *site)
+{
+	for (uint32_t i = 0; p->has_sync && i < p->sync.site_count; i++) {
+		if (strcmp(p->sync.sites[i].site, site) == 0) {
+			int64_t oldest = p->sync.sites[i].oldest_us;
 			int64_t lag = oldest > 0 ? (et_clock_now_us() - oldest) / 1000 : 0;
 			return json_integer(lag > 0 ? lag : 0);
 		}
@@ -61,63 +87,80 @@ static json_t *site_lag(const struct et_sync_status *sync, const char *site)
 	return json_null();
 }
 
-static int add_node(void *arg, const Et__Node *node)
+static void node_add_certificate(const struct et_state_view *v, json_t *o, uint64_t node)
 {
-	struct node_list *l = arg;
+	Et__Certificate *certificate = NULL;
+	if (et_state_get_certificate(v, node, &certificate) == 0) {
+		et_json_set(o, "cert_expires", api_time(certificate->not_after_us));
+		et__certificate__free_unpacked(certificate, NULL);
+	} else {
+		et_json_set(o, "cert_expires", json_null());
+	}
+}
+
+json_t *api_node_json(const struct et_state_view *v, const struct api_picture *p,
+		      const json_t *live, const Et__Node *node)
+{
 	unsigned state = (unsigned)node->state;
 	json_t *o = json_object();
 	json_t *roles = json_array();
-	if (node->state == ET__NODE_STATE__REMOVED) {
-		json_decref(o);
-		json_decref(roles);
-		return 0;
-	}
 	for (size_t i = 0; i < node->n_roles; i++) {
 		et_json_add(roles, et_json_text(node->roles[i]));
 	}
 	/* What it said of itself first; what the catalogue says has the last word. */
-	const json_t *live = live_of(l->live, node->id);
-	if (live != NULL) {
-		(void)json_object_update(o, (json_t *)(uintptr_t)live);
+	const json_t *said = api_live_of(live, node->id);
+	if (said != NULL) {
+		(void)json_object_update(o, (json_t *)(uintptr_t)said);
+		(void)json_object_del(o, "raft_peers"); /* GET /v1/raft has it, and the change */
 	}
+	et_json_set(o, "change", change_json(p, live, node));
 	et_json_set(o, "id", et_json_u64(node->id));
 	et_json_set(o, "name", et_json_text(node->name));
 	et_json_set(o, "site", et_json_text(node->site));
-	et_json_set(o, "role", json_string(raft_role(l->raft, node)));
-	et_json_set(o, "leader", json_boolean(l->raft->leader == node->id));
+	et_json_set(o, "role", json_string(raft_role(&p->raft, node)));
+	et_json_set(o, "wanted_role", json_string(wanted_role(node)));
+	et_json_set(o, "witness", json_boolean(api_node_has_role(node, "witness")));
+	et_json_set(o, "leader", json_boolean(p->raft.leader == node->id));
 	et_json_set(o, "roles", roles);
 	et_json_set(o, "state", json_string(state < 5 ? node_states[state] : "unknown"));
+	et_json_set(o, "capture_stopped", json_boolean(node->capture_stopped));
+	et_json_set(o, "reason", et_json_text(node->reason));
 	et_json_set(o, "address", et_json_text(node->address));
 	et_json_set(o, "api_address", et_json_text(node->api_address));
 	et_json_set(o, "joined", api_time(node->joined_us));
-	et_json_set(o, "lag_ms", site_lag(l->sync, node->site));
+	et_json_set(o, "lag_ms", site_lag(p, node->site));
 	if (json_object_get(o, "version") == NULL) {
 		et_json_set(o, "version", et_json_text(node->version));
 	}
 	if (json_object_get(o, "reachable") == NULL) {
 		et_json_set(o, "reachable", json_false());
 	}
-	Et__Certificate *certificate = NULL;
-	if (et_state_get_certificate(l->view, node->id, &certificate) == 0) {
-		et_json_set(o, "cert_expires", api_time(certificate->not_after_us));
-		et__certificate__free_unpacked(certificate, NULL);
-	} else {
-		et_json_set(o, "cert_expires", json_null());
+	node_add_certificate(v, o, node->id);
+	return o;
+}
+
+struct node_list {
+	json_t *list;
+	const json_t *live;
+	const struct api_picture *picture;
+	const struct et_state_view *view;
+};
+
+/* Who is gone is shown as long as Raft's configuration still has it. */
+static int add_node(void *arg, const Et__Node *node)
+{
+	struct node_list *l = arg;
+	if (!api_node_is_gone(node) || strcmp(raft_role(&l->picture->raft, node), "none") != 0) {
+		et_json_add(l->list, api_node_json(l->view, l->picture, l->live, node));
 	}
-	et_json_add(l->list, o);
 	return 0;
 }
 
 static json_t *nodes_json(struct api_call *call, const struct et_state_view *v,
 			  const struct api_picture *p)
 {
-	const struct et_api_backend *b = &call->api->config.backend;
-	ET_CLEANUP(et_json_freep) json_t *live = api_backend_array(b->nodes, b->arg);
-	struct node_list l = { .list = json_array(),
-			       .live = live,
-			       .raft = &p->raft,
-			       .sync = p->has_sync ? &p->sync : NULL,
-			       .view = v };
+	ET_CLEANUP(et_json_freep) json_t *live = api_live_nodes(call);
+	struct node_list l = { .list = json_array(), .live = live, .picture = p, .view = v };
 	(void)et_state_each_node(v, add_node, &l);
 	return l.list;
 }

@@ -149,6 +149,11 @@ void et_call_decide(struct et_engine *e, struct et_call *c)
 			break;
 		}
 	}
+	if (e->config.draining != NULL && *e->config.draining) {
+		c->decision = ET_DECISION_REFUSED;
+		e->calls_refused_drain++;
+		return;
+	}
 	if (e->config.refuse != NULL && *e->config.refuse) {
 		c->decision = ET_DECISION_REFUSED;
 		e->calls_refused_disk++;

@@ -68,6 +68,7 @@ struct et_capture {
 	struct et_buffer table;		   /* a call table to be written; empty: none */
 	char source_text[256];
 	bool sync_stop;
+	_Atomic bool draining; /* new calls are not recorded */
 };
 
 /* ---- Sync thread ----------------------------------------------------------------------------- */
@@ -463,6 +464,7 @@ static int make_parts(struct et_capture *c, const struct et_capture_config *conf
 		.capture = config,
 		.sink = &sink,
 		.refuse = &c->writer->refuse,
+		.draining = &c->draining,
 		.kernel_drops = &c->kernel_drops,
 		.segments = c->writer->segments,
 	};
@@ -572,6 +574,11 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32])
 {
 	et_writer_set_kek(c->writer, kek_version, kek_public);
+}
+
+void et_capture_set_draining(struct et_capture *c, bool draining)
+{
+	c->draining = draining;
 }
 
 void et_capture_metrics(struct et_capture *c, struct et_capture_metrics *ret)

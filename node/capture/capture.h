@@ -303,6 +303,7 @@ struct et_capture_metrics {
 	uint64_t calls_refused_disk;	/* admission: free space below the reserve */
 	uint64_t calls_refused_limit;	/* limits.calls */
 	uint64_t calls_refused_rule;	/* a rule says: not recorded */
+	uint64_t calls_refused_drain;	/* the node drains */
 	uint64_t calls_refused_journal; /* the callback refused */
 	uint64_t calls_refused_writer;	/* a tape could not be opened */
 	uint64_t media_dropped; /* packets in streams, dropped before their tape: writer_full, disk
@@ -338,6 +339,10 @@ struct et_capture *et_capture_stop(struct et_capture *c);
 
 /* New segments use this KEK version from now on. Any thread. */
 void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32]);
+
+/* While it drains new calls are not recorded (and counted so); live ones go on to their end. Any
+ * thread. */
+void et_capture_set_draining(struct et_capture *c, bool draining);
 
 /* A copy of the counters, at most a second old. Any thread. */
 void et_capture_metrics(struct et_capture *c, struct et_capture_metrics *ret);

@@ -313,5 +313,6 @@ void et_engine_tell(const struct et_engine *e, struct et_capture_metrics *ret)
 	ret->calls_refused_disk = e->calls_refused_disk;
 	ret->calls_refused_limit = e->calls_refused_limit;
 	ret->calls_refused_rule = e->calls_refused_rule;
+	ret->calls_refused_drain = e->calls_refused_drain;
 	ret->media_dropped = e->media_dropped;
 }

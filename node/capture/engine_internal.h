@@ -220,7 +220,8 @@ struct et_engine_config {
 	const struct et_sink *sink;		 /* copied */
 	bool deterministic;			 /* ids and seeds come from the input */
 	/* Any thread writes, the engine reads; may be NULL. */
-	const _Atomic bool *refuse; /* free space is below the reserve */
+	const _Atomic bool *refuse;   /* free space is below the reserve */
+	const _Atomic bool *draining; /* the node is to be emptied: no new calls */
 	const _Atomic uint64_t *kernel_drops;
 	const _Atomic uint32_t *segments; /* by slot: the last segment in use */
 };
@@ -238,6 +239,7 @@ struct et_engine {
 	uint64_t calls_refused_disk;
 	uint64_t calls_refused_limit;
 	uint64_t calls_refused_rule;
+	uint64_t calls_refused_drain;
 	uint64_t media_dropped;
 	uint64_t sip_not_kept;
 

@@ -96,6 +96,8 @@ static const struct {
 	  "takes nothing from other sites",
 	  "evertape explain DISK_FULL" },
 	{ "COPY_BAD", "a copy did not verify and was replaced", "evertape recording verify" },
+	{ "NODE_REMOVED", "this node was removed from the cluster: stop it; its state can be wiped",
+	  "evertape explain NODE_REMOVED" },
 	{ "NODE_UNREACHABLE", "no answer from this member", "evertape node list" },
 };
 

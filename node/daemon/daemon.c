@@ -34,6 +34,7 @@ static void on_second(uv_timer_t *timer)
 		daemon_announce(d);
 	}
 	daemon_try_capture(d);
+	daemon_obey(d);
 	daemon_watch_capture(d);
 }
 

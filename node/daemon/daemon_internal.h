@@ -20,6 +20,7 @@
 #include "node/config/config.h"
 #include "node/daemon/events.h"
 #include "node/daemon/live.h"
+#include "node/daemon/member_plan.h"
 #include "node/daemon/notify.h"
 #include "node/daemon/proposer.h"
 #include "node/io/post.h"
@@ -76,8 +77,15 @@ struct et_daemon {
 
 	uint64_t refused_logged; /* calls refused for want of space, as the log has told */
 
-	bool membership_busy; /* a change of the Raft configuration is under way */
-	bool announced;	      /* NodeUpdate with our address and version was proposed */
+	bool membership_busy;	 /* a change of the Raft configuration is under way */
+	struct member_step step; /* on the leader: what is done, or what it waits for */
+	int64_t step_since_us;
+	struct {
+		uint64_t node;
+		int64_t since_us; /* monotonic */
+	} gone[64];		  /* by node modulo 64: since when it is known to be removed */
+	bool removed;		  /* the catalogue says that this node is no member any more */
+	bool announced;		  /* NodeUpdate with our address and version was proposed */
 	struct daemon_peer peers[DAEMON_PEERS_MAX];
 	size_t peer_count;
 	struct daemon_setup
@@ -116,6 +124,11 @@ void daemon_setup_release(struct et_daemon *d);
 
 /* membership.c: the leader makes Raft's configuration follow the catalogue, a step at a time. */
 void daemon_reconcile_members(struct et_daemon *d);
+/* Do what the catalogue says of this node itself: draining, removal. */
+void daemon_obey(struct et_daemon *d);
+/* Add to this node's status what the leader knows of Raft's members and of the change under way. */
+void daemon_add_membership(struct et_daemon *d, const struct et_catalog_status *status,
+			   json_t *object);
 /* Tell the catalogue our present address, version and store. */
 void daemon_announce(struct et_daemon *d);
 

@@ -61,6 +61,10 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 		break;
 	case ET__COMMAND__BODY_NODE_JOIN:
 	case ET__COMMAND__BODY_NODE_REMOVE:
+	case ET__COMMAND__BODY_NODE_ROLES:
+	case ET__COMMAND__BODY_NODE_UPDATE:
+	case ET__COMMAND__BODY_NODE_DRAIN:
+		daemon_obey(d);
 		daemon_reconcile_members(d);
 		set_rates(d);
 		break;
@@ -256,6 +260,12 @@ static int start_keeper(struct et_daemon *d, struct et_error *reterr)
 	return et_keeper_start(&config, &d->keeper, reterr);
 }
 
+static bool address_of(void *arg, uint64_t node, char ret[64])
+{
+	struct et_daemon *d = arg;
+	return et_members_address(d->members, node, ret);
+}
+
 static int start_catalog(struct et_daemon *d, struct et_error *reterr)
 {
 	struct et_catalog_config config = { .loop = &d->loop,
@@ -273,6 +283,7 @@ static int start_catalog(struct et_daemon *d, struct et_error *reterr)
 					    .on_applied = on_applied,
 					    .on_change = on_change,
 					    .on_replaced = on_replaced,
+					    .address_of = address_of,
 					    .arg = d };
 	int rc = et_catalog_start(&config, &d->catalog, reterr);
 	if (rc == 0) {

@@ -52,6 +52,7 @@ static void add_capture(const struct et_daemon *d, json_t *object)
 	et_json_set(capture, "refused_disk", et_json_u64(m.calls_refused_disk));
 	et_json_set(capture, "refused_limit", et_json_u64(m.calls_refused_limit));
 	et_json_set(capture, "refused_rule", et_json_u64(m.calls_refused_rule));
+	et_json_set(capture, "refused_drain", et_json_u64(m.calls_refused_drain));
 	et_json_set(capture, "refused_journal", et_json_u64(m.calls_refused_journal));
 	et_json_set(capture, "refused_writer", et_json_u64(m.calls_refused_writer));
 	et_json_set(capture, "sync_failures", et_json_u64(m.sync_failures));
@@ -59,7 +60,7 @@ static void add_capture(const struct et_daemon *d, json_t *object)
 	et_json_set(object, "capture", capture);
 }
 
-static void add_catalog(const struct et_daemon *d, json_t *object)
+static void add_catalog(struct et_daemon *d, json_t *object)
 {
 	struct et_catalog_status status;
 	struct et_keeper_health health;
@@ -71,6 +72,7 @@ static void add_catalog(const struct et_daemon *d, json_t *object)
 	et_json_set(object, "has_quorum", json_boolean(status.has_quorum));
 	et_json_set(object, "leader", et_json_u64(status.leader));
 	et_json_set(object, "term", et_json_u64(status.term));
+	daemon_add_membership(d, &status, object);
 	struct et_state_view *view = et_state_view_open(d->state);
 	if (et_state_digest(view, &index, digest) == 0) {
 		et_json_set(object, "digest_index", et_json_u64(index));
@@ -116,6 +118,7 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ health.vault_single, "VAULT_SINGLE" },
 		{ health.vault_without_grant, "VAULT_NO_GRANT" },
 		{ status.clock_skew, "CLOCK_SKEW" },
+		{ d->removed, "NODE_REMOVED" },
 		{ status.install_no_space, "SNAPSHOT_NO_SPACE" },
 		{ !status.has_quorum && status.voters > 0, "NO_QUORUM" }, /* a spare knows none */
 		{ atomic_load(&d->events.stuck) > 0, "JOURNAL_STUCK" },

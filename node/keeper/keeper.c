@@ -12,7 +12,7 @@
 
 static void keeper_maybe_closed(struct et_keeper *k)
 {
-	if (!k->stopping || k->pending > 0 || !k->timer_closed) {
+	if (!k->stopping || k->pending > 0 || k->timers_closed < 2) {
 		return;
 	}
 	void (*closed)(void *arg) = k->closed;
@@ -341,6 +341,15 @@ static void on_round(uv_timer_t *timer)
 	verify_round(k);
 }
 
+static void on_linger(uv_timer_t *timer)
+{
+	struct et_keeper *k = timer->data;
+
+	if (!k->stopping) {
+		et_tls_recheck(k->tls);
+	}
+}
+
 static bool folder_take(char ret[PATH_BYTES], const char *folder)
 {
 	int n = snprintf(ret, PATH_BYTES, "%s", folder != NULL ? folder : "");
@@ -392,7 +401,8 @@ int et_keeper_start(const struct et_keeper_config *config, struct et_keeper **re
 	open_serve(k);
 	renew_serve(k);
 	(void)uv_timer_init(k->loop, &k->timer);
-	k->timer.data = k;
+	(void)uv_timer_init(k->loop, &k->linger);
+	k->timer.data = k->linger.data = k;
 	(void)uv_timer_start(&k->timer, on_round, 100, ROUND_MS);
 	health_round(k);
 	*ret = k;
@@ -403,7 +413,7 @@ static void on_timer_closed(uv_handle_t *handle)
 {
 	struct et_keeper *k = handle->data;
 
-	k->timer_closed = true;
+	k->timers_closed++;
 	keeper_maybe_closed(k);
 }
 
@@ -430,6 +440,7 @@ void et_keeper_stop(struct et_keeper *k, void (*closed)(void *arg), void *arg)
 		et_unreachable(); /* Taking a handler away needs nothing. */
 	}
 	uv_close((uv_handle_t *)&k->timer, on_timer_closed);
+	uv_close((uv_handle_t *)&k->linger, on_timer_closed);
 }
 
 /* Copies that this node has got: a recovered tape may be among them. */
@@ -458,6 +469,13 @@ void et_keeper_on_applied(struct et_keeper *k, uint64_t index, const Et__Command
 	}
 	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_NODE_REMOVE:
+		/* In peace: it may hear of its removal first; nothing new is let in meanwhile. */
+		if (!command->node_remove->loss_accepted) {
+			(void)uv_timer_start(&k->linger, on_linger, LINGER_MS, 0);
+			break;
+		}
+		et_tls_recheck(k->tls);
+		break;
 	case ET__COMMAND__BODY_CERTIFICATE_ADD:
 		et_tls_recheck(k->tls);
 		break;

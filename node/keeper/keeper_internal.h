@@ -98,6 +98,8 @@ uint32_t roles_of(size_t n, char *const *words);
 
 /* ---- keeper.c ---- */
 
+#define LINGER_MS 4000 /* more than the leader waits before it takes a removed node out of Raft */
+
 struct et_keeper {
 	uv_loop_t *loop;
 	struct et_postbox *postbox;
@@ -116,9 +118,10 @@ struct et_keeper {
 	void *arg;
 
 	uv_timer_t timer;
-	unsigned pending; /* operations whose callbacks have not run */
+	uv_timer_t linger; /* a node was removed in peace: its connections end then */
+	unsigned pending;  /* operations whose callbacks have not run */
 	bool stopping;
-	bool timer_closed;
+	unsigned timers_closed;
 	void (*closed)(void *arg);
 	void *closed_arg;
 

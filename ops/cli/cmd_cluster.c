@@ -107,6 +107,7 @@ static const struct et_cli_column node_columns[] = {
 	{ "STATE", "state", ET_CLI_TEXT, false },
 	{ "REACHABLE", "reachable", ET_CLI_TEXT, false },
 	{ "ROLES", "roles", ET_CLI_LIST, false },
+	{ "CHANGE", "change", ET_CLI_TEXT, false },
 	{ "ADDRESS", "address", ET_CLI_TEXT, false },
 	{ "API", "api_address", ET_CLI_TEXT, true },
 	{ "VERSION", "version", ET_CLI_TEXT, true },

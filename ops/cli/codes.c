@@ -21,6 +21,31 @@ const struct et_cli_code et_cli_codes[] = {
 	{ "QUORUM_THIN", "degraded",
 	  "One more lost voter would stop changes: the cluster survives no further loss.",
 	  "evertape node list; bring the missing voter back, or add one" },
+	{ "VOTER_DOWN", "degraded",
+	  "A voter cannot be reached. The others go on as long as they are a majority; each "
+	  "further "
+	  "one that fails brings the end of changes closer.",
+	  "evertape raft peers; bring it up, or replace it: evertape node token, then "
+	  "evertape node remove NODE --reason dead" },
+	{ "VOTERS_EVEN", "note",
+	  "The number of voters is even: one of them could go without the cluster surviving less. "
+	  "A "
+	  "standby or a witness at a further site would make it odd.",
+	  "evertape node promote NODE, or evertape node token --role witness --site SITE" },
+	{ "MEMBERSHIP_CHANGE", "note",
+	  "A node's place in Raft is being changed, one step at a time.",
+	  "evertape node list; evertape raft peers" },
+	{ "MEMBERSHIP_HELD", "degraded",
+	  "A node's place in Raft is not yet what was asked for, and the leader waits: usually "
+	  "because the step would cost the quorum, or because the node cannot be reached.",
+	  "evertape raft peers; bring the other voters up" },
+	{ "NODE_DRAINING", "note",
+	  "A node is being emptied. It goes on voting and serving, and takes no new copies.",
+	  "evertape node drain NODE shows what is left; then evertape node remove NODE" },
+	{ "NODE_REMOVED", "at_risk",
+	  "This node was removed from the cluster: the members refuse it, it records no new calls, "
+	  "and nothing that it says is taken.",
+	  "stop the daemon; to use the machine again, wipe its state folder and join anew" },
 	{ "SITE_LAG", "degraded",
 	  "A site lacks copies of sealed segments for longer than a minute. They exist at fewer "
 	  "places "

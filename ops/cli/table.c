@@ -25,6 +25,23 @@
 		{ "limit", "N", "at most so many; default 50", NULL },                             \
 		{ "cursor", "TEXT", "go on where a page ended", NULL })
 
+#define WAIT                                                                                       \
+	{                                                                                          \
+		"wait", "DURATION", "wait so long for it to be done; then exit 6", NULL            \
+	}
+#define NO_WAIT                                                                                    \
+	{                                                                                          \
+		"no-wait", NULL, "do not wait: it goes on by itself", NULL                         \
+	}
+#define FORCE                                                                                      \
+	{                                                                                          \
+		"force", NULL, "though the quorum may be lost with it; needs --confirm", NULL      \
+	}
+#define CONFIRM                                                                                    \
+	{                                                                                          \
+		"confirm", "CLUSTER", "the cluster's name, typed: yes, this one", NULL             \
+	}
+
 const struct et_cli_option et_cli_globals[] = {
 	{ "cluster", "NAME", "expect this cluster and refuse another (also $EVERTAPE_CLUSTER)",
 	  NULL },
@@ -127,6 +144,99 @@ const struct et_cli_command et_cli_commands[] = {
 		  "is the cluster port of any member; without it, those in the token.",
 	  .example = "evertape node join - 10.1.0.11:7400 < token",
 	  .run = et_cli_node_join },
+	{ .path = "node show",
+	  .arguments = "NODE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "all that is known of a member, and the change under way",
+	  .example = "evertape node show prg-2",
+	  .run = et_cli_node_show },
+	{ .path = "node promote",
+	  .arguments = "NODE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "make a spare or standby a voter; or give a node another role",
+	  .details = "Waits until Raft has followed: a spare becomes standby, catches up, and then "
+		     "votes. One change at a time; safe to repeat. NODE is a name or a number.",
+	  .example = "evertape node promote brq-2 --reason CHG-1042",
+	  .options = OPTIONS(
+		  { "to", "ROLE", "voter (default) or standby", "voter standby" },
+		  { "role", "ROLE...", "also, or only, this other role", "vault capture api" },
+		  REASON, WAIT, NO_WAIT),
+	  .run = et_cli_node_promote },
+	{ .path = "node demote",
+	  .arguments = "NODE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "take a node's vote, or another role, away",
+	  .details =
+		  "Refused (exit 8) when the voters left that can be reached would be no majority; "
+		  "--force and the cluster's name typed go on all the same. The last voter, and "
+		  "the last vault that holds a living key, are never demoted. Safe to repeat.",
+	  .example = "evertape node demote brq-2 --to spare --reason CHG-1042",
+	  .options = OPTIONS({ "to", "ROLE", "standby (default) or spare", "standby spare" },
+			     { "role", "ROLE...", "also, or only, without this other role",
+			       "vault capture api" },
+			     REASON, FORCE, CONFIRM, WAIT, NO_WAIT),
+	  .run = et_cli_node_demote,
+	  .destructive = true },
+	{ .path = "node drain",
+	  .arguments = "NODE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "move off a node what only it holds, so that it can be removed",
+	  .details =
+		  "It takes no new copies; the others copy what they lack, by policy. It goes on "
+		  "voting and serving. A node that records needs --stop-capture: live calls end "
+		  "as they would, new ones are not recorded there. Waits until the node is empty "
+		  "(exit 6 when it is not by then). Safe to repeat.",
+	  .example = "evertape node drain prg-2 --stop-capture --reason CHG-1042",
+	  .options = OPTIONS({ "stop-capture", NULL, "record no new calls on it", NULL }, REASON,
+			     WAIT, NO_WAIT),
+	  .run = et_cli_node_drain,
+	  .destructive = true },
+	{ .path = "node undrain",
+	  .arguments = "NODE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "take a node back that was draining; it records again",
+	  .example = "evertape node undrain prg-2",
+	  .options = OPTIONS(REASON),
+	  .run = et_cli_node_undrain },
+	{ .path = "node remove",
+	  .arguments = "NODE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "take a node out of the cluster, for ever: its number is never used again",
+	  .details =
+		  "Refused (exit 8) unless it was drained. --reason dead (it does not answer, and "
+		  "will not come back) and --reason stolen (it is also revoked, and cut "
+		  "everywhere) "
+		  "need no drain: they say what is lost with it, and want the cluster's name "
+		  "typed. "
+		  "A leader hands over first. Any member can be asked. Safe to repeat.",
+	  .example =
+		  "evertape node remove prg-2 --reason 'dead: board failed' --confirm acme-voice",
+	  .options = OPTIONS(REASON, FORCE, CONFIRM, WAIT, NO_WAIT),
+	  .run = et_cli_node_remove,
+	  .destructive = true },
+	{ .path = "raft peers",
+	  .arguments = "",
+	  .summary = "Raft's members as the leader sees them: role, log, clock, last message",
+	  .example = "evertape raft peers -o wide",
+	  .run = et_cli_raft_peers },
+	{ .path = "raft transfer",
+	  .arguments = "[NODE]",
+	  .max_args = 1,
+	  .summary = "hand leadership to NODE, or to any other voter",
+	  .example = "evertape raft transfer prg-1",
+	  .options = OPTIONS(REASON),
+	  .run = et_cli_raft_transfer },
+	{ .path = "raft snapshot",
+	  .arguments = "",
+	  .summary = "let the node that is asked take a snapshot now",
+	  .example = "evertape raft snapshot",
+	  .run = et_cli_raft_snapshot },
 	{ .path = "site list",
 	  .arguments = "",
 	  .summary = "sites with their nodes, recordings and lag",

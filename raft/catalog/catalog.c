@@ -15,8 +15,8 @@
 
 enum { DISK_RETRY_MS = 500, CONNECT_RETRY_MS = 300, PROBE_MIN_MS = 10 };
 
-static const enum et_rpc_method methods[] = { ET_RPC_PROPOSE, ET_RPC_READ_INDEX, ET_RPC_TERM,
-					      ET_RPC_SNAPSHOT, ET_RPC_CLOCK };
+static const enum et_rpc_method methods[] = { ET_RPC_PROPOSE,  ET_RPC_READ_INDEX, ET_RPC_TERM,
+					      ET_RPC_SNAPSHOT, ET_RPC_CLOCK,	  ET_RPC_TRANSFER };
 
 void *et_cat_alloc(size_t size)
 {
@@ -70,7 +70,9 @@ void et_cat_call(struct et_catalog *c, uint64_t node, const char *address,
 	call->tag = tag;
 	call->sent_us = et_clock_mono_us();
 	cat_list_add(&c->calls, &call->link);
-	et_rpc_call(c->tls, node, address, method, body, size, timeout_ms, call_on_answer, call);
+	char to[CAT_ADDRESS_SIZE];
+	et_cat_address(c, node, address, to);
+	et_rpc_call(c->tls, node, to, method, body, size, timeout_ms, call_on_answer, call);
 }
 
 static void work_run(uv_work_t *work)
@@ -438,6 +440,7 @@ static int config_copy(struct et_catalog *c, const struct et_catalog_config *con
 	c->on_applied = config->on_applied;
 	c->on_change = config->on_change;
 	c->on_replaced = config->on_replaced;
+	c->address_of = config->address_of;
 	c->arg = config->arg;
 	if (c->node == 0 || c->heartbeat_ms * 3 > c->election_ms) {
 		return et_fail(reterr, ET_EUSAGE,
@@ -577,6 +580,7 @@ int et_catalog_start(const struct et_catalog_config *config, struct et_catalog *
 	et_rpc_serve(c->tls, ET_RPC_TERM, et_cat_serve_term, c);
 	et_rpc_serve(c->tls, ET_RPC_SNAPSHOT, et_cat_serve_snapshot, c);
 	et_rpc_serve(c->tls, ET_RPC_CLOCK, et_cat_serve_clock, c);
+	et_rpc_serve(c->tls, ET_RPC_TRANSFER, et_cat_serve_transfer, c);
 	et_cat_status_update(c);
 	et_cat_schedule(c);
 	*ret = c;

@@ -73,6 +73,10 @@ struct et_catalog_config {
 	 * called for what lies between. Derive again what you derive from the state. May be NULL.
 	 */
 	void (*on_replaced)(void *arg);
+	/* Where a member is by the catalogue, "ip:port" (at most 63 bytes); false: not known.
+	 * Raft's configuration keeps the address that a member was added with; this, and what a
+	 * member says itself when it connects, let it move. May be NULL. */
+	bool (*address_of)(void *arg, uint64_t node, char ret[64]);
 	void *arg;
 };
 
@@ -144,6 +148,13 @@ void et_catalog_transfer(struct et_catalog *c, uint64_t node, et_catalog_cb cb, 
  *   ET_EUNKNOWN  not in a minute */
 void et_catalog_snapshot(struct et_catalog *c, void (*cb)(void *arg, int code, uint64_t index),
 			 void *arg);
+/* The same from any thread, on any node: another than the leader asks the leader. `cb` runs on the
+ * loop. ET_ENOQUORUM: there is no leader to ask. */
+int et_catalog_transfer_from(struct et_catalog *c, uint64_t node, et_catalog_cb cb,
+			     void *arg) ET_MUST_CHECK;
+/* et_catalog_snapshot() from any thread. */
+int et_catalog_snapshot_from(struct et_catalog *c, void (*cb)(void *arg, int code, uint64_t index),
+			     void *arg) ET_MUST_CHECK;
 
 struct et_catalog_member {
 	uint64_t node;
@@ -151,6 +162,7 @@ struct et_catalog_member {
 	enum et_catalog_role role;
 	bool reachable;		 /* as this node sees it */
 	uint64_t match_index;	 /* on the leader; else 0 */
+	int64_t contact_us;	 /* monotonic: when this node last had a message of it; 0 never */
 	bool clock_known;	 /* its clock was asked within the last 15 s */
 	int64_t clock_offset_us; /* its clock less this node's, when clock_known */
 };

@@ -321,6 +321,13 @@ static inline void cat_rate_take(struct cat_rate *r, uint64_t bytes, int64_t now
 			     (int64_t)(bytes * 1000000 / r->per_s);
 	}
 }
+/* What is known of where a member is (operate.c). */
+struct cat_seat {
+	uint64_t node;			/* 0: free */
+	int64_t contact_us;		/* monotonic: its last message; 0 never */
+	unsigned turn;			/* which of its addresses is tried next */
+	char greeted[CAT_ADDRESS_SIZE]; /* the address that it said itself, or "" */
+};
 
 struct et_catalog {
 	/* What the caller gave. */
@@ -519,6 +526,10 @@ struct et_catalog {
 	int64_t stored_at_us;	 /* when the own disk last took an entry (G7) */
 	int64_t hand_over_at_us; /* not before */
 
+	/* operate.c */
+	struct cat_seat seats[CAT_MEMBERS_MAX];
+	bool (*address_of)(void *arg, uint64_t node, char ret[64]);
+
 	/* Status: the only lock, held for a copy. */
 	pthread_mutex_t status_mutex;
 	struct et_catalog_status status;
@@ -538,6 +549,16 @@ void et_cat_maybe_closed(struct et_catalog *c);
 int et_cat_post(struct et_catalog *c, struct et_post *post) ET_MUST_CHECK; /* any thread */
 void et_cat_post_ended(struct et_catalog *c);
 void *et_cat_alloc(size_t size); /* zeroed; ends the process without memory */
+
+/* operate.c */
+struct cat_seat *et_cat_seat(struct et_catalog *c, uint64_t node);
+/* The address to try now. `otherwise` is that of Raft's configuration, or NULL. */
+void et_cat_address(struct et_catalog *c, uint64_t node, const char *otherwise,
+		    char ret[CAT_ADDRESS_SIZE]);
+void et_cat_address_failed(struct et_catalog *c, uint64_t node);
+void et_cat_address_greeted(struct et_catalog *c, uint64_t node, const char *address);
+void et_cat_serve_transfer(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			   struct et_rpc_reply *reply);
 
 /* status.c */
 void et_cat_status_update(struct et_catalog *c);

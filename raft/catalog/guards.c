@@ -343,6 +343,7 @@ void et_cat_guard_recv(struct raft_io *io, struct raft_message *message)
 		}
 		return;
 	}
+	et_cat_seat(c, message->server_id)->contact_us = et_clock_mono_us();
 	switch (message->type) {
 	case RAFT_APPEND_ENTRIES:
 		if (message->append_entries.term >= c->raft.current_term) {

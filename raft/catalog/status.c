@@ -23,6 +23,7 @@ static void status_member(struct et_catalog *c, const struct raft_server *server
 	if (et_cat_is_leader(c) && raft_match_index(&c->raft, server->id, &match) == 0) {
 		ret->match_index = match;
 	}
+	ret->contact_us = server->id == c->node ? now_us : et_cat_seat(c, server->id)->contact_us;
 	ret->clock_known = clock != NULL;
 	ret->clock_offset_us = clock != NULL ? clock->offset_us : 0;
 }

@@ -9,8 +9,9 @@
  *   raft ── uv_pipe_t ── socket pair ── uv_pipe_t ── pump ── et_tls_conn ── peer
  *
  * Each connection carries messages one way: from who connected. It begins with a greeting, the
- * cluster address of the sender: "ETR1" length8 address. It counts only while the own configuration
- * does not know the sender (a node that has just joined); who the sender is, its certificate says.
+ * cluster address of the sender: "ETR1" length8 address. That is where it is dialled from then on
+ * (operate.c); who the sender is, its certificate says. To libraft the sender's address is that of
+ * the configuration, even when it has moved since: libraft would take another for a new connection.
  *
  * A peer has one inward connection; a new one ends the old. */
 
@@ -24,6 +25,7 @@ struct dial {
 	struct cat_link link;
 	struct et_catalog *c;	     /* NULL: the catalogue is gone */
 	struct raft_uv_connect *req; /* borrowed; NULL: cancelled */
+	uint64_t node;
 	raft_uv_connect_cb cb;
 };
 
@@ -274,7 +276,11 @@ static void inward_on_read(void *arg, struct et_tls_conn *conn, const uint8_t *d
 			pump_close(p);
 			return;
 		}
-		if (rc == 0 || !inward_accept(p, p->greeting.address)) {
+		if (rc == 0) {
+			return;
+		}
+		et_cat_address_greeted(p->c, p->peer, p->greeting.address);
+		if (!inward_accept(p, p->greeting.address)) {
 			return;
 		}
 	}
@@ -357,6 +363,7 @@ static void dial_on_connect(void *arg, int code, struct et_tls_conn *conn)
 			et_tls_conn_close(conn, false);
 		}
 	} else if (code < 0) {
+		et_cat_address_failed(d->c, d->node);
 		d->cb(d->req, NULL, RAFT_NOCONNECTION);
 	} else {
 		outward_connected(d, conn);
@@ -386,11 +393,15 @@ static int transport_connect(struct raft_uv_transport *t, struct raft_uv_connect
 	struct et_catalog *c = catalog_of(t);
 	struct dial *d = et_cat_alloc(sizeof(*d));
 
+	char to[CAT_ADDRESS_SIZE];
+
 	d->c = c;
 	d->req = req;
 	d->cb = cb;
+	d->node = id;
 	cat_list_add(&c->dials, &d->link);
-	et_tls_connect(c->tls, id, address, ET_ALPN_RAFT, dial_on_connect, d);
+	et_cat_address(c, id, address, to);
+	et_tls_connect(c->tls, id, to, ET_ALPN_RAFT, dial_on_connect, d);
 	return 0;
 }
 

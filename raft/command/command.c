@@ -80,6 +80,8 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_TAG_SET] = "tag.set",
 	[ET__COMMAND__BODY_NOTE_ADD] = "note.add",
 	[ET__COMMAND__BODY_AGENT_SET] = "agent.set",
+	[ET__COMMAND__BODY_NODE_ROLES] = "node.roles",
+	[ET__COMMAND__BODY_NODE_DRAIN] = "node.drain",
 };
 
 const char *et_command_name(const Et__Command *command)

@@ -175,6 +175,9 @@ static const struct et_rule node_rules[] = {
 	TEXT(api_address, ADDRESS_MAX),
 	TEXT(reason, SENTENCE_MAX),
 	HASH_OPT(join_request_hash),
+	ANY(capture_stopped),
+	ANY(force),
+	ANY(changed_index),
 };
 
 static const struct et_rule kek_rules[] = {
@@ -359,6 +362,18 @@ static const struct et_rule node_remove_rules[] = {
 	NUMBER(node, 1, UINT32_MAX),
 	TEXT(reason, SENTENCE_MAX),
 	ANY(revoked),
+	ANY(seen_index),
+	ANY(loss_accepted),
+	ANY(force),
+};
+static const struct et_rule node_roles_rules[] = {
+	NUMBER(node, 1, UINT32_MAX), WORDS(add, 32, 16), WORDS(remove, 32, 16),
+	WORDS(expect, 32, 16),	     ANY(force),	 ANY(seen_index),
+};
+static const struct et_rule node_drain_rules[] = {
+	NUMBER(node, 1, UINT32_MAX),
+	ANY(draining),
+	ANY(stop_capture),
 };
 static const struct et_rule certificate_add_rules[] = { ONE(certificate), HASH_OPT(spki_hash) };
 static const struct et_rule grant_add_rules[] = { MANY(grants, GRANTS_MAX) };
@@ -423,6 +438,8 @@ static const struct et_rule command_rules[] = {
 	ONE(tag_set),
 	ONE(note_add),
 	ONE(agent_set),
+	ONE(node_roles),
+	ONE(node_drain),
 };
 
 static const struct {
@@ -491,6 +508,8 @@ static const struct {
 	ROW(tag_set, tag_set_rules),
 	ROW(note_add, note_add_rules),
 	ROW(agent_set, agent_set_rules),
+	ROW(node_roles, node_roles_rules),
+	ROW(node_drain, node_drain_rules),
 #undef ROW
 };
 

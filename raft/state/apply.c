@@ -163,6 +163,8 @@ static const struct body {
 	[ET__COMMAND__BODY_TAG_SET] = { apply_tag_set, AUDIT_NEVER },
 	[ET__COMMAND__BODY_NOTE_ADD] = { apply_note_add, AUDIT_NEVER },
 	[ET__COMMAND__BODY_AGENT_SET] = { apply_agent_set, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_NODE_ROLES] = { apply_node_roles, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_NODE_DRAIN] = { apply_node_drain, AUDIT_ALWAYS },
 };
 
 static void hex_of(ProtobufCBinaryData id, char ret[33])
@@ -202,6 +204,12 @@ static void audit_target(const Et__Command *c, char *ret, size_t size)
 		break;
 	case ET__COMMAND__BODY_NODE_REMOVE:
 		(void)snprintf(ret, size, "node:%llu", (unsigned long long)c->node_remove->node);
+		return;
+	case ET__COMMAND__BODY_NODE_ROLES:
+		(void)snprintf(ret, size, "node:%llu", (unsigned long long)c->node_roles->node);
+		return;
+	case ET__COMMAND__BODY_NODE_DRAIN:
+		(void)snprintf(ret, size, "node:%llu", (unsigned long long)c->node_drain->node);
 		return;
 	case ET__COMMAND__BODY_CERTIFICATE_ADD:
 		(void)snprintf(ret, size, "node:%llu",
@@ -274,7 +282,25 @@ static int command_admit(struct apply *a)
 		rc = refuse(a, ET_EDENIED, "node %llu is not a member of the cluster",
 			    (unsigned long long)c->op->node);
 	}
+	a->from_draining = rc == 0 && node->state == ET__NODE_STATE__DRAINING;
 	return rc;
+}
+
+/* Whom a draining node's own words concern, and what takes a copy away. */
+static bool command_moves_copies(const struct apply *a)
+{
+	switch ((int)a->c->body_case) {
+	case ET__COMMAND__BODY_COPY_BAD:
+	case ET__COMMAND__BODY_COPY_EVICT:
+		return true;
+	case ET__COMMAND__BODY_RECORDING_OPEN:
+	case ET__COMMAND__BODY_SEGMENT_OPEN:
+	case ET__COMMAND__BODY_SEGMENT_SEAL:
+	case ET__COMMAND__BODY_COPY_ADD:
+		return a->from_draining;
+	default:
+		return false;
+	}
 }
 
 /* A command seen before: its first result. 1: it was, and is answered; 0: go on. */
@@ -318,6 +344,9 @@ static int command_apply(struct apply *a)
 		return rc;
 	}
 	r->code = rc;
+	if ((rc == 0 || rc == ET_EDEGRADED) && command_moves_copies(a)) {
+		(void)copies_moved(a);
+	}
 	rc = command_audit(a, r->code);
 	return rc < 0 ? rc : window_store(a, n, r);
 }
@@ -377,7 +406,7 @@ static int entry_command(void *arg, uint32_t position, struct et_view packed)
 	if (rc < 0) {
 		return rc;
 	}
-	struct apply a = { s, &s->own, e->index, o->command, o };
+	struct apply a = { s, &s->own, e->index, o->command, o, false };
 	return command_apply(&a);
 }
 

@@ -23,7 +23,7 @@ static int cluster_put(struct apply *a, const Et__Cluster *c)
 	return rc;
 }
 
-static int node_put(struct apply *a, const Et__Node *n)
+int node_put(struct apply *a, const Et__Node *n)
 {
 	struct key key = key_u64(n->id);
 
@@ -69,16 +69,6 @@ int certificate_put(struct apply *a, const Et__Certificate *c)
 	struct key key = key_u64(c->node);
 
 	return state_put_message(a->s, CF_CERTIFICATE, &key, c);
-}
-
-static bool has_role(const Et__Node *n, const char *role)
-{
-	for (size_t i = 0; i < n->n_roles; i++) {
-		if (strcmp(n->roles[i], role) == 0) {
-			return true;
-		}
-	}
-	return false;
 }
 
 /* "kek:N" of a version that is there (or is being added), or "ca". */
@@ -128,7 +118,7 @@ static int grants_check_all(struct apply *a, Et__Grant *const *grants, size_t co
 			}
 			node = known;
 		}
-		if (!has_role(node, "vault")) {
+		if (!node_has_role(node, "vault")) {
 			return refuse(a, ET_EDENIED, "node %llu is no vault: it gets no grant",
 				      (unsigned long long)g->node);
 		}
@@ -330,7 +320,7 @@ static int join_token_check(struct apply *a, const Et__NodeJoin *join, const Et_
 		Et__Node may = ET__NODE__INIT;
 		may.n_roles = t->n_roles;
 		may.roles = t->roles;
-		if (!has_role(&may, join->node->roles[i])) {
+		if (!node_has_role(&may, join->node->roles[i])) {
 			return refuse(a, ET_EDENIED, "the token does not give the role '%.32s'",
 				      join->node->roles[i]);
 		}
@@ -406,105 +396,6 @@ int apply_node_join(struct apply *a)
 	}
 	a->o->result.number = join->node->id;
 	return join_write(a, join, token);
-}
-
-/* ---- Nodes ---- */
-
-static bool update_state_is_legal(int before, int after)
-{
-	switch (after) {
-	case ET__NODE_STATE__ACTIVE:
-	case ET__NODE_STATE__DRAINING:
-		return before != ET__NODE_STATE__REMOVED && before != ET__NODE_STATE__REVOKED;
-	default:
-		return false;
-	}
-}
-
-static void text_take(char **text, char *told)
-{
-	if (told[0] != '\0') {
-		*text = told;
-	}
-}
-
-/* What a node says of itself. Name, site, roles and keys to its identity are not among it. */
-int apply_node_update(struct apply *a)
-{
-	const Et__Node *told = a->c->node_update->node;
-	ET_CLEANUP(message_freep) Et__Node *known = NULL;
-
-	int rc = apply_member(a, told->id, &known);
-	if (rc < 0) {
-		return rc;
-	}
-	Et__Node after = *known;
-	text_take(&after.address, told->address);
-	text_take(&after.api_address, told->api_address);
-	text_take(&after.version, told->version);
-	text_take(&after.store_uuid, told->store_uuid);
-	if (told->schema != 0) {
-		after.schema = told->schema;
-	}
-	if (told->seal_public.len == 32) {
-		if (told->id != a->c->op->node) {
-			return refuse(a, ET_EDENIED, "a node's seal key is its own to change");
-		}
-		after.seal_public = told->seal_public;
-	}
-	if (told->state != ET__NODE_STATE__JOINING) { /* 0: not told */
-		if (!update_state_is_legal((int)known->state, (int)told->state)) {
-			return refuse(a, ET_EREFUSED, "a node does not get there by an update");
-		}
-		after.state = told->state;
-	}
-	a->o->result.number = told->id;
-	return node_put(a, &after);
-}
-
-struct members {
-	uint64_t count;
-};
-
-static int members_count(void *arg, const void *message)
-{
-	struct members *m = arg;
-
-	m->count += node_is_member(message);
-	return 0;
-}
-
-int apply_node_remove(struct apply *a)
-{
-	const Et__NodeRemove *remove = a->c->node_remove;
-	ET_CLEANUP(message_freep) Et__Node *known = NULL;
-	struct members members = { 0 };
-	struct key all = { 0 };
-
-	int rc = et_state_get_node(a->v, remove->node, &known);
-	if (rc == ET_ENOTFOUND) {
-		return refuse(a, ET_ENOTFOUND, "node %llu is not known",
-			      (unsigned long long)remove->node);
-	}
-	if (rc == 0) {
-		rc = view_walk_messages(a->v, CF_NODE, &all, &et__node__descriptor, members_count,
-					&members);
-	}
-	if (rc < 0) {
-		return rc;
-	}
-	a->o->result.number = remove->node;
-	if (!node_is_member(known) &&
-	    (known->state == ET__NODE_STATE__REVOKED || !remove->revoked)) {
-		return 0; /* it is; once revoked, always revoked */
-	}
-	if (node_is_member(known) && members.count == 1) {
-		return refuse(a, ET_EREFUSED, "it is the last node");
-	}
-	Et__Node after = *known;
-	after.state = remove->revoked ? ET__NODE_STATE__REVOKED : ET__NODE_STATE__REMOVED;
-	after.reason = remove->reason[0] != '\0' ? remove->reason : a->c->reason;
-	return node_put(a, &after);
 }
 
 /* ---- Certificates, grants, keys ---- */

@@ -34,7 +34,7 @@ struct elsewhere {
 	uint64_t targets;  /* of these, at targets */
 };
 
-/* What lies on a removed node is not there. */
+/* What lies on a removed node is not there; what lies on a draining one is about to go. */
 static int elsewhere_add(void *arg, const void *message)
 {
 	struct elsewhere *e = arg;
@@ -53,7 +53,7 @@ static int elsewhere_add(void *arg, const void *message)
 	if (rc == ET_ENOTFOUND) {
 		return 0;
 	}
-	e->verified += rc == 0 && node_is_member(node);
+	e->verified += rc == 0 && node_keeps(node);
 	return rc;
 }
 

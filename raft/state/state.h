@@ -280,7 +280,7 @@ bool et_state_op_result(const struct et_state_view *v, const Et__OpId *op, Et__R
 /* The hash of a plan's items, as PlanPut checks it: SHA-256 over the packed items, in order. */
 int et_state_plan_hash(const Et__Plan *plan, uint8_t ret[32]) ET_MUST_CHECK;
 
-/* true when at least one other verified copy, at a target or at a node that is still a member,
+/* true when at least one other verified copy, at a target or at a member that does not drain,
  * makes it safe to lose the one at `place` (holds do not matter: a hold protects against erasure,
  * not against moving). */
 bool et_state_copy_is_spare(const struct et_state_view *v, const uint8_t recording[16],

@@ -10,6 +10,7 @@
  *                  "audit"                              last number 8, its hash 32
  *                  "cluster"                            Cluster
  *                  "ticked"                             u8: a Tick was applied
+ *                  "copies-moved"                       u64: index at which a copy last went
  *   recording      id 16                                Recording
  *   segment        recording 16, generation 4, segment 4   Segment
  *   copy           recording 16, generation 4, segment 4, place  Copy
@@ -288,6 +289,7 @@ struct apply {
 	uint64_t index;
 	const Et__Command *c;
 	struct outcome *o;
+	bool from_draining; /* whose op it is drains */
 };
 
 int refuse(struct apply *a, int code, const char *fmt, ...) ET_PRINTF(3, 4);
@@ -317,6 +319,8 @@ int apply_token_revoke(struct apply *a);
 int apply_node_join(struct apply *a);
 int apply_node_update(struct apply *a);
 int apply_node_remove(struct apply *a);
+int apply_node_roles(struct apply *a);
+int apply_node_drain(struct apply *a);
 int apply_certificate_add(struct apply *a);
 int apply_grant_add(struct apply *a);
 int apply_kek_add(struct apply *a);
@@ -336,6 +340,16 @@ int apply_agent_set(struct apply *a);
 int grants_check(struct apply *a, Et__Grant *const *grants, size_t count, const Et__Node *joining);
 int grants_put(struct apply *a, Et__Grant *const *grants, size_t count);
 int certificate_put(struct apply *a, const Et__Certificate *c);
+int node_put(struct apply *a, const Et__Node *n);
+bool node_has_role(const Et__Node *n, const char *role);
+/* Does it hold media by its roles? capture, vault or store; never a witness, and never a spare:
+ * that hears nothing of the catalogue. */
+bool node_stores(const Et__Node *n);
+/* May a verified copy at this node stand in for another that goes? Not while it drains. */
+bool node_keeps(const Et__Node *n);
+/* After this command a node may hold something alone that it did not before: a removal that looked
+ * at the copies earlier is refused. */
+int copies_moved(struct apply *a); /* returns 0 */
 
 /* Write a copy and keep the counters: `before` NULL when it is new. */
 int copy_put(struct apply *a, const Et__Copy *before, const Et__Copy *after);

@@ -9,7 +9,8 @@ bool et_plan_stores(const char *const *roles, size_t count)
 {
 	bool stores = false;
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(roles[i], "witness") == 0) {
+		/* A spare hears nothing of the catalogue. */
+		if (strcmp(roles[i], "witness") == 0 || strcmp(roles[i], "spare") == 0) {
 			return false;
 		}
 		stores = stores || strcmp(roles[i], "capture") == 0 ||
@@ -87,7 +88,9 @@ static uint32_t plan_lacks(const struct et_plan *plan, const char *site)
 			continue;
 		}
 		enum et_plan_copy_state state = plan_copy_at(plan, n->id);
-		if (n->serves && state != ET_PLAN_COPY_USELESS) {
+		/* What a draining node holds is about to go; what it released stays released. */
+		bool stays = n->accepts || state == ET_PLAN_COPY_RELEASED;
+		if (n->serves && stays && state != ET_PLAN_COPY_USELESS) {
 			have++;
 		} else if (n->accepts) {
 			able++;

@@ -11,10 +11,11 @@
  *     All segments of a recording go to the same node of a site.
  *   - Integers only: the same answer on every machine and in every build.
  *
- * A site is served when `copies` (placement) of its nodes hold a verified copy. A copy that policy
- * released (evicted, because others and the archive hold it) is as good as held: releasing must not
- * bring the segment back. When nobody holds a copy any more and the archive does, nothing is
- * missing.
+ * A site is served when `copies` (placement) of its nodes hold a verified copy. One that serves and
+ * does not accept (it drains) is a source, and does not count: its copy is about to go. A copy that
+ * policy released (evicted, because others and the archive hold it) is as good as held: releasing
+ * must not bring the segment back. When nobody holds a copy any more and the archive does, nothing
+ * is missing.
  *
  * Threads: pure functions; nothing is kept. */
 #ifndef ET_REPLICATION_PLAN_PLAN_H
@@ -36,7 +37,7 @@ struct et_plan_node {
 	bool accepts;	  /* serves, and is to get more: active, not draining */
 };
 
-/* Does a member with these roles store media? capture, vault or store; never a witness. */
+/* Does a member with these roles store media? capture, vault or store; never a witness or spare. */
 bool et_plan_stores(const char *const *roles, size_t count);
 
 enum et_plan_copy_state {

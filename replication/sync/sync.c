@@ -228,6 +228,8 @@ static struct applied *applied_of(struct et_sync *s, const Et__Command *command,
 	case ET__COMMAND__BODY_NODE_JOIN:
 	case ET__COMMAND__BODY_NODE_UPDATE:
 	case ET__COMMAND__BODY_NODE_REMOVE:
+	case ET__COMMAND__BODY_NODE_ROLES:
+	case ET__COMMAND__BODY_NODE_DRAIN:
 		a = applied_new(s, 0);
 		if (a != NULL) {
 			a->world = true;

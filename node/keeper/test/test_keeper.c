@@ -432,6 +432,7 @@ static void a_removed_node_is_cut_and_gets_nothing_more(void **state)
 	remove.node = 2;
 	remove.reason = reason;
 	remove.revoked = true;
+	remove.loss_accepted = true;
 	command.body_case = ET__COMMAND__BODY_NODE_REMOVE;
 	command.node_remove = &remove;
 	command.reason = reason;

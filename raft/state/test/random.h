@@ -129,6 +129,9 @@ struct dice_room {
 	Et__AuditAdd audit_add;
 	Et__Tick tick;
 	Et__SiteSet site_set;
+	Et__NodeRoles node_roles;
+	Et__NodeDrain node_drain;
+	char *more_roles[2];
 };
 
 static inline Et__Recording *dice_recording(struct dice *d, struct dice_room *m)
@@ -385,7 +388,32 @@ static inline bool dice_cluster(struct dice *d, struct dice_room *m, uint64_t ki
 		et__node_remove__init(&m->node_remove);
 		m->node_remove.node = 1 + dice_below(d, 7);
 		m->node_remove.revoked = dice_one_in(d, 2);
+		m->node_remove.loss_accepted = dice_one_in(d, 2);
+		m->node_remove.force = dice_one_in(d, 2);
+		m->node_remove.seen_index = dice_below(d, 2000);
 		c->node_remove = &m->node_remove;
+		return true;
+	case ET__COMMAND__BODY_NODE_ROLES:
+		et__node_roles__init(&m->node_roles);
+		m->node_roles.node = 1 + dice_below(d, 7);
+		m->node_roles.add = m->roles;
+		m->node_roles.n_add = dice_below(d, 3);
+		m->roles[0] = DICE_WORD(d, "voter", "standby", "spare", "witness", "vault");
+		m->roles[1] = DICE_WORD(d, "vault", "capture", "store", "api", "x");
+		m->node_roles.remove = m->more_roles;
+		m->node_roles.n_remove = dice_below(d, 3);
+		m->more_roles[0] = DICE_WORD(d, "vault", "capture", "voter");
+		m->more_roles[1] = DICE_WORD(d, "api", "store", "x");
+		m->node_roles.seen_index = dice_below(d, 2000);
+		m->node_roles.force = dice_one_in(d, 4);
+		c->node_roles = &m->node_roles;
+		return true;
+	case ET__COMMAND__BODY_NODE_DRAIN:
+		et__node_drain__init(&m->node_drain);
+		m->node_drain.node = 1 + dice_below(d, 7);
+		m->node_drain.draining = dice_one_in(d, 2);
+		m->node_drain.stop_capture = dice_one_in(d, 2);
+		c->node_drain = &m->node_drain;
 		return true;
 	case ET__COMMAND__BODY_CERTIFICATE_ADD:
 		et__certificate_add__init(&m->certificate_add);
@@ -535,6 +563,9 @@ static inline const Et__Command *dice_command(struct dice *d, struct dice_room *
 	}
 	if (kind == ET__COMMAND__BODY_NODE_REMOVE && !dice_one_in(d, 12)) {
 		kind = ET__COMMAND__BODY_COPY_ADD;
+	}
+	if (dice_one_in(d, 16)) {
+		kind = ET__COMMAND__BODY_NODE_ROLES + dice_below(d, 2);
 	}
 	m->c.body_case = (Et__Command__BodyCase)kind;
 	m->c.principal = dice_text(d);
