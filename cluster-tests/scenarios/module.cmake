@@ -18,7 +18,7 @@ if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
     endforeach()
 
     # What is deployed. Fresh machines with systemd: debootstrap's tree is kept in build/package.
-    foreach(name operations package)
+    foreach(name operations package deploy_doc)
         string(REPLACE "_" "-" title "${name}")
         add_test(NAME cluster-tests/scenarios/${title}
             COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")

@@ -36,7 +36,9 @@ install(FILES "${made}/_evertape" DESTINATION share/zsh/vendor-completions)
 install(FILES "${made}/evertape.fish" DESTINATION share/fish/vendor_completions.d)
 install(FILES "${packaging}/evertape.lintian-overrides" DESTINATION share/lintian/overrides RENAME evertape)
 install(FILES "${packaging}/copyright" "${packaging}/README.Debian" "${made}/changelog.Debian.gz"
-    DESTINATION share/doc/evertape)
+    "${PROJECT_SOURCE_DIR}/ops/doc/deploy.md" DESTINATION share/doc/evertape)
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/ops/doc/runbooks" "${PROJECT_SOURCE_DIR}/ops/monitoring"
+    DESTINATION share/doc/evertape FILES_MATCHING PATTERN "*.md" PATTERN "*.yml" PATTERN "*.json")
 
 # ---- The package ----
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON) # not the tests: ops/package builds what is installed

@@ -156,6 +156,7 @@ class Image:
             (root / "etc/apt/apt.conf.d/90lab").write_text('Binary::apt-get::APT::Keep-Downloaded-Packages "true";\n'
                                                            'APT::Keep-Downloaded-Packages "true";\n'
                                                            'APT::Sandbox::User "root";\n')
+            (root / "etc/dpkg/dpkg.cfg.d/lab").write_text("force-unsafe-io\n")
             shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
             shutil.copyfile("/etc/hosts", root / "etc/hosts")
 
