@@ -114,7 +114,7 @@ class Siege:
         def probe():
             for node in self.asked:
                 status = node.status()
-                codes = [(c["code"], c.get("detail")) for c in status["codes"] if c["level"] != "note"]
+                codes = [(c["code"], c.get("node"), c.get("detail")) for c in status["codes"] if c["level"] != "note"]
                 if status["health"] != "ok" or codes:
                     raise ValueError(f"{node.name} says {status['health']}: {codes}")
                 for other in status["nodes"]:

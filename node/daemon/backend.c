@@ -36,6 +36,9 @@ static void nodes_on_loop(void *arg)
 	for (size_t i = 0; i < d->peer_count && d->tls != NULL; i++) {
 		const struct daemon_peer *peer = &d->peers[i];
 		json_t *object = NULL;
+		if (!peer->is_member) {
+			continue;
+		}
 		if (peer->json == NULL || et_json_parse("status", peer->json, strlen(peer->json),
 							SIZE_MAX, &object, NULL) < 0) {
 			object = json_object();

@@ -39,7 +39,9 @@ struct daemon_peer {
 	uint64_t node;
 	int64_t heard_us; /* monotonic; 0: never */
 	bool asking;
-	char *json; /* owned; NULL: never heard */
+	bool seen;	/* at the poll that goes on */
+	bool is_member; /* by the catalogue, at the last poll; else its slot may go to another */
+	char *json;	/* owned; NULL: never heard */
 };
 
 struct et_daemon {

@@ -212,6 +212,14 @@ static struct daemon_peer *find_peer(struct et_daemon *d, uint64_t node)
 			return &d->peers[i];
 		}
 	}
+	for (size_t i = 0; i < d->peer_count; i++) {
+		struct daemon_peer *old = &d->peers[i];
+		if (!old->is_member && !old->asking) {
+			free(old->json);
+			*old = (struct daemon_peer){ .node = node };
+			return old;
+		}
+	}
 	if (d->peer_count == DAEMON_PEERS_MAX) {
 		return NULL;
 	}
@@ -230,7 +238,7 @@ static void on_status_answer(void *arg, int code, struct et_view body)
 	struct daemon_peer *peer = find_peer(question->daemon, question->node);
 
 	free(question);
-	et_assert(peer != NULL); /* Peers are never forgotten. */
+	et_assert(peer != NULL); /* Nobody is forgotten while it is asked. */
 	peer->asking = false;
 	if (code != 0 || body.size == 0 || body.size > STATUS_SIZE_MAX) {
 		return;
@@ -254,7 +262,11 @@ static int ask_node(void *arg, const Et__Node *node)
 		return 0;
 	}
 	struct daemon_peer *peer = find_peer(d, node->id);
-	if (peer == NULL || peer->asking) {
+	if (peer == NULL) {
+		return 0;
+	}
+	peer->seen = peer->is_member = true;
+	if (peer->asking) {
 		return 0;
 	}
 	struct question *question = malloc(sizeof(*question));
@@ -271,7 +283,13 @@ static int ask_node(void *arg, const Et__Node *node)
 void daemon_poll_peers(struct et_daemon *d)
 {
 	struct et_state_view *view = et_state_view_open(d->state);
+	for (size_t i = 0; i < d->peer_count; i++) {
+		d->peers[i].seen = false;
+	}
 	(void)et_state_each_node(view, ask_node, d);
+	for (size_t i = 0; i < d->peer_count; i++) {
+		d->peers[i].is_member = d->peers[i].seen; /* who was removed is named no more */
+	}
 	(void)et_state_view_close(view);
 }
 
