@@ -10,7 +10,7 @@ if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
             SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1")
     endforeach()
     # In network namespaces; --long (ET_LONG=1) is the whole of it.
-    foreach(name partitions crashes wan)
+    foreach(name partitions crashes wan churn)
         add_test(NAME cluster-tests/scenarios/${name}
             COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")
         set_tests_properties(cluster-tests/scenarios/${name} PROPERTIES LABELS scenario TIMEOUT 600 RUN_SERIAL TRUE
