@@ -6,6 +6,7 @@
  *   node.c    one of our nodes, as a process; the first also makes the load
  *   etcd.c    certificates and three etcd processes with peer TLS
  *   grpc.c    as much of HTTP/2 and gRPC as loading etcd takes
+ *   relay.c   a distance between nodes
  *   run.c     the matrix, and the JSON */
 #ifndef ET_CLUSTER_TESTS_BENCH_COMMIT_COMMIT_H
 #define ET_CLUSTER_TESTS_BENCH_COMMIT_COMMIT_H
@@ -17,7 +18,13 @@
 
 #include "raft/command/command.h"
 
-enum { BENCH_NODES = 3, BENCH_PAYLOAD = 1024 };
+/* With a distance, both systems are set as an operator would set them for a WAN. */
+enum {
+	BENCH_NODES = 3,
+	BENCH_PAYLOAD = 1024,
+	BENCH_WAN_ELECTION_MS = 3000,
+	BENCH_WAN_HEARTBEAT_MS = 300
+};
 
 struct bench_cell {
 	unsigned in_flight; /* batches on their way at once */
@@ -92,14 +99,26 @@ struct bench_result bench_stats_end(struct bench_stats *s, unsigned batch, doubl
 /* CPU time that these processes have used so far, in us; 0: it cannot be read. */
 double bench_cpu_us(const pid_t *pids, size_t count);
 
+/* ---- relay.c ---- */
+
+struct bench_hop {
+	int port; /* where peers dial */
+	int to;	  /* where the node listens */
+};
+/* A process that passes on what comes, half of `rtt_ms` later. -1: it failed. `hops` must stay. */
+pid_t bench_relay_start(const struct bench_hop *hops, size_t count, unsigned rtt_ms);
+void bench_relay_stop(pid_t pid);
+
 /* ---- node.c ---- */
 
-/* The process of one node: FOLDER NODE ADDRESS. Reads what to do from its standard input. */
-int bench_node_main(const char *folder, const char *node, const char *address);
+/* The process of one node: FOLDER NODE ADDRESS PORT RTT_MS. It listens on PORT, its peers dial
+ * ADDRESS. Reads what to do from its standard input. */
+int bench_node_main(const char *folder, const char *node, const char *address, const char *port,
+		    const char *rtt_ms);
 
 struct bench_raft;
 /* Three processes in `folder`. NULL: it failed, and said why. */
-struct bench_raft *bench_raft_start(const char *program, const char *folder);
+struct bench_raft *bench_raft_start(const char *program, const char *folder, unsigned rtt_ms);
 int bench_raft_run(struct bench_raft *r, struct bench_cell cell, unsigned seconds, bool noop,
 		   struct bench_result *ret);
 void bench_raft_stop(struct bench_raft *r);
@@ -108,7 +127,7 @@ void bench_raft_stop(struct bench_raft *r);
 
 struct bench_etcd;
 /* Three processes in `folder`, with mutual TLS between them. NULL: it failed, and said why. */
-struct bench_etcd *bench_etcd_start(const char *folder);
+struct bench_etcd *bench_etcd_start(const char *folder, unsigned rtt_ms);
 int bench_etcd_run(struct bench_etcd *e, struct bench_cell cell, unsigned seconds,
 		   struct bench_result *ret);
 void bench_etcd_stop(struct bench_etcd *e);

@@ -18,7 +18,9 @@
 struct bench_etcd {
 	pid_t pid[BENCH_NODES];
 	int client[BENCH_NODES]; /* ports */
-	int peer[BENCH_NODES];
+	struct bench_hop peer[BENCH_NODES];
+	unsigned rtt_ms;
+	pid_t relay;
 };
 
 int bench_port(void)
@@ -57,16 +59,21 @@ static int certificates_make(const char *folder)
 static void etcd_exec(const struct bench_etcd *e, const char *folder, int i)
 {
 	char name[16], data[600], client[64], peer[64], cluster[256], ca[600], cert[600], key[600];
-	char log[600];
+	char log[600], advertised[64], heartbeat[16], election[16];
 
 	(void)snprintf(name, sizeof(name), "n%d", i);
 	(void)snprintf(data, sizeof(data), "%s/n%d", folder, i);
 	(void)snprintf(log, sizeof(log), "%s/n%d.log", folder, i);
 	(void)snprintf(client, sizeof(client), "http://127.0.0.1:%d", e->client[i]);
-	(void)snprintf(peer, sizeof(peer), "https://127.0.0.1:%d", e->peer[i]);
+	(void)snprintf(peer, sizeof(peer), "https://127.0.0.1:%d", e->peer[i].to);
+	(void)snprintf(advertised, sizeof(advertised), "https://127.0.0.1:%d", e->peer[i].port);
+	(void)snprintf(heartbeat, sizeof(heartbeat), "%d",
+		       e->rtt_ms > 0 ? BENCH_WAN_HEARTBEAT_MS : 100);
+	(void)snprintf(election, sizeof(election), "%d",
+		       e->rtt_ms > 0 ? BENCH_WAN_ELECTION_MS : 1000); /* its defaults */
 	(void)snprintf(cluster, sizeof(cluster),
 		       "n0=https://127.0.0.1:%d,n1=https://127.0.0.1:%d,n2=https://127.0.0.1:%d",
-		       e->peer[0], e->peer[1], e->peer[2]);
+		       e->peer[0].port, e->peer[1].port, e->peer[2].port);
 	(void)snprintf(ca, sizeof(ca), "%s/ca.crt", folder);
 	(void)snprintf(cert, sizeof(cert), "%s/peer.crt", folder);
 	(void)snprintf(key, sizeof(key), "%s/peer.key", folder);
@@ -75,7 +82,8 @@ static void etcd_exec(const struct bench_etcd *e, const char *folder, int i)
 	(void)dup2(fd, 2);
 	(void)execlp("etcd", "etcd", "--name", name, "--data-dir", data, "--listen-client-urls",
 		     client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
-		     "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster,
+		     "--initial-advertise-peer-urls", advertised, "--heartbeat-interval", heartbeat,
+		     "--election-timeout", election, "--initial-cluster", cluster,
 		     "--initial-cluster-state", "new", "--peer-client-cert-auth",
 		     "--peer-trusted-ca-file", ca, "--peer-cert-file", cert, "--peer-key-file", key,
 		     "--quota-backend-bytes", "8589934592", "--logger", "zap", (char *)NULL);
@@ -92,7 +100,7 @@ static int leader_port(const struct bench_etcd *e)
 	return -1;
 }
 
-struct bench_etcd *bench_etcd_start(const char *folder)
+struct bench_etcd *bench_etcd_start(const char *folder, unsigned rtt_ms)
 {
 	struct bench_etcd *e = calloc(1, sizeof(*e));
 	struct timespec pause = { .tv_nsec = 100 * 1000 * 1000 };
@@ -104,7 +112,12 @@ struct bench_etcd *bench_etcd_start(const char *folder)
 	}
 	for (int i = 0; i < BENCH_NODES; i++) {
 		e->client[i] = bench_port();
-		e->peer[i] = bench_port();
+		e->peer[i].to = bench_port();
+		e->peer[i].port = rtt_ms > 0 ? bench_port() : e->peer[i].to;
+	}
+	e->rtt_ms = rtt_ms;
+	if (rtt_ms > 0) {
+		e->relay = bench_relay_start(e->peer, BENCH_NODES, rtt_ms);
 	}
 	for (int i = 0; i < BENCH_NODES; i++) {
 		e->pid[i] = fork();
@@ -148,5 +161,6 @@ void bench_etcd_stop(struct bench_etcd *e)
 	for (int i = 0; i < BENCH_NODES; i++) {
 		(void)waitpid(e->pid[i], NULL, 0);
 	}
+	bench_relay_stop(e->relay);
 	free(e);
 }

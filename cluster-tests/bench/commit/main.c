@@ -8,8 +8,8 @@ int main(int argc, char **argv)
 {
 	char program[1024];
 
-	if (argc == 5 && strcmp(argv[1], "--node") == 0) {
-		return bench_node_main(argv[2], argv[3], argv[4]);
+	if (argc == 7 && strcmp(argv[1], "--node") == 0) {
+		return bench_node_main(argv[2], argv[3], argv[4], argv[5], argv[6]);
 	}
 	if (argc == 6 && strcmp(argv[1], "--apply") == 0) { /* FOLDER BATCH GROUP COMMANDS */
 		return bench_apply(argv[2], (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]),

@@ -229,14 +229,16 @@ static int check_all(void *arg, const struct et_tls_peer *peer, const char *alpn
 }
 
 static int node_open(struct node *n, const char *folder, const char *id, const char *address,
-		     struct et_error *e)
+		     const char *port, bool is_far, struct et_error *e)
 {
+	char listen[64];
 	struct et_identity identity = { 0 };
 	struct et_secret *root = NULL;
 	char path[700];
 	char state[600];
 
 	(void)snprintf(path, sizeof(path), "%s/root.key", folder);
+	(void)snprintf(listen, sizeof(listen), "127.0.0.1:%s", port);
 	int rc = et_secret_load(path, 32, &root, e);
 	(void)snprintf(state, sizeof(state), "%s/%s", folder, id);
 	(void)snprintf(path, sizeof(path), "%s/%s/identity", folder, id);
@@ -245,7 +247,7 @@ static int node_open(struct node *n, const char *folder, const char *id, const c
 	(void)uv_loop_init(&n->loop);
 	rc = rc < 0 ? rc : et_postbox_init(&n->postbox, &n->loop);
 	const struct et_tls_config tls = {
-		.loop = &n->loop, .identity = &identity, .listen = address, .check = check_all
+		.loop = &n->loop, .identity = &identity, .listen = listen, .check = check_all
 	};
 	rc = rc < 0 ? rc : et_tls_start(&tls, &n->tls, e);
 	et_identity_release(&identity);
@@ -254,21 +256,25 @@ static int node_open(struct node *n, const char *folder, const char *id, const c
 						  .tls = n->tls,
 						  .node = strtoull(id, NULL, 10),
 						  .address = address,
-						  .folder = state };
+						  .folder = state,
+						  .election_ms = is_far ? BENCH_WAN_ELECTION_MS : 0,
+						  .heartbeat_ms =
+							  is_far ? BENCH_WAN_HEARTBEAT_MS : 0 };
 	if (rc == 0 && strcmp(id, "1") == 0) {
 		rc = et_catalog_bootstrap(&config, e);
 	}
 	return rc < 0 ? rc : et_catalog_start(&config, &n->catalog, e);
 }
 
-int bench_node_main(const char *folder, const char *id, const char *address)
+int bench_node_main(const char *folder, const char *id, const char *address, const char *port,
+		    const char *rtt_ms)
 {
 	static struct node n;
 	struct et_error e;
 
 	et_log_set_level(ET_LOG_ERROR);
 	bench_commands_init(&n.commands);
-	if (node_open(&n, folder, id, address, &e) < 0) {
+	if (node_open(&n, folder, id, address, port, strcmp(rtt_ms, "0") != 0, &e) < 0) {
 		(void)fprintf(stderr, "bench-commit: node %s: %s\n", id, e.text);
 		return 1;
 	}
@@ -290,6 +296,9 @@ struct bench_raft {
 	int to[BENCH_NODES];
 	FILE *from[BENCH_NODES];
 	char address[BENCH_NODES][32];
+	struct bench_hop hops[BENCH_NODES];
+	unsigned rtt_ms;
+	pid_t relay;
 };
 
 static int ask(struct bench_raft *r, const char *question, char *answer, int size)
@@ -349,17 +358,22 @@ static int node_spawn(struct bench_raft *r, int i, const char *program, const ch
 	int to[2];
 	int from[2];
 	char id[16];
+	char port[16];
+	char rtt_ms[16];
 
 	if (pipe2(to, O_CLOEXEC) < 0 || pipe2(from, O_CLOEXEC) < 0) {
 		return -errno;
 	}
 	(void)snprintf(id, sizeof(id), "%d", i + 1);
-	(void)snprintf(r->address[i], sizeof(r->address[i]), "127.0.0.1:%d", bench_port());
+	(void)snprintf(port, sizeof(port), "%d", r->hops[i].to);
+	(void)snprintf(rtt_ms, sizeof(rtt_ms), "%u", r->rtt_ms);
+	(void)snprintf(r->address[i], sizeof(r->address[i]), "127.0.0.1:%d", r->hops[i].port);
 	r->pid[i] = fork();
 	if (r->pid[i] == 0) {
 		(void)dup2(to[0], 0);
 		(void)dup2(from[1], 1);
-		(void)execl(program, program, "--node", folder, id, r->address[i], (char *)NULL);
+		(void)execl(program, program, "--node", folder, id, r->address[i], port, rtt_ms,
+			    (char *)NULL);
 		_exit(127);
 	}
 	(void)close(to[0]);
@@ -369,12 +383,29 @@ static int node_spawn(struct bench_raft *r, int i, const char *program, const ch
 	return r->pid[i] < 0 || r->from[i] == NULL ? -errno : 0;
 }
 
-struct bench_raft *bench_raft_start(const char *program, const char *folder)
+/* Ports, and with a distance the relay before them. */
+static int hops_make(struct bench_raft *r)
+{
+	for (int i = 0; i < BENCH_NODES; i++) {
+		r->hops[i].to = bench_port();
+		r->hops[i].port = r->rtt_ms > 0 ? bench_port() : r->hops[i].to;
+	}
+	if (r->rtt_ms > 0) {
+		r->relay = bench_relay_start(r->hops, BENCH_NODES, r->rtt_ms);
+	}
+	return r->relay < 0 ? -EADDRINUSE : 0;
+}
+
+struct bench_raft *bench_raft_start(const char *program, const char *folder, unsigned rtt_ms)
 {
 	struct bench_raft *r = calloc(1, sizeof(*r));
 	char line[256];
 	int rc = r == NULL ? -ENOMEM : identities_make(folder);
 
+	if (rc == 0) {
+		r->rtt_ms = rtt_ms;
+		rc = hops_make(r);
+	}
 	for (int i = 0; rc == 0 && i < BENCH_NODES; i++) {
 		rc = node_spawn(r, i, program, folder);
 	}
@@ -426,5 +457,6 @@ void bench_raft_stop(struct bench_raft *r)
 			(void)fclose(r->from[i]);
 		}
 	}
+	bench_relay_stop(r->relay);
 	free(r);
 }

@@ -32,11 +32,11 @@ static void print_result(const char *name, const struct bench_result *r)
 
 /* Row by row, ours and etcd's in turn, so that a busy moment of the machine meets both. */
 static int matrix_run(struct bench_raft *raft, struct bench_etcd *etcd, unsigned seconds, bool noop,
-		      const char *only)
+		      const char *only, unsigned rtt_ms)
 {
 	(void)printf("{\"bench\":\"commit\",\"nodes\":%d,\"payload_bytes\":%d,\"seconds\":%u,"
-		     "\"cpus\":%ld,\"command\":\"%s\",\"etcd\":%s,\"cells\":[",
-		     BENCH_NODES, BENCH_PAYLOAD, seconds, sysconf(_SC_NPROCESSORS_ONLN),
+		     "\"rtt_ms\":%u,\"cpus\":%ld,\"command\":\"%s\",\"etcd\":%s,\"cells\":[",
+		     BENCH_NODES, BENCH_PAYLOAD, seconds, rtt_ms, sysconf(_SC_NPROCESSORS_ONLN),
 		     noop ? "noop" : "recording.open", etcd != NULL ? "true" : "false");
 	bool first = true;
 	for (size_t i = 0; i < ET_ARRAY_SIZE(cells); i++) {
@@ -86,12 +86,15 @@ int bench_run(const char *program, int argc, char **argv)
 	bool with_etcd = true;
 	bool noop = false;
 	const char *only = NULL;
+	unsigned rtt_ms = 0;
 	char folder[256];
 	char etcd_folder[300];
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--no-etcd") == 0) {
 			with_etcd = false;
+		} else if (strcmp(argv[i], "--rtt") == 0 && i + 1 < argc) {
+			rtt_ms = (unsigned)strtoul(argv[++i], NULL, 10);
 		} else if (strcmp(argv[i], "--cell") == 0 && i + 1 < argc) {
 			only = argv[++i];
 		} else if (strcmp(argv[i], "--noop") == 0) {
@@ -99,7 +102,9 @@ int bench_run(const char *program, int argc, char **argv)
 		} else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
 			seconds = (unsigned)strtoul(argv[++i], NULL, 10);
 		} else {
-			(void)fprintf(stderr, "usage: %s [--seconds N] [--noop] [--no-etcd]\n",
+			(void)fprintf(stderr,
+				      "usage: %s [--seconds N] [--rtt MS] [--cell AxB] [--noop] "
+				      "[--no-etcd]\n",
 				      argv[0]);
 			return 2;
 		}
@@ -118,11 +123,12 @@ int bench_run(const char *program, int argc, char **argv)
 	}
 	(void)snprintf(etcd_folder, sizeof(etcd_folder), "%s/etcd", folder);
 	int rc = mkdir(etcd_folder, 0700);
-	struct bench_raft *raft = rc == 0 ? bench_raft_start(program, folder) : NULL;
-	struct bench_etcd *etcd = raft != NULL && with_etcd ? bench_etcd_start(etcd_folder) : NULL;
+	struct bench_raft *raft = rc == 0 ? bench_raft_start(program, folder, rtt_ms) : NULL;
+	struct bench_etcd *etcd =
+		raft != NULL && with_etcd ? bench_etcd_start(etcd_folder, rtt_ms) : NULL;
 	rc = raft == NULL || (with_etcd && etcd == NULL)
 		     ? -1
-		     : matrix_run(raft, etcd, seconds, noop, only);
+		     : matrix_run(raft, etcd, seconds, noop, only, rtt_ms);
 	if (etcd != NULL) {
 		bench_etcd_stop(etcd);
 	}
