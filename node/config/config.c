@@ -87,7 +87,14 @@ const char *et_config_defaults_text(void)
 	       "  setup-timeout: 4m                # an INVITE without a final answer ends\n"
 	       "  media-timeout: 4h                # an answered call without media ends\n"
 	       "  media-only-timeout: 30s          # RTP without signalling that stopped ends\n"
-	       "raft: {election: 1s, heartbeat: 50ms}  # between sites far apart: 3s and 300ms\n"
+	       "raft:\n"
+	       "  profile: lan                     # or wan, for sites more than 50 ms apart "
+	       "(election 3s, heartbeat 300ms)\n"
+	       "  election: 1s                     # without a leader for so long: a new one; at "
+	       "least "
+	       "three heartbeats and ten round trips\n"
+	       "  heartbeat: 50ms                  # at least the round trip to the farthest "
+	       "voter\n"
 	       "placement: {copies-per-site: 1}\n"
 	       "limits:\n"
 	       "  live-calls: 8192\n"
@@ -505,8 +512,18 @@ static int parse_recording(const struct et_yaml_node *map, struct et_config *c,
 
 static int parse_raft(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
 {
-	static const char *const known[] = { "election", "heartbeat" };
+	static const char *const known[] = { "profile", "election", "heartbeat" };
+	static const char *const profiles[] = { "lan", "wan" };
+	const struct et_yaml_node *node = et_yaml_get(map, "profile");
+	size_t profile = 0;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0 && node != NULL) {
+		rc = et_yaml_choice(node, profiles, ET_ARRAY_SIZE(profiles), &profile, reterr);
+	}
+	if (rc == 0 && profile == 1) { /* what is given beside it wins */
+		c->election_us = 3 * S;
+		c->heartbeat_us = 3 * S / 10;
+	}
 	if (rc == 0) {
 		rc = maybe_duration(map, "election", S / 10, 60 * S, &c->election_us, reterr);
 	}

@@ -83,8 +83,8 @@ struct et_config {
 	int64_t media_timeout_us;      /* an answered call without media ends */
 	int64_t media_only_timeout_us; /* RTP without signalling that stopped ends */
 
-	int64_t election_us;  /* raft: {election: 1s} */
-	int64_t heartbeat_us; /* raft: {heartbeat: 50ms} */
+	int64_t election_us;  /* raft: {election: 1s}; with profile: wan 3s */
+	int64_t heartbeat_us; /* raft: {heartbeat: 50ms}; with profile: wan 300ms */
 
 	struct {
 		uint32_t live_calls;	      /* live-calls: 8192 */

@@ -75,6 +75,10 @@ static const struct {
 	  "evertape key status" },
 	{ "CLOCK_SKEW", "no majority of clocks agrees within 2 s: timed decisions wait",
 	  "evertape doctor" },
+	{ "RAFT_TIMING",
+	  "a voter answers later than raft.heartbeat, or fewer than ten round trips fit in "
+	  "raft.election: commits are slow and elections may be needless",
+	  "evertape explain RAFT_TIMING" },
 	{ "SNAPSHOT_NO_SPACE",
 	  "the state folder's disk has no room for the catalogue of another node, which this node "
 	  "needs",

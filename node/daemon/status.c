@@ -119,6 +119,7 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ health.vault_without_grant, "VAULT_NO_GRANT" },
 		{ status.clock_skew, "CLOCK_SKEW" },
 		{ d->removed, "NODE_REMOVED" },
+		{ status.timing_tight, "RAFT_TIMING" },
 		{ status.install_no_space, "SNAPSHOT_NO_SPACE" },
 		{ !status.has_quorum && status.voters > 0, "NO_QUORUM" }, /* a spare knows none */
 		{ atomic_load(&d->events.stuck) > 0, "JOURNAL_STUCK" },

@@ -99,6 +99,11 @@ const struct et_cli_code et_cli_codes[] = {
 	  "The voters' clocks do not agree within 2 s: cluster time stands still, and nothing is "
 	  "destroyed by age.",
 	  "check NTP on every node (chronyc tracking)" },
+	{ "RAFT_TIMING", "degraded",
+	  "The round trip to a voter is longer than raft.heartbeat, or than a tenth of "
+	  "raft.election: entries go one at a time to it, and a slow moment can cost an election.",
+	  "set raft: {profile: wan} in the configuration of every voter and restart them one by "
+	  "one" },
 	{ "CERT_EXPIRED", "degraded",
 	  "A node's certificate has expired. Members with their recorded key are let in all the "
 	  "same; "

@@ -51,10 +51,13 @@ struct et_catalog_config {
 	struct et_postbox *postbox; /* of that loop */
 	struct et_tls_node *tls;    /* borrowed */
 	uint64_t node;
-	const char *address;	 /* own cluster address, "ip:port" */
-	const char *folder;	 /* <state>; <state>/raft and <state>/db are made here */
-	uint32_t election_ms;	 /* 0: 1000 */
-	uint32_t heartbeat_ms;	 /* 0: 50 (WAN: 300 with election 3000) */
+	const char *address; /* own cluster address, "ip:port" */
+	const char *folder;  /* <state>; <state>/raft and <state>/db are made here */
+	/* LAN 1000 and 50 (0: these), WAN 3000 and 300. At least three heartbeats in an election
+	 * timeout, else ET_EUSAGE; a heartbeat not below the round trip to any voter, nor an
+	 * election timeout below ten of them, else the status says timing_tight. */
+	uint32_t election_ms;
+	uint32_t heartbeat_ms;
 	uint64_t snapshot_bytes; /* 0: 64 MiB of log between snapshots */
 	/* Bytes a second of checkpoints, given to all others together and pulled from others; 0: no
 	 * limit. Less than 256 KiB is taken for that: below it the requests' time would be over. */
@@ -165,6 +168,7 @@ struct et_catalog_member {
 	int64_t contact_us;	 /* monotonic: when this node last had a message of it; 0 never */
 	bool clock_known;	 /* its clock was asked within the last 15 s */
 	int64_t clock_offset_us; /* its clock less this node's, when clock_known */
+	int64_t rtt_us;		 /* a request and its answer, the least of late, when clock_known */
 };
 struct et_catalog_status {
 	uint64_t node, leader, term, commit_index, applied, last_index;
@@ -181,12 +185,14 @@ struct et_catalog_status {
 	int64_t cluster_time_us;
 	uint64_t waiting; /* proposals without an answer */
 
-	bool clock_skew; /* on the leader: no majority agrees on the time: CLOCK_SKEW */
-	bool throttled;	 /* the state thread is behind by 64 MiB: received entries are held */
-	bool disk_full;	 /* no majority of voters has room: proposals are refused (-ENOSPC) */
-	bool space_full; /* this node's state disk is below its reserve: it takes no entries */
-	bool space_near; /* below twice the reserve */
-	bool installing; /* pulling a checkpoint: far behind */
+	bool timing_tight; /* a voter is farther away than election_ms and heartbeat_ms allow:
+			    * RAFT_TIMING */
+	bool clock_skew;   /* on the leader: no majority agrees on the time: CLOCK_SKEW */
+	bool throttled;	   /* the state thread is behind by 64 MiB: received entries are held */
+	bool disk_full;	   /* no majority of voters has room: proposals are refused (-ENOSPC) */
+	bool space_full;   /* this node's state disk is below its reserve: it takes no entries */
+	bool space_near;   /* below twice the reserve */
+	bool installing;   /* pulling a checkpoint: far behind */
 	uint64_t installed_bytes, install_bytes; /* of it */
 	bool install_no_space;			 /* the disk has no room for it: the pull waits */
 	uint64_t snapshot_index;		 /* of the last snapshot taken or installed */

@@ -237,7 +237,8 @@ struct cat_install {
 struct cat_clock {
 	uint64_t node;
 	int64_t offset_us;
-	int64_t at_us; /* monotonic; 0: never asked */
+	int64_t at_us;	/* monotonic; 0: never asked */
+	int64_t rtt_us; /* the least of late: a busy moment is no distance */
 };
 #define CAT_MEMBERS_MAX 32
 
@@ -664,6 +665,13 @@ void et_cat_serve_clock(void *arg, const struct et_tls_peer *peer, struct et_vie
 /* The time that a majority of `voters` agrees on within 2 s, as an offset to the own clock: the
  * middle of the largest group. offsets[n] are known clocks (the own 0 among them). false: none. */
 bool et_cat_clock_agree(const int64_t *offsets, size_t n, size_t voters, int64_t *ret_offset_us);
+
+/* Are these settings fit for this distance? Not when a heartbeat's answer takes longer than a
+ * heartbeat (libraft then takes the follower for silent and sends one message at a time), nor when
+ * fewer than ten round trips fit in an election timeout. */
+bool et_cat_timing_fits(uint32_t election_ms, uint32_t heartbeat_ms, int64_t rtt_us);
+/* The least of late: takes a shorter one at once, a longer one by an eighth of the difference. */
+int64_t et_cat_rtt_add(int64_t known_us, int64_t rtt_us);
 
 /* What is known of a node's clock since 15 s; NULL: nothing. */
 const struct cat_clock *et_cat_clock_of(const struct et_catalog *c, uint64_t node, int64_t now_us);

@@ -26,6 +26,7 @@ static void status_member(struct et_catalog *c, const struct raft_server *server
 	ret->contact_us = server->id == c->node ? now_us : et_cat_seat(c, server->id)->contact_us;
 	ret->clock_known = clock != NULL;
 	ret->clock_offset_us = clock != NULL ? clock->offset_us : 0;
+	ret->rtt_us = clock != NULL ? clock->rtt_us : 0;
 }
 
 void et_cat_status_update(struct et_catalog *c)
@@ -81,6 +82,8 @@ void et_cat_status_update(struct et_catalog *c)
 		status_member(c, server, now_us, m);
 		s.voters += m->role == ET_CATALOG_VOTER;
 		s.reachable_voters += m->role == ET_CATALOG_VOTER && m->reachable;
+		s.timing_tight |= m->role == ET_CATALOG_VOTER &&
+				  !et_cat_timing_fits(c->election_ms, c->heartbeat_ms, m->rtt_us);
 	}
 	(void)pthread_mutex_lock(&c->status_mutex);
 	c->status = s;

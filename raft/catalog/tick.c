@@ -93,6 +93,16 @@ const struct cat_clock *et_cat_clock_of(const struct et_catalog *c, uint64_t nod
 	return NULL;
 }
 
+bool et_cat_timing_fits(uint32_t election_ms, uint32_t heartbeat_ms, int64_t rtt_us)
+{
+	return rtt_us <= (int64_t)heartbeat_ms * 1000 && rtt_us * 10 <= (int64_t)election_ms * 1000;
+}
+
+int64_t et_cat_rtt_add(int64_t known_us, int64_t rtt_us)
+{
+	return known_us == 0 || rtt_us < known_us ? rtt_us : known_us + (rtt_us - known_us) / 8;
+}
+
 static void tick_on_answer(void *arg, int code, const Et__Result *result)
 {
 	struct et_catalog *c = arg;
@@ -168,6 +178,7 @@ static void clock_on_answer(struct et_catalog *c, struct cat_call *call, int cod
 		}
 		clock->offset_us = theirs_us - middle_us;
 		clock->at_us = now_us;
+		clock->rtt_us = et_cat_rtt_add(clock->rtt_us, now_us - call->sent_us);
 	}
 	if (--c->clocks_open == 0 && et_cat_is_leader(c) && c->ready_term == c->raft.current_term) {
 		tick_decide(c, now_us);

@@ -85,6 +85,26 @@ static void refused(struct et_config *c, const char *more, const char *sentence)
 	assert_string_equal(e.text, sentence);
 }
 
+static void a_profile_sets_what_is_not_given(void **state)
+{
+	struct et_config *c = *state;
+	struct et_error e = { 0 };
+	char text[4096];
+
+	(void)snprintf(text, sizeof(text), "%sraft: {profile: wan}\n", smallest);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), 0);
+	assert_int_equal(c->election_us, 3000000);
+	assert_int_equal(c->heartbeat_us, 300000);
+	(void)snprintf(text, sizeof(text), "%sraft: {profile: wan, heartbeat: 200ms}\n", smallest);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), 0);
+	assert_int_equal(c->election_us, 3000000);
+	assert_int_equal(c->heartbeat_us, 200000);
+	(void)snprintf(text, sizeof(text), "%sraft: {profile: lan}\n", smallest);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), 0);
+	assert_int_equal(c->election_us, 1000000);
+	assert_int_equal(c->heartbeat_us, 50000);
+}
+
 static void errors_name_file_line_and_column(void **state)
 {
 	struct et_config *c = *state;
@@ -97,6 +117,11 @@ static void errors_name_file_line_and_column(void **state)
 		"not \"1\"");
 	refused(c, "raft: {election: 1s, heartbeat: 500ms}\n",
 		"f.yaml:6:1: raft: the election timeout must be at least three heartbeats");
+	refused(c, "raft: {profile: wan, election: 500ms}\n",
+		"f.yaml:6:1: raft: the election timeout must be at least three heartbeats");
+	refused(c, "raft: {profile: man}\n",
+		"f.yaml:6:17: profile must be one of lan, wan (did you mean lan?), not "
+		"\"man\"");
 	refused(c, "limits: {live-calls: many}\n",
 		"f.yaml:6:22: live-calls must be a whole number from 1 to 100000, not \"many\"");
 	refused(c, "limits: {snapshot-rate: 255KiB}\n",
@@ -174,6 +199,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_smallest_node_is_enough, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_documented_defaults_are_true, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_profile_sets_what_is_not_given, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(errors_name_file_line_and_column, set_up,
 						tear_down),

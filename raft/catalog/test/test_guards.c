@@ -358,6 +358,9 @@ static void libraft_is_set_as_it_must_be(void **state)
 
 	assert_true(r->pre_vote);
 	assert_int_equal(r->election_timeout, 600);
+	/* To a follower that was silent for a tick, libraft sends one message in heartbeat_timeout.
+	 * Were that the tick, a write after a pause would wait for the next heartbeat. */
+	assert_true(r->heartbeat_timeout * 2 <= c->nodes[0].catalog->heartbeat_ms);
 	assert_true(r->max_inflight_entries > 1000);
 	/* The window is of bytes in the end. */
 	et_cat_window_adapt(c->nodes[0].catalog, 4 * 262144, 4);

@@ -10,6 +10,33 @@
 #define S INT64_C(1000000)
 #define YEAR (INT64_C(365) * 86400 * S)
 
+static void timing_must_fit_the_distance(void **state)
+{
+	(void)state;
+	assert_true(et_cat_timing_fits(1000, 50, 0)); /* not known yet */
+	assert_true(et_cat_timing_fits(1000, 50, 50000));
+	assert_false(et_cat_timing_fits(1000, 50, 50001)); /* longer than a heartbeat */
+	assert_false(et_cat_timing_fits(1000, 50, 100000));
+	assert_true(et_cat_timing_fits(3000, 300, 100000));
+	assert_true(et_cat_timing_fits(3000, 300, 300000));
+	assert_false(et_cat_timing_fits(2999, 300, 300000)); /* not ten in an election timeout */
+}
+
+static void a_busy_moment_is_no_distance(void **state)
+{
+	int64_t rtt = et_cat_rtt_add(0, 900);
+
+	(void)state;
+	assert_int_equal(rtt, 900);
+	rtt = et_cat_rtt_add(rtt, 100900); /* once: an eighth of it */
+	assert_int_equal(rtt, 13400);
+	assert_int_equal(et_cat_rtt_add(rtt, 800), 800);
+	for (int i = 0; i < 40; i++) { /* a line that became longer is seen in the end */
+		rtt = et_cat_rtt_add(rtt, 100000);
+	}
+	assert_true(rtt > 99000 && rtt <= 100000);
+}
+
 static void a_majority_must_agree(void **state)
 {
 	int64_t offset = -1;
@@ -122,6 +149,8 @@ static void cluster_time_goes_on(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(timing_must_fit_the_distance),
+		cmocka_unit_test(a_busy_moment_is_no_distance),
 		cmocka_unit_test(a_majority_must_agree),
 		cmocka_unit_test(cluster_time_goes_on),
 	};
