@@ -13,7 +13,12 @@
  * once. Stopping goes step by step in stop_step(): callers are told, then raft closes (not while it
  * takes a snapshot), then the state thread applies what it has and ends, then the handles close. */
 
-enum { DISK_RETRY_MS = 500, CONNECT_RETRY_MS = 300, PROBE_MIN_MS = 10 };
+enum {
+	DISK_RETRY_MS = 500,
+	CONNECT_RETRY_MS = 300,
+	PROBE_MIN_MS = 10,
+	PULL_STALL_US = 15 * 1000 * 1000
+};
 
 static const enum et_rpc_method methods[] = { ET_RPC_PROPOSE,  ET_RPC_READ_INDEX, ET_RPC_TERM,
 					      ET_RPC_SNAPSHOT, ET_RPC_CLOCK,	  ET_RPC_TRANSFER };
@@ -437,6 +442,7 @@ static int config_copy(struct et_catalog *c, const struct et_catalog_config *con
 			      : config->snapshot_rate < CAT_RATE_MIN ? CAT_RATE_MIN
 								     : config->snapshot_rate;
 	c->pull_rate.per_s = c->serve_rate.per_s;
+	c->pull_stall_us = PULL_STALL_US;
 	c->on_applied = config->on_applied;
 	c->on_change = config->on_change;
 	c->on_replaced = config->on_replaced;

@@ -484,9 +484,10 @@ struct et_catalog {
 	struct cat_pull *pull; /* owned */
 	uint32_t pull_generation;
 	struct cat_rate pull_rate;
-	bool partials_exist; /* what was pulled and is not used, perhaps */
-	bool partials_going; /* being removed in libuv's pool */
-	int64_t partials_us; /* when they were last of use */
+	int64_t pull_stall_us; /* a source that is silent for so long is left */
+	bool partials_exist;   /* what was pulled and is not used, perhaps */
+	bool partials_going;   /* being removed in libuv's pool */
+	int64_t partials_us;   /* when they were last of use */
 	bool pull_no_space;
 	uint64_t pulled_bytes;
 	uint64_t reused_bytes;

@@ -3,5 +3,5 @@ et_module(raft/catalog
             read.c tick.c member.c operate.c space.c
     USES node/base node/io node/crypto node/tls raft/command raft/state
     LIBRARIES PkgConfig::raft PkgConfig::uv
-    TESTS cluster snapshot member guards time crash space wire figure8
+    TESTS cluster snapshot pull member guards time crash space wire figure8
     FUZZERS wire)

@@ -30,13 +30,12 @@
  *
  * A failed attempt is followed by another after a second; every other one asks another member than
  * the leader, so that a source that is hung or broken is not the end. Who answers nothing for
- * STALL_US is left. Partial folders go when nobody needed them for an hour. */
+ * pull_stall_us (15 s) is left. Partial folders go when nobody needed them for an hour. */
 
 enum {
 	CALL_TIMEOUT_MS = 60000,
 	RETRY_US = 1000 * 1000,
 	SPACE_RETRY_US = 10 * 1000 * 1000,
-	STALL_US = 15 * 1000 * 1000,
 	SWITCH_US = 3 * 1000 * 1000,
 	WINDOW = 16,
 	CHUNK = 256 * 1024,
@@ -693,10 +692,12 @@ static void on_open(struct et_catalog *c, struct cat_call *call, int code, struc
 /* ---- Which source ---- */
 
 /* Every other attempt asks the leader; those between ask the other members in turn: any that has
- * applied the index can give it. */
+ * applied the index can give it. Who they are, the message says: a new node knows nobody. */
 static void source_choose(struct cat_pull *p)
 {
-	const struct raft_configuration *all = &p->c->raft.configuration;
+	const struct raft_configuration *all =
+		p->c->install.active ? &p->c->install.message.install_snapshot.conf
+				     : &p->c->raft.configuration;
 	unsigned others = 0;
 	unsigned want = p->attempts / 2;
 
@@ -824,7 +825,7 @@ void et_cat_pull_timer(struct et_catalog *c, int64_t now_us)
 	}
 	bool moved = p->node != p->leader_node && p->attempts % 2 == 0;
 	if (!p->working && p->fail_code == 0 &&
-	    now_us - p->progress_us > (moved ? SWITCH_US : STALL_US)) {
+	    now_us - p->progress_us > (moved ? SWITCH_US : c->pull_stall_us)) {
 		pull_fail(p, -ETIMEDOUT, "silence");
 	}
 }
