@@ -562,6 +562,7 @@ int et_catalog_start(const struct et_catalog_config *config, struct et_catalog *
 	struct et_catalog *c = et_cat_alloc(sizeof(*c));
 
 	sigpipe_ignore();
+	et_cat_aio_init();
 	lists_init(c);
 	int rc = parts_init(c, config, reterr);
 	if (rc < 0) {

@@ -2,7 +2,7 @@
  *
  *   catalog.c    start, stop, the turn of the loop, status
  *   transport.c  raft's connections over mutual TLS
- *   guards.c     what stands between libraft and the world (G1 to G9)
+ *   guards.c     what stands between libraft and the world (G1 to G11)
  *   apply.c      the state thread
  *   propose.c    proposals of this node, and how they reach the log
  *   snapshot.c   snapshots as manifests, checkpoints, and the swap of the database
@@ -13,6 +13,7 @@
  *   tick.c       clocks and cluster time
  *   member.c     membership
  *   status.c     what any thread may ask
+ *   aio.c        a system call of libraft's that would hold up the loop
  *   bootstrap.c  the first voter's log
  *
  * Everything here belongs to the loop's thread, except what the state thread's section names. */
@@ -608,6 +609,10 @@ void et_cat_later_index(struct et_catalog *c, void (*cb)(void *, int, uint64_t),
 			int code);
 void et_cat_serve_propose(void *arg, const struct et_tls_peer *peer, struct et_view body,
 			  struct et_rpc_reply *reply);
+
+/* aio.c */
+void et_cat_aio_init(void); /* on the loop's thread */
+extern long (*et_cat_syscall_next)(long number, ...);
 
 /* snapshot.c */
 int et_cat_snapshot_open_state(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
