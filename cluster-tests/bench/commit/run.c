@@ -102,10 +102,11 @@ int bench_run(const char *program, int argc, char **argv)
 		} else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
 			seconds = (unsigned)strtoul(argv[++i], NULL, 10);
 		} else {
-			(void)fprintf(stderr,
-				      "usage: %s [--seconds N] [--rtt MS] [--cell AxB] [--noop] "
-				      "[--no-etcd]\n",
-				      argv[0]);
+			(void)fprintf(
+				stderr,
+				"usage: %s [--seconds N] [--rtt MS] [--cell AxB] [--noop] "
+				"[--no-etcd]\n       %s --apply FOLDER BATCH GROUP COMMANDS\n",
+				argv[0], argv[0]);
 			return 2;
 		}
 	}
