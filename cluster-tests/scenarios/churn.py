@@ -116,15 +116,18 @@ def transfer(s, fault):
 
 
 def replace(s, fault):
-    """A node is dead for good; another machine of its site takes its place."""
-    candidates = [n for n in others(s, s.leader()) if n.name not in ("brq-2", "wit-1")]
-    dead = s.rng.choice(candidates)
+    """A voter is dead for good; another machine of its site takes its place."""
+    replace_node(s, s.rng.choice([n for n in others(s, s.leader()) if n.name not in ("brq-2", "wit-1")]), fault)
+
+
+def replace_node(s, dead, fault):
+    role = dead.roles[0]
     dead.kill()
     s.workload.leave(dead)
     s.cluster.nodes.remove(dead)
     shutil.rmtree(dead.folder)
-    machine = s.net.add(dead.site)
-    node = s.cluster.add(machine, dead.site, dead.roles)
+    node = s.cluster.add(s.net.add(dead.site), dead.site, dead.roles)
+    s.asked_not.append(node)
 
     def act(through):
         tries = change(s, through, "node", "remove", dead.name, "--reason", "dead: scenario", "--confirm", "scenario")
@@ -132,11 +135,12 @@ def replace(s, fault):
         node.start()
         s.cluster.join(s.rng.choice([n for n in through() if n is not node]), node)
         return tries
-    s.asked_not.append(node)
-    under_fault(s, fault, f"{dead.name} is dead, {node.name} takes its place", act, [node])
+    under_fault(s, fault, f"{role} {dead.name} is dead, {node.name} takes its place", act, [node])
     s.asked_not.remove(node)
-    s.workload.join_in(node)
-    wait_for(f"{node.name} to vote", lambda: role_of(s, node.name) == "voter", 60, every=0.3)
+    wait_for(f"{node.name} to be {role}", lambda: role_of(s, node.name) in (role, "voter" if role == "witness" else role), 60,
+             every=0.3)
+    if role != "spare":
+        s.workload.join_in(node)
     s.all_serve(60)
     s.well(60)
 

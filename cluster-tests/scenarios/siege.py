@@ -150,7 +150,7 @@ class Siege:
     def verdict(self):
         """All is over: the history before the checkers."""
         self.workload.stop()
-        node = self.cluster.nodes[0]
+        node = self.asked[0]
         events = self.audit_events(node)
         faults, seen = self.workload.check(events)
         for text in seen:

@@ -128,7 +128,7 @@ class Workload:
 
     def leave(self, node):
         """The clients of a node end (with their present operation)."""
-        stop, threads = self.threads.pop(node.name)
+        stop, threads = self.threads.pop(node.name, (threading.Event(), []))
         stop.set()
         for thread in threads:
             thread.join()
