@@ -477,7 +477,7 @@ int api_certs(struct api_call *call, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	struct cert_list l = { .view = v, .list = json_array(), .now_us = et_clock_now_us() };
+	struct cert_list l = { .view = v, .list = json_array(), .now_us = time_now(call) };
 	(void)et_state_each_certificate(v, add_certificate, &l);
 	json_t *o = json_object();
 	et_json_set(o, "certs", l.list);

@@ -73,7 +73,9 @@ static const struct {
 	  "evertape node token --role vault" },
 	{ "VAULT_NO_GRANT", "this vault node holds no grant for the active key",
 	  "evertape key status" },
-	{ "CLOCK_SKEW", "no majority of clocks agrees within 2 s: timed decisions wait",
+	{ "CLOCK_SKEW",
+	  "this node's clock is more than 2 s off the majority's, or (on the leader) no majority "
+	  "agrees and timed decisions wait",
 	  "evertape doctor" },
 	{ "RAFT_TIMING",
 	  "a voter answers later than raft.heartbeat, or fewer than ten round trips fit in "

@@ -117,7 +117,7 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ health.root_on_disk, "ROOT_ON_DISK" },
 		{ health.vault_single, "VAULT_SINGLE" },
 		{ health.vault_without_grant, "VAULT_NO_GRANT" },
-		{ status.clock_skew, "CLOCK_SKEW" },
+		{ status.clock_skew || status.clock_off, "CLOCK_SKEW" },
 		{ d->removed, "NODE_REMOVED" },
 		{ status.timing_tight, "RAFT_TIMING" },
 		{ status.install_no_space, "SNAPSHOT_NO_SPACE" },

@@ -257,7 +257,7 @@ static int command_make(const struct admission *a, const struct et_state_view *v
 	const struct et_view ca = { cluster->ca_certs[0].data, cluster->ca_certs[0].len };
 	int rc = secret_open(v, "ca", k->identity.node, &k->keys, &ca_key, reterr);
 	rc = rc < 0 ? rc
-		    : et_ca_issue(ca_key, ca, view_of(&a->request.csr), &subject, et_clock_now_us(),
+		    : et_ca_issue(ca_key, ca, view_of(&a->request.csr), &subject, keeper_now_us(k),
 				  k->cert_life_us, &cert, spki_hash, reterr);
 	rc = rc < 0 ? rc
 		    : certificate_record(view_of(&cert), subject.node, &join->certificate, reterr);

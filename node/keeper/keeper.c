@@ -284,6 +284,14 @@ static int health_node(void *arg, const Et__Node *node)
 	return 0;
 }
 
+int64_t keeper_now_us(const struct et_keeper *k)
+{
+	struct et_catalog_status status;
+
+	et_catalog_status(k->catalog, &status);
+	return status.cluster_time_us > 0 ? status.cluster_time_us : et_clock_now_us();
+}
+
 static void health_round(struct et_keeper *k)
 {
 	struct et_state_view *v = et_state_view_open(k->state);
@@ -296,7 +304,7 @@ static void health_round(struct et_keeper *k)
 	atomic_store(&k->health.vault_single, s.active != 0 && s.vaults < 2);
 	atomic_store(&k->health.vault_without_grant,
 		     s.active != 0 && s.self_is_vault && !s.self_has_grant);
-	atomic_store(&k->health.cert_expired, k->not_after_us < et_clock_now_us());
+	atomic_store(&k->health.cert_expired, k->not_after_us < keeper_now_us(k));
 }
 
 void keeper_note_certificate(struct et_keeper *k)
@@ -307,7 +315,7 @@ void keeper_note_certificate(struct et_keeper *k)
 		k->not_before_us = info.not_before_us;
 		k->not_after_us = info.not_after_us;
 		atomic_store(&k->health.cert_not_after_us, info.not_after_us);
-		atomic_store(&k->health.cert_expired, info.not_after_us < et_clock_now_us());
+		atomic_store(&k->health.cert_expired, info.not_after_us < keeper_now_us(k));
 	}
 }
 

@@ -184,4 +184,8 @@ void verify_look_at(struct et_keeper *k, const uint8_t recording[16], uint32_t g
 void verify_round(struct et_keeper *k);
 void verify_rescan(struct et_keeper *k);
 
+/* What certificates are judged and made by: cluster time, which one wrong clock cannot move. Before
+ * the first tick, the own clock. */
+int64_t keeper_now_us(const struct et_keeper *k);
+
 #endif

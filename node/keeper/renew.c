@@ -63,7 +63,7 @@ static int issue_certificate(struct issue *i, const struct et_state_view *v, con
 	}
 	if (rc == 0) {
 		const struct et_view ca = { cluster->ca_certs[0].data, cluster->ca_certs[0].len };
-		rc = et_ca_issue(ca_key, ca, request, &subject, et_clock_now_us(), k->cert_life_us,
+		rc = et_ca_issue(ca_key, ca, request, &subject, keeper_now_us(k), k->cert_life_us,
 				 &cert, spki_hash, NULL);
 	}
 	if (rc == 0 &&
@@ -281,7 +281,7 @@ void renew_round(struct et_keeper *k)
 	int64_t due_us = k->not_before_us + (k->not_after_us - k->not_before_us) / 3 * 2;
 	Et__Node *self = NULL;
 
-	if (k->renewing || et_clock_now_us() < due_us || et_clock_mono_us() < k->renew_again_us) {
+	if (k->renewing || keeper_now_us(k) < due_us || et_clock_mono_us() < k->renew_again_us) {
 		return;
 	}
 	struct et_state_view *v = et_state_view_open(k->state);

@@ -43,8 +43,9 @@ struct et_tls_peer {
 	uint64_t node; /* 0 on join */
 	char site[64];
 	uint8_t spki_hash[32]; /* SHA-256 of its SubjectPublicKeyInfo */
-	bool expired;	       /* its certificate has expired, and it was let in all the same */
-	char address[64];      /* "ip:port" of the socket's other end */
+	bool expired; /* its certificate is outside of its time, by the clock here, and it was let
+			 in all the same */
+	char address[64]; /* "ip:port" of the socket's other end */
 };
 
 struct et_tls_config {

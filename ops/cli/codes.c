@@ -96,8 +96,11 @@ const struct et_cli_code et_cli_codes[] = {
 	  "Recordings of this node have waited for the catalogue for more than a minute.",
 	  "evertape status; usually NO_QUORUM" },
 	{ "CLOCK_SKEW", "at_risk",
-	  "The voters' clocks do not agree within 2 s: cluster time stands still, and nothing is "
-	  "destroyed by age.",
+	  "The clock of the node named is more than 2 s off what a majority of voters agrees on. "
+	  "Nothing is decided by it: cluster time is the majority's; but recordings made there "
+	  "carry "
+	  "its time. Named on the leader while no majority agrees: cluster time stands still then, "
+	  "and nothing that is timed happens.",
 	  "check NTP on every node (chronyc tracking)" },
 	{ "RAFT_TIMING", "degraded",
 	  "The round trip to a voter is longer than raft.heartbeat, or than a tenth of "

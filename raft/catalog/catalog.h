@@ -185,14 +185,16 @@ struct et_catalog_status {
 	int64_t cluster_time_us;
 	uint64_t waiting; /* proposals without an answer */
 
-	bool timing_tight; /* a voter is farther away than election_ms and heartbeat_ms allow:
-			    * RAFT_TIMING */
-	bool clock_skew;   /* on the leader: no majority agrees on the time: CLOCK_SKEW */
-	bool throttled;	   /* the state thread is behind by 64 MiB: received entries are held */
-	bool disk_full;	   /* no majority of voters has room: proposals are refused (-ENOSPC) */
-	bool space_full;   /* this node's state disk is below its reserve: it takes no entries */
-	bool space_near;   /* below twice the reserve */
-	bool installing;   /* pulling a checkpoint: far behind */
+	bool timing_tight;    /* a voter is farther away than election_ms and heartbeat_ms allow:
+			       * RAFT_TIMING */
+	bool clock_skew;      /* on the leader: no majority agrees on the time: CLOCK_SKEW */
+	bool clock_off;	      /* this node's clock is more than 2 s off what a majority agrees on */
+	int64_t clock_off_us; /* by how much it is ahead, then */
+	bool throttled;	      /* the state thread is behind by 64 MiB: received entries are held */
+	bool disk_full;	      /* no majority of voters has room: proposals are refused (-ENOSPC) */
+	bool space_full;      /* this node's state disk is below its reserve: it takes no entries */
+	bool space_near;      /* below twice the reserve */
+	bool installing;      /* pulling a checkpoint: far behind */
 	uint64_t installed_bytes, install_bytes; /* of it */
 	bool install_no_space;			 /* the disk has no room for it: the pull waits */
 	uint64_t snapshot_index;		 /* of the last snapshot taken or installed */

@@ -512,6 +512,8 @@ struct et_catalog {
 	bool tick_pending;
 	bool cluster_exists;
 	bool clock_skew;
+	bool clock_off;
+	int64_t clock_off_us;
 	int64_t cluster_time_us;
 	uint64_t commands_applied;
 	uint64_t commands_at_tick;

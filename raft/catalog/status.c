@@ -43,6 +43,8 @@ void et_cat_status_update(struct et_catalog *c)
 		.cluster_time_us = c->cluster_time_us,
 		.waiting = c->proposals_count,
 		.clock_skew = c->clock_skew,
+		.clock_off = c->clock_off,
+		.clock_off_us = c->clock_off_us,
 		.throttled = et_cat_is_throttled(c) || !cat_list_is_empty(&c->held),
 		.disk_full = c->disk_full,
 		.space_full = c->space.full,

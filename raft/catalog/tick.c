@@ -132,9 +132,28 @@ static void tick_propose(struct et_catalog *c, int64_t time_us)
 	et_catalog_propose(c, &command, 0, tick_on_answer, c);
 }
 
+/* Is the own clock one of those that agree? Every node asks itself: one that leads nothing is named
+ * by its own health code. */
+static void own_clock_judge(struct et_catalog *c, bool agrees, int64_t offset_us)
+{
+	bool off = agrees && (offset_us > AGREE_US || offset_us < -AGREE_US);
+
+	if (off != c->clock_off) {
+		if (off) {
+			et_warn("clock.off", "node=%llu ahead_us=%lld", (unsigned long long)c->node,
+				(long long)-offset_us);
+		} else {
+			et_info("clock.good", "node=%llu", (unsigned long long)c->node);
+		}
+	}
+	c->clock_off = off;
+	c->clock_off_us = off ? -offset_us : 0;
+}
+
 /* What the answers say, when they are there. */
 static void tick_decide(struct et_catalog *c, int64_t now_us)
 {
+	bool leads = et_cat_is_leader(c) && c->ready_term == c->raft.current_term;
 	int64_t offsets[CAT_MEMBERS_MAX] = { 0 };
 	size_t n = 0;
 	size_t voters = 0;
@@ -154,6 +173,10 @@ static void tick_decide(struct et_catalog *c, int64_t now_us)
 		}
 	}
 	bool agrees = et_cat_clock_agree(offsets, n, voters, &offset_us);
+	own_clock_judge(c, agrees, offset_us);
+	if (!leads) {
+		return;
+	}
 	/* Too few answers are no skew: that is a lost quorum, and shows elsewhere. */
 	c->clock_skew = !agrees && n > voters / 2;
 	if (agrees && c->cluster_exists) {
@@ -180,7 +203,7 @@ static void clock_on_answer(struct et_catalog *c, struct cat_call *call, int cod
 		clock->at_us = now_us;
 		clock->rtt_us = et_cat_rtt_add(clock->rtt_us, now_us - call->sent_us);
 	}
-	if (--c->clocks_open == 0 && et_cat_is_leader(c) && c->ready_term == c->raft.current_term) {
+	if (--c->clocks_open == 0) {
 		tick_decide(c, now_us);
 	}
 }
