@@ -20,7 +20,7 @@
  * Made anew: recordings are walked by id and put into the other generation, some at a time, with
  * the id that was reached; apply changes both generations of a recording that was reached already.
  * When all are through, the generations change places, and the old one goes. */
-#include "raft/state/state_internal.h"
+#include "raft/state/overlay_internal.h"
 
 #define INDEX_LAYOUT 1
 #define TEXT_WHOLE 96 /* bytes of a fact's text that stand in its key as they are */
@@ -334,19 +334,35 @@ static void set_make(struct index_set *set, const struct indexed *x)
 
 /* ---- Writing ---- */
 
-static void entry_write(rocksdb_writebatch_t *batch, const struct database *d,
-			struct index_set *set, const struct index_entry *e, uint8_t generation,
-			bool remove)
+/* To the group that is being applied (in its overlay, so that they are written in the order of
+ * their keys), or (`batch`) at once. */
+struct index_to {
+	struct et_state *s;
+	rocksdb_writebatch_t *batch;
+	uint8_t generation;
+};
+
+static void entry_write(const struct index_to *to, struct index_set *set,
+			const struct index_entry *e, bool remove)
 {
 	uint8_t *key = set->bytes.data + e->key;
+	const uint8_t *value = set->bytes.data + e->value;
 	enum state_cf cf = key[1] == 'x' ? CF_LIVE : CF_FIND;
+	rocksdb_column_family_handle_t *handle = to->s->database->cf[cf];
 
-	key[0] = generation;
-	if (remove) {
-		rocksdb_writebatch_delete_cf(batch, d->cf[cf], (const char *)key, e->key_size);
+	key[0] = to->generation;
+	if (to->batch != NULL && remove) {
+		rocksdb_writebatch_delete_cf(to->batch, handle, (const char *)key, e->key_size);
+	} else if (to->batch != NULL) {
+		rocksdb_writebatch_put_cf(to->batch, handle, (const char *)key, e->key_size,
+					  (const char *)value, e->value_size);
+	} else if (remove) {
+		overlay_delete(&to->s->overlay, cf, key, e->key_size);
 	} else {
-		rocksdb_writebatch_put_cf(batch, d->cf[cf], (const char *)key, e->key_size,
-					  (const char *)set->bytes.data + e->value, e->value_size);
+		uint8_t *room = overlay_put(&to->s->overlay, cf, key, e->key_size, e->value_size);
+		if (room != NULL && e->value_size > 0) {
+			memcpy(room, value, e->value_size);
+		}
 	}
 	key[0] = 0; /* as it was sorted */
 }
@@ -360,8 +376,7 @@ static bool entry_same(const struct index_set *a, const struct index_entry *x,
 }
 
 /* Both are in order: what is in one alone, or has another value. */
-static void sets_write(rocksdb_writebatch_t *batch, const struct database *d, struct index *x,
-		       uint8_t generation)
+static void sets_write(const struct index_to *to, struct index *x)
 {
 	struct index_set *old = &x->old;
 	struct index_set *new = &x->new;
@@ -373,11 +388,11 @@ static void sets_write(rocksdb_writebatch_t *batch, const struct database *d, st
 			    : k == new->count ? -1
 					      : entry_order(old, &old->list[i], new, &new->list[k]);
 		if (order < 0) {
-			entry_write(batch, d, old, &old->list[i++], generation, true);
+			entry_write(to, old, &old->list[i++], true);
 			continue;
 		}
 		if (order > 0 || !entry_same(old, &old->list[i], new, &new->list[k])) {
-			entry_write(batch, d, new, &new->list[k], generation, false);
+			entry_write(to, new, &new->list[k], false);
 		}
 		i += order == 0;
 		k++;
@@ -396,9 +411,11 @@ int index_update(struct et_state *s, const struct indexed *before, const struct 
 	if (x->old.failed || x->new.failed) {
 		return -ENOMEM;
 	}
-	sets_write(s->batch, s->database, x, s->find.generation);
+	struct index_to to = { s, NULL, s->find.generation };
+	sets_write(&to, x);
 	if (s->find.rebuilding && memcmp(after->r->id.data, s->find.reached, 16) <= 0) {
-		sets_write(s->batch, s->database, x, s->find.generation ^ 1);
+		to.generation ^= 1;
+		sets_write(&to, x);
 	}
 	return 0;
 }
@@ -572,7 +589,8 @@ static int rebuild_recording(void *arg, struct et_view key, struct et_view value
 	if (x->new.failed) {
 		return -ENOMEM;
 	}
-	sets_write(b->batch, b->s->database, x, b->next.generation ^ 1);
+	const struct index_to to = { b->s, b->batch, b->next.generation ^ 1 };
+	sets_write(&to, x);
 	memcpy(b->next.reached, key.data, 16);
 	b->next.done++;
 	b->left--;

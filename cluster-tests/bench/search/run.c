@@ -1,0 +1,268 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cluster-tests/bench/search/run.h"
+#include "cluster-tests/bench/search/search.h"
+
+struct figures {
+	struct bench_times cold, warm;
+	double hits;
+	struct bench_answer *answers; /* owned: of each run */
+};
+
+struct contestant {
+	const struct bench_side *side;
+	void *x;
+	struct bench_load load;
+	struct figures figures[ASK_KINDS];
+	double open_seconds, first_us;
+	uint64_t memory;
+};
+
+struct options {
+	uint64_t calls;
+	unsigned runs;
+	const char *folder;
+	bool keep, loaded;
+};
+
+/* Written blocks go to the disk, then the page cache goes. */
+static bool caches_drop(void)
+{
+	sync();
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		return false;
+	}
+	ssize_t n = write(fd, "3", 1);
+	(void)close(fd);
+	return n == 1;
+}
+
+static int kind_ask(struct contestant *c, enum bench_kind kind, const struct options *o,
+		    struct bench_times *times)
+{
+	struct figures *f = &c->figures[kind];
+	double hits = 0;
+
+	for (unsigned run = 0; run < o->runs; run++) {
+		struct bench_question q;
+		bench_question_make(kind, run, o->calls, &q);
+		double begun = bench_now_s();
+		int rc = c->side->ask(c->x, &q, &f->answers[run]);
+		bench_times_add(times, (bench_now_s() - begun) * 1e6);
+		if (rc < 0) {
+			return rc;
+		}
+		hits += f->answers[run].hits;
+	}
+	f->hits = hits / o->runs;
+	return 0;
+}
+
+/* Cold: a fresh process state and an empty page cache before each kind, then questions that differ.
+ * Warm: the same questions once more. */
+static int contestant_run(struct contestant *c, const struct options *o)
+{
+	int rc = 0;
+
+	for (int kind = 0; kind < ASK_KINDS && rc == 0; kind++) {
+		struct figures *f = &c->figures[kind];
+		f->answers = calloc(o->runs, sizeof(*f->answers));
+		et_assert(f->answers != NULL);
+		if (!caches_drop()) {
+			(void)fprintf(
+				stderr,
+				"bench-search: the page cache cannot be dropped: run as root\n");
+			return -EPERM;
+		}
+		double begun = bench_now_s();
+		rc = c->side->open(c->x);
+		double opened = bench_now_s();
+		rc = rc < 0 ? rc : kind_ask(c, (enum bench_kind)kind, o, &f->cold);
+		if (kind == 0 && rc == 0) {
+			c->open_seconds = opened - begun;
+			c->first_us = f->cold.us[0];
+		}
+		rc = rc < 0 ? rc : kind_ask(c, (enum bench_kind)kind, o, &f->warm);
+		c->memory = rc == 0 && c->side->memory(c->x) > c->memory ? c->side->memory(c->x)
+									 : c->memory;
+		c->side->close(c->x);
+		(void)fprintf(
+			stderr,
+			"%s: %s: cold p50 %.0f p99 %.0f, warm p50 %.0f p99 %.0f us, %.1f hits\n",
+			c->side->name, bench_kind_name((enum bench_kind)kind),
+			bench_times_at(&f->cold, 0.5), bench_times_at(&f->cold, 0.99),
+			bench_times_at(&f->warm, 0.5), bench_times_at(&f->warm, 0.99), f->hits);
+	}
+	return rc;
+}
+
+static void contestant_print(struct contestant *c, const struct options *o)
+{
+	(void)printf(
+		"  {\"side\": \"%s\", \"load_seconds\": %.1f, \"calls_per_second\": %.0f, "
+		"\"commands\": %.0f, \"index_seconds\": %.1f, \"bytes\": %llu, "
+		"\"index_bytes\": %llu, \"cold_open_seconds\": %.3f, \"first_answer_us\": %.0f, "
+		"\"resident_bytes\": %llu, \"questions\": [\n",
+		c->side->name, c->load.seconds,
+		c->load.seconds > 0 ? (double)o->calls / c->load.seconds : 0, c->load.commands,
+		c->load.index_seconds, (unsigned long long)c->load.bytes,
+		(unsigned long long)c->load.index_bytes, c->open_seconds, c->first_us,
+		(unsigned long long)c->memory);
+	for (int kind = 0; kind < ASK_KINDS; kind++) {
+		struct figures *f = &c->figures[kind];
+		(void)printf(
+			"    {\"question\": \"%s\", \"hits\": %.1f, \"cold_us\": {\"p50\": %.0f, "
+			"\"p99\": %.0f, \"max\": %.0f}, \"warm_us\": {\"p50\": %.0f, \"p99\": "
+			"%.0f, \"max\": %.0f}}%s\n",
+			bench_kind_name((enum bench_kind)kind), f->hits,
+			bench_times_at(&f->cold, 0.5), bench_times_at(&f->cold, 0.99),
+			bench_times_at(&f->cold, 1), bench_times_at(&f->warm, 0.5),
+			bench_times_at(&f->warm, 0.99), bench_times_at(&f->warm, 1),
+			kind < ASK_KINDS - 1 ? "," : "");
+	}
+	(void)printf("  ]}");
+}
+
+/* Both were asked the same: they must have answered the same. */
+static unsigned answers_differ(const struct contestant *a, const struct contestant *b,
+			       unsigned runs)
+{
+	unsigned differ = 0;
+
+	for (int kind = 0; kind < ASK_KINDS; kind++) {
+		for (unsigned i = 0; i < runs; i++) {
+			const struct bench_answer *x = &a->figures[kind].answers[i];
+			const struct bench_answer *y = &b->figures[kind].answers[i];
+			if (x->hits != y->hits || x->sum != y->sum) {
+				(void)fprintf(stderr,
+					      "bench-search: \"%s\", run %u: %u and %u hits\n",
+					      bench_kind_name((enum bench_kind)kind), i, x->hits,
+					      y->hits);
+				differ++;
+			}
+		}
+	}
+	return differ;
+}
+
+static int usage(void)
+{
+	(void)fprintf(stderr,
+		      "usage: bench-search [--calls N] [--runs N] [--folder DIR] [--keep] "
+		      "[--loaded] [--no-peer]\n"
+		      "  --calls    default 200000\n"
+		      "  --runs     questions of each kind, default 200\n"
+		      "  --folder   where the databases go, default a new one in /var/tmp\n"
+		      "  --keep     leave them there\n"
+		      "  --loaded   they are there from a run with --keep and the same --calls\n");
+	return 2;
+}
+
+static int both_run(struct contestant *c, int count, const struct options *o)
+{
+	int rc = 0;
+
+	for (int i = 0; i < count && rc == 0; i++) {
+		rc = o->loaded ? 0 : c[i].side->load(c[i].x, o->calls, &c[i].load);
+		(void)fprintf(stderr, "%s: loaded in %.0f s, %.0f MB\n", c[i].side->name,
+			      c[i].load.seconds, (double)c[i].load.bytes / 1e6);
+	}
+	for (int i = 0; i < count && rc == 0; i++) {
+		rc = contestant_run(&c[i], o);
+	}
+	if (rc < 0) {
+		return 1;
+	}
+	unsigned differ = count == 2 ? answers_differ(&c[0], &c[1], o->runs) : 0;
+	(void)printf("{\"bench\": \"search\", \"calls\": %llu, \"runs\": %u, \"page\": %d, "
+		     "\"answers_that_differ\": %u, \"sides\": [\n",
+		     (unsigned long long)o->calls, o->runs, BENCH_PAGE, differ);
+	for (int i = 0; i < count; i++) {
+		contestant_print(&c[i], o);
+		(void)printf("%s\n", i < count - 1 ? "," : "");
+	}
+	(void)printf("]}\n");
+	return differ == 0 ? 0 : 9;
+}
+
+int bench_search_run(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "calls", required_argument, NULL, 'c' },
+		{ "runs", required_argument, NULL, 'r' },
+		{ "folder", required_argument, NULL, 'f' },
+		{ "keep", no_argument, NULL, 'k' },
+		{ "loaded", no_argument, NULL, 'l' },
+		{ "no-peer", no_argument, NULL, 'p' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct options o = { .calls = 200000, .runs = 200 };
+	struct contestant *c = calloc(2, sizeof(*c));
+	char folder[512] = "/var/tmp/bench-search.XXXXXX";
+	const char *why = "--no-peer";
+	bool peer = true;
+	int option;
+
+	et_assert(c != NULL);
+	while ((option = getopt_long(argc, argv, "", known, NULL)) >= 0) {
+		switch (option) {
+		case 'c':
+			o.calls = strtoull(optarg, NULL, 10);
+			break;
+		case 'r':
+			o.runs = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'f':
+			(void)snprintf(folder, sizeof(folder), "%s", optarg);
+			o.folder = folder;
+			break;
+		case 'k':
+			o.keep = true;
+			break;
+		case 'l':
+			o.loaded = o.keep = true;
+			break;
+		case 'p':
+			peer = false;
+			break;
+		default:
+			return usage();
+		}
+	}
+	if (o.calls == 0 || o.runs == 0 || optind != argc ||
+	    (o.folder == NULL ? mkdtemp(folder) == NULL
+			      : mkdir(folder, 0755) < 0 && errno != EEXIST) ||
+	    chmod(folder, 0755) < 0) {
+		return usage();
+	}
+	c[0].x = bench_evertape(folder, &c[0].side);
+	c[1].x = peer ? bench_pg(folder, &c[1].side, &why) : NULL;
+	if (c[1].x == NULL) {
+		(void)fprintf(stderr, "bench-search: WITHOUT A PEER: %s\n", why);
+	}
+	int rc = both_run(c, c[1].x != NULL ? 2 : 1, &o);
+	for (int i = 0; i < 2; i++) {
+		if (c[i].x != NULL) {
+			c[i].side->finish(c[i].x);
+		}
+		for (int kind = 0; kind < ASK_KINDS; kind++) {
+			free(c[i].figures[kind].cold.us);
+			free(c[i].figures[kind].warm.us);
+			free(c[i].figures[kind].answers);
+		}
+	}
+	free(c);
+	if (!o.keep) {
+		bench_folder_remove(folder);
+	}
+	return rc;
+}
