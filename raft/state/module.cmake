@@ -3,4 +3,4 @@ et_module(raft/state
             read.c recordings.c search.c store.c streams.c told.c tsan.c window.c words.c
     USES node/base node/io node/crypto raft/command
     LIBRARIES PkgConfig::rocksdb
-    TESTS members apply replay search property readers)
+    TESTS members apply replay search property readers told)

@@ -72,6 +72,7 @@ static inline int64_t dice_time(struct dice *d)
 #define DICE_PLAN 13
 #define DICE_JOB 14
 #define DICE_CALL 15
+#define DICE_NOTE 16
 
 /* Room for all that a random command points to. */
 struct dice_room {
@@ -132,6 +133,18 @@ struct dice_room {
 	Et__NodeRoles node_roles;
 	Et__NodeDrain node_drain;
 	char *more_roles[2];
+	Et__Subject subject;
+	Et__Fact facts[3];
+	Et__Fact *fact_list[3];
+	Et__Tag tags[2];
+	Et__Tag *tag_list[2];
+	Et__Note note;
+	Et__Agent agent;
+	char *numbers[2];
+	Et__FactAdd fact_add;
+	Et__TagSet tag_set;
+	Et__NoteAdd note_add;
+	Et__AgentSet agent_set;
 };
 
 static inline Et__Recording *dice_recording(struct dice *d, struct dice_room *m)
@@ -460,6 +473,99 @@ static inline bool dice_cluster(struct dice *d, struct dice_room *m, uint64_t ki
 	}
 }
 
+static inline Et__Subject *dice_subject(struct dice *d, struct dice_room *m)
+{
+	Et__Subject *s = &m->subject;
+
+	et__subject__init(s);
+	switch (dice_below(d, 4)) {
+	case 0:
+		s->call = dice_id(d, DICE_CALL);
+		break;
+	case 1:
+		s->sip_call_id = DICE_WORD(d, "a", "prg", "brn", "voter", "later", "never");
+		break;
+	default:
+		s->recording = dice_id(d, DICE_RECORDING);
+		break;
+	}
+	return s;
+}
+
+static inline void dice_fact(struct dice *d, Et__Fact *f)
+{
+	et__fact__init(f);
+	f->key = DICE_WORD(d, "order", "queue", "agent", "team");
+	f->type = (Et__FactType)dice_below(d, 5);
+	f->text = DICE_WORD(d, "", "7", "Blue Moon", "agent-1", "team-1", "blue");
+	f->number = (int64_t)dice_below(d, 3) - 1;
+	f->source = DICE_WORD(d, "", "crm");
+	f->withdrawn = dice_one_in(d, 6);
+	f->valid_from_us = dice_one_in(d, 5) ? dice_time(d) : 0;
+	f->valid_to_us = dice_one_in(d, 5) ? dice_time(d) : 0;
+}
+
+/* What is told of calls. false: not one of these. */
+static inline bool dice_told(struct dice *d, struct dice_room *m, uint64_t kind)
+{
+	Et__Command *c = &m->c;
+
+	switch (kind) {
+	case ET__COMMAND__BODY_FACT_ADD:
+		et__fact_add__init(&m->fact_add);
+		m->fact_add.about = dice_subject(d, m);
+		m->fact_add.facts = m->fact_list;
+		m->fact_add.n_facts = dice_below(d, 4);
+		for (size_t i = 0; i < m->fact_add.n_facts; i++) {
+			m->fact_list[i] = &m->facts[i];
+			dice_fact(d, &m->facts[i]);
+		}
+		c->fact_add = &m->fact_add;
+		return true;
+	case ET__COMMAND__BODY_TAG_SET:
+		et__tag_set__init(&m->tag_set);
+		m->tag_set.about = dice_subject(d, m);
+		m->tag_set.tags = m->tag_list;
+		m->tag_set.n_tags = dice_below(d, 3);
+		for (size_t i = 0; i < m->tag_set.n_tags; i++) {
+			m->tag_list[i] = &m->tags[i];
+			et__tag__init(&m->tags[i]);
+			m->tags[i].name = DICE_WORD(d, "vip", "Complaint", "blue");
+			m->tags[i].cleared = dice_one_in(d, 3);
+		}
+		c->tag_set = &m->tag_set;
+		return true;
+	case ET__COMMAND__BODY_NOTE_ADD:
+		et__note_add__init(&m->note_add);
+		et__note__init(&m->note);
+		m->note_add.about = dice_subject(d, m);
+		m->note.id = dice_id(d, DICE_NOTE);
+		m->note.text =
+			DICE_WORD(d, "", "the moon", "Moon, blue", "\xc5\xbd\xc3\x81" "BA blue");
+		m->note.withdrawn = dice_one_in(d, 4);
+		m->note_add.note = &m->note;
+		c->note_add = &m->note_add;
+		return true;
+	case ET__COMMAND__BODY_AGENT_SET:
+		et__agent_set__init(&m->agent_set);
+		et__agent__init(&m->agent);
+		m->agent.id = DICE_WORD(d, "agent-1", "agent-2", "agent-3");
+		m->agent.team = DICE_WORD(d, "", "team-1", "team-2");
+		m->agent.numbers = m->numbers;
+		m->agent.n_numbers = dice_below(d, 3);
+		m->numbers[0] = DICE_WORD(d, "a", "prg", "brn", "+420777123456");
+		m->numbers[1] = DICE_WORD(d, "a", "prg", "capture");
+		m->agent.valid_from_us = dice_one_in(d, 5) ? 0 : dice_time(d);
+		m->agent.valid_to_us = dice_one_in(d, 3) ? dice_time(d) : 0;
+		m->agent.withdrawn = dice_one_in(d, 5);
+		m->agent_set.agent = &m->agent;
+		c->agent_set = &m->agent_set;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Policies, holds, plans, jobs, audit. */
 static inline void dice_work(struct dice *d, struct dice_room *m, uint64_t kind)
 {
@@ -542,9 +648,12 @@ static inline void dice_work(struct dice *d, struct dice_room *m, uint64_t kind)
 static inline const Et__Command *dice_command(struct dice *d, struct dice_room *m,
 					      uint8_t incarnations[8][16], uint64_t seqs[8])
 {
-	uint64_t kind = ET__COMMAND__BODY_NOOP + dice_below(d, 27);
+	uint64_t kind = ET__COMMAND__BODY_NOOP + dice_below(d, 31);
 	uint64_t who = dice_below(d, 8);
 
+	if (kind > ET__COMMAND__BODY_SITE_SET) {
+		kind = ET__COMMAND__BODY_FACT_ADD + dice_below(d, 4);
+	}
 	et__command__init(&m->c);
 	et__op_id__init(&m->op);
 	m->c.op = &m->op;
@@ -570,7 +679,7 @@ static inline const Et__Command *dice_command(struct dice *d, struct dice_room *
 	m->c.body_case = (Et__Command__BodyCase)kind;
 	m->c.principal = dice_text(d);
 	m->c.reason = dice_text(d);
-	if (!dice_media(d, m, kind) && !dice_cluster(d, m, kind)) {
+	if (!dice_media(d, m, kind) && !dice_cluster(d, m, kind) && !dice_told(d, m, kind)) {
 		dice_work(d, m, kind);
 	}
 	return &m->c;
