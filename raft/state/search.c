@@ -12,9 +12,9 @@
  *   - what hardly narrows (state sealed, middling durations): looked at in the record itself. */
 #include "raft/state/search_internal.h"
 
-#define GATHER_MAX 16384
+#define GATHER_MAX 40000
 #define GATHER_BYTES (1024UL << 10) /* of the index on disk: more has too many entries */
-#define STEPS_MAX 50000
+#define STEPS_MAX 100000
 #define STEPS_RECORD 8
 #define STREAMS_MAX 40
 #define CHILDREN_MAX 1024 /* of one union */
@@ -570,14 +570,15 @@ static int candidate(struct search *s, const struct place *place)
 	return s->result != 0 ? PAGE_FULL : 0;
 }
 
-/* Bring all streams to one place at or behind s->next. false: one of them has ended. */
+/* Bring all streams to one place at or behind s->next. Streams that narrow come first: the others
+ * are asked only where those agree. false: one of them has ended. */
 static int streams_agree(struct search *s, bool *ret)
 {
 	size_t agree = 0;
 
 	*ret = true;
-	for (size_t i = 0; agree < s->count; i = (i + 1) % s->count) {
-		struct stream *x = s->streams[i];
+	while (agree < s->count) {
+		struct stream *x = s->streams[agree];
 		int rc = stream_seek(x, &s->next, &s->steps);
 		if (rc < 0) {
 			return rc;
@@ -588,9 +589,10 @@ static int streams_agree(struct search *s, bool *ret)
 		}
 		if (place_order(&x->at, &s->next) > 0) {
 			s->next = x->at;
-			agree = 0;
+			agree = agree == 0 ? 1 : 0;
+		} else {
+			agree++;
 		}
-		agree++;
 		if (s->steps >= STEPS_MAX) {
 			return PAGE_FULL;
 		}
@@ -664,6 +666,7 @@ int et_state_search(const struct et_state_view *v, const struct et_state_query *
 	}
 	q.limit = q.limit == 0 || q.limit > LIMIT_MAX ? LIMIT_MAX : q.limit;
 	q.from_us = q.from_us > 0 ? q.from_us : 0;
+	q.number = q.number != NULL && q.number[0] != '\0' ? q.number : NULL;
 	s.last = place_of_time(q.from_us);
 	memset(s.last.bytes + 8, 0xff, PLACE_SIZE - 8);
 	if (q.to_us > 0) {

@@ -184,7 +184,8 @@ struct et_state_fact_is {
 struct et_state_query {
 	int64_t from_us;    /* start >= */
 	int64_t to_us;	    /* start < */
-	const char *number; /* caller or called: exact, prefix ("+4202*") or suffix ("*1234") */
+	const char *number; /* caller or called: exact, prefix ("+4202*") or suffix ("*1234"); "" is
+			       any */
 	const char *site;
 	uint64_t node;
 	int state; /* enum Et__RecordingState, or -1 for any */

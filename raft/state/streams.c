@@ -1,6 +1,6 @@
 #include "raft/state/search_internal.h"
 
-#define NEXT_MAX 6 /* steps that are cheaper than a seek */
+#define NEXT_MAX 16 /* steps that are cheaper than a seek */
 
 static struct stream *stream_new(enum stream_kind kind)
 {
