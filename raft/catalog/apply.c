@@ -309,13 +309,39 @@ static void state_call(struct et_catalog *c, struct cat_job *job)
 	done_send(c, done);
 }
 
+#define INDEX_STEP 200	 /* recordings: some milliseconds */
+#define INDEX_PAUSE_MS 1 /* while nothing else is to be done */
+
+/* Indexes are made anew when nothing else is to be done, and a little after each turn. A failure is
+ * one of the database: the next group meets it, too. */
+static void state_index(struct et_catalog *c)
+{
+	struct et_error error;
+	bool more;
+
+	if (!et_state_index_pending(c->state) || atomic_load(&c->space.no_flush)) {
+		return;
+	}
+	if (et_state_index_step(c->state, INDEX_STEP, &more, &error) < 0) {
+		et_warn("catalog.index", "node=%llu why=\"%s\"", (unsigned long long)c->node,
+			error.text);
+		c->no_index = true;
+	} else if (!more) {
+		et_info("catalog.index", "node=%llu state=complete", (unsigned long long)c->node);
+	}
+}
+
 static void *state_main(void *arg)
 {
 	struct et_catalog *c = arg;
 	bool end = false;
 
 	while (!end) {
-		struct et_queue_node *node = et_queue_wait(&c->jobs, -1);
+		bool idle = c->no_index || !et_state_index_pending(c->state);
+		struct et_queue_node *node = et_queue_wait(&c->jobs, idle ? -1 : INDEX_PAUSE_MS);
+		if (!idle) {
+			state_index(c);
+		}
 		while (node != NULL) {
 			struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
 			if (job->kind == CAT_JOB_ENTRY || job->kind == CAT_JOB_GAP) {

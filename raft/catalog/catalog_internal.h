@@ -414,6 +414,7 @@ struct et_catalog {
 
 	/* apply.c: the state thread. `state` is written by it alone. */
 	struct et_state *state; /* owned */
+	bool no_index;		/* the state thread's: the index could not be made anew */
 	pthread_t thread;
 	bool thread_is_running;
 	struct et_queue jobs;
