@@ -24,7 +24,7 @@ from lab.package import TOP, build, bumped  # noqa: E402
 
 DOC = TOP / "ops/doc"
 SITES = {"prg": 2, "brq": 2, "wit": 1}
-PAGES = ("site-lost.md", "rolling-upgrade.md")
+PAGES = ("site-lost.md", "rolling-upgrade.md", "replace-node.md", "remove-node.md")
 DISK_BYTES = 256 << 20
 T0 = time.monotonic()
 
