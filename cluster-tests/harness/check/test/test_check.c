@@ -169,7 +169,9 @@ static enum et_set_fault set_check(const struct et_set_add *adds, size_t add_cou
 	char text[64], *save = NULL;
 	const char *ids[8], *id;
 	size_t count = 0;
-	memcpy(copy, adds, add_count * sizeof(*adds));
+	for (size_t i = 0; i < add_count; i++) {
+		copy[i] = adds[i];
+	}
 	(void)strcpy(text, final);
 	for (char *w = strtok_r(text, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save)) {
 		ids[count++] = w;
