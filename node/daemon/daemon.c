@@ -35,6 +35,7 @@ static void on_second(uv_timer_t *timer)
 	}
 	daemon_try_capture(d);
 	daemon_obey(d);
+	daemon_tell_recovery(d);
 	daemon_watch_capture(d);
 }
 

@@ -86,8 +86,10 @@ struct et_daemon {
 		uint64_t node;
 		int64_t since_us; /* monotonic */
 	} gone[64];		  /* by node modulo 64: since when it is known to be removed */
-	bool removed;		  /* the catalogue says that this node is no member any more */
-	bool announced;		  /* NodeUpdate with our address and version was proposed */
+	bool recovery_told;	  /* nothing to tell, or it is in the audit log */
+	bool recovery_telling;
+	bool removed;	/* the catalogue says that this node is no member any more */
+	bool announced; /* NodeUpdate with our address and version was proposed */
 	struct daemon_peer peers[DAEMON_PEERS_MAX];
 	size_t peer_count;
 	struct daemon_setup
@@ -126,6 +128,8 @@ void daemon_setup_release(struct et_daemon *d);
 
 /* membership.c: the leader makes Raft's configuration follow the catalogue, a step at a time. */
 void daemon_reconcile_members(struct et_daemon *d);
+/* recover.c: the audit event of a recovery, first thing after it. */
+void daemon_tell_recovery(struct et_daemon *d);
 /* Do what the catalogue says of this node itself: draining, removal. */
 void daemon_obey(struct et_daemon *d);
 /* Add to this node's status what the leader knows of Raft's members and of the change under way. */

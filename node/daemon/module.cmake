@@ -1,5 +1,5 @@
 et_program(evertaped node/daemon
-    SOURCES backend.c daemon.c events.c live.c member_plan.c membership.c notify.c proposer.c setup.c start.c
+    SOURCES backend.c daemon.c events.c live.c member_plan.c membership.c notify.c proposer.c recover.c setup.c start.c
             status.c stop.c store.c tell.c
     USES node/base node/io node/crypto node/text node/config node/tls raft/command raft/state raft/journal
          raft/catalog node/capture node/keeper replication/sync archive/mover node/api

@@ -321,6 +321,7 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 			return rc;
 		}
 	}
+	daemon_tell_recovery(d);
 	daemon_serve_status(d);
 	et_info("daemon.member", "cluster=%s node=%llu name=%s site=%s cluster-port=%s",
 		d->identity.cluster, (unsigned long long)d->identity.node, d->identity.name,

@@ -169,7 +169,7 @@ et_cli_handler et_cli_cluster_init, et_cli_cluster_show, et_cli_node_list, et_cl
 	et_cli_token_create, et_cli_capture_list, et_cli_replication_lag; /* cmd_cluster.c */
 et_cli_handler et_cli_node_show, et_cli_node_promote, et_cli_node_demote, et_cli_node_drain,
 	et_cli_node_undrain, et_cli_node_remove, et_cli_raft_peers, et_cli_raft_transfer,
-	et_cli_raft_snapshot; /* cmd_node.c */
+	et_cli_raft_snapshot, et_cli_raft_recover; /* cmd_node.c */
 et_cli_handler et_cli_recording_list, et_cli_recording_show, et_cli_recording_play,
 	et_cli_recording_export, et_cli_recording_verify,
 	et_cli_recording_where; /* cmd_recording.c */

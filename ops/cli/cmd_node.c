@@ -517,3 +517,23 @@ int et_cli_raft_snapshot(struct et_cli *cli, struct et_error *reterr)
 	int rc = et_cli_send(cli, "POST", "/v1/raft/snapshot", NULL, &j, reterr);
 	return rc < 0 ? rc : et_cli_print_object(cli, j, reterr);
 }
+
+/* Offline: evertaped, beside this program or in $PATH, does it; it holds the database. */
+int et_cli_raft_recover(struct et_cli *cli, struct et_error *reterr)
+{
+	const char *state = et_cli_option(cli, "state");
+	const char *confirm = et_cli_option(cli, "confirm");
+	char path[512];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("evertaped"));
+
+	if (state == NULL || *state == '\0') {
+		return et_cli_usage(cli, reterr, "raft recover needs --state DIR of this node");
+	}
+	path[n > 0 ? n : 0] = '\0';
+	char *slash = strrchr(path, '/');
+	(void)snprintf(slash != NULL ? slash + 1 : path, sizeof("evertaped"), "evertaped");
+	(void)fflush(cli->out);
+	(void)execl(path, "evertaped", "--raft-recover", state, confirm, (char *)NULL);
+	(void)execlp("evertaped", "evertaped", "--raft-recover", state, confirm, (char *)NULL);
+	return et_fail(reterr, -errno, "run evertaped");
+}

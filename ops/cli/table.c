@@ -237,6 +237,17 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "let the node that is asked take a snapshot now",
 	  .example = "evertape raft snapshot",
 	  .run = et_cli_raft_snapshot },
+	{ .path = "raft recover",
+	  .arguments = "",
+	  .summary = "the majority is lost for ever: let this one node go on alone",
+	  .details = "Offline, on the survivor with the longest log, its daemon stopped. What was "
+		     "committed "
+		     "and only the lost nodes had is lost. Without --confirm it says what it would "
+		     "do, and "
+		     "changes nothing (exit 8). Afterwards it says what to do on the other nodes.",
+	  .example = "evertape raft recover --state /var/lib/evertape/state --confirm acme-voice",
+	  .options = OPTIONS({ "state", "DIR", "data.state of this node", NULL }, CONFIRM),
+	  .run = et_cli_raft_recover },
 	{ .path = "site list",
 	  .arguments = "",
 	  .summary = "sites with their nodes, recordings and lag",

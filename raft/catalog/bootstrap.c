@@ -28,8 +28,9 @@ static int nothing_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, vo
 	return 0;
 }
 
-static int bootstrap_raft(uv_loop_t *loop, const char *folder,
-			  const struct et_catalog_config *config, struct et_error *reterr)
+/* Write the configuration of one voter: as the first entry, or behind the log that is there. */
+static int bootstrap_raft(uv_loop_t *loop, const char *folder, uint64_t node, const char *address,
+			  bool recover, struct et_error *reterr)
 {
 	struct raft_uv_transport transport = { .version = 1,
 					       .init = nowhere_init,
@@ -43,16 +44,17 @@ static int bootstrap_raft(uv_loop_t *loop, const char *folder,
 	if (rv != 0) {
 		return et_fail(reterr, et_cat_code(rv), "Raft log '%s': %s", folder, io.errmsg);
 	}
-	rv = raft_init(&raft, &io, &fsm, config->node, config->address);
+	rv = raft_init(&raft, &io, &fsm, node, address);
 	if (rv != 0) {
 		raft_uv_close(&io);
 		return et_fail(reterr, et_cat_code(rv), "Raft log '%s': %s", folder,
 			       raft_errmsg(&raft));
 	}
 	raft_configuration_init(&configuration);
-	rv = raft_configuration_add(&configuration, config->node, config->address, RAFT_VOTER);
+	rv = raft_configuration_add(&configuration, node, address, RAFT_VOTER);
 	if (rv == 0) {
-		rv = raft_bootstrap(&raft, &configuration);
+		rv = recover ? raft_recover(&raft, &configuration)
+			     : raft_bootstrap(&raft, &configuration);
 	}
 	raft_configuration_close(&configuration);
 	int rc = rv == 0 ? 0
@@ -86,7 +88,22 @@ int et_catalog_bootstrap(const struct et_catalog_config *config, struct et_error
 	if (rc < 0) {
 		return et_fail(reterr, rc, "loop");
 	}
-	rc = bootstrap_raft(&loop, raft_folder, config, reterr);
+	rc = bootstrap_raft(&loop, raft_folder, config->node, config->address, false, reterr);
+	int closed = uv_loop_close(&loop);
+	et_assert(closed == 0);
+	return rc;
+}
+
+int et_cat_recover_log(const char *folder, uint64_t node, const char *address,
+		       struct et_error *reterr)
+{
+	uv_loop_t loop;
+
+	int rc = uv_loop_init(&loop);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "loop");
+	}
+	rc = bootstrap_raft(&loop, folder, node, address, true, reterr);
 	int closed = uv_loop_close(&loop);
 	et_assert(closed == 0);
 	return rc;

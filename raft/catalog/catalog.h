@@ -87,6 +87,25 @@ struct et_catalog_config {
 int et_catalog_bootstrap(const struct et_catalog_config *config,
 			 struct et_error *reterr) ET_MUST_CHECK;
 
+/* The majority of the voters is lost for ever: let this node go on as the only voter, with the log
+ * that it has. What was committed and only the lost ones had is gone. To be done on one node only,
+ * the one with the longest log, while no daemon runs on it (ET_EBUSY, -EIO: its database is
+ * locked). `confirm` is the cluster's name; another, or NULL: nothing is changed, ret is filled,
+ * ET_EPOLICY. Leaves <folder>/raft-recovered, a line of text for the audit log: who starts the node
+ * proposes that and takes the file away. */
+struct et_catalog_recovery {
+	char cluster[64];
+	char name[64]; /* of this node */
+	char address[64];
+	uint64_t node;
+	uint64_t applied;    /* up to here the database has everything */
+	uint64_t log_end;    /* where the log ends now; 0: nothing was done */
+	char others[31][64]; /* members by the catalogue, this one left out */
+	size_t other_count;
+};
+int et_catalog_recover(const char *folder, const char *confirm, struct et_catalog_recovery *ret,
+		       struct et_error *reterr) ET_MUST_CHECK;
+
 /* Start. A node that joined is not bootstrapped: the leader adds it. Refuses when the log ends
  * before the database's applied index (ET_ECORRUPT: the log was lost). */
 int et_catalog_start(const struct et_catalog_config *config, struct et_catalog **ret,

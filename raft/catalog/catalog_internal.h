@@ -556,6 +556,10 @@ int et_cat_post(struct et_catalog *c, struct et_post *post) ET_MUST_CHECK; /* an
 void et_cat_post_ended(struct et_catalog *c);
 void *et_cat_alloc(size_t size); /* zeroed; ends the process without memory */
 
+/* bootstrap.c: append the configuration of one voter to the log in `folder` */
+int et_cat_recover_log(const char *folder, uint64_t node, const char *address,
+		       struct et_error *reterr) ET_MUST_CHECK;
+
 /* operate.c */
 struct cat_seat *et_cat_seat(struct et_catalog *c, uint64_t node);
 /* The address to try now. `otherwise` is that of Raft's configuration, or NULL. */

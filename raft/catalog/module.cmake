@@ -1,6 +1,6 @@
 et_module(raft/catalog
     SOURCES catalog.c bootstrap.c status.c transport.c guards.c apply.c propose.c snapshot.c serve.c pull.c wire.c
-            read.c tick.c member.c operate.c aio.c space.c
+            read.c tick.c member.c operate.c recover.c aio.c space.c
     USES node/base node/io node/crypto node/tls raft/command raft/state
     LIBRARIES PkgConfig::raft PkgConfig::uv
     TESTS cluster snapshot pull member guards defects time crash space wire figure8
