@@ -18,6 +18,21 @@ if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
             SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1")
     endforeach()
 
+    # A second evertaped that differs from the first in the file of the schema numbers only.
+    add_library(schema_next OBJECT "${PROJECT_SOURCE_DIR}/raft/command/schema.c")
+    target_compile_definitions(schema_next PRIVATE ET_SCHEMA_TEST)
+    target_link_libraries(schema_next PRIVATE raft_command et_flags)
+    add_executable(evertaped-next "${PROJECT_SOURCE_DIR}/node/daemon/main.c")
+    target_link_libraries(evertaped-next PRIVATE schema_next node_daemon et_flags)
+    set_target_properties(evertaped-next PROPERTIES OUTPUT_NAME evertaped
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin-next")
+    foreach(name diverged upgrade backup)
+        add_test(NAME cluster-tests/scenarios/${name}
+            COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")
+        set_tests_properties(cluster-tests/scenarios/${name} PROPERTIES LABELS scenario TIMEOUT 300 RUN_SERIAL TRUE
+            SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;EVERTAPE_NEXT=${PROJECT_BINARY_DIR}/bin-next;PYTHONDONTWRITEBYTECODE=1")
+    endforeach()
+
     # What is deployed. Fresh machines with systemd: debootstrap's tree is kept in build/package.
     foreach(name operations package deploy_doc)
         string(REPLACE "_" "-" title "${name}")

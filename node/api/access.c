@@ -314,6 +314,26 @@ static void on_proposed(void *arg, int code, const Et__Result *result)
 	api_wait_answer(w, code);
 }
 
+/* What the catalogue refused to propose. */
+static void propose_explain(int code, const Et__Command *command, struct et_error *reterr)
+{
+	const char *name = et_command_name(command);
+
+	if (code == ET_EVERSION) {
+		(void)et_fail_plain(reterr, code, "%s needs a newer schema than the cluster's",
+				    name);
+		(void)et_fail_next(reterr, "evertape cluster upgrade plan");
+	} else if (code == ET_EINTEGRITY) {
+		(void)et_fail_plain(reterr, code,
+				    "%s: the members' catalogues differ: nothing that destroys is "
+				    "done until it is clear which is right",
+				    name);
+		(void)et_fail_next(reterr, "evertape doctor --deep");
+	} else {
+		(void)et_fail(reterr, code, "%s", name);
+	}
+}
+
 int api_propose(struct api_call *call, Et__Command *command, const char *reason,
 		struct api_result *ret, struct et_error *reterr)
 {
@@ -357,7 +377,7 @@ int api_propose(struct api_call *call, Et__Command *command, const char *reason,
 						    : "no majority of voters has room on its disk, "
 						      "so nothing is written");
 		} else if (rc < 0) {
-			(void)et_fail(reterr, rc, "%s", et_command_name(command));
+			propose_explain(rc, command, reterr);
 		} else if (ret != NULL) {
 			*ret = (struct api_result){ .number = w->number, .index = w->index };
 			memcpy(ret->id, w->id, 16);

@@ -602,6 +602,9 @@ void api_change_target(const Et__Command *c, const Et__Result *result, char *ret
 	case ET__COMMAND__BODY_JOB_UPDATE:
 		target_uuid("job", &c->job_update->job, ret, size);
 		break;
+	case ET__COMMAND__BODY_RECORDING_ERASE:
+		target_uuid("recording", &c->recording_erase->recording, ret, size);
+		break;
 	case ET__COMMAND__BODY_NODE_JOIN:
 		(void)snprintf(ret, size, "node %" PRIu64, result->number);
 		break;

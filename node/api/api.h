@@ -42,6 +42,7 @@
 #include "node/keeper/keeper.h"
 #include "node/text/json.h"
 #include "node/tls/identity.h"
+#include "raft/backup/backup.h"
 #include "raft/catalog/catalog.h"
 #include "replication/sync/sync.h"
 
@@ -97,6 +98,11 @@ struct et_api_backend {
 	 * command->op; principal, reason and schema are set. NULL: such commands are proposed. */
 	int (*tell)(void *arg, Et__Command *command, struct et_api_told *ret,
 		    struct et_error *reterr);
+	/* The recording was erased: return when its tombstone is durable in this node's ledger of
+	 * erasures. */
+	int (*erased)(void *arg, const uint8_t recording[16], struct et_error *reterr);
+	/* A backup of the catalogue into `sink`, which waits for its client. */
+	int (*backup)(void *arg, et_backup_sink sink, void *sink_arg, struct et_error *reterr);
 	/* More lines for /metrics, in Prometheus' text format. */
 	void (*metrics)(void *arg, struct et_buffer *ret);
 	void *arg; /* borrowed until et_api_stop() has called back */

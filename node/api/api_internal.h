@@ -303,8 +303,11 @@ api_handler api_facts_add, api_tags_set, api_note_add, api_told_get, api_agent_s
 	api_agents;					    /* told.c */
 api_handler api_audio, api_peaks, api_original, api_ticket; /* audio.c */
 api_handler api_policy_get, api_policy_put, api_plan_make, api_plan_get, api_plan_apply,
-	api_archive_status, api_archive_verify; /* archive.c */
-api_handler api_console, api_openapi;		/* console.c */
+	api_archive_status, api_archive_verify;			   /* archive.c */
+api_handler api_upgrade_plan, api_upgrade_apply, api_schema_probe; /* upgrade.c */
+api_handler api_backup;						   /* backup.c */
+api_handler api_recording_erase;				   /* erase.c */
+api_handler api_console, api_openapi;				   /* console.c */
 
 /* admin.c: what a command was about, for the feed of changes: "recording UUID", "node 3", "". */
 void api_change_target(const Et__Command *command, const Et__Result *result, char *ret,

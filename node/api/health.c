@@ -46,10 +46,10 @@ static const char *code_level(const char *code)
 	static const char *const notes[] = { "ROOT_ON_DISK",	  "SCHEMA_OLD",
 					     "RECORDING_PROBLEM", "VOTERS_EVEN",
 					     "MEMBERSHIP_CHANGE", "NODE_DRAINING" };
-	static const char *const risks[] = { "NO_QUORUM",      "NO_LEADER",    "DISK_FULL",
-					     "SYNC_FAILED",    "CLOCK_SKEW",   "VAULT_SINGLE",
-					     "COPY_BAD",       "AUDIT_BROKEN", "CALLS_REFUSED",
-					     "DIGEST_DIFFERS", "NODE_REMOVED" };
+	static const char *const risks[] = { "NO_QUORUM",      "NO_LEADER",	 "DISK_FULL",
+					     "SYNC_FAILED",    "CLOCK_SKEW",	 "VAULT_SINGLE",
+					     "COPY_BAD",       "AUDIT_BROKEN",	 "CALLS_REFUSED",
+					     "STATE_DIVERGED", "STATE_DISPUTED", "NODE_REMOVED" };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
 		if (strcmp(notes[i], code) == 0) {
 			return "note";
@@ -106,6 +106,33 @@ static void codes_of_raft(json_t *codes, const struct et_catalog_status *r)
 			     "%u of %u voters are reachable: no further loss is survived",
 			     r->reachable_voters, r->voters);
 	}
+}
+
+/* Nodes whose catalogue was another one when they were last heard. They stop by themselves. */
+static void codes_of_states(json_t *codes, const struct et_catalog_status *r)
+{
+	for (uint32_t i = 0; i < r->odd_count; i++) {
+		api_code_add(codes, "STATE_DIVERGED", "evertape explain STATE_DIVERGED",
+			     "the catalogue of node %" PRIu64 " is not that of the majority",
+			     r->odd[i]);
+	}
+}
+
+/* A restore without a ledger of erasures is never forgotten. */
+static void codes_of_restore(struct api_call *call, json_t *codes)
+{
+	Et__Cluster *c = NULL;
+	struct et_state_view *v = et_state_view_open(call->api->services.state);
+
+	if (v != NULL && et_state_get_cluster(v, &c) == 0) {
+		if (c->erasures_missing) {
+			api_code_add(codes, "ERASURES_MISSING", "evertape explain ERASURES_MISSING",
+				     "epoch %u was restored without all ledgers of erasures",
+				     c->epoch);
+		}
+		et__cluster__free_unpacked(c, NULL);
+	}
+	(void)et_state_view_close(v);
 }
 
 static void codes_of_services(json_t *codes, const struct api_picture *p)
@@ -200,6 +227,8 @@ json_t *api_codes(struct api_call *call, const struct api_picture *p)
 	}
 	codes_of_raft(codes, &p->raft);
 	codes_of_members(call, codes, p);
+	codes_of_states(codes, &p->raft);
+	codes_of_restore(call, codes);
 	codes_of_services(codes, p);
 	return codes;
 }

@@ -13,6 +13,10 @@ const struct api_route api_routes[] = {
 
 	{ "GET", "/v1/doctor", API_READ, true, false, false, api_doctor },
 	{ "GET", "/v1/cluster", API_READ, false, false, false, api_cluster },
+	{ "GET", "/v1/cluster/upgrade", API_READ, false, false, false, api_upgrade_plan },
+	{ "POST", "/v1/cluster/upgrade", API_ADMIN, false, false, false, api_upgrade_apply },
+	{ "GET", "/v1/cluster/backup", API_ADMIN, true, false, false, api_backup },
+	{ "POST", "/v1/cluster/probe", API_ADMIN, false, false, false, api_schema_probe },
 	{ "GET", "/v1/nodes", API_READ, false, false, false, api_nodes_list },
 	{ "POST", "/v1/nodes/token", API_ADMIN, false, false, false, api_node_token },
 	{ "GET", "/v1/nodes/*", API_READ, false, false, false, api_node_show },
@@ -33,6 +37,7 @@ const struct api_route api_routes[] = {
 	{ "GET", "/v1/recordings/*/where", API_READ, false, false, false, api_recording_where },
 	{ "POST", "/v1/recordings/*/verify", API_OPERATE, true, false, false,
 	  api_recording_verify },
+	{ "POST", "/v1/recordings/*/erase", API_ADMIN, true, false, false, api_recording_erase },
 	{ "POST", "/v1/recordings/*/ticket", API_LISTEN, false, false, false, api_ticket },
 	{ "GET", "/v1/recordings/*/audio", API_LISTEN, true, false, false, api_audio },
 	{ "GET", "/v1/recordings/*/peaks", API_LISTEN, true, false, false, api_peaks },

@@ -4,6 +4,7 @@
  * Any node answers for all: the catalogue says who the members are, the daemon what each last said
  * of itself. Nothing is called well that is not known to be. */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -585,39 +586,78 @@ static bool doctor_audit(json_t *checks, const struct et_state_view *v)
 	return rc == 0;
 }
 
-/* Nodes at the same index must have the same digest. */
-static bool doctor_digests(json_t *checks, const json_t *nodes)
+#define DIGEST_WAIT_MS 20000 /* for all members to say what they have */
+
+/* Have the members compare their states at an index of now (raft/catalog/digest.c). *ret_index gets
+ * where. */
+static int doctor_ask(struct api_call *call, const struct et_state_view *v, uint64_t *ret_index,
+		      struct et_error *reterr)
 {
-	size_t i, j, compared = 0;
-	json_t *a, *b;
-	json_array_foreach((json_t *)(uintptr_t)nodes, i, a)
-	{
-		json_array_foreach((json_t *)(uintptr_t)nodes, j, b)
-		{
-			int64_t index = et_json_get_int(a, "digest_index", -1);
-			const char *one = et_json_get_text(a, "digest", "");
-			const char *other = et_json_get_text(b, "digest", "");
-			if (j <= i || index < 0 || *one == '\0' ||
-			    index != et_json_get_int(b, "digest_index", -2)) {
-				continue;
-			}
-			compared++;
-			if (strcmp(one, other) != 0) {
-				check_add(checks, "state digest", "bad",
-					  "evertape explain DIGEST_DIFFERS",
-					  "%s and %s differ at index %" PRId64,
-					  et_json_get_text(a, "name", "?"),
-					  et_json_get_text(b, "name", "?"), index);
-				return false;
-			}
-		}
+	Et__DigestCheck check = ET__DIGEST_CHECK__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	struct api_result result;
+	uint8_t digest[32];
+
+	int rc = et_state_digest(v, &check.index, digest);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "state digest");
 	}
-	check_add(checks, "state digest", compared > 0 ? "ok" : "unknown",
-		  compared > 0 ? "" : "evertape doctor --deep",
-		  compared > 0 ? "%zu pairs of nodes compared at equal index"
-			       : "%zu pairs of nodes stood at an equal index just now",
-		  compared);
-	return true;
+	check.digest = (ProtobufCBinaryData){ sizeof(digest), digest };
+	command.body_case = ET__COMMAND__BODY_DIGEST_CHECK;
+	command.digest_check = &check;
+	*ret_index = check.index;
+	return api_propose(call, &command, "doctor", &result, reterr);
+}
+
+static void doctor_wait(struct api_call *call, uint64_t index, struct et_catalog_status *ret)
+{
+	int64_t until_us = et_clock_mono_us() + DIGEST_WAIT_MS * 1000;
+
+	et_catalog_status(call->api->services.catalog, ret);
+	while (ret->agreed_index < index && !ret->disputed && !ret->diverged &&
+	       et_clock_mono_us() < until_us && !atomic_load(&call->api->stopping)) {
+		(void)poll(NULL, 0, 50); /* the interval between two looks */
+		et_catalog_status(call->api->services.catalog, ret);
+	}
+}
+
+/* false: states differ. */
+static bool doctor_digests(struct api_call *call, json_t *checks, const struct et_state_view *v)
+{
+	struct et_catalog_status s;
+	struct et_error e = { 0 };
+	uint64_t index = 0;
+
+	if (doctor_ask(call, v, &index, &e) < 0) {
+		check_add(checks, "state digest", "unknown", "evertape status", "%s", e.text);
+		return true;
+	}
+	doctor_wait(call, index, &s);
+	if (s.disputed || s.diverged) {
+		check_add(checks, "state digest", "bad",
+			  s.disputed ? "evertape explain STATE_DISPUTED"
+				     : "evertape explain STATE_DIVERGED",
+			  s.disputed ? "states differ at index %" PRIu64 ", no majority agrees"
+				     : "this node's state at index %" PRIu64
+				       " is not that of the majority",
+			  index);
+		return false;
+	}
+	for (uint32_t i = 0; i < s.odd_count; i++) {
+		check_add(checks, "state digest", "bad", "evertape explain STATE_DIVERGED",
+			  "node %" PRIu64 " has another state than the majority", s.odd[i]);
+	}
+	if (s.odd_count == 0 && s.agreed_index >= index) {
+		bool all = s.agreed_nodes >= s.member_count;
+		check_add(checks, "state digest", all ? "ok" : "unknown",
+			  all ? "" : "evertape node list",
+			  "%u of %u members have the same at index %" PRIu64, s.agreed_nodes,
+			  s.member_count, s.agreed_index);
+	} else if (s.odd_count == 0) {
+		check_add(checks, "state digest", "unknown", "evertape doctor --deep",
+			  "no majority answered for index %" PRIu64 " in time", index);
+	}
+	return s.odd_count == 0;
 }
 
 int api_doctor(struct api_call *call, struct et_error *reterr)
@@ -652,9 +692,8 @@ int api_doctor(struct api_call *call, struct et_error *reterr)
 			  et_json_get_text(code, "detail", ""));
 	}
 	if (deep) {
-		ET_CLEANUP(et_json_freep) json_t *nodes = nodes_json(call, v, p);
 		bool chain = doctor_audit(checks, v);
-		sound = doctor_digests(checks, nodes) && chain;
+		sound = doctor_digests(call, checks, v) && chain;
 	}
 	json_t *o = json_object();
 	et_json_set(o, "well", json_boolean(sound && strcmp(api_health_of(codes), "ok") == 0));

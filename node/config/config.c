@@ -538,6 +538,18 @@ static int parse_raft(const struct et_yaml_node *map, struct et_config *c, struc
 	return rc;
 }
 
+static int parse_backup(const struct et_yaml_node *map, struct et_config *c,
+			struct et_error *reterr)
+{
+	static const char *const known[] = { "folder" };
+	const struct et_yaml_node *folder;
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = et_yaml_need(map, "folder", &folder, reterr);
+	}
+	return rc < 0 ? rc : copy_path(folder, c->backup_folder, reterr);
+}
+
 static int parse_placement(const struct et_yaml_node *map, struct et_config *c,
 			   struct et_error *reterr)
 {
@@ -644,6 +656,7 @@ static const struct part {
 	{ "capture", false, parse_capture }, /* after node: it looks at the roles */
 	{ "recording", false, parse_recording },
 	{ "raft", false, parse_raft },
+	{ "backup", false, parse_backup },
 	{ "placement", false, parse_placement },
 	{ "limits", false, parse_limits },
 	{ "tls", false, parse_tls },

@@ -69,6 +69,8 @@ struct et_config {
 
 	char state[ET_CONFIG_PATH_MAX + 1]; /* folder */
 	char media[ET_CONFIG_PATH_MAX + 1]; /* folder */
+	char backup_folder[ET_CONFIG_PATH_MAX +
+			   1]; /* base backups and the log go there; "": nowhere */
 	enum et_config_root root_kind;
 	char root[ET_CONFIG_PATH_MAX + 1]; /* path of the file */
 

@@ -107,6 +107,12 @@ static const struct {
 	{ "COPY_BAD", "a copy did not verify and was replaced", "evertape recording verify" },
 	{ "NODE_REMOVED", "this node was removed from the cluster: stop it; its state can be wiped",
 	  "evertape explain NODE_REMOVED" },
+	{ "STATE_DIVERGED", "the catalogue of this node is not that of the majority: it stops",
+	  "evertape explain STATE_DIVERGED" },
+	{ "STATE_DISPUTED", "catalogues differ, and no majority agrees: nothing is destroyed",
+	  "evertape explain STATE_DISPUTED" },
+	{ "STATE_REBUILDING", "the catalogue of this node is gone; another node's is being fetched",
+	  "evertape status --watch" },
 	{ "NODE_UNREACHABLE", "no answer from this member", "evertape node list" },
 };
 
@@ -379,6 +385,16 @@ static int backend_join(void *arg, const char *token, const char *address, uint6
 	return daemon_setup_join(arg, token, address, ret_node, reterr);
 }
 
+static int backend_erased(void *arg, const uint8_t recording[16], struct et_error *reterr)
+{
+	return daemon_backup_erased(arg, recording, reterr);
+}
+
+static int backend_backup(void *arg, et_backup_sink sink, void *sink_arg, struct et_error *reterr)
+{
+	return daemon_backup_write(arg, sink, sink_arg, reterr);
+}
+
 void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 {
 	*ret = (struct et_api_backend){
@@ -390,6 +406,8 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 		.pending = backend_pending,
 		.tell = daemon_tell,
 		.metrics = backend_metrics,
+		.erased = backend_erased,
+		.backup = backend_backup,
 		.arg = d,
 	};
 }

@@ -220,6 +220,8 @@ static int tell_manager(struct et_daemon *d, struct et_error *reterr)
 
 static void daemon_free(struct et_daemon *d)
 {
+	daemon_backup_release(d);
+	daemon_pitr_release(d);
 	d->journal = et_journal_close(d->journal);
 	d->members = et_members_close(d->members);
 	et_events_release(&d->events);

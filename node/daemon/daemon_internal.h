@@ -26,6 +26,7 @@
 #include "node/io/post.h"
 #include "node/keeper/keeper.h"
 #include "node/tls/tls.h"
+#include "raft/backup/backup.h"
 #include "raft/catalog/catalog.h"
 #include "raft/journal/journal.h"
 #include "replication/sync/sync.h"
@@ -76,6 +77,8 @@ struct et_daemon {
 	struct et_capture *capture;
 	uint32_t kek_version; /* that capture seals to; 0: capture was not started */
 	struct et_live live;
+	struct daemon_backup *backup; /* owned: backup.c */
+	struct daemon_pitr *pitr;     /* owned: pitr.c; NULL: the log is not shipped */
 
 	uint64_t refused_logged; /* calls refused for want of space, as the log has told */
 
@@ -155,6 +158,26 @@ int daemon_tell(void *arg, Et__Command *command, struct et_api_told *ret,
 /* On the loop: a journalled command was answered for good. */
 void daemon_tell_answered(struct et_daemon *d, const Et__Command *command, int code,
 			  const Et__Result *result);
+/* backup.c: the ledger of erasures, and backups for the API. */
+int daemon_backup_start(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+void daemon_backup_stop(struct et_daemon *d); /* waits for its thread */
+void daemon_backup_release(struct et_daemon *d);
+void daemon_backup_wake(struct et_daemon *d); /* something was erased */
+/* Any thread that may wait: durable in this node's ledgers. */
+int daemon_backup_erased(struct et_daemon *d, const uint8_t recording[16],
+			 struct et_error *reterr) ET_MUST_CHECK;
+int daemon_identity_copy(struct et_daemon *d, struct et_identity *ret) ET_MUST_CHECK;
+
+/* pitr.c: the log goes into a folder, entry by entry. */
+int daemon_pitr_make(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+int daemon_pitr_start(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+void daemon_pitr_stop(struct et_daemon *d); /* waits for its thread */
+void daemon_pitr_release(struct et_daemon *d);
+void daemon_pitr_entry(struct et_daemon *d, uint64_t index, struct et_view entry,
+		       const uint8_t digest[32]); /* the state thread */
+
+int daemon_backup_write(struct et_daemon *d, et_backup_sink sink, void *arg,
+			struct et_error *reterr) ET_MUST_CHECK;
 
 /* Run fn(arg) on the main loop and wait for it; from another thread. ET_ECLOSED: going down. */
 int daemon_on_loop(struct et_daemon *d, void (*fn)(void *arg), void *arg) ET_MUST_CHECK;

@@ -59,6 +59,10 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 	case ET__COMMAND__BODY_KEK_ADD:
 		daemon_try_capture(d);
 		break;
+	case ET__COMMAND__BODY_RECORDING_ERASE:
+	case ET__COMMAND__BODY_POLICY_SET:
+		daemon_backup_wake(d);
+		break;
 	case ET__COMMAND__BODY_NODE_JOIN:
 	case ET__COMMAND__BODY_NODE_REMOVE:
 	case ET__COMMAND__BODY_NODE_ROLES:
@@ -83,7 +87,19 @@ static void on_replaced(void *arg)
 	if (d->keeper != NULL) {
 		et_keeper_on_replaced(d->keeper);
 	}
+	daemon_backup_wake(d);
 	d->announced = false;
+}
+
+/* The catalogue of this node is not that of the cluster: it serves nobody any more. */
+static void on_diverged(void *arg, const struct et_error *why)
+{
+	struct et_daemon *d = arg;
+	char quoted[560];
+
+	et_err("daemon.diverged", "error=%s next=\"%s\"",
+	       et_log_quote(why->text, quoted, sizeof(quoted)), why->next);
+	daemon_stop(d, et_exit_code(why->code));
 }
 
 static void on_change(void *arg)
@@ -266,6 +282,11 @@ static bool address_of(void *arg, uint64_t node, char ret[64])
 	return et_members_address(d->members, node, ret);
 }
 
+static void on_entry(void *arg, uint64_t index, struct et_view entry, const uint8_t digest[32])
+{
+	daemon_pitr_entry(arg, index, entry, digest);
+}
+
 static int start_catalog(struct et_daemon *d, struct et_error *reterr)
 {
 	struct et_catalog_config config = { .loop = &d->loop,
@@ -284,6 +305,8 @@ static int start_catalog(struct et_daemon *d, struct et_error *reterr)
 					    .on_change = on_change,
 					    .on_replaced = on_replaced,
 					    .address_of = address_of,
+					    .on_diverged = on_diverged,
+					    .on_entry = d->pitr != NULL ? on_entry : NULL,
 					    .arg = d };
 	int rc = et_catalog_start(&config, &d->catalog, reterr);
 	if (rc == 0) {
@@ -310,8 +333,9 @@ static int start_tls(struct et_daemon *d, struct et_error *reterr)
 int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 {
 	static int (*const steps[])(struct et_daemon * d, struct et_error * reterr) = {
-		start_tls,  start_catalog, start_keeper,      start_journal,
-		start_sync, start_mover,   daemon_attach_api,
+		start_tls,	   daemon_pitr_make,  start_catalog, start_keeper,
+		start_journal,	   start_sync,	      start_mover,   daemon_backup_start,
+		daemon_pitr_start, daemon_attach_api,
 	};
 
 	d->phase = DAEMON_STARTING;

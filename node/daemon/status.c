@@ -122,6 +122,9 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ status.timing_tight, "RAFT_TIMING" },
 		{ status.install_no_space, "SNAPSHOT_NO_SPACE" },
 		{ !status.has_quorum && status.voters > 0, "NO_QUORUM" }, /* a spare knows none */
+		{ status.diverged, "STATE_DIVERGED" },
+		{ status.disputed, "STATE_DISPUTED" },
+		{ status.rebuilding, "STATE_REBUILDING" },
 		{ atomic_load(&d->events.stuck) > 0, "JOURNAL_STUCK" },
 		{ d->capture != NULL && !m.acknowledging, "SYNC_FAILED" },
 		{ m.calls_refused_disk > 0, "CALLS_REFUSED" },

@@ -22,6 +22,7 @@
 #include "node/tls/identity.h"
 #include "node/tls/join.h"
 #include "node/tls/tls.h"
+#include "raft/backup/backup.h"
 #include "raft/catalog/catalog.h"
 #include "raft/command/command.h"
 #include "raft/state/state.h"
@@ -86,6 +87,40 @@ int et_keeper_escrow_join(const char *const *shares, size_t count, uint32_t *ret
 /* Was this KEK version signed by a CA of the bundle? Check before sealing to it. ET_EUNTRUSTED. */
 int et_keeper_kek_verify(const Et__Kek *kek, struct et_view ca_bundle,
 			 struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- Backups (pure, but for randomness and the members file) ---- */
+
+/* Begin a backup: its head names this node, the active KEK and the grants; the data key is wrapped
+ * to that KEK, so that a vault node, or k escrow shares of it, open the backup. */
+int et_keeper_backup_begin(const struct et_state_view *v, const struct et_identity *id,
+			   const char *identity_folder, enum et_backup_kind kind, uint64_t index,
+			   const uint8_t digest[32], et_backup_sink sink, void *arg,
+			   struct et_backup_writer **ret, struct et_error *reterr) ET_MUST_CHECK;
+
+/* What a restore has: all owned; et_keeper_restore_release(). */
+struct et_keeper_restore {
+	struct et_secret *kek;
+	struct et_secret *ca_key;
+	struct et_identity identity; /* of the node that restores: a new one */
+	struct et_buffer members;    /* its signed list */
+	Et__Command *command;	     /* RestoreStep BEGIN, without op */
+};
+void et_keeper_restore_release(struct et_keeper_restore *r);
+
+/* KEK and CA key: from `count` escrow shares, or (0) by a grant in the head that a key in
+ * <state>/keys opens. Checks that the backup's maker is a node whom that CA has named. ET_ENOKEY,
+ * ET_EUNTRUSTED, and those of et_keeper_escrow_join(). */
+int et_keeper_restore_keys(const struct et_backup_head *head, const char *state_folder,
+			   const struct et_secret *root, const char *const *shares, size_t count,
+			   struct et_keeper_restore *ret, struct et_error *reterr) ET_MUST_CHECK;
+/* Is `sign_public` of `node` in a list that the CA has signed, and is it the CA of `ca_key`? */
+int et_keeper_backup_trust(const struct et_secret *ca_key, struct et_view ca,
+			   struct et_view members, uint64_t node, const uint8_t sign_public[32],
+			   struct et_error *reterr) ET_MUST_CHECK;
+/* Identity, certificate, grants and first command of the node that restores, with number `node`. */
+int et_keeper_restore_begin(struct et_keeper_restore *r, const struct et_backup_head *head,
+			    const struct et_keeper_init_config *config, uint64_t node,
+			    struct et_error *reterr) ET_MUST_CHECK;
 
 /* ---- Who is a member: for et_tls_config.check, before and after the catalogue is there ---- */
 

@@ -234,6 +234,17 @@ static int option_read(struct et_cli *cli, int argc, char **argv, int *i, struct
 
 /* ---- The command line as a whole ---- */
 
+/* A command that takes no arguments may be the beginning of others. */
+static bool command_goes_on(const struct et_cli *cli, const char **words, unsigned count,
+			    const char *word)
+{
+	if (cli->command == NULL || cli->command->max_args > 0 || count >= PATH_MAX_WORDS) {
+		return false;
+	}
+	words[count] = word;
+	return group_exists(words, count + 1);
+}
+
 static int words_read(struct et_cli *cli, int argc, char **argv, struct et_error *reterr)
 {
 	const char *words[PATH_MAX_WORDS + 1];
@@ -251,6 +262,9 @@ static int words_read(struct et_cli *cli, int argc, char **argv, struct et_error
 				return rc;
 			}
 			continue;
+		}
+		if (command_goes_on(cli, words, count, word)) {
+			cli->command = NULL; /* "cluster backup", and "cluster backup verify" */
 		}
 		if (cli->command == NULL) {
 			words[count++] = unalias(word);

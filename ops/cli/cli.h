@@ -178,7 +178,10 @@ et_cli_handler et_cli_recording_fact, et_cli_recording_tag, et_cli_recording_not
 	et_cli_agent_set; /* cmd_told.c */
 et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show, et_cli_archive_plan,
 	et_cli_archive_apply, et_cli_archive_status, et_cli_archive_verify; /* cmd_archive.c */
-et_cli_handler et_cli_audit_list, et_cli_audit_verify;			    /* cmd_audit.c */
-et_cli_handler et_cli_capture_replay;					    /* cmd_replay.c */
+et_cli_handler et_cli_cluster_backup, et_cli_backup_list, et_cli_backup_verify,
+	et_cli_cluster_restore;							  /* cmd_backup.c */
+et_cli_handler et_cli_upgrade_plan, et_cli_upgrade_apply, et_cli_recording_erase; /* cmd_backup.c */
+et_cli_handler et_cli_audit_list, et_cli_audit_verify;				  /* cmd_audit.c */
+et_cli_handler et_cli_capture_replay;						  /* cmd_replay.c */
 
 #endif

@@ -127,7 +127,7 @@ const struct et_cli_code et_cli_codes[] = {
 	  "This vault node cannot open the active key version: it has no grant yet.",
 	  "evertape key status" },
 	{ "SCHEMA_OLD", "note", "Members run different versions; the cluster keeps to the oldest.",
-	  "evertape node list -o wide" },
+	  "evertape cluster upgrade plan" },
 	{ "COPY_BAD", "at_risk", "A copy failed verification; it is quarantined and fetched anew.",
 	  "evertape recording verify ID" },
 	{ "ARCHIVE_FAILED", "degraded", "Archive jobs failed.", "evertape archive status" },
@@ -137,8 +137,27 @@ const struct et_cli_code et_cli_codes[] = {
 	  "The audit chain does not verify: the catalogue was tampered with "
 	  "or is damaged on this node.",
 	  "evertape audit verify on every node" },
-	{ "DIGEST_DIFFERS", "at_risk", "Two nodes at the same index have different states.",
-	  "take the odd node out and join it anew" },
+	{ "STATE_DIVERGED", "at_risk",
+	  "A node's catalogue is not that of the majority of the voters: its disk, its memory or a "
+	  "fault "
+	  "has changed it. That node marks its database, hands leadership over and ends with exit "
+	  "code 9; it does not start with it again. Its Raft log is good.",
+	  "on that node: rm -r STATE/db, start evertaped: it takes another node's state" },
+	{ "STATE_DISPUTED", "at_risk",
+	  "Catalogues differ, and no majority of the voters has the same: nobody can tell which is "
+	  "right. "
+	  "Recording and everything that only adds goes on; nothing destructive is proposed.",
+	  "stop nothing; evertape doctor --deep on every node; restore from a backup whose digest "
+	  "fits one of them (ops/doc/runbooks/restore.md)" },
+	{ "STATE_REBUILDING", "degraded",
+	  "The database of this node is gone, or was removed; the state of another node is being "
+	  "fetched, and what was committed meanwhile is applied then.",
+	  "evertape status --watch" },
+	{ "ERASURES_MISSING", "degraded",
+	  "The cluster was restored from a backup without all ledgers of erasures "
+	  "(--accept-missing-erasures): recordings that were erased after the backup may be there "
+	  "again.",
+	  "compare with what was asked to be erased since then, and erase it again" },
 	{ "RECORDING_PROBLEM", "note", "A recording has a problem that its listener must know.",
 	  "evertape recording show ID" },
 	{ "STATUS_UNKNOWN", "degraded", "What a member last said of itself is too old.",

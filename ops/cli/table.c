@@ -115,6 +115,75 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "name, identity, schema, time and quorum of the cluster",
 	  .example = "evertape cluster show -o json",
 	  .run = et_cli_cluster_show },
+	{ .path = "cluster backup",
+	  .arguments = "",
+	  .summary = "write a backup of the catalogue: encrypted, signed, checked",
+	  .details = "A vault node, or the escrow shares, open it. It holds no media. The file is "
+		     "there "
+		     "only when all of it is durable and was verified.",
+	  .example = "evertape cluster backup --out /backup/",
+	  .options = OPTIONS({ "out", "PATH", "file, or existing folder (needed)", NULL }),
+	  .run = et_cli_cluster_backup },
+	{ .path = "cluster backup verify",
+	  .arguments = "FILE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "check a backup's hash and signature, without a node or a key; exits 9 if "
+		     "damaged",
+	  .example = "evertape cluster backup verify /backup/acme-voice-00000000000000004711.evbk",
+	  .run = et_cli_backup_verify },
+	{ .path = "cluster backup list",
+	  .arguments = "FOLDER",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "backups and logs in a folder, each checked; exits 9 if one is damaged",
+	  .example = "evertape cluster backup list /backup",
+	  .run = et_cli_backup_list },
+	{ .path = "cluster restore",
+	  .arguments = "FILE|FOLDER",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "make a new one-node epoch of the cluster from a backup, on a stopped node",
+	  .details =
+		  "The node's state folder must hold no catalogue and no identity. Keys come from "
+		  "this "
+		  "machine (a vault node's state/keys and root) or from escrow shares. Everything "
+		  "that "
+		  "the ledgers of erasures know is erased again; without a ledger that reaches the "
+		  "backup it is refused. All other nodes are removed: they join again, with their "
+		  "media folders as they are.",
+	  .example = "evertape cluster restore FILE --confirm acme-voice --ledger /archive",
+	  .options = OPTIONS(
+		  { "confirm", "CLUSTER", "the cluster's name (needed)", NULL },
+		  { "config", "FILE",
+		    "configuration of the node; default "
+		    "/etc/evertape/evertape.yaml",
+		    NULL },
+		  { "at", "POINT",
+		    "of a folder: log index, or time (RFC 3339), to go to; default: as "
+		    "far as the logs go",
+		    NULL },
+		  { "shares", "FILE", "escrow shares, one a line; - for standard input", NULL },
+		  { "ledger", "PATH...", "where to look for ledgers of erasures (*.evl)", NULL },
+		  { "accept-missing-erasures", NULL,
+		    "all ledgers are lost: go on, though what was erased may come back", NULL }),
+	  .run = et_cli_cluster_restore },
+	{ .path = "cluster upgrade plan",
+	  .arguments = "",
+	  .summary = "schemas of the cluster and its members; exits 7 when it can be raised",
+	  .details = "Exits 6 when a member's older build keeps the others back.",
+	  .example = "evertape cluster upgrade plan",
+	  .run = et_cli_upgrade_plan },
+	{ .path = "cluster upgrade apply",
+	  .arguments = "",
+	  .summary = "raise the cluster's schema to what all members understand",
+	  .details =
+		  "There is no way back: older builds stop, and do not start any more. Until then "
+		  "a member may go back to the older build.",
+	  .example = "evertape cluster upgrade apply --reason 'all nodes run 0.2'",
+	  .options = OPTIONS(REASON),
+	  .run = et_cli_upgrade_apply,
+	  .destructive = true },
 	{ .path = "node list",
 	  .arguments = "",
 	  .summary = "members with their role, state and health",
@@ -321,6 +390,18 @@ const struct et_cli_command et_cli_commands[] = {
 	  .example = "evertape recording play ID > call.wav",
 	  .options = OPTIONS(REASON),
 	  .run = et_cli_recording_play },
+	{ .path = "recording erase",
+	  .arguments = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "destroy a recording's keys, for good and in every copy",
+	  .details =
+		  "Refused while a hold stands, and without a quorum. What media is left anywhere "
+		  "can be opened by nobody; a restored backup erases it again.",
+	  .example = "evertape recording erase ID --reason 'GDPR 4711' --confirm acme-voice",
+	  .options = OPTIONS({ "confirm", "CLUSTER", "the cluster's name (needed)", NULL }, REASON),
+	  .run = et_cli_recording_erase,
+	  .destructive = true },
 	{ .path = "recording export",
 	  .arguments = "ID",
 	  .min_args = 1,

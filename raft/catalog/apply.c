@@ -31,6 +31,9 @@ static size_t job_cost(const struct cat_job *job)
 void et_cat_job_push(struct et_catalog *c, struct cat_job *job)
 {
 	c->queue_bytes += job_cost(job);
+	if (et_cat_rebuild_holds(c, job)) {
+		return;
+	}
 	int rc = et_queue_push(&c->jobs, &job->node, job_cost(job));
 	if (rc < 0) {
 		et_cat_fatal(c, "the state thread takes no more work: %s", et_strerror(rc));
@@ -109,6 +112,12 @@ static void outcome_tell(struct et_catalog *c, struct cat_outcome *o)
 		}
 	} else {
 		c->commands_applied++;
+	}
+	if (o->schema != 0) {
+		c->schema = o->schema;
+	}
+	if (o->check_index != 0) {
+		et_cat_digest_applied(c, o);
 	}
 	if (c->on_applied != NULL && o->command != NULL) {
 		c->on_applied(c->arg, o->index, o->command, o->result);
@@ -198,6 +207,24 @@ static Et__Result *result_copy(const struct et_catalog *c, const Et__Result *res
 	return copy;
 }
 
+/* What the loop needs of some commands. */
+static void outcome_note(const struct et_catalog *c, const Et__Command *command,
+			 const Et__Result *result, struct cat_outcome *o)
+{
+	bool first = result->index == o->index && result->code == 0;
+
+	if (command->body_case == ET__COMMAND__BODY_DIGEST_CHECK && first) {
+		o->check_index = command->digest_check->index;
+		memcpy(o->check_told, command->digest_check->digest.data, sizeof(o->check_told));
+		o->check_known = et_state_digest_at(c->state, o->check_index, o->check_own);
+	} else if (command->body_case == ET__COMMAND__BODY_CLUSTER_UPGRADE && first) {
+		o->schema = command->cluster_upgrade->to;
+	} else if (command->body_case == ET__COMMAND__BODY_CLUSTER_INIT && first) {
+		uint32_t schema = command->cluster_init->cluster->schema;
+		o->schema = schema != 0 ? schema : 1;
+	}
+}
+
 static void state_on_result(void *arg, uint64_t index, uint32_t position,
 			    const Et__Command *command, const Et__Result *result)
 {
@@ -227,9 +254,23 @@ static void state_on_result(void *arg, uint64_t index, uint32_t position,
 		o->is_tick = true;
 		o->tick_us = command->tick->time_us;
 	}
+	outcome_note(c, command, result, o);
 	o->result = result_copy(c, result);
 	bool is_first = result->index == index;
 	o->command = c->on_applied != NULL && is_first ? et_state_take_command(c->state) : NULL;
+}
+
+/* One index, and whoever follows the log is told; not again what a restart replays. */
+static int state_apply_one(struct et_catalog *c, uint64_t index, struct et_view entry,
+			   struct et_error *reterr)
+{
+	uint8_t digest[32];
+
+	int rc = et_state_apply(c->state, index, entry, reterr);
+	if (rc == 0 && c->on_entry != NULL && et_state_digest_at(c->state, index, digest)) {
+		c->on_entry(c->arg, index, entry, digest);
+	}
+	return rc;
 }
 
 static void state_apply(struct et_catalog *c, const struct cat_job *job)
@@ -238,11 +279,11 @@ static void state_apply(struct et_catalog *c, const struct cat_job *job)
 	int rc = 0;
 
 	if (job->kind == CAT_JOB_ENTRY) {
-		struct et_view entry = { job->data, job->size };
-		rc = et_state_apply(c->state, job->index, entry, &error);
+		rc = state_apply_one(c, job->index, (struct et_view){ job->data, job->size },
+				     &error);
 	} else {
 		for (uint64_t i = job->index; rc == 0 && i <= job->last; i++) {
-			rc = et_state_apply(c->state, i, (struct et_view){ NULL, 0 }, &error);
+			rc = state_apply_one(c, i, (struct et_view){ NULL, 0 }, &error);
 		}
 	}
 	if (rc < 0) {
@@ -391,6 +432,7 @@ int et_cat_apply_start(struct et_catalog *c, struct et_error *reterr)
 
 void et_cat_apply_release(struct et_catalog *c)
 {
+	et_cat_rebuild_release(c);
 	if (!c->queues_are_open) {
 		return;
 	}

@@ -28,9 +28,45 @@ static int nothing_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, vo
 	return 0;
 }
 
-/* Write the configuration of one voter: as the first entry, or behind the log that is there. */
+struct put {
+	struct raft_io_snapshot_put req;
+	int status; /* 1: under way */
+};
+
+static void put_on_done(struct raft_io_snapshot_put *req, int status)
+{
+	ET_CONTAINER_OF(req, struct put, req)->status = status;
+}
+
+/* A snapshot that says: everything up to `index` is in the database. */
+static int snapshot_store(uv_loop_t *loop, struct raft_io *io,
+			  const struct raft_configuration *configuration, uint64_t node,
+			  uint64_t index)
+{
+	uint8_t bytes[CAT_MANIFEST_SIZE];
+	struct raft_buffer buf = { .base = bytes, .len = sizeof(bytes) };
+	struct raft_snapshot snapshot = { .index = index,
+					  .term = 1,
+					  .configuration = *configuration,
+					  .configuration_index = index,
+					  .bufs = &buf,
+					  .n_bufs = 1 };
+	struct put put = { .status = 1 };
+
+	et_cat_manifest_write(
+		&(struct cat_manifest){ .index = index, .checkpoint = index, .source = node },
+		bytes);
+	int rv = io->snapshot_put(io, 1, &put.req, &snapshot, put_on_done);
+	while (rv == 0 && put.status == 1) {
+		(void)uv_run(loop, UV_RUN_ONCE);
+	}
+	return rv != 0 ? rv : put.status;
+}
+
+/* Write the configuration of one voter: as the first entry, or behind the log that is there. With
+ * `index` the log begins behind a database that has been applied up to it. */
 static int bootstrap_raft(uv_loop_t *loop, const char *folder, uint64_t node, const char *address,
-			  bool recover, struct et_error *reterr)
+			  bool recover, uint64_t index, struct et_error *reterr)
 {
 	struct raft_uv_transport transport = { .version = 1,
 					       .init = nowhere_init,
@@ -56,6 +92,9 @@ static int bootstrap_raft(uv_loop_t *loop, const char *folder, uint64_t node, co
 		rv = recover ? raft_recover(&raft, &configuration)
 			     : raft_bootstrap(&raft, &configuration);
 	}
+	if (rv == 0 && index > 0) {
+		rv = snapshot_store(loop, &io, &configuration, node, index);
+	}
 	raft_configuration_close(&configuration);
 	int rc = rv == 0 ? 0
 			 : et_fail(reterr, et_cat_code(rv), "Raft log '%s': %s", folder,
@@ -66,7 +105,8 @@ static int bootstrap_raft(uv_loop_t *loop, const char *folder, uint64_t node, co
 	return rc;
 }
 
-int et_catalog_bootstrap(const struct et_catalog_config *config, struct et_error *reterr)
+static int bootstrap(const struct et_catalog_config *config, uint64_t index,
+		     struct et_error *reterr)
 {
 	char raft_folder[CAT_PATH_SIZE];
 	char current[CAT_PATH_SIZE];
@@ -88,7 +128,8 @@ int et_catalog_bootstrap(const struct et_catalog_config *config, struct et_error
 	if (rc < 0) {
 		return et_fail(reterr, rc, "loop");
 	}
-	rc = bootstrap_raft(&loop, raft_folder, config->node, config->address, false, reterr);
+	rc = bootstrap_raft(&loop, raft_folder, config->node, config->address, false, index,
+			    reterr);
 	int closed = uv_loop_close(&loop);
 	et_assert(closed == 0);
 	return rc;
@@ -103,8 +144,19 @@ int et_cat_recover_log(const char *folder, uint64_t node, const char *address,
 	if (rc < 0) {
 		return et_fail(reterr, rc, "loop");
 	}
-	rc = bootstrap_raft(&loop, folder, node, address, true, reterr);
+	rc = bootstrap_raft(&loop, folder, node, address, true, 0, reterr);
 	int closed = uv_loop_close(&loop);
 	et_assert(closed == 0);
 	return rc;
+}
+
+int et_catalog_bootstrap(const struct et_catalog_config *config, struct et_error *reterr)
+{
+	return bootstrap(config, 0, reterr);
+}
+
+int et_catalog_bootstrap_at(const struct et_catalog_config *config, uint64_t index,
+			    struct et_error *reterr)
+{
+	return bootstrap(config, index, reterr);
 }

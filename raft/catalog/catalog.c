@@ -17,11 +17,13 @@ enum {
 	DISK_RETRY_MS = 500,
 	CONNECT_RETRY_MS = 300,
 	PROBE_MIN_MS = 10,
-	PULL_STALL_US = 15 * 1000 * 1000
+	PULL_STALL_US = 15 * 1000 * 1000,
+	DIGEST_CHECK_MS = 60000
 };
 
 static const enum et_rpc_method methods[] = { ET_RPC_PROPOSE,  ET_RPC_READ_INDEX, ET_RPC_TERM,
-					      ET_RPC_SNAPSHOT, ET_RPC_CLOCK,	  ET_RPC_TRANSFER };
+					      ET_RPC_SNAPSHOT, ET_RPC_CLOCK,	  ET_RPC_TRANSFER,
+					      ET_RPC_DIGEST };
 
 void *et_cat_alloc(size_t size)
 {
@@ -274,6 +276,8 @@ static void catalog_on_timer(uv_timer_t *timer)
 	et_cat_tick_timer(c, now_us);
 	et_cat_pull_timer(c, now_us);
 	et_cat_snapshot_timer(c, now_us);
+	et_cat_rebuild_timer(c, now_us);
+	et_cat_digest_timer(c, now_us);
 	et_cat_status_update(c);
 }
 
@@ -447,6 +451,10 @@ static int config_copy(struct et_catalog *c, const struct et_catalog_config *con
 	c->on_change = config->on_change;
 	c->on_replaced = config->on_replaced;
 	c->address_of = config->address_of;
+	c->on_diverged = config->on_diverged;
+	c->on_entry = config->on_entry;
+	c->digest_check_ms =
+		config->digest_check_ms == 0 ? DIGEST_CHECK_MS : config->digest_check_ms;
 	c->arg = config->arg;
 	if (c->node == 0 || c->heartbeat_ms * 3 > c->election_ms) {
 		return et_fail(reterr, ET_EUSAGE,
@@ -517,7 +525,8 @@ static int raft_begin(struct et_catalog *c, struct et_error *reterr)
 			       ", before the database's %" PRIu64 ": entries were lost",
 			       c->raft_folder, last, et_state_applied(c->state));
 	}
-	return et_cat_apply_start(c, reterr);
+	int rc = et_cat_rebuild_begin(c, reterr);
+	return rc < 0 ? rc : et_cat_apply_start(c, reterr);
 }
 
 static void sigpipe_ignore(void)
@@ -543,6 +552,22 @@ static void lists_init(struct et_catalog *c)
 	(void)pthread_mutex_init(&c->status_mutex, NULL);
 }
 
+/* A build that is older than what the cluster has agreed on does not even look. */
+static int schema_check(struct et_catalog *c, struct et_error *reterr)
+{
+	et_cat_tick_init(c);
+	if (c->schema <= ET_COMMAND_SCHEMA) {
+		return 0;
+	}
+	(void)et_fail_plain(
+		reterr, ET_EVERSION,
+		"the cluster was upgraded to schema %u; this build of evertape knows %u "
+		"at most",
+		c->schema, ET_COMMAND_SCHEMA);
+	return et_fail_next(reterr, "install the version that the other members run "
+				    "(evertape cluster upgrade plan, there)");
+}
+
 static int parts_init(struct et_catalog *c, const struct et_catalog_config *config,
 		      struct et_error *reterr)
 {
@@ -552,8 +577,9 @@ static int parts_init(struct et_catalog *c, const struct et_catalog_config *conf
 	if (rc == 0) {
 		et_cat_space_init(c, config->disk_reserve);
 	}
+	rc = rc < 0 ? rc : et_cat_digest_check_marker(c, reterr);
 	rc = rc < 0 ? rc : et_cat_snapshot_open_state(c, reterr);
-	return rc;
+	return rc < 0 ? rc : schema_check(c, reterr);
 }
 
 int et_catalog_start(const struct et_catalog_config *config, struct et_catalog **ret,
@@ -588,6 +614,7 @@ int et_catalog_start(const struct et_catalog_config *config, struct et_catalog *
 	et_rpc_serve(c->tls, ET_RPC_SNAPSHOT, et_cat_serve_snapshot, c);
 	et_rpc_serve(c->tls, ET_RPC_CLOCK, et_cat_serve_clock, c);
 	et_rpc_serve(c->tls, ET_RPC_TRANSFER, et_cat_serve_transfer, c);
+	et_rpc_serve(c->tls, ET_RPC_DIGEST, et_cat_serve_digest, c);
 	et_cat_status_update(c);
 	et_cat_schedule(c);
 	*ret = c;

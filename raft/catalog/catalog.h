@@ -19,6 +19,8 @@
  *   -ENOSPC        no majority of voters has room on its disk, or this node has none and would not
  *                  see the end of it: it is not in any log
  *   ET_ECLOSED     the catalogue was stopped
+ *   ET_EVERSION    it needs a newer schema than the committed one: evertape cluster upgrade plan
+ *   ET_EINTEGRITY  states differ and no majority agrees: nothing destructive is proposed
  * A proposal with the same op id may be repeated for ever: it is applied once.
  *
  * What ends the process (abort, after one line on the log that says why): the Raft log or RocksDB
@@ -80,7 +82,15 @@ struct et_catalog_config {
 	 * Raft's configuration keeps the address that a member was added with; this, and what a
 	 * member says itself when it connects, let it move. May be NULL. */
 	bool (*address_of)(void *arg, uint64_t node, char ret[64]);
+	/* This node's state is not that of the majority: it must stop, and its database be removed
+	 * (`why` has the next command). Runs once, on the loop; leadership was handed over, if it
+	 * could be. May be NULL: the process ends. */
+	void (*on_diverged)(void *arg, const struct et_error *why);
+	/* Each applied index with its entry (size 0: none) and the running digest behind it, in log
+	 * order, on the STATE THREAD, before the group is written. Cheap. May be NULL. */
+	void (*on_entry)(void *arg, uint64_t index, struct et_view entry, const uint8_t digest[32]);
 	void *arg;
+	uint32_t digest_check_ms; /* how often states are compared while they change; 0: 60 s */
 };
 
 /* Make the first voter's log (cluster init only; the folder must be pristine). */
@@ -145,6 +155,20 @@ void et_catalog_read_index(struct et_catalog *c, uint32_t timeout_ms,
 int et_catalog_read_index_from(struct et_catalog *c, uint32_t timeout_ms,
 			       void (*cb)(void *arg, int code, uint64_t index),
 			       void *arg) ET_MUST_CHECK;
+
+/* A consistent copy of the state, as hard links in a folder that is the caller's until it is
+ * dropped. `fn` runs once, on the loop, unless the call fails; path and digest are views. */
+typedef void (*et_catalog_checkpoint_fn)(void *arg, int code, const char *path, uint64_t index,
+					 const uint8_t digest[32]);
+int et_catalog_checkpoint_from(struct et_catalog *c, et_catalog_checkpoint_fn fn,
+			       void *arg) ET_MUST_CHECK; /* any thread */
+void et_catalog_checkpoint_drop(const char *path);	 /* any thread that may wait */
+
+/* Make a log that begins behind `index`, with this node as the only voter: for a database that was
+ * restored and stands there (it must be put into <state>/db/live-1 before the start). Offline; the
+ * folder holds no log. */
+int et_catalog_bootstrap_at(const struct et_catalog_config *config, uint64_t index,
+			    struct et_error *reterr) ET_MUST_CHECK;
 
 /* Membership (leader only: ET_ENOTLEADER). `cb` runs when what was asked for is committed. One at a
  * time: others wait (ET_ELIMIT above 16). Any of them may be repeated: what is so already is 0.
@@ -223,6 +247,15 @@ struct et_catalog_status {
 	uint64_t loop_stall_us;	  /* longest turn of the loop within the last one to two minutes */
 	uint64_t loop_longest_us; /* ... since the start */
 	uint64_t state_queue_bytes; /* committed, not yet in RocksDB */
+
+	uint32_t schema;       /* the committed one */
+	bool diverged;	       /* STATE_DIVERGED: this node's state is wrong; it is stopping */
+	bool disputed;	       /* STATE_DISPUTED: states differ, and no majority agrees */
+	uint64_t agreed_index; /* where a majority was last seen to agree, this node with it */
+	uint32_t agreed_nodes; /* how many were seen to have the same there */
+	uint64_t odd[32];      /* nodes whose state was another one when they were last heard */
+	uint32_t odd_count;
+	bool rebuilding; /* the database is gone: another node's is being fetched */
 };
 /* Any thread: a copy made at most 100 ms ago. */
 void et_catalog_status(struct et_catalog *c, struct et_catalog_status *ret);

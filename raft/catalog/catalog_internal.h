@@ -12,6 +12,8 @@
  *   read.c       linearizable reads
  *   tick.c       clocks and cluster time
  *   member.c     membership
+ *   digest.c     is this node's state the same as the others'?
+ *   rebuild.c    a database that is gone comes from another node
  *   status.c     what any thread may ask
  *   aio.c        a system call of libraft's that would hold up the loop
  *   bootstrap.c  the first voter's log
@@ -179,6 +181,11 @@ struct cat_op {
 struct cat_outcome {
 	uint64_t index;
 	struct cat_op op;
+	uint64_t check_index; /* of a DigestCheck; else 0 */
+	bool check_known;     /* this node still knew its digest there: `check_own` */
+	uint8_t check_own[32];
+	uint8_t check_told[32];
+	uint32_t schema; /* of a ClusterInit or ClusterUpgrade that was applied; else 0 */
 	bool is_tick;
 	int64_t tick_us;
 	Et__Result *result;   /* owned */
@@ -331,6 +338,66 @@ struct cat_seat {
 	char greeted[CAT_ADDRESS_SIZE]; /* the address that it said itself, or "" */
 };
 
+/* ---- Digests (digest.c) ---- */
+
+#define CAT_CHECKS 16 /* the last ones, for who asks */
+
+enum cat_verdict {
+	CAT_VERDICT_WAIT,     /* not enough answers */
+	CAT_VERDICT_AGREES,   /* a majority of the voters has what this node has */
+	CAT_VERDICT_WRONG,    /* a majority of the voters has something else */
+	CAT_VERDICT_DISPUTED, /* no majority has the same */
+};
+
+struct cat_vote {
+	uint64_t node;
+	char address[CAT_ADDRESS_SIZE];
+	bool is_voter;
+	bool answered;
+	bool asking;
+	uint8_t digest[32];
+};
+
+struct cat_digests {
+	struct {
+		uint64_t index;
+		uint8_t digest[32];
+	} checks[CAT_CHECKS]; /* what this node had there */
+	size_t check_count;   /* ever */
+	uint64_t last_check;  /* index of the newest DigestCheck that was applied */
+
+	bool polling;
+	uint64_t index; /* of the poll, as all below */
+	uint8_t own[32];
+	int64_t deadline_us;
+	int64_t ask_at_us;
+	struct cat_vote votes[CAT_MEMBERS_MAX];
+	size_t vote_count;
+
+	bool disputed;
+	bool diverged;
+	bool told; /* on_diverged was called */
+	int64_t tell_at_us;
+	struct et_error why;
+	uint64_t odd[CAT_MEMBERS_MAX]; /* nodes that differed when they were last heard */
+	size_t odd_count;
+	uint64_t agreed_index; /* the last index at which a majority agreed, this node with it */
+	unsigned agreed_nodes;
+
+	int64_t propose_at_us; /* the next check, if this node leads */
+	uint64_t proposed_applied;
+	bool proposing;
+};
+
+/* A database that was lost comes from another node; meanwhile entries wait (rebuild.c). */
+struct cat_rebuild {
+	bool active;
+	uint64_t index;			    /* the state must be at least there */
+	struct et_queue_node *first, *last; /* jobs that wait for it */
+	unsigned source;		    /* which of the others is asked */
+	int64_t rotate_at_us;
+};
+
 struct et_catalog {
 	/* What the caller gave. */
 	uv_loop_t *loop;
@@ -348,6 +415,8 @@ struct et_catalog {
 			   const Et__Result *result);
 	void (*on_change)(void *arg);
 	void (*on_replaced)(void *arg);
+	void (*on_diverged)(void *arg, const struct et_error *why);
+	void (*on_entry)(void *arg, uint64_t index, struct et_view entry, const uint8_t digest[32]);
 	void *arg;
 
 	/* libraft and what it was given. */
@@ -505,6 +574,11 @@ struct et_catalog {
 	unsigned round_open; /* questions without an answer */
 	bool round_active;
 	int64_t read_at_us; /* not before */
+
+	struct cat_digests digests; /* digest.c */
+	struct cat_rebuild rebuild; /* rebuild.c */
+	uint32_t digest_check_ms;
+	uint32_t schema; /* the committed one; 0: no cluster yet */
 
 	/* tick.c */
 	struct cat_clock clocks[CAT_MEMBERS_MAX];
@@ -695,6 +769,26 @@ void et_cat_space_timer(struct et_catalog *c, int64_t now_us);
 void et_cat_space_of_peer(struct et_catalog *c, uint64_t node, bool full);
 void et_cat_space_refused(struct et_catalog *c);	/* by the leader */
 bool et_cat_space_is_short(const struct et_catalog *c); /* here, or at a member that was heard */
+/* digest.c */
+void et_cat_digest_applied(struct et_catalog *c, const struct cat_outcome *outcome);
+void et_cat_digest_timer(struct et_catalog *c, int64_t now_us);
+void et_cat_serve_digest(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			 struct et_rpc_reply *reply);
+/* What `own` is worth against the voters' answers; pure. `voters` is their number, this node's own
+ * vote counts if it `is_voter`; `ended`: no more answers will come. */
+enum cat_verdict et_cat_digest_judge(const uint8_t own[32], bool is_voter,
+				     const struct cat_vote *votes, size_t count, size_t voters,
+				     bool ended);
+/* Refuses a node that was found to be wrong, until its database is removed. */
+int et_cat_digest_check_marker(const struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
+
+/* rebuild.c */
+bool et_cat_rebuild_holds(struct et_catalog *c, struct cat_job *job);
+int et_cat_rebuild_begin(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
+void et_cat_rebuild_timer(struct et_catalog *c, int64_t now_us);
+bool et_cat_rebuild_ready(struct et_catalog *c, const char *path, uint64_t index);
+void et_cat_rebuild_release(struct et_catalog *c);
+void et_cat_replace(struct et_catalog *c, const char *path, uint64_t index); /* snapshot.c */
 
 /* member.c */
 void et_cat_member_turn(struct et_catalog *c);

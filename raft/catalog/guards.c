@@ -320,6 +320,12 @@ static void install_hold(struct et_catalog *c, struct raft_message *message)
 
 void et_cat_install_ready(struct et_catalog *c, const char *path, uint64_t index)
 {
+	if (et_cat_rebuild_ready(c, path, index)) {
+		if (c->install.active) {
+			install_begin(c);
+		}
+		return;
+	}
 	install_forget_files(c);
 	(void)snprintf(c->install.path, sizeof(c->install.path), "%s", path);
 	c->install.path_index = index;

@@ -491,7 +491,9 @@ static int check_foreign(void *arg, uint32_t position, struct et_view packed)
 	if (rc < 0) {
 		return rc;
 	}
-	rc = command->op == NULL ? ET_EMALFORMED : 0;
+	rc = command->op == NULL				    ? ET_EMALFORMED
+	     : command->body_case == ET__COMMAND__BODY_RESTORE_STEP ? ET_EDENIED
+								    : 0;
 	et_command_free(command);
 	(*count)++;
 	return rc;
@@ -654,6 +656,34 @@ static int op_of(const Et__OpId *id, struct cat_op *ret)
 	return 0;
 }
 
+/* What must be known of a command before it is proposed. */
+struct nature {
+	uint32_t schema; /* it needs */
+	bool destructive;
+	bool offline; /* never proposed: a restore makes its own entries */
+};
+
+static struct nature nature_of(const Et__Command *command)
+{
+	return (struct nature){ et_schema_needed(command), et_command_is_destructive(command),
+				command->body_case == ET__COMMAND__BODY_RESTORE_STEP };
+}
+
+/* 0, or why it may not be proposed now. */
+static int nature_refusal(const struct et_catalog *c, const struct nature *n)
+{
+	if (n->offline) {
+		return ET_EDENIED;
+	}
+	if (c->schema != 0 && n->schema > c->schema) {
+		return ET_EVERSION;
+	}
+	if (c->digests.diverged || (c->digests.disputed && n->destructive)) {
+		return ET_EINTEGRITY;
+	}
+	return 0;
+}
+
 /* Pack `command`, with an op id and a time if it has none. Any thread. */
 static int command_pack(struct et_catalog *c, const Et__Command *command, struct et_buffer *ret,
 			struct cat_op *ret_op)
@@ -669,6 +699,8 @@ static int command_pack(struct et_catalog *c, const Et__Command *command, struct
 	if (copy.proposed_us == 0) {
 		copy.proposed_us = et_clock_now_us();
 	}
+	copy.schema =
+		et_schema_needed(command); /* Not what this build knows: others may know less. */
 	int rc = op_of(copy.op, ret_op);
 	rc = rc < 0 ? rc : et_command_check(&copy, NULL);
 	return rc < 0 ? rc : et_command_pack(&copy, ret);
@@ -680,7 +712,9 @@ void et_catalog_propose(struct et_catalog *c, const Et__Command *command, uint32
 	ET_CLEANUP(et_buffer_release) struct et_buffer packed = { 0 };
 	struct cat_op op;
 
-	int rc = c->stopping ? ET_ECLOSED : command_pack(c, command, &packed, &op);
+	struct nature nature = nature_of(command);
+	int rc = c->stopping ? ET_ECLOSED : nature_refusal(c, &nature);
+	rc = rc < 0 ? rc : command_pack(c, command, &packed, &op);
 	if (rc < 0) {
 		et_cat_later(c, cb, arg, rc);
 		return;
@@ -697,6 +731,10 @@ void et_catalog_propose_packed(struct et_catalog *c, struct et_view packed, uint
 
 	int rc = c->stopping ? ET_ECLOSED
 			     : et_command_unpack(packed.data, packed.size, &command, NULL);
+	if (rc == 0) {
+		struct nature nature = nature_of(command);
+		rc = nature_refusal(c, &nature);
+	}
 	rc = rc < 0 ? rc : op_of(command->op, &op);
 	et_command_free(command);
 	if (rc < 0) {
@@ -720,6 +758,7 @@ struct from_thread {
 	struct et_catalog *c;
 	struct et_buffer packed;
 	struct cat_op op;
+	struct nature nature;
 	uint32_t timeout_ms;
 	et_catalog_cb cb;
 	void *arg;
@@ -730,9 +769,11 @@ static void from_thread_run(struct et_post *post)
 	struct from_thread *f = ET_CONTAINER_OF(post, struct from_thread, post);
 	struct et_catalog *c = f->c;
 
-	if (c->stopping) {
+	int rc = c->stopping ? ET_ECLOSED : nature_refusal(c, &f->nature);
+
+	if (rc < 0) {
 		if (f->cb != NULL) {
-			f->cb(f->arg, ET_ECLOSED, NULL);
+			f->cb(f->arg, rc, NULL);
 		}
 	} else {
 		propose_bytes(c, &f->op, (struct et_view){ f->packed.data, f->packed.size }, false,
@@ -756,6 +797,7 @@ int et_catalog_propose_from(struct et_catalog *c, const Et__Command *command, ui
 	f->timeout_ms = timeout_ms;
 	f->cb = cb;
 	f->arg = arg;
+	f->nature = nature_of(command);
 	int rc = command_pack(c, command, &f->packed, &f->op);
 	if (rc == 0) {
 		rc = et_cat_post(c, &f->post);

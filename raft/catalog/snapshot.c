@@ -641,10 +641,10 @@ static void restore_at_start(struct et_catalog *c, uint64_t index)
 		return;
 	}
 	if (!newest_at(c, index, name) || et_cat_path_in_db(c, name, path) < 0) {
-		et_cat_fatal(c,
-			     "the database is at %" PRIu64 ", the Raft log begins after %" PRIu64
-			     ", and no checkpoint is left in '%s'",
-			     et_state_applied(c->state), index, c->db_folder);
+		c->rebuild.active = true; /* If there is another node: et_cat_rebuild_begin(). */
+		c->rebuild.index = index;
+		c->pushed = index;
+		return;
 	}
 	c->state = et_state_close(c->state);
 	int rc = current_publish(c, name, &error);
@@ -735,9 +735,20 @@ static void replace_after(struct et_catalog *c, struct cat_job *job)
 	}
 	/* Some of what waits may lie in what was jumped over: ask again, it answers at once. */
 	et_cat_propose_resend(c);
+	et_cat_tick_init(c);
 	if (job->result != 0 && c->on_replaced != NULL) {
 		c->on_replaced(c->arg);
 	}
+}
+
+/* Have the state thread go over to the checkpoint in `path`, unless it is at `index` already. */
+void et_cat_replace(struct et_catalog *c, const char *path, uint64_t index)
+{
+	struct cat_job *job = et_cat_job_new(replace_work, replace_after);
+
+	job->index = index;
+	(void)snprintf(job->path, sizeof(job->path), "%s", path);
+	et_cat_job_push(c, job);
 }
 
 int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
@@ -755,12 +766,9 @@ int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 		restore_at_start(c, m.index);
 		return 0;
 	}
-	struct cat_job *job = et_cat_job_new(replace_work, replace_after);
-	job->index = m.index;
-	(void)snprintf(job->path, sizeof(job->path), "%s", c->install.path);
+	et_cat_replace(c, c->install.path, m.index);
 	c->install.path[0] = '\0';
 	c->pushed = m.index > c->pushed ? m.index : c->pushed;
-	et_cat_job_push(c, job);
 	return 0;
 }
 

@@ -59,7 +59,15 @@ void et_cat_status_update(struct et_catalog *c)
 		.loop_longest_us = c->longest_ns / 1000,
 		.snapshot_index = c->snapshot_index,
 		.state_queue_bytes = c->queue_bytes,
+		.schema = c->schema,
+		.diverged = c->digests.diverged,
+		.disputed = c->digests.disputed,
+		.agreed_index = c->digests.agreed_index,
+		.agreed_nodes = c->digests.agreed_nodes,
+		.odd_count = (uint32_t)c->digests.odd_count,
+		.rebuilding = c->rebuild.active,
 	};
+	memcpy(s.odd, c->digests.odd, c->digests.odd_count * sizeof(s.odd[0]));
 	int64_t now_us = et_clock_mono_us();
 
 	if (s.is_leader) {

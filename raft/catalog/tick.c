@@ -63,6 +63,7 @@ void et_cat_tick_init(struct et_catalog *c)
 	if (view != NULL && et_state_get_cluster(view, &cluster) == 0) {
 		c->cluster_exists = true;
 		c->cluster_time_us = cluster->cluster_time_us;
+		c->schema = cluster->schema;
 		et__cluster__free_unpacked(cluster, NULL);
 	}
 	et_state_view_close(view);

@@ -82,6 +82,11 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_AGENT_SET] = "agent.set",
 	[ET__COMMAND__BODY_NODE_ROLES] = "node.roles",
 	[ET__COMMAND__BODY_NODE_DRAIN] = "node.drain",
+	[ET__COMMAND__BODY_DIGEST_CHECK] = "digest.check",
+	[ET__COMMAND__BODY_CLUSTER_UPGRADE] = "cluster.upgrade",
+	[ET__COMMAND__BODY_RECORDING_ERASE] = "recording.erase",
+	[ET__COMMAND__BODY_RESTORE_STEP] = "restore.step",
+	[ET__COMMAND__BODY_SCHEMA_PROBE] = "schema.probe",
 };
 
 const char *et_command_name(const Et__Command *command)
@@ -104,6 +109,23 @@ bool et_command_is_create(const Et__Command *command)
 	case ET__COMMAND__BODY_TAG_SET:
 	case ET__COMMAND__BODY_NOTE_ADD:
 	case ET__COMMAND__BODY_AGENT_SET:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool et_command_is_destructive(const Et__Command *command)
+{
+	switch ((int)command->body_case) {
+	case ET__COMMAND__BODY_COPY_EVICT:
+	case ET__COMMAND__BODY_NODE_REMOVE:
+	case ET__COMMAND__BODY_TOKEN_REVOKE:
+	case ET__COMMAND__BODY_POLICY_SET:
+	case ET__COMMAND__BODY_HOLD_RELEASE:
+	case ET__COMMAND__BODY_PLAN_APPLY:
+	case ET__COMMAND__BODY_CLUSTER_UPGRADE:
+	case ET__COMMAND__BODY_RECORDING_ERASE:
 		return true;
 	default:
 		return false;

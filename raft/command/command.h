@@ -13,8 +13,10 @@
 #include "node/base/bytes.h"
 #include "node/base/err.h"
 #include "raft/command/command.pb-c.h"
+#include "raft/command/schema.h"
 
-#define ET_COMMAND_SCHEMA 1	    /* the newest semantics that this build understands */
+/* The newest semantics that this build understands; schema.h. */
+#define ET_COMMAND_SCHEMA et_schema_build()
 #define ET_COMMAND_SIZE_MAX 1048576 /* bytes; an archive plan is the largest */
 #define ET_ENTRY_SIZE_MAX 2097152   /* bytes; packing stops at ET_ENTRY_SIZE_SOFT */
 #define ET_ENTRY_SIZE_SOFT 262144
@@ -62,6 +64,9 @@ const char *et_command_name(const Et__Command *command);
 
 /* Create commands may be made without quorum and are journalled; the others need it at once. */
 bool et_command_is_create(const Et__Command *command);
+
+/* Commands that take something away: refused while it is not clear whose state is right. */
+bool et_command_is_destructive(const Et__Command *command);
 
 /* Build an entry: begin (an empty buffer), add packed commands, end. Check entry->failed then. */
 void et_entry_begin(struct et_buffer *entry);

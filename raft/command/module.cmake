@@ -13,7 +13,7 @@ add_custom_command(OUTPUT "${pb}.c" "${pb}.h"
 set_source_files_properties("${pb}.c" PROPERTIES COMPILE_OPTIONS "-w")
 
 et_module(raft/command
-    SOURCES command.c check.c scan.c rules.c entry.c "${pb}.c" "${pb}.h"
+    SOURCES command.c check.c scan.c rules.c entry.c schema.c "${pb}.c" "${pb}.h"
     USES node/base
     LIBRARIES PkgConfig::protobufc
     TESTS command entry

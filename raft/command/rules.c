@@ -68,6 +68,7 @@
 #define COPIES_MAX 4096	  /* in one command */
 #define ITEMS_MAX 16384	  /* in one plan or job */
 #define JOBS_MAX 4096	  /* of one plan */
+#define ERASURES_MAX 4096 /* in one step of a restore */
 
 static const struct et_rule stream_rules[] = {
 	ANY(ssrc),
@@ -114,6 +115,8 @@ static const struct et_rule recording_rules[] = {
 	TEXT(problem, SENTENCE_MAX),
 	ANY(capture_drops),
 	ANY(opened_index),
+	TIME(erased_us),
+	ANY(erased_index),
 };
 
 static const struct et_rule wrap_rules[] = {
@@ -316,7 +319,9 @@ static const struct et_rule agent_rules[] = {
 static const struct et_rule cluster_rules[] = {
 	WORD(name, NAME_MAX_), ID(id),	    BLOBS(ca_certs, DER_MAX, 8),
 	TIME(created_us),      ANY(schema), ANY(next_node_id),
-	TIME(cluster_time_us), ANY(kek_id),
+	TIME(cluster_time_us), ANY(kek_id), ANY(epoch),
+	ANY(restoring),	       TIME(restored_us),   ANY(restored_index),
+	ANY(erasures_missing),
 };
 
 static const struct et_rule op_id_rules[] = {
@@ -400,6 +405,24 @@ static const struct et_rule fact_add_rules[] = { ONE(about), MANY(facts, 64) };
 static const struct et_rule tag_set_rules[] = { ONE(about), MANY(tags, 64) };
 static const struct et_rule note_add_rules[] = { ONE(about), ONE(note) };
 static const struct et_rule agent_set_rules[] = { ONE(agent) };
+static const struct et_rule digest_check_rules[] = { ANY(index), HASH(digest) };
+static const struct et_rule cluster_upgrade_rules[] = {
+	NUMBER(to, 1, UINT32_MAX),
+	NUMBER(expect_from, 1, UINT32_MAX),
+};
+static const struct et_rule recording_erase_rules[] = { ID(recording), HASH_OPT(plan_hash) };
+static const struct et_rule erasure_rules[] = { ID(recording), ANY(index), TIME(time_us) };
+static const struct et_rule restore_step_rules[] = {
+	ANY(kind),
+	ONE_OPT(node),
+	ONE_OPT(certificate),
+	MANY(grants, GRANTS_MAX),
+	MANY(erasures, ERASURES_MAX),
+	ANY(erasures_missing),
+	ANY(expect_epoch),
+	TEXT(detail, SENTENCE_MAX),
+};
+static const struct et_rule schema_probe_rules[] = { TEXT(text, NAME_MAX_) };
 
 static const struct et_rule command_rules[] = {
 	ONE(op),
@@ -440,6 +463,11 @@ static const struct et_rule command_rules[] = {
 	ONE(agent_set),
 	ONE(node_roles),
 	ONE(node_drain),
+	ONE(digest_check),
+	ONE(cluster_upgrade),
+	ONE(recording_erase),
+	ONE(restore_step),
+	ONE(schema_probe),
 };
 
 static const struct {
@@ -510,6 +538,12 @@ static const struct {
 	ROW(agent_set, agent_set_rules),
 	ROW(node_roles, node_roles_rules),
 	ROW(node_drain, node_drain_rules),
+	ROW(digest_check, digest_check_rules),
+	ROW(cluster_upgrade, cluster_upgrade_rules),
+	ROW(recording_erase, recording_erase_rules),
+	ROW(erasure, erasure_rules),
+	ROW(restore_step, restore_step_rules),
+	ROW(schema_probe, schema_probe_rules),
 #undef ROW
 };
 

@@ -165,6 +165,11 @@ static const struct body {
 	[ET__COMMAND__BODY_AGENT_SET] = { apply_agent_set, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_NODE_ROLES] = { apply_node_roles, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_NODE_DRAIN] = { apply_node_drain, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_DIGEST_CHECK] = { apply_digest_check, AUDIT_NEVER },
+	[ET__COMMAND__BODY_CLUSTER_UPGRADE] = { apply_cluster_upgrade, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_RECORDING_ERASE] = { apply_recording_erase, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_RESTORE_STEP] = { apply_restore_step, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_SCHEMA_PROBE] = { apply_noop, AUDIT_ALWAYS },
 };
 
 static void hex_of(ProtobufCBinaryData id, char ret[33])
@@ -239,6 +244,18 @@ static void audit_target(const Et__Command *c, char *ret, size_t size)
 	case ET__COMMAND__BODY_AGENT_SET:
 		text = c->agent_set->agent->id;
 		break;
+	case ET__COMMAND__BODY_CLUSTER_UPGRADE:
+		(void)snprintf(ret, size, "schema:%u", c->cluster_upgrade->to);
+		return;
+	case ET__COMMAND__BODY_RECORDING_ERASE:
+		hex_of(c->recording_erase->recording, hex);
+		break;
+	case ET__COMMAND__BODY_RESTORE_STEP:
+		text = c->restore_step->detail;
+		break;
+	case ET__COMMAND__BODY_SCHEMA_PROBE:
+		text = c->schema_probe->text;
+		break;
 	default:
 		break;
 	}
@@ -266,6 +283,18 @@ static int command_audit(struct apply *a, int code)
 
 /* ---- One command ---- */
 
+/* Does the committed schema have this command? */
+static int command_understood(struct apply *a)
+{
+	uint32_t needed = et_schema_needed(a->c);
+
+	if (a->s->cluster != NULL && needed > a->s->cluster->schema) {
+		return refuse(a, ET_EVERSION, "it needs schema %u, the cluster's is %u", needed,
+			      a->s->cluster->schema);
+	}
+	return 0;
+}
+
 /* May this command be applied at all? Nothing is kept of those that may not. */
 static int command_admit(struct apply *a)
 {
@@ -275,6 +304,9 @@ static int command_admit(struct apply *a)
 		bool may = c->body_case == ET__COMMAND__BODY_CLUSTER_INIT ||
 			   c->body_case == ET__COMMAND__BODY_NOOP;
 		return may ? 0 : refuse(a, ET_EUNINITIALISED, "there is no cluster yet");
+	}
+	if (c->body_case == ET__COMMAND__BODY_RESTORE_STEP || a->s->cluster->restoring) {
+		return restore_admit(a);
 	}
 	const Et__Node *node = NULL;
 	int rc = apply_node(a, c->op->node, &node);
@@ -339,7 +371,8 @@ static int command_apply(struct apply *a)
 		return rc < 0 ? rc : 0;
 	}
 	et_assert((size_t)a->c->body_case < ET_ARRAY_SIZE(bodies));
-	rc = bodies[a->c->body_case].apply(a);
+	rc = command_understood(a);
+	rc = rc < 0 ? rc : bodies[a->c->body_case].apply(a);
 	if (code_is_final(rc)) {
 		return rc;
 	}
@@ -445,6 +478,25 @@ static void digest_end(struct et_state *s)
 	et_sha256_end(s->sha, s->own.digest);
 }
 
+static void digest_remember(struct et_state *s)
+{
+	size_t slot = s->own.index % ET_ARRAY_SIZE(s->digests);
+
+	s->digests[slot].index = s->own.index;
+	memcpy(s->digests[slot].digest, s->own.digest, sizeof(s->own.digest));
+}
+
+bool et_state_digest_at(const struct et_state *s, uint64_t index, uint8_t ret[32])
+{
+	size_t slot = index % ET_ARRAY_SIZE(s->digests);
+
+	if (index == 0 || s->digests[slot].index != index) {
+		return false;
+	}
+	memcpy(ret, s->digests[slot].digest, 32);
+	return true;
+}
+
 int et_state_apply(struct et_state *s, uint64_t index, struct et_view entry,
 		   struct et_error *reterr)
 {
@@ -458,6 +510,9 @@ int et_state_apply(struct et_state *s, uint64_t index, struct et_view entry,
 	if (index <= s->own.index) {
 		return 0;
 	}
+	if (s->own.index > 0) {
+		digest_remember(s); /* where the database was opened */
+	}
 	if (index != s->own.index + 1) {
 		s->failed =
 			et_fail(reterr, ET_ECORRUPT, "entry %llu after %llu: the log has a hole",
@@ -466,6 +521,11 @@ int et_state_apply(struct et_state *s, uint64_t index, struct et_view entry,
 	}
 	if (entry.size > 0) {
 		rc = et_entry_each(entry.data, entry.size, entry_schema, &e);
+	}
+	if (s->cluster != NULL && s->cluster->schema > ET_COMMAND_SCHEMA) {
+		return et_fail(reterr, ET_EVERSION,
+			       "the cluster was upgraded to schema %u, this build knows %u",
+			       s->cluster->schema, ET_COMMAND_SCHEMA);
 	}
 	if (e.newest_schema > ET_COMMAND_SCHEMA) {
 		return et_fail(reterr, ET_EVERSION, "entry %llu has schema %u, this build knows %u",
@@ -482,5 +542,6 @@ int et_state_apply(struct et_state *s, uint64_t index, struct et_view entry,
 	}
 	digest_end(s);
 	s->own.index = index;
+	digest_remember(s);
 	return 0;
 }

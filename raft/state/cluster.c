@@ -7,7 +7,7 @@
 
 /* ---- Pieces ---- */
 
-static int cluster_put(struct apply *a, const Et__Cluster *c)
+int cluster_put(struct apply *a, const Et__Cluster *c)
 {
 	struct key key = key_meta("cluster");
 	Et__Cluster *copy = NULL;
@@ -38,7 +38,7 @@ static int site_put(struct apply *a, const Et__Site *site)
 }
 
 /* A node may bring its site with it. */
-static int site_ensure(struct apply *a, const char *name)
+int site_ensure(struct apply *a, const char *name)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer known = { 0 };
 	struct key key = key_text(name);
@@ -182,9 +182,6 @@ static int cluster_init_check(struct apply *a, const Et__ClusterInit *init)
 	if (init->kek->version != 1) {
 		return refuse(a, ET_EREFUSED, "the first KEK is version 1");
 	}
-	if (init->cluster->schema > ET_COMMAND_SCHEMA) {
-		return refuse(a, ET_EREFUSED, "schema %u is not known", init->cluster->schema);
-	}
 	if (init->admin != NULL) {
 		int rc = token_check(a, init->admin);
 		if (rc < 0) {
@@ -202,7 +199,9 @@ static int cluster_init_write(struct apply *a, const Et__ClusterInit *init)
 
 	cluster.next_node_id = node.id + 1;
 	cluster.cluster_time_us = cluster.created_us;
-	cluster.schema = cluster.schema != 0 ? cluster.schema : ET_COMMAND_SCHEMA;
+	cluster.schema = cluster.schema != 0 ? cluster.schema : 1;
+	cluster.epoch = 0;
+	cluster.restoring = false;
 	node.state = ET__NODE_STATE__ACTIVE;
 	kek.state = ET__KEK_STATE__KEK_ACTIVE;
 	int rc = cluster_put(a, &cluster);
@@ -276,6 +275,11 @@ int apply_token_revoke(struct apply *a)
 }
 
 /* ---- NodeJoin ---- */
+
+static uint32_t schema_of(const Et__Node *n)
+{
+	return n->schema != 0 ? n->schema : 1;
+}
 
 struct join_search {
 	const Et__NodeJoin *join;
@@ -390,6 +394,10 @@ int apply_node_join(struct apply *a)
 	}
 	if (search.name_taken) {
 		return refuse(a, ET_EEXISTS, "there is a node '%.64s'", join->node->name);
+	}
+	if (schema_of(join->node) < a->s->cluster->schema) {
+		return refuse(a, ET_EVERSION, "its build knows schema %u, the cluster's is %u",
+			      schema_of(join->node), a->s->cluster->schema);
 	}
 	if (join->node->spki_hash.len != 32) {
 		return refuse(a, ET_EREFUSED, "a node joins with its key");
@@ -519,4 +527,64 @@ int apply_tick(struct apply *a)
 int apply_site_set(struct apply *a)
 {
 	return site_put(a, a->c->site_set->site);
+}
+
+/* ---- Schema, digest ---- */
+
+struct upgrade {
+	uint32_t to;
+	uint64_t blocker; /* the first member whose build is too old */
+	uint32_t schema;  /* its */
+};
+
+static int upgrade_each(void *arg, const void *message)
+{
+	struct upgrade *u = arg;
+	const Et__Node *n = message;
+
+	if (node_is_member(n) && schema_of(n) < u->to && u->blocker == 0) {
+		u->blocker = n->id;
+		u->schema = schema_of(n);
+	}
+	return 0;
+}
+
+/* Only what is committed counts, never this build: all nodes must come to the same answer. A node
+ * whose build is too old in spite of what it said stops at the next entry. */
+int apply_cluster_upgrade(struct apply *a)
+{
+	const Et__ClusterUpgrade *told = a->c->cluster_upgrade;
+	struct upgrade u = { .to = told->to };
+	struct key all = { 0 };
+	Et__Cluster after = *a->s->cluster;
+
+	if (told->expect_from != after.schema) {
+		return refuse(a, ET_ESTALE, "the cluster's schema is %u", after.schema);
+	}
+	if (told->to <= after.schema) {
+		return refuse(a, ET_EREFUSED, "a schema is never lowered");
+	}
+	int rc = view_walk_messages(a->v, CF_NODE, &all, &et__node__descriptor, upgrade_each, &u);
+	if (rc < 0) {
+		return rc;
+	}
+	if (u.blocker != 0) {
+		return refuse(a, ET_EREFUSED, "node %llu knows schema %u only",
+			      (unsigned long long)u.blocker, u.schema);
+	}
+	after.schema = told->to;
+	a->o->result.number = told->to;
+	return cluster_put(a, &after);
+}
+
+/* Nothing is compared here: what a node thinks of its own digest is not replicated. */
+int apply_digest_check(struct apply *a)
+{
+	const Et__DigestCheck *c = a->c->digest_check;
+
+	if (c->index == 0 || c->index >= a->index) {
+		return refuse(a, ET_EREFUSED, "a digest is checked at an earlier index");
+	}
+	a->o->result.number = c->index;
+	return 0;
 }

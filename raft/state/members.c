@@ -112,6 +112,11 @@ int apply_node_update(struct apply *a)
 	text_take(&after.version, told->version);
 	text_take(&after.store_uuid, told->store_uuid);
 	if (told->schema != 0) {
+		if (told->schema < a->s->cluster->schema) {
+			return refuse(a, ET_EVERSION,
+				      "its build knows schema %u, the cluster's is %u",
+				      told->schema, a->s->cluster->schema);
+		}
 		after.schema = told->schema;
 	}
 	if (told->seal_public.len == 32) {

@@ -237,7 +237,7 @@ int apply_recording_close(struct apply *a)
 
 /* ---- Segments ---- */
 
-static int segment_put(struct apply *a, const Et__Segment *g)
+int segment_put(struct apply *a, const Et__Segment *g)
 {
 	struct key key = key_segment(g->recording.data, g->generation, g->segment);
 
@@ -268,6 +268,10 @@ int apply_segment_open(struct apply *a)
 		return refuse(a, ET_EREFUSED, "a segment is opened with its wrapped key");
 	}
 	result_id(a, told->recording);
+	rc = recording_not_erased(a, told->recording);
+	if (rc < 0) {
+		return rc;
+	}
 	rc = segment_own(a, told->recording.data, told->generation, told->segment, &known);
 	if (rc < 0 && rc != ET_ENOTFOUND) {
 		return rc;
@@ -447,6 +451,10 @@ int apply_segment_seal(struct apply *a)
 		return rc;
 	}
 	result_id(a, seal->recording);
+	rc = recording_not_erased(a, seal->recording);
+	if (rc < 0) {
+		return rc;
+	}
 	rc = segment_own(a, seal->recording.data, seal->generation, seal->segment, &known);
 	if (rc < 0 && rc != ET_ENOTFOUND) {
 		return rc;

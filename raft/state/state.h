@@ -68,6 +68,9 @@ int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg,
 /* Inside `fn` only, and at most once a call: the command that it was called with is the caller's
  * from now on (et_command_free()). Without it, it is freed when `fn` has returned. */
 Et__Command *et_state_take_command(struct et_state *s);
+/* The running digest as it was at `index`, while that is one of the last 8,192 entries that this
+ * process applied. Writer's thread only. */
+bool et_state_digest_at(const struct et_state *s, uint64_t index, uint8_t ret[32]);
 
 uint64_t et_state_applied(const struct et_state *s); /* any thread: as of the last commit */
 

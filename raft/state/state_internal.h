@@ -181,6 +181,7 @@ struct outcome {
 };
 
 #define NODES_CACHED 64
+#define STATE_DIGESTS 8192 /* recent running digests that are kept, in entries */
 
 struct et_state {
 	char *path;		   /* owned */
@@ -218,6 +219,10 @@ struct et_state {
 	struct outcome *telling;  /* the one whose result is being told; else NULL */
 	size_t outcome_count;
 	size_t outcome_capacity;
+	struct {
+		uint64_t index;
+		uint8_t digest[32];
+	} digests[STATE_DIGESTS]; /* the last ones, at index modulo their number */
 };
 
 void state_tsan_note(void); /* tsan.c */
@@ -336,6 +341,23 @@ int apply_fact_add(struct apply *a);
 int apply_tag_set(struct apply *a);
 int apply_note_add(struct apply *a);
 int apply_agent_set(struct apply *a);
+int apply_digest_check(struct apply *a);
+int apply_cluster_upgrade(struct apply *a);
+int apply_recording_erase(struct apply *a);
+int apply_restore_step(struct apply *a);
+
+/* While a restore is made only its own steps are admitted, and they at no other time. */
+int restore_admit(struct apply *a);
+
+int cluster_put(struct apply *a, const Et__Cluster *c);
+int segment_put(struct apply *a, const Et__Segment *g);
+int site_ensure(struct apply *a, const char *name);
+
+/* Erase for good (erase.c). `known` NULL: nothing is known of it yet. */
+int recording_erase(struct apply *a, const uint8_t id[16], const Et__Recording *known,
+		    int64_t erased_us, uint64_t erased_index);
+/* 0, or the refusal that it is erased. */
+int recording_not_erased(struct apply *a, ProtobufCBinaryData id);
 
 int grants_check(struct apply *a, Et__Grant *const *grants, size_t count, const Et__Node *joining);
 int grants_put(struct apply *a, Et__Grant *const *grants, size_t count);

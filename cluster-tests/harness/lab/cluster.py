@@ -78,10 +78,10 @@ class Node:
             f"data: {{state: {self.state}, media: {self.media}, root: file:{self.folder}/root.key}}\n"
             + capture + self.extra)
 
-    def start(self, wrapper=()):
+    def start(self, wrapper=(), program=None):
         assert self.process is None or self.process.poll() is not None
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*self.cluster.where(self), *wrapper, str(binaries() / "evertaped"),
+            self.process = subprocess.Popen([*self.cluster.where(self), *wrapper, str(program or binaries() / "evertaped"),
                                              str(self.config)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True)

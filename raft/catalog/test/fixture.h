@@ -53,6 +53,8 @@ struct cluster {
 	char folder[256];
 	size_t count;
 	uint64_t snapshot_bytes;
+	uint32_t digest_check_ms;
+	void (*on_diverged)(void *arg, const struct et_error *why);
 	struct node nodes[NODES_MAX];
 };
 
@@ -142,6 +144,8 @@ static inline struct et_catalog_config config_of(struct node *n)
 					   .snapshot_bytes = n->cluster->snapshot_bytes,
 					   .on_applied = fixture_on_applied,
 					   .on_replaced = fixture_on_replaced,
+					   .on_diverged = n->cluster->on_diverged,
+					   .digest_check_ms = n->cluster->digest_check_ms,
 					   .arg = n };
 }
 

@@ -145,6 +145,13 @@ struct dice_room {
 	Et__TagSet tag_set;
 	Et__NoteAdd note_add;
 	Et__AgentSet agent_set;
+	Et__DigestCheck digest_check;
+	Et__ClusterUpgrade cluster_upgrade;
+	Et__RecordingErase recording_erase;
+	Et__RestoreStep restore_step;
+	Et__Erasure erasure;
+	Et__Erasure *erasure_list[1];
+	Et__SchemaProbe schema_probe;
 };
 
 static inline Et__Recording *dice_recording(struct dice *d, struct dice_room *m)
@@ -644,6 +651,53 @@ static inline void dice_work(struct dice *d, struct dice_room *m, uint64_t kind)
 	}
 }
 
+/* Divergence, upgrade, erasure, restore. false: not one of these. */
+static inline bool dice_rare(struct dice *d, struct dice_room *m, uint64_t kind)
+{
+	Et__Command *c = &m->c;
+
+	switch (kind) {
+	case ET__COMMAND__BODY_DIGEST_CHECK:
+		et__digest_check__init(&m->digest_check);
+		m->digest_check.index = dice_below(d, 200);
+		m->digest_check.digest = kit_hash(dice_roll(d));
+		c->digest_check = &m->digest_check;
+		return true;
+	case ET__COMMAND__BODY_CLUSTER_UPGRADE:
+		et__cluster_upgrade__init(&m->cluster_upgrade);
+		m->cluster_upgrade.to = 1 + (uint32_t)dice_below(d, 3);
+		m->cluster_upgrade.expect_from = 1 + (uint32_t)dice_below(d, 2);
+		c->cluster_upgrade = &m->cluster_upgrade;
+		return true;
+	case ET__COMMAND__BODY_RECORDING_ERASE:
+		et__recording_erase__init(&m->recording_erase);
+		m->recording_erase.recording = dice_id(d, DICE_RECORDING);
+		c->recording_erase = &m->recording_erase;
+		return true;
+	case ET__COMMAND__BODY_RESTORE_STEP:
+		et__restore_step__init(&m->restore_step);
+		/* After a BEGIN nothing else is applied: rarely. */
+		m->restore_step.kind =
+			(Et__RestoreStep__Kind)(dice_one_in(d, 50) ? 0 : 1 + dice_below(d, 2));
+		m->restore_step.node = dice_node(d, m);
+		m->restore_step.expect_epoch = (uint32_t)dice_below(d, 2);
+		et__erasure__init(&m->erasure);
+		m->erasure.recording = dice_id(d, DICE_RECORDING);
+		m->erasure_list[0] = &m->erasure;
+		m->restore_step.n_erasures = 1;
+		m->restore_step.erasures = m->erasure_list;
+		c->restore_step = &m->restore_step;
+		return true;
+	case ET__COMMAND__BODY_SCHEMA_PROBE:
+		et__schema_probe__init(&m->schema_probe);
+		m->schema_probe.text = dice_text(d);
+		c->schema_probe = &m->schema_probe;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* A command with an op id of its own; sequences have holes, and come late, now and then. */
 static inline const Et__Command *dice_command(struct dice *d, struct dice_room *m,
 					      uint8_t incarnations[8][16], uint64_t seqs[8])
@@ -667,6 +721,14 @@ static inline const Et__Command *dice_command(struct dice *d, struct dice_room *
 	if (dice_one_in(d, 4)) {
 		m->op.floor = dice_below(d, m->op.seq + 2);
 	}
+	if (dice_one_in(d, 12)) {
+		static const uint64_t rare[] = {
+			ET__COMMAND__BODY_DIGEST_CHECK,	   ET__COMMAND__BODY_CLUSTER_UPGRADE,
+			ET__COMMAND__BODY_RECORDING_ERASE, ET__COMMAND__BODY_RESTORE_STEP,
+			ET__COMMAND__BODY_SCHEMA_PROBE,
+		};
+		kind = rare[dice_below(d, ET_ARRAY_SIZE(rare))];
+	}
 	if (kind == ET__COMMAND__BODY_CLUSTER_INIT) {
 		kind = ET__COMMAND__BODY_RECORDING_CLOSE;
 	}
@@ -679,7 +741,8 @@ static inline const Et__Command *dice_command(struct dice *d, struct dice_room *
 	m->c.body_case = (Et__Command__BodyCase)kind;
 	m->c.principal = dice_text(d);
 	m->c.reason = dice_text(d);
-	if (!dice_media(d, m, kind) && !dice_cluster(d, m, kind) && !dice_told(d, m, kind)) {
+	if (!dice_media(d, m, kind) && !dice_cluster(d, m, kind) &&
+	    !dice_rare(d, m, kind) && !dice_told(d, m, kind)) {
 		dice_work(d, m, kind);
 	}
 	return &m->c;

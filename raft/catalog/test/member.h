@@ -1,0 +1,100 @@
+/* Commands that make the nodes of a fixture members of a cluster, as the catalogue knows them. */
+#ifndef ET_RAFT_CATALOG_TEST_MEMBER_H
+#define ET_RAFT_CATALOG_TEST_MEMBER_H
+
+#include "raft/catalog/test/fixture.h"
+
+static inline ProtobufCBinaryData bytes_of(uint8_t *data, size_t size, int fill)
+{
+	memset(data, fill, size);
+	return (ProtobufCBinaryData){ size, data };
+}
+
+static inline void init_cluster(struct cluster *c, struct answer *a)
+{
+	static uint8_t id[16], spki[32], public[32], enc[32], sealed[48];
+	static char words[8][16] = { "acme", "prg-1", "prg", "voter", "vault", "kek:1", "local" };
+	char *roles[] = { words[3], words[4] };
+	Et__Command command = ET__COMMAND__INIT;
+	Et__ClusterInit init = ET__CLUSTER_INIT__INIT;
+	Et__Cluster cluster = ET__CLUSTER__INIT;
+	Et__Node node = ET__NODE__INIT;
+	Et__Kek kek = ET__KEK__INIT;
+	Et__Grant grant = ET__GRANT__INIT;
+	Et__Grant *grants[] = { &grant };
+
+	cluster.name = words[0];
+	cluster.id = bytes_of(id, sizeof(id), 1);
+	cluster.created_us = et_clock_now_us();
+	node.id = 1;
+	node.name = words[1];
+	node.site = words[2];
+	node.roles = roles;
+	node.n_roles = 2;
+	node.spki_hash = bytes_of(spki, sizeof(spki), 2);
+	kek.version = 1;
+	kek.public_key = bytes_of(public, sizeof(public), 3);
+	grant.secret = words[5];
+	grant.node = 1;
+	grant.enc = bytes_of(enc, sizeof(enc), 4);
+	grant.ciphertext = bytes_of(sealed, sizeof(sealed), 5);
+	init.cluster = &cluster;
+	init.node = &node;
+	init.kek = &kek;
+	init.grants = grants;
+	init.n_grants = 1;
+	command.principal = words[6];
+	command.schema = 1;
+	command.body_case = ET__COMMAND__BODY_CLUSTER_INIT;
+	command.cluster_init = &init;
+	et_catalog_propose(c->nodes[0].catalog, &command, 0, on_answer, a);
+}
+
+/* Node `id` joins with a token of its own; proposed by node 1, which must know itself a member. */
+static inline void join_member(struct cluster *c, uint64_t id)
+{
+	static char words[5][16] = { "join", "voter", "prg", "local", "" };
+	uint8_t token_id[16], key[32], hash[32], spki[32];
+	char *roles[] = { words[1] };
+	char name[16];
+	Et__Token token = ET__TOKEN__INIT;
+	Et__TokenAdd add = ET__TOKEN_ADD__INIT;
+	Et__Node node = ET__NODE__INIT;
+	Et__NodeJoin join = ET__NODE_JOIN__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	struct answer a = { 0 };
+
+	(void)snprintf(name, sizeof(name), "n%d", (int)id);
+	token.id = bytes_of(token_id, sizeof(token_id), (int)id);
+	token.kind = words[0];
+	token.public_key = bytes_of(key, sizeof(key), (int)id);
+	token.roles = roles;
+	token.n_roles = 1;
+	token.site = words[2];
+	token.expires_us = et_clock_now_us() + INT64_C(3600000000);
+	token.uses_left = 1;
+	add.token = &token;
+	command.principal = words[3];
+	command.body_case = ET__COMMAND__BODY_TOKEN_ADD;
+	command.token_add = &add;
+	et_catalog_propose(c->nodes[0].catalog, &command, 60000, on_answer, &a);
+	RUN_UNTIL(c, a.calls == 1);
+	assert_int_equal(a.code, 0);
+	node.id = id;
+	node.name = name;
+	node.site = words[2];
+	node.roles = roles;
+	node.n_roles = 1;
+	node.state = ET__NODE_STATE__ACTIVE;
+	node.spki_hash = bytes_of(spki, sizeof(spki), (int)id);
+	join.node = &node;
+	join.token = token.id;
+	join.request_hash = bytes_of(hash, sizeof(hash), (int)id);
+	command.body_case = ET__COMMAND__BODY_NODE_JOIN;
+	command.node_join = &join;
+	et_catalog_propose(c->nodes[0].catalog, &command, 60000, on_answer, &a);
+	RUN_UNTIL(c, a.calls == 2);
+	assert_int_equal(a.code, 0);
+}
+
+#endif

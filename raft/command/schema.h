@@ -1,0 +1,29 @@
+/* Schema: which semantics of apply a build understands, and which of them a command needs.
+ *
+ * Cluster.schema is committed: apply follows it, whatever newer things a build knows. It is raised
+ * by ClusterUpgrade, when all members have said (Node.schema) that their build understands the new
+ * one. A command that needs a newer schema than the committed one is refused where it is proposed,
+ * and again by apply; a node that meets a committed schema or an entry beyond its build stops.
+ *
+ *   schema  since   what it added
+ *   1       0.1.0   everything in command.proto but what stands below
+ *   2       (tests) SchemaProbe; in binaries that are built beside the real ones, never installed
+ *
+ * This file's numbers are all that differs between the two sets of binaries (schema.c is compiled
+ * twice, with and without ET_SCHEMA_TEST).
+ *
+ * Threads: pure functions. */
+#ifndef ET_RAFT_COMMAND_SCHEMA_H
+#define ET_RAFT_COMMAND_SCHEMA_H
+
+#include <stdint.h>
+
+#include "raft/command/command.pb-c.h"
+
+/* The newest schema that this build understands. */
+uint32_t et_schema_build(void);
+
+/* The smallest schema that understands this command: what belongs in Command.schema. */
+uint32_t et_schema_needed(const Et__Command *command);
+
+#endif
