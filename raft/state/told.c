@@ -307,6 +307,14 @@ static void change_freep(struct change **c)
 	change_free(*c);
 }
 
+/* A list without elements may have no memory. */
+static void list_copy(void *to, const void *from, size_t size)
+{
+	if (size > 0) {
+		memcpy(to, from, size);
+	}
+}
+
 static int change_begin(struct apply *a, Et__Subject *about, struct change **ret)
 {
 	struct change *c = calloc(1, sizeof(*c));
@@ -327,9 +335,9 @@ static int change_begin(struct apply *a, Et__Subject *about, struct change **ret
 	et__told__init(&c->after);
 	if (c->before != NULL) {
 		c->after = *c->before;
-		memcpy(c->facts, c->before->facts, c->before->n_facts * sizeof(c->facts[0]));
-		memcpy(c->tags, c->before->tags, c->before->n_tags * sizeof(c->tags[0]));
-		memcpy(c->notes, c->before->notes, c->before->n_notes * sizeof(c->notes[0]));
+		list_copy(c->facts, c->before->facts, c->before->n_facts * sizeof(c->facts[0]));
+		list_copy(c->tags, c->before->tags, c->before->n_tags * sizeof(c->tags[0]));
+		list_copy(c->notes, c->before->notes, c->before->n_notes * sizeof(c->notes[0]));
 	}
 	c->after.about = about;
 	c->after.facts = c->facts;
