@@ -100,7 +100,7 @@ function(et_tests folder target)
             PRIVATE ${target} ${test_uses} et_flags PkgConfig::cmocka ${m_TEST_LIBRARIES})
         add_test(NAME ${folder}/${name} COMMAND test_${target}_${name}
             WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/${folder}/test")
-        set_tests_properties(${folder}/${name} PROPERTIES LABELS unit TIMEOUT 300)
+        set_tests_properties(${folder}/${name} PROPERTIES LABELS unit TIMEOUT 600)
     endforeach()
     if(ET_FUZZ)
         foreach(name IN LISTS m_FUZZERS)

@@ -1,6 +1,7 @@
-/* Debian's librocksdb is not built with the thread sanitizer, which therefore sees what RocksDB
- * reads and writes through memcpy() and the like, but not the locks and atomics that order it.
- * Linked into every program that uses the state; weak, so that a program may say more. */
+/* Debian's librocksdb (and what it compresses with) is not built with the thread sanitizer, which
+ * therefore sees what RocksDB reads and writes through memcpy() and the like, but not the locks and
+ * atomics that order it. Linked into every program that uses the state; weak, so that a program may
+ * say more. */
 #include "raft/state/state_internal.h"
 
 #ifndef __has_feature
@@ -15,6 +16,7 @@ __attribute__((weak, visibility("default"))) const char *__tsan_default_suppress
 {
 	return "called_from_lib:librocksdb.so\n"
 	       "called_from_lib:liblz4.so\n"
+	       "called_from_lib:libzstd.so\n"
 	       "called_from_lib:libprotobuf-c.so\n"
 	       "race:librocksdb.so\n";
 }
