@@ -28,7 +28,8 @@ int api_backup(struct api_call *call, struct et_error *reterr)
 		return et_fail_plain(reterr, ET_EUNSUPPORTED, "this node makes no backups");
 	}
 	/* Without a quorum a backup is worth most: it does not wait for its audit event then. */
-	if (api_audit(call, "cluster.backup", call->api->config.cluster, "", "", &number, &why) < 0) {
+	if (api_audit(call, "cluster.backup", call->api->config.cluster, "", "", &number, &why) <
+	    0) {
 		et_warn("backup.unaudited", "principal=%s", call->principal);
 	}
 	int rc = b->backup(b->arg, backup_sink, call, reterr);

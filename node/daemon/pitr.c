@@ -166,8 +166,9 @@ static int segment_begin(struct daemon_pitr *p, uint64_t first, struct et_error 
 	struct et_state_view *v = rc == 0 ? et_state_view_open(p->daemon->state) : NULL;
 	rc = rc == 0 && v == NULL ? et_fail(reterr, -ENOMEM, "ship the log") : rc;
 	rc = rc < 0 ? rc
-		    : et_keeper_backup_begin(v, &p->identity, p->daemon->identity_folder, ET_BACKUP_LOG,
-					     first - 1, digest, file_sink, p, &p->writer, reterr);
+		    : et_keeper_backup_begin(v, &p->identity, p->daemon->identity_folder,
+					     ET_BACKUP_LOG, first - 1, digest, file_sink, p,
+					     &p->writer, reterr);
 	(void)et_state_view_close(v);
 	if (rc < 0) {
 		file_drop(p);

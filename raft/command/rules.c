@@ -317,10 +317,18 @@ static const struct et_rule agent_rules[] = {
 };
 
 static const struct et_rule cluster_rules[] = {
-	WORD(name, NAME_MAX_), ID(id),	    BLOBS(ca_certs, DER_MAX, 8),
-	TIME(created_us),      ANY(schema), ANY(next_node_id),
-	TIME(cluster_time_us), ANY(kek_id), ANY(epoch),
-	ANY(restoring),	       TIME(restored_us),   ANY(restored_index),
+	WORD(name, NAME_MAX_),
+	ID(id),
+	BLOBS(ca_certs, DER_MAX, 8),
+	TIME(created_us),
+	ANY(schema),
+	ANY(next_node_id),
+	TIME(cluster_time_us),
+	ANY(kek_id),
+	ANY(epoch),
+	ANY(restoring),
+	TIME(restored_us),
+	ANY(restored_index),
 	ANY(erasures_missing),
 };
 

@@ -10,7 +10,7 @@
 /* Flip a bit of `key`'s value in the column family `family`, at `offset` from its end. false: it
  * could not be done. */
 static inline bool et_state_damage(const char *path, const char *family, const char *key,
-				 size_t key_size, size_t offset)
+				   size_t key_size, size_t offset)
 {
 	rocksdb_options_t *o = rocksdb_options_create();
 	rocksdb_readoptions_t *r = rocksdb_readoptions_create();

@@ -1,4 +1,5 @@
-/* labdamage: change one bit in the catalogue of a node that is stopped, so that RocksDB cannot see it.
+/* labdamage: change one bit in the catalogue of a node that is stopped, so that RocksDB cannot see
+ * it.
  *
  *   labdamage STATE KEY      KEY is one of the rows of RocksDB's default column family:
  *                            "applied" (the running digest), "counts", "audit", "cluster"
@@ -28,7 +29,8 @@ int main(int argc, char **argv)
 	name[strcspn(name, "\n")] = '\0';
 	(void)snprintf(path, sizeof(path), "%s/db/%s", argv[1], name);
 	if (!et_state_damage(path, "default", argv[2], strlen(argv[2]), 1)) {
-		(void)fprintf(stderr, "labdamage: '%s' of %s could not be changed\n", argv[2], path);
+		(void)fprintf(stderr, "labdamage: '%s' of %s could not be changed\n", argv[2],
+			      path);
 		return 1;
 	}
 	return 0;

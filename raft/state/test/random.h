@@ -547,8 +547,9 @@ static inline bool dice_told(struct dice *d, struct dice_room *m, uint64_t kind)
 		et__note__init(&m->note);
 		m->note_add.about = dice_subject(d, m);
 		m->note.id = dice_id(d, DICE_NOTE);
-		m->note.text =
-			DICE_WORD(d, "", "the moon", "Moon, blue", "\xc5\xbd\xc3\x81" "BA blue");
+		m->note.text = DICE_WORD(d, "", "the moon", "Moon, blue",
+					 "\xc5\xbd\xc3\x81"
+					 "BA blue");
 		m->note.withdrawn = dice_one_in(d, 4);
 		m->note_add.note = &m->note;
 		c->note_add = &m->note_add;
@@ -741,8 +742,8 @@ static inline const Et__Command *dice_command(struct dice *d, struct dice_room *
 	m->c.body_case = (Et__Command__BodyCase)kind;
 	m->c.principal = dice_text(d);
 	m->c.reason = dice_text(d);
-	if (!dice_media(d, m, kind) && !dice_cluster(d, m, kind) &&
-	    !dice_rare(d, m, kind) && !dice_told(d, m, kind)) {
+	if (!dice_media(d, m, kind) && !dice_cluster(d, m, kind) && !dice_rare(d, m, kind) &&
+	    !dice_told(d, m, kind)) {
 		dice_work(d, m, kind);
 	}
 	return &m->c;
