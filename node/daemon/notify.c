@@ -8,7 +8,7 @@
 #define SIGNS_PER_INTERVAL 4
 
 /* A manager that cannot be told is no reason to stop recording: results are left alone. */
-static void say(const char *before, const char *fmt, va_list ap)
+static void ET_PRINTF(2, 0) say(const char *before, const char *fmt, va_list ap)
 {
 	char status[STATUS_SIZE];
 

@@ -10,7 +10,7 @@
 /* Small, so that a few hundred commands make several snapshots, trims and compactions. */
 enum { SNAPSHOT_BYTES = 48 * 1024, ELECTION_MS = 300, HEARTBEAT_MS = 50, POLL_MS = 5 };
 
-static void say(const char *prefix, const char *fmt, va_list args)
+static void ET_PRINTF(2, 0) say(const char *prefix, const char *fmt, va_list args)
 {
 	char line[900];
 	int p = snprintf(line, sizeof(line), "%s", prefix);
