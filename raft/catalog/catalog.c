@@ -85,7 +85,9 @@ void et_cat_call(struct et_catalog *c, uint64_t node, const char *address,
 static void work_run(uv_work_t *work)
 {
 	struct cat_work *w = ET_CONTAINER_OF(work, struct cat_work, work);
+	(void)atomic_load(&w->handed_over);
 	w->run(w);
+	atomic_store(&w->handed_over, 2);
 }
 
 static void work_after(uv_work_t *work, int status)
@@ -94,6 +96,7 @@ static void work_after(uv_work_t *work, int status)
 	struct et_catalog *c = w->c;
 
 	(void)status; /* Work is never cancelled. */
+	(void)atomic_load(&w->handed_over);
 	c->works--;
 	w->after(w);
 	et_cat_maybe_closed(c);
@@ -103,6 +106,7 @@ void et_cat_work(struct et_catalog *c, struct cat_work *w)
 {
 	w->c = c;
 	c->works++;
+	atomic_store(&w->handed_over, 1);
 	int rc = uv_queue_work(c->loop, &w->work, work_run, work_after);
 	et_assert(rc == 0); /* It fails only without a function. */
 }

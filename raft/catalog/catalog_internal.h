@@ -217,6 +217,9 @@ struct cat_call {
 /* Work in libuv's pool; the catalogue waits for it when it stops. */
 struct cat_work {
 	uv_work_t work;
+	/* libuv's queue orders the two threads; this says so to ThreadSanitizer, which does not see
+	 * into libuv. */
+	atomic_int handed_over;
 	struct et_catalog *c;
 	void (*run)(struct cat_work *w);
 	void (*after)(struct cat_work *w);

@@ -823,9 +823,11 @@ void et_cat_pull_timer(struct et_catalog *c, int64_t now_us)
 		}
 		return;
 	}
+	/* Longer each time: where everything is slow, silence is no sign. */
+	int64_t stall_us = c->pull_stall_us << (p->attempts < 4 ? p->attempts : 4);
 	bool moved = p->node != p->leader_node && p->attempts % 2 == 0;
 	if (!p->working && p->fail_code == 0 &&
-	    now_us - p->progress_us > (moved ? SWITCH_US : c->pull_stall_us)) {
+	    now_us - p->progress_us > (moved ? SWITCH_US : stall_us)) {
 		pull_fail(p, -ETIMEDOUT, "silence");
 	}
 }

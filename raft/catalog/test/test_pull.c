@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -15,13 +16,17 @@
 #include "raft/catalog/test/fixture.h"
 #include "raft/state/fill.h"
 
-/* A node without anything pulls a database of 24 MiB from one of the other two, while this and that
- * goes wrong. A tap stands before the sources: it counts, and may answer in their place. In the
- * test of kill -9 the puller is a process: this program started again as "test_pull FOLDER
- * ADDRESS". */
+/* A node without anything pulls a database of 24 MiB (6 under ThreadSanitizer) from one of the
+ * other two, while this and that goes wrong. A tap stands before the sources: it counts, and may
+ * answer in their place. In the test of kill -9 the puller is a process: this program started again
+ * as "test_pull FOLDER ADDRESS". */
 
 enum { TABLES = 12, PULLER = 2, HELD_MAX = 4096, KEPT_MAX = 256 };
+#ifdef __SANITIZE_THREAD__ /* Every byte that is copied is looked at: fewer of them. */
+#define TABLE_BYTES (UINT64_C(512) << 10)
+#else
 #define TABLE_BYTES (UINT64_C(2) << 20)
+#endif
 #define STATE_BYTES (TABLES * TABLE_BYTES)
 #define CHUNK_BYTES (UINT64_C(256) << 10)
 
@@ -201,7 +206,6 @@ static void puller_run(struct node *n)
 {
 	tls_open(n);
 	catalog_open(n);
-	n->catalog->pull_stall_us = 400 * 1000;
 }
 
 static struct et_catalog_status status_of(struct node *n)
@@ -243,7 +247,7 @@ static void all_of_it_comes_once(void **state)
 	assert_pulled(c);
 	struct et_catalog_status s = status_of(n);
 	assert_true(s.snapshot_pulled_bytes >= STATE_BYTES);
-	assert_true(s.snapshot_pulled_bytes < STATE_BYTES * 11 / 10);
+	assert_true(s.snapshot_pulled_bytes < STATE_BYTES * 12 / 10);
 	assert_int_equal(s.snapshot_pulled_bytes, tap.read_bytes);
 	assert_int_equal(s.snapshot_reused_bytes, 0);
 	assert_true(s.loop_longest_us > 0 && s.loop_stall_us <= s.loop_longest_us);
@@ -317,6 +321,7 @@ static void a_silent_source_is_left_for_another(void **state)
 	struct node *n = puller_fresh(c);
 
 	puller_run(n);
+	n->catalog->pull_stall_us = 1000 * 1000;
 	RUN_UNTIL(c, tap.reads > 10);
 	tap.hung_node = n->catalog->leader; /* It goes on leading. */
 	assert_pulled(c);
@@ -408,6 +413,10 @@ static int child_main(char **argv)
 	char path[700];
 	char folder[600];
 
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* Ends with its parent. */
+	for (int fd = 3; fd < 256; fd++) {
+		(void)close(fd);
+	}
 	et_log_set_level(ET_LOG_ERROR);
 	(void)snprintf(folder, sizeof(folder), "%s/%d", argv[1], PULLER + 1);
 	(void)snprintf(path, sizeof(path), "%s/root.key", argv[1]);
@@ -452,17 +461,17 @@ static struct process process_start(const struct cluster *c)
 	assert_true(n > 0);
 	program[n] = '\0';
 	assert_int_equal(pipe2(out, O_CLOEXEC | O_NONBLOCK), 0);
-	p.pid = fork();
-	assert_true(p.pid >= 0);
-	if (p.pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)dup2(out[1], 1);
-		for (int fd = 3; fd < 256; fd++) {
-			(void)close(fd);
-		}
-		(void)execl(program, program, c->folder, c->nodes[PULLER].address, (char *)NULL);
-		_exit(7);
-	}
+	char folder[256];
+	char address[64];
+	char *args[] = { program, folder, address, NULL };
+	posix_spawn_file_actions_t actions;
+	(void)snprintf(folder, sizeof(folder), "%s", c->folder);
+	(void)snprintf(address, sizeof(address), "%s", c->nodes[PULLER].address);
+	/* Not fork(): other threads run here. */
+	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, out[1], 1), 0);
+	assert_int_equal(posix_spawn(&p.pid, program, &actions, NULL, args, environ), 0);
+	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)close(out[1]);
 	p.out = out[0];
 	return p;
