@@ -447,6 +447,10 @@ static int child_main(char **argv)
 		(void)fprintf(stderr, "the puller: %s\n", e.text);
 		return 5;
 	}
+	if (et_state_applied(et_catalog_state(catalog)) > 0) {
+		child_on_replaced(
+			NULL); /* Killed after the pull: this start has finished the swap. */
+	}
 	return uv_run(&loop, UV_RUN_DEFAULT);
 }
 
