@@ -13,13 +13,15 @@
  * comes by here. io_destroy() of a loop's thread is done by a thread of its own; all else goes on
  * as it came, to the next in the order of libraries. */
 
-long (*et_cat_syscall_next)(long number, ...);
+_Atomic(cat_syscall) et_cat_syscall_next;
 
 static _Thread_local bool on_loop;
 
 static void *destroy_main(void *arg)
 {
-	(void)et_cat_syscall_next(SYS_io_destroy, (long)(intptr_t)arg, 0L, 0L, 0L, 0L, 0L);
+	cat_syscall next = atomic_load(&et_cat_syscall_next);
+
+	(void)next(SYS_io_destroy, (long)(intptr_t)arg, 0L, 0L, 0L, 0L, 0L);
 	return NULL;
 }
 
@@ -39,12 +41,15 @@ static bool destroy_later(long context)
 	return rc == 0;
 }
 
-static void next_find(void)
+static cat_syscall next_find(void)
 {
 	void *found = dlsym(RTLD_NEXT, "syscall");
+	cat_syscall next = NULL;
 
 	et_assert(found != NULL); /* libc has it. */
-	memcpy(&et_cat_syscall_next, &found, sizeof(found));
+	memcpy(&next, &found, sizeof(found));
+	atomic_store(&et_cat_syscall_next, next);
+	return next;
 }
 
 /* The name is libc's. */
@@ -58,19 +63,20 @@ __attribute__((visibility("default"))) long syscall(long number, ...)
 		a[i] = va_arg(args, long);
 	}
 	va_end(args);
-	if (et_cat_syscall_next == NULL) {
-		next_find(); /* Before main(), by some library: there is one thread. */
+	cat_syscall next = atomic_load(&et_cat_syscall_next);
+	if (next == NULL) {
+		next = next_find(); /* Some library is here before the catalogue. */
 	}
 	if (number == SYS_io_destroy && on_loop && destroy_later(a[0])) {
 		return 0;
 	}
-	return et_cat_syscall_next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 void et_cat_aio_init(void)
 {
-	if (et_cat_syscall_next == NULL) {
-		next_find();
+	if (atomic_load(&et_cat_syscall_next) == NULL) {
+		(void)next_find();
 	}
 	on_loop = true;
 }

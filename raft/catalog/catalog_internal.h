@@ -696,7 +696,8 @@ void et_cat_serve_propose(void *arg, const struct et_tls_peer *peer, struct et_v
 
 /* aio.c */
 void et_cat_aio_init(void); /* on the loop's thread */
-extern long (*et_cat_syscall_next)(long number, ...);
+typedef long (*cat_syscall)(long number, ...);
+extern _Atomic(cat_syscall) et_cat_syscall_next; /* tests put theirs before it */
 
 /* snapshot.c */
 int et_cat_snapshot_open_state(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;

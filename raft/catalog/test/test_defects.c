@@ -179,7 +179,7 @@ static void g2_an_install_while_a_snapshot_is_taken(void **state)
 
 /* ---- G3 ---- */
 
-static long (*syscall_before)(long number, ...);
+static cat_syscall syscall_before;
 
 /* libraft's writes fail; see aio.c for how it comes here. */
 static long syscall_failing(long number, ...)
