@@ -107,9 +107,9 @@ static int ask(struct story *s, int i, const char *question)
 	return 0;
 }
 
-static int status_ask(struct story *s, int i, struct status *r)
+static int status_of(struct story *s, int i, const char *question, struct status *r)
 {
-	int rc = ask(s, i, "status\n");
+	int rc = ask(s, i, question);
 
 	if (rc == 0 &&
 	    sscanf(s->line,
@@ -120,6 +120,11 @@ static int status_ask(struct story *s, int i, struct status *r)
 		rc = -EPROTO;
 	}
 	return rc;
+}
+
+static int status_ask(struct story *s, int i, struct status *r)
+{
+	return status_of(s, i, "status\n", r);
 }
 
 static void pause_briefly(void)
@@ -282,7 +287,7 @@ static int settle(struct story *s)
 
 	for (int i = 0; rc == 0 && i < CATCHUP_NODES; i++) {
 		rc = wait_for(s, i, index);
-		rc = rc < 0 ? rc : status_ask(s, i, &s->after[i]);
+		rc = rc < 0 ? rc : status_of(s, i, "digest\n", &s->after[i]);
 		if (rc == 0 && i > 0 && s->after[i].index != s->after[0].index) {
 			index = s->after[i].index; /* A tick came between: once more. */
 			i = -1;
