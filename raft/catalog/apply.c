@@ -10,7 +10,11 @@
  * The queue has no hard end: libraft cannot be told to wait in fsm->apply. Instead nothing more is
  * let in while more than CAT_QUEUE_MAX is inside: received entries are held (guards.c), proposals
  * wait (propose.c). Barriers and configurations are indexes without commands: they are told as
- * gaps, so that the database's index follows the log's. */
+ * gaps, so that the database's index follows the log's.
+ *
+ * libraft applies what a majority has, also where this node's own disk has not stored it yet. The
+ * database must never be ahead of the own log: after a stop in that moment the log would end
+ * before it, and the node could not tell that from a lost log (G9). So such entries wait here. */
 
 /* Small groups, although a large one costs less: what one group answers is on its way again while
  * the next one is applied. With large groups all that is in flight moves as one crowd, and log,
@@ -28,15 +32,67 @@ static size_t job_cost(const struct cat_job *job)
 	return job->size + sizeof(*job);
 }
 
-void et_cat_job_push(struct et_catalog *c, struct cat_job *job)
+static bool job_is_of_log(const struct cat_job *job)
 {
-	c->queue_bytes += job_cost(job);
+	return job->kind == CAT_JOB_ENTRY || job->kind == CAT_JOB_GAP;
+}
+
+static void job_send(struct et_catalog *c, struct cat_job *job)
+{
 	if (et_cat_rebuild_holds(c, job)) {
 		return;
 	}
 	int rc = et_queue_push(&c->jobs, &job->node, job_cost(job));
 	if (rc < 0) {
 		et_cat_fatal(c, "the state thread takes no more work: %s", et_strerror(rc));
+	}
+}
+
+static bool job_is_stored(const struct et_catalog *c, const struct cat_job *job)
+{
+	return (job->kind == CAT_JOB_GAP ? job->last : job->index) <= c->raft.last_stored;
+}
+
+static struct cat_job *unstored_take(struct et_catalog *c)
+{
+	struct et_queue_node *node = c->unstored_first;
+
+	c->unstored_first = node->next;
+	if (c->unstored_first == NULL) {
+		c->unstored_last = NULL;
+	}
+	return ET_CONTAINER_OF(node, struct cat_job, node);
+}
+
+/* Calls (checkpoints, backups) do not wait: they take what the database has. */
+void et_cat_job_push(struct et_catalog *c, struct cat_job *job)
+{
+	c->queue_bytes += job_cost(job);
+	if (!job_is_of_log(job) || (c->unstored_first == NULL && job_is_stored(c, job))) {
+		job_send(c, job);
+		return;
+	}
+	job->node.next = NULL;
+	if (c->unstored_last != NULL) {
+		c->unstored_last->next = &job->node;
+	} else {
+		c->unstored_first = &job->node;
+	}
+	c->unstored_last = &job->node;
+}
+
+static void unstored_send(struct et_catalog *c)
+{
+	while (c->unstored_first != NULL &&
+	       job_is_stored(c, ET_CONTAINER_OF(c->unstored_first, struct cat_job, node))) {
+		job_send(c, unstored_take(c));
+	}
+}
+
+void et_cat_apply_stored(struct et_catalog *c)
+{
+	while (c->unstored_first != NULL) {
+		job_send(c, unstored_take(c));
 	}
 }
 
@@ -92,10 +148,11 @@ int et_cat_fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
 	return 0;
 }
 
-/* Barriers and configurations at the end of what raft has applied. */
+/* Barriers and configurations at the end of what raft has applied; what the own disk has now. */
 void et_cat_apply_turn(struct et_catalog *c)
 {
 	gap_push(c, raft_last_applied(&c->raft));
+	unstored_send(c);
 }
 
 static void outcome_release(struct cat_outcome *o)
@@ -305,7 +362,7 @@ static struct et_queue_node *state_group(struct et_catalog *c, struct et_queue_n
 	et_state_begin(c->state);
 	while (node != NULL && bytes < GROUP_BYTES && count < GROUP_JOBS) {
 		struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
-		if (job->kind != CAT_JOB_ENTRY && job->kind != CAT_JOB_GAP) {
+		if (!job_is_of_log(job)) {
 			break;
 		}
 		state_apply(c, job);
@@ -385,7 +442,7 @@ static void *state_main(void *arg)
 		}
 		while (node != NULL) {
 			struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
-			if (job->kind == CAT_JOB_ENTRY || job->kind == CAT_JOB_GAP) {
+			if (job_is_of_log(job)) {
 				node = state_group(c, node);
 				continue;
 			}
@@ -433,6 +490,11 @@ int et_cat_apply_start(struct et_catalog *c, struct et_error *reterr)
 void et_cat_apply_release(struct et_catalog *c)
 {
 	et_cat_rebuild_release(c);
+	while (c->unstored_first != NULL) { /* In the other nodes' logs: applied after a start. */
+		struct cat_job *job = unstored_take(c);
+		free(job->data);
+		free(job);
+	}
 	if (!c->queues_are_open) {
 		return;
 	}

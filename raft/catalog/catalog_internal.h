@@ -491,7 +491,9 @@ struct et_catalog {
 	bool thread_is_running;
 	struct et_queue jobs;
 	struct et_queue done;
-	uint64_t pushed;	/* last index given to the state thread */
+	uint64_t pushed; /* last index given to the state thread, or waiting for the log */
+	struct et_queue_node *unstored_first; /* owned: jobs past the own log's end, in order */
+	struct et_queue_node *unstored_last;
 	uint64_t applied;	/* last index that it has told */
 	size_t queue_bytes;	/* given and not told */
 	uint64_t log_bytes;	/* since the last snapshot */
@@ -673,6 +675,7 @@ int et_cat_apply_init(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHE
 void et_cat_apply_release(struct et_catalog *c);
 int et_cat_apply_start(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
 void et_cat_apply_turn(struct et_catalog *c);
+void et_cat_apply_stored(struct et_catalog *c); /* a snapshot stands for the own log */
 void et_cat_apply_end(struct et_catalog *c);
 int et_cat_fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result);
 struct cat_job *et_cat_job_new(int (*work)(struct et_catalog *, struct cat_job *,

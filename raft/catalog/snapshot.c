@@ -766,6 +766,7 @@ int et_cat_fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 		restore_at_start(c, m.index);
 		return 0;
 	}
+	et_cat_apply_stored(c);
 	et_cat_replace(c, c->install.path, m.index);
 	c->install.path[0] = '\0';
 	c->pushed = m.index > c->pushed ? m.index : c->pushed;

@@ -488,15 +488,19 @@ static void a_leader_whose_disk_hangs_hands_over(void **state)
 	struct answer a = { 0 };
 
 	stuck->catalog->io_append = append_hangs;
-	propose_noop(stuck, "stuck", 0, 30000, &a);
+	propose_noop(stuck, "stuck", 0, 3000, &a);
 	RUN_UNTIL(c, leader_of(c) != NULL && leader_of(c) != stuck);
-	RUN_UNTIL(c, a.calls == 1); /* The others have stored it. */
-	assert_int_equal(a.code, 0);
 	for (size_t i = 0; i < 3; i++) {
 		if (&c->nodes[i] != stuck) {
 			(void)must_propose(&c->nodes[i]);
 		}
 	}
+	/* libraft applies what the others have stored. The database must not be ahead of the own
+	 * log, so this node says nothing: whoever asks it again is told by another one. */
+	RUN_UNTIL(c, raft_last_applied(&stuck->catalog->raft) > stuck->catalog->raft.last_stored);
+	RUN_UNTIL(c, a.calls == 1);
+	assert_int_not_equal(a.code, 0);
+	assert_true(applied_of(stuck) <= stuck->catalog->raft.last_stored);
 	/* The disk never comes back: libraft is told so when it closes. */
 	stuck->catalog->stopping = true;
 	for (size_t i = 0; i < kept_count; i++) {
