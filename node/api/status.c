@@ -627,6 +627,7 @@ static bool doctor_digests(struct api_call *call, json_t *checks, const struct e
 	struct et_catalog_status s;
 	struct et_error e = { 0 };
 	uint64_t index = 0;
+	uint32_t keepers = 0; /* a spare keeps no catalogue */
 
 	if (doctor_ask(call, v, &index, &e) < 0) {
 		check_add(checks, "state digest", "unknown", "evertape status", "%s", e.text);
@@ -643,16 +644,19 @@ static bool doctor_digests(struct api_call *call, json_t *checks, const struct e
 			  index);
 		return false;
 	}
+	for (uint32_t i = 0; i < s.member_count; i++) {
+		keepers += s.members[i].role != ET_CATALOG_SPARE;
+	}
 	for (uint32_t i = 0; i < s.odd_count; i++) {
 		check_add(checks, "state digest", "bad", "evertape explain STATE_DIVERGED",
 			  "node %" PRIu64 " has another state than the majority", s.odd[i]);
 	}
 	if (s.odd_count == 0 && s.agreed_index >= index) {
-		bool all = s.agreed_nodes >= s.member_count;
+		bool all = s.agreed_nodes >= keepers;
 		check_add(checks, "state digest", all ? "ok" : "unknown",
 			  all ? "" : "evertape node list",
 			  "%u of %u members have the same at index %" PRIu64, s.agreed_nodes,
-			  s.member_count, s.agreed_index);
+			  keepers, s.agreed_index);
 	} else if (s.odd_count == 0) {
 		check_add(checks, "state digest", "unknown", "evertape doctor --deep",
 			  "no majority answered for index %" PRIu64 " in time", index);

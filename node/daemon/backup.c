@@ -34,6 +34,7 @@ struct daemon_backup {
 	bool stopping;
 	bool due;
 	bool adopted;
+	char behind[300];	    /* why the targets lack the ledger; "" when they have it */
 	struct et_secret *sign_key; /* owned */
 	struct et_ledger *ledgers[LEDGERS];
 	char paths[LEDGERS][ET_CONFIG_PATH_MAX + 48];
@@ -337,6 +338,20 @@ static int adopt(struct daemon_backup *b)
 	return rc;
 }
 
+/* Said once, not at every change of the archive's configuration. */
+static void behind_tell(struct daemon_backup *b, const char *why)
+{
+	if (strncmp(b->behind, why, sizeof(b->behind) - 1) == 0) {
+		return;
+	}
+	(void)snprintf(b->behind, sizeof(b->behind), "%.*s", (int)sizeof(b->behind) - 1, why);
+	if (why[0] != '\0') {
+		et_warn("ledger.behind", "error=\"%s\"", why);
+	} else {
+		et_info("ledger.current", "state=\"all targets have the ledger of erasures\"");
+	}
+}
+
 static void *backup_main(void *arg)
 {
 	struct daemon_backup *b = arg;
@@ -353,11 +368,11 @@ static void *backup_main(void *arg)
 		}
 		bool fresh = rc == ET_ENOTFOUND; /* no cluster yet */
 		rc = rc < 0 ? rc : targets_put(b, &e);
-		if (rc < 0 && !fresh) {
-			et_warn("ledger.behind", "error=\"%s\"", e.text);
+		if (!fresh) {
+			behind_tell(b, rc < 0 ? e.text : "");
 		}
 		(void)pthread_mutex_lock(&b->mutex);
-		(void)clock_gettime(CLOCK_REALTIME, &until);
+		(void)clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += fresh ? 1 : rc < 0 || !b->adopted ? 10 : ROUND_S;
 		while (!b->stopping && !b->due &&
 		       pthread_cond_timedwait(&b->woken, &b->mutex, &until) == 0) {
@@ -382,7 +397,11 @@ int daemon_backup_start(struct et_daemon *d, struct et_error *reterr)
 	et_identity_release(&copy);
 	et_hex(d->identity.cluster_id, 16, b->cluster_hex);
 	(void)pthread_mutex_init(&b->mutex, NULL);
-	(void)pthread_cond_init(&b->woken, NULL);
+	pthread_condattr_t attributes;
+	(void)pthread_condattr_init(&attributes);
+	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&b->woken, &attributes);
+	(void)pthread_condattr_destroy(&attributes);
 	d->backup = b;
 	int rc = ledgers_open(b, reterr);
 	if (rc < 0) {

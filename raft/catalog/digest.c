@@ -11,7 +11,7 @@
  * The leader commits "at index I my running digest is D" (DigestCheck): once a minute while
  * commands are applied, or when `doctor --deep` asks. Apply changes nothing for it. Each node
  * compares with what it had at I, and who differs, leads, or is asked by somebody who differs, asks
- * all members for theirs (ET_RPC_DIGEST). Each judges only itself:
+ * all members for theirs (ET_RPC_DIGEST; a spare keeps no catalogue). Each judges only itself:
  *
  *   a majority of the voters has what I have      well; who differs is named
  *   a majority of the voters has something else   I am wrong: mark the database, hand over
@@ -297,7 +297,8 @@ static void poll_start(struct et_catalog *c, uint64_t index, const uint8_t own[3
 	d->vote_count = 0;
 	for (unsigned i = 0; i < c->raft.configuration.n; i++) {
 		const struct raft_server *s = &c->raft.configuration.servers[i];
-		if (s->id != c->node && d->vote_count < ET_ARRAY_SIZE(d->votes)) {
+		if (s->id != c->node && s->role != RAFT_SPARE &&
+		    d->vote_count < ET_ARRAY_SIZE(d->votes)) {
 			struct cat_vote *v = &d->votes[d->vote_count++];
 			*v = (struct cat_vote){ .node = s->id, .is_voter = s->role == RAFT_VOTER };
 			(void)snprintf(v->address, sizeof(v->address), "%s", s->address);
