@@ -411,7 +411,8 @@ int api_playback_open(struct api_call *call, struct api_playback *p, const char 
 void api_playback_headers(struct api_call *call, const struct et_playback_summary *s)
 {
 	uint32_t missing = s->segments_missing + s->segments_no_key + s->segments_damaged;
-	bool complete = missing == 0 && s->packets_no_decoder == 0 && s->problem[0] == '\0';
+	bool complete = missing == 0 && s->packets_no_decoder == 0 && s->mix.undecodable == 0 &&
+			s->problem[0] == '\0';
 	api_header(call, "x-evertape-complete:", "%s", complete ? "true" : "false");
 	if (!complete) {
 		api_header(call, "x-evertape-problem:", "%s",
@@ -473,7 +474,7 @@ static int wav_send(struct api_playback *p, uint64_t first, uint64_t last, struc
 	struct wav w = { .call = p->call, .left = last - first + 1 };
 	uint8_t header[ET_WAV_HEADER_SIZE];
 	uint64_t frames = p->summary.frames;
-	int rc = et_wav_header(frames, header);
+	int rc = et_wav_header(frames, p->summary.rate, header);
 	if (rc == 0 && first < ET_WAV_HEADER_SIZE) {
 		uint64_t n = ET_WAV_HEADER_SIZE - first;
 		n = n < w.left ? n : w.left;
@@ -489,6 +490,7 @@ static int wav_send(struct api_playback *p, uint64_t first, uint64_t last, struc
 	w.skip = offset % ET_WAV_FRAME_SIZE;
 	uint64_t count = (w.skip + w.left + ET_WAV_FRAME_SIZE - 1) / ET_WAV_FRAME_SIZE;
 	struct et_playback_summary summary;
+	p->config.rate = p->summary.rate;
 	rc = et_playback_render(&p->config, first_frame, count, wav_sink, &w, &summary, reterr);
 	return rc < 0 ? rc : wav_pad(&w);
 }
@@ -581,7 +583,9 @@ int api_peaks(struct api_call *call, struct et_error *reterr)
 	free(peaks);
 	api_playback_headers(call, &p.summary);
 	json_t *o = json_object();
-	et_json_set(o, "duration_ms", json_integer((json_int_t)(p.summary.frames / 8)));
+	et_json_set(o, "duration_ms",
+		    json_integer((json_int_t)(p.summary.frames / (p.summary.rate / 1000))));
+	et_json_set(o, "rate", json_integer(p.summary.rate));
 	et_json_set(o, "frames", et_json_u64(p.summary.frames));
 	et_json_set(o, "channels", channels);
 	et_json_set(o, "problem", et_json_text(p.summary.problem));

@@ -1,5 +1,7 @@
-#include "node/audio/codec.h"
+#include "node/audio/codec_internal.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 /* ITU-T G.711: µ-law is 14 bits of sample with a bias of 33 (132 in 16 bits), its code inverted. */
@@ -58,31 +60,72 @@ uint8_t et_alaw_encode(int16_t sample)
 	return (uint8_t)((sign | segment << 4 | (magnitude >> shift & 15)) ^ ALAW_INVERT);
 }
 
-static size_t ulaw_payload(const uint8_t *payload, size_t size, int16_t *samples,
-			   size_t samples_max)
-{
-	const size_t n = size < samples_max ? size : samples_max;
+/* ---- Without state ---- */
 
+static size_t ulaw_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t n = payload.size < max ? payload.size : max;
+
+	(void)state;
 	for (size_t i = 0; i < n; i++) {
-		samples[i] = et_ulaw_decode(payload[i]);
+		samples[i] = et_ulaw_decode(payload.data[i]);
 	}
 	return n;
 }
 
-static size_t alaw_payload(const uint8_t *payload, size_t size, int16_t *samples,
-			   size_t samples_max)
+static size_t alaw_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
 {
-	const size_t n = size < samples_max ? size : samples_max;
+	const size_t n = payload.size < max ? payload.size : max;
 
+	(void)state;
 	for (size_t i = 0; i < n; i++) {
-		samples[i] = et_alaw_decode(payload[i]);
+		samples[i] = et_alaw_decode(payload.data[i]);
 	}
 	return n;
 }
+
+static size_t linear_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t n = payload.size / 2 < max ? payload.size / 2 : max;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		samples[i] = (int16_t)et_get16(payload.data + 2 * i);
+	}
+	return n;
+}
+
+static const struct codec_kind ulaw = { .decode = ulaw_payload };
+static const struct codec_kind alaw = { .decode = alaw_payload };
+static const struct codec_kind linear = { .decode = linear_payload };
+
+/* ---- The table ---- */
 
 static const struct et_codec codecs[] = {
-	{ "PCMU", 8000, ulaw_payload },
-	{ "PCMA", 8000, alaw_payload },
+	{ "PCMU", 8000, 8000, &ulaw, 0 },
+	{ "PCMA", 8000, 8000, &alaw, 0 },
+	{ "G722", 8000, 16000, &codec_g722, 0 }, /* RFC 3551: its clock is 8000 by mistake */
+	{ "GSM", 8000, 8000, &codec_gsm, 0 },
+	{ "G729", 8000, 8000, &codec_g729, 0 },
+	{ "G729A", 8000, 8000, &codec_g729, 0 },
+	{ "opus", 48000, 48000, &codec_opus, 0 },
+	{ "speex", 8000, 8000, &codec_speex, 0 },
+	{ "speex", 16000, 16000, &codec_speex, 1 },
+	{ "speex", 32000, 32000, &codec_speex, 2 },
+	{ "AMR", 8000, 8000, &codec_amr, 0 },
+	{ "AMR-WB", 16000, 16000, &codec_amr_wb, 0 },
+	{ "G726-16", 8000, 8000, &codec_g726, 16000 },
+	{ "G726-24", 8000, 8000, &codec_g726, 24000 },
+	{ "G726-32", 8000, 8000, &codec_g726, 32000 },
+	{ "G726-40", 8000, 8000, &codec_g726, 40000 },
+	{ "AAL2-G726-16", 8000, 8000, &codec_g726, 16000 | CODEC_AAL2 },
+	{ "AAL2-G726-24", 8000, 8000, &codec_g726, 24000 | CODEC_AAL2 },
+	{ "AAL2-G726-32", 8000, 8000, &codec_g726, 32000 | CODEC_AAL2 },
+	{ "AAL2-G726-40", 8000, 8000, &codec_g726, 40000 | CODEC_AAL2 },
+	{ "L16", 8000, 8000, &linear, 0 },
+	{ "L16", 16000, 16000, &linear, 0 },
+	{ "L16", 32000, 32000, &linear, 0 },
+	{ "L16", 48000, 48000, &linear, 0 },
 };
 
 const struct et_codec *et_codec_find(const char *name, size_t name_size, uint32_t clock_rate)
@@ -99,12 +142,60 @@ const struct et_codec *et_codec_find(const char *name, size_t name_size, uint32_
 
 const struct et_codec *et_codec_static(uint8_t payload_type)
 {
-	switch (payload_type) {
-	case 0:
-		return &codecs[0];
-	case 8:
-		return &codecs[1];
-	default:
-		return NULL;
+	static const struct {
+		uint8_t type;
+		const char *name;
+	} types[] = { { 0, "PCMU" }, { 3, "GSM" }, { 8, "PCMA" }, { 9, "G722" }, { 18, "G729" } };
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(types); i++) {
+		if (types[i].type == payload_type) {
+			return et_codec_find(types[i].name, strlen(types[i].name), 0);
+		}
 	}
+	return NULL;
+}
+
+bool et_codec_is_stateless(const struct et_codec *codec)
+{
+	return codec->kind->open == NULL;
+}
+
+/* ---- Decoders ---- */
+
+struct et_decoder {
+	const struct codec_kind *kind;
+	void *state; /* owned, closed by its kind */
+};
+
+int et_decoder_new(const struct et_codec *codec, const char *fmtp, struct et_decoder **ret,
+		   struct et_error *reterr)
+{
+	struct et_decoder *d = calloc(1, sizeof(*d));
+	int rc = d == NULL ? -ENOMEM : 0;
+
+	if (rc == 0 && codec->kind->open != NULL) {
+		rc = codec->kind->open(codec, fmtp, &d->state);
+	}
+	if (rc < 0) {
+		free(d);
+		return et_fail(reterr, rc, "decoder for %s with '%.100s'", codec->name, fmtp);
+	}
+	d->kind = codec->kind;
+	*ret = d;
+	return 0;
+}
+
+struct et_decoder *et_decoder_free(struct et_decoder *d)
+{
+	if (d != NULL && d->kind->close != NULL) {
+		d->kind->close(d->state);
+	}
+	free(d);
+	return NULL;
+}
+
+size_t et_decoder_decode(struct et_decoder *d, struct et_view payload, int16_t *samples, size_t max)
+{
+	max = max < ET_CODEC_SAMPLES_MAX ? max : ET_CODEC_SAMPLES_MAX;
+	return payload.size == 0 ? 0 : d->kind->decode(d->state, payload, samples, max);
 }

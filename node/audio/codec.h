@@ -1,9 +1,17 @@
-/* Decoders: payload bytes to 16-bit linear samples.
+/* Decoders: RTP payloads to 16-bit linear samples of one channel.
  *
- * Built in: G.711 µ-law and A-law (ITU-T G.711). Other codecs are recorded and exported as they
- * are, but have no decoder here: et_codec_find() says NULL, and whoever plays says "no decoder".
+ * One table. Built in: G.711 µ-law and A-law (ITU-T G.711), L16 (RFC 3551, section 4.5.11). Through
+ * Debian's libraries: G.722 and G.726 in both bit orders (spandsp; RFC 3551, section 4.5.2 and
+ * 4.5.4), GSM 06.10 (libgsm), G.729 with annexes A and B (bcg729), Speex (RFC 5574), Opus
+ * (RFC 7587), AMR and AMR-WB (opencore; RFC 4867 without CRC, interleaving and robust sorting). Any
+ * other codec is recorded and exported as it is: et_codec_find() says NULL, and whoever plays says
+ * "no decoder". What has two channels in one stream is folded into one by Opus; L16 of two channels
+ * is not told from one.
  *
- * Threads: pure functions and constant tables. */
+ * Nothing is made up for a packet that did not come: the decoder goes on with the next one.
+ *
+ * Threads: the table and the functions of one sample are pure; a decoder has one owner at a time.
+ */
 #ifndef ET_NODE_AUDIO_CODEC_H
 #define ET_NODE_AUDIO_CODEC_H
 
@@ -11,12 +19,19 @@
 #include <stdint.h>
 
 #include "node/base/bytes.h"
+#include "node/base/err.h"
+
+#define ET_CODEC_RATE_MAX 48000	    /* Hz, of decoded samples */
+#define ET_CODEC_SAMPLES_MAX 16384U /* of one payload; what is more is left out */
+
+struct codec_kind;
 
 struct et_codec {
 	const char *name;    /* as in SDP's rtpmap, "PCMU" */
-	uint32_t clock_rate; /* Hz of the RTP timestamp and of the samples */
-	/* Decode one payload: the number of samples written (at most `samples_max`). Stateless. */
-	size_t (*decode)(const uint8_t *payload, size_t size, int16_t *samples, size_t samples_max);
+	uint32_t clock_rate; /* Hz of the RTP timestamp */
+	uint32_t rate;	     /* Hz of the samples: G.722 has 16000 at a clock of 8000 */
+	const struct codec_kind *kind;
+	uint32_t variant; /* for its kind: bits a second, ... */
 };
 
 /* By name without regard to case, and clock rate (0: any); static, or NULL: no decoder. */
@@ -24,6 +39,27 @@ const struct et_codec *et_codec_find(const char *name, size_t name_size, uint32_
 
 /* The codec of a static payload type (RFC 3551, table 4) that has a decoder, or NULL. */
 const struct et_codec *et_codec_static(uint8_t payload_type);
+
+/* Is a payload decoded the same whatever was decoded before it? */
+bool et_codec_is_stateless(const struct et_codec *codec);
+
+/* The decoder of one stream. */
+struct et_decoder;
+
+/* `fmtp`: the codec's parameters as in SDP, "octet-align=1; mode-set=0,2", or "". The caller owns
+ * *ret. ET_EUNSUPPORTED: the parameters ask for what there is no decoder for. */
+int et_decoder_new(const struct et_codec *codec, const char *fmtp, struct et_decoder **ret,
+		   struct et_error *reterr) ET_MUST_CHECK;
+struct et_decoder *et_decoder_free(struct et_decoder *d); /* NULL is allowed; returns NULL */
+static inline void et_decoder_freep(struct et_decoder **d)
+{
+	*d = et_decoder_free(*d);
+}
+
+/* Decode one payload. Returns the number of samples written (at most `max`); 0: it has nothing that
+ * can be heard, or is none of this codec. */
+size_t et_decoder_decode(struct et_decoder *d, struct et_view payload, int16_t *samples,
+			 size_t max);
 
 /* One sample. */
 int16_t et_ulaw_decode(uint8_t code);

@@ -1,6 +1,10 @@
 #include "node/audio/mix.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "node/audio/codec_internal.h"
+#include "node/audio/voice_internal.h"
 
 /* Samples stand in a ring of RING frames that begins at `base`; what lies before was given out. A
  * packet is placed anywhere in it; if it ends behind the ring, the ring moves on. In steady state
@@ -11,24 +15,19 @@
  *  gone │   to be given out next    │  late packets may come │   silence yet │
  */
 enum {
-	RING = 131072, /* frames, a power of two: 16.4 s */
-	RING_MASK = RING - 1,
-	GRAIN = 64,   /* `base` moves in steps of this, but for the last one */
-	CHUNK = 4096, /* frames given to the sink at once */
-	PER_MS = ET_MIX_RATE / 1000,
-	LATE = ET_MIX_LATE_MS * PER_MS,
-	LATE_SEQUENCE = 3000,	 /* further back a sequence number is a new beginning */
+	RATE = 8000,	      /* Hz, the lowest; what follows is for it, and grows with the rate */
+	RING = 131072,	      /* frames, a power of two: 16.4 s */
+	GRAIN = 64,	      /* `base` moves in steps of this, but for the last one */
+	CHUNK = 4096,	      /* frames given to the sink at once, at any rate */
+	LATE_SEQUENCE = 3000, /* further back a sequence number is a new beginning */
 	PACKET_TICKS_MAX = 2000, /* of one packet; a late one lies back by its numbers times this */
 	SAMPLES_MAX = 16384,	 /* of one packet: 2 s */
+	STEPS_MAX = 8,		 /* the highest rate's ring: a power of two, again */
 };
-_Static_assert(LATE + SAMPLES_MAX < RING, "a packet fits behind the late window");
+_Static_assert(ET_MIX_LATE_MS *(RATE / 1000) + SAMPLES_MAX < RING,
+	       "a packet fits behind the late window");
+_Static_assert(SAMPLES_MAX >= (int)ET_CODEC_SAMPLES_MAX, "a payload fits");
 
-/* Limits in frames and microseconds. */
-static const int64_t frames_max = (int64_t)ET_MIX_DURATION_MAX_MS * PER_MS;
-static const int64_t ahead_max = (int64_t)ET_MIX_AHEAD_MS * PER_MS;
-static const int64_t behind_max = (int64_t)ET_MIX_BEHIND_MS * PER_MS;
-static const int64_t early_max = (int64_t)ET_MIX_EARLY_MS * PER_MS;
-static const int64_t pause_max = (int64_t)ET_MIX_PAUSE_MS * PER_MS;
 static const int64_t before_us_max = (int64_t)ET_MIX_LATE_MS * 1000;
 static const int64_t after_us_max = (int64_t)ET_MIX_DURATION_MAX_MS * 1000;
 
@@ -40,6 +39,8 @@ struct clock {
 };
 
 struct stream {
+	uint8_t channel;
+	uint32_t clock_rate; /* Hz, of its timestamps */
 	bool anchored;
 	bool was_anchored_before;
 	struct clock now;
@@ -47,11 +48,16 @@ struct stream {
 	uint16_t anchor_sequence; /* packets before it belong to `before` */
 	int64_t arrival;	  /* of the packet that moved its clock last, in frames */
 	int64_t end;		  /* behind its last placed sample */
-	uint64_t *covered; /* owned: a bit a frame of the ring; NULL before the first packet */
+	uint64_t *covered;   /* owned: a bit a frame of the ring; NULL before the first packet */
+	struct voice *voice; /* owned, or NULL */
 };
 
 struct et_mix {
 	int64_t origin_us;
+	uint32_t rate;
+	int64_t per_ms;
+	int64_t ring_size;
+	size_t voices; /* streams that have one */
 	et_mix_sink sink;
 	void *arg; /* borrowed */
 	int64_t base;
@@ -59,17 +65,35 @@ struct et_mix {
 	struct et_mix_stats stats;
 	struct stream streams[ET_MIX_STREAMS_MAX];
 	int16_t samples[SAMPLES_MAX]; /* of the packet at hand */
-	int16_t ring[RING * ET_MIX_CHANNELS];
+	int16_t ring[];		      /* ring_size frames */
 };
 
-int et_mix_new(int64_t origin_us, et_mix_sink sink, void *arg, struct et_mix **ret,
+static size_t ring_at(const struct et_mix *m, int64_t position)
+{
+	return (size_t)(position & (m->ring_size - 1));
+}
+
+uint32_t et_mix_rate_for(const struct et_codec *codec)
+{
+	return codec->rate <= 8000 ? 8000 : codec->rate <= 16000 ? 16000 : 48000;
+}
+
+int et_mix_new(int64_t origin_us, uint32_t rate, et_mix_sink sink, void *arg, struct et_mix **ret,
 	       struct et_error *reterr)
 {
-	struct et_mix *m = calloc(1, sizeof(*m));
+	if (rate != 8000 && rate != 16000 && rate != 48000) {
+		return et_fail(reterr, ET_EUNSUPPORTED, "mix of %u Hz", rate);
+	}
+	const int64_t ring_size = RING * (rate == 48000 ? STEPS_MAX : (int64_t)(rate / RATE));
+	struct et_mix *m =
+		calloc(1, sizeof(*m) + (size_t)ring_size * ET_MIX_CHANNELS * sizeof(m->ring[0]));
 	if (m == NULL) {
 		return et_fail(reterr, -ENOMEM, "mix");
 	}
 	m->origin_us = origin_us;
+	m->rate = rate;
+	m->per_ms = rate / 1000;
+	m->ring_size = ring_size;
 	m->sink = sink;
 	m->arg = arg;
 	*ret = m;
@@ -81,9 +105,10 @@ struct et_mix *et_mix_free(struct et_mix *m)
 	if (m != NULL) {
 		for (size_t i = 0; i < ET_MIX_STREAMS_MAX; i++) {
 			free(m->streams[i].covered);
+			voice_free(m->streams[i].voice);
 		}
 		/* As far as it was used: a short mix need not touch all of it. */
-		const size_t used = m->newest < RING ? (size_t)m->newest : RING;
+		const size_t used = (size_t)(m->newest < m->ring_size ? m->newest : m->ring_size);
 		explicit_bzero(m->ring, used * ET_MIX_CHANNELS * sizeof(m->ring[0]));
 		explicit_bzero(m->samples, sizeof(m->samples));
 		free(m);
@@ -94,10 +119,10 @@ struct et_mix *et_mix_free(struct et_mix *m)
 /* Give out `count` frames at base; they do not wrap. */
 static int mix_emit(struct et_mix *m, size_t count)
 {
-	const size_t at = (size_t)(m->base & RING_MASK);
+	const size_t at = ring_at(m, m->base);
 	int16_t *frames = m->ring + at * ET_MIX_CHANNELS;
 
-	et_assert(count <= RING - at);
+	et_assert(count <= (size_t)m->ring_size - at);
 	int rc = m->sink(m->arg, frames, count);
 	if (rc < 0) {
 		return rc;
@@ -122,7 +147,7 @@ static int mix_flush(struct et_mix *m, int64_t until)
 
 	while (m->base < until && rc == 0) {
 		int64_t count = until - m->base;
-		const int64_t to_edge = RING - (m->base & RING_MASK);
+		const int64_t to_edge = m->ring_size - (int64_t)ring_at(m, m->base);
 		count = count < CHUNK ? count : CHUNK;
 		rc = mix_emit(m, (size_t)(count < to_edge ? count : to_edge));
 	}
@@ -138,7 +163,7 @@ static bool mix_position(const struct et_mix *m, int64_t time_us, int64_t *ret)
 	    since > after_us_max) {
 		return false;
 	}
-	int64_t scaled = since * PER_MS + 500;
+	int64_t scaled = since * m->per_ms + 500;
 	*ret = scaled / 1000 - (scaled % 1000 < 0 ? 1 : 0);
 	return true;
 }
@@ -158,16 +183,26 @@ static int64_t stream_anchor(struct stream *s, const struct et_mix_packet *p, in
 	return position;
 }
 
-static int64_t clock_position(const struct clock *c, uint32_t timestamp)
+/* Frames between two timestamps. */
+static int64_t frames_between(const struct et_mix *m, const struct stream *s, uint32_t from,
+			      uint32_t to)
 {
-	return c->position + (int32_t)(timestamp - c->timestamp);
+	return (int64_t)(int32_t)(to - from) * m->rate / s->clock_rate;
+}
+
+static int64_t clock_position(const struct et_mix *m, const struct stream *s, const struct clock *c,
+			      uint32_t timestamp)
+{
+	return c->position + frames_between(m, s, c->timestamp, timestamp);
 }
 
 /* Does the timestamp of the next packet say something that its arrival cannot be true to? */
-static bool stream_jumps(const struct stream *s, const struct et_mix_packet *p, int64_t arrival,
-			 int64_t previous_arrival)
+static bool stream_jumps(const struct et_mix *m, const struct stream *s,
+			 const struct et_mix_packet *p, int64_t arrival, int64_t previous_arrival)
 {
-	const int64_t step = (int32_t)(p->timestamp - s->now.timestamp);
+	const int64_t ahead_max = ET_MIX_AHEAD_MS * m->per_ms;
+	const int64_t pause_max = ET_MIX_PAUSE_MS * m->per_ms;
+	const int64_t step = frames_between(m, s, s->now.timestamp, p->timestamp);
 	const int64_t position = s->now.position + step;
 	const int64_t ahead = position - arrival;
 	const int64_t surplus = step - (arrival - previous_arrival);
@@ -178,55 +213,65 @@ static bool stream_jumps(const struct stream *s, const struct et_mix_packet *p, 
 	if (ahead > ahead_max && surplus > ahead_max) {
 		return true;
 	}
-	return ahead < -behind_max || (p->marker && ahead < -pause_max && surplus < -pause_max);
+	return ahead < -ET_MIX_BEHIND_MS * m->per_ms ||
+	       (p->marker && ahead < -pause_max && surplus < -pause_max);
 }
 
 /* Does the packet go on where the last anchor left off, as if nothing had been since? */
-static bool stream_returns(const struct stream *s, const struct et_mix_packet *p, int64_t arrival,
-			   int64_t *ret)
+static bool stream_returns(const struct et_mix *m, const struct stream *s,
+			   const struct et_mix_packet *p, int64_t arrival, int64_t *ret)
 {
-	const int64_t off_now = clock_position(&s->now, p->timestamp) - arrival;
-	const int64_t position = clock_position(&s->before, p->timestamp);
+	const int64_t off_now = clock_position(m, s, &s->now, p->timestamp) - arrival;
+	const int64_t position = clock_position(m, s, &s->before, p->timestamp);
 	const int64_t off_before = position - arrival;
 	const uint16_t step = (uint16_t)(p->sequence - s->before.sequence);
 
 	*ret = position;
 	return s->was_anchored_before && step > 0 && step < LATE_SEQUENCE &&
-	       position > s->before.position && llabs(off_before) < ahead_max &&
-	       llabs(off_now) > behind_max;
+	       position > s->before.position && llabs(off_before) < ET_MIX_AHEAD_MS * m->per_ms &&
+	       llabs(off_now) > ET_MIX_BEHIND_MS * m->per_ms;
 }
 
 /* Where the packet belongs, in frames; moves the stream's clock. */
 static int64_t stream_place(struct et_mix *m, struct stream *s, const struct et_mix_packet *p,
 			    int64_t arrival)
 {
+	if (s->anchored && s->clock_rate != p->codec->clock_rate) {
+		m->stats.anchors++; /* Its timestamps mean something else from here on. */
+		s->anchored = false;
+		s->was_anchored_before = false;
+	}
+	s->clock_rate = p->codec->clock_rate;
 	if (!s->anchored) {
+		const int64_t early_max = ET_MIX_EARLY_MS * m->per_ms;
 		s->arrival = arrival;
 		/* What came just before the origin was overtaken on its way: none of it is cut. */
 		return stream_anchor(s, p, arrival < 0 && arrival >= -early_max ? 0 : arrival);
 	}
 	const int16_t step = (int16_t)(uint16_t)(p->sequence - s->now.sequence);
-	const int32_t ticks = (int32_t)(p->timestamp - s->now.timestamp);
+	const int64_t ticks = frames_between(m, s, s->now.timestamp, p->timestamp);
+	const int64_t ticks_max = PACKET_TICKS_MAX * (m->per_ms * 1000 / RATE);
 	if (step <= 0 && step > -LATE_SEQUENCE) {
 		const bool older = s->was_anchored_before &&
 				   (int16_t)(uint16_t)(p->sequence - s->anchor_sequence) < 0;
 		if (older) {
-			return clock_position(&s->before, p->timestamp);
+			return clock_position(m, s, &s->before, p->timestamp);
 		}
-		if (ticks <= 0 && (ticks > -LATE || ticks >= step * PACKET_TICKS_MAX)) {
-			return clock_position(&s->now, p->timestamp);
+		if (ticks <= 0 &&
+		    (ticks > -ET_MIX_LATE_MS * m->per_ms || ticks >= step * ticks_max)) {
+			return clock_position(m, s, &s->now, p->timestamp);
 		}
 	}
 	int64_t position;
-	if (stream_returns(s, p, arrival, &position)) {
+	if (stream_returns(m, s, p, arrival, &position)) {
 		s->before = s->now; /* What came between was a stray. */
 		s->now = (struct clock){ p->timestamp, p->sequence, position };
 		s->anchor_sequence = p->sequence;
-	} else if (step <= 0 || stream_jumps(s, p, arrival, s->arrival)) {
+	} else if (step <= 0 || stream_jumps(m, s, p, arrival, s->arrival)) {
 		m->stats.anchors++;
 		position = stream_anchor(s, p, arrival);
 	} else {
-		position = clock_position(&s->now, p->timestamp);
+		position = clock_position(m, s, &s->now, p->timestamp);
 		s->now = (struct clock){ p->timestamp, p->sequence, position };
 	}
 	s->arrival = arrival;
@@ -241,59 +286,205 @@ static int16_t add_clipped(int16_t a, int16_t b)
 }
 
 /* Put samples into the ring where the stream has none yet. Returns how many were put. */
-static size_t mix_put(struct et_mix *m, struct stream *s, unsigned channel, int64_t position,
+static size_t mix_put(struct et_mix *m, struct stream *s, int64_t position, const int16_t *samples,
 		      size_t count)
 {
 	size_t put = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		const size_t at = (size_t)((position + (int64_t)i) & RING_MASK);
+		const size_t at = ring_at(m, position + (int64_t)i);
 		const uint64_t bit = UINT64_C(1) << (at % GRAIN);
 		if ((s->covered[at / GRAIN] & bit) == 0) {
-			int16_t *sample = &m->ring[at * ET_MIX_CHANNELS + channel];
+			int16_t *sample = &m->ring[at * ET_MIX_CHANNELS + s->channel];
 			s->covered[at / GRAIN] |= bit;
-			*sample = add_clipped(*sample, m->samples[i]);
+			*sample = add_clipped(*sample, samples[i]);
 			put++;
 		}
 	}
 	return put;
 }
 
-/* The part of the packet that lies in the ring, after moving the ring on if it must be. */
-static int mix_lay(struct et_mix *m, struct stream *s, unsigned channel, int64_t position,
-		   size_t count)
+enum laid { LAID, LAID_BEFORE, LAID_NOT };
+
+/* Samples at their place; what lies before `base` is gone already, or before the origin. The ring
+ * has room: mix_advance() came before. */
+static enum laid mix_lay(struct et_mix *m, struct stream *s, int64_t position,
+			 const int16_t *samples, size_t count)
 {
 	const int64_t end = position + (int64_t)count;
 
-	if (end > m->base + RING) {
-		int64_t until = end - RING;
-		int rc = mix_flush(m, (until + GRAIN - 1) / GRAIN * GRAIN);
-		if (rc < 0) {
-			return rc;
-		}
-	}
+	et_assert(end <= m->base + m->ring_size);
 	if (end <= m->base) {
-		if (m->base == 0) {
-			m->stats.out_of_range++;
-		} else {
-			m->stats.too_late++;
-		}
-		return 0;
+		return LAID_NOT;
 	}
-	if (position < m->base) { /* Its begin is gone already, or lies before the origin. */
-		const size_t gone = (size_t)(m->base - position);
-		memmove(m->samples, m->samples + gone, (count - gone) * sizeof(*m->samples));
-		count -= gone;
+	if (position < m->base) {
+		samples += m->base - position;
+		count -= (size_t)(m->base - position);
 		position = m->base;
 	}
-	if (mix_put(m, s, channel, position, count) > 0) {
-		m->stats.packets++;
-	} else {
-		m->stats.duplicates++;
-	}
+	const size_t put = mix_put(m, s, position, samples, count);
 	s->end = end > s->end ? end : s->end;
 	m->newest = end > m->newest ? end : m->newest;
-	return 0;
+	return put > 0 ? LAID : LAID_BEFORE;
+}
+
+static void mix_count(struct et_mix *m, enum laid laid)
+{
+	m->stats.packets += laid == LAID;
+	m->stats.duplicates += laid == LAID_BEFORE;
+	m->stats.out_of_range += laid == LAID_NOT && m->base == 0;
+	m->stats.too_late += laid == LAID_NOT && m->base != 0;
+}
+
+/* Where `base` must be so that the ring reaches to `end`. */
+static int64_t base_for(const struct et_mix *m, int64_t end)
+{
+	return (end - m->ring_size + GRAIN - 1) / GRAIN * GRAIN;
+}
+
+static int span_lay(struct et_mix *m, struct stream *s, const struct voice_span *span)
+{
+	int rc = 0;
+
+	if (span->packet < 0) {
+		m->stats.undecodable++;
+		return 0;
+	}
+	const int64_t end = span->position + (int64_t)span->count;
+	if (end > m->base + m->ring_size) {
+		rc = mix_flush(m, base_for(m, end)); /* Nothing that waits lies lower. */
+	}
+	if (rc == 0) {
+		enum laid laid = mix_lay(m, s, span->position, span->samples, span->count);
+		/* Some of it may still be in the resampler: then it is not a late one. */
+		laid = span->count == 0 || (laid == LAID_NOT && span->packet_end > m->base) ? LAID
+											    : laid;
+		if (span->packet > 0) {
+			mix_count(m, laid);
+		}
+	}
+	return rc;
+}
+
+/* What waits in a voice and lies lower than in any other, and than `until`. */
+static struct stream *mix_lowest(struct et_mix *m, int64_t until)
+{
+	struct stream *found = NULL;
+	int64_t lowest = until;
+	int64_t position;
+
+	for (size_t i = 0; m->voices > 0 && i < ET_MIX_STREAMS_MAX; i++) {
+		struct stream *s = &m->streams[i];
+		if (s->voice != NULL && voice_lowest(s->voice, &position) && position < lowest) {
+			lowest = position;
+			found = s;
+		}
+	}
+	return found;
+}
+
+/* What waits and lies before `until` has its turn, in order. */
+static int voices_take(struct et_mix *m, int64_t until)
+{
+	struct stream *s;
+	struct voice_span span;
+	int rc = 0;
+
+	while (rc == 0 && (s = mix_lowest(m, until)) != NULL) {
+		bool taken = voice_take(s->voice, true, &span);
+		et_assert(taken);
+		rc = span_lay(m, s, &span);
+	}
+	return rc;
+}
+
+/* Give out all before `until`. */
+static int mix_advance(struct et_mix *m, int64_t until)
+{
+	int rc = voices_take(m, until);
+
+	return rc < 0 ? rc : mix_flush(m, until);
+}
+
+static int voice_drain(struct et_mix *m, struct stream *s, bool all)
+{
+	struct voice_span span;
+	int rc = 0;
+
+	while (rc == 0 && voice_take(s->voice, all, &span)) {
+		const int64_t end = span.position + (int64_t)span.count;
+		if (end > m->base + m->ring_size) {
+			/* Of others: all that is left in this voice lies higher. */
+			rc = mix_advance(m, base_for(m, end));
+		}
+		if (rc == 0) {
+			rc = span_lay(m, s, &span);
+		}
+	}
+	return rc;
+}
+
+/* Does the stream have sound at this place already? */
+static bool mix_is_covered(const struct et_mix *m, const struct stream *s, int64_t position)
+{
+	const size_t at = ring_at(m, position);
+
+	return position >= m->base && position < m->base + m->ring_size &&
+	       (s->covered[at / GRAIN] >> (at % GRAIN) & 1) != 0;
+}
+
+/* A packet of a codec that needs a voice. */
+static int mix_add_voice(struct et_mix *m, struct stream *s, const struct et_mix_packet *p,
+			 int64_t position)
+{
+	const char *fmtp = p->fmtp != NULL ? p->fmtp : "";
+	int rc = 0;
+
+	/* Not decoded twice, nor when it is too late: the decoder's memory is that of the others.
+	 */
+	if (mix_is_covered(m, s, position) || (m->base > 0 && position < m->base)) {
+		mix_count(m, position < m->base ? LAID_NOT : LAID_BEFORE);
+		return 0;
+	}
+	if (s->voice != NULL && !voice_is_of(s->voice, p->codec, fmtp)) {
+		rc = voice_drain(m, s, true);
+		s->voice = voice_free(s->voice);
+		m->voices--;
+	}
+	if (rc == 0 && s->voice == NULL) {
+		rc = voice_new(p->codec, fmtp, m->rate, &s->voice);
+		m->voices += rc == 0;
+	}
+	if (rc == 0) {
+		rc = voice_put(s->voice, position, p->payload);
+	}
+	if (rc == 1) {
+		m->stats.duplicates++;
+		return 0;
+	}
+	return rc < 0 ? rc : voice_drain(m, s, false);
+}
+
+/* One that is laid as it is. */
+static int mix_add_plain(struct et_mix *m, struct stream *s, const struct et_mix_packet *p,
+			 int64_t position)
+{
+	const size_t count =
+		p->codec->kind->decode(NULL, p->payload, m->samples, ET_CODEC_SAMPLES_MAX);
+	const int64_t end = position + (int64_t)count;
+	int rc = 0;
+
+	if (count == 0) {
+		m->stats.undecodable++;
+		return 0;
+	}
+	if (end > m->base + m->ring_size) {
+		rc = mix_advance(m, base_for(m, end));
+	}
+	if (rc == 0) {
+		mix_count(m, mix_lay(m, s, position, m->samples, count));
+	}
+	return rc;
 }
 
 int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet)
@@ -303,38 +494,41 @@ int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet)
 	et_assert(packet->stream < ET_MIX_STREAMS_MAX);
 	et_assert(packet->party < ET_MIX_CHANNELS);
 	struct stream *s = &m->streams[packet->stream];
-	if (packet->codec->clock_rate != ET_MIX_RATE) {
-		return ET_EUNSUPPORTED;
-	}
 	if (!mix_position(m, packet->arrival_us, &arrival)) {
 		m->stats.out_of_range++;
 		return 0;
 	}
 	if (s->covered == NULL) {
-		s->covered = calloc(RING / GRAIN, sizeof(*s->covered));
+		s->covered = calloc((size_t)m->ring_size / GRAIN, sizeof(*s->covered));
 		if (s->covered == NULL) {
 			return -ENOMEM;
 		}
 	}
+	s->channel = packet->party;
 	const int64_t position = stream_place(m, s, packet, arrival);
-	if (position > frames_max) {
+	if (position > ET_MIX_DURATION_MAX_MS * m->per_ms) {
 		m->stats.out_of_range++;
 		return 0;
 	}
-	const size_t count = packet->codec->decode(packet->payload.data, packet->payload.size,
-						   m->samples, SAMPLES_MAX);
-	int rc = mix_lay(m, s, packet->party, position, count);
-	if (rc == 0 && m->newest - LATE - m->base >= CHUNK) {
-		rc = mix_flush(m, m->base + (m->newest - LATE - m->base) / GRAIN * GRAIN);
+	const bool plain = et_codec_is_stateless(packet->codec) && packet->codec->rate == m->rate;
+	int rc = plain ? mix_add_plain(m, s, packet, position)
+		       : mix_add_voice(m, s, packet, position);
+	const int64_t settled = m->newest - ET_MIX_LATE_MS * m->per_ms - m->base;
+	if (rc == 0 && settled >= CHUNK) {
+		rc = mix_advance(m, m->base + settled / GRAIN * GRAIN);
 	}
 	return rc;
 }
 
 int et_mix_finish(struct et_mix *m, int64_t end_us)
 {
-	int64_t until = m->newest;
 	int64_t end;
 
+	int rc = voices_take(m, INT64_MAX);
+	if (rc < 0) {
+		return rc;
+	}
+	int64_t until = m->newest;
 	if (end_us != 0 && mix_position(m, end_us, &end) && end > until) {
 		until = end;
 	}

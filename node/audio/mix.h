@@ -1,4 +1,4 @@
-/* Time-true mix of a call: packets in, two channels of 8 kHz samples out.
+/* Time-true mix of a call: packets in, two channels of samples out, at a rate of 8 to 48 kHz.
  *
  * Party 0 is the left channel, party 1 the right one; both lie on one clock that begins at the
  * recording's origin. A stream's first packet is placed by its arrival (by up to ET_MIX_EARLY_MS
@@ -20,6 +20,10 @@
  * that stalls for longer than ET_MIX_BEHIND_MS and then delivers everything shifts the rest of that
  * stream: what was sent in the stall is not told from what was sent after it.
  *
+ * A stream of the mix's rate whose decoder has no memory (G.711) is placed as it is, bit for bit.
+ * Others go through voice.c: their packets are decoded in the order in which they were said, and
+ * resampled without a shift. A stream of a higher rate than the mix's loses its upper band.
+ *
  * Samples come out in order by callback, in windows; memory does not grow with the call.
  *
  * Threads: one owner at a time. */
@@ -32,7 +36,6 @@
 #include "node/audio/codec.h"
 #include "node/base/err.h"
 
-#define ET_MIX_RATE 8000 /* Hz */
 #define ET_MIX_CHANNELS 2
 #define ET_MIX_STREAMS_MAX 256 /* of a call, over all its segments */
 #define ET_MIX_LATE_MS 10000   /* how far behind the newest sample a packet may still be placed */
@@ -52,14 +55,19 @@ struct et_mix_stats {
 	uint64_t duplicates;   /* packets that brought no new sample */
 	uint64_t too_late;     /* behind the window */
 	uint64_t out_of_range; /* wholly before the origin, or after a day */
+	uint64_t undecodable;  /* nothing of the codec in it, or its parameters have no decoder */
 	uint64_t anchors;      /* re-anchored */
 };
 
 struct et_mix;
 
-/* A mix whose frame 0 is at `origin_us`. The caller owns *ret (about 0.6 MiB, and 16 KiB a stream).
+/* The rate that a mix needs so that nothing of a codec is lost: 8000, 16000 or 48000 Hz. */
+uint32_t et_mix_rate_for(const struct et_codec *codec);
+
+/* A mix whose frame 0 is at `origin_us`, of `rate` Hz: 8000, 16000 or 48000 (else ET_EUNSUPPORTED).
+ * The caller owns *ret (at 8 kHz about 0.6 MiB, and 16 KiB a stream; at 48 kHz eight times that).
  */
-int et_mix_new(int64_t origin_us, et_mix_sink sink, void *arg, struct et_mix **ret,
+int et_mix_new(int64_t origin_us, uint32_t rate, et_mix_sink sink, void *arg, struct et_mix **ret,
 	       struct et_error *reterr) ET_MUST_CHECK;
 struct et_mix *et_mix_free(struct et_mix *m); /* NULL is allowed; returns NULL */
 static inline void et_mix_freep(struct et_mix **m)
@@ -74,11 +82,12 @@ struct et_mix_packet {
 	uint16_t sequence;
 	uint32_t timestamp;
 	int64_t arrival_us;
-	const struct et_codec *codec; /* of 8 kHz */
-	struct et_view payload;	      /* a view, for the call */
+	const struct et_codec *codec;
+	const char *fmtp;	/* its parameters, or NULL; for the call */
+	struct et_view payload; /* a view, for the call */
 };
 
-/* Place one packet, in the order of recording. ET_EUNSUPPORTED: the codec's clock is not 8 kHz. */
+/* Place one packet, in the order of recording. */
 int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet) ET_MUST_CHECK;
 
 /* No more packets: give out what is left. With `end_us` (0: not known) silence is added up to there

@@ -1,5 +1,9 @@
 et_module(node/audio
-    SOURCES codec.c mix.c wav.c
+    SOURCES codec.c libraries.c amr.c resample.c voice.c mix.c wav.c
     USES node/base node/io
-    TESTS codec mix wav
-    FUZZERS mix)
+    LIBRARIES PRIVATE PkgConfig::opus PkgConfig::spandsp PkgConfig::speex PkgConfig::bcg729 PkgConfig::amrnb
+        PkgConfig::amrwb ${GSM_LIBRARY} m
+    TESTS codec decoder resample mix wav
+    TEST_LIBRARIES PkgConfig::opus PkgConfig::spandsp PkgConfig::speex PkgConfig::bcg729 PkgConfig::amrnb
+        PkgConfig::amrwbenc ${GSM_LIBRARY} m
+    FUZZERS mix decoder)

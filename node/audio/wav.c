@@ -21,7 +21,7 @@ static void put32_little(uint8_t *p, uint32_t v)
 	put16_little(p + 2, (uint16_t)(v >> 16));
 }
 
-int et_wav_header(uint64_t frames, uint8_t ret[ET_WAV_HEADER_SIZE])
+int et_wav_header(uint64_t frames, uint32_t rate, uint8_t ret[ET_WAV_HEADER_SIZE])
 {
 	if (frames > ET_WAV_FRAMES_MAX) {
 		return ET_ELIMIT;
@@ -33,8 +33,8 @@ int et_wav_header(uint64_t frames, uint8_t ret[ET_WAV_HEADER_SIZE])
 	put32_little(ret + 16, 16); /* bytes of the format */
 	put16_little(ret + 20, 1);  /* PCM */
 	put16_little(ret + 22, ET_MIX_CHANNELS);
-	put32_little(ret + 24, ET_MIX_RATE);
-	put32_little(ret + 28, ET_MIX_RATE * ET_WAV_FRAME_SIZE);
+	put32_little(ret + 24, rate);
+	put32_little(ret + 28, rate * ET_WAV_FRAME_SIZE);
 	put16_little(ret + 32, ET_WAV_FRAME_SIZE);
 	put16_little(ret + 34, 16); /* bits a sample */
 	memcpy(ret + 36, "data", 4);
@@ -49,7 +49,7 @@ void et_wav_frames(const int16_t *samples, size_t frames, uint8_t *ret)
 	}
 }
 
-int et_wav_create(struct et_wav *w, const char *path, struct et_error *reterr)
+int et_wav_create(struct et_wav *w, const char *path, uint32_t rate, struct et_error *reterr)
 {
 	uint8_t header[ET_WAV_HEADER_SIZE];
 
@@ -58,7 +58,8 @@ int et_wav_create(struct et_wav *w, const char *path, struct et_error *reterr)
 	if (w->fd < 0) {
 		return et_fail(reterr, -errno, "create '%s'", path);
 	}
-	int rc = et_wav_header(0, header);
+	w->rate = rate;
+	int rc = et_wav_header(0, rate, header);
 	if (rc == 0) {
 		rc = et_file_pwrite(w->fd, header, sizeof(header), 0);
 	}
@@ -97,7 +98,7 @@ int et_wav_finish(struct et_wav *w, struct et_error *reterr)
 {
 	uint8_t header[ET_WAV_HEADER_SIZE];
 
-	int rc = et_wav_header(w->frames, header);
+	int rc = et_wav_header(w->frames, w->rate, header);
 	if (rc == 0) {
 		rc = et_file_pwrite(w->fd, header, sizeof(header), 0);
 	}

@@ -1,4 +1,4 @@
-/* WAV (RIFF, PCM 16 bit little-endian, two channels, 8 kHz) and waveform peaks.
+/* WAV (RIFF, PCM 16 bit little-endian, two channels) and waveform peaks.
  *
  * Threads: plain values, one owner each. */
 #ifndef ET_NODE_AUDIO_WAV_H
@@ -13,8 +13,8 @@
 #define ET_WAV_FRAME_SIZE 4	      /* bytes: left and right */
 #define ET_WAV_FRAMES_MAX 1073741814U /* the sizes in a RIFF header are 32 bits */
 
-/* The header of a file with `frames` frames (<= ET_WAV_FRAMES_MAX, else ET_ELIMIT). */
-int et_wav_header(uint64_t frames, uint8_t ret[ET_WAV_HEADER_SIZE]) ET_MUST_CHECK;
+/* The header of a file with `frames` frames (<= ET_WAV_FRAMES_MAX, else ET_ELIMIT) of `rate` Hz. */
+int et_wav_header(uint64_t frames, uint32_t rate, uint8_t ret[ET_WAV_HEADER_SIZE]) ET_MUST_CHECK;
 
 /* Samples as they stand in the file: ET_WAV_FRAME_SIZE bytes a frame. */
 void et_wav_frames(const int16_t *samples, size_t frames, uint8_t *ret);
@@ -22,12 +22,14 @@ void et_wav_frames(const int16_t *samples, size_t frames, uint8_t *ret);
 /* A file that is written as samples come; the header is patched at the end. Zero is not valid: open
  * first. */
 struct et_wav {
-	int fd; /* owned */
+	int fd;	       /* owned */
+	uint32_t rate; /* Hz */
 	uint64_t frames;
 };
 
 /* Create `path` (mode 0600; must not exist). */
-int et_wav_create(struct et_wav *w, const char *path, struct et_error *reterr) ET_MUST_CHECK;
+int et_wav_create(struct et_wav *w, const char *path, uint32_t rate,
+		  struct et_error *reterr) ET_MUST_CHECK;
 int et_wav_write(struct et_wav *w, const int16_t *samples, size_t frames,
 		 struct et_error *reterr) ET_MUST_CHECK;
 /* Patch the header, fsync, close. */

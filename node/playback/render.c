@@ -135,10 +135,66 @@ static int render_packet(void *arg, struct walk_segment *segment, const struct w
 					 .timestamp = packet->timestamp,
 					 .arrival_us = packet->arrival_us,
 					 .codec = type->codec,
+					 .fmtp = type->fmtp,
 					 .payload = payload };
 	int rc = et_mix_add(r->mix, &p);
 	return rc < 0 ? et_fail(reterr, rc, "play") : 0;
 }
+
+/* ---- The rate ---- */
+
+static int rate_nothing(void *arg, struct walk_segment *segment, struct et_error *reterr)
+{
+	(void)arg;
+	(void)segment;
+	(void)reterr;
+	return 0;
+}
+
+static int rate_meta(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
+		     struct et_error *reterr)
+{
+	(void)item;
+	return rate_nothing(arg, segment, reterr);
+}
+
+static int rate_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
+		       const struct et_media_packet *packet, struct et_error *reterr)
+{
+	uint32_t *rate = arg;
+
+	(void)segment;
+	(void)packet;
+	(void)reterr;
+	if (type != NULL && type->audio && type->codec != NULL) {
+		const uint32_t needed = et_mix_rate_for(type->codec);
+		*rate = needed > *rate ? needed : *rate;
+	}
+	return 0;
+}
+
+static int rate_find(const struct et_playback_config *config, uint32_t *ret,
+		     struct et_playback_summary *ret_summary, struct et_error *reterr)
+{
+	const struct walk_visitor visitor = { .begin = rate_nothing,
+					      .meta = rate_meta,
+					      .packet = rate_packet,
+					      .end = rate_nothing,
+					      .arg = ret };
+
+	*ret = 8000;
+	return et_playback_walk(config, &visitor, ret_summary, reterr);
+}
+
+int et_playback_rate(const struct et_playback_config *config, uint32_t *ret,
+		     struct et_error *reterr)
+{
+	struct et_playback_summary summary;
+
+	return rate_find(config, ret, &summary, reterr);
+}
+
+/* ---- Samples ---- */
 
 int et_playback_render(const struct et_playback_config *config, uint64_t first_frame,
 		       uint64_t frame_count, et_mix_sink sink, void *sink_arg,
@@ -147,6 +203,11 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	const int64_t origin = config->origin_us != 0 || config->segment_count == 0
 				       ? config->origin_us
 				       : config->segments[0].t0_us;
+	uint32_t rate = config->rate;
+	int rc = rate != 0 ? 0 : rate_find(config, &rate, ret, reterr);
+	if (rc < 0) {
+		return rc;
+	}
 	struct render *r = calloc(1, sizeof(*r));
 	if (r == NULL) {
 		return et_fail(reterr, -ENOMEM, "play");
@@ -161,7 +222,7 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 					      .end = render_end,
 					      .arg = r };
 
-	int rc = et_mix_new(origin, render_range, r, &r->mix, reterr);
+	rc = et_mix_new(origin, rate, render_range, r, &r->mix, reterr);
 	if (rc == 0) {
 		rc = et_playback_walk(config, &visitor, ret, reterr);
 	}
@@ -174,6 +235,7 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	if (r->mix != NULL) {
 		ret->mix = et_mix_stats(r->mix);
 		ret->frames = ret->mix.frames;
+		ret->rate = rate;
 	}
 	if (r->done) {
 		rc = 0;
@@ -213,13 +275,17 @@ static int write_wav(void *arg, const int16_t *samples, size_t frames)
 int et_playback_export_wav(const struct et_playback_config *config, const char *path,
 			   struct et_playback_summary *ret, struct et_error *reterr)
 {
+	struct et_playback_config known = *config;
 	struct wav_sink s = { 0 };
 
-	int rc = et_wav_create(&s.wav, path, reterr);
+	int rc = known.rate != 0 ? 0 : rate_find(config, &known.rate, ret, reterr);
+	if (rc == 0) {
+		rc = et_wav_create(&s.wav, path, known.rate, reterr);
+	}
 	if (rc < 0) {
 		return rc;
 	}
-	rc = et_playback_render(config, 0, UINT64_MAX, write_wav, &s, ret, reterr);
+	rc = et_playback_render(&known, 0, UINT64_MAX, write_wav, &s, ret, reterr);
 	if (rc == 0) {
 		rc = et_wav_finish(&s.wav, reterr);
 	} else if (s.error.code == rc && reterr != NULL) {
@@ -241,12 +307,14 @@ static int add_peaks(void *arg, const int16_t *samples, size_t frames)
 int et_playback_peaks(const struct et_playback_config *config, struct et_peak *ret, uint32_t count,
 		      struct et_playback_summary *ret_summary, struct et_error *reterr)
 {
+	struct et_playback_config known = *config;
 	struct et_peaks peaks;
 
 	int rc = et_playback_measure(config, ret_summary, reterr);
 	if (rc < 0) {
 		return rc;
 	}
+	known.rate = ret_summary->rate;
 	et_peaks_init(&peaks, ret, count, ret_summary->frames);
-	return et_playback_render(config, 0, UINT64_MAX, add_peaks, &peaks, ret_summary, reterr);
+	return et_playback_render(&known, 0, UINT64_MAX, add_peaks, &peaks, ret_summary, reterr);
 }

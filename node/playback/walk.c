@@ -43,7 +43,7 @@ static struct walk_type *stream_type(struct walk_stream *s, uint8_t payload_type
 }
 
 static void stream_describe(struct walk_stream *s, uint8_t payload_type, struct et_view name,
-			    uint32_t clock_rate)
+			    uint32_t clock_rate, uint8_t channels, struct et_view fmtp)
 {
 	struct walk_type *t = stream_type(s, payload_type);
 
@@ -55,8 +55,12 @@ static void stream_describe(struct walk_stream *s, uint8_t payload_type, struct 
 	}
 	*t = (struct walk_type){ .payload_type = payload_type };
 	copy_text(t->name, sizeof(t->name), name);
+	copy_text(t->fmtp, sizeof(t->fmtp), fmtp);
 	t->codec = name.size > 0 ? et_codec_find((const char *)name.data, name.size, clock_rate)
 				 : et_codec_static(payload_type);
+	if (strcasecmp(t->name, "L16") == 0 && channels > 1) {
+		t->codec = NULL; /* It would sound half as fast. */
+	}
 	t->audio = name_is_audio(t->name) && payload_type != 13;
 }
 
@@ -70,10 +74,11 @@ static const struct walk_type *packet_type(struct walk_stream *s, uint8_t payloa
 		stream_describe(
 			s, payload_type,
 			(struct et_view){ (const uint8_t *)codec->name, strlen(codec->name) },
-			codec->clock_rate);
+			codec->clock_rate, 1, (struct et_view){ NULL, 0 });
 		t = stream_type(s, payload_type);
 	} else if (t == NULL && payload_type == 13) {
-		stream_describe(s, payload_type, (struct et_view){ (const uint8_t *)"CN", 2 }, 0);
+		stream_describe(s, payload_type, (struct et_view){ (const uint8_t *)"CN", 2 }, 0, 1,
+				(struct et_view){ NULL, 0 });
 		t = stream_type(s, payload_type);
 	}
 	return t;
@@ -93,11 +98,13 @@ static void take_item(struct walk_segment *segment, const struct et_meta_item *i
 		copy_text(s->src, sizeof(s->src), item->stream.src);
 		copy_text(s->dst, sizeof(s->dst), item->stream.dst);
 		stream_describe(s, item->stream.payload_type, item->stream.codec,
-				item->stream.clock_rate);
+				item->stream.clock_rate, item->stream.channels,
+				(struct et_view){ NULL, 0 });
 		break;
 	case ET_META_CODEC:
 		stream_describe(&segment->streams[item->codec.stream], item->codec.payload_type,
-				item->codec.codec, item->codec.clock_rate);
+				item->codec.codec, item->codec.clock_rate, item->codec.channels,
+				item->codec.fmtp);
 		break;
 	case ET_META_MARK:
 		summary->gaps += item->mark.what == ET_MARK_GAP;

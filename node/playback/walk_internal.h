@@ -12,6 +12,7 @@ enum {
 	WALK_TYPES_MAX = 16, /* payload types of one stream */
 	WALK_NAME_MAX = 24,  /* bytes of a codec's name, with the NUL */
 	WALK_ADDRESS_MAX = 64,
+	WALK_FMTP_MAX = 128,
 };
 
 /* What a payload type of a stream is. */
@@ -20,6 +21,7 @@ struct walk_type {
 	bool audio;		      /* false: telephone-event, comfort noise */
 	const struct et_codec *codec; /* or NULL: no decoder */
 	char name[WALK_NAME_MAX];
+	char fmtp[WALK_FMTP_MAX];
 };
 
 /* A stream of the segment at hand. */

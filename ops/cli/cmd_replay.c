@@ -194,7 +194,7 @@ static void on_media(void *arg, const struct et_replay_media *media)
 	}
 	const struct et_capture_stream *s = &m->recording->streams[media->stream];
 	const struct et_codec *codec = s->srtp[0] != '\0' ? NULL : codec_of(s, media->payload_type);
-	if (codec == NULL || codec->clock_rate != ET_MIX_RATE) {
+	if (codec == NULL) {
 		pass->undecodable++;
 		return;
 	}
@@ -224,11 +224,19 @@ static int mixing_begin(struct mixing *m, const char *folder,
 	}
 	*m = (struct mixing){ .recording = recording, .wav = { .fd = -1 } };
 	(void)unlink(path);
-	int rc = et_wav_create(&m->wav, path, reterr);
+	uint32_t rate = 8000; /* what the best of its codecs needs */
+	for (uint32_t i = 0; i < recording->stream_count; i++) {
+		const struct et_capture_stream *s = &recording->streams[i];
+		const struct et_codec *codec = codec_of(s, s->payload_type);
+		if (codec != NULL && et_mix_rate_for(codec) > rate) {
+			rate = et_mix_rate_for(codec);
+		}
+	}
+	int rc = et_wav_create(&m->wav, path, rate, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	return et_mix_new(recording->start_us, on_samples, m, &m->mix, reterr);
+	return et_mix_new(recording->start_us, rate, on_samples, m, &m->mix, reterr);
 }
 
 /* `name` gets the file's name, or "" when nothing in it could be decoded. */

@@ -14,6 +14,13 @@ pkg_check_modules(protobufc REQUIRED IMPORTED_TARGET libprotobuf-c)
 pkg_check_modules(lws REQUIRED IMPORTED_TARGET libwebsockets>=4.1)
 pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd>=252)
 pkg_check_modules(smartcols REQUIRED IMPORTED_TARGET smartcols)
+pkg_check_modules(opus REQUIRED IMPORTED_TARGET opus>=1.3)
+pkg_check_modules(spandsp REQUIRED IMPORTED_TARGET spandsp)
+pkg_check_modules(speex REQUIRED IMPORTED_TARGET speex)
+pkg_check_modules(bcg729 REQUIRED IMPORTED_TARGET libbcg729)
+pkg_check_modules(amrnb REQUIRED IMPORTED_TARGET opencore-amrnb)
+pkg_check_modules(amrwb REQUIRED IMPORTED_TARGET opencore-amrwb)
+pkg_check_modules(amrwbenc REQUIRED IMPORTED_TARGET vo-amrwbenc) # tests only
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka>=1.1.5)
 
 pkg_check_modules(raft REQUIRED IMPORTED_TARGET raft)
@@ -25,4 +32,6 @@ endif()
 
 find_path(S3_INCLUDE_DIR libs3.h REQUIRED) # libs3-dev has no .pc
 find_library(S3_LIBRARY s3 REQUIRED)
+find_path(GSM_INCLUDE_DIR gsm.h REQUIRED) # nor has libgsm1-dev
+find_library(GSM_LIBRARY gsm REQUIRED)
 find_program(PROTOC_C protoc-c REQUIRED)

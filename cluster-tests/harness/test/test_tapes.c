@@ -354,7 +354,7 @@ static void check_tape(struct fixture *f, const struct told *t, const struct et_
 	struct reading r = { .made = made, .call = t->call };
 	memset(r.party, -1, sizeof(r.party));
 	assert_non_null(sound.frames);
-	assert_int_equal(et_mix_new(t->segment.t0_us, on_samples, &sound, &r.mix, &error), 0);
+	assert_int_equal(et_mix_new(t->segment.t0_us, 8000, on_samples, &sound, &r.mix, &error), 0);
 	for (uint32_t party = 0; party < 2; party++) {
 		r.count[party] = sent(made, t->call, party, r.expected[party]);
 	}

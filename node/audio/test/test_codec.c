@@ -60,17 +60,25 @@ static void finds_codecs_by_name_and_type(void **state)
 	assert_ptr_equal(et_codec_find("PCMU", 4, 0), et_codec_static(0));
 	assert_null(et_codec_find("PCMU", 3, 8000));
 	assert_null(et_codec_find("PCMU", 4, 16000));
-	assert_null(et_codec_find("opus", 4, 48000));
-	assert_null(et_codec_static(18));
+	assert_int_equal(et_codec_find("OPUS", 4, 48000)->rate, 48000);
+	assert_int_equal(et_codec_static(9)->rate, 16000);
+	assert_ptr_equal(et_codec_static(18), et_codec_find("G729", 4, 8000));
+	assert_null(et_codec_find("iLBC", 4, 8000));
+	assert_null(et_codec_static(4));
+	assert_true(et_codec_is_stateless(et_codec_static(8)));
+	assert_false(et_codec_is_stateless(et_codec_static(3)));
 }
 
 static void decodes_no_more_than_there_is_room_for(void **state)
 {
 	const uint8_t payload[4] = { 0xFE, 0x7E, 0xFE, 0x7E };
 	int16_t samples[3] = { 1, 1, 1 };
+	struct et_decoder *d = NULL;
 
 	(void)state;
-	assert_int_equal(et_codec_static(0)->decode(payload, 4, samples, 2), 2);
+	assert_int_equal(et_decoder_new(et_codec_static(0), "", &d, NULL), 0);
+	assert_int_equal(et_decoder_decode(d, (struct et_view){ payload, 4 }, samples, 2), 2);
+	et_decoder_free(d);
 	assert_int_equal(samples[0], 8);
 	assert_int_equal(samples[1], -8);
 	assert_int_equal(samples[2], 1);

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <math.h>
+
 #include "node/audio/mix.h"
+#include "node/audio/test/encoders.h"
 
 enum { ORIGIN_S = 1700000000, PTIME = 160, CALL_MAX = 8000 * 60 };
 
@@ -52,7 +55,7 @@ static int set_up(void **state)
 	assert_non_null(f);
 	f->heard = calloc(CALL_MAX * 2, sizeof(*f->heard));
 	assert_non_null(f->heard);
-	assert_int_equal(et_mix_new(ORIGIN_US, hear, f, &f->mix, NULL), 0);
+	assert_int_equal(et_mix_new(ORIGIN_US, 8000, hear, f, &f->mix, NULL), 0);
 	*state = f;
 	return 0;
 }
@@ -378,15 +381,212 @@ static void a_sink_that_refuses_ends_the_mix(void **state)
 					      .payload = { payload, sizeof(payload) } };
 
 	(void)state;
-	assert_int_equal(et_mix_new(ORIGIN_US, refuse, NULL, &m, NULL), 0);
+	assert_int_equal(et_mix_new(ORIGIN_US, 8000, refuse, NULL, &m, NULL), 0);
 	assert_int_equal(et_mix_add(m, &packet), 0);
 	assert_int_equal(et_mix_finish(m, 0), -EPIPE);
+}
+
+/* ---- Codecs with a memory, other rates ---- */
+
+enum { TONE_PACKETS = 200 };
+
+static int16_t tone(uint32_t rate, double hz, double n)
+{
+	return (int16_t)lrint(8000 * sin(2 * M_PI * hz * n / rate));
+}
+
+struct said_packet {
+	uint8_t payload[2000];
+	size_t size;
+};
+
+/* Two seconds of a tone as packets of 20 ms of a codec. */
+static struct said_packet *tone_packets(const struct et_codec *codec, double hz)
+{
+	struct said_packet *list = calloc(TONE_PACKETS, sizeof(*list));
+	const size_t frame = codec->rate / 50;
+	int16_t pcm[960];
+	struct encoder e;
+
+	assert_non_null(list);
+	encoder_open(&e, codec, false);
+	for (size_t p = 0; p < TONE_PACKETS; p++) {
+		for (size_t i = 0; i < frame; i++) {
+			pcm[i] = tone(codec->rate, hz, (double)(p * frame + i));
+		}
+		list[p].size = encode(&e, pcm, list[p].payload);
+	}
+	encoder_close(&e);
+	return list;
+}
+
+static void tone_send(struct et_mix *m, const struct et_codec *codec,
+		      const struct said_packet *list, unsigned party, size_t n)
+{
+	const struct et_mix_packet packet = { .stream = party,
+					      .party = (uint8_t)party,
+					      .sequence = (uint16_t)(65500 + n),
+					      .timestamp = (uint32_t)(0xFFFFF000U +
+								      n * codec->clock_rate / 50),
+					      .arrival_us = ORIGIN_US + (int64_t)n * 20000,
+					      .codec = codec,
+					      .payload = { list[n].payload, list[n].size } };
+	assert_int_equal(et_mix_add(m, &packet), 0);
+}
+
+/* How like a tone of `hz` a channel's frames [from, to) are: 1 is the same, at any delay. */
+static double tone_share(const struct fixture *f, uint32_t rate, unsigned party, double hz,
+			 size_t from, size_t to)
+{
+	double sine = 0;
+	double cosine = 0;
+	double all = 0;
+
+	assert_true(to <= f->frames);
+	for (size_t i = from; i < to; i++) {
+		const double x = f->heard[2 * i + party];
+		sine += x * sin(2 * M_PI * hz * (double)i / rate);
+		cosine += x * cos(2 * M_PI * hz * (double)i / rate);
+		all += x * x;
+	}
+	return sqrt(2 * (sine * sine + cosine * cosine) / ((double)(to - from) * (all + 1)));
+}
+
+static void of_rate(struct fixture *f, uint32_t rate)
+{
+	f->mix = et_mix_free(f->mix);
+	assert_int_equal(et_mix_new(ORIGIN_US, rate, hear, f, &f->mix, NULL), 0);
+}
+
+/* Narrow and wide, plain and with a memory: each on its side, in time, at the rate of the best. */
+static void codecs_of_all_rates_lie_on_one_clock(void **state)
+{
+	static const struct {
+		const char *left, *right;
+		uint32_t rate;
+	} calls[] = { { "PCMU", "opus", 48000 }, { "PCMA", "G722", 16000 },
+		      { "GSM", "AMR", 8000 },	 { "G722", "opus", 48000 },
+		      { "opus", "PCMU", 8000 },	 { "G722", "G729", 8000 },
+		      { "L16", "AMR-WB", 16000 } };
+	struct fixture *f = *state;
+
+	for (size_t c = 0; c < ET_ARRAY_SIZE(calls); c++) {
+		const struct et_codec *left =
+			et_codec_find(calls[c].left, strlen(calls[c].left), 0);
+		const struct et_codec *right =
+			et_codec_find(calls[c].right, strlen(calls[c].right), 0);
+		struct said_packet *a = tone_packets(left, 500);
+		struct said_packet *b = tone_packets(right, 900);
+		const uint32_t rate = calls[c].rate;
+
+		f->frames = 0;
+		of_rate(f, rate);
+		for (size_t n = 0; n < TONE_PACKETS; n++) {
+			tone_send(f->mix, left, a, 0, n);
+			tone_send(f->mix, right, b, 1, n);
+		}
+		assert_int_equal(et_mix_finish(f->mix, 0), 0);
+		assert_int_equal(f->frames, TONE_PACKETS * rate / 50);
+		assert_true(tone_share(f, rate, 0, 500, rate / 2, f->frames - rate / 50) > 0.97);
+		assert_true(tone_share(f, rate, 1, 900, rate / 2, f->frames - rate / 50) > 0.97);
+		const struct et_mix_stats s = et_mix_stats(f->mix);
+		assert_int_equal(s.packets, 2 * TONE_PACKETS);
+		assert_int_equal(s.duplicates + s.too_late + s.out_of_range + s.undecodable, 0);
+		assert_int_equal(s.anchors, 0);
+		free(a);
+		free(b);
+	}
+}
+
+/* What the decoder sees is in order and once; a lost packet is silence. */
+static void reordered_doubled_and_lost_packets_of_a_codec_with_memory(void **state)
+{
+	struct fixture *f = *state;
+	const struct et_codec *codec = et_codec_find("G722", 4, 0);
+	struct said_packet *list = tone_packets(codec, 700);
+	int16_t *in_order = calloc((size_t)TONE_PACKETS * 320 * 2, sizeof(*in_order));
+
+	assert_non_null(in_order);
+	of_rate(f, 16000);
+	for (size_t n = 0; n < TONE_PACKETS; n++) {
+		if (n != 150) {
+			tone_send(f->mix, codec, list, 1, n);
+		}
+	}
+	assert_int_equal(et_mix_finish(f->mix, 0), 0);
+	const size_t frames = f->frames;
+	memcpy(in_order, f->heard, frames * 4);
+	for (size_t i = 150 * 320; i < 151 * 320; i++) {
+		assert_int_equal(in_order[2 * i + 1], 0);
+	}
+
+	f->frames = 0;
+	of_rate(f, 16000);
+	for (size_t n = 0; n < TONE_PACKETS; n += 4) {
+		static const size_t order[] = { 2, 0, 0, 3, 1, 3 };
+		for (size_t i = 0; i < ET_ARRAY_SIZE(order); i++) {
+			if (n + order[i] != 150) {
+				tone_send(f->mix, codec, list, 1, n + order[i]);
+			}
+		}
+	}
+	assert_int_equal(et_mix_finish(f->mix, 0), 0);
+	const struct et_mix_stats s = et_mix_stats(f->mix);
+	assert_int_equal(s.packets, TONE_PACKETS - 1);
+	assert_int_equal(s.duplicates, TONE_PACKETS / 2);
+	/* The first to come was the third: its place is by its arrival. */
+	assert_int_equal(f->frames, frames);
+	assert_memory_equal(f->heard, in_order, frames * 4);
+	free(in_order);
+	free(list);
+}
+
+/* One side falls silent with packets that still wait for their turn; the other talks on. */
+static void what_waits_is_not_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	const struct et_codec *codec = et_codec_find("GSM", 3, 0);
+	struct said_packet *list = tone_packets(codec, 600);
+
+	for (size_t n = 0; n < 50; n++) {
+		tone_send(f->mix, codec, list, 1, n);
+	}
+	for (uint32_t n = 0; n < 50 * 40; n++) {
+		send(f, packet_of(0, n, 0));
+	}
+	assert_int_equal(et_mix_finish(f->mix, 0), 0);
+	assert_int_equal(f->frames, 40 * 8000);
+	assert_true(tone_share(f, 8000, 1, 600, 800, 50 * 160) > 0.97);
+	assert_silence(f, 1, 50 * 160, f->frames);
+	assert_heard(f, 0, 0, 0, 8000);
+	assert_int_equal(et_mix_stats(f->mix).too_late, 0);
+	free(list);
+}
+
+static void what_is_no_payload_of_the_codec_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	const struct et_codec *amr = et_codec_find("AMR", 3, 0);
+	static struct said_packet list[TONE_PACKETS];
+
+	for (size_t n = 0; n < 20; n++) {
+		list[n].size = 7;
+		memset(list[n].payload, 0xFF, 7);
+		tone_send(f->mix, amr, list, 0, n);
+	}
+	assert_int_equal(et_mix_finish(f->mix, 0), 0);
+	assert_int_equal(et_mix_stats(f->mix).undecodable, 20);
+	assert_int_equal(f->frames, 0);
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(codecs_of_all_rates_lie_on_one_clock),
+		TEST(reordered_doubled_and_lost_packets_of_a_codec_with_memory),
+		TEST(what_waits_is_not_forgotten),
+		TEST(what_is_no_payload_of_the_codec_is_counted),
 		TEST(two_parties_lie_on_one_clock),
 		TEST(jitter_and_order_do_not_matter),
 		TEST(a_missing_packet_is_silence_and_a_double_is_heard_once),

@@ -29,7 +29,7 @@ static void writes_the_file_that_the_format_asks_for(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	(void)snprintf(path, sizeof(path), "%s/a.wav", dir);
-	assert_int_equal(et_wav_create(&w, path, NULL), 0);
+	assert_int_equal(et_wav_create(&w, path, 8000, NULL), 0);
 	assert_int_equal(et_wav_write(&w, samples, 1, NULL), 0);
 	assert_int_equal(et_wav_write(&w, samples + 2, 1, NULL), 0);
 	assert_int_equal(et_wav_finish(&w, NULL), 0);
@@ -37,7 +37,7 @@ static void writes_the_file_that_the_format_asks_for(void **state)
 	assert_int_equal(et_file_read(path, 1000, &b, NULL), 0);
 	assert_int_equal(b.size, sizeof(two_frames));
 	assert_memory_equal(b.data, two_frames, sizeof(two_frames));
-	assert_int_equal(et_wav_create(&w, path, NULL), -EEXIST);
+	assert_int_equal(et_wav_create(&w, path, 8000, NULL), -EEXIST);
 	et_buffer_release(&b);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(dir), 0);
@@ -48,8 +48,8 @@ static void refuses_what_a_riff_header_cannot_say(void **state)
 	uint8_t header[ET_WAV_HEADER_SIZE];
 
 	(void)state;
-	assert_int_equal(et_wav_header(ET_WAV_FRAMES_MAX, header), 0);
-	assert_int_equal(et_wav_header((uint64_t)ET_WAV_FRAMES_MAX + 1, header), ET_ELIMIT);
+	assert_int_equal(et_wav_header(ET_WAV_FRAMES_MAX, 8000, header), 0);
+	assert_int_equal(et_wav_header((uint64_t)ET_WAV_FRAMES_MAX + 1, 8000, header), ET_ELIMIT);
 }
 
 static void peaks_cover_every_frame_once(void **state)

@@ -1,0 +1,46 @@
+/* Any payloads to any decoder: no more samples than there is room for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/audio/codec.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct {
+	const char *name;
+	uint32_t clock_rate;
+	const char *fmtp;
+} kinds[] = { { "G722", 8000, "" },    { "GSM", 8000, "" },	{ "G729", 8000, "" },
+	      { "opus", 48000, "" },   { "speex", 8000, "" },	{ "speex", 16000, "" },
+	      { "speex", 32000, "" },  { "AMR", 8000, "" },	{ "AMR", 8000, "octet-align=1" },
+	      { "AMR-WB", 16000, "" }, { "G726-24", 8000, "" }, { "AAL2-G726-40", 8000, "" },
+	      { "L16", 8000, "" } };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static int16_t samples[ET_CODEC_SAMPLES_MAX];
+	struct et_reader r = et_reader_of(data, size);
+	struct et_decoder *d = NULL;
+
+	if (size < 3 || size > 3000) {
+		return 0;
+	}
+	const size_t kind = et_read8(&r) % ET_ARRAY_SIZE(kinds);
+	const struct et_codec *codec =
+		et_codec_find(kinds[kind].name, strlen(kinds[kind].name), kinds[kind].clock_rate);
+	if (codec == NULL || et_decoder_new(codec, kinds[kind].fmtp, &d, NULL) < 0) {
+		abort();
+	}
+	while (et_reader_left(&r) > 1) {
+		struct et_view payload = { .size = et_read8(&r) };
+		payload.size =
+			payload.size < et_reader_left(&r) ? payload.size : et_reader_left(&r);
+		payload.data = et_read_bytes(&r, payload.size);
+		const size_t max = payload.size % 2 == 0 ? ET_CODEC_SAMPLES_MAX : 500;
+		if (et_decoder_decode(d, payload, samples, max) > max) {
+			abort();
+		}
+	}
+	et_decoder_free(d);
+	return 0;
+}

@@ -1,0 +1,260 @@
+/* Decoders of Debian's libraries. Each sees whole frames only; what is over at the end of a payload
+ * is left out. */
+#include <bcg729/decoder.h>
+#include <gsm.h>
+#include <opus/opus.h>
+#include <spandsp.h>
+#include <speex/speex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/audio/codec_internal.h"
+
+/* ---- G.722 ---- */
+
+enum { G722_BLOCK = 1024 }; /* bytes given to the library at once */
+
+static int g722_open(const struct et_codec *codec, const char *fmtp, void **ret)
+{
+	(void)codec;
+	(void)fmtp;
+	*ret = g722_decode_init(NULL, 64000, 0);
+	return *ret == NULL ? -ENOMEM : 0;
+}
+
+static void g722_close(void *state)
+{
+	(void)g722_decode_free(state);
+}
+
+/* Two samples a byte. */
+static size_t g722_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t size = payload.size < max / 2 ? payload.size : max / 2;
+	size_t n = 0;
+
+	for (size_t i = 0; i < size; i += G722_BLOCK) {
+		const size_t block = size - i < G722_BLOCK ? size - i : G722_BLOCK;
+		n += (size_t)g722_decode(state, samples + n, payload.data + i, (int)block);
+	}
+	return n;
+}
+
+const struct codec_kind codec_g722 = { g722_open, g722_close, g722_payload };
+
+/* ---- G.726 ---- */
+
+struct g726 {
+	g726_state_t *state; /* owned */
+	unsigned bits;	     /* a sample: 2 to 5 */
+};
+
+static int g726_open(const struct et_codec *codec, const char *fmtp, void **ret)
+{
+	const bool aal2 = (codec->variant & CODEC_AAL2) != 0;
+	const unsigned bit_rate = codec->variant & ~CODEC_AAL2;
+	struct g726 *g = malloc(sizeof(*g));
+
+	(void)fmtp;
+	if (g == NULL) {
+		return -ENOMEM;
+	}
+	g->bits = bit_rate / 8000;
+	g->state = g726_init(NULL, (int)bit_rate, G726_ENCODING_LINEAR,
+			     aal2 ? G726_PACKING_LEFT : G726_PACKING_RIGHT);
+	if (g->state == NULL) {
+		free(g);
+		return -ENOMEM;
+	}
+	*ret = g;
+	return 0;
+}
+
+static void g726_close(void *state)
+{
+	struct g726 *g = state;
+
+	(void)g726_free(g->state);
+	free(g);
+}
+
+static size_t g726_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	struct g726 *g = state;
+	const size_t most = max * g->bits / 8;
+	const size_t size = payload.size < most ? payload.size : most;
+
+	return (size_t)g726_decode(g->state, samples, payload.data, (int)size);
+}
+
+const struct codec_kind codec_g726 = { g726_open, g726_close, g726_payload };
+
+/* ---- GSM 06.10 ---- */
+
+enum { GSM_BYTES = 33, GSM_SAMPLES = 160 };
+
+static int gsm_open(const struct et_codec *codec, const char *fmtp, void **ret)
+{
+	(void)codec;
+	(void)fmtp;
+	*ret = gsm_create();
+	return *ret == NULL ? -ENOMEM : 0;
+}
+
+static void gsm_close(void *state)
+{
+	gsm_destroy(state);
+}
+
+static size_t gsm_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	gsm_byte frame[GSM_BYTES]; /* the library's argument is not const */
+	size_t n = 0;
+
+	while (payload.size >= GSM_BYTES && max - n >= GSM_SAMPLES) {
+		memcpy(frame, payload.data, sizeof(frame));
+		if (gsm_decode(state, frame, samples + n) != 0) {
+			break;
+		}
+		payload.data += GSM_BYTES;
+		payload.size -= GSM_BYTES;
+		n += GSM_SAMPLES;
+	}
+	return n;
+}
+
+const struct codec_kind codec_gsm = { gsm_open, gsm_close, gsm_payload };
+
+/* ---- G.729 ---- */
+
+enum { G729_BYTES = 10, G729_SID_BYTES = 2, G729_SAMPLES = 80 };
+
+static int g729_open(const struct et_codec *codec, const char *fmtp, void **ret)
+{
+	(void)codec;
+	(void)fmtp;
+	*ret = initBcg729DecoderChannel();
+	return *ret == NULL ? -ENOMEM : 0;
+}
+
+static void g729_close(void *state)
+{
+	closeBcg729DecoderChannel(state);
+}
+
+/* Frames of speech, and at the end perhaps one of annex B that describes the noise (RFC 3551,
+ * section 4.5.6). */
+static size_t g729_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	size_t n = 0;
+
+	while (payload.size >= G729_SID_BYTES && max - n >= G729_SAMPLES) {
+		const bool sid = payload.size < G729_BYTES;
+		const uint8_t bytes = sid ? G729_SID_BYTES : G729_BYTES;
+		if (sid && payload.size != G729_SID_BYTES) {
+			break;
+		}
+		bcg729Decoder(state, payload.data, bytes, 0, sid, 0, samples + n);
+		payload.data += bytes;
+		payload.size -= bytes;
+		n += G729_SAMPLES;
+	}
+	return n;
+}
+
+const struct codec_kind codec_g729 = { g729_open, g729_close, g729_payload };
+
+/* ---- Speex ---- */
+
+enum { SPEEX_BYTES_MAX = 2000, SPEEX_FRAME_MAX = 640 };
+
+struct speex {
+	void *state; /* owned */
+	SpeexBits bits;
+	size_t frame; /* samples */
+};
+
+static int speex_open(const struct et_codec *codec, const char *fmtp, void **ret)
+{
+	static const int modes[] = { SPEEX_MODEID_NB, SPEEX_MODEID_WB, SPEEX_MODEID_UWB };
+	struct speex *s = calloc(1, sizeof(*s));
+	spx_int32_t frame = 0;
+	spx_int32_t enhance = 0; /* what was sent, not what may please */
+
+	(void)fmtp;
+	if (s == NULL) {
+		return -ENOMEM;
+	}
+	s->state = speex_decoder_init(speex_lib_get_mode(modes[codec->variant]));
+	if (s->state == NULL) {
+		free(s);
+		return -ENOMEM;
+	}
+	(void)speex_decoder_ctl(s->state, SPEEX_SET_ENH, &enhance);
+	(void)speex_decoder_ctl(s->state, SPEEX_GET_FRAME_SIZE, &frame);
+	s->frame = (size_t)frame;
+	et_assert(s->frame > 0 && s->frame <= SPEEX_FRAME_MAX);
+	speex_bits_init(&s->bits);
+	*ret = s;
+	return 0;
+}
+
+static void speex_close(void *state)
+{
+	struct speex *s = state;
+
+	speex_bits_destroy(&s->bits);
+	speex_decoder_destroy(s->state);
+	free(s);
+}
+
+static size_t speex_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	struct speex *s = state;
+	char bytes[SPEEX_BYTES_MAX];
+	size_t n = 0;
+
+	if (payload.size > sizeof(bytes)) {
+		return 0;
+	}
+	memcpy(bytes, payload.data, payload.size);
+	speex_bits_read_from(&s->bits, bytes, (int)payload.size);
+	while (max - n >= s->frame && speex_bits_remaining(&s->bits) > 4 &&
+	       speex_decode_int(s->state, &s->bits, samples + n) == 0 &&
+	       speex_bits_remaining(&s->bits) >= 0) {
+		n += s->frame;
+	}
+	return n;
+}
+
+const struct codec_kind codec_speex = { speex_open, speex_close, speex_payload };
+
+/* ---- Opus ---- */
+
+enum { OPUS_SAMPLES_MAX = 5760 }; /* 120 ms, RFC 6716 */
+
+static int opus_open(const struct et_codec *codec, const char *fmtp, void **ret)
+{
+	int code = OPUS_OK;
+
+	(void)fmtp;
+	*ret = opus_decoder_create((opus_int32)codec->rate, 1, &code);
+	return *ret == NULL ? -ENOMEM : 0;
+}
+
+static void opus_close(void *state)
+{
+	opus_decoder_destroy(state);
+}
+
+static size_t opus_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	if (payload.size > INT32_MAX || max < OPUS_SAMPLES_MAX) {
+		return 0;
+	}
+	const int n = opus_decode(state, payload.data, (opus_int32)payload.size, samples,
+				  OPUS_SAMPLES_MAX, 0);
+	return n > 0 ? (size_t)n : 0;
+}
+
+const struct codec_kind codec_opus = { opus_open, opus_close, opus_payload };

@@ -1,0 +1,192 @@
+#include "node/audio/voice_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/audio/resample.h"
+
+enum { FMTP_MAX = 256 };
+
+struct held {
+	int64_t position;
+	uint8_t *payload; /* owned */
+	size_t size;
+};
+
+struct voice {
+	const struct et_codec *codec;
+	char fmtp[FMTP_MAX];
+	uint32_t rate;
+	struct et_decoder *decoder;	  /* owned; NULL: the parameters have none */
+	struct et_resampler *resampler;	  /* owned; NULL: the rates are the same */
+	struct held held[VOICE_HELD + 1]; /* by position */
+	size_t held_count;
+	/* The run: samples side by side from `start` on. */
+	bool runs;
+	int64_t start;
+	uint64_t decoded; /* samples of the codec's rate */
+	uint64_t given;	  /* of the mix's */
+	int16_t samples[ET_CODEC_SAMPLES_MAX];
+	int16_t *out; /* owned, when there is a resampler */
+};
+
+int voice_new(const struct et_codec *codec, const char *fmtp, uint32_t rate, struct voice **ret)
+{
+	struct voice *v = calloc(1, sizeof(*v));
+	int rc = v == NULL ? -ENOMEM : 0;
+
+	if (rc == 0) {
+		v->codec = codec;
+		v->rate = rate;
+		(void)snprintf(v->fmtp, sizeof(v->fmtp), "%s", fmtp);
+		rc = et_decoder_new(codec, v->fmtp, &v->decoder, NULL);
+		rc = rc == ET_EUNSUPPORTED ? 0 : rc;
+	}
+	if (rc == 0 && codec->rate != rate) {
+		rc = et_resampler_new(codec->rate, rate, &v->resampler);
+	}
+	if (rc == 0 && v->resampler != NULL) {
+		v->out = calloc(et_resampler_room(v->resampler), sizeof(*v->out));
+		rc = v->out == NULL ? -ENOMEM : 0;
+	}
+	if (rc < 0) {
+		voice_free(v);
+		return rc;
+	}
+	*ret = v;
+	return 0;
+}
+
+struct voice *voice_free(struct voice *v)
+{
+	if (v != NULL) {
+		for (size_t i = 0; i < v->held_count; i++) {
+			free(v->held[i].payload);
+		}
+		if (v->out != NULL) {
+			explicit_bzero(v->out, et_resampler_room(v->resampler) * sizeof(*v->out));
+		}
+		explicit_bzero(v->samples, sizeof(v->samples));
+		free(v->out);
+		et_decoder_free(v->decoder);
+		et_resampler_free(v->resampler);
+		free(v);
+	}
+	return NULL;
+}
+
+bool voice_is_of(const struct voice *v, const struct et_codec *codec, const char *fmtp)
+{
+	return v->codec == codec && strncmp(v->fmtp, fmtp, sizeof(v->fmtp) - 1) == 0;
+}
+
+int voice_put(struct voice *v, int64_t position, struct et_view payload)
+{
+	size_t at = v->held_count;
+
+	et_assert(v->held_count <= VOICE_HELD);
+	while (at > 0 && v->held[at - 1].position > position) {
+		at--;
+	}
+	if (at > 0 && v->held[at - 1].position == position) {
+		return 1;
+	}
+	uint8_t *copy = malloc(payload.size > 0 ? payload.size : 1);
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	memcpy(copy, payload.data, payload.size);
+	memmove(v->held + at + 1, v->held + at, (v->held_count - at) * sizeof(v->held[0]));
+	v->held[at] = (struct held){ position, copy, payload.size };
+	v->held_count++;
+	return 0;
+}
+
+/* Where the run goes on, in frames of the mix. */
+static int64_t run_end(const struct voice *v)
+{
+	return v->start + (int64_t)(v->decoded * v->rate / v->codec->rate);
+}
+
+static bool run_has_rest(const struct voice *v)
+{
+	return v->runs && v->resampler != NULL;
+}
+
+bool voice_lowest(const struct voice *v, int64_t *ret)
+{
+	if (run_has_rest(v)) {
+		*ret = v->start + (int64_t)v->given;
+		return true;
+	}
+	if (v->held_count > 0) {
+		*ret = v->held[0].position;
+		return true;
+	}
+	return false;
+}
+
+static void run_finish(struct voice *v, struct voice_span *ret)
+{
+	const size_t count = et_resampler_end(v->resampler, v->out);
+
+	*ret = (struct voice_span){ v->start + (int64_t)v->given, v->out, count, 0, 0, 0 };
+	v->runs = false;
+}
+
+/* Decode the first that is held, which goes on with the run or begins one. */
+static void packet_take(struct voice *v, struct voice_span *ret)
+{
+	struct held first = v->held[0];
+	size_t count = 0;
+
+	v->held_count--;
+	memmove(v->held, v->held + 1, v->held_count * sizeof(v->held[0]));
+	if (v->decoder != NULL) {
+		count = et_decoder_decode(v->decoder, (struct et_view){ first.payload, first.size },
+					  v->samples, ET_CODEC_SAMPLES_MAX);
+	}
+	free(first.payload);
+	*ret = (struct voice_span){ .position = first.position, .packet = count > 0 ? 1 : -1 };
+	if (count == 0) {
+		return;
+	}
+	if (!v->runs) {
+		v->runs = true;
+		v->start = first.position;
+		v->decoded = 0;
+		v->given = 0;
+	}
+	v->decoded += count;
+	ret->position = v->start + (int64_t)v->given;
+	ret->samples = v->samples;
+	ret->count = count;
+	if (v->resampler != NULL) {
+		ret->samples = v->out;
+		ret->count = et_resampler_feed(v->resampler, v->samples, count, v->out);
+	}
+	v->given += ret->count;
+	ret->packet_position = first.position;
+	ret->packet_end = run_end(v);
+}
+
+bool voice_take(struct voice *v, bool all, struct voice_span *ret)
+{
+	if (v->held_count > (all ? 0 : VOICE_HELD)) {
+		if (v->runs && v->held[0].position != run_end(v)) {
+			if (run_has_rest(v)) {
+				run_finish(v, ret);
+				return true;
+			}
+			v->runs = false;
+		}
+		packet_take(v, ret);
+		return true;
+	}
+	if (all && run_has_rest(v)) {
+		run_finish(v, ret);
+		return true;
+	}
+	return false;
+}
