@@ -266,7 +266,9 @@ int api_view(struct api_call *call, struct et_state_view **ret, struct et_error 
 	}
 	struct et_catalog_status status;
 	et_catalog_status(api->services.catalog, &status); /* before the view: never too young */
-	call->view = et_state_view_open(api->services.state);
+	call->view = call->indexed
+			     ? et_state_view_open_indexed(api->services.state, API_INDEX_WAIT_MS)
+			     : et_state_view_open(api->services.state);
 	if (call->view == NULL) {
 		return et_fail(reterr, -ENOMEM, "view of the catalogue");
 	}
@@ -281,6 +283,12 @@ int api_view(struct api_call *call, struct et_state_view **ret, struct et_error 
 	return 0;
 }
 
+int api_view_indexed(struct api_call *call, struct et_state_view **ret, struct et_error *reterr)
+{
+	call->indexed = true;
+	return api_view(call, ret, reterr);
+}
+
 int api_view_fresh(struct api_call *call, struct et_state_view **ret, struct et_error *reterr)
 {
 	int rc = read_barrier(call, reterr);
@@ -292,7 +300,7 @@ int api_view_fresh(struct api_call *call, struct et_state_view **ret, struct et_
 		call->header_count = 0; /* they were of that view */
 	}
 	call->read = "linearizable";
-	return api_view(call, ret, reterr);
+	return api_view_indexed(call, ret, reterr);
 }
 
 void api_view_release(struct api_call *call)

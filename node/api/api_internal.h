@@ -24,6 +24,7 @@
 #define API_TICKETS_MAX 1024
 #define API_CHANGES_MAX 8192
 #define API_PROPOSE_MS 10000
+#define API_INDEX_WAIT_MS 200 /* for a search; typically it is a few */
 
 /* What a caller may do. */
 enum api_right {
@@ -85,6 +86,7 @@ struct api_call {
 	unsigned rights;
 	char principal[96];	    /* "local:uid=0", "token:NAME" */
 	struct et_state_view *view; /* owned; NULL until api_view() */
+	bool indexed;		    /* the view is for a search, see api_view_indexed() */
 	const char *read;	    /* "local" or "linearizable" */
 	uint64_t read_index;	    /* of the view: all entries up to it */
 	int64_t read_age_ms;	    /* 0 for linearizable; -1: no leader was ever heard */
@@ -180,7 +182,14 @@ int api_authenticate(struct api_call *call, struct et_error *reterr) ET_MUST_CHE
  * so; api_json() says the same under "read". */
 int api_view(struct api_call *call, struct et_state_view **ret,
 	     struct et_error *reterr) ET_MUST_CHECK;
-/* A view in which everything is that was committed before the call; whatever was open is closed. */
+/* As api_view(), for searches: waits up to API_INDEX_WAIT_MS until the index, which is written
+ * behind apply, has what is applied. If that is not enough, searches say that they are not
+ * complete.
+ */
+int api_view_indexed(struct api_call *call, struct et_state_view **ret,
+		     struct et_error *reterr) ET_MUST_CHECK;
+/* A view in which everything is that was committed before the call, and for searches, too; whatever
+ * was open is closed. */
 int api_view_fresh(struct api_call *call, struct et_state_view **ret,
 		   struct et_error *reterr) ET_MUST_CHECK;
 /* Before long work: a view must not be held for minutes. */

@@ -366,7 +366,7 @@ int api_recordings(struct api_call *call, struct et_error *reterr)
 	struct et_state_found found = { .cursor = "" };
 	int rc = query_read(&call->request, &query, reterr);
 	if (rc == 0) {
-		rc = api_view(call, &v, reterr);
+		rc = api_view_indexed(call, &v, reterr);
 	}
 	if (rc < 0) {
 		return rc;
@@ -390,7 +390,7 @@ int api_recordings(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "cursor", json_string(found.cursor));
 	et_json_set(o, "complete", json_boolean(found.complete && !p.left_out));
 	et_json_set(o, "why",
-		    json_string(!found.complete ? "the index is being built"
+		    json_string(!found.complete ? "the index does not have everything yet"
 				: p.left_out	? "recordings that are not committed yet "
 						  "are left out"
 						: ""));

@@ -23,6 +23,7 @@
 
 #define LEDGERS 2
 #define ROUND_S 600
+#define INDEX_WAIT_MS 5000 /* for a search that finds all */
 #define LEDGER_FILE_MAX (1024UL * 1024 * 1024)
 
 struct daemon_backup {
@@ -103,7 +104,7 @@ static int ledgers_catch_up(struct daemon_backup *b, struct et_error *reterr)
 	bool complete = true;
 	int rc;
 
-	struct et_state_view *v = et_state_view_open(b->daemon->state);
+	struct et_state_view *v = et_state_view_open_indexed(b->daemon->state, INDEX_WAIT_MS);
 	if (v == NULL) {
 		return et_fail(reterr, -ENOMEM, "ledger of erasures");
 	}
@@ -117,7 +118,7 @@ static int ledgers_catch_up(struct daemon_backup *b, struct et_error *reterr)
 			complete = complete && found.complete;
 		} while (rc == 0 && cursor[0] != '\0');
 		for (size_t i = 0; rc == 0 && complete && i < LEDGERS; i++) {
-			rc = et_ledger_add(b->ledgers[i], NULL, et_state_view_index(v),
+			rc = et_ledger_add(b->ledgers[i], NULL, et_state_view_searched(v),
 					   cluster->cluster_time_us, reterr);
 		}
 		(void)pthread_mutex_unlock(&b->mutex);

@@ -169,7 +169,11 @@ int et_cat_snapshot_open_state(struct et_catalog *c, struct et_error *reterr)
 	if (rc == 0) {
 		rc = et_cat_path_in_db(c, c->current, path);
 	}
-	return rc < 0 ? rc : et_state_open(path, &c->state, reterr);
+	rc = rc < 0 ? rc : et_state_open(path, &c->state, reterr);
+	if (rc == 0) {
+		et_state_index_hold(c->state, atomic_load(&c->space.no_flush));
+	}
+	return rc;
 }
 
 /* Of the name, which is random and stays: whoever reads it goes on after a restart of this node,
@@ -656,6 +660,7 @@ static void restore_at_start(struct et_catalog *c, uint64_t index)
 		et_cat_fatal(c, "the checkpoint '%s' cannot be used: %s", path,
 			     rc < 0 ? error.text : "it is too old");
 	}
+	et_state_index_hold(c->state, atomic_load(&c->space.no_flush));
 	c->pushed = c->applied = et_state_applied(c->state);
 	et_info("catalog.restore", "node=%" PRIu64 " from=%s index=%" PRIu64, c->node, name,
 		et_state_applied(c->state));

@@ -23,7 +23,7 @@
  *
  * What is under way when that begins fits into the reserve: 64 MiB of entries in flight, two
  * preallocated segments of 8 MiB, memtables of 64 MiB, a compaction of a few tables. Meanwhile no
- * checkpoint is made, and stopping does not flush.
+ * checkpoint is made, no file for the index, and stopping does not flush.
  *
  * The leader asks every member for its state with its clock (tick.c), and refuses proposals with
  * -ENOSPC when no majority of voters has room, or when it has none itself and nobody takes over. */
@@ -132,6 +132,7 @@ static void full_set(struct et_catalog *c, bool full, uint64_t room)
 	c->space.full = full;
 	c->space.full_since_us = et_clock_mono_us();
 	atomic_store(&c->space.no_flush, full);
+	et_state_index_hold(c->state, full);
 	if (full) {
 		et_warn("catalog.disk.full", "node=%llu room_bytes=%llu reserve_bytes=%llu",
 			(unsigned long long)c->node, (unsigned long long)room,

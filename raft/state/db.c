@@ -6,6 +6,7 @@
 #include "node/base/fd.h"
 #include "node/io/file.h"
 #include "raft/state/overlay_internal.h"
+#include "raft/state/tail_internal.h"
 
 /* Memory is bounded whatever the size of the database: blocks, indexes and filters in one cache,
  * memtables of all column families together under one limit. */
@@ -284,12 +285,19 @@ static int state_take(struct et_state *s, const char *path, struct et_error *ret
 	rc = format_check(s, &first, reterr);
 	struct find_state find;
 	rc = rc < 0 ? rc : find_open(s, &first, &find, reterr);
+	struct tail_chunk *chunks = NULL;
+	if (rc == 0) {
+		rc = tail_load(&first, &chunks);
+		rc = rc < 0 ? et_fail(reterr, rc, "the index's tail") : 0;
+	}
 	rc = rc < 0 ? rc : writer_load(s, &first, reterr);
 	if (rc < 0) {
 		free(name);
+		tail_chunks_free(chunks);
 		database_release(fresh);
 		return rc;
 	}
+	tail_take(s->tail, fresh, name, chunks);
 	(void)pthread_mutex_lock(&s->mutex);
 	struct database *old = s->database;
 	s->database = fresh;
@@ -324,6 +332,7 @@ int et_state_open(const char *path, struct et_state **ret, struct et_error *rete
 	s->index = index_new();
 	rc = s->sha == NULL || s->index == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
 						: et_file_mkdirs(path, reterr);
+	rc = rc < 0 ? rc : tail_new(s, &s->tail, reterr);
 	if (rc == 0) {
 		rc = state_take(s, path, reterr);
 	}
@@ -358,6 +367,7 @@ struct et_state *et_state_close(struct et_state *s)
 		return NULL;
 	}
 	et_assert(atomic_load(&s->views) == 0); /* readers end before the writer */
+	tail_free(s->tail);
 	outcomes_clear(s);
 	free(s->outcomes);
 	message_freep(&s->cluster);
@@ -417,11 +427,11 @@ static void meta_write(struct et_state *s)
 }
 
 /* Family by family, in the order of keys. */
-static int batch_fill(struct et_state *s)
+static int batch_fill(struct et_state *s, struct et_error *reterr)
 {
 	windows_write(s);
 	if (s->overlay.failed) {
-		return -ENOMEM;
+		return et_fail(reterr, -ENOMEM, "write the database");
 	}
 	for (size_t cf = 0; cf < CF_COUNT; cf++) {
 		const struct overlay_list *l = overlay_sorted(&s->overlay, (enum state_cf)cf);
@@ -438,28 +448,39 @@ static int batch_fill(struct et_state *s)
 		}
 	}
 	meta_write(s);
-	return 0;
+	return tail_row(s->tail, s->batch, s->own.index, reterr);
+}
+
+static int group_write(struct et_state *s, struct et_error *reterr)
+{
+	char *error = NULL;
+
+	int rc = batch_fill(s, reterr);
+	if (rc == 0) {
+		rocksdb_write(s->database->db, s->write_options, s->batch, &error);
+		rc = state_status(error, reterr, "write the database");
+	}
+	tail_group_end(s->tail, rc == 0);
+	if (rc == 0 && s->erased) { /* not told before its entries say so */
+		rc = tail_settle(s->tail, reterr);
+	}
+	return rc;
 }
 
 int et_state_commit(struct et_state *s, et_state_result_fn fn, void *arg, struct et_error *reterr)
 {
-	char *error = NULL;
-
 	et_assert(s->in_group);
 	if (s->failed == 0 && s->own.index > atomic_load(&s->applied)) {
-		s->failed = batch_fill(s);
+		s->failed = group_write(s, reterr);
+	} else {
+		tail_group_end(s->tail, false);
 		if (s->failed < 0) {
-			et_fail(reterr, s->failed, "write the database");
-		} else {
-			rocksdb_write(s->database->db, s->write_options, s->batch, &error);
-			s->failed = state_status(error, reterr, "write the database");
+			et_fail(reterr, s->failed, "an earlier failure is final");
 		}
-	} else if (s->failed < 0) {
-		et_fail(reterr, s->failed, "an earlier failure is final");
 	}
 	rocksdb_writebatch_clear(s->batch);
 	overlay_clear(&s->overlay);
-	s->in_group = false;
+	s->in_group = s->erased = false;
 	if (s->failed == 0) {
 		atomic_store(&s->applied, s->own.index);
 		for (size_t i = 0; fn != NULL && i < s->outcome_count; i++) {
@@ -497,23 +518,29 @@ static int folder_sync(const char *path, struct et_error *reterr)
 	return 0;
 }
 
-int et_state_checkpoint(struct et_state *s, const char *path, uint64_t *ret_index,
-			struct et_error *reterr)
+static int database_checkpoint(struct database *d, const char *path, struct et_error *reterr)
 {
 	char *error = NULL;
 
-	et_assert(!s->in_group);
-	*ret_index = et_state_applied(s);
-	rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(s->database->db, &error);
+	rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(d->db, &error);
 	if (error != NULL) {
 		return state_status(error, reterr, "make a checkpoint");
 	}
 	rocksdb_checkpoint_create(c, path, 0, &error); /* 0: flush first, whatever the size */
 	rocksdb_checkpoint_object_destroy(c);
-	if (error != NULL) {
-		return state_status(error, reterr, "make a checkpoint");
-	}
-	int rc = folder_sync(path, reterr);
+	return state_status(error, reterr, "make a checkpoint");
+}
+
+int et_state_checkpoint(struct et_state *s, const char *path, uint64_t *ret_index,
+			struct et_error *reterr)
+{
+	et_assert(!s->in_group);
+	*ret_index = et_state_applied(s);
+	/* Whoever takes the copy has nothing to catch up; and no file of the index comes in while
+	 * the checkpoint is made, which would be newer than the records in it. */
+	int rc = tail_settle(s->tail, reterr);
+	rc = rc < 0 ? rc : database_checkpoint(s->database, path, reterr);
+	rc = rc < 0 ? rc : folder_sync(path, reterr);
 	return rc < 0 ? rc : et_file_sync_parent(path, reterr);
 }
 
@@ -533,19 +560,25 @@ static void folder_remove(const char *path)
 
 /* RocksDB's C interface flushes one column family at a time, atomic_flush or not: a crash between
  * two would leave `applied` without its records. Making a checkpoint flushes all as one. */
+int database_flush(struct database *d, const char *path, struct et_error *reterr)
+{
+	folder_remove(path); /* of a process that died in the middle */
+	int rc = database_checkpoint(d, path, reterr);
+	folder_remove(path);
+	return rc;
+}
+
 int et_state_flush(struct et_state *s, struct et_error *reterr)
 {
 	char path[4096];
-	uint64_t index;
 
+	et_assert(!s->in_group);
 	int n = snprintf(path, sizeof(path), "%s.flush", s->path);
 	if (n < 0 || (size_t)n >= sizeof(path)) {
 		return et_fail(reterr, -ENAMETOOLONG, "'%s'", s->path);
 	}
-	folder_remove(path); /* of a process that died in the middle */
-	int rc = et_state_checkpoint(s, path, &index, reterr);
-	folder_remove(path);
-	return rc;
+	int rc = tail_settle(s->tail, reterr);
+	return rc < 0 ? rc : database_flush(s->database, path, reterr);
 }
 
 /* ---- Views ---- */
@@ -562,6 +595,7 @@ struct et_state_view *et_state_view_open(struct et_state *s)
 	atomic_fetch_add(&v->database->users, 1);
 	(void)pthread_mutex_unlock(&s->mutex);
 	v->state = s;
+	v->needs = UINT64_MAX;
 	v->options = rocksdb_readoptions_create();
 	v->snapshot = rocksdb_create_snapshot(v->database->db);
 	rocksdb_readoptions_set_snapshot(v->options, v->snapshot);
@@ -570,6 +604,23 @@ struct et_state_view *et_state_view_open(struct et_state *s)
 		return et_state_view_close(v);
 	}
 	return v;
+}
+
+struct et_state_view *et_state_view_open_indexed(struct et_state *s, uint32_t wait_ms)
+{
+	uint64_t needs = et_state_applied(s);
+
+	(void)tail_wait(s->tail, needs, wait_ms); /* in vain: search says what it lacks */
+	struct et_state_view *v = et_state_view_open(s);
+	if (v != NULL) {
+		v->needs = needs;
+	}
+	return v;
+}
+
+void et_state_index_hold(struct et_state *s, bool hold)
+{
+	tail_hold(s->tail, hold);
 }
 
 struct et_state_view *et_state_view_close(struct et_state_view *v)
@@ -587,6 +638,11 @@ struct et_state_view *et_state_view_close(struct et_state_view *v)
 uint64_t et_state_view_index(const struct et_state_view *v)
 {
 	return v->index;
+}
+
+uint64_t et_state_view_searched(const struct et_state_view *v)
+{
+	return v->needs < v->index ? v->needs : v->index;
 }
 
 int et_state_digest(const struct et_state_view *v, uint64_t *ret_index, uint8_t ret[32])

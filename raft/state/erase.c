@@ -82,6 +82,7 @@ int recording_erase(struct apply *a, const uint8_t id[16], const Et__Recording *
 	after.state = ET__RECORDING_STATE__ERASED;
 	after.erased_us = erased_us;
 	after.erased_index = erased_index;
+	a->s->erased = true;
 	int rc = segments_erase(a, id);
 	return rc < 0 ? rc : recording_put(a, known, &after);
 }

@@ -1,5 +1,6 @@
 /* Indexes: what search reads, made of recordings and of what is told of them, by index_update()
  * alone. Apply never reads them, so they may be made anew at any time, and differ in nothing then.
+ * What changes is written behind apply, in bulk: tail.c.
  *
  * Family `find`; every key begins with its generation (u8), and ends with its place, so that each
  * list gives the newest first and any two can be intersected by seeking:
@@ -20,9 +21,10 @@
  * Made anew: recordings are walked by id and put into the other generation, some at a time, with
  * the id that was reached; apply changes both generations of a recording that was reached already.
  * When all are through, the generations change places, and the old one goes. */
-#include "raft/state/overlay_internal.h"
+#include "raft/state/tail_internal.h"
 
-#define INDEX_LAYOUT 1
+/* 2: the index may have a tail. A build that knows 1 does not look for it. */
+#define INDEX_LAYOUT 2
 #define TEXT_WHOLE 96 /* bytes of a fact's text that stand in its key as they are */
 
 /* ---- Sets of entries ---- */
@@ -334,8 +336,7 @@ static void set_make(struct index_set *set, const struct indexed *x)
 
 /* ---- Writing ---- */
 
-/* To the group that is being applied (in its overlay, so that they are written in the order of
- * their keys), or (`batch`) at once. */
+/* To the tail, with the group that is being applied, or (`batch`) at once. */
 struct index_to {
 	struct et_state *s;
 	rocksdb_writebatch_t *batch;
@@ -343,26 +344,19 @@ struct index_to {
 };
 
 static void entry_write(const struct index_to *to, struct index_set *set,
-			const struct index_entry *e, bool remove)
+			const struct index_entry *e, enum tail_kind kind)
 {
 	uint8_t *key = set->bytes.data + e->key;
 	const uint8_t *value = set->bytes.data + e->value;
 	enum state_cf cf = key[1] == 'x' ? CF_LIVE : CF_FIND;
-	rocksdb_column_family_handle_t *handle = to->s->database->cf[cf];
 
 	key[0] = to->generation;
-	if (to->batch != NULL && remove) {
-		rocksdb_writebatch_delete_cf(to->batch, handle, (const char *)key, e->key_size);
-	} else if (to->batch != NULL) {
-		rocksdb_writebatch_put_cf(to->batch, handle, (const char *)key, e->key_size,
-					  (const char *)value, e->value_size);
-	} else if (remove) {
-		overlay_delete(&to->s->overlay, cf, key, e->key_size);
+	if (to->batch == NULL) {
+		tail_add(to->s->tail, kind, cf, key, e->key_size, value, e->value_size);
 	} else {
-		uint8_t *room = overlay_put(&to->s->overlay, cf, key, e->key_size, e->value_size);
-		if (room != NULL && e->value_size > 0) {
-			memcpy(room, value, e->value_size);
-		}
+		et_assert(kind == TAIL_NEW); /* made anew: nothing was there */
+		rocksdb_writebatch_put_cf(to->batch, to->s->database->cf[cf], (const char *)key,
+					  e->key_size, (const char *)value, e->value_size);
 	}
 	key[0] = 0; /* as it was sorted */
 }
@@ -375,28 +369,32 @@ static bool entry_same(const struct index_set *a, const struct index_entry *x,
 		memcmp(a->bytes.data + x->value, b->bytes.data + y->value, x->value_size) == 0);
 }
 
-/* Both are in order: what is in one alone, or has another value. */
-static void sets_write(const struct index_to *to, struct index *x)
+/* Both are in order: what is in one alone, or has another value. Returns how much that is. */
+static size_t sets_write(const struct index_to *to, struct index *x)
 {
 	struct index_set *old = &x->old;
 	struct index_set *new = &x->new;
 	size_t i = 0;
 	size_t k = 0;
+	size_t written = 0;
 
 	while (i < old->count || k < new->count) {
 		int order = i == old->count   ? 1
 			    : k == new->count ? -1
 					      : entry_order(old, &old->list[i], new, &new->list[k]);
 		if (order < 0) {
-			entry_write(to, old, &old->list[i++], true);
+			entry_write(to, old, &old->list[i++], TAIL_DELETE);
+			written++;
 			continue;
 		}
 		if (order > 0 || !entry_same(old, &old->list[i], new, &new->list[k])) {
-			entry_write(to, new, &new->list[k], false);
+			entry_write(to, new, &new->list[k], order > 0 ? TAIL_NEW : TAIL_CHANGE);
+			written++;
 		}
 		i += order == 0;
 		k++;
 	}
+	return written;
 }
 
 int index_update(struct et_state *s, const struct indexed *before, const struct indexed *after)
@@ -412,12 +410,53 @@ int index_update(struct et_state *s, const struct indexed *before, const struct 
 		return -ENOMEM;
 	}
 	struct index_to to = { s, NULL, s->find.generation };
-	sets_write(&to, x);
+	if (sets_write(&to, x) > 0) {
+		tail_add_recording(s->tail, after->r->id.data);
+	}
 	if (s->find.rebuilding && memcmp(after->r->id.data, s->find.reached, 16) <= 0) {
 		to.generation ^= 1;
-		sets_write(&to, x);
+		(void)sets_write(&to, x);
 	}
 	return 0;
+}
+
+int index_of(struct index *x, const struct et_state_view *v, const uint8_t id[16])
+{
+	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
+	Et__Told *told[TOLD_SUBJECTS];
+
+	int rc = et_state_get_recording(v, id, &r);
+	rc = rc < 0 ? rc : told_load(v, r, told);
+	if (rc < 0) {
+		return rc;
+	}
+	const struct indexed now = { r, (const Et__Told *const *)told };
+	set_make(&x->new, &now);
+	told_free(told);
+	return x->new.failed ? -ENOMEM : 0;
+}
+
+bool index_has(const struct index *x, const struct key *list, const uint8_t place[PLACE_SIZE])
+{
+	struct key k = *list;
+	size_t low = 0;
+	size_t high = x->new.count;
+
+	k.data[0] = 0; /* as it was sorted */
+	key_add(&k, place, PLACE_SIZE);
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct index_entry *e = &x->new.list[middle];
+		size_t least = e->key_size < k.size ? e->key_size : k.size;
+		int order = memcmp(x->new.bytes.data + e->key, k.data, least);
+		order = order != 0 ? order : (e->key_size > k.size) - (e->key_size < k.size);
+		if (order == 0) {
+			return true;
+		}
+		low = order < 0 ? middle + 1 : low;
+		high = order < 0 ? high : middle;
+	}
+	return false;
 }
 
 /* ---- State of the index ---- */
@@ -508,6 +547,9 @@ static int rebuild_begin(struct et_state *s, struct database *d, struct find_sta
 	memset(next.reached, 0, sizeof(next.reached));
 	next.done = 0;
 	generation_drop(batch, d, next.generation ^ 1);
+	if (!f->known) { /* what a tail says is of another index */
+		tail_rows_drop(batch, d);
+	}
 	state_write(batch, d, &next);
 	int rc = batch_write(s, d, batch, reterr);
 	rocksdb_writebatch_destroy(batch);
@@ -539,7 +581,8 @@ int find_open(struct et_state *s, const struct et_state_view *v, struct find_sta
 int et_state_index_rebuild(struct et_state *s, struct et_error *reterr)
 {
 	et_assert(!s->in_group);
-	int rc = rebuild_begin(s, s->database, &s->find, reterr);
+	int rc = tail_settle(s->tail, reterr); /* it has changes to both generations */
+	rc = rc < 0 ? rc : rebuild_begin(s, s->database, &s->find, reterr);
 	if (rc == 0) {
 		atomic_store(&s->find_pending, true);
 	}
@@ -590,7 +633,7 @@ static int rebuild_recording(void *arg, struct et_view key, struct et_view value
 		return -ENOMEM;
 	}
 	const struct index_to to = { b->s, b->batch, b->next.generation ^ 1 };
-	sets_write(&to, x);
+	(void)sets_write(&to, x);
 	memcpy(b->next.reached, key.data, 16);
 	b->next.done++;
 	b->left--;
@@ -610,7 +653,8 @@ int et_state_index_step(struct et_state *s, uint32_t count, bool *ret_more, stru
 	b.batch = rocksdb_writebatch_create();
 	struct key from = key_of(s->find.reached, 16);
 	int rc = view_walk(&s->own, CF_RECORDING, &all, &from, rebuild_recording, &b);
-	if (rc == 0) { /* that was the last one */
+	if (rc == 0) { /* that was the last one; nothing is to come into what goes */
+		rc = tail_settle(s->tail, reterr);
 		generation_drop(b.batch, s->database, b.next.generation);
 		b.next.generation ^= 1;
 		b.next.rebuilding = false;

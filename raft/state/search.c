@@ -11,6 +11,7 @@
  * fits many: the time index leads, and its values tell without a read whether a recording fits;
  *   - what hardly narrows (state sealed, middling durations): looked at in the record itself. */
 #include "raft/state/search_internal.h"
+#include "raft/state/tail_internal.h"
 
 #define GATHER_MAX 40000
 #define GATHER_BYTES (1024UL << 10) /* of the index on disk: more has too many entries */
@@ -46,6 +47,9 @@ struct search {
 	size_t count;
 	bool by_time; /* the only stream is the time index: its values are looked through */
 	bool nothing; /* no recording can fit */
+
+	struct tail_view tail; /* recordings whose entries may be out of date */
+	struct index *index;   /* owned: of such a one */
 };
 
 /* ---- Conditions that a record answers ---- */
@@ -600,6 +604,39 @@ static int streams_agree(struct search *s, bool *ret)
 	return 0;
 }
 
+/* Would the stream have this place, if the index were up to date? s->index is the recording's. */
+static bool stream_holds(const struct search *s, const struct stream *x, const struct place *at)
+{
+	if (place_order(at, &x->first) < 0 || place_order(&x->last, at) < 0) {
+		return x->kind != STREAM_LIST;
+	}
+	/* Links are records themselves, and numbers that were gathered are looked at in the record.
+	 */
+	return x->kind != STREAM_LIST || x->prefix.data[0] > 1 ||
+	       index_has(s->index, &x->prefix, at->bytes);
+}
+
+/* A hit whose recording has changed since its entries were written: do the lists still have it? */
+static int hit_stands(struct search *s, const struct place *at, bool *ret)
+{
+	*ret = true;
+	s->index = s->index != NULL ? s->index : index_new();
+	if (s->index == NULL) {
+		return -ENOMEM;
+	}
+	s->steps += STEPS_RECORD;
+	int rc = index_of(s->index, s->v, at->bytes + 8);
+	for (size_t i = 0; i < s->count && rc == 0 && *ret; i++) {
+		const struct stream *x = s->streams[i];
+		bool holds = x->kind != STREAM_UNION && stream_holds(s, x, at);
+		for (size_t k = 0; x->kind == STREAM_UNION && k < x->count && !holds; k++) {
+			holds = stream_holds(s, x->children[k], at);
+		}
+		*ret = holds;
+	}
+	return rc == ET_ENOTFOUND ? ET_ECORRUPT : rc;
+}
+
 static int search_walk(struct search *s)
 {
 	for (;;) {
@@ -612,8 +649,10 @@ static int search_walk(struct search *s)
 			return PAGE_FULL;
 		}
 		struct place at = s->next;
+		bool stands = true;
 		place_next(&s->next);
-		rc = candidate(s, &at);
+		rc = tail_view_has(&s->tail, at.bytes + 8) ? hit_stands(s, &at, &stands) : 0;
+		rc = rc == 0 && stands ? candidate(s, &at) : rc;
 		if (rc != 0) {
 			return rc;
 		}
@@ -674,10 +713,11 @@ int et_state_search(const struct et_state_view *v, const struct et_state_query *
 	}
 	int rc = find_state_read(v, &find);
 	rc = rc < 0 ? rc : cursor_read(&s);
+	rc = rc < 0 ? rc : tail_view_read(v, &s.tail);
 	if (rc < 0) {
 		return rc;
 	}
-	ret->complete = find.complete;
+	ret->complete = find.complete && (s.tail.first == 0 || s.tail.first > v->needs);
 	s.generation = find.generation;
 	number_read(&s);
 	s.nothing = !query_is_possible(&q);
@@ -690,6 +730,8 @@ int et_state_search(const struct et_state_view *v, const struct et_state_query *
 	for (size_t i = 0; i < s.count; i++) {
 		stream_free(s.streams[i]);
 	}
+	tail_view_release(&s.tail);
+	index_free(s.index);
 	ret->looked_at = s.steps;
 	ret->total = ret->found;
 	ret->total_is_exact = rc == 0 && ret->cursor[0] == '\0' && !s.started;

@@ -86,8 +86,14 @@ int et_state_flush(struct et_state *s, struct et_error *reterr) ET_MUST_CHECK;
  * the database cannot be read. All views are closed before et_state_close(). */
 struct et_state_view;
 struct et_state_view *et_state_view_open(struct et_state *s);
+/* As et_state_view_open(), for searches: the index is written a little behind apply, so first wait,
+ * at most `wait_ms`, until it has all that is applied now. Searches of this view say `complete`
+ * when it does. */
+struct et_state_view *et_state_view_open_indexed(struct et_state *s, uint32_t wait_ms);
 struct et_state_view *et_state_view_close(struct et_state_view *v); /* returns NULL */
 uint64_t et_state_view_index(const struct et_state_view *v);
+/* Up to where its searches miss nothing, if they say `complete`. */
+uint64_t et_state_view_searched(const struct et_state_view *v);
 
 /* The running digest of `applied`: SHA-256 chain over received entry bytes and index, and a 64-bit
  * sum of every put and delete that apply made. Equal index => equal digest on every node. */
@@ -220,7 +226,8 @@ struct et_state_found {
 	char cursor[ET_STATE_CURSOR_SIZE]; /* where to go on; "": that was all */
 	uint32_t found;			   /* hits of this page */
 	uint32_t looked_at;		   /* steps that it took */
-	bool complete; /* false: the index is being built for the first time; hits are missing */
+	bool complete; /* false: hits may be missing, for the index is being built for the first
+			* time, or does not have all that the view has (or was opened for) yet */
 	bool total_is_exact;
 	uint64_t total; /* hits of this page and all behind it: exact, or an estimate from below */
 };
@@ -234,8 +241,13 @@ int et_state_search(const struct et_state_view *v, const struct et_state_query *
 		    int (*fn)(void *arg, const Et__Recording *record), void *arg,
 		    struct et_state_found *ret);
 
-/* The indexes are made of records, by apply. They can be made anew while apply and search go on:
- * searches use the old ones until the new ones are whole. It survives a restart. */
+/* The indexes are made of records. What apply changes in them is written behind it, in bulk, by a
+ * thread of the state's: at the latest a second later, or when apply is 16 MiB of changes ahead
+ * (then it waits), and at once when somebody waits for it. An erasure is told when the index has
+ * it. Hits are always right by the view's records; what is missing is told (`complete`).
+ *
+ * They can be made anew while apply and search go on: searches use the old ones until the new ones
+ * are whole. It survives a restart. */
 struct et_state_index_status {
 	bool complete; /* searches see all */
 	bool rebuilding;
@@ -256,6 +268,9 @@ int et_state_index_rebuild(struct et_state *s, struct et_error *reterr) ET_MUST_
 int et_state_index_step(struct et_state *s, uint32_t count, bool *ret_more,
 			struct et_error *reterr) ET_MUST_CHECK;
 bool et_state_index_pending(const struct et_state *s); /* any thread */
+/* Any thread. While it is held no files are made for the index: what it must have goes through the
+ * memtables. For a disk that is nearly full. */
+void et_state_index_hold(struct et_state *s, bool hold);
 
 /* Counters kept by apply: recordings by state, segments, verified copies, segments with a verified
  * copy at a target, audit events, standing holds; and what is told of calls. */

@@ -38,7 +38,8 @@
  *                  'e', number, NUL, agent id           (empty): ever told to use it
  *   link           'i', SIP Call-ID, NUL, place 24      (empty)
  *                  'c', call 16, place 24               (empty)
- *   find, live     what search reads: index.c has the table; in no digest but its own
+ *   find, live     what search reads: index.c has the table; in no digest but its own. In `live`
+ *                  also what is not in there yet: tail.c
  *
  * A place is (inverted start 8, recording 16): the same order in every list, newest first. */
 #ifndef ET_RAFT_STATE_STATE_INTERNAL_H
@@ -89,6 +90,9 @@ struct database {
 	rocksdb_column_family_handle_t *cf[CF_COUNT];
 };
 
+struct tail; /* tail_internal.h */
+struct tail_chunk;
+
 /* What a group has written so far (overlay.c). */
 struct overlay_entry;
 struct overlay_list {
@@ -117,6 +121,8 @@ struct et_state_view {
 	const rocksdb_snapshot_t *snapshot; /* owned; NULL with `overlay` */
 	struct overlay *overlay;	    /* borrowed */
 	uint64_t index;
+	uint64_t
+		needs; /* search misses nothing up to here, or says so; UINT64_MAX: of all it has */
 	uint8_t digest[32];
 };
 
@@ -194,9 +200,10 @@ struct et_state {
 	/* The writer's, as of the group that is being built. */
 	struct et_state_view own;
 	struct overlay overlay;
-	rocksdb_writebatch_t
-		*batch;	     /* what the group changes of indexes; at commit the rest, too */
-	struct index *index; /* owned */
+	rocksdb_writebatch_t *batch; /* empty but in a commit */
+	struct index *index;	     /* owned */
+	struct tail *tail;	     /* owned */
+	bool erased;		     /* the group erases a recording */
 	struct find_state find;
 	atomic_bool find_pending; /* a rebuild is under way */
 	bool in_group;
@@ -226,6 +233,10 @@ struct et_state {
 };
 
 void state_tsan_note(void); /* tsan.c */
+
+/* Write all memtables out, all families as one. `path` is free to be made and removed again, beside
+ * the database. Any thread, one at a time for each path. */
+int database_flush(struct database *d, const char *path, struct et_error *reterr) ET_MUST_CHECK;
 
 /* ---- Keys ---- */
 
@@ -410,12 +421,17 @@ struct indexed {
 	const Et__Told *const *told; /* TOLD_SUBJECTS of them, NULL where nothing is told */
 };
 
-/* The one place that changes indexes: from what was to what is (`before` NULL: it is new). Apply
- * never reads what it writes. -ENOMEM. */
+/* The one place that changes indexes: from what was to what is (`before` NULL: it is new). The
+ * changes go to the tail, which writes them behind apply. Apply never reads them. -ENOMEM. */
 int index_update(struct et_state *s, const struct indexed *before,
 		 const struct indexed *after) ET_MUST_CHECK;
 struct index *index_new(void); /* room to work in; NULL: no memory */
 void index_free(struct index *x);
+
+/* The entries that a recording has by the view's records, whatever its index has. ET_ENOTFOUND. */
+int index_of(struct index *x, const struct et_state_view *v, const uint8_t id[16]) ET_MUST_CHECK;
+/* Does `list` (a key without its place) have one of them, at `place`? */
+bool index_has(const struct index *x, const struct key *list, const uint8_t place[PLACE_SIZE]);
 
 /* What the time index has of each recording. Texts are views. */
 struct cover {

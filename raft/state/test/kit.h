@@ -498,6 +498,31 @@ struct kit_sums {
 	uint8_t content[32];
 };
 
+/* A view whose index lacks nothing. */
+static inline struct et_state_view *kit_indexed(struct et_state *s)
+{
+	return et_state_view_open_indexed(s, 60000);
+}
+
+static inline void kit_index_digest(struct et_state *s, uint8_t ret[32])
+{
+	struct et_state_view *v = kit_indexed(s);
+
+	assert_non_null(v);
+	assert_int_equal(et_state_index_digest(v, ret), 0);
+	(void)et_state_view_close(v);
+}
+
+static inline void kit_assert_same_index(struct et_state *a, struct et_state *b)
+{
+	uint8_t of_a[32];
+	uint8_t of_b[32];
+
+	kit_index_digest(a, of_a);
+	kit_index_digest(b, of_b);
+	assert_memory_equal(of_a, of_b, 32);
+}
+
 static inline void kit_sum(struct et_state *s, struct kit_sums *ret)
 {
 	struct et_state_view *v = et_state_view_open(s);

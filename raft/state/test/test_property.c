@@ -184,7 +184,7 @@ static int search_hit(void *arg, const Et__Recording *r)
 /* Counters, indexes and chain say what the records say. */
 static void truth_check(struct et_state *s)
 {
-	struct truth t = { .v = et_state_view_open(s) };
+	struct truth t = { .v = kit_indexed(s) };
 	struct et_state_counts counts;
 	struct key all = { 0 };
 	struct et_state_found page;

@@ -141,7 +141,7 @@ static void pages_equal_the_sorted_list(void **state)
 		call_add(k, &d);
 	}
 	qsort(calls, call_count, sizeof(calls[0]), newest_first);
-	struct et_state_view *v = et_state_view_open(k->s);
+	struct et_state_view *v = kit_indexed(k->s);
 	assert_non_null(v);
 	for (int round = 0; round < 400; round++) {
 		struct et_state_query q;
@@ -194,7 +194,7 @@ static void cursors_are_stable_while_calls_come_in(void **state)
 		size_t first = call_count;
 		h->count = h->stop_at = 0;
 		do {
-			struct et_state_view *v = et_state_view_open(k->s);
+			struct et_state_view *v = kit_indexed(k->s);
 			struct et_state_found next;
 			q.cursor = cursor;
 			assert_int_equal(et_state_search(v, &q, hit, h, &next), 0);
@@ -233,7 +233,7 @@ static void foreign_cursors_are_refused(void **state)
 	while (call_count < 10) {
 		call_add(k, &d);
 	}
-	struct et_state_view *v = et_state_view_open(k->s);
+	struct et_state_view *v = kit_indexed(k->s);
 	assert_int_equal(et_state_search(v, &q, hit, h, &page), 0);
 	assert_int_equal(h->count, 3);
 	q.cursor = cursor;
