@@ -24,7 +24,7 @@
 #define API_TICKETS_MAX 1024
 #define API_CHANGES_MAX 8192
 #define API_PROPOSE_MS 10000
-#define API_INDEX_WAIT_MS 200 /* for a search; typically it is a few */
+#define API_INDEX_WAIT_MS 1000 /* for a search; typically it is a few */
 
 /* What a caller may do. */
 enum api_right {
