@@ -9,11 +9,13 @@
 
 /* Memory is bounded whatever the size of the database: blocks, indexes and filters in one cache,
  * memtables of all column families together under one limit. */
-#define CACHE_BYTES (64UL << 20)
+#define CACHE_BYTES (256UL << 20)
 #define MEMTABLES_BYTES (64UL << 20)
 #define MEMTABLE_BYTES (16UL << 20)
 #define OPEN_FILES 512
 #define BLOCK_BYTES 8192
+#define READ_TIER_CACHE 1 /* ReadTier::kBlockCacheTier */
+#define BLOCK_BYTES_RECORDING 4096
 
 static const char *const cf_names[CF_COUNT] = {
 	[CF_META] = "default",	  [CF_RECORDING] = "recording",
@@ -51,12 +53,14 @@ static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 	rocksdb_options_set_max_log_file_size(o, 4UL << 20);
 	rocksdb_options_set_info_log_level(o, 2); /* warnings */
 
-	if (cf == CF_RECORDING || cf == CF_SEGMENT || cf == CF_COPY || cf == CF_AUDIT ||
+	if (cf == CF_SEGMENT || cf == CF_COPY || cf == CF_AUDIT ||
 	    cf == CF_TOLD) { /* what most of the disk goes to */
 		rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
 	}
 	rocksdb_block_based_options_set_block_cache(t, cache);
-	rocksdb_block_based_options_set_block_size(t, BLOCK_BYTES);
+	/* A page of hits takes one record here and one there: blocks are small and quick to unpack. */
+	rocksdb_block_based_options_set_block_size(
+		t, cf == CF_RECORDING ? BLOCK_BYTES_RECORDING : BLOCK_BYTES);
 	rocksdb_block_based_options_set_format_version(t, 5);
 	/* Indexes and filters in parts: a read takes from the disk what it needs of them. */
 	rocksdb_block_based_options_set_index_type(
@@ -358,6 +362,7 @@ struct et_state *et_state_close(struct et_state *s)
 		return NULL;
 	}
 	et_assert(atomic_load(&s->views) == 0); /* readers end before the writer */
+	helpers_stop(s->helpers);
 	outcomes_clear(s);
 	free(s->outcomes);
 	message_freep(&s->cluster);
@@ -565,6 +570,9 @@ struct et_state_view *et_state_view_open(struct et_state *s)
 	v->options = rocksdb_readoptions_create();
 	v->snapshot = rocksdb_create_snapshot(v->database->db);
 	rocksdb_readoptions_set_snapshot(v->options, v->snapshot);
+	v->options_cached = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_snapshot(v->options_cached, v->snapshot);
+	rocksdb_readoptions_set_read_tier(v->options_cached, READ_TIER_CACHE);
 	atomic_fetch_add(&s->views, 1);
 	if (view_read_applied(v) < 0) {
 		return et_state_view_close(v);
@@ -576,6 +584,7 @@ struct et_state_view *et_state_view_close(struct et_state_view *v)
 {
 	if (v != NULL) {
 		rocksdb_readoptions_destroy(v->options);
+		rocksdb_readoptions_destroy(v->options_cached);
 		rocksdb_release_snapshot(v->database->db, v->snapshot);
 		database_release(v->database);
 		atomic_fetch_sub(&v->state->views, 1);

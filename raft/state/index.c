@@ -6,13 +6,18 @@
  *
  *   't'                          all, with a value (struct cover) to look through without a read
  *   'n' number NUL               caller and called
+ *   'p' span 4, number NUL       the same by spans of time (place_span()): a prefix in a week is
+ *                                a few short stretches of it, not all calls of all its numbers
  *   'r' number backwards NUL     for suffixes
  *   'o' site NUL node 8
  *   'd' u8                       ended ones: how many bits the duration in seconds has
  *   'g' tag NUL                  tags that stand
  *   'f' key NUL value            facts that count; value: 't' text NUL | type, number 8 (sign
- * flipped) 'w' word NUL                 of notes, text facts, tags, SIP users with letters
- * (words.c)
+ *                                flipped)
+ *   'w' word NUL                 of notes, text facts, tags, SIP users with letters (words.c), with
+ *                                a value (struct word_cover): which other words and which site the
+ *                                recording has, so that the shortest list of several words is
+ *                                walked alone
  *
  * Family `live`: generation, 'x', state 1, place: those that are not sealed. It is a family of its
  * own because almost every entry goes again when the call ends.
@@ -22,7 +27,7 @@
  * When all are through, the generations change places, and the old one goes. */
 #include "raft/state/overlay_internal.h"
 
-#define INDEX_LAYOUT 1
+#define INDEX_LAYOUT 2
 #define TEXT_WHOLE 96 /* bytes of a fact's text that stand in its key as they are */
 
 /* ---- Sets of entries ---- */
@@ -37,6 +42,7 @@ struct index_set {
 	struct index_entry *list; /* owned */
 	size_t count;
 	size_t capacity;
+	struct word_cover words; /* of the words that were added */
 	bool failed;
 };
 
@@ -64,6 +70,7 @@ static void set_clear(struct index_set *set)
 {
 	set->bytes.size = 0;
 	set->count = 0;
+	set->words = (struct word_cover){ 0 };
 }
 
 static struct index_entry *set_add(struct index_set *set, const struct key *k,
@@ -221,6 +228,25 @@ int cover_read(struct et_view value, struct cover *ret)
 	return r.failed ? ET_ECORRUPT : 0;
 }
 
+/* Four bits of 128 for each word: of a note of ten words, one in two hundred others seems to be in
+ * it too. */
+void word_cover_add(struct word_cover *c, const char *word)
+{
+	uint32_t hash = et_crc32c(0, word, strlen(word));
+
+	for (int i = 0; i < 4; i++, hash >>= 7) {
+		c->bits[hash % 128 / 8] |= (uint8_t)(1U << hash % 8);
+	}
+}
+
+void word_cover_set_site(struct word_cover *c, const char *site)
+{
+	uint32_t hash = et_crc32c(0, site, strlen(site));
+
+	c->site[0] = (uint8_t)(hash >> 8);
+	c->site[1] = (uint8_t)hash;
+}
+
 /* ---- What a recording is found by ---- */
 
 static void add_list(struct index_set *set, struct key *k, const Et__Recording *r)
@@ -237,6 +263,23 @@ static void add_words(struct index_set *set, const char *text, const Et__Recordi
 		struct key k = find_key(0, 'w');
 		key_add_text(&k, word);
 		add_list(set, &k, r);
+		word_cover_add(&set->words, word);
+	}
+}
+
+/* All words are known: each says so of all. */
+static void words_cover(struct index_set *set, const Et__Recording *r)
+{
+	uint32_t at = (uint32_t)set->bytes.size;
+
+	word_cover_set_site(&set->words, r->site);
+	et_buffer_add(&set->bytes, &set->words, sizeof(set->words));
+	set->failed |= set->bytes.failed;
+	for (size_t i = 0; i < set->count && !set->failed; i++) {
+		if (set->bytes.data[set->list[i].key + 1] == 'w') {
+			set->list[i].value = at;
+			set->list[i].value_size = sizeof(set->words);
+		}
 	}
 }
 
@@ -263,6 +306,10 @@ static void add_number(struct index_set *set, const char *number, const Et__Reco
 		key_add8(&k, 0);
 		add_list(set, &k, r);
 	}
+	struct key k = find_key(0, 'p');
+	key_add32(&k, place_span(UINT64_MAX - (uint64_t)r->start_us));
+	key_add_text(&k, number);
+	add_list(set, &k, r);
 	if (text_has_letters(number)) {
 		add_words(set, number, r);
 	}
@@ -329,6 +376,7 @@ static void set_make(struct index_set *set, const struct indexed *x)
 			add_told(set, x->told[i], r);
 		}
 	}
+	words_cover(set, r);
 	set_sort(set);
 }
 

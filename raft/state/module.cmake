@@ -1,5 +1,5 @@
 et_module(raft/state
-    SOURCES agents.c apply.c audit.c cluster.c copies.c db.c index.c members.c merge.c overlay.c plans.c
+    SOURCES agents.c apply.c audit.c cluster.c copies.c db.c index.c members.c merge.c overlay.c page.c plans.c
             read.c recordings.c search.c store.c streams.c told.c tsan.c window.c words.c
             erase.c restore.c
     USES node/base node/io node/crypto raft/command

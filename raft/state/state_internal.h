@@ -114,6 +114,7 @@ struct et_state_view {
 	struct et_state *state;		    /* borrowed */
 	struct database *database;	    /* a share, but of apply's own view: borrowed */
 	rocksdb_readoptions_t *options;	    /* owned */
+	rocksdb_readoptions_t *options_cached; /* owned: what is in memory; NULL with `overlay` */
 	const rocksdb_snapshot_t *snapshot; /* owned; NULL with `overlay` */
 	struct overlay *overlay;	    /* borrowed */
 	uint64_t index;
@@ -185,8 +186,9 @@ struct outcome {
 
 struct et_state {
 	char *path;		   /* owned */
-	pthread_mutex_t mutex;	   /* of `database`: views against et_state_replace() */
+	pthread_mutex_t mutex;	   /* of `database`: views against et_state_replace(), `helpers` */
 	struct database *database; /* a share */
+	struct helpers *helpers;   /* owned: threads that read for searches; NULL: none yet */
 	rocksdb_writeoptions_t *write_options;
 	_Atomic uint64_t applied;
 	atomic_uint views;
@@ -226,6 +228,8 @@ struct et_state {
 };
 
 void state_tsan_note(void); /* tsan.c */
+struct helpers;
+void helpers_stop(struct helpers *h); /* page.c; NULL is allowed */
 
 /* ---- Keys ---- */
 
@@ -425,6 +429,20 @@ struct cover {
 	const char *site, *from, *to;
 };
 int cover_read(struct et_view value, struct cover *ret) ET_MUST_CHECK;
+
+/* What a word's list has of each recording. */
+struct word_cover {
+	uint8_t bits[16]; /* of all its words */
+	uint8_t site[2];  /* a hash */
+};
+void word_cover_add(struct word_cover *c, const char *word);
+void word_cover_set_site(struct word_cover *c, const char *site);
+
+/* Spans of 76 hours, newest first, of the inverted start. */
+static inline uint32_t place_span(uint64_t time_inverted)
+{
+	return (uint32_t)(time_inverted >> 38);
+}
 
 struct key find_key(uint8_t generation, char tag);
 void find_key_add_number(struct key *k, const char *number, size_t size, bool backwards);
