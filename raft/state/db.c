@@ -14,7 +14,6 @@
 #define MEMTABLE_BYTES (16UL << 20)
 #define OPEN_FILES 512
 #define BLOCK_BYTES 8192
-#define READ_TIER_CACHE 1 /* ReadTier::kBlockCacheTier */
 #define BLOCK_BYTES_RECORDING 4096
 
 static const char *const cf_names[CF_COUNT] = {
@@ -56,6 +55,9 @@ static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 	if (cf == CF_SEGMENT || cf == CF_COPY || cf == CF_AUDIT ||
 	    cf == CF_TOLD) { /* what most of the disk goes to */
 		rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
+	}
+	if (cf == CF_RECORDING) { /* most looks find one; ids that are new are behind all others */
+		rocksdb_options_set_optimize_filters_for_hits(o, 1);
 	}
 	rocksdb_block_based_options_set_block_cache(t, cache);
 	/* A page of hits takes one record here and one there: blocks are small and quick to unpack. */
@@ -570,9 +572,6 @@ struct et_state_view *et_state_view_open(struct et_state *s)
 	v->options = rocksdb_readoptions_create();
 	v->snapshot = rocksdb_create_snapshot(v->database->db);
 	rocksdb_readoptions_set_snapshot(v->options, v->snapshot);
-	v->options_cached = rocksdb_readoptions_create();
-	rocksdb_readoptions_set_snapshot(v->options_cached, v->snapshot);
-	rocksdb_readoptions_set_read_tier(v->options_cached, READ_TIER_CACHE);
 	atomic_fetch_add(&s->views, 1);
 	if (view_read_applied(v) < 0) {
 		return et_state_view_close(v);
@@ -584,7 +583,6 @@ struct et_state_view *et_state_view_close(struct et_state_view *v)
 {
 	if (v != NULL) {
 		rocksdb_readoptions_destroy(v->options);
-		rocksdb_readoptions_destroy(v->options_cached);
 		rocksdb_release_snapshot(v->database->db, v->snapshot);
 		database_release(v->database);
 		atomic_fetch_sub(&v->state->views, 1);

@@ -14,9 +14,9 @@
  *   'g' tag NUL                  tags that stand
  *   'f' key NUL value            facts that count; value: 't' text NUL | type, number 8 (sign
  *                                flipped)
- *   'w' word NUL                 of notes, text facts, tags, SIP users with letters (words.c), with
- *                                a value (struct word_cover): which other words and which site the
- *                                recording has, so that the shortest list of several words is
+ *   'w' word NUL site NUL        of notes, text facts, tags, SIP users with letters (words.c), with
+ *                                a value: which other words the recording has (struct
+ *                                word_cover), so that the shortest list of several words is
  *                                walked alone
  *
  * Family `live`: generation, 'x', state 1, place: those that are not sealed. It is a family of its
@@ -239,14 +239,6 @@ void word_cover_add(struct word_cover *c, const char *word)
 	}
 }
 
-void word_cover_set_site(struct word_cover *c, const char *site)
-{
-	uint32_t hash = et_crc32c(0, site, strlen(site));
-
-	c->site[0] = (uint8_t)(hash >> 8);
-	c->site[1] = (uint8_t)hash;
-}
-
 /* ---- What a recording is found by ---- */
 
 static void add_list(struct index_set *set, struct key *k, const Et__Recording *r)
@@ -262,17 +254,17 @@ static void add_words(struct index_set *set, const char *text, const Et__Recordi
 	while ((text = word_next(text, word)) != NULL) {
 		struct key k = find_key(0, 'w');
 		key_add_text(&k, word);
+		key_add_text(&k, r->site);
 		add_list(set, &k, r);
 		word_cover_add(&set->words, word);
 	}
 }
 
 /* All words are known: each says so of all. */
-static void words_cover(struct index_set *set, const Et__Recording *r)
+static void words_cover(struct index_set *set)
 {
 	uint32_t at = (uint32_t)set->bytes.size;
 
-	word_cover_set_site(&set->words, r->site);
 	et_buffer_add(&set->bytes, &set->words, sizeof(set->words));
 	set->failed |= set->bytes.failed;
 	for (size_t i = 0; i < set->count && !set->failed; i++) {
@@ -376,7 +368,7 @@ static void set_make(struct index_set *set, const struct indexed *x)
 			add_told(set, x->told[i], r);
 		}
 	}
-	words_cover(set, r);
+	words_cover(set);
 	set_sort(set);
 }
 

@@ -96,14 +96,11 @@ static int ids_order(const void *a, const void *b, void *page)
 	return memcmp(p->places[*x].bytes + 8, p->places[*y].bytes + 8, 16);
 }
 
-static int record_take(struct page *p, size_t at, rocksdb_pinnableslice_t *value)
+static int record_take(struct page *p, size_t at, const uint8_t *data, size_t size)
 {
 	ProtobufCAllocator allocator = { arena_alloc, arena_keep, &p->arena };
-	size_t size;
-	const char *data = rocksdb_pinnableslice_value(value, &size);
 
-	p->records[at] = et__recording__unpack(&allocator, size, (const uint8_t *)data);
-	rocksdb_pinnableslice_destroy(value);
+	p->records[at] = et__recording__unpack(&allocator, size, data);
 	return p->records[at] != NULL ? 0 : ET_ECORRUPT;
 }
 
@@ -251,60 +248,120 @@ static int read_rest(struct page *p, const struct et_state_view *v, const uint8_
 		rc = rc < 0 ? rc : jobs[i].status;
 	}
 	for (size_t i = 0; i < count; i++) {
-		int status = values[i] != NULL ? record_take(p, order[i], values[i]) : 0;
+		size_t size;
+		if (values[i] == NULL) {
+			continue;
+		}
+		const char *data = rocksdb_pinnableslice_value(values[i], &size);
+		int status = record_take(p, order[i], (const uint8_t *)data, size);
+		rocksdb_pinnableslice_destroy(values[i]);
 		rc = rc < 0 ? rc : status;
 	}
 	return rc;
 }
 
-/* Those that are in the block cache; *ret_rest of `rest` are not. */
-static int read_cached(struct page *p, const struct et_state_view *v, const uint8_t *order,
-		       uint8_t *rest, size_t *ret_rest)
+#define NEAR 16	  /* records that are stepped over sooner than sought past */
+#define NEAR_MISSES 2 /* then they lie too far apart for that */
+
+/* What a site or a tag gives lies close together: those at the beginning of `order` (ascending) are
+ * reached by steps. Returns how many were read, or an error. */
+static int read_near(struct page *p, const struct et_state_view *v, const uint8_t *order)
 {
 	const struct database *d = v->database;
-	const char *keys[PAGE_PLACES];
-	size_t sizes[PAGE_PLACES];
+	rocksdb_iterator_t *it =
+		rocksdb_create_iterator_cf(d->db, v->options, d->cf[CF_RECORDING]);
+	int misses = 0;
+	int rc = 0;
+	size_t i;
+
+	for (i = 0; i < p->count && rc == 0; i++) {
+		const uint8_t *id = p->places[order[i]].bytes + 8;
+		size_t size = 0;
+		int far = 1;
+		for (int step = 0; i > 0 && step < NEAR && rocksdb_iter_valid(it); step++) {
+			const char *key = rocksdb_iter_key(it, &size);
+			far = size == 16 ? memcmp(key, id, 16) : -1;
+			if (far >= 0) {
+				break;
+			}
+			rocksdb_iter_next(it);
+		}
+		if (far != 0) {
+			if (i > 0 && ++misses == NEAR_MISSES) {
+				break;
+			}
+			rocksdb_iter_seek(it, (const char *)id, 16);
+		}
+		if (!rocksdb_iter_valid(it) ||
+		    memcmp(rocksdb_iter_key(it, &size), id, 16) != 0) {
+			break; /* the reading of the rest tells what is wrong */
+		}
+		const char *data = rocksdb_iter_value(it, &size);
+		rc = record_take(p, order[i], (const uint8_t *)data, size);
+	}
+	rocksdb_iter_destroy(it);
+	return rc < 0 ? rc : (int)i;
+}
+
+/* One after the other, or (in memory) all at one go. */
+static int read_together(struct page *p, const struct et_state_view *v, const uint8_t *order,
+			 size_t count)
+{
+	const struct database *d = v->database;
+	const char *keys[PAGE_PLACES] = { NULL };
+	size_t sizes[PAGE_PLACES] = { 0 };
 	rocksdb_pinnableslice_t *values[PAGE_PLACES] = { NULL };
 	char *errors[PAGE_PLACES] = { NULL };
 	int rc = 0;
 
-	for (size_t i = 0; i < p->count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		keys[i] = (const char *)p->places[order[i]].bytes + 8;
 		sizes[i] = 16;
-		p->records[order[i]] = NULL;
 	}
-	*ret_rest = 0;
-	rocksdb_batched_multi_get_cf(d->db, v->options_cached, d->cf[CF_RECORDING], p->count, keys,
-				     sizes, values, errors, true);
-	for (size_t i = 0; i < p->count; i++) {
-		int status = 0;
-		if (errors[i] != NULL && strstr(errors[i], "incomplete") != NULL) {
-			rocksdb_free(errors[i]);
-			rest[(*ret_rest)++] = order[i];
-		} else {
-			status = state_status(errors[i], NULL, "read");
-		}
+	rocksdb_batched_multi_get_cf(d->db, v->options, d->cf[CF_RECORDING], count, keys, sizes,
+				     values, errors, true);
+	for (size_t i = 0; i < count; i++) {
+		int status = state_status(errors[i], NULL, "read");
 		if (values[i] != NULL) {
-			status = record_take(p, order[i], values[i]);
+			size_t size;
+			const char *data = rocksdb_pinnableslice_value(values[i], &size);
+			status = record_take(p, order[i], (const uint8_t *)data, size);
+			rocksdb_pinnableslice_destroy(values[i]);
 		}
 		rc = rc < 0 ? rc : status;
 	}
 	return rc;
+}
+
+/* Blocks that this thread has read from files so far: RocksDB counts them. */
+static uint64_t blocks_read(void)
+{
+	rocksdb_perfcontext_t *c = rocksdb_perfcontext_create();
+	uint64_t n = rocksdb_perfcontext_metric(c, rocksdb_block_read_count);
+
+	rocksdb_perfcontext_destroy(c);
+	return n;
 }
 
 int page_read(struct page *p, const struct et_state_view *v)
 {
 	uint8_t order[PAGE_PLACES];
-	uint8_t rest[PAGE_PLACES];
-	size_t count;
 
 	if (p->count == 0) {
 		return 0;
 	}
 	for (size_t i = 0; i < p->count; i++) {
 		order[i] = (uint8_t)(p->count - 1 - i); /* most often their order already */
+		p->records[i] = NULL;
 	}
 	qsort_r(order, p->count, 1, ids_order, p);
-	int rc = read_cached(p, v, order, rest, &count);
-	return rc < 0 || count == 0 ? rc : read_rest(p, v, rest, count);
+	uint64_t before = blocks_read();
+	int near = read_near(p, v, order);
+	size_t left = p->count - (size_t)(near > 0 ? near : 0);
+	if (near < 0 || left == 0) {
+		return near < 0 ? near : 0;
+	}
+	/* If the first ones were not in memory, the others are neither. */
+	return blocks_read() - before < NEAR_MISSES ? read_together(p, v, order + near, left)
+						    : read_rest(p, v, order + near, left);
 }

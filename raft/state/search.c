@@ -48,7 +48,7 @@ struct search {
 	struct page *page; /* owned: places whose records are still to be read */
 	bool by_time; /* the only stream is the time index: its values are looked through */
 	bool nothing; /* no recording can fit */
-	bool site_is_covered; /* a list's values tell the site */
+	bool site_is_covered; /* there is a list that is of the site alone */
 };
 
 /* ---- Conditions that a record answers ---- */
@@ -269,60 +269,6 @@ static uint64_t prefix_bytes(const struct search *s, const struct key *prefix)
 	return bytes;
 }
 
-/* The list that is shortest leads; its values tell which of its recordings have the other words,
- * and are of the site. The other lists are asked only about those. */
-static int words_lists(struct search *s, const struct key *keys, size_t count,
-		       struct word_cover *cover)
-{
-	uint64_t least = UINT64_MAX;
-	size_t lead = 0;
-	int rc = 0;
-
-	for (size_t i = 0; i < count && count > 1; i++) {
-		uint64_t bytes = prefix_bytes(s, &keys[i]);
-		lead = bytes < least ? i : lead;
-		least = bytes < least ? bytes : least;
-	}
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		const struct key *k = &keys[i == 0 ? lead : i == lead ? 0 : i];
-		rc = search_add_list(s, k);
-		if (rc == 0 && i == 0) {
-			struct stream *first = s->streams[s->count - 1];
-			first->covered_site = s->q->site != NULL;
-			first->covered = count > 1 || first->covered_site;
-			first->cover = *cover;
-		}
-	}
-	return rc;
-}
-
-static int add_words(struct search *s)
-{
-	struct key keys[ET_STATE_CONDITIONS_MAX];
-	const char *text = s->q->text;
-	char word[WORD_SIZE];
-	struct word_cover cover = { 0 };
-	size_t count = 0;
-
-	if (text == NULL || text[0] == '\0') {
-		return 0;
-	}
-	while ((text = word_next(text, word)) != NULL) {
-		if (count == ET_STATE_CONDITIONS_MAX) {
-			return ET_ELIMIT;
-		}
-		keys[count] = find_key(s->generation, 'w');
-		key_add_text(&keys[count++], word);
-		word_cover_add(&cover, word);
-	}
-	if (s->q->site != NULL) {
-		word_cover_set_site(&cover, s->q->site);
-	}
-	s->nothing |= count == 0; /* a text without words is in none */
-	s->site_is_covered = count > 0;
-	return words_lists(s, keys, count, &cover);
-}
-
 /* ---- Lists of one kind: a list for each node of each site, for each class of durations ---- */
 
 struct places_of {
@@ -402,6 +348,89 @@ static int add_site(struct search *s)
 	p.stream = stream_union();
 	int rc = search_add(s, p.stream);
 	return rc < 0 ? rc : lists_under(&p, &k, k, site_wanted);
+}
+
+/* ---- Words: a list for each site ---- */
+
+static int list_each(const struct search *s, const struct key *prefix, bool *ret)
+{
+	(void)s;
+	(void)prefix;
+	*ret = true;
+	return 0;
+}
+
+static int word_add(struct search *s, const struct key *k)
+{
+	struct places_of p = { s, stream_union() };
+
+	if (s->q->site != NULL) {
+		stream_free(p.stream);
+		return search_add_list(s, k);
+	}
+	int rc = search_add(s, p.stream);
+	return rc < 0 ? rc : lists_under(&p, k, *k, list_each);
+}
+
+static void word_set_cover(struct stream *s, const struct word_cover *cover)
+{
+	for (size_t i = 0; s->kind == STREAM_UNION && i < s->count; i++) {
+		s->children[i]->covered = true;
+		s->children[i]->cover = *cover;
+	}
+	s->covered = s->kind == STREAM_LIST;
+	s->cover = *cover;
+}
+
+/* The list that is shortest leads; its values tell which of its recordings seem to have the other
+ * words. The other lists are asked about those alone. */
+static int words_lists(struct search *s, const struct key *keys, size_t count,
+		       const struct word_cover *cover)
+{
+	uint64_t least = UINT64_MAX;
+	size_t lead = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < count && count > 1; i++) {
+		uint64_t bytes = prefix_bytes(s, &keys[i]);
+		lead = bytes < least ? i : lead;
+		least = bytes < least ? bytes : least;
+	}
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		rc = word_add(s, &keys[i == 0 ? lead : i == lead ? 0 : i]);
+		if (rc == 0 && i == 0 && count > 1) {
+			word_set_cover(s->streams[s->count - 1], cover);
+		}
+	}
+	return rc;
+}
+
+static int add_words(struct search *s)
+{
+	struct key keys[ET_STATE_CONDITIONS_MAX];
+	const char *text = s->q->text;
+	char word[WORD_SIZE];
+	struct word_cover cover = { 0 };
+	size_t count = 0;
+
+	if (text == NULL || text[0] == '\0') {
+		return 0;
+	}
+	while ((text = word_next(text, word)) != NULL) {
+		if (count == ET_STATE_CONDITIONS_MAX) {
+			return ET_ELIMIT;
+		}
+		keys[count] = find_key(s->generation, 'w');
+		key_add_text(&keys[count], word);
+		if (s->q->site != NULL) {
+			key_add_text(&keys[count], s->q->site);
+		}
+		count++;
+		word_cover_add(&cover, word);
+	}
+	s->nothing |= count == 0; /* a text without words is in none */
+	s->site_is_covered = count > 0;
+	return words_lists(s, keys, count, &cover);
 }
 
 static int duration_wanted(const struct search *s, const struct key *prefix, bool *ret)

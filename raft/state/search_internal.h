@@ -48,7 +48,6 @@ struct stream {
 	struct key prefix;
 	struct place first, last; /* places outside are left out; SPANS, too */
 	bool covered;		  /* only entries whose value has all of `cover` */
-	bool covered_site;	  /* and its site */
 	struct word_cover cover;
 	/* UNION */
 	struct stream **children; /* owned, they too */

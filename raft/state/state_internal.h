@@ -114,7 +114,6 @@ struct et_state_view {
 	struct et_state *state;		    /* borrowed */
 	struct database *database;	    /* a share, but of apply's own view: borrowed */
 	rocksdb_readoptions_t *options;	    /* owned */
-	rocksdb_readoptions_t *options_cached; /* owned: what is in memory; NULL with `overlay` */
 	const rocksdb_snapshot_t *snapshot; /* owned; NULL with `overlay` */
 	struct overlay *overlay;	    /* borrowed */
 	uint64_t index;
@@ -433,10 +432,8 @@ int cover_read(struct et_view value, struct cover *ret) ET_MUST_CHECK;
 /* What a word's list has of each recording. */
 struct word_cover {
 	uint8_t bits[16]; /* of all its words */
-	uint8_t site[2];  /* a hash */
 };
 void word_cover_add(struct word_cover *c, const char *word);
-void word_cover_set_site(struct word_cover *c, const char *site);
 
 /* Spans of 76 hours, newest first, of the inverted start. */
 static inline uint32_t place_span(uint64_t time_inverted)

@@ -147,8 +147,7 @@ static bool list_fits(const struct stream *s)
 	}
 	memcpy(has, value, sizeof(has));
 	memcpy(wanted, s->cover.bits, sizeof(wanted));
-	return (has[0] & wanted[0]) == wanted[0] && (has[1] & wanted[1]) == wanted[1] &&
-	       (!s->covered_site || memcmp(value + 16, s->cover.site, 2) == 0);
+	return (has[0] & wanted[0]) == wanted[0] && (has[1] & wanted[1]) == wanted[1];
 }
 
 /* Step over what does not fit. When the page's steps are used up it stands where it is: what comes

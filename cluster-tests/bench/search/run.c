@@ -30,6 +30,7 @@ struct options {
 	unsigned runs;
 	const char *folder;
 	bool keep, loaded, warm;
+	unsigned rounds; /* warm ones */
 	uint32_t kinds; /* a bit for each question that is asked */
 };
 
@@ -95,7 +96,9 @@ static int contestant_run(struct contestant *c, const struct options *o)
 			c->open_seconds = opened - begun;
 			c->first_us = f->cold.us[0];
 		}
-		rc = rc < 0 ? rc : kind_ask(c, (enum bench_kind)kind, o, &f->warm);
+		for (unsigned i = 0; i < o->rounds && rc == 0; i++) {
+			rc = kind_ask(c, (enum bench_kind)kind, o, &f->warm);
+		}
 		c->memory = rc == 0 && c->side->memory(c->x) > c->memory ? c->side->memory(c->x)
 									 : c->memory;
 		c->side->close(c->x);
@@ -166,13 +169,14 @@ static int usage(void)
 {
 	(void)fprintf(stderr,
 		      "usage: bench-search [--calls N] [--runs N] [--folder DIR] [--keep] "
-		      "[--loaded] [--no-peer] [--warm] [--questions N,N...]\n"
+		      "[--loaded] [--no-peer] [--warm] [--rounds N] [--questions N,N...]\n"
 		      "  --calls    default 200000\n"
 		      "  --runs     questions of each kind, default 200\n"
 		      "  --folder   where the databases go, default a new one in /var/tmp\n"
 		      "  --keep     leave them there\n"
 		      "  --loaded   they are there from a run with --keep and the same --calls\n"
 		      "  --warm     do not drop the page cache: the first round is no cold one\n"
+		      "  --rounds   warm rounds of them, default 1\n"
 		      "  --questions  only these of 1..%d\n",
 		      ASK_KINDS);
 	return 2;
@@ -234,10 +238,11 @@ int bench_search_run(int argc, char **argv)
 		{ "loaded", no_argument, NULL, 'l' },
 		{ "no-peer", no_argument, NULL, 'p' },
 		{ "warm", no_argument, NULL, 'w' },
+		{ "rounds", required_argument, NULL, 'n' },
 		{ "questions", required_argument, NULL, 'q' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct options o = { .calls = 200000, .runs = 200, .kinds = (1U << ASK_KINDS) - 1 };
+	struct options o = { .calls = 200000, .runs = 200, .rounds = 1, .kinds = (1U << ASK_KINDS) - 1 };
 	struct contestant *c = calloc(2, sizeof(*c));
 	char folder[512] = "/var/tmp/bench-search.XXXXXX";
 	const char *why = "--no-peer";
@@ -268,6 +273,9 @@ int bench_search_run(int argc, char **argv)
 			break;
 		case 'w':
 			o.warm = true;
+			break;
+		case 'n':
+			o.rounds = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'q':
 			o.kinds = kinds_read(optarg);
