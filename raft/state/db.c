@@ -60,9 +60,10 @@ static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 		rocksdb_options_set_optimize_filters_for_hits(o, 1);
 	}
 	rocksdb_block_based_options_set_block_cache(t, cache);
-	/* A page of hits takes one record here and one there: blocks are small and quick to unpack. */
-	rocksdb_block_based_options_set_block_size(
-		t, cf == CF_RECORDING ? BLOCK_BYTES_RECORDING : BLOCK_BYTES);
+	/* A page of hits takes one record here and one there: blocks are small and quick to unpack.
+	 */
+	rocksdb_block_based_options_set_block_size(t, cf == CF_RECORDING ? BLOCK_BYTES_RECORDING
+									 : BLOCK_BYTES);
 	rocksdb_block_based_options_set_format_version(t, 5);
 	/* Indexes and filters in parts: a read takes from the disk what it needs of them. */
 	rocksdb_block_based_options_set_index_type(

@@ -4,4 +4,5 @@ et_module(raft/state
             erase.c restore.c
     USES node/base node/io node/crypto raft/command
     LIBRARIES PkgConfig::rocksdb
-    TESTS members apply epoch replay search property readers told)
+    TESTS members apply epoch replay search plans property readers told
+    FUZZERS search)

@@ -110,9 +110,9 @@ struct read_job {
 	struct et_queue_node node;
 	const struct et_state_view *v;
 	const struct page *page;
-	const uint8_t *order;	   /* positions whose records are wanted */
-	uint8_t first, step;	   /* every `step`th of them, from `first` on */
-	uint8_t count;		   /* of all */
+	const uint8_t *order;		  /* positions whose records are wanted */
+	uint8_t first, step;		  /* every `step`th of them, from `first` on */
+	uint8_t count;			  /* of all */
 	rocksdb_pinnableslice_t **values; /* theirs, at the same place as in `order` */
 	int status;
 	struct et_queue *done;
@@ -224,10 +224,14 @@ static int read_rest(struct page *p, const struct et_state_view *v, const uint8_
 		hands = 1;
 	}
 	for (size_t i = hands; i-- > 0;) {
-		jobs[i] = (struct read_job){ .v = v,	       .page = p,
-					     .order = order,   .first = (uint8_t)i,
-					     .count = (uint8_t)count, .step = (uint8_t)hands,
-					     .values = values, .done = &done };
+		jobs[i] = (struct read_job){ .v = v,
+					     .page = p,
+					     .order = order,
+					     .first = (uint8_t)i,
+					     .count = (uint8_t)count,
+					     .step = (uint8_t)hands,
+					     .values = values,
+					     .done = &done };
 		if (i > 0 && et_queue_push(&h->queues[i - 1], &jobs[i].node, 0) == 0) {
 			given++;
 		} else {
@@ -260,17 +264,17 @@ static int read_rest(struct page *p, const struct et_state_view *v, const uint8_
 	return rc;
 }
 
-#define NEAR 16	  /* records that are stepped over sooner than sought past */
-#define NEAR_MISSES 2 /* then they lie too far apart for that */
+#define NEAR 12	      /* records that are stepped over sooner than sought past */
+#define NEAR_HITS 6   /* for each that was not: else they lie too far apart for that */
+#define COLD_BLOCKS 2 /* that were read for the first ones */
 
 /* What a site or a tag gives lies close together: those at the beginning of `order` (ascending) are
  * reached by steps. Returns how many were read, or an error. */
 static int read_near(struct page *p, const struct et_state_view *v, const uint8_t *order)
 {
 	const struct database *d = v->database;
-	rocksdb_iterator_t *it =
-		rocksdb_create_iterator_cf(d->db, v->options, d->cf[CF_RECORDING]);
-	int misses = 0;
+	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(d->db, v->options, d->cf[CF_RECORDING]);
+	size_t misses = 0;
 	int rc = 0;
 	size_t i;
 
@@ -287,13 +291,12 @@ static int read_near(struct page *p, const struct et_state_view *v, const uint8_
 			rocksdb_iter_next(it);
 		}
 		if (far != 0) {
-			if (i > 0 && ++misses == NEAR_MISSES) {
+			if (i > 0 && ++misses > i / NEAR_HITS) {
 				break;
 			}
 			rocksdb_iter_seek(it, (const char *)id, 16);
 		}
-		if (!rocksdb_iter_valid(it) ||
-		    memcmp(rocksdb_iter_key(it, &size), id, 16) != 0) {
+		if (!rocksdb_iter_valid(it) || memcmp(rocksdb_iter_key(it, &size), id, 16) != 0) {
 			break; /* the reading of the rest tells what is wrong */
 		}
 		const char *data = rocksdb_iter_value(it, &size);
@@ -362,6 +365,6 @@ int page_read(struct page *p, const struct et_state_view *v)
 		return near < 0 ? near : 0;
 	}
 	/* If the first ones were not in memory, the others are neither. */
-	return blocks_read() - before < NEAR_MISSES ? read_together(p, v, order + near, left)
+	return blocks_read() - before < COLD_BLOCKS ? read_together(p, v, order + near, left)
 						    : read_rest(p, v, order + near, left);
 }

@@ -45,9 +45,9 @@ struct search {
 
 	struct stream *streams[STREAMS_MAX]; /* owned */
 	size_t count;
-	struct page *page; /* owned: places whose records are still to be read */
-	bool by_time; /* the only stream is the time index: its values are looked through */
-	bool nothing; /* no recording can fit */
+	struct page *page;    /* owned: places whose records are still to be read */
+	bool by_time;	      /* the only stream is the time index: its values are looked through */
+	bool nothing;	      /* no recording can fit */
 	bool site_is_covered; /* there is a list that is of the site alone */
 };
 

@@ -31,7 +31,7 @@ struct options {
 	const char *folder;
 	bool keep, loaded, warm;
 	unsigned rounds; /* warm ones */
-	uint32_t kinds; /* a bit for each question that is asked */
+	uint32_t kinds;	 /* a bit for each question that is asked */
 };
 
 /* Written blocks go to the disk, then the page cache goes. */
@@ -242,7 +242,9 @@ int bench_search_run(int argc, char **argv)
 		{ "questions", required_argument, NULL, 'q' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct options o = { .calls = 200000, .runs = 200, .rounds = 1, .kinds = (1U << ASK_KINDS) - 1 };
+	struct options o = {
+		.calls = 200000, .runs = 200, .rounds = 1, .kinds = (1U << ASK_KINDS) - 1
+	};
 	struct contestant *c = calloc(2, sizeof(*c));
 	char folder[512] = "/var/tmp/bench-search.XXXXXX";
 	const char *why = "--no-peer";
