@@ -16,6 +16,9 @@ def tell(s):
     s.hang_up(calls)
     wait_committed(prg, calls, ["prg", "brq"])
     prg.cli("recording", "verify", calls[0].id)
+    begun = prg.cli("doctor", "--rebuild-index")
+    wait_for("the search index to be whole again", lambda: not prg.status()["index"]["rebuilding"])
+    check(begun["total"] >= len(calls) and all(c.id in json.dumps(prg.cli("recording", "list")) for c in calls), "found by the new search index")
 
     rec = prg.recording(calls[0].id)
     name = rec["segments"][0]["file"]

@@ -12,6 +12,7 @@ const struct api_route api_routes[] = {
 	{ "POST", "/v1/node/join", API_ADMIN, true, true, true, api_join },
 
 	{ "GET", "/v1/doctor", API_READ, true, false, false, api_doctor },
+	{ "POST", "/v1/doctor/rebuild-index", API_ADMIN, true, false, false, api_rebuild_index },
 	{ "GET", "/v1/cluster", API_READ, false, false, false, api_cluster },
 	{ "GET", "/v1/cluster/upgrade", API_READ, false, false, false, api_upgrade_plan },
 	{ "POST", "/v1/cluster/upgrade", API_ADMIN, false, false, false, api_upgrade_apply },

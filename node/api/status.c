@@ -351,10 +351,23 @@ static json_t *quorum_json(const struct et_catalog_status *r)
 	return o;
 }
 
+/* What search reads, on this node. */
+static json_t *index_json(const struct et_state_index_status *x)
+{
+	json_t *o = json_object();
+	et_json_set(o, "complete", json_boolean(x->complete));
+	et_json_set(o, "rebuilding", json_boolean(x->rebuilding));
+	et_json_set(o, "done", et_json_u64(x->done));
+	et_json_set(o, "total", et_json_u64(x->total));
+	et_json_set(o, "bytes", et_json_u64(x->bytes));
+	return o;
+}
+
 int api_status(struct api_call *call, struct et_error *reterr)
 {
 	struct et_state_view *v;
 	struct et_state_counts counts = { 0 };
+	struct et_state_index_status index = { 0 };
 	struct api_nodes names;
 	if (!atomic_load(&call->api->attached)) {
 		return status_fresh(call);
@@ -365,6 +378,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 		return rc;
 	}
 	rc = et_state_counts(v, &counts);
+	rc = rc < 0 ? rc : et_state_index_status(v, &index);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "counters of the catalogue");
 	}
@@ -391,7 +405,43 @@ int api_status(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "nodes", nodes);
 	et_json_set(o, "recordings", recordings_json(call, &counts));
 	et_json_set(o, "holds", et_json_u64(counts.holds));
+	et_json_set(o, "index", index_json(&index));
 	et_json_set(o, "audit", audit);
+	return api_json(call, 200, o);
+}
+
+/* ---- The search index made anew ---- */
+
+#define REBUILD_TIMEOUT_MS 20000
+
+static void on_rebuild(void *arg, int code, uint64_t recordings)
+{
+	struct api_wait *w = arg;
+	w->index = recordings;
+	api_wait_answer(w, code);
+}
+
+int api_rebuild_index(struct api_call *call, struct et_error *reterr)
+{
+	struct api_wait *w = api_wait_new(call->api);
+
+	if (w == NULL) {
+		return et_fail(reterr, -ENOMEM, "the search index");
+	}
+	int rc = et_catalog_reindex_from(call->api->services.catalog, on_rebuild, w);
+	if (rc < 0) {
+		api_wait_unref(w);
+	} else {
+		rc = api_wait_for(call->api, w, REBUILD_TIMEOUT_MS);
+	}
+	uint64_t total = rc < 0 ? 0 : w->index;
+	api_wait_unref(w);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "make the search index anew");
+	}
+	json_t *o = json_object();
+	et_json_set(o, "node", et_json_text(call->api->config.name));
+	et_json_set(o, "total", et_json_u64(total));
 	return api_json(call, 200, o);
 }
 

@@ -78,6 +78,22 @@ static void status_recordings(struct et_cli *cli, const json_t *s)
 		      et_json_get_int(audit, "events", 0));
 }
 
+/* Only while there is something to say of it. */
+static void status_index(struct et_cli *cli, const json_t *s)
+{
+	const json_t *x = json_object_get(s, "index");
+
+	if (et_json_get_bool(x, "rebuilding", false)) {
+		(void)fprintf(cli->out,
+			      "\nsearch index: being made anew, %" PRId64 " of %" PRId64
+			      " recordings%s\n",
+			      et_json_get_int(x, "done", 0), et_json_get_int(x, "total", 0),
+			      et_json_get_bool(x, "complete", false)
+				      ? ""
+				      : "; until then searches miss some");
+	}
+}
+
 static int status_table(struct et_cli *cli, const json_t *s, struct et_error *reterr)
 {
 	status_head(cli, s);
@@ -86,6 +102,7 @@ static int status_table(struct et_cli *cli, const json_t *s, struct et_error *re
 		return rc;
 	}
 	status_recordings(cli, s);
+	status_index(cli, s);
 	if (json_array_size(json_object_get(s, "survives")) > 0) {
 		(void)fputc('\n', cli->out);
 		rc = et_cli_print(cli, s, "survives", survives_columns, reterr);
@@ -147,10 +164,22 @@ static const struct et_cli_column check_columns[] = {
 	{ NULL, NULL, ET_CLI_TEXT, false },
 };
 
+static int doctor_rebuild(struct et_cli *cli, struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+
+	int rc = et_cli_send(cli, "POST", "/v1/doctor/rebuild-index", NULL, &j, reterr);
+	return rc < 0 ? rc : et_cli_print_object(cli, j, reterr);
+}
+
 int et_cli_doctor(struct et_cli *cli, struct et_error *reterr)
 {
 	ET_CLEANUP(et_json_freep) json_t *d = NULL;
 	bool deep = et_cli_option(cli, "deep") != NULL;
+	if (et_cli_option(cli, "rebuild-index") != NULL) {
+		return deep ? et_cli_usage(cli, reterr, "either --deep or --rebuild-index")
+			    : doctor_rebuild(cli, reterr);
+	}
 	if (deep && cli->timeout_ms == 0) {
 		cli->timeout_ms = 600000;
 	}

@@ -72,7 +72,10 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "check this node and the cluster, each finding with the next command",
 	  .example = "evertape doctor --deep",
 	  .options = OPTIONS(
-		  { "deep", NULL, "also verify the audit chain and compare state digests", NULL }),
+		  { "deep", NULL, "also verify the audit chain and compare state digests", NULL },
+		  { "rebuild-index", NULL,
+		    "instead: make this node's search index anew; status tells how far it is",
+		    NULL }),
 	  .run = et_cli_doctor },
 	{ .path = "explain",
 	  .arguments = "[CODE]",

@@ -164,6 +164,14 @@ int et_catalog_checkpoint_from(struct et_catalog *c, et_catalog_checkpoint_fn fn
 			       void *arg) ET_MUST_CHECK; /* any thread */
 void et_catalog_checkpoint_drop(const char *path);	 /* any thread that may wait */
 
+/* Make what search reads anew on this node (et_state_index_rebuild(): searches use the old one
+ * until the new one is whole). `cb` runs once, on the loop, when it has begun, with the number of
+ * recordings that there are; et_state_index_status() tells how far it is. ET_EBUSY: the database
+ * comes from another node just now. Any thread. */
+int et_catalog_reindex_from(struct et_catalog *c,
+			    void (*cb)(void *arg, int code, uint64_t recordings),
+			    void *arg) ET_MUST_CHECK;
+
 /* Make a log that begins behind `index`, with this node as the only voter: for a database that was
  * restored and stands there (it must be put into <state>/db/live-1 before the start). Offline; the
  * folder holds no log. */

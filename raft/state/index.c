@@ -7,13 +7,18 @@
  *
  *   't'                          all, with a value (struct cover) to look through without a read
  *   'n' number NUL               caller and called
+ *   'p' span 4, number NUL       the same by spans of time (place_span()): a prefix in a week is
+ *                                a few short stretches of it, not all calls of all its numbers
  *   'r' number backwards NUL     for suffixes
  *   'o' site NUL node 8
  *   'd' u8                       ended ones: how many bits the duration in seconds has
  *   'g' tag NUL                  tags that stand
  *   'f' key NUL value            facts that count; value: 't' text NUL | type, number 8 (sign
- * flipped) 'w' word NUL                 of notes, text facts, tags, SIP users with letters
- * (words.c)
+ *                                flipped)
+ *   'w' word NUL site NUL        of notes, text facts, tags, SIP users with letters (words.c), with
+ *                                a value: which other words the recording has (struct
+ *                                word_cover), so that the shortest list of several words is
+ *                                walked alone
  *
  * Family `live`: generation, 'x', state 1, place: those that are not sealed. It is a family of its
  * own because almost every entry goes again when the call ends.
@@ -39,6 +44,7 @@ struct index_set {
 	struct index_entry *list; /* owned */
 	size_t count;
 	size_t capacity;
+	struct word_cover words; /* of the words that were added */
 	bool failed;
 };
 
@@ -66,6 +72,7 @@ static void set_clear(struct index_set *set)
 {
 	set->bytes.size = 0;
 	set->count = 0;
+	set->words = (struct word_cover){ 0 };
 }
 
 static struct index_entry *set_add(struct index_set *set, const struct key *k,
@@ -223,6 +230,17 @@ int cover_read(struct et_view value, struct cover *ret)
 	return r.failed ? ET_ECORRUPT : 0;
 }
 
+/* Four bits of 128 for each word: of a note of ten words, one in two hundred others seems to be in
+ * it too. */
+void word_cover_add(struct word_cover *c, const char *word)
+{
+	uint32_t hash = et_crc32c(0, word, strlen(word));
+
+	for (int i = 0; i < 4; i++, hash >>= 7) {
+		c->bits[hash % 128 / 8] |= (uint8_t)(1U << hash % 8);
+	}
+}
+
 /* ---- What a recording is found by ---- */
 
 static void add_list(struct index_set *set, struct key *k, const Et__Recording *r)
@@ -238,7 +256,24 @@ static void add_words(struct index_set *set, const char *text, const Et__Recordi
 	while ((text = word_next(text, word)) != NULL) {
 		struct key k = find_key(0, 'w');
 		key_add_text(&k, word);
+		key_add_text(&k, r->site);
 		add_list(set, &k, r);
+		word_cover_add(&set->words, word);
+	}
+}
+
+/* All words are known: each says so of all. */
+static void words_cover(struct index_set *set)
+{
+	uint32_t at = (uint32_t)set->bytes.size;
+
+	et_buffer_add(&set->bytes, &set->words, sizeof(set->words));
+	set->failed |= set->bytes.failed;
+	for (size_t i = 0; i < set->count && !set->failed; i++) {
+		if (set->bytes.data[set->list[i].key + 1] == 'w') {
+			set->list[i].value = at;
+			set->list[i].value_size = sizeof(set->words);
+		}
 	}
 }
 
@@ -265,6 +300,10 @@ static void add_number(struct index_set *set, const char *number, const Et__Reco
 		key_add8(&k, 0);
 		add_list(set, &k, r);
 	}
+	struct key k = find_key(0, 'p');
+	key_add32(&k, place_span(UINT64_MAX - (uint64_t)r->start_us));
+	key_add_text(&k, number);
+	add_list(set, &k, r);
 	if (text_has_letters(number)) {
 		add_words(set, number, r);
 	}
@@ -331,6 +370,7 @@ static void set_make(struct index_set *set, const struct indexed *x)
 			add_told(set, x->told[i], r);
 		}
 	}
+	words_cover(set);
 	set_sort(set);
 }
 

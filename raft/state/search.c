@@ -15,7 +15,8 @@
 
 #define GATHER_MAX 40000
 #define GATHER_BYTES (1024UL << 10) /* of the index on disk: more has too many entries */
-#define STEPS_MAX 100000
+#define SPANS_BYTES_LEAST (64UL << 10)
+#define SPAN_SEEK_BYTES 1024 /* of entries take as long to walk as two seeks */
 #define STEPS_RECORD 8
 #define STREAMS_MAX 40
 #define CHILDREN_MAX 1024 /* of one union */
@@ -45,8 +46,10 @@ struct search {
 
 	struct stream *streams[STREAMS_MAX]; /* owned */
 	size_t count;
-	bool by_time; /* the only stream is the time index: its values are looked through */
-	bool nothing; /* no recording can fit */
+	struct page *page;    /* owned: places whose records are still to be read */
+	bool by_time;	      /* the only stream is the time index: its values are looked through */
+	bool nothing;	      /* no recording can fit */
+	bool site_is_covered; /* there is a list that is of the site alone */
 
 	struct tail_view tail; /* recordings whose entries may be out of date */
 	struct index *index;   /* owned: of such a one */
@@ -250,47 +253,48 @@ static int add_facts(struct search *s)
 	return rc;
 }
 
-static int add_words(struct search *s)
+/* About how much a prefix has on disk: what is still in memory is not counted. */
+static uint64_t prefix_bytes(const struct search *s, const struct key *prefix)
 {
-	const char *text = s->q->text;
-	char word[WORD_SIZE];
-	size_t count = 0;
-	int rc = 0;
+	const struct database *d = s->v->database;
+	struct key end = *prefix;
+	uint64_t bytes = 0;
+	char *error = NULL;
 
-	if (text == NULL || text[0] == '\0') {
-		return 0;
+	key_add8(&end, 0xff);
+	const char *from = (const char *)prefix->data;
+	const char *to = (const char *)end.data;
+	rocksdb_approximate_sizes_cf(d->db, d->cf[CF_FIND], 1, &from, &prefix->size, &to, &end.size,
+				     &bytes, &error);
+	if (error != NULL) {
+		rocksdb_free(error);
+		return UINT64_MAX;
 	}
-	while (rc == 0 && (text = word_next(text, word)) != NULL) {
-		struct key k = find_key(s->generation, 'w');
-		if (count++ == ET_STATE_CONDITIONS_MAX) {
-			return ET_ELIMIT;
-		}
-		key_add_text(&k, word);
-		rc = search_add_list(s, &k);
-	}
-	s->nothing |= count == 0; /* a text without words is in none */
-	return rc;
+	return bytes;
 }
 
-/* ---- Sites and nodes: a list for each node of each site ---- */
+/* ---- Lists of one kind: a list for each node of each site, for each class of durations ---- */
 
 struct places_of {
 	struct search *s;
 	struct stream *stream;
-	uint64_t node;
 };
 
-/* Which nodes a prefix of the site index has, by leaping from one to the next. */
-static int site_lists(struct places_of *p, const struct key *prefix)
+/* Whether the list with this prefix is wanted; 1: neither it nor any behind it. */
+typedef int (*list_wanted_fn)(const struct search *s, const struct key *prefix, bool *ret);
+
+/* Which lists begin with `prefix`, from `from` on, by leaping from one to the next. */
+static int lists_under(struct places_of *p, const struct key *prefix, struct key from,
+		       list_wanted_fn wanted)
 {
 	const struct search *s = p->s;
 	const struct database *d = s->v->database;
 	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(d->db, s->v->options, d->cf[CF_FIND]);
-	struct key from = *prefix;
 	int rc = 0;
 
 	while (rc == 0) {
 		size_t size;
+		bool take;
 		rocksdb_iter_seek(it, (const char *)from.data, from.size);
 		if (!rocksdb_iter_valid(it)) {
 			break;
@@ -299,12 +303,13 @@ static int site_lists(struct places_of *p, const struct key *prefix)
 		if (size < prefix->size || memcmp(key, prefix->data, prefix->size) != 0) {
 			break;
 		}
-		if (size < 2 + 1 + 8 + PLACE_SIZE) {
+		if (size < 2 + 1 + PLACE_SIZE) {
 			rc = ET_ECORRUPT;
 			break;
 		}
 		from = key_of(key, size - PLACE_SIZE);
-		if (p->node == 0 || et_get64(from.data + from.size - 8) == p->node) {
+		rc = wanted(s, &from, &take);
+		if (rc == 0 && take) {
 			rc = p->stream->count == CHILDREN_MAX
 				     ? ET_ELIMIT
 				     : stream_add(p->stream, stream_list(s->v, CF_FIND, &from));
@@ -317,12 +322,21 @@ static int site_lists(struct places_of *p, const struct key *prefix)
 	rocksdb_iter_get_error(it, &error);
 	rocksdb_iter_destroy(it);
 	int status = state_status(error, NULL, "read");
-	return status < 0 ? status : rc;
+	return status < 0 ? status : rc < 0 ? rc : 0;
+}
+
+static int site_wanted(const struct search *s, const struct key *prefix, bool *ret)
+{
+	if (prefix->size < 2 + 1 + 8) {
+		return ET_ECORRUPT;
+	}
+	*ret = s->q->node == 0 || et_get64(prefix->data + prefix->size - 8) == s->q->node;
+	return 0;
 }
 
 static int add_site(struct search *s)
 {
-	struct places_of p = { s, NULL, s->q->node };
+	struct places_of p = { s, NULL };
 	struct key k = find_key(s->generation, 'o');
 
 	if (s->q->site == NULL && s->q->node == 0) {
@@ -331,31 +345,124 @@ static int add_site(struct search *s)
 	if (s->q->site != NULL) {
 		key_add_text(&k, s->q->site);
 	}
+	if (s->q->site != NULL && s->q->node != 0) {
+		key_add64(&k, s->q->node);
+		return search_add_list(s, &k);
+	}
 	p.stream = stream_union();
 	int rc = search_add(s, p.stream);
-	return rc < 0 ? rc : site_lists(&p, &k);
+	return rc < 0 ? rc : lists_under(&p, &k, k, site_wanted);
 }
 
-/* ---- Durations ---- */
+/* ---- Words: a list for each site ---- */
+
+static int list_each(const struct search *s, const struct key *prefix, bool *ret)
+{
+	(void)s;
+	(void)prefix;
+	*ret = true;
+	return 0;
+}
+
+static int word_add(struct search *s, const struct key *k)
+{
+	struct places_of p = { s, stream_union() };
+
+	if (s->q->site != NULL) {
+		stream_free(p.stream);
+		return search_add_list(s, k);
+	}
+	int rc = search_add(s, p.stream);
+	return rc < 0 ? rc : lists_under(&p, k, *k, list_each);
+}
+
+static void word_set_cover(struct stream *s, const struct word_cover *cover)
+{
+	for (size_t i = 0; s->kind == STREAM_UNION && i < s->count; i++) {
+		s->children[i]->covered = true;
+		s->children[i]->cover = *cover;
+	}
+	s->covered = s->kind == STREAM_LIST;
+	s->cover = *cover;
+}
+
+/* The list that is shortest leads; its values tell which of its recordings seem to have the other
+ * words. The other lists are asked about those alone. */
+static int words_lists(struct search *s, const struct key *keys, size_t count,
+		       const struct word_cover *cover)
+{
+	uint64_t least = UINT64_MAX;
+	size_t lead = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < count && count > 1; i++) {
+		uint64_t bytes = prefix_bytes(s, &keys[i]);
+		lead = bytes < least ? i : lead;
+		least = bytes < least ? bytes : least;
+	}
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		rc = word_add(s, &keys[i == 0 ? lead : i == lead ? 0 : i]);
+		if (rc == 0 && i == 0 && count > 1) {
+			word_set_cover(s->streams[s->count - 1], cover);
+		}
+	}
+	return rc;
+}
+
+static int add_words(struct search *s)
+{
+	struct key keys[ET_STATE_CONDITIONS_MAX];
+	const char *text = s->q->text;
+	char word[WORD_SIZE];
+	struct word_cover cover = { 0 };
+	size_t count = 0;
+
+	if (text == NULL || text[0] == '\0') {
+		return 0;
+	}
+	while ((text = word_next(text, word)) != NULL) {
+		if (count == ET_STATE_CONDITIONS_MAX) {
+			return ET_ELIMIT;
+		}
+		keys[count] = find_key(s->generation, 'w');
+		key_add_text(&keys[count], word);
+		if (s->q->site != NULL) {
+			key_add_text(&keys[count], s->q->site);
+		}
+		count++;
+		word_cover_add(&cover, word);
+	}
+	s->nothing |= count == 0; /* a text without words is in none */
+	s->site_is_covered = count > 0;
+	return words_lists(s, keys, count, &cover);
+}
+
+static int duration_wanted(const struct search *s, const struct key *prefix, bool *ret)
+{
+	int64_t most = s->q->duration_max_us;
+
+	if (prefix->size != 3) {
+		return ET_ECORRUPT;
+	}
+	*ret = most == 0 || prefix->data[2] <= duration_class(most);
+	return *ret ? 0 : 1;
+}
 
 static int add_duration(struct search *s)
 {
 	const struct et_state_query *q = s->q;
 	bool is_long = q->duration_min_us >= DURATION_LONG;
 	bool is_short = q->duration_max_us > 0 && q->duration_max_us <= DURATION_SHORT;
+	struct key k = find_key(s->generation, 'd');
+	struct key from = k;
 
 	if (!is_long && !is_short) {
 		return 0;
 	}
-	struct stream *u = stream_union();
-	unsigned last = q->duration_max_us > 0 ? duration_class(q->duration_max_us) : 64;
-	int rc = search_add(s, u);
-	for (unsigned c = duration_class(q->duration_min_us); c <= last && rc == 0; c++) {
-		struct key k = find_key(s->generation, 'd');
-		key_add8(&k, (uint8_t)c);
-		rc = c > 40 ? PAGE_FULL : stream_add(u, stream_list(s->v, CF_FIND, &k));
-	}
-	return rc == PAGE_FULL ? 0 : rc; /* 2^40 seconds: nothing is longer */
+	struct places_of p = { s, stream_union() };
+	int rc = search_add(s, p.stream);
+	key_add8(&from, duration_class(q->duration_min_us));
+	return rc < 0 ? rc : lists_under(&p, &k, from, duration_wanted);
 }
 
 /* ---- Agents ---- */
@@ -387,7 +494,7 @@ static int agent_list(void *arg, const char *number, int64_t from_us, int64_t to
 
 static int add_users(struct search *s, const char *agent, const char *team)
 {
-	struct places_of p = { s, NULL, 0 };
+	struct places_of p = { s, NULL };
 	const char *name = agent != NULL ? agent : team;
 
 	if (name == NULL) {
@@ -411,26 +518,6 @@ static int add_users(struct search *s, const char *agent, const char *team)
 }
 
 /* ---- Numbers ---- */
-
-/* Is it worth looking at every entry? By the size of the range on disk. */
-static bool gather_is_small(const struct search *s, const struct key *prefix)
-{
-	const struct database *d = s->v->database;
-	struct key end = *prefix;
-	uint64_t bytes = 0;
-	char *error = NULL;
-
-	key_add8(&end, 0xff);
-	const char *from = (const char *)prefix->data;
-	const char *to = (const char *)end.data;
-	rocksdb_approximate_sizes_cf(d->db, d->cf[CF_FIND], 1, &from, &prefix->size, &to, &end.size,
-				     &bytes, &error);
-	if (error != NULL) {
-		rocksdb_free(error);
-		return false;
-	}
-	return bytes <= GATHER_BYTES;
-}
 
 /* All entries of a prefix that are in the time asked for; numbers whose entries are not are leapt
  * over. *ret_all false: there are too many. */
@@ -484,6 +571,37 @@ static int number_gather(struct search *s, const struct key *prefix, struct stre
 	return status < 0 ? status : rc;
 }
 
+/* More than one number in a hundred begins so: the time index finds a page of them at once. */
+static bool number_is_wide(const struct search *s, uint64_t bytes)
+{
+	struct key all = find_key(s->generation, 'n');
+
+	return bytes > SPANS_BYTES_LEAST && bytes > prefix_bytes(s, &all) / 100;
+}
+
+/* Up to here a prefix's entries of all times are gathered sooner than those of each span that is
+ * asked for are sought. */
+static uint64_t number_small(const struct search *s)
+{
+	uint32_t first = place_span(et_get64(s->next.bytes));
+	uint32_t last = place_span(et_get64(s->last.bytes));
+	uint64_t spans = s->q->to_us > 0 && s->q->from_us > 0 ? (uint64_t)last - first + 1 : 64;
+
+	return (spans < 64 ? spans : 64) * SPAN_SEEK_BYTES;
+}
+
+static int add_spans(struct search *s)
+{
+	struct key prefix = key_of(s->number, s->number_size);
+	struct stream *x = stream_spans(s->v, s->generation, &prefix);
+
+	if (x != NULL) {
+		x->first = s->next;
+		x->last = s->last;
+	}
+	return search_add(s, x);
+}
+
 static int add_number(struct search *s)
 {
 	struct key k;
@@ -499,14 +617,18 @@ static int add_number(struct search *s)
 	}
 	k = find_key(s->generation, s->is_prefix ? 'n' : 'r');
 	find_key_add_number(&k, s->number, s->number_size, s->is_suffix);
-	if (s->number_size == 0 || !gather_is_small(s, &k)) {
+	uint64_t bytes = s->number_size > 0 ? prefix_bytes(s, &k) : UINT64_MAX;
+	if (s->is_prefix ? number_is_wide(s, bytes) : bytes > GATHER_BYTES) {
 		return 0;
+	}
+	if (s->is_prefix && bytes > number_small(s)) {
+		return add_spans(s);
 	}
 	struct stream *g = stream_gathered();
 	int rc = g == NULL ? -ENOMEM : number_gather(s, &k, g, &all);
 	if (rc < 0 || !all) {
 		stream_free(g);
-		return rc;
+		return rc < 0 || !s->is_prefix ? rc : add_spans(s);
 	}
 	stream_gathered_sort(g);
 	return search_add(s, g);
@@ -532,7 +654,7 @@ static int search_plan(struct search *s)
 	bool is_wide = s->q->number != NULL && s->count == narrow;
 	if (narrow > 0 || !is_wide) {
 		rc = add_duration(s);
-		rc = rc < 0 ? rc : add_site(s);
+		rc = rc < 0 || s->site_is_covered ? rc : add_site(s);
 	}
 	if (rc == 0 && s->count == 0) {
 		struct key k = find_key(s->generation, 't');
@@ -550,10 +672,37 @@ static void place_next(struct place *p)
 	}
 }
 
+/* Read the records of the places that were gathered, all at once, and hand over those that fit. */
+static int page_flush(struct search *s)
+{
+	struct page *p = s->page;
+
+	int rc = page_read(p, s->v);
+	for (size_t i = 0; i < p->count && rc == 0; i++) {
+		const Et__Recording *r = p->records[i];
+		if (r == NULL || !recording_fits(s, r)) {
+			rc = r == NULL ? ET_ECORRUPT : 0;
+			continue;
+		}
+		if (s->ret->found == s->q->limit) {
+			s->next = p->places[i]; /* the first of the next page */
+			rc = PAGE_FULL;
+			continue;
+		}
+		s->ret->found++;
+		s->result = s->fn(s->arg, r);
+		if (s->result != 0) {
+			s->next = p->places[i];
+			place_next(&s->next);
+			rc = PAGE_FULL;
+		}
+	}
+	page_clear(p);
+	return rc;
+}
+
 static int candidate(struct search *s, const struct place *place)
 {
-	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
-
 	if (s->by_time) {
 		struct cover c;
 		int rc = cover_read(stream_value(s->streams[0]), &c);
@@ -562,16 +711,12 @@ static int candidate(struct search *s, const struct place *place)
 		}
 	}
 	s->steps += STEPS_RECORD;
-	int rc = et_state_get_recording(s->v, place->bytes + 8, &r);
-	if (rc < 0) {
-		return rc == ET_ENOTFOUND ? ET_ECORRUPT : rc;
-	}
-	if (!recording_fits(s, r)) {
+	s->page->places[s->page->count++] = *place;
+	uint32_t wanted = s->q->limit - s->ret->found;
+	if (s->page->count < PAGE_PLACES && s->page->count < (wanted > 8 ? wanted : 8)) {
 		return 0;
 	}
-	s->ret->found++;
-	s->result = s->fn(s->arg, r);
-	return s->result != 0 ? PAGE_FULL : 0;
+	return page_flush(s);
 }
 
 /* Bring all streams to one place at or behind s->next. Streams that narrow come first: the others
@@ -639,11 +784,19 @@ static int hit_stands(struct search *s, const struct place *at, bool *ret)
 
 static int search_walk(struct search *s)
 {
+	s->page = page_new();
+	if (s->page == NULL) {
+		return -ENOMEM;
+	}
 	for (;;) {
 		bool more;
 		int rc = streams_agree(s, &more);
-		if (rc != 0 || !more) {
+		if (rc < 0) {
 			return rc;
+		}
+		if (rc != 0 || !more) {
+			int flushed = page_flush(s);
+			return flushed != 0 ? flushed : rc;
 		}
 		if (s->ret->found == s->q->limit) {
 			return PAGE_FULL;
@@ -732,6 +885,7 @@ int et_state_search(const struct et_state_view *v, const struct et_state_query *
 	}
 	tail_view_release(&s.tail);
 	index_free(s.index);
+	page_free(s.page);
 	ret->looked_at = s.steps;
 	ret->total = ret->found;
 	ret->total_is_exact = rc == 0 && ret->cursor[0] == '\0' && !s.started;

@@ -5,6 +5,8 @@
 
 #include "raft/state/state_internal.h"
 
+#define STEPS_MAX 100000 /* of one page */
+
 struct place {
 	uint8_t bytes[PLACE_SIZE];
 };
@@ -32,6 +34,7 @@ enum stream_kind {
 	STREAM_LIST,	 /* one list of the index */
 	STREAM_UNION,	 /* of `children` */
 	STREAM_GATHERED, /* of `places`, in order */
+	STREAM_SPANS,	 /* `places` of one span of time, the next one when they are through */
 };
 
 /* At `at` while not `ended`; new streams stand before their first place. */
@@ -43,14 +46,20 @@ struct stream {
 	/* LIST */
 	rocksdb_iterator_t *it; /* owned */
 	struct key prefix;
-	struct place first, last; /* places outside are left out */
+	struct place first, last; /* places outside are left out; SPANS, too */
+	bool covered;		  /* only entries whose value has all of `cover` */
+	struct word_cover cover;
 	/* UNION */
 	struct stream **children; /* owned, they too */
 	size_t count;
 	size_t capacity;
-	/* GATHERED */
+	/* GATHERED, SPANS */
 	struct place *places; /* owned */
 	size_t next;
+	/* SPANS: `it`, and `prefix` is what the number begins with */
+	uint8_t generation;
+	uint32_t span;	/* of the places */
+	bool spans_end; /* there is no later one */
 };
 
 /* NULL: no memory. */
@@ -58,6 +67,9 @@ struct stream *stream_list(const struct et_state_view *v, enum state_cf cf,
 			   const struct key *prefix);
 struct stream *stream_union(void);
 struct stream *stream_gathered(void);
+/* Recordings of numbers that begin with `prefix`, out of the lists by spans of time. */
+struct stream *stream_spans(const struct et_state_view *v, uint8_t generation,
+			    const struct key *prefix);
 int stream_add(struct stream *u, struct stream *child); /* takes the child, also on failure */
 int stream_gather(struct stream *g, const uint8_t *place);
 void stream_gathered_sort(struct stream *g);
@@ -68,5 +80,28 @@ void stream_free(struct stream *s);
 int stream_seek(struct stream *s, const struct place *to, uint32_t *steps);
 /* The value where a list stands. */
 struct et_view stream_value(const struct stream *list);
+
+/* ---- The records of a page (page.c) ---- */
+
+#define PAGE_PLACES 64 /* whose records are read at once */
+
+struct page_arena {
+	struct page_block *blocks; /* owned: the one that is being filled first */
+	size_t used;		   /* of it */
+};
+
+struct page {
+	size_t count;
+	struct place places[PAGE_PLACES];
+	Et__Recording *records[PAGE_PLACES]; /* views into the arena; NULL: there is none */
+	struct page_arena arena;
+};
+
+struct page *page_new(void); /* NULL: no memory */
+void page_free(struct page *p);
+/* The records of its places: from the block cache at one go; what is not there is read from the
+ * disk by several threads at once. -EIO, ET_ECORRUPT, -ENOMEM. */
+int page_read(struct page *p, const struct et_state_view *v);
+void page_clear(struct page *p);
 
 #endif

@@ -191,8 +191,9 @@ struct outcome {
 
 struct et_state {
 	char *path;		   /* owned */
-	pthread_mutex_t mutex;	   /* of `database`: views against et_state_replace() */
+	pthread_mutex_t mutex;	   /* of `database`: views against et_state_replace(), `helpers` */
 	struct database *database; /* a share */
+	struct helpers *helpers;   /* owned: threads that read for searches; NULL: none yet */
 	rocksdb_writeoptions_t *write_options;
 	_Atomic uint64_t applied;
 	atomic_uint views;
@@ -233,6 +234,8 @@ struct et_state {
 };
 
 void state_tsan_note(void); /* tsan.c */
+struct helpers;
+void helpers_stop(struct helpers *h); /* page.c; NULL is allowed */
 
 /* Write all memtables out, all families as one. `path` is free to be made and removed again, beside
  * the database. Any thread, one at a time for each path. */
@@ -441,6 +444,18 @@ struct cover {
 	const char *site, *from, *to;
 };
 int cover_read(struct et_view value, struct cover *ret) ET_MUST_CHECK;
+
+/* What a word's list has of each recording. */
+struct word_cover {
+	uint8_t bits[16]; /* of all its words */
+};
+void word_cover_add(struct word_cover *c, const char *word);
+
+/* Spans of 76 hours, newest first, of the inverted start. */
+static inline uint32_t place_span(uint64_t time_inverted)
+{
+	return (uint32_t)(time_inverted >> 38);
+}
 
 struct key find_key(uint8_t generation, char tag);
 void find_key_add_number(struct key *k, const char *number, size_t size, bool backwards);

@@ -26,6 +26,18 @@ struct stream *stream_list(const struct et_state_view *v, enum state_cf cf,
 	return s;
 }
 
+struct stream *stream_spans(const struct et_state_view *v, uint8_t generation,
+			    const struct key *prefix)
+{
+	struct stream *s = stream_list(v, CF_FIND, prefix);
+
+	if (s != NULL) {
+		s->kind = STREAM_SPANS;
+		s->generation = generation;
+	}
+	return s;
+}
+
 struct stream *stream_union(void)
 {
 	return stream_new(STREAM_UNION);
@@ -123,7 +135,36 @@ static int list_look(struct stream *s)
 	return 0;
 }
 
-static int list_seek(struct stream *s, const struct place *to, uint32_t *steps)
+static bool list_fits(const struct stream *s)
+{
+	size_t size;
+	const uint8_t *value = (const uint8_t *)rocksdb_iter_value(s->it, &size);
+	uint64_t has[2];
+	uint64_t wanted[2];
+
+	if (size != sizeof(struct word_cover)) {
+		return true; /* the others decide */
+	}
+	memcpy(has, value, sizeof(has));
+	memcpy(wanted, s->cover.bits, sizeof(wanted));
+	return (has[0] & wanted[0]) == wanted[0] && (has[1] & wanted[1]) == wanted[1];
+}
+
+/* Step over what does not fit. When the page's steps are used up it stands where it is: what comes
+ * next is not before that. */
+static int list_filter(struct stream *s, uint32_t *steps)
+{
+	int rc = 0;
+
+	while (rc == 0 && !s->ended && !list_fits(s) && *steps < STEPS_MAX) {
+		rocksdb_iter_next(s->it);
+		(*steps)++;
+		rc = list_look(s);
+	}
+	return rc;
+}
+
+static int list_seek_place(struct stream *s, const struct place *to, uint32_t *steps)
 {
 	const struct place *place = place_order(to, &s->first) < 0 ? &s->first : to;
 	int rc = 0;
@@ -148,6 +189,13 @@ static int list_seek(struct stream *s, const struct place *to, uint32_t *steps)
 	*steps += 8;
 	s->started = true;
 	return list_look(s);
+}
+
+static int list_seek(struct stream *s, const struct place *to, uint32_t *steps)
+{
+	int rc = list_seek_place(s, to, steps);
+
+	return rc < 0 || !s->covered ? rc : list_filter(s, steps);
 }
 
 struct et_view stream_value(const struct stream *list)
@@ -178,6 +226,72 @@ static int union_seek(struct stream *s, const struct place *to, uint32_t *steps)
 	return 0;
 }
 
+/* ---- Spans ---- */
+
+static struct key span_key(const struct stream *s, uint32_t span)
+{
+	struct key k = find_key(s->generation, 'p');
+
+	key_add32(&k, span);
+	key_add(&k, s->prefix.data, s->prefix.size);
+	return k;
+}
+
+/* The first span from `span` on that any number has. *ret_end: there is none. */
+static int span_find(struct stream *s, uint32_t *span, bool *ret_end)
+{
+	struct key k = find_key(s->generation, 'p');
+	char *error = NULL;
+	size_t size;
+
+	key_add32(&k, *span);
+	rocksdb_iter_seek(s->it, (const char *)k.data, k.size);
+	if (!rocksdb_iter_valid(s->it)) {
+		*ret_end = true;
+		rocksdb_iter_get_error(s->it, &error);
+		return state_status(error, NULL, "read");
+	}
+	const uint8_t *key = (const uint8_t *)rocksdb_iter_key(s->it, &size);
+	*ret_end = size < 2 || memcmp(key, k.data, 2) != 0;
+	if (!*ret_end && size < 6 + PLACE_SIZE) {
+		return ET_ECORRUPT;
+	}
+	*span = *ret_end ? *span : et_get32(key + 2);
+	return 0;
+}
+
+/* All places of one span, in order. */
+static int span_load(struct stream *s, uint32_t span, uint32_t *steps)
+{
+	struct key k = span_key(s, span);
+	char *error = NULL;
+	int rc = 0;
+
+	s->span = span;
+	s->count = s->next = 0;
+	rocksdb_iter_seek(s->it, (const char *)k.data, k.size);
+	*steps += 8;
+	for (; rc == 0 && rocksdb_iter_valid(s->it); rocksdb_iter_next(s->it), (*steps)++) {
+		size_t size;
+		struct place place;
+		const uint8_t *key = (const uint8_t *)rocksdb_iter_key(s->it, &size);
+		if (size < k.size || memcmp(key, k.data, k.size) != 0) {
+			break;
+		}
+		if (size < k.size + 1 + PLACE_SIZE) {
+			return ET_ECORRUPT;
+		}
+		memcpy(place.bytes, key + size - PLACE_SIZE, PLACE_SIZE);
+		if (place_order(&place, &s->first) >= 0 && place_order(&place, &s->last) <= 0) {
+			rc = stream_gather(s, place.bytes);
+		}
+	}
+	rocksdb_iter_get_error(s->it, &error);
+	int status = state_status(error, NULL, "read");
+	stream_gathered_sort(s);
+	return status < 0 ? status : rc;
+}
+
 static void gathered_seek(struct stream *s, const struct place *to, uint32_t *steps)
 {
 	size_t high = s->count;
@@ -197,6 +311,41 @@ static void gathered_seek(struct stream *s, const struct place *to, uint32_t *st
 	}
 }
 
+static int spans_seek(struct stream *s, const struct place *to, uint32_t *steps)
+{
+	const struct place *place = place_order(to, &s->first) < 0 ? &s->first : to;
+	uint32_t last = place_span(et_get64(s->last.bytes));
+	uint32_t span = place_span(et_get64(place->bytes));
+	int rc = 0;
+
+	if (!s->started || span > s->span) {
+		s->started = true;
+		rc = span_load(s, span, steps);
+	}
+	for (;;) {
+		gathered_seek(s, place, steps);
+		if (rc < 0 || !s->ended) {
+			return rc;
+		}
+		if (s->spans_end || s->span >= last) {
+			return 0;
+		}
+		if (*steps >= STEPS_MAX) { /* nothing is before the next span */
+			struct place p = { { 0 } };
+			et_put64(p.bytes, (uint64_t)(s->span + 1) << 38);
+			s->at = place_order(&p, place) > 0 ? p : *place;
+			s->ended = false;
+			return 0;
+		}
+		span = s->span + 1;
+		rc = span_find(s, &span, &s->spans_end);
+		*steps += 8;
+		if (rc == 0 && !s->spans_end) {
+			rc = span_load(s, span, steps);
+		}
+	}
+}
+
 int stream_seek(struct stream *s, const struct place *to, uint32_t *steps)
 {
 	switch (s->kind) {
@@ -207,6 +356,8 @@ int stream_seek(struct stream *s, const struct place *to, uint32_t *steps)
 	case STREAM_GATHERED:
 		gathered_seek(s, to, steps);
 		return 0;
+	case STREAM_SPANS:
+		return spans_seek(s, to, steps);
 	}
 	return ET_ECORRUPT;
 }

@@ -298,6 +298,7 @@ static int side_load(void *side, uint64_t calls, struct bench_load *ret)
 		rc = et_state_commit(x->s, NULL, NULL, &e);
 	}
 	rc = rc < 0 ? rc : et_state_flush(x->s, &e);
+	bench_settle();
 	ret->seconds = bench_now_s() - begun;
 	ret->commands = (double)x->commands;
 	struct et_state_view *v = et_state_view_open(x->s);
@@ -370,7 +371,7 @@ static int side_ask(void *side, const struct bench_question *b, struct bench_ans
 	case ASK_KINDS:
 		break;
 	}
-	struct et_state_view *v = et_state_view_open(x->s);
+	struct et_state_view *v = et_state_view_open_indexed(x->s, 1000);
 	if (v == NULL) {
 		return -EIO;
 	}

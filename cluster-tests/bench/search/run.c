@@ -29,7 +29,9 @@ struct options {
 	uint64_t calls;
 	unsigned runs;
 	const char *folder;
-	bool keep, loaded;
+	bool keep, loaded, warm;
+	unsigned rounds; /* warm ones */
+	uint32_t kinds;	 /* a bit for each question that is asked */
 };
 
 /* Written blocks go to the disk, then the page cache goes. */
@@ -77,7 +79,10 @@ static int contestant_run(struct contestant *c, const struct options *o)
 		struct figures *f = &c->figures[kind];
 		f->answers = calloc(o->runs, sizeof(*f->answers));
 		et_assert(f->answers != NULL);
-		if (!caches_drop()) {
+		if ((o->kinds >> kind & 1) == 0) {
+			continue;
+		}
+		if (!o->warm && !caches_drop()) {
 			(void)fprintf(
 				stderr,
 				"bench-search: the page cache cannot be dropped: run as root\n");
@@ -87,11 +92,13 @@ static int contestant_run(struct contestant *c, const struct options *o)
 		rc = c->side->open(c->x);
 		double opened = bench_now_s();
 		rc = rc < 0 ? rc : kind_ask(c, (enum bench_kind)kind, o, &f->cold);
-		if (kind == 0 && rc == 0) {
+		if (c->open_seconds == 0 && rc == 0) {
 			c->open_seconds = opened - begun;
 			c->first_us = f->cold.us[0];
 		}
-		rc = rc < 0 ? rc : kind_ask(c, (enum bench_kind)kind, o, &f->warm);
+		for (unsigned i = 0; i < o->rounds && rc == 0; i++) {
+			rc = kind_ask(c, (enum bench_kind)kind, o, &f->warm);
+		}
 		c->memory = rc == 0 && c->side->memory(c->x) > c->memory ? c->side->memory(c->x)
 									 : c->memory;
 		c->side->close(c->x);
@@ -117,19 +124,23 @@ static void contestant_print(struct contestant *c, const struct options *o)
 		c->load.index_seconds, (unsigned long long)c->load.bytes,
 		(unsigned long long)c->load.index_bytes, c->open_seconds, c->first_us,
 		(unsigned long long)c->memory);
+	const char *between = "";
 	for (int kind = 0; kind < ASK_KINDS; kind++) {
 		struct figures *f = &c->figures[kind];
+		if ((o->kinds >> kind & 1) == 0) {
+			continue;
+		}
 		(void)printf(
-			"    {\"question\": \"%s\", \"hits\": %.1f, \"cold_us\": {\"p50\": %.0f, "
+			"%s    {\"question\": \"%s\", \"hits\": %.1f, \"cold_us\": {\"p50\": %.0f, "
 			"\"p99\": %.0f, \"max\": %.0f}, \"warm_us\": {\"p50\": %.0f, \"p99\": "
-			"%.0f, \"max\": %.0f}}%s\n",
-			bench_kind_name((enum bench_kind)kind), f->hits,
+			"%.0f, \"max\": %.0f}}",
+			between, bench_kind_name((enum bench_kind)kind), f->hits,
 			bench_times_at(&f->cold, 0.5), bench_times_at(&f->cold, 0.99),
 			bench_times_at(&f->cold, 1), bench_times_at(&f->warm, 0.5),
-			bench_times_at(&f->warm, 0.99), bench_times_at(&f->warm, 1),
-			kind < ASK_KINDS - 1 ? "," : "");
+			bench_times_at(&f->warm, 0.99), bench_times_at(&f->warm, 1));
+		between = ",\n";
 	}
-	(void)printf("  ]}");
+	(void)printf("\n  ]}");
 }
 
 /* Both were asked the same: they must have answered the same. */
@@ -158,12 +169,16 @@ static int usage(void)
 {
 	(void)fprintf(stderr,
 		      "usage: bench-search [--calls N] [--runs N] [--folder DIR] [--keep] "
-		      "[--loaded] [--no-peer]\n"
+		      "[--loaded] [--no-peer] [--warm] [--rounds N] [--questions N,N...]\n"
 		      "  --calls    default 200000\n"
 		      "  --runs     questions of each kind, default 200\n"
 		      "  --folder   where the databases go, default a new one in /var/tmp\n"
 		      "  --keep     leave them there\n"
-		      "  --loaded   they are there from a run with --keep and the same --calls\n");
+		      "  --loaded   they are there from a run with --keep and the same --calls\n"
+		      "  --warm     do not drop the page cache: the first round is no cold one\n"
+		      "  --rounds   warm rounds of them, default 1\n"
+		      "  --questions  only these of 1..%d\n",
+		      ASK_KINDS);
 	return 2;
 }
 
@@ -194,6 +209,25 @@ static int both_run(struct contestant *c, int count, const struct options *o)
 	return differ == 0 ? 0 : 9;
 }
 
+/* "1,4,9"; 0: that is none. */
+static uint32_t kinds_read(const char *text)
+{
+	uint32_t kinds = 0;
+
+	for (;;) {
+		char *end;
+		unsigned long n = strtoul(text, &end, 10);
+		if (n < 1 || n > ASK_KINDS || (*end != '\0' && *end != ',')) {
+			return 0;
+		}
+		kinds |= 1U << (n - 1);
+		if (*end == '\0') {
+			return kinds;
+		}
+		text = end + 1;
+	}
+}
+
 int bench_search_run(int argc, char **argv)
 {
 	static const struct option known[] = {
@@ -203,9 +237,14 @@ int bench_search_run(int argc, char **argv)
 		{ "keep", no_argument, NULL, 'k' },
 		{ "loaded", no_argument, NULL, 'l' },
 		{ "no-peer", no_argument, NULL, 'p' },
+		{ "warm", no_argument, NULL, 'w' },
+		{ "rounds", required_argument, NULL, 'n' },
+		{ "questions", required_argument, NULL, 'q' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct options o = { .calls = 200000, .runs = 200 };
+	struct options o = {
+		.calls = 200000, .runs = 200, .rounds = 1, .kinds = (1U << ASK_KINDS) - 1
+	};
 	struct contestant *c = calloc(2, sizeof(*c));
 	char folder[512] = "/var/tmp/bench-search.XXXXXX";
 	const char *why = "--no-peer";
@@ -234,11 +273,20 @@ int bench_search_run(int argc, char **argv)
 		case 'p':
 			peer = false;
 			break;
+		case 'w':
+			o.warm = true;
+			break;
+		case 'n':
+			o.rounds = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'q':
+			o.kinds = kinds_read(optarg);
+			break;
 		default:
 			return usage();
 		}
 	}
-	if (o.calls == 0 || o.runs == 0 || optind != argc ||
+	if (o.kinds == 0 || o.calls == 0 || o.runs == 0 || optind != argc ||
 	    (o.folder == NULL ? mkdtemp(folder) == NULL
 			      : mkdir(folder, 0755) < 0 && errno != EEXIST) ||
 	    chmod(folder, 0755) < 0) {

@@ -106,6 +106,9 @@ struct bench_times {
 void bench_times_add(struct bench_times *t, double us);
 double bench_times_at(struct bench_times *t, double quantile); /* sorts */
 double bench_now_s(void);
+/* Wait until this process has nothing to do in the background: compactions are part of a load, as
+ * VACUUM is of the peer's. */
+void bench_settle(void);
 uint64_t bench_folder_bytes(const char *path);
 void bench_folder_remove(const char *path);
 uint64_t bench_rss(int pid);

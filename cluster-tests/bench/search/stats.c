@@ -1,6 +1,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +41,27 @@ double bench_now_s(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double process_cpu_s(void)
+{
+	struct rusage r;
+
+	(void)getrusage(RUSAGE_SELF, &r);
+	return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+	       (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+}
+
+void bench_settle(void)
+{
+	const struct timespec tick = { 0, 500000000 };
+	int quiet = 0;
+
+	while (quiet < 3) {
+		double cpu = process_cpu_s();
+		(void)nanosleep(&tick, NULL);
+		quiet = process_cpu_s() - cpu < 0.01 ? quiet + 1 : 0;
+	}
 }
 
 static uint64_t folder_sum;

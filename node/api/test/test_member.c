@@ -826,6 +826,26 @@ static void what_is_told_is_shown_and_found(void **state)
 	assert_int_equal(hits("text=refunds"), 0);
 }
 
+static void the_search_index_is_made_anew(void **state)
+{
+	bool rebuilding = true;
+	(void)state;
+	ASK(begun, "POST", "/v1/doctor/rebuild-index", NULL, NULL, false);
+	assert_int_equal(begun.status, 200);
+	assert_string_equal(et_json_get_text(begun.json, "node", ""), "prg-1");
+	int64_t total = et_json_get_int(begun.json, "total", -1);
+	assert_true(total > 0);
+	for (int i = 0; i < 10000 && rebuilding; i++) { /* each look takes its time */
+		GET(status, "/v1/status");
+		const json_t *index = json_object_get(status.json, "index");
+		assert_true(et_json_get_bool(index, "complete", false));
+		assert_true(et_json_get_int(index, "total", -1) >= total);
+		rebuilding = et_json_get_bool(index, "rebuilding", true);
+		assert_int_equal(hits("text=refund"), 1); /* the old one is there until then */
+	}
+	assert_false(rebuilding);
+}
+
 static void what_replaces_is_in_the_history(void **state)
 {
 	char body[400];
@@ -946,6 +966,7 @@ int main(void)
 		cmocka_unit_test(join_tokens_are_made_and_kept_by_half),
 		cmocka_unit_test(the_rest_answers),
 		cmocka_unit_test(what_is_told_is_shown_and_found),
+		cmocka_unit_test(the_search_index_is_made_anew),
 		cmocka_unit_test(what_replaces_is_in_the_history),
 		cmocka_unit_test(agents_are_those_of_the_time),
 		cmocka_unit_test(bad_tellings_are_refused),
