@@ -290,4 +290,9 @@ int et_state_plan_hash(const Et__Plan *plan, uint8_t ret[32]) ET_MUST_CHECK;
 bool et_state_copy_is_spare(const struct et_state_view *v, const uint8_t recording[16],
 			    uint32_t generation, uint32_t segment, const char *place);
 
+/* The last log index at which a copy may have stopped counting: evicted, bad, or its node drained,
+ * removed or another. What was counted at this index or later still holds, but for what came. 0:
+ * never; UINT64_MAX: it cannot be read. */
+uint64_t et_state_copies_moved(const struct et_state_view *v);
+
 #endif

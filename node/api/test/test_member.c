@@ -502,6 +502,26 @@ static void tokens_open_what_their_roles_say(void **state)
 	assert_code(&init, 403, "ET_EDENIED");
 }
 
+static void a_single_node_survives_nothing_and_says_why(void **state)
+{
+	(void)state;
+	GET(status, "/v1/status");
+	const json_t *list = json_object_get(status.json, "survives");
+	assert_int_equal(json_array_size(list), 3);
+	for (size_t i = 0; i < 3; i++) {
+		const json_t *loss = json_array_get(list, i);
+		assert_false(et_json_get_bool(loss, "survives", true));
+		assert_string_equal(
+			json_string_value(json_array_get(json_object_get(loss, "lacks"), 0)),
+			"votes");
+	}
+	assert_string_equal(et_json_get_text(json_array_get(list, 0), "why", ""),
+			    "there is one node only");
+	assert_string_equal(et_json_get_text(json_array_get(list, 2), "loss", ""), "site prg");
+	assert_non_null(strstr(et_json_get_text(json_array_get(list, 2), "why", ""),
+			       "keys (nobody left could open kek:1)"));
+}
+
 static void recordings_are_found(void **state)
 {
 	(void)state;
@@ -937,6 +957,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tokens_open_what_their_roles_say),
+		cmocka_unit_test(a_single_node_survives_nothing_and_says_why),
 		cmocka_unit_test(recordings_are_found),
 		cmocka_unit_test(every_read_says_how_it_was_given),
 		cmocka_unit_test(a_site_is_what_was_said_last),
