@@ -100,6 +100,47 @@ static void node_add_certificate(const struct et_state_view *v, json_t *o, uint6
 	}
 }
 
+struct key_count {
+	const struct et_state_view *view;
+	uint64_t node;
+	unsigned living;
+	unsigned held;
+};
+
+static void key_count_add(struct key_count *c, const char *secret)
+{
+	Et__Grant *grant = NULL;
+	c->living++;
+	if (et_state_get_grant(c->view, secret, c->node, &grant) == 0) {
+		c->held++;
+		et__grant__free_unpacked(grant, NULL);
+	}
+}
+
+static int key_count_kek(void *arg, const Et__Kek *kek)
+{
+	char name[24];
+	if (kek->state != ET__KEK_STATE__KEK_DESTROYED &&
+	    kek->state != ET__KEK_STATE__KEK_DESTROY_SCHEDULED) {
+		(void)snprintf(name, sizeof(name), "kek:%u", (unsigned)kek->version);
+		key_count_add(arg, name);
+	}
+	return 0;
+}
+
+/* How many of the living keys a vault node can open; others hold none. Another vault node grants
+ * what it lacks. */
+static void node_add_keys(const struct et_state_view *v, json_t *o, const Et__Node *node)
+{
+	struct key_count c = { .view = v, .node = node->id };
+	if (!api_node_is_gone(node) && api_node_has_role(node, "vault")) {
+		(void)et_state_each_kek(v, key_count_kek, &c);
+		key_count_add(&c, "ca");
+	}
+	et_json_set(o, "keys", json_integer(c.held));
+	et_json_set(o, "keys_missing", json_integer(c.living - c.held));
+}
+
 json_t *api_node_json(const struct et_state_view *v, const struct api_picture *p,
 		      const json_t *live, const Et__Node *node)
 {
@@ -138,6 +179,7 @@ json_t *api_node_json(const struct et_state_view *v, const struct api_picture *p
 		et_json_set(o, "reachable", json_false());
 	}
 	node_add_certificate(v, o, node->id);
+	node_add_keys(v, o, node);
 	return o;
 }
 
