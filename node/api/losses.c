@@ -178,7 +178,7 @@ static json_t *loss_json(const struct survive_loss *l)
 }
 
 json_t *api_survives_json(struct api_call *call, const struct et_state_view *v,
-			  const struct api_picture *p, const struct et_state_counts *counts)
+			  const struct api_picture *p, struct et_state_counts *counts)
 {
 	struct gathering *g = calloc(1, sizeof(*g));
 	struct survey_result r = { 0 };
@@ -198,6 +198,8 @@ json_t *api_survives_json(struct api_call *call, const struct et_state_view *v,
 	}
 	if (rc == 0) {
 		gather_copies(g, &r, counts->segments);
+		/* Those on removed nodes are in the catalogue's counter. */
+		counts->copies = r.complete ? r.copies : counts->copies;
 		size_t count = survive_losses(&g->v, g->losses, ET_ARRAY_SIZE(g->losses));
 		for (size_t i = 0; i < count; i++) {
 			et_json_add(list, loss_json(&g->losses[i]));

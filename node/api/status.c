@@ -347,6 +347,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 	json_t *nodes = nodes_json(call, v, p);
 	json_t *sites = sites_json(v, nodes, p);
 	json_t *codes = api_codes(call, p);
+	json_t *survives = api_survives_json(call, v, p, &counts);
 	json_t *audit = json_object();
 	et_json_set(audit, "events", et_json_u64(counts.audit_events));
 
@@ -361,7 +362,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "applied", et_json_u64(et_state_view_index(v)));
 	et_json_set(o, "cluster_time", api_time(p->raft.cluster_time_us));
 	et_json_set(o, "quorum", quorum_json(&p->raft));
-	et_json_set(o, "survives", api_survives_json(call, v, p, &counts));
+	et_json_set(o, "survives", survives);
 	et_json_set(o, "sites", sites);
 	et_json_set(o, "nodes", nodes);
 	et_json_set(o, "recordings", recordings_json(call, &counts));

@@ -136,9 +136,11 @@ ET_STATE_EACH(plan, Et__Plan);
 ET_STATE_EACH(job, Et__Job);
 ET_STATE_EACH(hold, Et__Hold);	     /* all, released ones too, by recording */
 ET_STATE_EACH(segment, Et__Segment); /* all, by recording */
-ET_STATE_EACH(copy, Et__Copy);	     /* all, by recording */
+/* All, by recording. A verified copy on a removed node is shown as lost. */
+ET_STATE_EACH(copy, Et__Copy);
 
-/* Of one recording, in order of generation and segment (and place). */
+/* Of one recording, in order of generation and segment (and place); copies on removed nodes as
+ * above. */
 int et_state_each_segment_of(const struct et_state_view *v, const uint8_t recording[16],
 			     int (*fn)(void *arg, const Et__Segment *record), void *arg);
 int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording[16],
@@ -260,8 +262,9 @@ bool et_state_index_pending(const struct et_state *s); /* any thread */
 /* Counters kept by apply: recordings by state, segments, verified copies, segments with a verified
  * copy at a target, audit events, standing holds; and what is told of calls. */
 struct et_state_counts {
-	uint64_t recordings, capturing, sealed, lost, erased, segments, copies, archived_segments,
-		audit_events, holds;
+	uint64_t recordings, capturing, sealed, lost, erased, segments;
+	uint64_t copies; /* verified; those on nodes that were removed later with them */
+	uint64_t archived_segments, audit_events, holds;
 	uint64_t facts, tags, notes; /* tellings that were taken, edits and withdrawals with them */
 	uint64_t agents;	     /* versions of agents */
 	uint64_t waiting;	     /* subjects told of that no recording fits yet */
