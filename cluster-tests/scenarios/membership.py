@@ -147,6 +147,9 @@ def leadership_moves(s):
         asked = next(n for n in s.cluster.nodes if n.name != name)
         answer = asked.cli("raft", "transfer", name, "--reason", "drill", timeout=130)
         check(answer["leader"] == name, f"asked for {name}, got {answer}")
+        peers = asked.cli_raw("raft", "peers")  # at once: it waits for the new leader's word
+        check(peers.returncode == 0, f"raft peers after {name} took over: {peers.returncode} {peers.stderr.decode()}")
+
     def peers():
         by_name = {p["name"]: p for p in s.cluster.nodes[1].cli("raft", "peers")["peers"]}
         return len(by_name) == 4 and by_name["prg-1"]["leader"] and \

@@ -19,6 +19,7 @@
 
 #define ROLES_MAX 16
 #define REMOVE_ROUNDS 5
+#define PEERS_WAIT_US (5 * INT64_C(1000000))
 #define LEADER_WAIT_US (15 * INT64_C(1000000))
 #define TRANSFER_TIMEOUT_MS 40000
 #define SNAPSHOT_TIMEOUT_MS 70000
@@ -519,6 +520,38 @@ static void peer_add(struct peer_names *n, const json_t *peer)
 	et_json_add(n->list, o);
 }
 
+/* Until a leader has said what it sees: a new one does within a second or two. A new array of what
+ * the nodes said last. */
+static json_t *peers_wait(struct api_call *call, struct et_catalog_status *raft)
+{
+	const struct timespec pause = { .tv_nsec = 50 * 1000000 };
+	int64_t until = et_clock_mono_us() + PEERS_WAIT_US;
+
+	for (;;) {
+		et_catalog_status(call->api->services.catalog, raft);
+		json_t *live = api_live_nodes(call);
+		const json_t *leader = raft->leader != 0 ? api_live_of(live, raft->leader) : NULL;
+		if (json_array_size(json_object_get(leader, "raft_peers")) > 0 ||
+		    et_clock_mono_us() >= until || atomic_load(&call->api->stopping)) {
+			return live;
+		}
+		json_decref(live);
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
+static const char *peers_missing(const struct et_catalog_status *raft, const json_t *leader)
+{
+	if (raft->leader == 0) {
+		return "there is no leader: evertape status says how many voters are heard; ask "
+		       "again when a majority is up";
+	}
+	if (leader == NULL || !et_json_get_bool(leader, "reachable", false)) {
+		return "this node cannot hear the leader: ask at another one";
+	}
+	return "the leader has not said yet what it sees: ask again";
+}
+
 int api_raft_peers(struct api_call *call, struct et_error *reterr)
 {
 	struct et_catalog_status raft;
@@ -527,12 +560,11 @@ int api_raft_peers(struct api_call *call, struct et_error *reterr)
 	size_t i;
 	json_t *peer;
 
+	ET_CLEANUP(et_json_freep) json_t *live = peers_wait(call, &raft);
 	int rc = api_view(call, &v, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	et_catalog_status(call->api->services.catalog, &raft);
-	ET_CLEANUP(et_json_freep) json_t *live = api_live_nodes(call);
 	const json_t *leader = api_live_of(live, raft.leader);
 	struct peer_names n = { .view = v, .list = json_array(), .leader = raft.leader };
 	json_array_foreach(json_object_get(leader, "raft_peers"), i, peer)
@@ -546,7 +578,9 @@ int api_raft_peers(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "has_quorum", json_boolean(raft.has_quorum));
 	et_json_set(o, "commit_index", et_json_u64(raft.commit_index));
 	et_json_set(o, "heard_ms", json_incref(json_object_get(leader, "heard_ms")));
-	et_json_set(o, "complete", json_boolean(json_array_size(n.list) > 0));
+	bool complete = json_array_size(n.list) > 0;
+	et_json_set(o, "complete", json_boolean(complete));
+	et_json_set(o, "why", et_json_text(complete ? "" : peers_missing(&raft, leader)));
 	et_json_set(o, "peers", n.list);
 	if (json_object_get(leader, "change") != NULL) {
 		et_json_set(o, "change", json_incref(json_object_get(leader, "change")));

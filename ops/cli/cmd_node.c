@@ -505,8 +505,8 @@ int et_cli_raft_peers(struct et_cli *cli, struct et_error *reterr)
 			    et_json_get_text(change, "why", ""));
 	}
 	if (!et_json_get_bool(j, "complete", false)) {
-		et_cli_note(cli, "this node has not heard a leader say what it sees; a new one "
-				 "says so within a second");
+		et_cli_note(cli, "%s",
+			    et_json_get_text(j, "why", "the leader has not said what it sees"));
 		return ET_EXIT_DEGRADED;
 	}
 	return 0;
