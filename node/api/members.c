@@ -601,6 +601,7 @@ struct removal {
 	enum cause cause;
 	bool force;
 	char reason[900];
+	unsigned tokens; /* join tokens that were revoked with it */
 };
 
 static void removal_release(struct removal *r)
@@ -726,8 +727,58 @@ static int removal_propose(struct api_call *call, struct removal *r, struct et_e
 	return api_propose(call, &command, r->reason, NULL, reterr);
 }
 
+/* ---- What a thief may have found on it ---- */
+
+#define TOKENS_MAX 256
+
+struct token_search {
+	const char *site;
+	uint8_t ids[TOKENS_MAX][16];
+	size_t count;
+};
+
+static int token_look(void *arg, const Et__Token *t)
+{
+	struct token_search *s = arg;
+
+	if (strcmp(t->kind, "join") == 0 && !t->revoked && t->uses_left > 0 && t->id.len == 16 &&
+	    (t->site[0] == '\0' || strcmp(t->site, s->site) == 0) && s->count < TOKENS_MAX) {
+		memcpy(s->ids[s->count++], t->id.data, 16);
+	}
+	return 0;
+}
+
+/* Join tokens that could admit a machine at the stolen node's site: it may have kept one. */
+static int tokens_revoke(struct api_call *call, struct removal *r, struct et_error *reterr)
+{
+	struct token_search *s = calloc(1, sizeof(*s));
+	struct et_state_view *v = et_state_view_open(call->api->services.state);
+	int rc = s == NULL || v == NULL ? -ENOMEM : 0;
+
+	if (rc == 0) {
+		s->site = r->node->site;
+		rc = et_state_each_token(v, token_look, s);
+	}
+	(void)et_state_view_close(v);
+	rc = rc < 0 ? et_fail(reterr, rc, "join tokens") : 0;
+	for (size_t i = 0; rc == 0 && i < s->count; i++) {
+		Et__TokenRevoke revoke = ET__TOKEN_REVOKE__INIT;
+		Et__Command command = ET__COMMAND__INIT;
+		char reason[200];
+		revoke.id = (ProtobufCBinaryData){ 16, s->ids[i] };
+		command.body_case = ET__COMMAND__BODY_TOKEN_REVOKE;
+		command.token_revoke = &revoke;
+		(void)snprintf(reason, sizeof(reason), "node %.64s was stolen", r->node->name);
+		rc = api_propose(call, &command, reason, NULL, reterr);
+		r->tokens += rc == 0;
+	}
+	free(s);
+	return rc;
+}
+
 static json_t *removal_json(const struct removal *r)
 {
+	char text[200];
 	json_t *o = json_object();
 	json_t *notes = json_array();
 
@@ -749,6 +800,11 @@ static json_t *removal_json(const struct removal *r)
 					      "KEK rotation are not built yet"
 					    : "it held no keys; the CA is not rotated (not built "
 					      "yet)"));
+		(void)snprintf(text, sizeof(text),
+			       "%u join tokens for its site are revoked; API tokens that were kept "
+			       "on it are not known here: evertape token revoke",
+			       r->tokens);
+		et_json_add(notes, json_string(text));
 	}
 	et_json_set(o, "notes", notes);
 	return o;
@@ -767,7 +823,10 @@ int api_node_remove(struct api_call *call, struct et_error *reterr)
 	}
 	bool gone = api_node_is_gone(r.node);
 	if (gone && (r.cause != CAUSE_STOLEN || r.node->state == ET__NODE_STATE__REVOKED)) {
-		return answer_node(call, r.node->id, json_pack("{s:b}", "already", 1), reterr);
+		rc = r.cause == CAUSE_STOLEN ? tokens_revoke(call, &r, reterr) : 0;
+		return rc < 0 ? rc
+			      : answer_node(call, r.node->id, json_pack("{s:b}", "already", 1),
+					    reterr);
 	}
 	rc = gone ? 0 : vote_check(call, r.body, r.node, &r.force, reterr);
 	rc = rc < 0 ? rc : removal_look(call, &r, reterr);
@@ -780,6 +839,9 @@ int api_node_remove(struct api_call *call, struct et_error *reterr)
 		rc = api_view_fresh(call, &r.view, reterr);
 		rc = rc < 0 ? rc : removal_look(call, &r, reterr);
 		rc = rc < 0 ? rc : removal_propose(call, &r, reterr);
+	}
+	if (rc == 0 && r.cause == CAUSE_STOLEN) {
+		rc = tokens_revoke(call, &r, reterr); /* the same again goes on with it */
 	}
 	return rc < 0 ? rc : answer_node(call, r.node->id, removal_json(&r), reterr);
 }
