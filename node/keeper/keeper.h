@@ -122,6 +122,15 @@ int et_keeper_restore_begin(struct et_keeper_restore *r, const struct et_backup_
 			    const struct et_keeper_init_config *config, uint64_t node,
 			    struct et_error *reterr) ET_MUST_CHECK;
 
+/* The other living KEK versions of the restored catalogue: each that a key in <state>/keys opens,
+ * by whichever vault node's grant, is granted to the node that restores, in r->command (after
+ * et_keeper_restore_begin(), which grants version `known` and the CA). *ret_missing: those that
+ * stay closed: what was recorded under them plays again when a vault node's keys, or that version's
+ * shares, are found. */
+int et_keeper_restore_grants(struct et_keeper_restore *r, const struct et_state_view *v,
+			     const char *state_folder, const struct et_secret *root, uint32_t known,
+			     unsigned *ret_missing, struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- Who is a member: for et_tls_config.check, before and after the catalogue is there ---- */
 
 struct et_members;

@@ -334,6 +334,89 @@ static void another_vault_stands_in_for_the_first(void **state)
 	assert_int_equal(second->keeper->grants_missed, 0);
 }
 
+/* ---- A restore finds all living versions ---- */
+
+static struct et_secret *kek_add(struct cluster *c, uint32_t version)
+{
+	Et__Kek kek = ET__KEK__INIT;
+	Et__KekAdd add = ET__KEK_ADD__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	struct et_secret *secret = NULL;
+	Et__Grant *grant = NULL;
+	uint8_t public_key[32] = { (uint8_t)version };
+	uint8_t signature[64] = { 1 };
+	char name[SECRET_NAME_BYTES];
+
+	assert_int_equal(et_secret_random(32, &secret, NULL), 0);
+	kek_secret_name(version, name);
+	assert_int_equal(grant_make(name, secret, 1, c->nodes[0].keeper->keys.keys[0].public_key,
+				    &grant, NULL),
+			 0);
+	kek.version = version;
+	kek.state = ET__KEK_STATE__KEK_ACTIVE;
+	kek.public_key = (ProtobufCBinaryData){ 32, public_key };
+	kek.signature = (ProtobufCBinaryData){ sizeof(signature), signature };
+	add.kek = &kek;
+	add.n_grants = 1;
+	add.grants = &grant;
+	command.body_case = ET__COMMAND__BODY_KEK_ADD;
+	command.kek_add = &add;
+	struct outcome o = propose(&c->nodes[0], &command);
+	if (o.code < 0) {
+		fail_msg("%s %s", et_errname(o.code), o.text);
+	}
+	et__grant__free_unpacked(grant, NULL);
+	return secret;
+}
+
+static void a_restore_grants_every_version_that_its_keys_open(void **state)
+{
+	struct cluster *c = *state;
+	struct node *n = &c->nodes[0];
+	struct et_keeper_restore r = { 0 };
+	struct et_secret *second = kek_add(c, 2);
+	struct et_secret *third = kek_add(c, 3);
+	uint8_t seal_public[32];
+	unsigned missing = 99;
+
+	r.command = calloc(1, sizeof(*r.command));
+	et__command__init(r.command);
+	r.command->body_case = ET__COMMAND__BODY_RESTORE_STEP;
+	r.command->restore_step = calloc(1, sizeof(Et__RestoreStep));
+	et__restore_step__init(r.command->restore_step);
+	Et__RestoreStep *step = r.command->restore_step;
+	step->node = calloc(1, sizeof(Et__Node));
+	et__node__init(step->node);
+	step->node->id = 10002;
+	memcpy(seal_public, n->keeper->keys.keys[0].public_key, 32);
+	pb_bytes(&step->node->seal_public, seal_public, 32);
+
+	struct et_state_view *v = et_state_view_open(et_catalog_state(n->catalog));
+	/* Shares opened version 3; the folder has the keys of a node that held the others. */
+	assert_int_equal(et_keeper_restore_grants(&r, v, n->folder, n->root, 3, &missing, NULL), 0);
+	assert_int_equal(missing, 0);
+	assert_int_equal(step->n_grants, 2);
+	for (size_t i = 0; i < 2; i++) {
+		struct et_secret *opened = NULL;
+		assert_string_equal(step->grants[i]->secret, i == 0 ? "kek:1" : "kek:2");
+		assert_int_equal(step->grants[i]->node, 10002);
+		assert_int_equal(grant_open(step->grants[i], &n->keeper->keys, &opened, NULL), 0);
+		assert_true(i == 0 || et_secret_equal(opened, second));
+		(void)et_secret_free(opened);
+	}
+	/* A folder with other keys opens nothing, and says how much that is. */
+	node_prepare(c, 1, seal_public);
+	assert_int_equal(et_keeper_restore_grants(&r, v, c->nodes[1].folder, c->nodes[1].root, 3,
+						  &missing, NULL),
+			 0);
+	assert_int_equal(missing, 2);
+	assert_int_equal(step->n_grants, 2);
+	(void)et_state_view_close(v);
+	et_keeper_restore_release(&r);
+	(void)et_secret_free(second);
+	(void)et_secret_free(third);
+}
+
 /* ---- Joining ---- */
 
 static void a_join_is_idempotent_and_uses_its_token_once(void **state)
@@ -648,6 +731,7 @@ int main(void)
 		TEST(a_vault_that_joins_gets_its_grants),
 		TEST(a_node_that_becomes_a_vault_gets_its_grants),
 		TEST(another_vault_stands_in_for_the_first),
+		TEST(a_restore_grants_every_version_that_its_keys_open),
 		TEST(a_join_is_idempotent_and_uses_its_token_once),
 		TEST(wrong_tokens_and_wishes_are_refused),
 		TEST(a_join_may_be_asked_of_a_node_without_the_ca),
