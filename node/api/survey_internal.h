@@ -1,6 +1,6 @@
 /* Where sealed segments lie, counted by the set of nodes that hold them: what `survives` needs.
  *
- * Counting reads every copy (about a million a second), so it is done beside the requests, by a
+ * Counting reads every copy (it grows with the catalogue), so it is done beside the requests, by a
  * thread of its own that ends when it is through, and its result is kept until copies went away or
  * new ones came; then it is counted again when somebody asks, but never for more than a twentieth
  * of the time.
