@@ -107,6 +107,16 @@ def tell(s):
     second.start()
     s.say("full disk, node killed during a backup: no half file under the name")
 
+    # A point in time: after "before", and before "after", by the cluster's own clock.
+    def cluster_time():
+        return first.status()["cluster_time"]
+    first.cli("token", "create", "--name", "before", "--role", "reader", "--reason", "before")
+    now = cluster_time()
+    moment = wait_for("the cluster's clock to move on", lambda: (t := cluster_time()) != now and t, 60, every=0.2)
+    wait_for("and on again", lambda: cluster_time() != moment, 60, every=0.2)
+    last_before = first.status()["applied"]
+    first.cli("token", "create", "--name", "after", "--role", "reader", "--reason", "after")
+
     at, digest = state_of(first)
     refused = first.cli_raw("recording", "erase", gone.id, "--reason", "GDPR", "--confirm", "another-name")
     check(refused.returncode == 2, "erasing without the cluster's name")
@@ -137,6 +147,31 @@ def tell(s):
     check(second.recording(gone.id)["state"] == "erased", "the erased recording came back at that point")
     check(second.stop() == 0, "an orderly stop")
     s.say(f"restored to index {at}, before the erasure: digest as the old cluster had it, and still erased")
+
+    # The same by time.
+    def with_keys():
+        shutil.rmtree(second.state)
+        shutil.copytree(keys, second.state / "keys")
+    with_keys()
+    done = restore(second, ship, "--at", "2001-01-01T00:00:00Z")
+    check(done.returncode == 5, f"before every base backup: {done.returncode} {done.stderr.decode()}")
+    done = restore(second, ship, "--at", "2101-01-01T00:00:00Z")
+    check(done.returncode == 5 and b"without --at" in done.stderr, f"after the logs: {done.returncode} {done.stderr.decode()}")
+    done = restore(second, ship, "--at", "yesterday")
+    check(done.returncode == 2, f"no time: {done.returncode} {done.stderr.decode()}")
+    done = restore(second, ship, "--at", moment)
+    check(done.returncode == 0, f"restore to {moment}: {done.returncode} {done.stderr.decode()}")
+    point = json.loads(done.stdout)
+    check(made["index"] < point["restored_index"] <= last_before, f"{moment} is index {point}, want at most {last_before}")
+    check(point["keys_missing"] == 0, f"keys: {point}")
+    second.start()
+    wait_for("the node at that time to lead", lambda: second.status()["leader"] == second.name, 60)
+    told = [e["reason"] for e in second.cli("audit", "list", "--from", "1")["events"] if e["action"] == "token.add"]
+    check("before" in told and "after" not in told, f"at {moment} there are {told}")
+    check(second.recording(gone.id)["state"] == "erased", "the erased recording came back at that time")
+    second.cli("audit", "verify")
+    check(second.stop() == 0, "an orderly stop")
+    s.say(f"restored to {moment}: index {point['restored_index']}; what came before is there, what came after is not")
     for node in cluster.nodes[:2]:
         wipe(node)
     done = restore(first, backup, "--ledger", str(archive))
@@ -145,6 +180,18 @@ def tell(s):
     check(done.returncode != 0, "two of three shares")
     done = restore(first, backup, shares=shares[1:4])
     check(done.returncode == 8, f"without a ledger of erasures: {done.returncode} {done.stderr.decode()}")
+    # Accepting that is possible, and never forgotten: not by a restart either.
+    done = restore(first, backup, "--accept-missing-erasures", shares=shares[1:4])
+    check(done.returncode == 0 and json.loads(done.stdout)["erasures_missing"], f"accepted: {done.stderr.decode()}")
+    for _ in range(2):
+        first.start()
+        wait_for("the restored node to lead", lambda: first.status()["leader"] == first.name, 60)
+        codes = {c["code"]: c for c in first.status()["codes"]}
+        check(codes.get("ERASURES_MISSING", {}).get("next") == "evertape explain ERASURES_MISSING", f"codes: {codes}")
+        check(first.status()["health"] != "ok", "health is ok without the ledgers")
+        check(first.stop() == 0, "an orderly stop")
+    wipe(first)
+    s.say("restored without a ledger: ERASURES_MISSING stands, after a restart too")
     done = restore(first, backup, "--ledger", str(archive), shares=shares[1:4])
     check(done.returncode == 0, f"restore: {done.returncode} {done.stderr.decode()}")
     s.say("restored from escrow shares: " + done.stdout.decode().strip())
@@ -154,6 +201,7 @@ def tell(s):
 
     first.start()
     wait_for("the restored node to lead", lambda: first.status()["leader"] == first.name, 60)
+    check("ERASURES_MISSING" not in {c["code"] for c in first.status()["codes"]}, "the ledger was there")
     events = first.cli("audit", "list", "--from", "1")["events"]
     begun = [e for e in events if e["action"] == "restore.step"]
     check(begun and "ledgers" in begun[0]["target"], f"the restore is audited: {begun}")

@@ -147,6 +147,9 @@ def leadership_moves(s):
         asked = next(n for n in s.cluster.nodes if n.name != name)
         answer = asked.cli("raft", "transfer", name, "--reason", "drill", timeout=130)
         check(answer["leader"] == name, f"asked for {name}, got {answer}")
+        peers = asked.cli_raw("raft", "peers")  # at once: it waits for the new leader's word
+        check(peers.returncode == 0, f"raft peers after {name} took over: {peers.returncode} {peers.stderr.decode()}")
+
     def peers():
         by_name = {p["name"]: p for p in s.cluster.nodes[1].cli("raft", "peers")["peers"]}
         return len(by_name) == 4 and by_name["prg-1"]["leader"] and \
@@ -188,6 +191,11 @@ def leader_is_removed(s):
           f"{time.monotonic() - began:.1f} s in all")
 
 
+def copies_at(node, name):
+    """{state} of the copies of all recordings at the node of that name"""
+    return {c["state"] for r in node.recordings() for c in node.recording(r["id"])["copies"] if c.get("node") == name}
+
+
 def dead_is_replaced(s):
     a, dead = s.cluster.nodes[0], s.cluster.nodes[-1]
     if s.cluster.leader() is a:
@@ -201,12 +209,15 @@ def dead_is_replaced(s):
     check("majority" in told, f"demoting one of the last two: {told}")
     newcomer(s, "prg-9", "prg", "voter")
     wait_role(a, "prg-9", "voter")
+    before = copies_at(a, dead.name)
     told = refused(8, a, "node", "remove", dead.name, "--reason", "dead: board burnt")
     check("--confirm" in told and "lost with it" in told, f"a loss is to be said and confirmed: {told}")
     done = a.cli("node", "remove", dead.name, "--reason", "dead: board burnt", "--confirm", "scenario", timeout=130)
     check(done["loss"] is not None, f"no loss was stated: {done}")
     wait_role(a, dead.name, "none")
     s.cluster.nodes.remove(dead)
+    check(copies_at(a, dead.name) == {"lost" if c == "verified" else c for c in before},
+          f"copies at {dead.name} were {before}, and are {copies_at(a, dead.name)}")
     s.say(f"{dead.name} was killed, prg-9 took its place, and {dead.name} was removed with its loss stated: "
           f"{done['loss']['alone_segments']} segments")
 

@@ -14,6 +14,11 @@ CALLS = 20
 TALK = 6
 
 
+def survives(node):
+    """{loss: what it lacks, [] when it is survived}"""
+    return {row["loss"]: [] if row["survives"] else row["lacks"] or ["?"] for row in node.status()["survives"]}
+
+
 def tell(s):
     cluster = s.make_cluster()
     prg, brq = cluster.node("prg-1"), cluster.node("brq-1")
@@ -22,8 +27,15 @@ def tell(s):
     before = s.place(["prg-1", "brq-1"], 3)
     s.hang_up(before)
     wait_committed(prg, before, ["prg", "brq"])
+    want = {"any one node": [], "any one site": ["votes"], "site prg": ["votes"], "site brq": []}
+    wait_for(f"status to say what is survived: {want}", lambda: survives(prg) == want and survives(brq) == want, 30)
 
     cluster.cut("brq")
+    want = {"any one node": ["votes"], "any one site": ["votes", "keys"], "site prg": ["votes", "keys"], "site brq": []}
+    wait_for(f"status to say what is still survived: {want}",
+             lambda: {k: [x for x in v if x != "copies"] for k, v in survives(prg).items()} == want, 20)
+    wait_for("the cut-off site to claim nothing", lambda: all(survives(brq).values()), 20)
+    s.say("status says which losses are survived: all but that of prg at first; with brq cut off nothing more")
     wait_for("brq-1 to know that it has no quorum",
              lambda: not brq.status()["leader"] or any(c["code"] == "NO_QUORUM" for c in brq.status()["codes"]), 20)
     s.say("site brq is cut off, and knows it")

@@ -78,18 +78,22 @@ class Story:
         print(f"== {time.monotonic() - self.t0:5.1f} s  {text}", flush=True)
 
     def make_cluster(self, nodes=(("prg-1", "prg"), ("prg-2", "prg"), ("brq-1", "brq")), extra=""):
-        """Start and join the nodes; each captures the telephones of its own network."""
+        """Start and join the nodes (name, site, and roles if not the usual); each that records captures the telephones
+        of its own network."""
         self.cluster = Cluster(self.folder / "cluster", name="scenario", net=free_net())
         used = {self.cluster.net}
-        for name, site in nodes:
+        for name, site, *roles in nodes:
             phones = free_net(socket.SOCK_DGRAM, 5060)
             while phones in used:
                 phones = free_net(socket.SOCK_DGRAM, 5060)
             used.add(phones)
-            node = self.cluster.add(name, site, capture_filter=f"net 127.{phones}.0.0/16", extra=extra)
+            given = {"roles": roles[0]} if roles else {}
+            records = not roles or "capture" in roles[0]
+            node = self.cluster.add(name, site, capture_filter=f"net 127.{phones}.0.0/16" if records else "", extra=extra,
+                                    **given)
             node.phones, node.rows = phones, 0
         self.cluster.create()
-        self.say(f"{len(nodes)} nodes are up and vote: " + ", ".join(f"{n} ({s})" for n, s in nodes))
+        self.say(f"{len(nodes)} nodes are up and vote: " + ", ".join(f"{n[0]} ({n[1]})" for n in nodes))
         return self.cluster
 
     def place(self, homes, seconds):

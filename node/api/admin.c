@@ -452,7 +452,11 @@ static int add_certificate(void *arg, const Et__Certificate *c)
 	int64_t left = c->not_after_us - l->now_us;
 	int64_t life = c->not_after_us - c->not_before_us;
 	json_t *o = json_object();
+	bool removed = false;
+	bool revoked = false;
 	if (et_state_get_node(l->view, c->node, &node) == 0) {
+		removed = node->state == ET__NODE_STATE__REMOVED;
+		revoked = node->state == ET__NODE_STATE__REVOKED;
 		et_json_set(o, "name", et_json_text(node->name));
 		et_json_set(o, "site", et_json_text(node->site));
 		et__node__free_unpacked(node, NULL);
@@ -462,7 +466,9 @@ static int add_certificate(void *arg, const Et__Certificate *c)
 	et_json_set(o, "not_after", api_time(c->not_after_us));
 	et_json_set(o, "left_ms", json_integer(left > 0 ? left / 1000 : 0));
 	et_json_set(o, "state",
-		    json_string(left <= 0	  ? "expired"
+		    json_string(revoked		  ? "revoked"
+				: removed	  ? "removed"
+				: left <= 0	  ? "expired"
 				: left < life / 4 ? "expiring"
 						  : "ok"));
 	et_json_set(o, "serial", et_json_hex(c->serial.data, c->serial.len));

@@ -50,6 +50,7 @@ static void api_free(struct et_api *api)
 	if (api->has_identity) {
 		et_identity_release(&api->identity);
 	}
+	survey_end(&api->survey);
 	(void)pthread_cond_destroy(&api->listening);
 	(void)pthread_mutex_destroy(&api->mutex);
 	free(api->texts);
@@ -66,6 +67,7 @@ static void api_wind_down(struct et_api *api)
 	api_server_stop(api); /* closes connections: workers that wait for clients go on */
 	api_pool_join(&api->quick);
 	api_pool_join(&api->slow);
+	survey_stop(&api->survey); /* nobody begins a count any more; it looks at the state */
 }
 
 int et_api_start(const struct et_api_config *config, struct et_api **ret, struct et_error *reterr)
@@ -76,6 +78,7 @@ int et_api_start(const struct et_api_config *config, struct et_api **ret, struct
 	}
 	(void)pthread_mutex_init(&api->mutex, NULL);
 	(void)pthread_cond_init(&api->listening, NULL);
+	survey_init(&api->survey);
 	api->started_us = et_clock_mono_us();
 	int rc = config_copy(api, config);
 	if (rc < 0) {

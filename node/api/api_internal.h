@@ -16,6 +16,7 @@
 
 #include "node/api/api.h"
 #include "node/api/request.h"
+#include "node/api/survey_internal.h"
 #include "node/base/queue.h"
 
 #define API_QUEUED_MAX (4 * 1024 * 1024) /* bytes of an answer that its client has not taken */
@@ -279,6 +280,8 @@ struct et_api {
 		char target[64];
 	} changes[API_CHANGES_MAX]; /* ring of what was applied last */
 	uint64_t change_count;
+
+	struct survey survey;
 
 	atomic_uint_fast64_t requests;
 	atomic_uint_fast64_t errors;

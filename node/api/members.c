@@ -19,6 +19,7 @@
 
 #define ROLES_MAX 16
 #define REMOVE_ROUNDS 5
+#define PEERS_WAIT_US (5 * INT64_C(1000000))
 #define LEADER_WAIT_US (15 * INT64_C(1000000))
 #define TRANSFER_TIMEOUT_MS 40000
 #define SNAPSHOT_TIMEOUT_MS 70000
@@ -519,6 +520,38 @@ static void peer_add(struct peer_names *n, const json_t *peer)
 	et_json_add(n->list, o);
 }
 
+/* Until a leader has said what it sees: a new one does within a second or two. A new array of what
+ * the nodes said last. */
+static json_t *peers_wait(struct api_call *call, struct et_catalog_status *raft)
+{
+	const struct timespec pause = { .tv_nsec = 50 * 1000000 };
+	int64_t until = et_clock_mono_us() + PEERS_WAIT_US;
+
+	for (;;) {
+		et_catalog_status(call->api->services.catalog, raft);
+		json_t *live = api_live_nodes(call);
+		const json_t *leader = raft->leader != 0 ? api_live_of(live, raft->leader) : NULL;
+		if (json_array_size(json_object_get(leader, "raft_peers")) > 0 ||
+		    et_clock_mono_us() >= until || atomic_load(&call->api->stopping)) {
+			return live;
+		}
+		json_decref(live);
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
+static const char *peers_missing(const struct et_catalog_status *raft, const json_t *leader)
+{
+	if (raft->leader == 0) {
+		return "there is no leader: evertape status says how many voters are heard; ask "
+		       "again when a majority is up";
+	}
+	if (leader == NULL || !et_json_get_bool(leader, "reachable", false)) {
+		return "this node cannot hear the leader: ask at another one";
+	}
+	return "the leader has not said yet what it sees: ask again";
+}
+
 int api_raft_peers(struct api_call *call, struct et_error *reterr)
 {
 	struct et_catalog_status raft;
@@ -527,12 +560,11 @@ int api_raft_peers(struct api_call *call, struct et_error *reterr)
 	size_t i;
 	json_t *peer;
 
+	ET_CLEANUP(et_json_freep) json_t *live = peers_wait(call, &raft);
 	int rc = api_view(call, &v, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	et_catalog_status(call->api->services.catalog, &raft);
-	ET_CLEANUP(et_json_freep) json_t *live = api_live_nodes(call);
 	const json_t *leader = api_live_of(live, raft.leader);
 	struct peer_names n = { .view = v, .list = json_array(), .leader = raft.leader };
 	json_array_foreach(json_object_get(leader, "raft_peers"), i, peer)
@@ -546,7 +578,9 @@ int api_raft_peers(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "has_quorum", json_boolean(raft.has_quorum));
 	et_json_set(o, "commit_index", et_json_u64(raft.commit_index));
 	et_json_set(o, "heard_ms", json_incref(json_object_get(leader, "heard_ms")));
-	et_json_set(o, "complete", json_boolean(json_array_size(n.list) > 0));
+	bool complete = json_array_size(n.list) > 0;
+	et_json_set(o, "complete", json_boolean(complete));
+	et_json_set(o, "why", et_json_text(complete ? "" : peers_missing(&raft, leader)));
 	et_json_set(o, "peers", n.list);
 	if (json_object_get(leader, "change") != NULL) {
 		et_json_set(o, "change", json_incref(json_object_get(leader, "change")));
@@ -567,6 +601,7 @@ struct removal {
 	enum cause cause;
 	bool force;
 	char reason[900];
+	unsigned tokens; /* join tokens that were revoked with it */
 };
 
 static void removal_release(struct removal *r)
@@ -692,8 +727,58 @@ static int removal_propose(struct api_call *call, struct removal *r, struct et_e
 	return api_propose(call, &command, r->reason, NULL, reterr);
 }
 
+/* ---- What a thief may have found on it ---- */
+
+#define TOKENS_MAX 256
+
+struct token_search {
+	const char *site;
+	uint8_t ids[TOKENS_MAX][16];
+	size_t count;
+};
+
+static int token_look(void *arg, const Et__Token *t)
+{
+	struct token_search *s = arg;
+
+	if (strcmp(t->kind, "join") == 0 && !t->revoked && t->uses_left > 0 && t->id.len == 16 &&
+	    (t->site[0] == '\0' || strcmp(t->site, s->site) == 0) && s->count < TOKENS_MAX) {
+		memcpy(s->ids[s->count++], t->id.data, 16);
+	}
+	return 0;
+}
+
+/* Join tokens that could admit a machine at the stolen node's site: it may have kept one. */
+static int tokens_revoke(struct api_call *call, struct removal *r, struct et_error *reterr)
+{
+	struct token_search *s = calloc(1, sizeof(*s));
+	struct et_state_view *v = et_state_view_open(call->api->services.state);
+	int rc = s == NULL || v == NULL ? -ENOMEM : 0;
+
+	if (rc == 0) {
+		s->site = r->node->site;
+		rc = et_state_each_token(v, token_look, s);
+	}
+	(void)et_state_view_close(v);
+	rc = rc < 0 ? et_fail(reterr, rc, "join tokens") : 0;
+	for (size_t i = 0; rc == 0 && i < s->count; i++) {
+		Et__TokenRevoke revoke = ET__TOKEN_REVOKE__INIT;
+		Et__Command command = ET__COMMAND__INIT;
+		char reason[200];
+		revoke.id = (ProtobufCBinaryData){ 16, s->ids[i] };
+		command.body_case = ET__COMMAND__BODY_TOKEN_REVOKE;
+		command.token_revoke = &revoke;
+		(void)snprintf(reason, sizeof(reason), "node %.64s was stolen", r->node->name);
+		rc = api_propose(call, &command, reason, NULL, reterr);
+		r->tokens += rc == 0;
+	}
+	free(s);
+	return rc;
+}
+
 static json_t *removal_json(const struct removal *r)
 {
+	char text[200];
 	json_t *o = json_object();
 	json_t *notes = json_array();
 
@@ -715,6 +800,11 @@ static json_t *removal_json(const struct removal *r)
 					      "KEK rotation are not built yet"
 					    : "it held no keys; the CA is not rotated (not built "
 					      "yet)"));
+		(void)snprintf(text, sizeof(text),
+			       "%u join tokens for its site are revoked; API tokens that were kept "
+			       "on it are not known here: evertape token revoke",
+			       r->tokens);
+		et_json_add(notes, json_string(text));
 	}
 	et_json_set(o, "notes", notes);
 	return o;
@@ -733,7 +823,10 @@ int api_node_remove(struct api_call *call, struct et_error *reterr)
 	}
 	bool gone = api_node_is_gone(r.node);
 	if (gone && (r.cause != CAUSE_STOLEN || r.node->state == ET__NODE_STATE__REVOKED)) {
-		return answer_node(call, r.node->id, json_pack("{s:b}", "already", 1), reterr);
+		rc = r.cause == CAUSE_STOLEN ? tokens_revoke(call, &r, reterr) : 0;
+		return rc < 0 ? rc
+			      : answer_node(call, r.node->id, json_pack("{s:b}", "already", 1),
+					    reterr);
 	}
 	rc = gone ? 0 : vote_check(call, r.body, r.node, &r.force, reterr);
 	rc = rc < 0 ? rc : removal_look(call, &r, reterr);
@@ -746,6 +839,9 @@ int api_node_remove(struct api_call *call, struct et_error *reterr)
 		rc = api_view_fresh(call, &r.view, reterr);
 		rc = rc < 0 ? rc : removal_look(call, &r, reterr);
 		rc = rc < 0 ? rc : removal_propose(call, &r, reterr);
+	}
+	if (rc == 0 && r.cause == CAUSE_STOLEN) {
+		rc = tokens_revoke(call, &r, reterr); /* the same again goes on with it */
 	}
 	return rc < 0 ? rc : answer_node(call, r.node->id, removal_json(&r), reterr);
 }

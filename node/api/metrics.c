@@ -82,7 +82,8 @@ static void metrics_catalog(struct et_api *api, struct et_buffer *b)
 	metric(b, "segments", "gauge", "Segments in the catalogue.", c.segments);
 	metric(b, "segments_archived", "gauge", "Segments with an archive copy.",
 	       c.archived_segments);
-	metric(b, "copies", "gauge", "Copies in the catalogue.", c.copies);
+	metric(b, "copies", "gauge", "Verified copies, those on removed nodes with them.",
+	       c.copies);
 	metric(b, "audit_events", "gauge", "Audit events.", c.audit_events);
 }
 

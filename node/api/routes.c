@@ -25,7 +25,7 @@ const struct api_route api_routes[] = {
 	{ "POST", "/v1/nodes/*/roles", API_ADMIN, true, false, false, api_node_roles },
 	{ "POST", "/v1/nodes/*/drain", API_ADMIN, true, false, false, api_node_drain },
 	{ "POST", "/v1/nodes/*/remove", API_ADMIN, true, false, false, api_node_remove },
-	{ "GET", "/v1/raft", API_READ, false, false, false, api_raft_peers },
+	{ "GET", "/v1/raft", API_READ, true, false, false, api_raft_peers },
 	{ "POST", "/v1/raft/transfer", API_ADMIN, true, false, false, api_raft_transfer },
 	{ "POST", "/v1/raft/snapshot", API_ADMIN, true, false, false, api_raft_snapshot },
 	{ "GET", "/v1/sites", API_READ, false, false, false, api_sites },

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/api/losses_internal.h"
 #include "node/api/members_internal.h"
 #include "node/io/clock.h"
 
@@ -99,6 +100,47 @@ static void node_add_certificate(const struct et_state_view *v, json_t *o, uint6
 	}
 }
 
+struct key_count {
+	const struct et_state_view *view;
+	uint64_t node;
+	unsigned living;
+	unsigned held;
+};
+
+static void key_count_add(struct key_count *c, const char *secret)
+{
+	Et__Grant *grant = NULL;
+	c->living++;
+	if (et_state_get_grant(c->view, secret, c->node, &grant) == 0) {
+		c->held++;
+		et__grant__free_unpacked(grant, NULL);
+	}
+}
+
+static int key_count_kek(void *arg, const Et__Kek *kek)
+{
+	char name[24];
+	if (kek->state != ET__KEK_STATE__KEK_DESTROYED &&
+	    kek->state != ET__KEK_STATE__KEK_DESTROY_SCHEDULED) {
+		(void)snprintf(name, sizeof(name), "kek:%u", (unsigned)kek->version);
+		key_count_add(arg, name);
+	}
+	return 0;
+}
+
+/* How many of the living keys a vault node can open; others hold none. Another vault node grants
+ * what it lacks. */
+static void node_add_keys(const struct et_state_view *v, json_t *o, const Et__Node *node)
+{
+	struct key_count c = { .view = v, .node = node->id };
+	if (!api_node_is_gone(node) && api_node_has_role(node, "vault")) {
+		(void)et_state_each_kek(v, key_count_kek, &c);
+		key_count_add(&c, "ca");
+	}
+	et_json_set(o, "keys", json_integer(c.held));
+	et_json_set(o, "keys_missing", json_integer(c.living - c.held));
+}
+
 json_t *api_node_json(const struct et_state_view *v, const struct api_picture *p,
 		      const json_t *live, const Et__Node *node)
 {
@@ -137,6 +179,7 @@ json_t *api_node_json(const struct et_state_view *v, const struct api_picture *p
 		et_json_set(o, "reachable", json_false());
 	}
 	node_add_certificate(v, o, node->id);
+	node_add_keys(v, o, node);
 	return o;
 }
 
@@ -225,74 +268,6 @@ static json_t *sites_json(const struct et_state_view *v, const json_t *nodes,
 		add_lag(site_named(sites, p->sync.sites[s].site), &p->sync.sites[s]);
 	}
 	return sites;
-}
-
-/* ---- Which losses are survived now ---- */
-
-static void survives_add(json_t *list, const char *loss, bool survives, const char *why)
-{
-	json_t *o = json_object();
-	et_json_set(o, "loss", et_json_text(loss));
-	et_json_set(o, "survives", json_boolean(survives));
-	et_json_set(o, "why", et_json_text(why));
-	et_json_add(list, o);
-}
-
-/* Voters that are up, and vaults, at `site` (NULL: everywhere). */
-static void count_at(const json_t *nodes, const char *site, unsigned *ret_voters,
-		     unsigned *ret_vaults)
-{
-	size_t i, j;
-	json_t *node, *role;
-	*ret_voters = 0;
-	*ret_vaults = 0;
-	json_array_foreach((json_t *)(uintptr_t)nodes, i, node)
-	{
-		if (site != NULL && strcmp(et_json_get_text(node, "site", ""), site) != 0) {
-			continue;
-		}
-		bool up = et_json_get_bool(node, "reachable", false);
-		*ret_voters += up && strcmp(et_json_get_text(node, "role", ""), "voter") == 0;
-		json_array_foreach(json_object_get(node, "roles"), j, role)
-		{
-			const char *text = json_string_value(role);
-			*ret_vaults += text != NULL && strcmp(text, "vault") == 0;
-		}
-	}
-}
-
-static json_t *survives_json(const json_t *nodes, const json_t *sites, const struct api_picture *p)
-{
-	json_t *list = json_array();
-	char why[200];
-	unsigned voters, vaults;
-	unsigned majority = p->raft.voters / 2 + 1;
-	count_at(nodes, NULL, &voters, &vaults);
-	(void)snprintf(why, sizeof(why), "%u of %u voters up, %u needed; %u vault nodes", voters,
-		       p->raft.voters, majority, vaults);
-	survives_add(list, "any one node", voters > majority && vaults > 1, why);
-	size_t i;
-	json_t *site;
-	json_array_foreach((json_t *)(uintptr_t)sites, i, site)
-	{
-		unsigned here, vaults_here;
-		char loss[100];
-		const char *name = et_json_get_text(site, "name", "");
-		uint64_t lacking = 0;
-		for (uint32_t s = 0; p->has_sync && s < p->sync.site_count; s++) {
-			bool other = strcmp(p->sync.sites[s].site, name) != 0;
-			lacking += other ? p->sync.sites[s].pending_segments : 0;
-		}
-		count_at(nodes, name, &here, &vaults_here);
-		bool quorum = voters - here >= majority;
-		bool keys = vaults > vaults_here;
-		(void)snprintf(loss, sizeof(loss), "site %.63s", name);
-		(void)snprintf(why, sizeof(why),
-			       "quorum %s; keys %s; %" PRIu64 " segments not yet at another site",
-			       quorum ? "stays" : "is lost", keys ? "stay" : "are lost", lacking);
-		survives_add(list, loss, quorum && keys && lacking == 0, why);
-	}
-	return list;
 }
 
 /* ---- /v1/status ---- */
@@ -386,6 +361,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 	json_t *nodes = nodes_json(call, v, p);
 	json_t *sites = sites_json(v, nodes, p);
 	json_t *codes = api_codes(call, p);
+	json_t *survives = api_survives_json(call, v, p, &counts);
 	json_t *audit = json_object();
 	et_json_set(audit, "events", et_json_u64(counts.audit_events));
 
@@ -400,7 +376,7 @@ int api_status(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "applied", et_json_u64(et_state_view_index(v)));
 	et_json_set(o, "cluster_time", api_time(p->raft.cluster_time_us));
 	et_json_set(o, "quorum", quorum_json(&p->raft));
-	et_json_set(o, "survives", survives_json(nodes, sites, p));
+	et_json_set(o, "survives", survives);
 	et_json_set(o, "sites", sites);
 	et_json_set(o, "nodes", nodes);
 	et_json_set(o, "recordings", recordings_json(call, &counts));

@@ -70,9 +70,9 @@ static const struct {
 	{ "ROOT_ON_DISK", "the node root of a vault node is a file on its disk",
 	  "evertape explain ROOT_ON_DISK" },
 	{ "VAULT_SINGLE", "only one vault node can open recordings",
-	  "evertape node token --role vault" },
-	{ "VAULT_NO_GRANT", "this vault node holds no grant for the active key",
-	  "evertape key status" },
+	  "evertape node promote NODE --role vault" },
+	{ "VAULT_NO_GRANT", "this vault node holds no grant for the active key yet",
+	  "evertape explain VAULT_NO_GRANT" },
 	{ "CLOCK_SKEW",
 	  "this node's clock is more than 2 s off the majority's, or (on the leader) no majority "
 	  "agrees and timed decisions wait",

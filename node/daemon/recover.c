@@ -19,18 +19,20 @@ static void say(const struct et_catalog_recovery *r, const char *state)
 		"What the lost majority had committed, and this node had not heard, IS LOST:\n"
 		"acknowledged changes, audit events and keys of recordings may be among it.\n"
 		"Do this on ONE node only: the survivor with the highest index. Two nodes that\n"
-		"were recovered are two clusters that can never be one again.\n",
+		"were recovered are two clusters that can never be one again. Stop the others\n"
+		"first (systemctl stop evertaped): a survivor with a log of before must not meet\n"
+		"this one.\n",
 		r->name);
 	if (r->log_end == 0) {
 		return;
 	}
-	(void)printf(
-		"\nDone: the log ends at %llu. Now:\n"
-		"  1. start evertaped on %s; the recovery is the first thing in its audit log\n",
-		(unsigned long long)r->log_end, r->name);
-	(void)printf("  2. on each other SURVIVOR, before it starts: rm -r %s/raft %s/db\n"
+	(void)printf("\nDone: the log ends at %llu. Now:\n"
+		     "  1. on each other SURVIVOR, stopped: rm -r %s/raft %s/db\n"
 		     "     (its identity and media stay; it is brought up to date by itself)\n",
-		     state, state);
+		     (unsigned long long)r->log_end, state, state);
+	(void)printf("  2. start evertaped on %s, then on the others; the recovery is in the audit "
+		     "log\n",
+		     r->name);
 	for (size_t i = 0; i < r->other_count; i++) {
 		(void)printf("  %s evertape node remove %s --reason dead --confirm %s\n",
 			     i == 0 ? "3. if lost:" : "           ", r->others[i], r->cluster);

@@ -50,8 +50,10 @@ struct restore {
 	size_t erasure_count;
 	size_t ledgers;
 	uint64_t ledger_index; /* erasures up to here are known */
+	uint64_t ledger_node;  /* the highest number that wrote one */
 	int64_t ledger_time_us;
 	size_t ledgers_bad;
+	unsigned keys_missing; /* living KEK versions that nothing here opens */
 };
 
 /* ---- Ledgers ---- */
@@ -107,6 +109,7 @@ static void ledger_take(struct restore *r, const char *path)
 		return;
 	}
 	r->ledgers++;
+	r->ledger_node = info.node > r->ledger_node ? info.node : r->ledger_node;
 	if (info.index > r->ledger_index) {
 		r->ledger_index = info.index;
 		r->ledger_time_us = info.time_us;
@@ -441,10 +444,29 @@ static int begin_make(struct restore *r, const Et__Cluster *cluster, struct et_e
 	};
 
 	r->node = cluster->next_node_id + NODE_GAP;
+	if (r->ledger_node >= r->node) { /* this backup was restored before, and that node ran */
+		r->node = r->ledger_node + NODE_GAP;
+	}
 	et_random(r->incarnation, sizeof(r->incarnation));
 	int rc = et_keeper_key_make(r->config.state, r->root, head->kek_version, config.seal_public,
 				    reterr);
-	return rc < 0 ? rc : et_keeper_restore_begin(&r->keys, head, &config, r->node, reterr);
+	rc = rc < 0 ? rc : et_keeper_restore_begin(&r->keys, head, &config, r->node, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_state_view *v = et_state_view_open(r->state);
+	rc = v == NULL ? et_fail(reterr, -ENOMEM, "restore")
+		       : et_keeper_restore_grants(&r->keys, v, r->config.state, r->root,
+						  head->kek_version, &r->keys_missing, reterr);
+	(void)et_state_view_close(v);
+	if (rc == 0 && r->keys_missing > 0) {
+		et_warn("restore.keys",
+			"missing=%u next=\"what was recorded under these KEK versions does not "
+			"play: put the keys folder of a vault node to state/keys, and restore "
+			"again\"",
+			r->keys_missing);
+	}
+	return rc;
 }
 
 static int into_place(struct restore *r, const char *name, struct et_error *reterr)
@@ -560,11 +582,13 @@ static int restore_run(struct restore *r, struct et_error *reterr)
 			"{\"schema\":\"evertape/v1\",\"cluster\":\"%s\",\"node\":%llu,\"epoch\":%u,"
 			"\"index\":%llu,\"restored_index\":%llu,\"restored_digest\":\"%s\","
 			"\"backup_index\":%llu,\"ledgers\":%zu,\"erasures\":%zu,"
-			"\"erasures_missing\":%s}\n",
+			"\"erasures_missing\":%s,\"keys_missing\":%u,"
+			"\"restored_time_us\":%lld}\n",
 			r->config.cluster, (unsigned long long)r->node, cluster->epoch + 1,
 			(unsigned long long)r->index, (unsigned long long)r->point, r->digest,
 			(unsigned long long)et_backup_head(r->backup)->index, r->ledgers,
-			r->erasure_count, missing ? "true" : "false");
+			r->erasure_count, missing ? "true" : "false", r->keys_missing,
+			(long long)cluster->cluster_time_us);
 	}
 	et__cluster__free_unpacked(cluster, NULL);
 	return rc;

@@ -1,6 +1,9 @@
 /* Going from a base backup to a point in time: the entries that pitr.c shipped are applied as a
  * node would.
  *
+ * A time is one of the cluster's clock, which is in the log as ticks: the restored state has all
+ * that was committed before the first tick after it, so up to one tick more than was asked for.
+ *
  * Entries overlap (several nodes may write into one folder): each index is applied once. Where a
  * log says which digest the state had before its first entry or after its last, the restored state
  * must have it. */
@@ -297,6 +300,25 @@ static int log_apply(struct restore_log *l, const struct log_file *f,
 	return rc < 0 ? rc : log_read(l, r, state, reterr);
 }
 
+/* The point was not passed: what lies between the end of the logs and it is not known. */
+static int time_missed(const struct restore_log *l, struct et_state *state, struct et_error *reterr)
+{
+	struct et_state_view *v = et_state_view_open(state);
+	Et__Cluster *cluster = NULL;
+
+	int rc = v == NULL ? -ENOMEM : et_state_get_cluster(v, &cluster);
+	(void)et_state_view_close(v);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "the restored state");
+	}
+	rc = et_fail_plain(reterr, ET_ENOTFOUND,
+			   "the logs end at index %llu, %lld s before that point in cluster time",
+			   (unsigned long long)et_state_applied(state),
+			   (long long)((l->at_us - cluster->cluster_time_us) / 1000000));
+	et__cluster__free_unpacked(cluster, NULL);
+	return et_fail_next(reterr, "the same without --at: as far as the logs go"), rc;
+}
+
 int restore_log_apply(struct restore_log *l, const struct et_backup_head *base,
 		      struct et_state *state, const struct et_secret *kek,
 		      const struct et_secret *ca_key, struct et_error *reterr)
@@ -318,5 +340,5 @@ int restore_log_apply(struct restore_log *l, const struct et_backup_head *base,
 				   (unsigned long long)et_state_applied(state),
 				   (unsigned long long)l->at_index);
 	}
-	return rc;
+	return rc == 0 && l->at_us != 0 && !l->reached ? time_missed(l, state, reterr) : rc;
 }

@@ -317,3 +317,81 @@ int et_keeper_restore_begin(struct et_keeper_restore *r, const struct et_backup_
 	restore_node(r, config, node, spki, step);
 	return certificate_record(view_of(&r->identity.cert), node, &step->certificate, reterr);
 }
+
+/* ---- Keys beside the backup's own ---- */
+
+struct regrant {
+	const struct et_state_view *v;
+	const struct node_keys *keys;
+	struct et_keeper_restore *r;
+	uint32_t known; /* the version that is granted already */
+	uint64_t node;
+	const uint8_t *seal_public;
+	const char *secret; /* that is looked for */
+	struct et_secret *found;
+	unsigned missing;
+	struct et_error *reterr;
+};
+
+static int regrant_open(void *arg, const Et__Grant *g)
+{
+	struct regrant *w = arg;
+
+	if (w->found == NULL && strcmp(g->secret, w->secret) == 0 &&
+	    node_keys_find(w->keys, g->seal_public) != NULL &&
+	    grant_open(g, w->keys, &w->found, NULL) < 0) {
+		w->found = NULL; /* damaged: another one may do */
+	}
+	return 0;
+}
+
+static int regrant_kek(void *arg, const Et__Kek *kek)
+{
+	struct regrant *w = arg;
+	Et__RestoreStep *step = w->r->command->restore_step;
+	char name[SECRET_NAME_BYTES];
+
+	if (kek->version == w->known || kek->state == ET__KEK_STATE__KEK_DESTROYED ||
+	    kek->state == ET__KEK_STATE__KEK_DESTROY_SCHEDULED) {
+		return 0;
+	}
+	kek_secret_name(kek->version, name);
+	w->secret = name;
+	w->found = NULL;
+	int rc = et_state_each_grant(w->v, regrant_open, w);
+	if (rc < 0 || w->found == NULL) {
+		w->missing++;
+		return rc;
+	}
+	Et__Grant **more = realloc(step->grants, (step->n_grants + 1) * sizeof(*more));
+	et_assert(more != NULL);
+	step->grants = more;
+	rc = grant_make(name, w->found, w->node, w->seal_public, &more[step->n_grants], w->reterr);
+	step->n_grants += rc == 0;
+	w->found = et_secret_free(w->found);
+	return rc;
+}
+
+int et_keeper_restore_grants(struct et_keeper_restore *r, const struct et_state_view *v,
+			     const char *state_folder, const struct et_secret *root, uint32_t known,
+			     unsigned *ret_missing, struct et_error *reterr)
+{
+	const Et__Node *node = r->command->restore_step->node;
+	struct node_keys keys;
+	struct regrant w = { .v = v,
+			     .keys = &keys,
+			     .r = r,
+			     .known = known,
+			     .node = node->id,
+			     .seal_public = node->seal_public.data,
+			     .reterr = reterr };
+
+	int rc = node_keys_load(state_folder, root, &keys, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = et_state_each_kek(v, regrant_kek, &w);
+	node_keys_release(&keys);
+	*ret_missing = w.missing;
+	return rc < 0 ? et_fail(reterr, rc, "grants of the restored catalogue") : 0;
+}

@@ -198,48 +198,6 @@ void keeper_ask_vaults(struct et_keeper *k, const char *secret, enum et_rpc_meth
 	keeper_defer(k, ask_next, a);
 }
 
-/* ---- Grants for another ---- */
-
-void et_keeper_grants_for(struct et_keeper *k, uint64_t node, et_catalog_cb cb, void *arg)
-{
-	struct grant_list list = { 0 };
-	Et__GrantAdd add = ET__GRANT_ADD__INIT;
-	Et__Command command = ET__COMMAND__INIT;
-	Et__Node *record = NULL;
-	char principal[32];
-	char reason[] = "grants for a vault node";
-
-	struct et_state_view *v = et_state_view_open(k->state);
-	int rc = et_state_get_node(v, node, &record);
-	if (rc == 0 && record->seal_public.len != 32) {
-		rc = ET_ENOKEY;
-	}
-	if (rc == 0) {
-		rc = grants_for_node(v, k->identity.node, &k->keys, node, record->seal_public.data,
-				     &list, NULL);
-	}
-	(void)et_state_view_close(v);
-	if (record != NULL) {
-		et__node__free_unpacked(record, NULL);
-	}
-	/* Without grants the command is refused by the catalogue, and the caller is told so. */
-	if (rc < 0) {
-		et_warn("keeper.grants", "node=%llu code=%s", (unsigned long long)node,
-			et_errname(rc));
-	}
-	(void)snprintf(principal, sizeof(principal), "node:%llu",
-		       (unsigned long long)k->identity.node);
-	add.n_grants = list.count;
-	add.grants = list.grants;
-	command.body_case = ET__COMMAND__BODY_GRANT_ADD;
-	command.grant_add = &add;
-	command.principal = principal;
-	command.reason = reason;
-	command.schema = ET_COMMAND_SCHEMA;
-	et_catalog_propose(k->catalog, &command, PROPOSE_TIMEOUT_MS, cb, arg);
-	grant_list_release(&list);
-}
-
 /* ---- Health ---- */
 
 struct health_search {
@@ -347,6 +305,7 @@ static void on_round(uv_timer_t *timer)
 	health_round(k);
 	renew_round(k);
 	verify_round(k);
+	grants_round(k);
 }
 
 static void on_linger(uv_timer_t *timer)
@@ -497,10 +456,14 @@ void et_keeper_on_applied(struct et_keeper *k, uint64_t index, const Et__Command
 	case ET__COMMAND__BODY_COPY_ADD:
 		copies_look(k, command->copy_add);
 		break;
+	case ET__COMMAND__BODY_NODE_ROLES:
+	case ET__COMMAND__BODY_KEK_ADD:
+		health_round(k);
+		grants_look(k);
+		break;
 	case ET__COMMAND__BODY_CLUSTER_INIT:
 	case ET__COMMAND__BODY_NODE_JOIN:
 	case ET__COMMAND__BODY_GRANT_ADD:
-	case ET__COMMAND__BODY_KEK_ADD:
 		health_round(k);
 		break;
 	default:

@@ -122,6 +122,15 @@ int et_keeper_restore_begin(struct et_keeper_restore *r, const struct et_backup_
 			    const struct et_keeper_init_config *config, uint64_t node,
 			    struct et_error *reterr) ET_MUST_CHECK;
 
+/* The other living KEK versions of the restored catalogue: each that a key in <state>/keys opens,
+ * by whichever vault node's grant, is granted to the node that restores, in r->command (after
+ * et_keeper_restore_begin(), which grants version `known` and the CA). *ret_missing: those that
+ * stay closed: what was recorded under them plays again when a vault node's keys, or that version's
+ * shares, are found. */
+int et_keeper_restore_grants(struct et_keeper_restore *r, const struct et_state_view *v,
+			     const char *state_folder, const struct et_secret *root, uint32_t known,
+			     unsigned *ret_missing, struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- Who is a member: for et_tls_config.check, before and after the catalogue is there ---- */
 
 struct et_members;
@@ -161,7 +170,8 @@ struct et_keeper_config {
 	void *arg;
 };
 
-/* Serves ET_RPC_OPEN_DEK, ET_RPC_RENEW, ET_RPC_JOIN and evertape-join/1 from here on. */
+/* Serves ET_RPC_OPEN_DEK, ET_RPC_RENEW, ET_RPC_JOIN and evertape-join/1 from here on. A vault node
+ * gives other vault nodes the grants that they lack (grants.c), by itself. */
 int et_keeper_start(const struct et_keeper_config *config, struct et_keeper **ret,
 		    struct et_error *reterr) ET_MUST_CHECK;
 /* Before the catalogue and TLS are stopped; `closed` runs once, when everything is released. */
@@ -196,9 +206,6 @@ int et_keeper_open_dek_from(struct et_keeper *k, const uint8_t recording[16], ui
 typedef void (*et_keeper_admit_fn)(void *arg, const struct et_join_reply *reply);
 void et_keeper_admit(struct et_keeper *k, const struct et_join_request *request,
 		     et_keeper_admit_fn cb, void *arg);
-
-/* Grants of all living KEK secrets and the CA key for a vault node's key: proposed as GrantAdd. */
-void et_keeper_grants_for(struct et_keeper *k, uint64_t node, et_catalog_cb cb, void *arg);
 
 /* Renew this node's certificate now (done by itself at 2/3 of its life). */
 void et_keeper_renew(struct et_keeper *k, void (*cb)(void *arg, int code), void *arg);

@@ -11,6 +11,7 @@
  *   admit.c    admitting a joiner
  *   renew.c    certificates
  *   verify.c   tags of recovered tapes
+ *   grants.c   grants for vault nodes that lack them
  */
 #ifndef ET_NODE_KEEPER_KEEPER_INTERNAL_H
 #define ET_NODE_KEEPER_KEEPER_INTERNAL_H
@@ -131,6 +132,10 @@ struct et_keeper {
 	int64_t renew_again_us; /* monotonic: not before */
 	int64_t renew_wait_us;	/* after the next failure, doubled */
 
+	bool granting;		/* a GrantAdd is under way */
+	bool grants_looking;	/* a look is to come */
+	unsigned grants_missed; /* rounds in which some were missing */
+
 	struct verify *verify; /* owned: verify.c */
 
 	struct {
@@ -164,6 +169,10 @@ size_t keeper_vaults(struct et_keeper *k, const struct et_state_view *v, const c
 typedef void (*ask_fn)(void *arg, int code, struct et_view body);
 void keeper_ask_vaults(struct et_keeper *k, const char *secret, enum et_rpc_method method,
 		       struct et_view body, uint32_t timeout_ms, ask_fn fn, void *arg);
+
+/* ---- grants.c ---- */
+void grants_round(struct et_keeper *k); /* every 10 s: stand-ins count these */
+void grants_look(struct et_keeper *k);	/* soon: something has changed */
 
 /* ---- open.c, admit.c, renew.c, verify.c ---- */
 void open_serve(struct et_keeper *k);

@@ -137,14 +137,36 @@ static void body_common(struct et_cli *cli, json_t *body)
 
 /* ---- Until Raft has followed ---- */
 
-/* *ret_done: the node's place in Raft is what was asked for. Replaces *node. */
+/* Is the node what was asked for: its place in Raft, and, for a vault node, the keys? */
+static bool is_there(const json_t *node)
+{
+	return strcmp(et_json_get_text(node, "role", ""),
+		      et_json_get_text(node, "wanted_role", "")) == 0 &&
+	       et_json_get_int(node, "keys_missing", 0) == 0;
+}
+
+static void follow_text(const json_t *node, const char *name, char *text, size_t size)
+{
+	int64_t missing = et_json_get_int(node, "keys_missing", 0);
+	int n = snprintf(text, size, "%.64s: %.16s -> %.16s: %.150s",
+			 et_json_get_text(node, "name", name), et_json_get_text(node, "role", "?"),
+			 et_json_get_text(node, "wanted_role", "?"),
+			 et_json_get_text(node, "change", ""));
+
+	if (missing > 0 && n > 0 && (size_t)n < size) {
+		(void)snprintf(text + n, size - (size_t)n,
+			       "; another vault node is to grant %" PRId64 " of %" PRId64 " keys",
+			       missing, missing + et_json_get_int(node, "keys", 0));
+	}
+}
+
+/* *ret_done: the node is what was asked for. Replaces *node. */
 static int follow(struct et_cli *cli, const char *name, json_t **node, bool *ret_done,
 		  struct et_error *reterr)
 {
 	struct wait w;
 	int rc = et_cli_option(cli, "no-wait") != NULL ? 0 : wait_begin(cli, WAIT_US, &w, reterr);
-	*ret_done = strcmp(et_json_get_text(*node, "role", ""),
-			   et_json_get_text(*node, "wanted_role", "")) == 0;
+	*ret_done = is_there(*node);
 	if (rc < 0 || et_cli_option(cli, "no-wait") != NULL) {
 		return rc;
 	}
@@ -152,11 +174,7 @@ static int follow(struct et_cli *cli, const char *name, json_t **node, bool *ret
 	while (!*ret_done && !(et_json_get_bool(*node, "self", false) &&
 			       strcmp(et_json_get_text(*node, "wanted_role", ""), "none") == 0)) {
 		char text[300];
-		(void)snprintf(text, sizeof(text), "%s: %s -> %s: %.200s",
-			       et_json_get_text(*node, "name", name),
-			       et_json_get_text(*node, "role", "?"),
-			       et_json_get_text(*node, "wanted_role", "?"),
-			       et_json_get_text(*node, "change", ""));
+		follow_text(*node, name, text, sizeof(text));
 		wait_say(&w, text);
 		if (!wait_more(&w)) {
 			break;
@@ -170,8 +188,7 @@ static int follow(struct et_cli *cli, const char *name, json_t **node, bool *ret
 		}
 		json_decref(*node);
 		*node = now;
-		*ret_done = strcmp(et_json_get_text(now, "role", ""),
-				   et_json_get_text(now, "wanted_role", "")) == 0;
+		*ret_done = is_there(now);
 	}
 	wait_end(&w);
 	return 0;
@@ -188,8 +205,17 @@ static int say_node(struct et_cli *cli, const json_t *node, bool done)
 		(void)fprintf(cli->out, "%s is %s%s.\n", name, et_json_get_text(node, "state", "?"),
 			      done ? ", and out of Raft" : "");
 	} else {
-		(void)fprintf(cli->out, "%s is %s%s.\n", name, et_json_get_text(node, "role", "?"),
-			      done ? "" : " still");
+		int64_t keys = et_json_get_int(node, "keys", 0);
+		int64_t missing = et_json_get_int(node, "keys_missing", 0);
+		bool in_raft = strcmp(et_json_get_text(node, "role", ""),
+				      et_json_get_text(node, "wanted_role", "")) == 0;
+		(void)fprintf(cli->out, "%s is %s%s", name, et_json_get_text(node, "role", "?"),
+			      in_raft ? "" : " still");
+		if (keys + missing > 0) {
+			(void)fprintf(cli->out, ", and can open %" PRId64 " of %" PRId64 " keys",
+				      keys, keys + missing);
+		}
+		(void)fprintf(cli->out, ".\n");
 	}
 	if (!done && et_cli_option(cli, "no-wait") == NULL &&
 	    !et_json_get_bool(node, "self", false)) {
@@ -479,8 +505,8 @@ int et_cli_raft_peers(struct et_cli *cli, struct et_error *reterr)
 			    et_json_get_text(change, "why", ""));
 	}
 	if (!et_json_get_bool(j, "complete", false)) {
-		et_cli_note(cli, "this node has not heard a leader say what it sees; a new one "
-				 "says so within a second");
+		et_cli_note(cli, "%s",
+			    et_json_get_text(j, "why", "the leader has not said what it sees"));
 		return ET_EXIT_DEGRADED;
 	}
 	return 0;

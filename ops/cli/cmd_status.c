@@ -94,6 +94,44 @@ static void status_index(struct et_cli *cli, const json_t *s)
 	}
 }
 
+static void survives_list(const json_t *list, bool survives, struct et_buffer *b)
+{
+	size_t i;
+	json_t *o;
+	bool any = false;
+	json_array_foreach((json_t *)(uintptr_t)list, i, o)
+	{
+		const json_t *lacks = json_object_get(o, "lacks");
+		if (et_json_get_bool(o, "survives", false) != survives) {
+			continue;
+		}
+		et_buffer_printf(b, "%s", any ? ", " : "");
+		et_cli_add_safe(b, et_json_get_text(o, "loss", ""));
+		for (size_t l = 0; l < json_array_size(lacks); l++) {
+			const char *what = json_string_value(json_array_get(lacks, l));
+			et_buffer_printf(b, "%s", l == 0 ? " (" : ", ");
+			et_cli_add_safe(b, what != NULL ? what : "");
+		}
+		et_buffer_printf(b, "%s", json_array_size(lacks) > 0 ? ")" : "");
+		any = true;
+	}
+	if (!any) {
+		et_buffer_printf(b, "nothing");
+	}
+}
+
+/* In one line, for whoever reads no further; the table below it says why. */
+static void status_survives(struct et_cli *cli, const json_t *list)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+	et_buffer_printf(&b, "\nSurvives loss of: ");
+	survives_list(list, true, &b);
+	et_buffer_printf(&b, ".   Not of: ");
+	survives_list(list, false, &b);
+	et_buffer_printf(&b, ".\n\n");
+	(void)fwrite(b.data, 1, b.size, cli->out);
+}
+
 static int status_table(struct et_cli *cli, const json_t *s, struct et_error *reterr)
 {
 	status_head(cli, s);
@@ -104,7 +142,7 @@ static int status_table(struct et_cli *cli, const json_t *s, struct et_error *re
 	status_recordings(cli, s);
 	status_index(cli, s);
 	if (json_array_size(json_object_get(s, "survives")) > 0) {
-		(void)fputc('\n', cli->out);
+		status_survives(cli, json_object_get(s, "survives"));
 		rc = et_cli_print(cli, s, "survives", survives_columns, reterr);
 	}
 	if (rc == 0 && json_array_size(json_object_get(s, "codes")) > 0) {

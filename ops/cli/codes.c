@@ -122,10 +122,12 @@ const struct et_cli_code et_cli_codes[] = {
 	  "Fewer than two vault nodes hold the active key: losing one makes recordings unreadable "
 	  "but "
 	  "for the escrow.",
-	  "join a second node with the role vault" },
+	  "evertape node promote NODE --role vault; or join a second node with that role" },
 	{ "VAULT_NO_GRANT", "degraded",
-	  "This vault node cannot open the active key version: it has no grant yet.",
-	  "evertape key status" },
+	  "This vault node cannot open the active key version: it has no grant yet. A vault node "
+	  "that "
+	  "can grants it by itself, when one is up and there is a majority.",
+	  "evertape node show NODE: keys and keys_missing; is another vault node up?" },
 	{ "SCHEMA_OLD", "note", "Members run different versions; the cluster keeps to the oldest.",
 	  "evertape cluster upgrade plan" },
 	{ "COPY_BAD", "at_risk", "A copy failed verification; it is quarantined and fetched anew.",

@@ -3,8 +3,7 @@
 
 #include "raft/state/state_internal.h"
 
-/* The node of a place "node:N"; 0: it is a target. */
-static uint64_t place_node(const char *place)
+uint64_t place_node(const char *place)
 {
 	uint64_t id = 0;
 

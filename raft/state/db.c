@@ -638,6 +638,7 @@ struct et_state_view *et_state_view_close(struct et_state_view *v)
 		rocksdb_release_snapshot(v->database->db, v->snapshot);
 		database_release(v->database);
 		atomic_fetch_sub(&v->state->views, 1);
+		free(atomic_load(&v->gone));
 		free(v);
 	}
 	return NULL;

@@ -69,17 +69,30 @@ int copies_moved(struct apply *a)
 	return 0;
 }
 
-/* What was seen at `seen` still holds: no copy went since. */
-static int seen_check(struct apply *a, uint64_t seen)
+static int moved_get(const struct et_state_view *v, uint64_t *ret)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer moved = { 0 };
 	struct key key = key_meta("copies-moved");
 
-	int rc = view_get(a->v, CF_META, &key, &moved);
-	if (rc == ET_ENOTFOUND) {
-		return 0;
-	}
-	if (rc == 0 && moved.size == 8 && et_get64(moved.data) > seen) {
+	int rc = view_get(v, CF_META, &key, &moved);
+	*ret = rc == 0 && moved.size == 8 ? et_get64(moved.data) : 0;
+	return rc == ET_ENOTFOUND ? 0 : rc;
+}
+
+uint64_t et_state_copies_moved(const struct et_state_view *v)
+{
+	uint64_t moved;
+
+	return moved_get(v, &moved) < 0 ? UINT64_MAX : moved;
+}
+
+/* What was seen at `seen` still holds: no copy went since. */
+static int seen_check(struct apply *a, uint64_t seen)
+{
+	uint64_t moved;
+
+	int rc = moved_get(a->v, &moved);
+	if (rc == 0 && moved > seen) {
 		return refuse(a, ET_ESTALE,
 			      "copies have moved since they were looked at, at index %llu",
 			      (unsigned long long)seen);

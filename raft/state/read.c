@@ -129,7 +129,6 @@ EACH(policy, Et__Policy, CF_POLICY)
 EACH(plan, Et__Plan, CF_PLAN)
 EACH(job, Et__Job, CF_JOB)
 EACH(segment, Et__Segment, CF_SEGMENT)
-EACH(copy, Et__Copy, CF_COPY)
 EACH(hold, Et__Hold, CF_HOLD)
 
 int et_state_each_segment_of(const struct et_state_view *v, const uint8_t recording[16],
@@ -140,12 +139,114 @@ int et_state_each_segment_of(const struct et_state_view *v, const uint8_t record
 	return segment_walk(v, CF_SEGMENT, &prefix, fn, arg);
 }
 
+/* ---- Copies ----
+ *
+ * What lies on a removed node is lost. Removal touches no record of a copy (there may be millions);
+ * whoever reads one sees it by the state of its node. */
+
+/* Nodes that were removed. */
+struct gone {
+	size_t count;
+	uint64_t ids[]; /* ascending */
+};
+
+static int gone_add(void *arg, const void *message)
+{
+	struct gone **g = arg;
+	const Et__Node *node = message;
+
+	if (node_is_member(node)) {
+		return 0;
+	}
+	struct gone *more = realloc(*g, sizeof(*more) + ((*g)->count + 1) * sizeof(more->ids[0]));
+	if (more == NULL) {
+		return -ENOMEM;
+	}
+	more->ids[more->count++] = node->id;
+	*g = more;
+	return 0;
+}
+
+/* Borrowed from the view. Two threads that come first at once make it both; one is kept. */
+static int gone_get(const struct et_state_view *v, const struct gone **ret)
+{
+	struct et_state_view *view = (struct et_state_view *)(uintptr_t)v;
+	struct gone *known = atomic_load(&view->gone);
+	struct key all = { 0 };
+
+	et_assert(v->overlay == NULL); /* apply's own view lives on: it must keep nothing */
+	if (known == NULL) {
+		struct gone *made = calloc(1, sizeof(*made));
+		int rc = made == NULL ? -ENOMEM
+				      : view_walk_messages(v, CF_NODE, &all, &et__node__descriptor,
+							   gone_add, &made);
+		if (rc < 0) {
+			free(made);
+			return rc;
+		}
+		if (atomic_compare_exchange_strong(&view->gone, &known, made)) {
+			known = made;
+		} else {
+			free(made);
+		}
+	}
+	*ret = known;
+	return 0;
+}
+
+static int id_order(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+struct copy_read {
+	const struct gone *gone;
+	int (*fn)(void *arg, const Et__Copy *record);
+	void *arg;
+};
+
+static int copy_read_each(void *arg, const void *message)
+{
+	const struct copy_read *r = arg;
+	const Et__Copy *c = message;
+	uint64_t node = c->state == ET__COPY__STATE__VERIFIED ? place_node(c->place) : 0;
+
+	if (node == 0 ||
+	    bsearch(&node, r->gone->ids, r->gone->count, sizeof(node), id_order) == NULL) {
+		return r->fn(r->arg, c);
+	}
+	Et__Copy lost = *c;
+	lost.state = ET__COPY__STATE__LOST;
+	return r->fn(r->arg, &lost);
+}
+
+static int copy_read_walk(const struct et_state_view *v, const struct key *prefix,
+			  int (*fn)(void *arg, const Et__Copy *record), void *arg)
+{
+	struct copy_read r = { .fn = fn, .arg = arg };
+
+	int rc = gone_get(v, &r.gone);
+	return rc < 0 ? rc
+		      : view_walk_messages(v, CF_COPY, prefix, &et__copy__descriptor,
+					   copy_read_each, &r);
+}
+
+ET_STATE_EACH(copy, Et__Copy)
+{
+	struct key all = { 0 };
+
+	return copy_read_walk(v, &all, fn, arg);
+}
+
 int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording[16],
 			  int (*fn)(void *arg, const Et__Copy *record), void *arg)
 {
 	struct key prefix = key_of(recording, 16);
 
-	return copy_walk(v, CF_COPY, &prefix, fn, arg);
+	return copy_read_walk(v, &prefix, fn, arg);
 }
 
 int et_state_each_hold_of(const struct et_state_view *v, const uint8_t recording[16],

@@ -142,9 +142,11 @@ ET_STATE_EACH(plan, Et__Plan);
 ET_STATE_EACH(job, Et__Job);
 ET_STATE_EACH(hold, Et__Hold);	     /* all, released ones too, by recording */
 ET_STATE_EACH(segment, Et__Segment); /* all, by recording */
-ET_STATE_EACH(copy, Et__Copy);	     /* all, by recording */
+/* All, by recording. A verified copy on a removed node is shown as lost. */
+ET_STATE_EACH(copy, Et__Copy);
 
-/* Of one recording, in order of generation and segment (and place). */
+/* Of one recording, in order of generation and segment (and place); copies on removed nodes as
+ * above. */
 int et_state_each_segment_of(const struct et_state_view *v, const uint8_t recording[16],
 			     int (*fn)(void *arg, const Et__Segment *record), void *arg);
 int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording[16],
@@ -275,8 +277,9 @@ void et_state_index_hold(struct et_state *s, bool hold);
 /* Counters kept by apply: recordings by state, segments, verified copies, segments with a verified
  * copy at a target, audit events, standing holds; and what is told of calls. */
 struct et_state_counts {
-	uint64_t recordings, capturing, sealed, lost, erased, segments, copies, archived_segments,
-		audit_events, holds;
+	uint64_t recordings, capturing, sealed, lost, erased, segments;
+	uint64_t copies; /* verified; those on nodes that were removed later with them */
+	uint64_t archived_segments, audit_events, holds;
 	uint64_t facts, tags, notes; /* tellings that were taken, edits and withdrawals with them */
 	uint64_t agents;	     /* versions of agents */
 	uint64_t waiting;	     /* subjects told of that no recording fits yet */
@@ -304,5 +307,10 @@ int et_state_plan_hash(const Et__Plan *plan, uint8_t ret[32]) ET_MUST_CHECK;
  * not against moving). */
 bool et_state_copy_is_spare(const struct et_state_view *v, const uint8_t recording[16],
 			    uint32_t generation, uint32_t segment, const char *place);
+
+/* The last log index at which a copy may have stopped counting: evicted, bad, or its node drained,
+ * removed or another. What was counted at this index or later still holds, but for what came. 0:
+ * never; UINT64_MAX: it cannot be read. */
+uint64_t et_state_copies_moved(const struct et_state_view *v);
 
 #endif

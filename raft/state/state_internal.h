@@ -114,6 +114,8 @@ struct overlay {
 };
 
 /* With `overlay` it is apply's own view: the database and what the group has written so far. */
+struct gone;
+
 struct et_state_view {
 	struct et_state *state;		    /* borrowed */
 	struct database *database;	    /* a share, but of apply's own view: borrowed */
@@ -124,6 +126,7 @@ struct et_state_view {
 	uint64_t
 		needs; /* search misses nothing up to here, or says so; UINT64_MAX: of all it has */
 	uint8_t digest[32];
+	_Atomic(struct gone *) gone; /* owned: made when it is first needed (read.c) */
 };
 
 /* ---- Op window (window.c) ---- */
@@ -317,6 +320,8 @@ int result_refused(struct apply *a, uint32_t position);
 bool code_is_final(int code);
 int64_t apply_time(const struct apply *a); /* cluster time; never 0 */
 bool node_is_member(const Et__Node *n);
+/* The node of a place "node:N"; 0: it is a target. */
+uint64_t place_node(const char *place);
 /* A node, borrowed until a NODE record is written. ET_ENOTFOUND. */
 int apply_node(struct apply *a, uint64_t id, const Et__Node **ret);
 void nodes_forget(struct et_state *s);

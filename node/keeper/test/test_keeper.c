@@ -253,6 +253,170 @@ static void a_vault_that_joins_gets_its_grants(void **state)
 	(void)et_secret_free(r.dek);
 }
 
+static void roles_add(struct cluster *c, uint64_t node, char *role)
+{
+	Et__NodeRoles roles = ET__NODE_ROLES__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+
+	roles.node = node;
+	roles.n_add = 1;
+	roles.add = &role;
+	command.body_case = ET__COMMAND__BODY_NODE_ROLES;
+	command.node_roles = &roles;
+	assert_int_equal(propose(&c->nodes[0], &command).code, 0);
+}
+
+static bool is_granted(struct node *n, const char *secret, uint64_t node)
+{
+	Et__Grant *grant = NULL;
+	struct et_state_view *v = et_state_view_open(et_catalog_state(n->catalog));
+
+	int rc = et_state_get_grant(v, secret, node, &grant);
+	(void)et_state_view_close(v);
+	if (rc < 0) {
+		return false;
+	}
+	et__grant__free_unpacked(grant, NULL);
+	return true;
+}
+
+/* Who becomes a vault later gets what the others hold, and opens by itself then. */
+static void a_node_that_becomes_a_vault_gets_its_grants(void **state)
+{
+	struct cluster *c = *state;
+	char vault[] = "vault";
+	struct recording r;
+	struct et_keeper_health h;
+
+	node_join(c, 1, "brq-1", "brq", ET_ROLE_STANDBY | ET_ROLE_CAPTURE);
+	struct node *n = &c->nodes[1];
+	recording_open(&c->nodes[0], &r);
+	assert_false(is_granted(&c->nodes[0], "ca", 2));
+	roles_add(c, 2, vault);
+	RUN_UNTIL(c, is_granted(n, "ca", 2));
+	assert_true(is_granted(n, "kek:1", 2));
+	et_keeper_health(n->keeper, &h);
+	assert_false(h.vault_without_grant);
+	assert_false(h.vault_single);
+	uint64_t event = audit(n, "recording.play", r.id);
+	assert_int_equal(open_dek(n, r.id, event, r.dek), 0);
+	et_keeper_health(n->keeper, &h);
+	assert_int_equal(h.deks_opened, 1); /* By itself. */
+	et_keeper_health(c->nodes[0].keeper, &h);
+	assert_int_equal(h.deks_opened, 0);
+	(void)et_secret_free(r.dek);
+}
+
+/* The first in order is down: the next one stands in, a round later. */
+static void another_vault_stands_in_for_the_first(void **state)
+{
+	struct cluster *c = *state;
+	char vault[] = "vault";
+
+	node_join(c, 1, "brq-1", "brq", ET_ROLE_CAPTURE | ET_ROLE_VAULT);
+	node_join(c, 2, "brq-2", "brq", ET_ROLE_STANDBY | ET_ROLE_CAPTURE);
+	struct node *first = &c->nodes[0];
+	struct node *second = &c->nodes[1];
+	unsigned before = first->open;
+	struct et_keeper *k = first->keeper;
+	first->keeper = NULL;
+	et_keeper_stop(k, on_closed, first);
+	RUN_UNTIL(c, first->open < before);
+	roles_add(c, 3, vault);
+	RUN_UNTIL(c, applied(second) >= applied(first));
+	grants_round(second->keeper);
+	assert_false(second->keeper->granting); /* It is the first one's turn. */
+	grants_round(second->keeper);
+	assert_true(second->keeper->granting);
+	RUN_UNTIL(c, is_granted(&c->nodes[2], "kek:1", 3) && is_granted(&c->nodes[2], "ca", 3));
+	RUN_UNTIL(c, !second->keeper->granting);
+	grants_round(second->keeper);
+	assert_int_equal(second->keeper->grants_missed, 0);
+}
+
+/* ---- A restore finds all living versions ---- */
+
+static struct et_secret *kek_add(struct cluster *c, uint32_t version)
+{
+	Et__Kek kek = ET__KEK__INIT;
+	Et__KekAdd add = ET__KEK_ADD__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	struct et_secret *secret = NULL;
+	Et__Grant *grant = NULL;
+	uint8_t public_key[32] = { (uint8_t)version };
+	uint8_t signature[64] = { 1 };
+	char name[SECRET_NAME_BYTES];
+
+	assert_int_equal(et_secret_random(32, &secret, NULL), 0);
+	kek_secret_name(version, name);
+	assert_int_equal(grant_make(name, secret, 1, c->nodes[0].keeper->keys.keys[0].public_key,
+				    &grant, NULL),
+			 0);
+	kek.version = version;
+	kek.state = ET__KEK_STATE__KEK_ACTIVE;
+	kek.public_key = (ProtobufCBinaryData){ 32, public_key };
+	kek.signature = (ProtobufCBinaryData){ sizeof(signature), signature };
+	add.kek = &kek;
+	add.n_grants = 1;
+	add.grants = &grant;
+	command.body_case = ET__COMMAND__BODY_KEK_ADD;
+	command.kek_add = &add;
+	struct outcome o = propose(&c->nodes[0], &command);
+	if (o.code < 0) {
+		fail_msg("%s %s", et_errname(o.code), o.text);
+	}
+	et__grant__free_unpacked(grant, NULL);
+	return secret;
+}
+
+static void a_restore_grants_every_version_that_its_keys_open(void **state)
+{
+	struct cluster *c = *state;
+	struct node *n = &c->nodes[0];
+	struct et_keeper_restore r = { 0 };
+	struct et_secret *second = kek_add(c, 2);
+	struct et_secret *third = kek_add(c, 3);
+	uint8_t seal_public[32];
+	unsigned missing = 99;
+
+	r.command = calloc(1, sizeof(*r.command));
+	et__command__init(r.command);
+	r.command->body_case = ET__COMMAND__BODY_RESTORE_STEP;
+	r.command->restore_step = calloc(1, sizeof(Et__RestoreStep));
+	et__restore_step__init(r.command->restore_step);
+	Et__RestoreStep *step = r.command->restore_step;
+	step->node = calloc(1, sizeof(Et__Node));
+	et__node__init(step->node);
+	step->node->id = 10002;
+	memcpy(seal_public, n->keeper->keys.keys[0].public_key, 32);
+	pb_bytes(&step->node->seal_public, seal_public, 32);
+
+	struct et_state_view *v = et_state_view_open(et_catalog_state(n->catalog));
+	/* Shares opened version 3; the folder has the keys of a node that held the others. */
+	assert_int_equal(et_keeper_restore_grants(&r, v, n->folder, n->root, 3, &missing, NULL), 0);
+	assert_int_equal(missing, 0);
+	assert_int_equal(step->n_grants, 2);
+	for (size_t i = 0; i < 2; i++) {
+		struct et_secret *opened = NULL;
+		assert_string_equal(step->grants[i]->secret, i == 0 ? "kek:1" : "kek:2");
+		assert_int_equal(step->grants[i]->node, 10002);
+		assert_int_equal(grant_open(step->grants[i], &n->keeper->keys, &opened, NULL), 0);
+		assert_true(i == 0 || et_secret_equal(opened, second));
+		(void)et_secret_free(opened);
+	}
+	/* A folder with other keys opens nothing, and says how much that is. */
+	node_prepare(c, 1, seal_public);
+	assert_int_equal(et_keeper_restore_grants(&r, v, c->nodes[1].folder, c->nodes[1].root, 3,
+						  &missing, NULL),
+			 0);
+	assert_int_equal(missing, 2);
+	assert_int_equal(step->n_grants, 2);
+	(void)et_state_view_close(v);
+	et_keeper_restore_release(&r);
+	(void)et_secret_free(second);
+	(void)et_secret_free(third);
+}
+
 /* ---- Joining ---- */
 
 static void a_join_is_idempotent_and_uses_its_token_once(void **state)
@@ -565,6 +729,9 @@ int main(void)
 		TEST(a_capture_node_asks_a_vault_node),
 		TEST(a_vault_node_checks_the_event_itself),
 		TEST(a_vault_that_joins_gets_its_grants),
+		TEST(a_node_that_becomes_a_vault_gets_its_grants),
+		TEST(another_vault_stands_in_for_the_first),
+		TEST(a_restore_grants_every_version_that_its_keys_open),
 		TEST(a_join_is_idempotent_and_uses_its_token_once),
 		TEST(wrong_tokens_and_wishes_are_refused),
 		TEST(a_join_may_be_asked_of_a_node_without_the_ca),

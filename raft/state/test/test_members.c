@@ -263,6 +263,80 @@ static void what_moved_since_it_was_looked_at_refuses_a_removal(void **state)
 	assert_int_equal(take_out(k, 3, k->index, false, false), 0);
 }
 
+struct wanted {
+	const char *place;
+	Et__Copy__State state;
+	unsigned found;
+};
+
+static int wanted_look(void *arg, const Et__Copy *copy)
+{
+	struct wanted *w = arg;
+
+	if (strcmp(copy->place, w->place) == 0) {
+		w->state = copy->state;
+		w->found++;
+	}
+	return 0;
+}
+
+/* As readers see it, in both ways to walk. */
+static Et__Copy__State state_at(const struct et_state_view *v, uint8_t recording, const char *place)
+{
+	struct wanted one = { .place = place };
+	struct wanted all = { .place = place };
+
+	assert_int_equal(et_state_each_copy_of(v, kit_id(recording).data, wanted_look, &one), 0);
+	assert_int_equal(et_state_each_copy(v, wanted_look, &all), 0);
+	assert_int_equal(one.found, 1);
+	assert_int_equal(all.found, 1);
+	assert_int_equal(one.state, all.state);
+	return one.state;
+}
+
+/* With the loss of node 3 accepted, what node 2 holds is the last copy, whatever the records say.
+ */
+static void what_lies_on_a_removed_node_is_lost(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	segment_of(k, 2, 5);
+	assert_int_equal(kit_copy_add(k, 3, 5, 1, "node:3"), 0);
+	struct et_state_view *before = et_state_view_open(k->s);
+	uint64_t moved = et_state_copies_moved(before);
+	assert_int_equal(state_at(before, 5, "node:3"), ET__COPY__STATE__VERIFIED);
+	assert_true(et_state_copy_is_spare(before, kit_id(5).data, 1, 1, "node:2"));
+	assert_int_equal(take_out(k, 3, 0, true, false), 0);
+
+	struct et_state_view *after = et_state_view_open(k->s);
+	assert_int_equal(state_at(after, 5, "node:3"), ET__COPY__STATE__LOST);
+	assert_int_equal(state_at(after, 5, "node:2"), ET__COPY__STATE__VERIFIED);
+	assert_false(et_state_copy_is_spare(after, kit_id(5).data, 1, 1, "node:2"));
+	assert_true(et_state_copies_moved(after) == k->index && moved < k->index);
+	assert_int_equal(state_at(before, 5, "node:3"),
+			 ET__COPY__STATE__VERIFIED); /* of its time */
+	assert_null(et_state_view_close(after));
+	assert_null(et_state_view_close(before));
+
+	assert_int_equal(kit_copy_evict(k, 2, 5, 1, "node:2"), ET_EPOLICY);
+	assert_int_equal(kit_copy_add(k, 3, 5, 1, "node:3"), ET_EDENIED); /* it says nothing more */
+	assert_int_equal(kit_copy_add(k, 1, 5, 1, "node:1"), 0);
+	assert_int_equal(kit_copy_evict(k, 2, 5, 1, "node:2"), 0);
+	after = et_state_view_open(k->s);
+	assert_int_equal(state_at(after, 5, "node:2"), ET__COPY__STATE__EVICTED);
+	assert_null(et_state_view_close(after));
+
+	/* What it released before it went stays released; drained and stolen nodes are the same. */
+	assert_int_equal(drain(k, 2, true, true), 0);
+	assert_int_equal(take_out(k, 2, k->index, false, false), 0);
+	after = et_state_view_open(k->s);
+	assert_int_equal(state_at(after, 5, "node:2"), ET__COPY__STATE__EVICTED);
+	assert_int_equal(state_at(after, 5, "node:1"), ET__COPY__STATE__VERIFIED);
+	assert_null(et_state_view_close(after));
+	assert_int_equal(kit_copy_evict(k, 1, 5, 1, "node:1"), ET_EPOLICY);
+}
+
 static void a_node_without_media_goes_at_once(void **state)
 {
 	struct kit *k = *state;
@@ -302,6 +376,7 @@ int main(void)
 		TEST(a_copy_on_a_draining_node_frees_no_other),
 		TEST(a_node_that_stores_is_drained_before_it_goes),
 		TEST(what_moved_since_it_was_looked_at_refuses_a_removal),
+		TEST(what_lies_on_a_removed_node_is_lost),
 		TEST(a_node_without_media_goes_at_once),
 		TEST(a_dead_node_goes_with_its_loss),
 	};

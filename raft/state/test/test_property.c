@@ -115,6 +115,8 @@ struct truth {
 	} recordings[64];
 	size_t recording_count;
 	uint64_t verified;
+	uint64_t standing; /* verified copies at targets and members */
+	uint64_t shown;	   /* ... as readers see them */
 };
 
 static int truth_recording(void *arg, const void *message)
@@ -143,10 +145,12 @@ static int truth_segment(void *arg, const Et__Segment *g)
 	return 0;
 }
 
-static int truth_copy(void *arg, const Et__Copy *c)
+static int truth_copy(void *arg, const void *message)
 {
 	struct truth *t = arg;
+	const Et__Copy *c = message;
 	Et__Segment *g = NULL;
+	Et__Node *node = NULL;
 
 	/* A copy is one of a sealed segment. */
 	assert_int_equal(
@@ -155,8 +159,22 @@ static int truth_copy(void *arg, const Et__Copy *c)
 	if (c->state == ET__COPY__STATE__VERIFIED) {
 		assert_int_equal(c->size_bytes, g->size_bytes);
 		t->counts.copies++;
+		bool gone = place_node(c->place) != 0 &&
+			    et_state_get_node(t->v, place_node(c->place), &node) == 0 &&
+			    !node_is_member(node);
+		t->standing += !gone;
 	}
+	et__node__free_unpacked(node, NULL);
 	et__segment__free_unpacked(g, NULL);
+	return 0;
+}
+
+/* What lies on a removed node is not verified to readers. */
+static int truth_shown(void *arg, const Et__Copy *c)
+{
+	struct truth *t = arg;
+
+	t->shown += c->state == ET__COPY__STATE__VERIFIED;
 	return 0;
 }
 
@@ -194,7 +212,10 @@ static void truth_check(struct et_state *s)
 					    truth_recording, &t),
 			 0);
 	assert_int_equal(et_state_each_segment(t.v, truth_segment, &t), 0);
-	assert_int_equal(et_state_each_copy(t.v, truth_copy, &t), 0);
+	assert_int_equal(
+		view_walk_messages(t.v, CF_COPY, &all, &et__copy__descriptor, truth_copy, &t), 0);
+	assert_int_equal(et_state_each_copy(t.v, truth_shown, &t), 0);
+	assert_int_equal(t.shown, t.standing);
 	assert_int_equal(et_state_each_hold(t.v, truth_hold, &t), 0);
 	assert_int_equal(et_state_counts(t.v, &counts), 0);
 	assert_int_equal(counts.recordings, t.counts.recordings);
