@@ -169,7 +169,14 @@ int et_cat_snapshot_open_state(struct et_catalog *c, struct et_error *reterr)
 	if (rc == 0) {
 		rc = et_cat_path_in_db(c, c->current, path);
 	}
-	return rc < 0 ? rc : et_state_open(path, &c->state, reterr);
+	rc = rc < 0 ? rc : et_state_open(path, &c->state, reterr);
+	if (rc == ET_ECORRUPT) {
+		(void)et_fail_next(reterr,
+				   "mv %.140s %.140s.bad; start again: it takes the other "
+				   "members' state",
+				   c->db_folder, c->db_folder);
+	}
+	return rc;
 }
 
 /* Of the name, which is random and stays: whoever reads it goes on after a restart of this node,
