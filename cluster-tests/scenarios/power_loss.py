@@ -8,8 +8,9 @@ nodes open by themselves, and every acknowledgement must hold.
     power_loss.py --only three --kind torn --at 517      one of them again
 
 Workloads (cluster-tests/harness/fault): `one`, a voter with its journal; `three`, three voters that lose power at the
-same time, one of which is installing a snapshot; `journal`, the journal alone. All take snapshots, cut the log, flush and
-compact RocksDB. Kinds: the process ends before the call (kill), in the middle of it (torn), or the call fails once with
+same time, one of which is installing a snapshot; `tail`, three voters, one of which is a former leader whose log has
+a conflicting tail of several segments, which is cut off; `journal`, the journal alone. `one` and `three` take snapshots,
+cut the log's beginning, flush and compact RocksDB. Kinds: the process ends before the call (kill), in the middle of it (torn), or the call fails once with
 EIO or ENOSPC (eio, nospc), and the power goes at the end.
 
 A control runs the same with syncs that do nothing: it must lose acknowledgements, else the rig would be blind.
@@ -33,9 +34,10 @@ from fault import disk  # noqa: E402
 from lab.cluster import binaries  # noqa: E402
 from story import free_net, skip  # noqa: E402
 
-SIZE = {"one": 256 << 20, "three": 384 << 20, "journal": 64 << 20}
-NODES = {"one": 1, "three": 3, "journal": 0}
-SHARE = {"one": 4, "three": 4, "journal": 2}  # of the points
+SIZE = {"one": 256 << 20, "three": 384 << 20, "tail": 448 << 20, "journal": 64 << 20}
+NODES = {"one": 1, "three": 3, "tail": 3, "journal": 0}
+SHARE = {"one": 3, "three": 4, "tail": 3, "journal": 2}  # of the points
+ONLY = {"tail": "1/raft"}  # where the calls are counted: the log that is cut
 KINDS = ("kill", "torn", "kill", "eio", "kill", "nospc")
 SAMPLE = 36  # of kills and torn writes: what ops/test runs
 DEADLINE = 180  # seconds for one run
@@ -60,6 +62,7 @@ class Rig:
         data = str(self.disk.mount / "data")
         if name == "journal":
             return [*base, f"journal-{mode}", data]
+        mode = f"tail-{mode}" if name == "tail" and mode != "check" else mode
         addresses = [f"127.{self.net}.{self.number + 1}.{i + 1}:7400" for i in range(NODES[name])]
         return [*base, mode, data, str(NODES[name]), *addresses]
 
@@ -81,6 +84,8 @@ class Rig:
                    ET_FAULT=fault, ET_FAULT_COUNT=str(self.board))
         if nosync:
             env["ET_FAULT_NOSYNC"] = "1"
+        if name in ONLY:
+            env["ET_FAULT_ONLY"] = str(self.disk.mount / "data" / ONLY[name])
         self.board.unlink(missing_ok=True)
         done = subprocess.run(self.command("work", name), env=env, stdin=subprocess.DEVNULL, capture_output=True,
                               timeout=DEADLINE, check=False)

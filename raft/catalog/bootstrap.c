@@ -140,7 +140,11 @@ int et_cat_recover_log(const char *folder, uint64_t node, const char *address,
 {
 	uv_loop_t loop;
 
-	int rc = uv_loop_init(&loop);
+	int rc = et_cat_cut_repair(folder, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = uv_loop_init(&loop);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "loop");
 	}

@@ -478,6 +478,10 @@ static int config_copy(struct et_catalog *c, const struct et_catalog_config *con
 
 static int raft_open(struct et_catalog *c, struct et_error *reterr)
 {
+	int rc = et_cat_cut_repair(c->raft_folder, reterr);
+	if (rc < 0) {
+		return rc;
+	}
 	int rv = raft_uv_init(&c->io, c->loop, c->raft_folder, &c->transport);
 	if (rv != 0) {
 		return et_fail(reterr, et_cat_code(rv), "Raft log '%s': %s", c->raft_folder,
@@ -508,6 +512,10 @@ static int raft_open(struct et_catalog *c, struct et_error *reterr)
 	raft_set_heartbeat_timeout(&c->raft, probe_ms < PROBE_MIN_MS ? PROBE_MIN_MS : probe_ms);
 	raft_set_pre_vote(&c->raft, true);
 	raft_set_max_inflight_entries(&c->raft, CAT_WINDOW_MAX);
+	/* G13: libraft refuses entries while a majority has no prepared segments, and prepares them
+	 * only when entries come: where that failed once at the start, it stands still for ever.
+	 * Whether there is room is our own question (space.c). */
+	raft_set_capacity_threshold(&c->raft, 0);
 	raft_set_max_catch_up_rounds(&c->raft, 10);
 	raft_set_max_catch_up_round_duration(&c->raft, 10000);
 	raft_set_install_snapshot_timeout(&c->raft, 10000);
@@ -531,6 +539,20 @@ static int raft_begin(struct et_catalog *c, struct et_error *reterr)
 	}
 	int rc = et_cat_rebuild_begin(c, reterr);
 	return rc < 0 ? rc : et_cat_apply_start(c, reterr);
+}
+
+/* A log with a hole has lost what this node has acknowledged: only the other members know it all.
+ */
+static int log_open(struct et_catalog *c, struct et_error *reterr)
+{
+	int rc = raft_open(c, reterr);
+
+	rc = rc < 0 ? rc : raft_begin(c, reterr);
+	if (rc == ET_ECORRUPT) {
+		(void)et_fail_next(reterr, "evertape node remove (on a member); then add it again, "
+					   "as a new node");
+	}
+	return rc;
 }
 
 static void sigpipe_ignore(void)
@@ -602,13 +624,13 @@ int et_catalog_start(const struct et_catalog_config *config, struct et_catalog *
 	c->pushed = c->applied = et_state_applied(c->state);
 	c->stored_at_us = et_clock_mono_us();
 	rc = handles_open(c, reterr);
-	rc = rc < 0 ? rc : raft_open(c, reterr);
-	rc = rc < 0 ? rc : raft_begin(c, reterr);
+	rc = rc < 0 ? rc : log_open(c, reterr);
 	if (rc < 0) {
 		c->stopping = true; /* Goes when the loop runs on. */
 		et_cat_schedule(c);
 		return rc;
 	}
+	et_cat_cut_done(c);
 	et_cat_snapshot_cleanup(c);
 	et_cat_tick_init(c);
 	et_cat_transport_serve(c);

@@ -2,7 +2,9 @@
  *
  *   catalog.c    start, stop, the turn of the loop, status
  *   transport.c  raft's connections over mutual TLS
- *   guards.c     what stands between libraft and the world (G1 to G11)
+ *   guards.c     what stands between libraft and the world (G1 to G14)
+ *   flow.c       what one message to a follower carries
+ *   cut.c        a conflicting tail is cut off the log
  *   apply.c      the state thread
  *   propose.c    proposals of this node, and how they reach the log
  *   snapshot.c   snapshots as manifests, checkpoints, and the swap of the database
@@ -41,6 +43,9 @@
 #define CAT_QUEUE_MAX ((size_t)64 * 1024 * 1024)    /* bytes committed and not in RocksDB */
 #define CAT_HELD_MAX ((size_t)256 * 1024 * 1024)    /* bytes of received entries held back */
 #define CAT_UNSTORED_MAX ((size_t)64 * 1024 * 1024) /* bytes that the own disk has not taken */
+#define CAT_WINDOW_BYTES ((size_t)16 * 1024 * 1024) /* on its way to a follower, about */
+#define CAT_PART_BYTES ((size_t)1024 * 1024)	    /* of one AppendEntries */
+#define CAT_TURN_BYTES ((size_t)2 * 1024 * 1024)    /* of entries taken in one turn of the loop */
 #define CAT_ENTRY_OVERHEAD 64	 /* bytes that a log entry costs beside its content */
 #define CAT_PIPELINE_DEPTH 16	 /* entries in flight before small ones wait for company */
 #define CAT_PIPELINE_BYTES 65536 /* ... unless this much is waiting */
@@ -234,6 +239,15 @@ struct cat_held {
 	size_t bytes;
 };
 
+/* ---- A conflicting tail of the log (cut.c) ---- */
+
+struct cat_cut {
+	uint64_t next;	     /* the index that libraft's log appends next */
+	uint64_t index;	     /* while marked: from here on nothing of the log is committed */
+	uint64_t generation; /* cuts so far */
+	bool marked;	     /* the marker is there, and what replaces the tail is not stored */
+};
+
 struct cat_install {
 	bool active;		     /* a message is held */
 	bool have_files;	     /* what it needs is on this disk */
@@ -333,12 +347,24 @@ static inline void cat_rate_take(struct cat_rate *r, uint64_t bytes, int64_t now
 			     (int64_t)(bytes * 1000000 / r->per_s);
 	}
 }
+/* What is on its way to a member (flow.c). */
+struct cat_flow {
+	raft_term term;	     /* of the leader that sent it: this node */
+	raft_index before;   /* entries after this one */
+	raft_index sent;     /* ... up to this one; 0: nothing is known to be on its way */
+	raft_index match;    /* the highest that was seen */
+	int64_t moved_us;    /* monotonic: when anything was last written, or `match` has moved */
+	int64_t patience_us; /* how long that may be before it is sent again */
+	unsigned open;	     /* parts that wait to be written */
+};
+
 /* What is known of where a member is (operate.c). */
 struct cat_seat {
 	uint64_t node;			/* 0: free */
 	int64_t contact_us;		/* monotonic: its last message; 0 never */
 	unsigned turn;			/* which of its addresses is tried next */
 	char greeted[CAT_ADDRESS_SIZE]; /* the address that it said itself, or "" */
+	struct cat_flow flow;
 };
 
 /* ---- Digests (digest.c) ---- */
@@ -472,6 +498,14 @@ struct et_catalog {
 			raft_io_recv_cb recv);
 	int (*io_append)(struct raft_io *io, struct raft_io_append *req,
 			 const struct raft_entry entries[], unsigned n, raft_io_append_cb cb);
+	int (*io_send)(struct raft_io *io, struct raft_io_send *req,
+		       const struct raft_message *message, raft_io_send_cb cb);
+	int (*io_load)(struct raft_io *io, raft_term *term, raft_id *voted_for,
+		       struct raft_snapshot **snapshot, raft_index *start_index,
+		       struct raft_entry *entries[], size_t *n_entries);
+	int (*io_truncate)(struct raft_io *io, raft_index index);
+	int (*cut_put)(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *req,
+		       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb);
 	int (*io_snapshot_put)(struct raft_io *io, unsigned trailing,
 			       struct raft_io_snapshot_put *req,
 			       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb);
@@ -480,9 +514,12 @@ struct et_catalog {
 	raft_io_recv_cb deliver;
 	struct cat_link held;
 	size_t held_bytes;
+	int64_t segment_told_us; /* monotonic: when it was last said that a segment was not made */
+	size_t turn_bytes;	 /* of entries, taken in this turn of the loop */
 	size_t unstored_bytes;
 	uint64_t entry_bytes_average;
 	struct cat_install install;
+	struct cat_cut cut;
 
 	/* apply.c: the state thread. `state` is written by it alone. */
 	struct et_state *state; /* owned */
@@ -669,6 +706,21 @@ bool et_cat_is_throttled(const struct et_catalog *c);
 /* A checkpoint for the held InstallSnapshot, or the next one, is in `path`. Takes the folder over.
  */
 void et_cat_install_ready(struct et_catalog *c, const char *path, uint64_t index);
+
+/* flow.c */
+void et_cat_flow_init(struct et_catalog *c);
+void et_cat_flow_forget(struct et_catalog *c, uint64_t node); /* what was sent may be lost */
+/* An answer, before libraft sees it. */
+void et_cat_flow_result(struct et_catalog *c, const struct raft_message *message);
+
+/* cut.c */
+void et_cat_cut_init(struct et_catalog *c);
+/* Entries that were appended after `generation` cuts are stored; before libraft is told. */
+void et_cat_cut_stored(struct et_catalog *c, uint64_t generation);
+/* Before libraft opens the log: finish, or take back, a cut that was interrupted. ET_ECORRUPT: the
+ * files are not what an interrupted cut can leave. */
+int et_cat_cut_repair(const char *folder, struct et_error *reterr) ET_MUST_CHECK;
+void et_cat_cut_done(const struct et_catalog *c); /* the log is open: what was set aside goes */
 
 /* apply.c */
 int et_cat_apply_init(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;

@@ -1,5 +1,6 @@
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "node/io/clock.h"
 #include "raft/catalog/catalog_internal.h"
@@ -16,7 +17,13 @@
  *   G8  window, heartbeat, pre-vote                                  catalog.c, window_adapt()
  *   G9  restore() aborts; no run behind the database; auto-recovery off; held InstallSnapshot
  *                                                                    snapshot.c, catalog.c, here
- *   G10 a snapshot that cannot be read when it is to be sent         snapshot.c */
+ *   G10 a snapshot that cannot be read when it is to be sent         snapshot.c
+ *   G12 messages, and turns, of a bounded size; no commit index that goes back
+ *                                                                    flow.c, append_deliver()
+ *   G13 a segment that could not be made once                        catalog.c, segment_retry()
+ *   G14 a power cut while a conflicting tail is cut off              cut.c */
+
+#define SEGMENT_TELL_US (INT64_C(10) * 1000000)
 
 int et_cat_code(int raft_code)
 {
@@ -102,7 +109,7 @@ static void append_release(struct raft_append_entries *args)
 }
 
 /* libraft limits what is on its way to a follower by entries, not by bytes: keep the product at
- * CAT_INFLIGHT_MAX. */
+ * CAT_WINDOW_BYTES. */
 void et_cat_window_adapt(struct et_catalog *c, size_t bytes, unsigned n)
 {
 	if (n == 0) {
@@ -113,7 +120,7 @@ void et_cat_window_adapt(struct et_catalog *c, size_t bytes, unsigned n)
 	c->entry_bytes_average = average > c->entry_bytes_average
 					 ? average
 					 : (c->entry_bytes_average * 63 + average) / 64;
-	uint64_t window = CAT_INFLIGHT_MAX / (c->entry_bytes_average + CAT_ENTRY_OVERHEAD);
+	uint64_t window = CAT_WINDOW_BYTES / (c->entry_bytes_average + CAT_ENTRY_OVERHEAD);
 	window = window < 32 ? 32 : window > CAT_WINDOW_MAX ? CAT_WINDOW_MAX : window;
 	raft_set_max_inflight_entries(&c->raft, (unsigned)window);
 }
@@ -151,6 +158,15 @@ static void append_split(const struct et_catalog *c, const struct raft_append_en
 	ret->prev_log_term = args->entries[from - 1].term;
 }
 
+/* G12: libraft takes the lower of the leader's commit index and the message's last entry, also when
+ * that is lower than what it had. A message that ends before (it was sent twice) says nothing. */
+static void append_clamp(struct raft_append_entries *args)
+{
+	raft_index last = args->prev_log_index + args->n_entries;
+
+	args->leader_commit = args->leader_commit < last ? args->leader_commit : last;
+}
+
 /* G6: libraft records a configuration at the index of the first entry of its message. Cut the
  * message before each that is not first. Takes over what `message` owns. */
 static void append_deliver(struct et_catalog *c, struct raft_message *message)
@@ -164,10 +180,14 @@ static void append_deliver(struct et_catalog *c, struct raft_message *message)
 		struct raft_message rest = *message;
 		append_split(c, args, i, &rest.append_entries);
 		args->n_entries = i;
+		append_clamp(args);
+		c->turn_bytes += append_bytes(args);
 		c->deliver(&c->io, message);
 		append_deliver(c, &rest); /* Ends: each round is shorter. */
 		return;
 	}
+	append_clamp(args);
+	c->turn_bytes += append_bytes(args);
 	c->deliver(&c->io, message);
 }
 
@@ -214,9 +234,19 @@ static void append_hold(struct et_catalog *c, struct raft_message *message)
 	}
 }
 
+/* The rest comes in the next turn: heartbeats, votes and answers go between. */
+static bool turn_is_full(const struct et_catalog *c)
+{
+	return c->turn_bytes >= CAT_TURN_BYTES;
+}
+
 static void append_release_held(struct et_catalog *c)
 {
 	while (!cat_list_is_empty(&c->held) && !et_cat_is_throttled(c) && !c->space.full) {
+		if (turn_is_full(c)) {
+			et_cat_schedule(c);
+			return;
+		}
 		struct cat_held *h = ET_CONTAINER_OF(c->held.next, struct cat_held, link);
 		cat_list_take(&h->link);
 		c->held_bytes -= h->bytes;
@@ -357,7 +387,8 @@ void et_cat_guard_recv(struct raft_io *io, struct raft_message *message)
 		}
 		et_cat_window_adapt(c, append_bytes(&message->append_entries),
 				    message->append_entries.n_entries);
-		if (!cat_list_is_empty(&c->held) || et_cat_is_throttled(c) || c->space.full) {
+		if (!cat_list_is_empty(&c->held) || et_cat_is_throttled(c) || c->space.full ||
+		    turn_is_full(c)) {
 			append_hold(c, message);
 		} else {
 			append_deliver(c, message);
@@ -368,6 +399,9 @@ void et_cat_guard_recv(struct raft_io *io, struct raft_message *message)
 		install_hold(c, message);
 		break;
 	case RAFT_APPEND_ENTRIES_RESULT:
+		et_cat_flow_result(c, message);
+		c->deliver(io, message);
+		break;
 	case RAFT_REQUEST_VOTE:
 	case RAFT_REQUEST_VOTE_RESULT:
 	case RAFT_TIMEOUT_NOW:
@@ -395,6 +429,7 @@ struct guard_append {
 	raft_io_append_cb cb;
 	struct et_catalog *c;
 	size_t bytes;
+	uint64_t generation; /* cuts of the log before it */
 };
 
 static void guard_append_cb(struct raft_io_append *req, int status)
@@ -407,6 +442,9 @@ static void guard_append_cb(struct raft_io_append *req, int status)
 	if (status != 0 && !(c->stopping && status == RAFT_CANCELED)) {
 		et_cat_fatal(c, "the Raft log cannot be written: %s: %s", raft_strerror(status),
 			     c->io.errmsg);
+	}
+	if (status == 0) {
+		et_cat_cut_stored(c, w->generation);
 	}
 	c->unstored_bytes -= w->bytes;
 	c->stored_at_us = et_clock_mono_us();
@@ -427,6 +465,7 @@ static int guard_append(struct raft_io *io, struct raft_io_append *req,
 	w->original = req;
 	w->cb = cb;
 	w->c = c;
+	w->generation = c->cut.generation;
 	if (c->unstored_bytes == 0) {
 		c->stored_at_us = et_clock_mono_us();
 	}
@@ -439,8 +478,30 @@ static int guard_append(struct raft_io *io, struct raft_io_append *req,
 		}
 		c->unstored_bytes -= w->bytes;
 		free(w);
+		return rv;
 	}
-	return rv;
+	c->cut.next += n;
+	return 0;
+}
+
+/* G13: a segment that could not be made is tried again for ever, under the same name, which must
+ * not exist. Where only the sync of the folder had failed it does, and the log would stand still.
+ * The file was never written, and nobody has it open: take it away. On the loop, before the next
+ * try.
+ */
+static void segment_retry(struct et_catalog *c, const char *name)
+{
+	char path[CAT_PATH_SIZE + 64];
+	int64_t now_us = et_clock_mono_us();
+
+	(void)snprintf(path, sizeof(path), "%s/%s", c->raft_folder, name);
+	bool left = strncmp(name, "open-", 5) == 0 && unlink(path) == 0;
+	if (left || now_us - c->segment_told_us > SEGMENT_TELL_US) {
+		c->segment_told_us = now_us;
+		et_warn("catalog.log.segment",
+			"node=%llu file=%s why=\"it could not be made\" next=again",
+			(unsigned long long)c->node, path);
+	}
 }
 
 /* G3: after a failed write libraft starts a timer with the wrong structure, and crashes when it
@@ -457,9 +518,14 @@ static void guard_trace(struct raft_tracer *t, int type, const void *info)
 		"sync data directory", /* ... */
 		"write 0",	       /* uv_segment.c: cut a segment */
 	};
+	static const char retry[] = "retry creating segment ";
 	const struct raft_tracer_info *i = info;
 
 	if (type != RAFT_TRACER_DIAGNOSTIC || i->diagnostic.message == NULL) {
+		return;
+	}
+	if (strncmp(i->diagnostic.message, retry, sizeof(retry) - 1) == 0) {
+		segment_retry(t->impl, i->diagnostic.message + sizeof(retry) - 1);
 		return;
 	}
 	for (size_t k = 0; k < ET_ARRAY_SIZE(failures); k++) {
@@ -479,6 +545,8 @@ void et_cat_guards_init(struct et_catalog *c)
 	c->io.append = guard_append;
 	c->tracer = (struct raft_tracer){ .impl = c, .version = 2, .emit = guard_trace };
 	raft_uv_set_tracer(&c->io, &c->tracer);
+	et_cat_flow_init(c);
+	et_cat_cut_init(c);
 }
 
 /* G3: a write that could not even be submitted, of entries that waited for the one before: libraft
@@ -495,6 +563,7 @@ static void submit_watch(const struct et_catalog *c)
 void et_cat_guards_turn(struct et_catalog *c)
 {
 	submit_watch(c);
+	c->turn_bytes = 0;
 	append_release_held(c);
 	install_deliver(c);
 }

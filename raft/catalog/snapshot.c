@@ -173,6 +173,12 @@ int et_cat_snapshot_open_state(struct et_catalog *c, struct et_error *reterr)
 	if (rc == 0) {
 		et_state_index_hold(c->state, atomic_load(&c->space.no_flush));
 	}
+	if (rc == ET_ECORRUPT) {
+		(void)et_fail_next(reterr,
+				   "mv %.140s %.140s.bad; start again: it takes the other "
+				   "members' state",
+				   c->db_folder, c->db_folder);
+	}
 	return rc;
 }
 

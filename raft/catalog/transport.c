@@ -399,6 +399,7 @@ static int transport_connect(struct raft_uv_transport *t, struct raft_uv_connect
 	d->req = req;
 	d->cb = cb;
 	d->node = id;
+	et_cat_flow_forget(c, id); /* What the connection before it carried may be lost. */
 	cat_list_add(&c->dials, &d->link);
 	et_cat_address(c, id, address, to);
 	et_tls_connect(c->tls, id, to, ET_ALPN_RAFT, dial_on_connect, d);

@@ -4,6 +4,7 @@
  *
  *   powerloss form FOLDER COUNT ADDRESS...      make the cluster: what every run begins with
  *   powerloss work FOLDER COUNT ADDRESS...      the scripted workload
+ *   powerloss tail-form, tail-work FOLDER 3 ADDRESS...      the same with a conflicting tail
  *   powerloss check FOLDER COUNT ADDRESS...     open what is left; acknowledgements on standard
  * input powerloss journal-work FOLDER | journal-check FOLDER        the journal alone
  *
@@ -16,7 +17,8 @@
  *
  *   nodes.c     the nodes: identities, start, stop
  *   commands.c  what is proposed, and found again
- *   work.c      the workload        check.c  the check        journal.c  both, for the journal */
+ *   work.c      the workload        check.c  the check        journal.c  both, for the journal
+ *   tail.c      a former leader whose log has a tail that no majority has */
 #ifndef ET_CLUSTER_TESTS_HARNESS_FAULT_FAULT_H
 #define ET_CLUSTER_TESTS_HARNESS_FAULT_FAULT_H
 
@@ -47,6 +49,8 @@ struct fault_nodes {
 	uv_timer_t poll; /* so that conditions on other threads are seen */
 	const char *folder;
 	size_t count;
+	uint32_t election_ms;
+	bool tail; /* the first node has a conflicting tail (tail.c) */
 	struct fault_node nodes[FAULT_NODES_MAX];
 };
 
@@ -59,9 +63,12 @@ _Noreturn void fault_die(const char *fmt, ...) ET_PRINTF(1, 2);
 
 void fault_nodes_init(struct fault_nodes *f, const char *folder, size_t count,
 		      char *const addresses[]);
-int fault_form(struct fault_nodes *f); /* identities, cluster, ClusterInit; ends closed */
+int fault_form(struct fault_nodes *f);		/* identities, cluster, ClusterInit; ends closed */
+void fault_cluster_make(struct fault_nodes *f); /* the same; ends open, the first node leads */
 void fault_node_open(struct fault_nodes *f, size_t i);
+void fault_node_close(struct fault_nodes *f, size_t i);
 void fault_nodes_close(struct fault_nodes *f);
+bool fault_has_leader(void *nodes);
 uint64_t fault_applied(const struct fault_node *n);
 /* Run the loop until `done` says so. fault_die() after `seconds`. */
 void fault_run_until(struct fault_nodes *f, bool (*done)(void *arg), void *arg, unsigned seconds,
@@ -75,6 +82,13 @@ Et__Command *fault_command(unsigned i, uint8_t id[16]);
 /* What was acknowledged: is it there, once? NULL, or what is wrong. */
 const char *fault_find(struct et_state_view *v, const Et__OpId *op, const uint8_t id[16],
 		       uint64_t index);
+
+/* ---- tail.c ---- */
+
+int fault_tail_form(struct fault_nodes *f);
+/* Open the second and the third, wait for a leader, open the first, and wait until it is level:
+ * libraft cuts its tail off. */
+void fault_tail_open(struct fault_nodes *f);
 
 int fault_work(struct fault_nodes *f);
 int fault_check(struct fault_nodes *f);

@@ -16,6 +16,10 @@ static int run_nodes(char **argv, int argc)
 		return 2;
 	}
 	fault_nodes_init(&f, argv[2], count, &argv[4]);
+	f.tail = strncmp(argv[1], "tail-", 5) == 0;
+	if (f.tail) {
+		return strcmp(argv[1], "tail-form") == 0 ? fault_tail_form(&f) : fault_work(&f);
+	}
 	if (strcmp(argv[1], "form") == 0) {
 		return fault_form(&f);
 	}
@@ -35,7 +39,12 @@ int main(int argc, char **argv)
 			  strcmp(argv[1], "check") == 0)) {
 		return run_nodes(argv, argc);
 	}
-	(void)fprintf(stderr, "usage: powerloss form|work|check FOLDER COUNT ADDRESS...\n"
-			      "       powerloss journal-work|journal-check FOLDER\n");
+	if (argc == 7 && (strcmp(argv[1], "tail-form") == 0 || strcmp(argv[1], "tail-work") == 0)) {
+		return run_nodes(argv, argc);
+	}
+	(void)fprintf(stderr,
+		      "usage: powerloss form|work|check FOLDER COUNT ADDRESS...\n"
+		      "       powerloss tail-form|tail-work FOLDER 3 ADDRESS ADDRESS ADDRESS\n"
+		      "       powerloss journal-work|journal-check FOLDER\n");
 	return 2;
 }

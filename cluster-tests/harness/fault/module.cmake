@@ -1,6 +1,6 @@
 # Workloads whose acknowledgements are known, and a preloaded library that ends them at the N-th durability call.
 et_program(powerloss cluster-tests/harness/fault
-    SOURCES nodes.c commands.c work.c check.c journal.c
+    SOURCES nodes.c commands.c work.c check.c journal.c tail.c
     USES node/base node/io node/crypto node/tls raft/command raft/state raft/journal raft/catalog node/daemon)
 # Preloaded libraries. Not et_flags: they must not bring a sanitizer; and dlsym() needs a cast that -Wpedantic forbids.
 if(NOT ET_FUZZ)

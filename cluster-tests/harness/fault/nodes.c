@@ -7,8 +7,11 @@
 #include "node/io/clock.h"
 #include "node/io/file.h"
 
-/* Small, so that a few hundred commands make several snapshots, trims and compactions. */
-enum { SNAPSHOT_BYTES = 48 * 1024, ELECTION_MS = 300, HEARTBEAT_MS = 50, POLL_MS = 5 };
+/* Small, so that a few hundred commands make several snapshots, trims and compactions. With a tail:
+ * none, for a snapshot would take the place of the log; and a leader stays one for a while when it
+ * is alone. */
+enum { SNAPSHOT_BYTES = 48 * 1024, TAIL_SNAPSHOT_BYTES = 128 * 1024 * 1024 };
+enum { ELECTION_MS = 300, HEARTBEAT_MS = 50, POLL_MS = 5 };
 
 static void ET_PRINTF(2, 0) say(const char *prefix, const char *fmt, va_list args)
 {
@@ -53,6 +56,7 @@ void fault_nodes_init(struct fault_nodes *f, const char *folder, size_t count,
 {
 	f->folder = folder;
 	f->count = count;
+	f->election_ms = ELECTION_MS;
 	if (uv_loop_init(&f->loop) < 0 || et_postbox_init(&f->postbox, &f->loop) < 0) {
 		fault_die("no loop");
 	}
@@ -152,9 +156,10 @@ static struct et_catalog_config config_of(const struct fault_node *n)
 					   .node = n->id,
 					   .address = n->address,
 					   .folder = n->folder,
-					   .election_ms = ELECTION_MS,
+					   .election_ms = n->all->election_ms,
 					   .heartbeat_ms = HEARTBEAT_MS,
-					   .snapshot_bytes = SNAPSHOT_BYTES };
+					   .snapshot_bytes = n->all->tail ? TAIL_SNAPSHOT_BYTES
+									  : SNAPSHOT_BYTES };
 }
 
 static void tls_open(struct fault_nodes *f, struct fault_node *n)
@@ -225,6 +230,26 @@ static bool tls_are_closed(void *arg)
 		open |= f->nodes[i].tls_open;
 	}
 	return !open;
+}
+
+static bool node_catalog_is_closed(void *arg)
+{
+	return !((const struct fault_node *)arg)->catalog_open;
+}
+
+static bool node_tls_is_closed(void *arg)
+{
+	return !((const struct fault_node *)arg)->tls_open;
+}
+
+void fault_node_close(struct fault_nodes *f, size_t i)
+{
+	struct fault_node *n = &f->nodes[i];
+
+	et_catalog_stop(n->catalog, on_catalog_closed, n);
+	fault_run_until(f, node_catalog_is_closed, n, 60, "a catalogue to close");
+	et_tls_stop(n->tls, on_tls_closed, n);
+	fault_run_until(f, node_tls_is_closed, n, 60, "connections to close");
 }
 
 void fault_nodes_close(struct fault_nodes *f)
@@ -334,7 +359,7 @@ static struct fault_node *leader_of(struct fault_nodes *f)
 	return NULL;
 }
 
-static bool has_leader(void *arg)
+bool fault_has_leader(void *arg)
 {
 	return leader_of(arg) != NULL;
 }
@@ -344,7 +369,7 @@ static void member_add(struct fault_nodes *f, size_t i)
 	for (int code = -1; code != 0;) {
 		struct answer added = { 0 };
 		struct answer assigned = { 0 };
-		fault_run_until(f, has_leader, f, 60, "a leader");
+		fault_run_until(f, fault_has_leader, f, 60, "a leader");
 		struct et_catalog *leader = leader_of(f)->catalog;
 		et_catalog_add(leader, i + 1, f->nodes[i].address, on_answer, &added);
 		fault_run_until(f, is_answered, &added, 90, "a member to be added");
@@ -356,7 +381,7 @@ static void member_add(struct fault_nodes *f, size_t i)
 	}
 }
 
-int fault_form(struct fault_nodes *f)
+void fault_cluster_make(struct fault_nodes *f)
 {
 	struct et_error e;
 
@@ -373,6 +398,11 @@ int fault_form(struct fault_nodes *f)
 		fault_node_open(f, i);
 		member_add(f, i);
 	}
+}
+
+int fault_form(struct fault_nodes *f)
+{
+	fault_cluster_make(f);
 	fault_nodes_close(f);
 	return 0;
 }

@@ -11,7 +11,13 @@
  * late, when the log that it lacks is gone: it gets a snapshot. At the end everything stops in
  * order. */
 
-enum { COMMANDS = 320, COMMANDS_BEFORE_THIRD = 190, A_TICK = 8, PATIENCE_S = 120 };
+enum {
+	COMMANDS = 320,
+	COMMANDS_AFTER_TAIL = 48,
+	COMMANDS_BEFORE_THIRD = 190,
+	A_TICK = 8,
+	PATIENCE_S = 120
+};
 
 struct waiting {
 	uint64_t seq;
@@ -138,7 +144,10 @@ static void open_all(struct work *w)
 	et_journal_incarnation(w->journal, incarnation);
 	et_hex(incarnation, 16, w->incarnation);
 	w->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = 0; i < (f->count == 3 ? 2 : f->count); i++) {
+	if (f->tail) {
+		fault_tail_open(f);
+	}
+	for (size_t i = 0; !f->tail && i < (f->count == 3 ? 2 : f->count); i++) {
 		fault_node_open(f, i);
 	}
 	const struct et_proposer_config config = { .loop = &f->loop,
@@ -158,9 +167,11 @@ int fault_work(struct fault_nodes *f)
 	w.f = f;
 	open_all(&w);
 	fault_say("P write");
-	w.limit = f->count == 3 ? COMMANDS_BEFORE_THIRD : COMMANDS;
+	w.limit = f->tail ? COMMANDS_AFTER_TAIL : f->count == 3 ? COMMANDS_BEFORE_THIRD : COMMANDS;
 	fault_run_until(f, is_answered, &w, PATIENCE_S, "answers");
-	if (f->count == 3) {
+	if (f->tail) {
+		fault_run_until(f, are_level, &w, PATIENCE_S, "all nodes at one index");
+	} else if (f->count == 3) {
 		fault_say("P install");
 		fault_node_open(f, 2);
 		w.limit = COMMANDS;

@@ -758,6 +758,41 @@ static void g11_the_loop_does_not_wait_for_io_destroy(void **state)
 	assert_int_equal(in_child(segments_end, true, 1, true), FINE);
 }
 
+/* ---- G13 ---- */
+
+/* No node can make a segment while it starts: 8 MiB are more than a file may have. */
+static int a_start_without_segments(struct cluster *c, bool guarded)
+{
+	struct rlimit before;
+	struct answer a = { 0 };
+
+	for (size_t i = 0; i < c->count; i++) {
+		catalog_close(&c->nodes[i]);
+	}
+	(void)signal(SIGXFSZ, SIG_IGN);
+	(void)getrlimit(RLIMIT_FSIZE, &before);
+	const struct rlimit small = { 4 * 1024 * 1024, before.rlim_max };
+	(void)setrlimit(RLIMIT_FSIZE, &small);
+	for (size_t i = 0; i < c->count; i++) {
+		catalog_open(&c->nodes[i]);
+	}
+	(void)setrlimit(RLIMIT_FSIZE, &before);
+	for (size_t i = 0; !guarded && i < c->count; i++) {
+		raft_set_capacity_threshold(&c->nodes[i].catalog->raft, 4 * 1024); /* its own */
+	}
+	propose_noop(led(c), "goes on", 0, 100000, &a);
+	int64_t until_us = et_clock_mono_us() + (guarded ? 60 : 8) * INT64_C(1000000);
+	RUN_UNTIL(c, a.calls == 1 || et_clock_mono_us() > until_us);
+	return a.calls == 1 && a.code == 0 ? FINE : DEFECT;
+}
+
+static void g13_a_start_without_segments(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(a_start_without_segments, false, 3, true), DEFECT);
+	assert_int_equal(in_child(a_start_without_segments, true, 3, true), FINE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -771,6 +806,7 @@ int main(void)
 		cmocka_unit_test(g8_window_and_pre_vote),
 		cmocka_unit_test(g9_what_was_lost_is_not_passed_over),
 		cmocka_unit_test(g11_the_loop_does_not_wait_for_io_destroy),
+		cmocka_unit_test(g13_a_start_without_segments),
 	};
 	char folder[] = "/tmp/et_defects.XXXXXX";
 

@@ -368,6 +368,29 @@ static void libraft_is_set_as_it_must_be(void **state)
 	assert_true(r->max_inflight_entries >= 32);
 }
 
+/* G13: what a failed try has left is in the way of the next. libraft says that it tries again. */
+static void a_segment_that_could_not_be_made_is_made_again(void **state)
+{
+	struct cluster *c = *state;
+	struct et_catalog *k = c->nodes[0].catalog;
+	static const char *const names[] = { "open-99", "metadata1" };
+	char path[CAT_PATH_SIZE + 16];
+
+	assert_int_equal(k->raft.capacity_threshold, 0);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(names); i++) {
+		char text[64];
+		(void)snprintf(text, sizeof(text), "retry creating segment %s", names[i]);
+		struct raft_tracer_info info = { .version = 1 };
+		info.diagnostic.message = text;
+		(void)snprintf(path, sizeof(path), "%s/%s", k->raft_folder, names[i]);
+		FILE *f = fopen(path, "ae");
+		assert_non_null(f);
+		(void)fclose(f);
+		k->tracer.emit(&k->tracer, RAFT_TRACER_DIAGNOSTIC, &info);
+		assert_int_equal(access(path, F_OK) == 0, i == 1);
+	}
+}
+
 /* ---- G3: the process ends, in a child ---- */
 
 static int append_fails(struct raft_io *io, struct raft_io_append *req,
@@ -523,6 +546,7 @@ int main(void)
 		TEST(holds_entries_while_throttled),
 		TEST(refuses_proposals_above_the_limit),
 		TEST(libraft_is_set_as_it_must_be),
+		TEST(a_segment_that_could_not_be_made_is_made_again),
 		TEST_THREE(foreign_entries_are_checked),
 		TEST_THREE(a_leader_whose_disk_hangs_hands_over),
 	};

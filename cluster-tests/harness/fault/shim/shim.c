@@ -2,6 +2,7 @@
  * process or lets the call fail.
  *
  *   ET_FAULT_UNDER=FOLDER   only what happens to files in it (and on its device) counts
+ *   ET_FAULT_ONLY=FOLDER    ... and of that only what happens in this folder
  *   ET_FAULT=KIND:N         what happens at call N:
  *       kill    the process ends before the call        after   ... after it
  *       torn    ... after half of it: of a write, the first half is on its way
@@ -49,6 +50,8 @@ static struct {
 	uint64_t at;
 	char under[512];
 	size_t under_size;
+	char only[512];
+	size_t only_size;
 	dev_t device;
 	struct board *board;
 	struct board own; /* when nobody wants to see it */
@@ -109,6 +112,7 @@ static void board_open(const char *path)
 __attribute__((constructor)) static void shim_begin(void)
 {
 	const char *under = getenv("ET_FAULT_UNDER");
+	const char *only = getenv("ET_FAULT_ONLY");
 	struct stat st;
 
 	shim.syscall = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
@@ -120,7 +124,26 @@ __attribute__((constructor)) static void shim_begin(void)
 	shim.under_size = strlen(under);
 	memcpy(shim.under, under, shim.under_size + 1);
 	shim.device = st.st_dev;
+	if (only != NULL && strlen(only) < sizeof(shim.only)) {
+		shim.only_size = strlen(only);
+		memcpy(shim.only, only, shim.only_size + 1);
+	}
 	plan_read(getenv("ET_FAULT"));
+}
+
+/* Is the file in ET_FAULT_ONLY, if that is set? */
+static bool fd_is_chosen(int fd)
+{
+	char link[64];
+	char path[1024];
+
+	if (shim.only_size == 0) {
+		return true;
+	}
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof(path) - 1);
+	path[n < 0 ? 0 : n] = '\0';
+	return strncmp(path, shim.only, shim.only_size) == 0;
 }
 
 static bool fd_counts(int fd)
@@ -128,7 +151,7 @@ static bool fd_counts(int fd)
 	struct stat st;
 
 	return shim.under_size > 0 && fstat(fd, &st) == 0 && st.st_dev == shim.device &&
-	       (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode));
+	       (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && fd_is_chosen(fd);
 }
 
 static bool path_counts(int folder, const char *path)
@@ -139,7 +162,8 @@ static bool path_counts(int folder, const char *path)
 	if (path[0] != '/' && folder != AT_FDCWD) {
 		return fd_counts(folder);
 	}
-	return strncmp(path, shim.under, shim.under_size) == 0;
+	return strncmp(path, shim.under, shim.under_size) == 0 &&
+	       strncmp(path, shim.only, shim.only_size) == 0;
 }
 
 /* Count a call. What shall become of it? */
