@@ -1,4 +1,4 @@
 et_module(node/base
-    SOURCES err.c secret.c bytes.c queue.c log.c role.c
+    SOURCES err.c secret.c bytes.c queue.c log.c memory.c role.c
     LIBRARIES Threads::Threads
     TESTS secret bytes queue)

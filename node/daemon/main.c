@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "node/base/defs.h"
+#include "node/base/memory.h"
 #include "node/daemon/daemon.h"
 
 static int usage(void)
@@ -50,6 +51,7 @@ static int restore(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	et_memory_keep();
 	if (argc >= 4 && strcmp(argv[1], "--restore") == 0) {
 		return restore(argc, argv);
 	}

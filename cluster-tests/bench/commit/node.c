@@ -8,6 +8,7 @@
 
 #include "cluster-tests/bench/commit/commit.h"
 #include "node/base/log.h"
+#include "node/base/memory.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "node/tls/rpc.h"
@@ -272,6 +273,7 @@ int bench_node_main(const char *folder, const char *id, const char *address, con
 	static struct node n;
 	struct et_error e;
 
+	et_memory_keep(); /* As the daemon does. */
 	et_log_set_level(ET_LOG_ERROR);
 	bench_commands_init(&n.commands);
 	if (node_open(&n, folder, id, address, port, strcmp(rtt_ms, "0") != 0, &e) < 0) {
