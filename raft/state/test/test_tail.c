@@ -230,7 +230,8 @@ static void how_it_is_written_does_not_matter(void **state)
 		kit_assert_same_index(s, k->s);
 		kit_sum(s, &sums);
 		kit_assert_equal(&first, &sums); /* and the state knows nothing of it */
-		assert_int_equal(tail_files(s->tail) > 0, bulks[i] <= 10000);
+		assert_true(bulks[i] > 1 || tail_files(s->tail) > 0);
+		assert_true(bulks[i] < SIZE_MAX || tail_files(s->tail) == 0);
 		(void)et_state_close(s);
 	}
 	free(g);
