@@ -280,6 +280,14 @@ static bool is_granted(struct node *n, const char *secret, uint64_t node)
 	return true;
 }
 
+static bool has_grants(const struct node *n)
+{
+	struct et_keeper_health h;
+
+	et_keeper_health(n->keeper, &h);
+	return !h.vault_without_grant;
+}
+
 /* Who becomes a vault later gets what the others hold, and opens by itself then. */
 static void a_node_that_becomes_a_vault_gets_its_grants(void **state)
 {
@@ -295,8 +303,8 @@ static void a_node_that_becomes_a_vault_gets_its_grants(void **state)
 	roles_add(c, 2, vault);
 	RUN_UNTIL(c, is_granted(n, "ca", 2));
 	assert_true(is_granted(n, "kek:1", 2));
+	RUN_UNTIL(c, has_grants(n)); /* It looks now and then. */
 	et_keeper_health(n->keeper, &h);
-	assert_false(h.vault_without_grant);
 	assert_false(h.vault_single);
 	uint64_t event = audit(n, "recording.play", r.id);
 	assert_int_equal(open_dek(n, r.id, event, r.dek), 0);
