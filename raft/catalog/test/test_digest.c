@@ -5,8 +5,11 @@
 
 #include <cmocka.h>
 
+#include "node/io/clock.h"
 #include "raft/catalog/test/member.h"
 #include "raft/state/damage.h"
+
+#define LOOP_US (INT64_C(40) * 1000000) /* for states that must be seen in time */
 
 /* ---- The verdict ---- */
 
@@ -106,8 +109,10 @@ static struct et_catalog_status status_of(struct node *n)
 static void until_all_agree(struct cluster *c)
 {
 	struct et_catalog_status s = { 0 };
+	int64_t until_us = et_clock_mono_us() + LOOP_US;
 
 	while (s.agreed_nodes != 3 || s.odd_count != 0) {
+		assert_true(et_clock_mono_us() < until_us);
 		struct answer a = { 0 };
 		propose_noop(&c->nodes[0], "more", 0, 20000, &a);
 		RUN_UNTIL(c, a.calls == 1);
@@ -178,7 +183,9 @@ static void the_wrong_one_is_named_and_comes_back(struct cluster *c, bool leader
 		 * that lies ahead, it would propose no tick: so a join writes the record. */
 		join_member(c, 4);
 	}
+	int64_t until_us = et_clock_mono_us() + LOOP_US;
 	while (diverged_nodes.calls[wrong->id - 1] == 0) {
+		assert_true(et_clock_mono_us() < until_us);
 		struct answer a = { 0 };
 		propose_noop(other, "more", 0, 20000, &a);
 		RUN_UNTIL(c, a.calls == 1);
@@ -314,14 +321,16 @@ static void a_dispute_refuses_what_destroys(void **state)
 	join_member(c, 4); /* writes the record that node 3 has wrong */
 	check_every(c, 200);
 	bool all = false;
-	while (!all) {
+	for (int64_t until_us = et_clock_mono_us() + LOOP_US; !all;) {
 		struct answer a = { 0 };
 		propose_noop(&c->nodes[0], "more", 0, 20000, &a);
 		RUN_UNTIL(c, a.calls == 1);
 		all = true;
 		for (size_t i = 0; i < 3; i++) {
 			all &= status_of(&c->nodes[i]).disputed;
+			assert_int_equal(diverged_nodes.calls[i], 0);
 		}
+		assert_true(et_clock_mono_us() < until_us);
 	}
 	release.id = (ProtobufCBinaryData){ sizeof(id), id };
 	command.principal = local;
