@@ -78,15 +78,9 @@ static void gather_secret(struct gathering *g, const char *name)
 		(void)snprintf(g->v.secrets[bit], sizeof(g->v.secrets[bit]), "%.15s", name);
 	}
 	for (size_t i = 0; i < g->v.node_count; i++) {
-		Et__Grant *grant = NULL;
-		if (g->nodes[i].opens == 0) {
-			continue;
-		}
-		if (et_state_get_grant(g->view, name, g->nodes[i].id, &grant) < 0) {
+		if (g->nodes[i].opens != 0 && !et_state_has_grant(g->view, name, g->nodes[i].id)) {
 			g->nodes[i].opens &= ~(UINT64_C(1) << bit);
-			continue;
 		}
-		et__grant__free_unpacked(grant, NULL);
 	}
 }
 
@@ -127,9 +121,9 @@ static void places_move(const struct gathering *g, struct survey_result *r)
 	for (size_t p = 0; p < r->place_count; p++) {
 		struct survive_set at = { 0 };
 		for (size_t i = 0; i < r->node_count; i++) {
-			bool has = (r->places[p].at.bits[i / 64] >> (i % 64) & 1) != 0;
+			bool has = survive_set_has(&r->places[p].at, i);
 			if (has && to[i] < SURVIVE_NODES_MAX) {
-				at.bits[to[i] / 64] |= UINT64_C(1) << (to[i] % 64);
+				survive_set_add(&at, to[i]);
 			}
 		}
 		r->places[p].at = at;

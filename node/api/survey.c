@@ -152,8 +152,7 @@ static int count_copy(void *arg, const Et__Copy *copy)
 	const uint64_t *at =
 		bsearch(&node, c->out->nodes, c->out->node_count, sizeof(node), id_order);
 	if (at != NULL && c->stores[at - c->out->nodes]) {
-		size_t i = (size_t)(at - c->out->nodes);
-		c->at.bits[i / 64] |= UINT64_C(1) << (i % 64);
+		survive_set_add(&c->at, (size_t)(at - c->out->nodes));
 		c->holders++;
 		c->out->copies++;
 	}

@@ -11,16 +11,6 @@
 
 /* ---- Sets ---- */
 
-static void set_add(struct survive_set *s, size_t i)
-{
-	s->bits[i / 64] |= UINT64_C(1) << (i % 64);
-}
-
-static bool set_has(const struct survive_set *s, size_t i)
-{
-	return (s->bits[i / 64] >> (i % 64) & 1) != 0;
-}
-
 static bool set_is_within(const struct survive_set *inner, const struct survive_set *outer)
 {
 	uint64_t outside = 0;
@@ -40,7 +30,7 @@ static struct survive_set gone_with(const struct survive_view *v, const struct s
 
 	for (size_t i = 0; i < v->node_count; i++) {
 		if (!v->nodes[i].answers) {
-			set_add(&gone, i);
+			survive_set_add(&gone, i);
 		}
 	}
 	return gone;
@@ -53,7 +43,7 @@ static bool newer_are_safe(const struct survive_view *v, const struct survive_se
 	bool touched = false;
 
 	for (size_t i = 0; i < v->node_count; i++) {
-		touched = touched || (v->nodes[i].stores && set_has(gone, i));
+		touched = touched || (v->nodes[i].stores && survive_set_has(gone, i));
 	}
 	if (v->newer == 0 || !touched) {
 		return true;
@@ -65,7 +55,7 @@ static bool newer_are_safe(const struct survive_view *v, const struct survive_se
 			const struct survive_node *n = &v->nodes[i];
 			if (n->stores && strcmp(n->site, v->sites[s].name) == 0) {
 				stores = true;
-				whole = whole && !set_has(gone, i);
+				whole = whole && !survive_set_has(gone, i);
 			}
 		}
 		if (whole && stores) {
@@ -85,8 +75,8 @@ void survive_judge(const struct survive_view *v, const struct survive_set *lost,
 	for (size_t i = 0; i < v->node_count; i++) {
 		const struct survive_node *n = &v->nodes[i];
 		ret->voters += n->votes;
-		ret->live_calls += set_has(lost, i) ? n->live_calls : 0;
-		if (!set_has(&gone, i)) {
+		ret->live_calls += survive_set_has(lost, i) ? n->live_calls : 0;
+		if (!survive_set_has(&gone, i)) {
 			ret->voters_up += n->votes;
 			opens |= n->opens;
 		}
@@ -256,7 +246,7 @@ static struct survive_set site_set(const struct survive_view *v, const char *sit
 
 	for (size_t i = 0; i < v->node_count; i++) {
 		if (strcmp(v->nodes[i].site, site) == 0) {
-			set_add(&set, i);
+			survive_set_add(&set, i);
 		}
 	}
 	return set;
@@ -289,7 +279,7 @@ size_t survive_losses(const struct survive_view *v, struct survive_loss *ret, si
 	loss_begin(&ret[1]);
 	for (size_t i = 0; i < v->node_count; i++) {
 		struct survive_set one = { 0 };
-		set_add(&one, i);
+		survive_set_add(&one, i);
 		survive_judge(v, &one, &d);
 		any_add(&nodes, v->nodes[i].name, &d);
 	}

@@ -39,6 +39,16 @@ struct survive_set {
 	uint64_t bits[SURVIVE_NODES_MAX / 64];
 };
 
+static inline void survive_set_add(struct survive_set *s, size_t i)
+{
+	s->bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static inline bool survive_set_has(const struct survive_set *s, size_t i)
+{
+	return (s->bits[i / 64] >> (i % 64) & 1) != 0;
+}
+
 /* Segments that lie on exactly these nodes, and not in the archive. */
 struct survive_place {
 	struct survive_set at;

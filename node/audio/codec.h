@@ -21,7 +21,6 @@
 #include "node/base/bytes.h"
 #include "node/base/err.h"
 
-#define ET_CODEC_RATE_MAX 48000	    /* Hz, of decoded samples */
 #define ET_CODEC_SAMPLES_MAX 16384U /* of one payload; what is more is left out */
 
 struct codec_kind;

@@ -535,13 +535,6 @@ int et_mix_finish(struct et_mix *m, int64_t end_us)
 	return mix_flush(m, until);
 }
 
-void et_mix_restart(struct et_mix *m, uint32_t stream)
-{
-	et_assert(stream < ET_MIX_STREAMS_MAX);
-	m->streams[stream].anchored = false;
-	m->streams[stream].was_anchored_before = false;
-}
-
 struct et_mix_stats et_mix_stats(const struct et_mix *m)
 {
 	return m->stats;

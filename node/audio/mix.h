@@ -94,10 +94,6 @@ int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet) ET_MUST_CHE
  * (within a day); samples behind it are not cut. */
 int et_mix_finish(struct et_mix *m, int64_t end_us) ET_MUST_CHECK;
 
-/* Forget what is known of a stream's clock: its next packet is anchored by arrival (new segment).
- */
-void et_mix_restart(struct et_mix *m, uint32_t stream);
-
 struct et_mix_stats et_mix_stats(const struct et_mix *m);
 
 #endif

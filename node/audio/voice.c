@@ -31,6 +31,12 @@ struct voice {
 	int16_t *out; /* owned, when there is a resampler */
 };
 
+static void held_release(struct held *h)
+{
+	explicit_bzero(h->payload, h->size);
+	free(h->payload);
+}
+
 int voice_new(const struct et_codec *codec, const char *fmtp, uint32_t rate, struct voice **ret)
 {
 	struct voice *v = calloc(1, sizeof(*v));
@@ -62,7 +68,7 @@ struct voice *voice_free(struct voice *v)
 {
 	if (v != NULL) {
 		for (size_t i = 0; i < v->held_count; i++) {
-			free(v->held[i].payload);
+			held_release(&v->held[i]);
 		}
 		if (v->out != NULL) {
 			explicit_bzero(v->out, et_resampler_room(v->resampler) * sizeof(*v->out));
@@ -147,7 +153,7 @@ static void packet_take(struct voice *v, struct voice_span *ret)
 		count = et_decoder_decode(v->decoder, (struct et_view){ first.payload, first.size },
 					  v->samples, ET_CODEC_SAMPLES_MAX);
 	}
-	free(first.payload);
+	held_release(&first);
 	*ret = (struct voice_span){ .position = first.position, .packet = count > 0 ? 1 : -1 };
 	if (count == 0) {
 		return;

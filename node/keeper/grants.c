@@ -31,29 +31,12 @@ struct lack {
 	uint64_t to; /* whom the list is for; 0: it is empty */
 };
 
-static bool is_vault(const Et__Node *node)
-{
-	return node->state != ET__NODE_STATE__REMOVED && node->state != ET__NODE_STATE__REVOKED &&
-	       (roles_of(node->n_roles, node->roles) & ET_ROLE_VAULT) != 0;
-}
-
-static bool holds(const struct et_state_view *v, const char *secret, uint64_t node)
-{
-	Et__Grant *grant = NULL;
-
-	if (et_state_get_grant(v, secret, node, &grant) < 0) {
-		return false;
-	}
-	et__grant__free_unpacked(grant, NULL);
-	return true;
-}
-
 static int rank_node(void *arg, const Et__Node *node)
 {
 	struct lack *l = arg;
 
-	l->rank += node->id < l->k->identity.node && is_vault(node) &&
-		   holds(l->v, l->secret, node->id);
+	l->rank += node->id < l->k->identity.node && node_is_vault(node) &&
+		   et_state_has_grant(l->v, l->secret, node->id);
 	return 0;
 }
 
@@ -62,8 +45,8 @@ static void lack_secret(struct lack *l, const char *secret)
 	ET_CLEANUP(et_secret_freep) struct et_secret *opened = NULL;
 	struct et_keeper *k = l->k;
 
-	if (holds(l->v, secret, l->node->id) || !holds(l->v, secret, k->identity.node) ||
-	    l->list.count == SECRETS_MAX) {
+	if (et_state_has_grant(l->v, secret, l->node->id) ||
+	    !et_state_has_grant(l->v, secret, k->identity.node) || l->list.count == SECRETS_MAX) {
 		return;
 	}
 	l->missing = true;
@@ -103,7 +86,7 @@ static int lack_node(void *arg, const Et__Node *node)
 {
 	struct lack *l = arg;
 
-	if (l->to != 0 || node->id == l->k->identity.node || !is_vault(node) ||
+	if (l->to != 0 || node->id == l->k->identity.node || !node_is_vault(node) ||
 	    node->seal_public.len != 32) {
 		return 0; /* One node at a time. */
 	}

@@ -72,6 +72,12 @@ void keeper_defer(struct et_keeper *k, void (*fn)(void *arg), void *arg)
 
 /* ---- Vault nodes ---- */
 
+bool node_is_vault(const Et__Node *node)
+{
+	return node->state != ET__NODE_STATE__REMOVED && node->state != ET__NODE_STATE__REVOKED &&
+	       (roles_of(node->n_roles, node->roles) & ET_ROLE_VAULT) != 0;
+}
+
 struct vault_search {
 	struct et_keeper *k;
 	const struct et_state_view *v;
@@ -83,16 +89,12 @@ struct vault_search {
 static int vault_look(void *arg, const Et__Node *node)
 {
 	struct vault_search *s = arg;
-	Et__Grant *grant = NULL;
 
-	if (node->id == s->k->identity.node || s->count >= VAULTS_MAX ||
-	    node->state == ET__NODE_STATE__REMOVED || node->state == ET__NODE_STATE__REVOKED ||
-	    (roles_of(node->n_roles, node->roles) & ET_ROLE_VAULT) == 0 ||
+	if (node->id == s->k->identity.node || s->count >= VAULTS_MAX || !node_is_vault(node) ||
 	    strlen(node->address) >= ET_ADDRESS_MAX ||
-	    et_state_get_grant(s->v, s->secret, node->id, &grant) < 0) {
+	    !et_state_has_grant(s->v, s->secret, node->id)) {
 		return 0;
 	}
-	et__grant__free_unpacked(grant, NULL);
 	struct vault *vault = &s->list[s->count++];
 	vault->node = node->id;
 	memcpy(vault->address, node->address, strlen(node->address) + 1);
@@ -223,17 +225,12 @@ static int health_node(void *arg, const Et__Node *node)
 {
 	struct health_search *s = arg;
 	char name[SECRET_NAME_BYTES];
-	Et__Grant *grant = NULL;
 
-	if (node->state == ET__NODE_STATE__REMOVED || node->state == ET__NODE_STATE__REVOKED ||
-	    (roles_of(node->n_roles, node->roles) & ET_ROLE_VAULT) == 0) {
+	if (!node_is_vault(node)) {
 		return 0;
 	}
 	kek_secret_name(s->active, name);
-	bool has = et_state_get_grant(s->v, name, node->id, &grant) == 0;
-	if (has) {
-		et__grant__free_unpacked(grant, NULL);
-	}
+	bool has = et_state_has_grant(s->v, name, node->id);
 	s->vaults += has;
 	if (node->id == s->self) {
 		s->self_is_vault = true;

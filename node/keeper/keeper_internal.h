@@ -96,6 +96,7 @@ void pb_text(char **field, const char *text);
 void pb_bytes(ProtobufCBinaryData *field, const void *data, size_t size);
 void pb_roles(size_t *n, char ***field, uint32_t roles);
 uint32_t roles_of(size_t n, char *const *words);
+bool node_is_vault(const Et__Node *node); /* a member with that role */
 
 /* ---- keeper.c ---- */
 

@@ -246,7 +246,6 @@ static void renewal_run(void *arg)
 	struct renewal *r = arg;
 	struct et_keeper *k = r->k;
 	ET_CLEANUP(et_buffer_releasep) struct et_buffer request = { 0 };
-	Et__Grant *grant = NULL;
 
 	int rc = et_identity_request(&k->identity, &request, NULL);
 	if (rc < 0) {
@@ -254,9 +253,8 @@ static void renewal_run(void *arg)
 		return;
 	}
 	struct et_state_view *v = et_state_view_open(k->state);
-	bool here = et_state_get_grant(v, "ca", k->identity.node, &grant) == 0;
+	bool here = et_state_has_grant(v, "ca", k->identity.node);
 	(void)et_state_view_close(v);
-	et__grant__free_unpacked(grant, NULL);
 	if (here) {
 		issue_for(k, k->identity.node, view_of(&request), on_renewed, r);
 	} else {

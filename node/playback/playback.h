@@ -62,7 +62,8 @@ struct et_playback_config {
 	int64_t origin_us; /* frame 0; 0: the first segment's t0 */
 	int64_t end_us;	   /* silence is added up to there; 0: ends with the last sample */
 	bool verify;	   /* the whole of each object before its first sample */
-	uint32_t rate;	   /* Hz of the samples; 0: what et_playback_rate() says */
+	uint32_t rate;	   /* Hz of the samples; 0: the lowest that loses nothing of
+			    * its codecs (all tapes are read once more to find it) */
 };
 
 /* What a listener must know. */
@@ -84,11 +85,6 @@ struct et_playback_summary {
 	struct et_mix_stats mix;
 	char problem[256]; /* the first thing wrong, "" if nothing */
 };
-
-/* The rate in Hz that loses nothing of any of its codecs: 8000, 16000 or 48000. Reads all tapes;
- * what cannot be read does not count. Errors as of et_playback_render(). */
-int et_playback_rate(const struct et_playback_config *config, uint32_t *ret,
-		     struct et_error *reterr) ET_MUST_CHECK;
 
 /* Render the samples [first_frame, first_frame + frame_count) in chunks to `sink` (frame_count
  * UINT64_MAX: to the end). What lies before is decoded and skipped, so that any range of one

@@ -25,6 +25,14 @@ struct render {
 						    -2: too many */
 };
 
+static int see_nothing(void *arg, struct walk_segment *segment, struct et_error *reterr)
+{
+	(void)arg;
+	(void)segment;
+	(void)reterr;
+	return 0;
+}
+
 /* Between the mix and the caller: cuts the range out. */
 static int render_range(void *arg, const int16_t *samples, size_t frames)
 {
@@ -71,14 +79,6 @@ static int render_meta(void *arg, struct walk_segment *segment, const struct et_
 	if (item->type == ET_META_STREAM) {
 		r->mix_stream[item->stream.stream] = -1; /* Another source under this number. */
 	}
-	return 0;
-}
-
-static int render_end(void *arg, struct walk_segment *segment, struct et_error *reterr)
-{
-	(void)arg;
-	(void)segment;
-	(void)reterr;
 	return 0;
 }
 
@@ -143,19 +143,11 @@ static int render_packet(void *arg, struct walk_segment *segment, const struct w
 
 /* ---- The rate ---- */
 
-static int rate_nothing(void *arg, struct walk_segment *segment, struct et_error *reterr)
-{
-	(void)arg;
-	(void)segment;
-	(void)reterr;
-	return 0;
-}
-
 static int rate_meta(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
 		     struct et_error *reterr)
 {
 	(void)item;
-	return rate_nothing(arg, segment, reterr);
+	return see_nothing(arg, segment, reterr);
 }
 
 static int rate_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
@@ -176,22 +168,14 @@ static int rate_packet(void *arg, struct walk_segment *segment, const struct wal
 static int rate_find(const struct et_playback_config *config, uint32_t *ret,
 		     struct et_playback_summary *ret_summary, struct et_error *reterr)
 {
-	const struct walk_visitor visitor = { .begin = rate_nothing,
+	const struct walk_visitor visitor = { .begin = see_nothing,
 					      .meta = rate_meta,
 					      .packet = rate_packet,
-					      .end = rate_nothing,
+					      .end = see_nothing,
 					      .arg = ret };
 
 	*ret = 8000;
 	return et_playback_walk(config, &visitor, ret_summary, reterr);
-}
-
-int et_playback_rate(const struct et_playback_config *config, uint32_t *ret,
-		     struct et_error *reterr)
-{
-	struct et_playback_summary summary;
-
-	return rate_find(config, ret, &summary, reterr);
 }
 
 /* ---- Samples ---- */
@@ -219,7 +203,7 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	const struct walk_visitor visitor = { .begin = render_begin,
 					      .meta = render_meta,
 					      .packet = render_packet,
-					      .end = render_end,
+					      .end = see_nothing,
 					      .arg = r };
 
 	rc = et_mix_new(origin, rate, render_range, r, &r->mix, reterr);

@@ -4,5 +4,5 @@ et_module(raft/state
             erase.c restore.c
     USES node/base node/io node/crypto raft/command
     LIBRARIES PkgConfig::rocksdb
-    TESTS members apply epoch replay search plans property readers tail told
+    TESTS members apply jobs once epoch replay search plans property readers tail told
     FUZZERS search)

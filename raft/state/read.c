@@ -52,6 +52,17 @@ int et_state_get_grant(const struct et_state_view *v, const char *secret, uint64
 	return view_get_message(v, CF_GRANT, &key, &et__grant__descriptor, ret);
 }
 
+bool et_state_has_grant(const struct et_state_view *v, const char *secret, uint64_t node)
+{
+	Et__Grant *grant = NULL;
+
+	if (et_state_get_grant(v, secret, node, &grant) < 0) {
+		return false;
+	}
+	et__grant__free_unpacked(grant, NULL);
+	return true;
+}
+
 int et_state_get_certificate(const struct et_state_view *v, uint64_t node, Et__Certificate **ret)
 {
 	struct key key = key_u64(node);

@@ -115,6 +115,8 @@ int et_state_get_node(const struct et_state_view *v, uint64_t id, Et__Node **ret
 int et_state_get_kek(const struct et_state_view *v, uint32_t version, Et__Kek **ret) ET_MUST_CHECK;
 int et_state_get_grant(const struct et_state_view *v, const char *secret, uint64_t node,
 		       Et__Grant **ret) ET_MUST_CHECK;
+/* Is there one, that can be read? */
+bool et_state_has_grant(const struct et_state_view *v, const char *secret, uint64_t node);
 int et_state_get_certificate(const struct et_state_view *v, uint64_t node,
 			     Et__Certificate **ret) ET_MUST_CHECK;
 int et_state_get_token(const struct et_state_view *v, const uint8_t id[16],

@@ -6,6 +6,7 @@
 
 #include "cluster-tests/bench/search/search.h"
 #include "node/base/bytes.h"
+#include "raft/command/sample.h"
 #include "raft/state/state.h"
 
 #define ENTRIES_PER_GROUP 16
@@ -70,40 +71,10 @@ static int command_add(struct side *x, Et__Command *c)
 
 static int cluster_add(struct side *x)
 {
-	static char words[6][16] = { "bench", "prg-1", "prg", "voter", "vault", "kek:1" };
-	static uint8_t bytes[64];
-	char *roles[] = { words[3], words[4] };
+	struct et_sample_cluster sample;
 	Et__Command c = ET__COMMAND__INIT;
-	Et__ClusterInit init = ET__CLUSTER_INIT__INIT;
-	Et__Cluster cluster = ET__CLUSTER__INIT;
-	Et__Node node = ET__NODE__INIT;
-	Et__Kek kek = ET__KEK__INIT;
-	Et__Grant grant = ET__GRANT__INIT;
-	Et__Grant *grants[] = { &grant };
 
-	memset(bytes, 1, sizeof(bytes));
-	cluster.name = words[0];
-	cluster.id = (ProtobufCBinaryData){ 16, bytes };
-	cluster.created_us = BENCH_T0;
-	node.id = 1;
-	node.name = words[1];
-	node.site = words[2];
-	node.roles = roles;
-	node.n_roles = 2;
-	node.spki_hash = (ProtobufCBinaryData){ 32, bytes };
-	kek.version = 1;
-	kek.public_key = (ProtobufCBinaryData){ 32, bytes };
-	grant.secret = words[5];
-	grant.node = 1;
-	grant.enc = (ProtobufCBinaryData){ 32, bytes };
-	grant.ciphertext = (ProtobufCBinaryData){ 48, bytes };
-	init.cluster = &cluster;
-	init.node = &node;
-	init.kek = &kek;
-	init.grants = grants;
-	init.n_grants = 1;
-	c.body_case = ET__COMMAND__BODY_CLUSTER_INIT;
-	c.cluster_init = &init;
+	et_sample_cluster_init(&sample, BENCH_T0, &c);
 	return command_add(x, &c);
 }
 

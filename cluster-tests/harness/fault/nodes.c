@@ -6,6 +6,7 @@
 #include "cluster-tests/harness/fault/fault.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
+#include "raft/command/sample.h"
 
 /* Small, so that a few hundred commands make several snapshots, trims and compactions. With a tail:
  * none, for a snapshot would take the place of the log; and a leader stays one for a while when it
@@ -294,50 +295,16 @@ static bool is_answered(void *arg)
 	return ((struct answer *)arg)->calls > 0;
 }
 
-static ProtobufCBinaryData bytes_of(uint8_t *data, size_t size, int fill)
-{
-	memset(data, fill, size);
-	return (ProtobufCBinaryData){ size, data };
-}
-
 static void cluster_begin(struct fault_nodes *f)
 {
-	static uint8_t id[16], spki[32], key[32], enc[32], sealed[48];
-	static char words[8][16] = { "acme", "prg-1", "prg", "voter", "vault", "kek:1", "local" };
-	char *roles[] = { words[3], words[4] };
+	static char local[] = "local";
+	struct et_sample_cluster sample;
 	Et__Command command = ET__COMMAND__INIT;
-	Et__ClusterInit init = ET__CLUSTER_INIT__INIT;
-	Et__Cluster cluster = ET__CLUSTER__INIT;
-	Et__Node node = ET__NODE__INIT;
-	Et__Kek kek = ET__KEK__INIT;
-	Et__Grant grant = ET__GRANT__INIT;
-	Et__Grant *grants[] = { &grant };
 	struct answer a = { 0 };
 
-	cluster.name = words[0];
-	cluster.id = bytes_of(id, sizeof(id), 1);
-	cluster.created_us = et_clock_now_us();
-	node.id = 1;
-	node.name = words[1];
-	node.site = words[2];
-	node.roles = roles;
-	node.n_roles = 2;
-	node.spki_hash = bytes_of(spki, sizeof(spki), 2);
-	kek.version = 1;
-	kek.public_key = bytes_of(key, sizeof(key), 3);
-	grant.secret = words[5];
-	grant.node = 1;
-	grant.enc = bytes_of(enc, sizeof(enc), 4);
-	grant.ciphertext = bytes_of(sealed, sizeof(sealed), 5);
-	init.cluster = &cluster;
-	init.node = &node;
-	init.kek = &kek;
-	init.grants = grants;
-	init.n_grants = 1;
-	command.principal = words[6];
+	et_sample_cluster_init(&sample, et_clock_now_us(), &command);
+	command.principal = local;
 	command.schema = 1;
-	command.body_case = ET__COMMAND__BODY_CLUSTER_INIT;
-	command.cluster_init = &init;
 	et_catalog_propose(f->nodes[0].catalog, &command, 60000, on_answer, &a);
 	fault_run_until(f, is_answered, &a, 90, "ClusterInit");
 	if (a.code != 0) {

@@ -268,16 +268,11 @@ static void roles_add(struct cluster *c, uint64_t node, char *role)
 
 static bool is_granted(struct node *n, const char *secret, uint64_t node)
 {
-	Et__Grant *grant = NULL;
 	struct et_state_view *v = et_state_view_open(et_catalog_state(n->catalog));
+	bool has = et_state_has_grant(v, secret, node);
 
-	int rc = et_state_get_grant(v, secret, node, &grant);
 	(void)et_state_view_close(v);
-	if (rc < 0) {
-		return false;
-	}
-	et__grant__free_unpacked(grant, NULL);
-	return true;
+	return has;
 }
 
 static bool has_grants(const struct node *n)

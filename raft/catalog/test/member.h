@@ -3,6 +3,7 @@
 #define ET_RAFT_CATALOG_TEST_MEMBER_H
 
 #include "raft/catalog/test/fixture.h"
+#include "raft/command/sample.h"
 
 static inline ProtobufCBinaryData bytes_of(uint8_t *data, size_t size, int fill)
 {
@@ -12,41 +13,13 @@ static inline ProtobufCBinaryData bytes_of(uint8_t *data, size_t size, int fill)
 
 static inline void init_cluster(struct cluster *c, struct answer *a)
 {
-	static uint8_t id[16], spki[32], public[32], enc[32], sealed[48];
-	static char words[8][16] = { "acme", "prg-1", "prg", "voter", "vault", "kek:1", "local" };
-	char *roles[] = { words[3], words[4] };
+	static char local[] = "local";
+	struct et_sample_cluster sample;
 	Et__Command command = ET__COMMAND__INIT;
-	Et__ClusterInit init = ET__CLUSTER_INIT__INIT;
-	Et__Cluster cluster = ET__CLUSTER__INIT;
-	Et__Node node = ET__NODE__INIT;
-	Et__Kek kek = ET__KEK__INIT;
-	Et__Grant grant = ET__GRANT__INIT;
-	Et__Grant *grants[] = { &grant };
 
-	cluster.name = words[0];
-	cluster.id = bytes_of(id, sizeof(id), 1);
-	cluster.created_us = et_clock_now_us();
-	node.id = 1;
-	node.name = words[1];
-	node.site = words[2];
-	node.roles = roles;
-	node.n_roles = 2;
-	node.spki_hash = bytes_of(spki, sizeof(spki), 2);
-	kek.version = 1;
-	kek.public_key = bytes_of(public, sizeof(public), 3);
-	grant.secret = words[5];
-	grant.node = 1;
-	grant.enc = bytes_of(enc, sizeof(enc), 4);
-	grant.ciphertext = bytes_of(sealed, sizeof(sealed), 5);
-	init.cluster = &cluster;
-	init.node = &node;
-	init.kek = &kek;
-	init.grants = grants;
-	init.n_grants = 1;
-	command.principal = words[6];
+	et_sample_cluster_init(&sample, et_clock_now_us(), &command);
+	command.principal = local;
 	command.schema = 1;
-	command.body_case = ET__COMMAND__BODY_CLUSTER_INIT;
-	command.cluster_init = &init;
 	et_catalog_propose(c->nodes[0].catalog, &command, 0, on_answer, a);
 }
 

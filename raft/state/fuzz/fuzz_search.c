@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "raft/command/sample.h"
 #include "raft/state/state.h"
 
 #define RECORDINGS 150
@@ -53,39 +54,10 @@ static void command_add(Et__Command *c)
 
 static void cluster_add(void)
 {
-	static char words[6][16] = { "fuzz", "prg-1", "prg", "voter", "vault", "kek:1" };
-	static uint8_t bytes[64] = { 1 };
-	char *roles[] = { words[3], words[4] };
+	struct et_sample_cluster sample;
 	Et__Command c = ET__COMMAND__INIT;
-	Et__ClusterInit init = ET__CLUSTER_INIT__INIT;
-	Et__Cluster cluster = ET__CLUSTER__INIT;
-	Et__Node node = ET__NODE__INIT;
-	Et__Kek kek = ET__KEK__INIT;
-	Et__Grant grant = ET__GRANT__INIT;
-	Et__Grant *grants[] = { &grant };
 
-	cluster.name = words[0];
-	cluster.id = (ProtobufCBinaryData){ 16, bytes };
-	cluster.created_us = T0;
-	node.id = 1;
-	node.name = words[1];
-	node.site = words[2];
-	node.roles = roles;
-	node.n_roles = 2;
-	node.spki_hash = (ProtobufCBinaryData){ 32, bytes };
-	kek.version = 1;
-	kek.public_key = (ProtobufCBinaryData){ 32, bytes };
-	grant.secret = words[5];
-	grant.node = 1;
-	grant.enc = (ProtobufCBinaryData){ 32, bytes };
-	grant.ciphertext = (ProtobufCBinaryData){ 48, bytes };
-	init.cluster = &cluster;
-	init.node = &node;
-	init.kek = &kek;
-	init.grants = grants;
-	init.n_grants = 1;
-	c.body_case = ET__COMMAND__BODY_CLUSTER_INIT;
-	c.cluster_init = &init;
+	et_sample_cluster_init(&sample, T0, &c);
 	command_add(&c);
 }
 

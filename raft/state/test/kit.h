@@ -557,4 +557,45 @@ static inline uint64_t kit_audit_verify(struct et_state *s)
 	return events;
 }
 
+/* ---- More of them ---- */
+
+static inline struct et_state_counts kit_counts(struct kit *k)
+{
+	struct et_state_view *v = et_state_view_open(k->s);
+	struct et_state_counts c;
+
+	assert_non_null(v);
+	assert_int_equal(et_state_counts(v, &c), 0);
+	(void)et_state_view_close(v);
+	return c;
+}
+
+/* A sealed segment 1 of recording `id`, captured by node 2. */
+static inline void kit_sealed_segment(struct kit *k, uint64_t id)
+{
+	const struct kit_call call = { .id = id, .start_us = 1700000000000000 };
+
+	assert_int_equal(kit_open_call(k, 2, &call), 0);
+	assert_int_equal(kit_segment_open(k, 2, id, 1), 0);
+	assert_int_equal(kit_segment_seal(k, 2, id, 1, ET__SEGMENT_STATE__SEGMENT_SEALED, 7, 3), 0);
+}
+
+static inline int kit_policy_set(struct kit *k, const char *text, uint32_t expect)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__PolicySet set = ET__POLICY_SET__INIT;
+	Et__Policy p = ET__POLICY__INIT;
+	char name[] = "archive";
+	char copy[64];
+
+	(void)snprintf(copy, sizeof(copy), "%s", text);
+	p.name = name;
+	p.text = copy;
+	set.policy = &p;
+	set.expect_revision = expect;
+	c.body_case = ET__COMMAND__BODY_POLICY_SET;
+	c.policy_set = &set;
+	return kit_apply(k, &c);
+}
+
 #endif

@@ -1,4 +1,4 @@
-/* Each command: taken, refused, repeated. */
+/* Commands of recordings, copies, nodes and time: taken, refused, repeated. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,17 +71,6 @@ static Et__Recording *recording_read(struct kit *k, uint64_t id)
 	return r;
 }
 
-static struct et_state_counts counts_read(struct kit *k)
-{
-	struct et_state_view *v = et_state_view_open(k->s);
-	struct et_state_counts c;
-
-	assert_non_null(v);
-	assert_int_equal(et_state_counts(v, &c), 0);
-	(void)et_state_view_close(v);
-	return c;
-}
-
 /* A recording with one stream that saw `packets`, and one gap. */
 struct told {
 	Et__Recording r;
@@ -122,8 +111,8 @@ static void a_recording_is_opened_updated_and_closed(void **state)
 	assert_int_equal(kit_open_call(k, 2, &call), 0);
 	assert_int_equal(kit_open_call(k, 2, &call), 0); /* another op, the same recording */
 	assert_int_equal(kit_open_call(k, 3, &call), ET_EDENIED);
-	assert_int_equal(counts_read(k).recordings, 1);
-	assert_int_equal(counts_read(k).capturing, 1);
+	assert_int_equal(kit_counts(k).recordings, 1);
+	assert_int_equal(kit_counts(k).capturing, 1);
 
 	told_make(&t, 5, 1, 100);
 	assert_int_equal(kit_tell_recording(k, 2, KIT_UPDATE, &t.r), 0);
@@ -147,9 +136,9 @@ static void a_recording_is_opened_updated_and_closed(void **state)
 	assert_int_equal(r->streams[0]->packets, 100);
 	assert_int_equal(r->n_gaps, 3);
 	et__recording__free_unpacked(r, NULL);
-	assert_int_equal(counts_read(k).capturing, 0);
-	assert_int_equal(counts_read(k).sealed, 1);
-	assert_int_equal(counts_read(k).recordings, 1);
+	assert_int_equal(kit_counts(k).capturing, 0);
+	assert_int_equal(kit_counts(k).sealed, 1);
+	assert_int_equal(kit_counts(k).recordings, 1);
 }
 
 /* Open, update, close of a recording, open and seal of its segment: any order, same content. */
@@ -206,8 +195,8 @@ static void create_commands_may_come_in_any_order(void **state)
 		et__segment__free_unpacked(g, NULL);
 		(void)et_state_view_close(v);
 	}
-	assert_int_equal(counts_read(k).copies, 120);
-	assert_int_equal(counts_read(k).sealed, 120);
+	assert_int_equal(kit_counts(k).copies, 120);
+	assert_int_equal(kit_counts(k).sealed, 120);
 }
 
 /* ---- Segments and copies ---- */
@@ -247,16 +236,6 @@ static bool copy_spare(struct kit *k, uint64_t recording, const char *place)
 	return spare;
 }
 
-/* A sealed segment 1 of recording `id`, captured by node 2. */
-static void sealed_segment(struct kit *k, uint64_t id)
-{
-	const struct kit_call call = { .id = id, .start_us = 1700000000000000 };
-
-	assert_int_equal(kit_open_call(k, 2, &call), 0);
-	assert_int_equal(kit_segment_open(k, 2, id, 1), 0);
-	assert_int_equal(kit_segment_seal(k, 2, id, 1, ET__SEGMENT_STATE__SEGMENT_SEALED, 7, 3), 0);
-}
-
 static void a_sealed_root_stays(void **state)
 {
 	struct kit *k = *state;
@@ -265,7 +244,7 @@ static void a_sealed_root_stays(void **state)
 	const Et__SegmentState recovered = ET__SEGMENT_STATE__SEGMENT_RECOVERED;
 
 	kit_cluster(k);
-	sealed_segment(k, 5);
+	kit_sealed_segment(k, 5);
 	assert_int_equal(copy_state(k, 5, "node:2"), ET__COPY__STATE__VERIFIED);
 	assert_int_equal(kit_segment_seal(k, 2, 5, 1, sealed, 7, 3), 0); /* again */
 	assert_int_equal(kit_segment_seal(k, 3, 5, 1, sealed, 7, 3), ET_EDENIED);
@@ -301,7 +280,7 @@ static void a_sealed_root_stays(void **state)
 	assert_int_equal(kit_segment_open(k, 2, 5, 3), 0);
 	assert_int_equal(kit_segment_seal(k, 2, 5, 3, unverified, 30, 5), 0);
 	assert_int_equal(kit_segment_seal(k, 2, 5, 3, recovered, 30, 5), 0);
-	assert_int_equal(counts_read(k).segments, 3);
+	assert_int_equal(kit_counts(k).segments, 3);
 }
 
 static void copies_must_fit_the_segment(void **state)
@@ -310,7 +289,7 @@ static void copies_must_fit_the_segment(void **state)
 	Et__Copy c[3];
 
 	kit_cluster(k);
-	sealed_segment(k, 5);
+	kit_sealed_segment(k, 5);
 	assert_int_equal(kit_copy_add(k, 3, 99, 1, "node:3"), ET_ENOTFOUND);
 	assert_int_equal(kit_copy_add(k, 3, 5, 1, "node:1"), ET_EDENIED);
 	assert_int_equal(kit_copy_add(k, 3, 5, 1, "elsewhere"), ET_EREFUSED);
@@ -326,12 +305,12 @@ static void copies_must_fit_the_segment(void **state)
 	assert_int_equal(k->result->n_refused, 2);
 	assert_int_equal(k->result->refused[0], 0);
 	assert_int_equal(k->result->refused[1], 2);
-	assert_int_equal(counts_read(k).archived_segments, 1);
+	assert_int_equal(kit_counts(k).archived_segments, 1);
 	c[2].object_hash = kit_hash(8);
 	c[2].size_bytes = 3001;
 	assert_int_equal(kit_copies(k, 3, false, &c[2], 1), 0);
 	assert_int_equal(kit_copies(k, 3, false, &c[2], 1), 0);
-	assert_int_equal(counts_read(k).copies, 3);
+	assert_int_equal(kit_counts(k).copies, 3);
 	c[1].object = (char *)(uintptr_t)protobuf_c_empty_string;
 	assert_int_equal(kit_copies(k, 3, false, &c[1], 1), ET_EREFUSED);
 }
@@ -342,11 +321,11 @@ static void the_last_verified_copy_is_never_evicted(void **state)
 	Et__Copy c[2];
 
 	kit_cluster(k);
-	sealed_segment(k, 5);
-	uint64_t audited = counts_read(k).audit_events;
+	kit_sealed_segment(k, 5);
+	uint64_t audited = kit_counts(k).audit_events;
 	assert_false(copy_spare(k, 5, "node:2"));
 	assert_int_equal(kit_copy_evict(k, 2, 5, 1, "node:2"), ET_EPOLICY);
-	assert_int_equal(counts_read(k).audit_events, audited + 1); /* refused, and seen */
+	assert_int_equal(kit_counts(k).audit_events, audited + 1); /* refused, and seen */
 	assert_int_equal(kit_copy_add(k, 3, 5, 1, "node:3"), 0);
 	assert_true(copy_spare(k, 5, "node:2"));
 	assert_int_equal(kit_copy_evict(k, 3, 5, 1, "node:2"), ET_EDENIED); /* not its own */
@@ -354,7 +333,7 @@ static void the_last_verified_copy_is_never_evicted(void **state)
 	assert_int_equal(copy_state(k, 5, "node:2"), ET__COPY__STATE__EVICTED);
 	assert_int_equal(kit_copy_evict(k, 2, 5, 1, "node:2"), 0);	    /* again */
 	assert_int_equal(kit_copy_evict(k, 3, 5, 1, "node:3"), ET_EPOLICY); /* the other's turn */
-	assert_int_equal(counts_read(k).copies, 1);
+	assert_int_equal(kit_counts(k).copies, 1);
 
 	/* Twice the same in one command, and one that is not there. */
 	assert_int_equal(kit_copy_add(k, 2, 5, 1, "target:cold"), 0);
@@ -364,7 +343,7 @@ static void the_last_verified_copy_is_never_evicted(void **state)
 	assert_int_equal(k->result->n_refused, 1);
 	assert_int_equal(k->result->refused[0], 0);
 	assert_int_equal(kit_copy_evict(k, 3, 5, 1, "target:cold"), ET_EPOLICY);
-	assert_int_equal(counts_read(k).archived_segments, 1);
+	assert_int_equal(kit_counts(k).archived_segments, 1);
 }
 
 static int node_remove(struct kit *k, uint64_t node, bool revoked)
@@ -386,7 +365,7 @@ static void what_lies_on_a_removed_node_does_not_count(void **state)
 	struct kit *k = *state;
 
 	kit_cluster(k);
-	sealed_segment(k, 5);
+	kit_sealed_segment(k, 5);
 	assert_int_equal(kit_copy_add(k, 3, 5, 1, "node:3"), 0);
 	assert_int_equal(node_remove(k, 3, false), 0);
 	assert_false(copy_spare(k, 5, "node:2"));
@@ -424,7 +403,7 @@ static void bad_copies_do_not_count_until_they_are_whole_again(void **state)
 	struct kit *k = *state;
 
 	kit_cluster(k);
-	sealed_segment(k, 5);
+	kit_sealed_segment(k, 5);
 	assert_int_equal(kit_copy_add(k, 3, 5, 1, "node:3"), 0);
 	assert_int_equal(copy_bad(k, 2, 5, "node:3"), ET_EDENIED);
 	assert_int_equal(copy_bad(k, 3, 6, "node:3"), ET_ENOTFOUND);
@@ -587,264 +566,6 @@ static void keys_follow_each_other(void **state)
 	assert_int_equal(grant_add(k, "ca", 9), ET_ENOTFOUND);
 }
 
-/* ---- Policies, holds, plans, jobs ---- */
-
-static int policy_set(struct kit *k, const char *text, uint32_t expect)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__PolicySet set = ET__POLICY_SET__INIT;
-	Et__Policy p = ET__POLICY__INIT;
-	char name[] = "archive";
-	char copy[64];
-
-	(void)snprintf(copy, sizeof(copy), "%s", text);
-	p.name = name;
-	p.text = copy;
-	set.policy = &p;
-	set.expect_revision = expect;
-	c.body_case = ET__COMMAND__BODY_POLICY_SET;
-	c.policy_set = &set;
-	return kit_apply(k, &c);
-}
-
-static void a_policy_is_set_by_who_saw_the_last_one(void **state)
-{
-	struct kit *k = *state;
-
-	kit_cluster(k);
-	assert_int_equal(policy_set(k, "a: 1", 1), ET_ESTALE);
-	assert_int_equal(policy_set(k, "a: 1", 0), 0);
-	assert_int_equal(k->result->number, 1);
-	assert_int_equal(policy_set(k, "a: 2", 0), ET_ESTALE);
-	assert_int_equal(policy_set(k, "a: 2", 1), 0);
-	struct et_state_view *v = et_state_view_open(k->s);
-	Et__Policy *p = NULL;
-	uint8_t hash[32];
-	assert_int_equal(et_state_get_policy(v, "archive", &p), 0);
-	assert_string_equal(p->text, "a: 2");
-	et_sha256("a: 2", 4, hash);
-	assert_memory_equal(p->hash.data, hash, 32);
-	assert_string_equal(p->principal, "local:uid=0");
-	et__policy__free_unpacked(p, NULL);
-	(void)et_state_view_close(v);
-}
-
-static int hold_add(struct kit *k, uint64_t id, uint64_t recording)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldAdd add = ET__HOLD_ADD__INIT;
-	Et__Hold h = ET__HOLD__INIT;
-
-	h.id = kit_id(id);
-	h.recording = kit_id(recording);
-	add.hold = &h;
-	c.body_case = ET__COMMAND__BODY_HOLD_ADD;
-	c.hold_add = &add;
-	return kit_apply(k, &c);
-}
-
-static int hold_release(struct kit *k, uint64_t id)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldRelease release = ET__HOLD_RELEASE__INIT;
-
-	release.id = kit_id(id);
-	c.body_case = ET__COMMAND__BODY_HOLD_RELEASE;
-	c.hold_release = &release;
-	return kit_apply(k, &c);
-}
-
-static void holds_are_placed_and_released(void **state)
-{
-	struct kit *k = *state;
-
-	kit_cluster(k);
-	sealed_segment(k, 5);
-	assert_int_equal(hold_add(k, 70, 6), ET_ENOTFOUND);
-	assert_int_equal(hold_add(k, 70, 5), 0);
-	assert_int_equal(hold_add(k, 70, 5), ET_EEXISTS);
-	assert_int_equal(hold_add(k, 71, 5), 0);
-	assert_int_equal(counts_read(k).holds, 2);
-	assert_int_equal(hold_release(k, 72), ET_ENOTFOUND);
-	assert_int_equal(hold_release(k, 70), 0);
-	assert_int_equal(hold_release(k, 70), 0);
-	assert_int_equal(counts_read(k).holds, 1);
-}
-
-struct plan_kit {
-	Et__Plan plan;
-	Et__PlanItem items[2];
-	Et__PlanItem *list[2];
-	char texts[6][16];
-};
-
-static void plan_make(struct plan_kit *p, uint64_t id, const char *action, uint64_t node)
-{
-	et__plan__init(&p->plan);
-	et__plan_item__init(&p->items[0]);
-	(void)snprintf(p->texts[0], sizeof(p->texts[0]), "archive");
-	(void)snprintf(p->texts[1], sizeof(p->texts[1]), "%s", action);
-	(void)snprintf(p->texts[2], sizeof(p->texts[2]), "cold");
-	p->plan.id = kit_id(id);
-	p->plan.kind = p->texts[0];
-	p->plan.policy = p->texts[0];
-	p->plan.policy_revision = 1;
-	p->items[0].action = p->texts[1];
-	p->items[0].recording = kit_id(5);
-	p->items[0].generation = 1;
-	p->items[0].segment = 1;
-	p->items[0].node = node;
-	p->items[0].target = p->texts[2];
-	p->list[0] = &p->items[0];
-	p->plan.items = p->list;
-	p->plan.n_items = 1;
-}
-
-static int plan_put(struct kit *k, Et__Plan *plan)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__PlanPut put = ET__PLAN_PUT__INIT;
-
-	put.plan = plan;
-	c.body_case = ET__COMMAND__BODY_PLAN_PUT;
-	c.plan_put = &put;
-	return kit_apply(k, &c);
-}
-
-static int plan_apply(struct kit *k, const struct plan_kit *p, uint64_t job, uint64_t job_node)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__PlanApply apply = ET__PLAN_APPLY__INIT;
-	Et__Job j = ET__JOB__INIT;
-	Et__Job *jobs[] = { &j };
-	char kind[] = "archive-upload";
-	uint8_t hash[32];
-
-	assert_int_equal(et_state_plan_hash(&p->plan, hash), 0);
-	apply.plan = p->plan.id;
-	apply.hash = (ProtobufCBinaryData){ 32, hash };
-	j.id = kit_id(job);
-	j.kind = kind;
-	j.node = job_node;
-	j.items = p->plan.items;
-	j.n_items = p->plan.n_items;
-	apply.jobs = jobs;
-	apply.n_jobs = 1;
-	c.body_case = ET__COMMAND__BODY_PLAN_APPLY;
-	c.plan_apply = &apply;
-	return kit_apply(k, &c);
-}
-
-static void plans_fail_when_the_world_moved(void **state)
-{
-	struct kit *k = *state;
-	struct plan_kit p;
-
-	kit_cluster(k);
-	sealed_segment(k, 5);
-	assert_int_equal(policy_set(k, "a: 1", 0), 0);
-	plan_make(&p, 60, "upload", 2);
-	assert_int_equal(plan_apply(k, &p, 61, 2), ET_ENOTFOUND);
-	assert_int_equal(plan_put(k, &p.plan), 0);
-	assert_int_equal(plan_put(k, &p.plan), ET_EEXISTS);
-	struct plan_kit other = p;
-	other.list[0] = &other.items[0];
-	other.plan.items = other.list;
-	other.items[0].size_bytes = 1;
-	assert_int_equal(plan_apply(k, &other, 61, 2), ET_ESTALE); /* not the plan that was put */
-	assert_int_equal(plan_apply(k, &p, 61, 3), ET_EREFUSED);   /* not its node */
-
-	assert_int_equal(hold_add(k, 70, 5), 0);
-	assert_int_equal(plan_apply(k, &p, 61, 2), ET_ESTALE); /* a hold came */
-	plan_make(&p, 62, "upload", 2);
-	assert_int_equal(plan_put(k, &p.plan), 0);
-	assert_int_equal(policy_set(k, "a: 2", 1), 0);
-	assert_int_equal(plan_apply(k, &p, 61, 2), ET_ESTALE); /* the policy changed */
-
-	plan_make(&p, 63, "evict", 2);
-	p.plan.policy_revision = 2;
-	assert_int_equal(plan_put(k, &p.plan), 0);
-	assert_int_equal(plan_apply(k, &p, 61, 2), ET_ESTALE); /* the last copy */
-	assert_int_equal(kit_copy_add(k, 3, 5, 1, "node:3"), 0);
-	assert_int_equal(plan_apply(k, &p, 61, 2), 0);
-	assert_int_equal(plan_apply(k, &p, 64, 2), ET_ESTALE); /* applied */
-
-	plan_make(&p, 65, "upload", 1);
-	p.plan.policy_revision = 2;
-	assert_int_equal(plan_put(k, &p.plan), 0);
-	assert_int_equal(plan_apply(k, &p, 66, 1), ET_ESTALE); /* node 1 has no copy */
-	plan_make(&p, 67, "upload", 2);
-	p.plan.policy_revision = 2;
-	p.items[0].size_bytes = 3000;
-	assert_int_equal(plan_put(k, &p.plan), 0);
-	assert_int_equal(plan_apply(k, &p, 66, 2), ET_ESTALE); /* another size */
-	plan_make(&p, 68, "upload", 2);
-	p.plan.policy_revision = 2;
-	p.plan.hash = kit_hash(1);
-	assert_int_equal(plan_put(k, &p.plan), ET_EINTEGRITY);
-}
-
-static int job_update(struct kit *k, uint64_t node, uint64_t job, const char *to)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__JobUpdate update = ET__JOB_UPDATE__INIT;
-	char text[32];
-
-	(void)snprintf(text, sizeof(text), "%s", to);
-	update.job = kit_id(job);
-	update.state = text;
-	update.done_bytes = 5;
-	c.body_case = ET__COMMAND__BODY_JOB_UPDATE;
-	c.job_update = &update;
-	return kit_apply_from(k, node, &c);
-}
-
-static int job_count(void *arg, const Et__Job *job)
-{
-	(void)job;
-	++*(size_t *)arg;
-	return 0;
-}
-
-static size_t jobs_of(struct kit *k, uint64_t node)
-{
-	struct et_state_view *v = et_state_view_open(k->s);
-	size_t count = 0;
-
-	assert_non_null(v);
-	assert_int_equal(et_state_each_job_of(v, node, job_count, &count), 0);
-	(void)et_state_view_close(v);
-	return count;
-}
-
-static void jobs_move_only_forward(void **state)
-{
-	struct kit *k = *state;
-	struct plan_kit p;
-
-	kit_cluster(k);
-	sealed_segment(k, 5);
-	assert_int_equal(policy_set(k, "a: 1", 0), 0);
-	plan_make(&p, 60, "upload", 2);
-	assert_int_equal(plan_put(k, &p.plan), 0);
-	assert_int_equal(plan_apply(k, &p, 61, 2), 0);
-	assert_int_equal(jobs_of(k, 2), 1);
-	assert_int_equal(jobs_of(k, 3), 0);
-	assert_int_equal(job_update(k, 3, 61, "running"), ET_EDENIED);
-	assert_int_equal(job_update(k, 2, 62, "running"), ET_ENOTFOUND);
-	assert_int_equal(job_update(k, 2, 61, "done"), ET_EREFUSED);
-	assert_int_equal(job_update(k, 2, 61, "asleep"), ET_EREFUSED);
-	assert_int_equal(job_update(k, 2, 61, "running"), 0);
-	assert_int_equal(job_update(k, 2, 61, "ready"), ET_EREFUSED);
-	assert_int_equal(job_update(k, 2, 61, "failed"), 0);
-	assert_int_equal(jobs_of(k, 2), 1);
-	assert_int_equal(job_update(k, 2, 61, "running"), 0);
-	assert_int_equal(job_update(k, 2, 61, "done"), 0);
-	assert_int_equal(job_update(k, 2, 61, "done"), 0);
-	assert_int_equal(job_update(k, 2, 61, "running"), ET_EREFUSED);
-	assert_int_equal(jobs_of(k, 2), 0);
-}
-
 /* ---- Time ---- */
 
 static void time_goes_on_in_steps_and_never_back(void **state)
@@ -867,219 +588,6 @@ static void time_goes_on_in_steps_and_never_back(void **state)
 	(void)et_state_view_close(v);
 }
 
-/* ---- Exactly once ---- */
-
-static void a_repeated_command_changes_nothing_and_gets_its_first_result(void **state)
-{
-	struct kit *k = *state;
-	Et__Command c = ET__COMMAND__INIT;
-	Et__OpId op = ET__OP_ID__INIT;
-	Et__AuditAdd add = ET__AUDIT_ADD__INIT;
-	char texts[2][32] = { "recording.play", "local:uid=0" };
-
-	kit_cluster(k);
-	op.node = 2;
-	op.incarnation = kit_id(500);
-	add.action = texts[0];
-	c.op = &op;
-	c.principal = texts[1];
-	c.body_case = ET__COMMAND__BODY_AUDIT_ADD;
-	c.audit_add = &add;
-	uint64_t events = counts_read(k).audit_events;
-	for (op.seq = 1; op.seq <= 5; op.seq++) {
-		assert_int_equal(kit_apply_as_is(k, &c), 0);
-		assert_int_equal(k->result->number, events + op.seq);
-	}
-	uint64_t index = k->index;
-	for (op.seq = 1; op.seq <= 5; op.seq++) {
-		assert_int_equal(kit_apply_as_is(k, &c), 0);
-		assert_int_equal(k->result->number, events + op.seq);
-		assert_int_equal(k->result->index, index - 5 + op.seq);
-		struct et_state_view *v = et_state_view_open(k->s);
-		Et__Result *r = NULL;
-		assert_true(et_state_op_result(v, &op, &r));
-		assert_int_equal(r->number, events + op.seq);
-		et__result__free_unpacked(r, NULL);
-		(void)et_state_view_close(v);
-	}
-	assert_int_equal(counts_read(k).audit_events, events + 5);
-
-	/* A refusal is a result, too. */
-	op.seq = 6;
-	c.body_case = ET__COMMAND__BODY_TICK;
-	Et__Tick tick = ET__TICK__INIT;
-	c.tick = &tick;
-	assert_int_equal(kit_apply_as_is(k, &c), ET_ESTALE);
-	tick.time_us = 1700000000000001;
-	assert_int_equal(kit_apply_as_is(k, &c), ET_ESTALE);
-	assert_string_equal(k->result->text, "cluster time is past that");
-
-	/* The same sequence of another incarnation is another command. */
-	op.incarnation = kit_id(501);
-	assert_int_equal(kit_apply_as_is(k, &c), 0);
-}
-
-static void old_results_go_but_the_command_is_not_applied_again(void **state)
-{
-	struct kit *k = *state;
-	Et__Command c = ET__COMMAND__INIT;
-	Et__OpId op = ET__OP_ID__INIT;
-	Et__AuditAdd add = ET__AUDIT_ADD__INIT;
-	char texts[2][32] = { "recording.play", "local:uid=0" };
-
-	kit_cluster(k);
-	op.node = 2;
-	op.incarnation = kit_id(500);
-	add.action = texts[0];
-	c.op = &op;
-	c.principal = texts[1];
-	c.body_case = ET__COMMAND__BODY_AUDIT_ADD;
-	c.audit_add = &add;
-	for (op.seq = 1; op.seq <= 1030; op.seq++) {
-		assert_int_equal(kit_apply_as_is(k, &c), 0);
-	}
-	uint64_t events = counts_read(k).audit_events;
-	op.seq = 6;
-	assert_int_equal(kit_apply_as_is(k, &c), ET_EEXISTS);
-	op.seq = 7;
-	assert_int_equal(kit_apply_as_is(k, &c), 0); /* still kept: 7..1030 */
-	assert_int_equal(counts_read(k).audit_events, events);
-}
-
-static void a_node_has_a_bounded_number_of_incarnations(void **state)
-{
-	struct kit *k = *state;
-	Et__Command c = ET__COMMAND__INIT;
-	Et__OpId op = ET__OP_ID__INIT;
-	Et__Noop noop = ET__NOOP__INIT;
-	struct et_state_view *v;
-	Et__Result *r = NULL;
-
-	kit_cluster(k);
-	op.node = 2;
-	c.op = &op;
-	c.body_case = ET__COMMAND__BODY_NOOP;
-	c.noop = &noop;
-	for (uint64_t i = 0; i < 70; i++) {
-		op.incarnation = kit_id(5000 + i);
-		for (op.seq = 1; op.seq <= 3; op.seq++) {
-			assert_int_equal(kit_apply_as_is(k, &c), 0);
-		}
-	}
-	v = et_state_view_open(k->s);
-	op.seq = 2;
-	for (uint64_t i = 0; i < 70; i++) {
-		op.incarnation = kit_id(5000 + i);
-		bool kept = et_state_op_result(v, &op, &r);
-		assert_int_equal(kept, i >= 6); /* the oldest six are forgotten */
-		if (kept) {
-			et__result__free_unpacked(r, NULL);
-		}
-	}
-	(void)et_state_view_close(v);
-}
-
-/* ---- Audit ---- */
-
-struct audit_seen {
-	uint64_t count;
-	uint64_t refused;
-	char last[128];
-};
-
-static int audit_see(void *arg, const Et__AuditEvent *e)
-{
-	struct audit_seen *s = arg;
-
-	s->count++;
-	s->refused += strcmp(e->outcome, "refused") == 0;
-	(void)snprintf(s->last, sizeof(s->last), "%s %s %s", e->action, e->target, e->outcome);
-	return 0;
-}
-
-static void what_operators_do_is_in_the_chain(void **state)
-{
-	struct kit *k = *state;
-	struct audit_seen seen = { 0 };
-
-	kit_cluster(k);
-	(void)policy_set(k, "a: 1", 0);
-	(void)policy_set(k, "a: 1", 0); /* refused */
-	sealed_segment(k, 5);		/* what machines do is not */
-	struct et_state_view *v = et_state_view_open(k->s);
-	assert_int_equal(et_state_each_audit(v, 1, 0, audit_see, &seen), 0);
-	assert_int_equal(seen.count, 6); /* init, token, join, join, policy, policy */
-	assert_int_equal(seen.refused, 1);
-	assert_string_equal(seen.last, "policy.set archive refused");
-	seen.count = 0;
-	assert_int_equal(et_state_each_audit(v, 2, 4, audit_see, &seen), 0);
-	assert_int_equal(seen.count, 3);
-	assert_int_equal(et_state_each_audit(v, 9, 0, audit_see, &seen), 0);
-	assert_int_equal(seen.count, 3);
-	(void)et_state_view_close(v);
-	assert_int_equal(kit_audit_verify(k->s), 6);
-}
-
-/* Change, drop or add bytes of the chain behind the state's back. */
-static void a_changed_chain_is_found_out(void **state)
-{
-	struct kit *k = *state;
-	struct database *db = k->s->database;
-	rocksdb_readoptions_t *options = rocksdb_readoptions_create();
-	struct et_error error;
-	uint64_t events;
-	uint8_t head[32];
-
-	kit_cluster(k);
-	for (uint64_t number = 1; number <= 4; number++) {
-		uint8_t key[8];
-		char *e = NULL;
-		size_t size = 0;
-		et_put64(key, number);
-		char *value = rocksdb_get_cf(db->db, options, db->cf[CF_AUDIT], (char *)key, 8,
-					     &size, &e);
-		assert_non_null(value);
-		for (size_t at = 0; at <= size; at++) {
-			struct key k8 = key_of(key, 8);
-			if (at < size) {
-				value[at] ^= 0x10;
-				rocksdb_put_cf(db->db, k->s->write_options, db->cf[CF_AUDIT],
-					       (char *)k8.data, 8, value, size, &e);
-				value[at] ^= 0x10;
-			} else {
-				rocksdb_delete_cf(db->db, k->s->write_options, db->cf[CF_AUDIT],
-						  (char *)k8.data, 8, &e);
-			}
-			assert_null(e);
-			struct et_state_view *v = et_state_view_open(k->s);
-			assert_int_equal(et_state_audit_verify(v, &events, head, &error),
-					 ET_EINTEGRITY);
-			(void)et_state_view_close(v);
-		}
-		rocksdb_put_cf(db->db, k->s->write_options, db->cf[CF_AUDIT], (char *)key, 8, value,
-			       size, &e);
-		assert_null(e);
-		rocksdb_free(value);
-		assert_int_equal(kit_audit_verify(k->s), 4);
-	}
-	rocksdb_readoptions_destroy(options);
-}
-
-/* What is no command does nothing, and says so. */
-static void bytes_that_are_no_command_are_answered(void **state)
-{
-	struct kit *k = *state;
-	struct et_buffer entry = { 0 };
-
-	kit_cluster(k);
-	et_entry_begin(&entry);
-	et_entry_add(&entry, "\xff\xff\xff", 3);
-	et_entry_end(&entry);
-	kit_apply_bytes(k, entry.data, entry.size);
-	assert_int_equal(k->result->code, ET_EMALFORMED);
-	et_buffer_release(&entry);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_set_up, kit_tear_down)
@@ -1097,17 +605,7 @@ int main(void)
 		TEST(a_node_says_only_some_things_of_itself),
 		TEST(certificates_are_of_the_recorded_key),
 		TEST(keys_follow_each_other),
-		TEST(a_policy_is_set_by_who_saw_the_last_one),
-		TEST(holds_are_placed_and_released),
-		TEST(plans_fail_when_the_world_moved),
-		TEST(jobs_move_only_forward),
 		TEST(time_goes_on_in_steps_and_never_back),
-		TEST(a_repeated_command_changes_nothing_and_gets_its_first_result),
-		TEST(old_results_go_but_the_command_is_not_applied_again),
-		TEST(a_node_has_a_bounded_number_of_incarnations),
-		TEST(what_operators_do_is_in_the_chain),
-		TEST(a_changed_chain_is_found_out),
-		TEST(bytes_that_are_no_command_are_answered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
