@@ -32,9 +32,45 @@ static size_t job_cost(const struct cat_job *job)
 	return job->size + sizeof(*job);
 }
 
-static bool job_is_of_log(const struct cat_job *job)
+bool et_cat_job_is_of_log(const struct cat_job *job)
 {
 	return job->kind == CAT_JOB_ENTRY || job->kind == CAT_JOB_GAP;
+}
+
+void et_cat_jobs_add(struct cat_jobs *list, struct cat_job *job)
+{
+	job->node.next = NULL;
+	if (list->last != NULL) {
+		list->last->next = &job->node;
+	} else {
+		list->first = &job->node;
+	}
+	list->last = &job->node;
+}
+
+struct cat_job *et_cat_jobs_first(const struct cat_jobs *list)
+{
+	return list->first != NULL ? ET_CONTAINER_OF(list->first, struct cat_job, node) : NULL;
+}
+
+struct cat_job *et_cat_jobs_take(struct cat_jobs *list)
+{
+	struct cat_job *job = et_cat_jobs_first(list);
+
+	if (job != NULL) {
+		list->first = job->node.next;
+		list->last = list->first != NULL ? list->last : NULL;
+	}
+	return job;
+}
+
+void et_cat_jobs_release(struct cat_jobs *list)
+{
+	for (struct cat_job *job = et_cat_jobs_take(list); job != NULL;
+	     job = et_cat_jobs_take(list)) {
+		free(job->data);
+		free(job);
+	}
 }
 
 static void job_send(struct et_catalog *c, struct cat_job *job)
@@ -53,46 +89,32 @@ static bool job_is_stored(const struct et_catalog *c, const struct cat_job *job)
 	return (job->kind == CAT_JOB_GAP ? job->last : job->index) <= c->raft.last_stored;
 }
 
-static struct cat_job *unstored_take(struct et_catalog *c)
-{
-	struct et_queue_node *node = c->unstored_first;
-
-	c->unstored_first = node->next;
-	if (c->unstored_first == NULL) {
-		c->unstored_last = NULL;
-	}
-	return ET_CONTAINER_OF(node, struct cat_job, node);
-}
-
 /* Calls (checkpoints, backups) do not wait: they take what the database has. */
 void et_cat_job_push(struct et_catalog *c, struct cat_job *job)
 {
 	c->queue_bytes += job_cost(job);
-	if (!job_is_of_log(job) || (c->unstored_first == NULL && job_is_stored(c, job))) {
-		job_send(c, job);
-		return;
-	}
-	job->node.next = NULL;
-	if (c->unstored_last != NULL) {
-		c->unstored_last->next = &job->node;
+	if (et_cat_job_is_of_log(job) &&
+	    (et_cat_jobs_first(&c->unstored) != NULL || !job_is_stored(c, job))) {
+		et_cat_jobs_add(&c->unstored, job);
 	} else {
-		c->unstored_first = &job->node;
+		job_send(c, job);
 	}
-	c->unstored_last = &job->node;
 }
 
 static void unstored_send(struct et_catalog *c)
 {
-	while (c->unstored_first != NULL &&
-	       job_is_stored(c, ET_CONTAINER_OF(c->unstored_first, struct cat_job, node))) {
-		job_send(c, unstored_take(c));
+	const struct cat_job *first = et_cat_jobs_first(&c->unstored);
+
+	while (first != NULL && job_is_stored(c, first)) {
+		job_send(c, et_cat_jobs_take(&c->unstored));
+		first = et_cat_jobs_first(&c->unstored);
 	}
 }
 
 void et_cat_apply_stored(struct et_catalog *c)
 {
-	while (c->unstored_first != NULL) {
-		job_send(c, unstored_take(c));
+	while (et_cat_jobs_first(&c->unstored) != NULL) {
+		job_send(c, et_cat_jobs_take(&c->unstored));
 	}
 }
 
@@ -362,7 +384,7 @@ static struct et_queue_node *state_group(struct et_catalog *c, struct et_queue_n
 	et_state_begin(c->state);
 	while (node != NULL && bytes < GROUP_BYTES && count < GROUP_JOBS) {
 		struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
-		if (!job_is_of_log(job)) {
+		if (!et_cat_job_is_of_log(job)) {
 			break;
 		}
 		state_apply(c, job);
@@ -442,7 +464,7 @@ static void *state_main(void *arg)
 		}
 		while (node != NULL) {
 			struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
-			if (job_is_of_log(job)) {
+			if (et_cat_job_is_of_log(job)) {
 				node = state_group(c, node);
 				continue;
 			}
@@ -490,11 +512,7 @@ int et_cat_apply_start(struct et_catalog *c, struct et_error *reterr)
 void et_cat_apply_release(struct et_catalog *c)
 {
 	et_cat_rebuild_release(c);
-	while (c->unstored_first != NULL) { /* In the other nodes' logs: applied after a start. */
-		struct cat_job *job = unstored_take(c);
-		free(job->data);
-		free(job);
-	}
+	et_cat_jobs_release(&c->unstored); /* In the other nodes' logs: applied after a start. */
 	if (!c->queues_are_open) {
 		return;
 	}

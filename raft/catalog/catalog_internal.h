@@ -419,11 +419,16 @@ struct cat_digests {
 };
 
 /* A database that was lost comes from another node; meanwhile entries wait (rebuild.c). */
+/* Jobs in a row, linked by their nodes. */
+struct cat_jobs {
+	struct et_queue_node *first, *last;
+};
+
 struct cat_rebuild {
 	bool active;
-	uint64_t index;			    /* the state must be at least there */
-	struct et_queue_node *first, *last; /* jobs that wait for it */
-	unsigned source;		    /* which of the others is asked */
+	uint64_t index;	      /* the state must be at least there */
+	struct cat_jobs jobs; /* owned: what waits for it */
+	unsigned source;      /* which of the others is asked */
 	int64_t rotate_at_us;
 };
 
@@ -528,13 +533,12 @@ struct et_catalog {
 	bool thread_is_running;
 	struct et_queue jobs;
 	struct et_queue done;
-	uint64_t pushed; /* last index given to the state thread, or waiting for the log */
-	struct et_queue_node *unstored_first; /* owned: jobs past the own log's end, in order */
-	struct et_queue_node *unstored_last;
-	uint64_t applied;	/* last index that it has told */
-	size_t queue_bytes;	/* given and not told */
-	uint64_t log_bytes;	/* since the last snapshot */
-	struct cat_done *group; /* state thread: being filled */
+	uint64_t pushed;	  /* last index given to the state thread, or waiting for the log */
+	struct cat_jobs unstored; /* owned: past the own log's end, in order */
+	uint64_t applied;	  /* last index that it has told */
+	size_t queue_bytes;	  /* given and not told */
+	uint64_t log_bytes;	  /* since the last snapshot */
+	struct cat_done *group;	  /* state thread: being filled */
 
 	/* propose.c */
 	struct cat_link proposals; /* in order */
@@ -727,7 +731,12 @@ int et_cat_apply_init(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHE
 void et_cat_apply_release(struct et_catalog *c);
 int et_cat_apply_start(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
 void et_cat_apply_turn(struct et_catalog *c);
-void et_cat_apply_stored(struct et_catalog *c); /* a snapshot stands for the own log */
+void et_cat_jobs_add(struct cat_jobs *list, struct cat_job *job);
+struct cat_job *et_cat_jobs_first(const struct cat_jobs *list); /* NULL: none */
+struct cat_job *et_cat_jobs_take(struct cat_jobs *list);	/* the first; NULL: none */
+void et_cat_jobs_release(struct cat_jobs *list);
+bool et_cat_job_is_of_log(const struct cat_job *job); /* an entry, or a gap */
+void et_cat_apply_stored(struct et_catalog *c);	      /* a snapshot stands for the own log */
 void et_cat_apply_end(struct et_catalog *c);
 int et_cat_fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result);
 struct cat_job *et_cat_job_new(int (*work)(struct et_catalog *, struct cat_job *,

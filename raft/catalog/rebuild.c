@@ -42,16 +42,10 @@ bool et_cat_rebuild_holds(struct et_catalog *c, struct cat_job *job)
 {
 	struct cat_rebuild *r = &c->rebuild;
 
-	if (!r->active || (job->kind != CAT_JOB_ENTRY && job->kind != CAT_JOB_GAP)) {
+	if (!r->active || !et_cat_job_is_of_log(job)) {
 		return false;
 	}
-	job->node.next = NULL;
-	if (r->last != NULL) {
-		r->last->next = &job->node;
-	} else {
-		r->first = &job->node;
-	}
-	r->last = &job->node;
+	et_cat_jobs_add(&r->jobs, job);
 	return true;
 }
 
@@ -94,11 +88,8 @@ bool et_cat_rebuild_ready(struct et_catalog *c, const char *path, uint64_t index
 	et_info("catalog.rebuild.done", "node=%" PRIu64 " index=%" PRIu64, c->node, index);
 	r->active = false;
 	et_cat_replace(c, path, r->index);
-	struct et_queue_node *node = r->first;
-	r->first = r->last = NULL;
-	while (node != NULL) {
-		struct cat_job *job = ET_CONTAINER_OF(node, struct cat_job, node);
-		node = node->next;
+	for (struct cat_job *job = et_cat_jobs_take(&r->jobs); job != NULL;
+	     job = et_cat_jobs_take(&r->jobs)) {
 		c->queue_bytes -= job->size + sizeof(*job); /* It is counted again. */
 		et_cat_job_push(c, job);
 	}
@@ -107,11 +98,5 @@ bool et_cat_rebuild_ready(struct et_catalog *c, const char *path, uint64_t index
 
 void et_cat_rebuild_release(struct et_catalog *c)
 {
-	while (c->rebuild.first != NULL) {
-		struct cat_job *job = ET_CONTAINER_OF(c->rebuild.first, struct cat_job, node);
-		c->rebuild.first = job->node.next;
-		free(job->data);
-		free(job);
-	}
-	c->rebuild.last = NULL;
+	et_cat_jobs_release(&c->rebuild.jobs);
 }

@@ -138,16 +138,6 @@ const struct overlay_entry *overlay_find(const struct overlay *o, enum state_cf 
 	return o->slots[slot_of(o, overlay_hash(cf, key, size), cf, key, size)];
 }
 
-/* The first 16 bytes as a number: most comparisons need no more. */
-static void head_make(struct overlay_entry *e)
-{
-	uint8_t head[16] = { 0 };
-
-	memcpy(head, e->key, e->key_size < sizeof(head) ? e->key_size : sizeof(head));
-	e->head[0] = et_get64(head);
-	e->head[1] = et_get64(head + 8);
-}
-
 static struct overlay_entry *overlay_entry(struct overlay *o, enum state_cf cf, const void *key,
 					   size_t size)
 {
@@ -167,7 +157,7 @@ static struct overlay_entry *overlay_entry(struct overlay *o, enum state_cf cf, 
 	*e = (struct overlay_entry){ .hash = hash, .cf = cf, .key_size = size };
 	e->key = (const uint8_t *)(e + 1);
 	memcpy(e + 1, key, size);
-	head_make(e);
+	key_heads(e->key, e->key_size, e->head);
 	if (!list_add(o, e)) {
 		return NULL;
 	}
@@ -211,14 +201,7 @@ void overlay_delete(struct overlay *o, enum state_cf cf, const void *key, size_t
 
 static int entry_compare(const struct overlay_entry *a, const struct overlay_entry *b)
 {
-	for (size_t i = 0; i < ET_ARRAY_SIZE(a->head); i++) {
-		if (a->head[i] != b->head[i]) {
-			return a->head[i] < b->head[i] ? -1 : 1;
-		}
-	}
-	size_t least = a->key_size < b->key_size ? a->key_size : b->key_size;
-	int order = memcmp(a->key, b->key, least);
-	return order != 0 ? order : (a->key_size > b->key_size) - (a->key_size < b->key_size);
+	return keys_order(a->head, a->key, a->key_size, b->head, b->key, b->key_size);
 }
 
 static int entry_order(const void *a, const void *b)

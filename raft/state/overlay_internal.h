@@ -8,8 +8,31 @@
 
 #include "raft/state/state_internal.h"
 
+/* The first 16 bytes of a key as two numbers, big-endian, zeros behind its end: most comparisons of
+ * keys need no more. */
+static inline void key_heads(const uint8_t *key, size_t size, uint64_t ret[2])
+{
+	uint8_t head[16] = { 0 };
+
+	memcpy(head, key, size < sizeof(head) ? size : sizeof(head));
+	ret[0] = et_get64(head);
+	ret[1] = et_get64(head + 8);
+}
+
+static inline int keys_order(const uint64_t a_heads[2], const uint8_t *a, size_t a_size,
+			     const uint64_t b_heads[2], const uint8_t *b, size_t b_size)
+{
+	for (size_t i = 0; i < 2; i++) {
+		if (a_heads[i] != b_heads[i]) {
+			return a_heads[i] < b_heads[i] ? -1 : 1;
+		}
+	}
+	int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+	return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
+}
+
 struct overlay_entry {
-	uint64_t head[2]; /* the key's first 16 bytes, big-endian */
+	uint64_t head[2]; /* key_heads() */
 	uint32_t hash;
 	enum state_cf cf;
 	bool deleted;

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "node/io/clock.h"
+#include "raft/state/overlay_internal.h"
 #include "raft/state/tail_internal.h"
 
 enum { OP_HEAD = 8, ID_SIZE = 16, ROW_KEY = 9 };
@@ -153,18 +154,30 @@ static struct tail_chunk *chunk_seal(struct tail *t, uint64_t index)
 	return c;
 }
 
+/* With the mutex: have the thread write, and wait for what it has done. */
+static void tail_push_on(struct tail *t)
+{
+	t->wanted = UINT64_MAX;
+	(void)pthread_cond_signal(&t->woken);
+	(void)pthread_cond_wait(&t->moved, &t->mutex);
+}
+
+/* With the mutex: has it failed? */
+static int tail_failure(const struct tail *t, struct et_error *reterr)
+{
+	if (t->failed < 0 && reterr != NULL) {
+		*reterr = t->error;
+	}
+	return t->failed;
+}
+
 int tail_row(struct tail *t, rocksdb_writebatch_t *batch, uint64_t index, struct et_error *reterr)
 {
 	(void)pthread_mutex_lock(&t->mutex);
 	while (t->failed == 0 && t->bytes >= t->tuning.max_bytes) {
-		t->wanted = UINT64_MAX;
-		(void)pthread_cond_signal(&t->woken);
-		(void)pthread_cond_wait(&t->moved, &t->mutex);
+		tail_push_on(t);
 	}
-	int rc = t->failed;
-	if (rc < 0 && reterr != NULL) {
-		*reterr = t->error;
-	}
+	int rc = tail_failure(t, reterr);
 	(void)pthread_mutex_unlock(&t->mutex);
 	if (rc < 0 || (t->ids.size == 0 && !t->ids.failed)) {
 		return rc;
@@ -217,7 +230,7 @@ void tail_group_end(struct tail *t, bool good)
 /* ---- Changes in order ---- */
 
 struct change {
-	uint64_t head[2]; /* the key's first 16 bytes, big-endian: most comparisons need no more */
+	uint64_t head[2]; /* key_heads() */
 	const uint8_t *key;
 	uint32_t number; /* in the order of the log */
 	uint32_t value_size;
@@ -244,7 +257,6 @@ static struct et_view row_changes(struct et_view row)
 /* The next change of a row. false: it does not fit, or there is none. */
 static bool change_read(struct et_reader *r, struct change *ret)
 {
-	uint8_t head[16] = { 0 };
 	const uint8_t *p = et_read_bytes(r, OP_HEAD);
 
 	if (p == NULL) {
@@ -259,9 +271,7 @@ static bool change_read(struct et_reader *r, struct change *ret)
 		r->failed = true;
 		return false;
 	}
-	memcpy(head, ret->key, ret->key_size < sizeof(head) ? ret->key_size : sizeof(head));
-	ret->head[0] = et_get64(head);
-	ret->head[1] = et_get64(head + 8);
+	key_heads(ret->key, ret->key_size, ret->head);
 	return true;
 }
 
@@ -271,14 +281,7 @@ static int key_compare(const struct change *a, const struct change *b)
 	if (a->live != b->live) {
 		return a->live ? 1 : -1;
 	}
-	for (size_t i = 0; i < ET_ARRAY_SIZE(a->head); i++) {
-		if (a->head[i] != b->head[i]) {
-			return a->head[i] < b->head[i] ? -1 : 1;
-		}
-	}
-	size_t least = a->key_size < b->key_size ? a->key_size : b->key_size;
-	int order = memcmp(a->key, b->key, least);
-	return order != 0 ? order : (a->key_size > b->key_size) - (a->key_size < b->key_size);
+	return keys_order(a->head, a->key, a->key_size, b->head, b->key, b->key_size);
 }
 
 static int change_order(const void *a, const void *b)
@@ -620,14 +623,9 @@ int tail_settle(struct tail *t, struct et_error *reterr)
 {
 	(void)pthread_mutex_lock(&t->mutex);
 	while (t->failed == 0 && (t->first != NULL || t->writing)) {
-		t->wanted = UINT64_MAX;
-		(void)pthread_cond_signal(&t->woken);
-		(void)pthread_cond_wait(&t->moved, &t->mutex);
+		tail_push_on(t);
 	}
-	int rc = t->failed;
-	if (rc < 0 && reterr != NULL) {
-		*reterr = t->error;
-	}
+	int rc = tail_failure(t, reterr);
 	(void)pthread_mutex_unlock(&t->mutex);
 	return rc;
 }

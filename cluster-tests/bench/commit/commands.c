@@ -10,49 +10,14 @@ void bench_commands_init(struct bench_commands *k)
 	et_random(k->incarnation, sizeof(k->incarnation));
 }
 
-static ProtobufCBinaryData bytes_of(uint8_t *data, size_t size, int fill)
-{
-	memset(data, fill, size);
-	return (ProtobufCBinaryData){ size, data };
-}
-
 void bench_init_make(struct bench_init *b)
 {
-	static char words[8][16] = { "bench", "prg-1", "prg", "voter", "vault", "kek:1", "bench" };
+	static char by[] = "bench";
 
 	et__command__init(&b->command);
-	et__cluster_init__init(&b->init);
-	et__cluster__init(&b->cluster);
-	et__node__init(&b->node);
-	et__kek__init(&b->kek);
-	et__grant__init(&b->grant);
-	b->cluster.name = words[0];
-	b->cluster.id = bytes_of(b->id, sizeof(b->id), 1);
-	b->cluster.created_us = et_clock_now_us();
-	b->node.id = 1;
-	b->node.name = words[1];
-	b->node.site = words[2];
-	b->roles[0] = words[3];
-	b->roles[1] = words[4];
-	b->node.roles = b->roles;
-	b->node.n_roles = 2;
-	b->node.spki_hash = bytes_of(b->spki, sizeof(b->spki), 2);
-	b->kek.version = 1;
-	b->kek.public_key = bytes_of(b->key, sizeof(b->key), 3);
-	b->grant.secret = words[5];
-	b->grant.node = 1;
-	b->grant.enc = bytes_of(b->enc, sizeof(b->enc), 4);
-	b->grant.ciphertext = bytes_of(b->sealed, sizeof(b->sealed), 5);
-	b->grants[0] = &b->grant;
-	b->init.cluster = &b->cluster;
-	b->init.node = &b->node;
-	b->init.kek = &b->kek;
-	b->init.grants = b->grants;
-	b->init.n_grants = 1;
-	b->command.principal = words[6];
+	et_sample_cluster_init(&b->sample, et_clock_now_us(), &b->command);
+	b->command.principal = by;
 	b->command.schema = 1;
-	b->command.body_case = ET__COMMAND__BODY_CLUSTER_INIT;
-	b->command.cluster_init = &b->init;
 }
 
 void bench_command_make(struct bench_commands *k, bool noop)

@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "raft/command/command.h"
+#include "raft/command/sample.h"
 
 /* With a distance, both systems are set as an operator would set them for a WAN. */
 enum {
@@ -66,14 +66,7 @@ void bench_command_make(struct bench_commands *k, bool noop);
 /* ClusterInit with node 1. */
 struct bench_init {
 	Et__Command command;
-	Et__ClusterInit init;
-	Et__Cluster cluster;
-	Et__Node node;
-	Et__Kek kek;
-	Et__Grant grant;
-	Et__Grant *grants[1];
-	char *roles[2];
-	uint8_t id[16], spki[32], key[32], enc[32], sealed[48];
+	struct et_sample_cluster sample;
 };
 
 void bench_init_make(struct bench_init *b);

@@ -90,3 +90,28 @@ const char *fault_find(struct et_state_view *v, const Et__OpId *op, const uint8_
 	       : events.count > 1 ? "it was applied twice"
 				  : "its record is not there";
 }
+
+/* A command of 200 KB: a policy of that name. */
+Et__Command *fault_big_command(const char *name)
+{
+	static char text[200 * 1024 + 1], copy[64], by[] = "node:1";
+	static Et__Command command;
+	static Et__PolicySet set;
+	static Et__Policy policy;
+	static uint8_t hash[32];
+
+	memset(text, 'x', sizeof(text) - 1);
+	(void)snprintf(copy, sizeof(copy), "%s", name);
+	et__command__init(&command);
+	et__policy_set__init(&set);
+	et__policy__init(&policy);
+	policy.name = copy;
+	policy.text = text;
+	policy.hash = (ProtobufCBinaryData){ sizeof(hash), hash };
+	set.policy = &policy;
+	command.principal = by;
+	command.schema = 1;
+	command.body_case = ET__COMMAND__BODY_POLICY_SET;
+	command.policy_set = &set;
+	return &command;
+}

@@ -79,6 +79,8 @@ void fault_run_until(struct fault_nodes *f, bool (*done)(void *arg), void *arg, 
 /* The command number `i` of the workload: three RecordingOpen, then an AuditAdd, and so on. Its
  * `id` (of the recording, or the target of the event) is random. Valid until the next call. */
 Et__Command *fault_command(unsigned i, uint8_t id[16]);
+/* One of 200 KB: a policy of that name. As above, but without an op. */
+Et__Command *fault_big_command(const char *name);
 /* What was acknowledged: is it there, once? NULL, or what is wrong. */
 const char *fault_find(struct et_state_view *v, const Et__OpId *op, const uint8_t id[16],
 		       uint64_t index);

@@ -11,7 +11,7 @@
  * opened, so that the second start finds what the first left. "A" is said when the caller has told
  * the journal of the commit: from then on it may, but need not, be there. */
 
-enum { ROUNDS = 26, A_ROUND = 6, BIG = 200 * 1024, HELD = 3, OPENS = 3 };
+enum { ROUNDS = 26, A_ROUND = 6, HELD = 3, OPENS = 3 };
 
 struct owed {
 	uint64_t seq;
@@ -33,30 +33,15 @@ static struct et_journal *journal_open(const char *folder)
 
 static Et__Command *big_command(uint8_t id[16])
 {
-	static char text[BIG + 1], name[33], by[] = "node:1";
-	static Et__Command command;
 	static Et__OpId op;
-	static Et__PolicySet set;
-	static Et__Policy policy;
-	static uint8_t hash[32];
+	char name[33];
 
 	et_uuid7(id);
-	memset(text, 'x', BIG);
 	et_hex(id, 16, name);
-	et__command__init(&command);
+	Et__Command *command = fault_big_command(name);
 	et__op_id__init(&op);
-	et__policy_set__init(&set);
-	et__policy__init(&policy);
-	policy.name = name;
-	policy.text = text;
-	policy.hash = (ProtobufCBinaryData){ sizeof(hash), hash };
-	set.policy = &policy;
-	command.op = &op;
-	command.principal = by;
-	command.schema = 1;
-	command.body_case = ET__COMMAND__BODY_POLICY_SET;
-	command.policy_set = &set;
-	return &command;
+	command->op = &op;
+	return command;
 }
 
 static void owed_say(char kind, const struct owed *o)

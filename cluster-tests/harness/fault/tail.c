@@ -8,7 +8,7 @@
  * The others start, elect one of them, commit, and stop. Then, when all are started, libraft cuts
  * the tail off, from the middle of a segment. */
 
-enum { COMMON = 24, TAIL = 100, NEWER = 16, BIG = 200 * 1024, PATIENCE_S = 120 };
+enum { COMMON = 24, TAIL = 100, NEWER = 16, PATIENCE_S = 120 };
 enum { ALONE_MS = 20000 }; /* how long a leader may be one without the others: long enough */
 
 struct tail {
@@ -112,30 +112,6 @@ static bool has_tail(void *arg)
 	return segments_past(t, t->from, &t->last_cut) >= 2;
 }
 
-static Et__Command *big_command(unsigned i)
-{
-	static char text[BIG + 1], name[33], by[] = "node:1";
-	static Et__Command command;
-	static Et__PolicySet set;
-	static Et__Policy policy;
-	static uint8_t hash[32];
-
-	memset(text, 'x', BIG);
-	(void)snprintf(name, sizeof(name), "tail-%u", i);
-	et__command__init(&command);
-	et__policy_set__init(&set);
-	et__policy__init(&policy);
-	policy.name = name;
-	policy.text = text;
-	policy.hash = (ProtobufCBinaryData){ sizeof(hash), hash };
-	set.policy = &policy;
-	command.principal = by;
-	command.schema = 1;
-	command.body_case = ET__COMMAND__BODY_POLICY_SET;
-	command.policy_set = &set;
-	return &command;
-}
-
 int fault_tail_form(struct fault_nodes *f)
 {
 	struct tail t = { .f = f };
@@ -154,7 +130,9 @@ int fault_tail_form(struct fault_nodes *f)
 	fault_node_close(f, 1);
 	fault_node_close(f, 2);
 	for (unsigned i = 0; i < TAIL; i++) {
-		propose(&t, 0, big_command(i));
+		char name[32];
+		(void)snprintf(name, sizeof(name), "tail-%u", i);
+		propose(&t, 0, fault_big_command(name));
 	}
 	fault_run_until(f, has_tail, &t, PATIENCE_S, "a tail of several segments");
 	fault_node_close(f, 0);

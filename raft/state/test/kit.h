@@ -580,6 +580,17 @@ static inline void kit_sealed_segment(struct kit *k, uint64_t id)
 	assert_int_equal(kit_segment_seal(k, 2, id, 1, ET__SEGMENT_STATE__SEGMENT_SEALED, 7, 3), 0);
 }
 
+static inline int kit_erase(struct kit *k, uint64_t id)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__RecordingErase e = ET__RECORDING_ERASE__INIT;
+
+	e.recording = kit_id(id);
+	c.body_case = ET__COMMAND__BODY_RECORDING_ERASE;
+	c.recording_erase = &e;
+	return kit_apply(k, &c);
+}
+
 static inline int kit_policy_set(struct kit *k, const char *text, uint32_t expect)
 {
 	Et__Command c = ET__COMMAND__INIT;

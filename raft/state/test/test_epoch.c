@@ -31,17 +31,6 @@ static void sealed(struct kit *k, uint64_t node, uint64_t id)
 	assert_int_equal(kit_tell_recording(k, node, KIT_CLOSE, &r), 0);
 }
 
-static int erase(struct kit *k, uint64_t id)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__RecordingErase e = ET__RECORDING_ERASE__INIT;
-
-	e.recording = kit_id(id);
-	c.body_case = ET__COMMAND__BODY_RECORDING_ERASE;
-	c.recording_erase = &e;
-	return kit_apply(k, &c);
-}
-
 static void assert_erased(struct kit *k, uint64_t id, bool has_segment)
 {
 	struct et_state_view *v = view(k);
@@ -88,16 +77,16 @@ static void erasing_destroys_the_keys_for_good(void **state)
 
 	kit_cluster(k);
 	sealed(k, 1, 5);
-	assert_int_equal(erase(k, 99), ET_ENOTFOUND);
+	assert_int_equal(kit_erase(k, 99), ET_ENOTFOUND);
 	assert_int_equal(kit_open_call(k, 1, &call), 0);
-	assert_int_equal(erase(k, 6), ET_EREFUSED); /* it is being made */
+	assert_int_equal(kit_erase(k, 6), ET_EREFUSED); /* it is being made */
 	assert_int_equal(hold(k, 70, 5, false), 0);
-	assert_int_equal(erase(k, 5), ET_EPOLICY);
+	assert_int_equal(kit_erase(k, 5), ET_EPOLICY);
 	assert_int_equal(hold(k, 70, 5, true), 0);
-	assert_int_equal(erase(k, 5), 0);
+	assert_int_equal(kit_erase(k, 5), 0);
 	assert_erased(k, 5, true);
 	uint64_t first = k->result->number;
-	assert_int_equal(erase(k, 5), 0); /* again is fine, and changes nothing */
+	assert_int_equal(kit_erase(k, 5), 0); /* again is fine, and changes nothing */
 	assert_int_equal(k->result->number, first);
 	/* Whatever comes late is refused. */
 	assert_int_equal(kit_segment_open(k, 1, 5, 1), ET_EREFUSED);
@@ -360,7 +349,7 @@ static void records_keep_fields_of_a_newer_build(void **state)
 	r.state = ET__RECORDING_STATE__SEALED;
 	r.end_us = 2;
 	assert_int_equal(kit_tell_recording(k, 1, KIT_CLOSE, &r), 0);
-	assert_int_equal(erase(k, 5), 0);
+	assert_int_equal(kit_erase(k, 5), 0);
 
 	Et__Token *token = NULL;
 	Et__Node *node = NULL;

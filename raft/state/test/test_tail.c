@@ -59,17 +59,6 @@ static int tag(struct kit *k, uint64_t id, const char *name, bool cleared)
 	return kit_apply(k, &c);
 }
 
-static int call_erase(struct kit *k, uint64_t id)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__RecordingErase e = ET__RECORDING_ERASE__INIT;
-
-	e.recording = kit_id(id);
-	c.body_case = ET__COMMAND__BODY_RECORDING_ERASE;
-	c.recording_erase = &e;
-	return kit_apply(k, &c);
-}
-
 static int hit(void *arg, const Et__Recording *r)
 {
 	(void)r;
@@ -157,7 +146,7 @@ static void an_erasure_is_in_the_index_before_it_is_told(void **state)
 	call_close(k, 5);
 	call_open(k, 6); /* what came before it is in, too */
 	assert_true(tail_bytes(k->s->tail) > 0);
-	assert_int_equal(call_erase(k, 5), 0);
+	assert_int_equal(kit_erase(k, 5), 0);
 	assert_int_equal(tail_bytes(k->s->tail), 0);
 	assert_asked(et_state_view_open(k->s), &sealed, 0, true);
 	assert_asked(et_state_view_open(k->s), &erased, 1, true);
