@@ -748,29 +748,38 @@ static int token_look(void *arg, const Et__Token *t)
 	return 0;
 }
 
-/* Join tokens that could admit a machine at the stolen node's site: it may have kept one. */
+static int token_revoke(struct api_call *call, const struct removal *r, uint8_t id[16],
+			struct et_error *reterr)
+{
+	Et__TokenRevoke revoke = ET__TOKEN_REVOKE__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	char reason[200];
+
+	revoke.id = (ProtobufCBinaryData){ 16, id };
+	command.body_case = ET__COMMAND__BODY_TOKEN_REVOKE;
+	command.token_revoke = &revoke;
+	(void)snprintf(reason, sizeof(reason), "node %.64s was stolen", r->node->name);
+	return api_propose(call, &command, reason, NULL, reterr);
+}
+
+/* Join tokens that could admit a machine at the stolen node's site, all of them: it may have kept
+ * one. */
 static int tokens_revoke(struct api_call *call, struct removal *r, struct et_error *reterr)
 {
 	struct token_search *s = calloc(1, sizeof(*s));
-	struct et_state_view *v = et_state_view_open(call->api->services.state);
-	int rc = s == NULL || v == NULL ? -ENOMEM : 0;
+	int rc = s == NULL ? et_fail(reterr, -ENOMEM, "join tokens") : 0;
 
-	if (rc == 0) {
-		s->site = r->node->site;
-		rc = et_state_each_token(v, token_look, s);
-	}
-	(void)et_state_view_close(v);
-	rc = rc < 0 ? et_fail(reterr, rc, "join tokens") : 0;
-	for (size_t i = 0; rc == 0 && i < s->count; i++) {
-		Et__TokenRevoke revoke = ET__TOKEN_REVOKE__INIT;
-		Et__Command command = ET__COMMAND__INIT;
-		char reason[200];
-		revoke.id = (ProtobufCBinaryData){ 16, s->ids[i] };
-		command.body_case = ET__COMMAND__BODY_TOKEN_REVOKE;
-		command.token_revoke = &revoke;
-		(void)snprintf(reason, sizeof(reason), "node %.64s was stolen", r->node->name);
-		rc = api_propose(call, &command, reason, NULL, reterr);
-		r->tokens += rc == 0;
+	for (bool more = true; rc == 0 && more;) {
+		struct et_state_view *v = et_state_view_open(call->api->services.state);
+		*s = (struct token_search){ .site = r->node->site };
+		rc = v == NULL ? -ENOMEM : et_state_each_token(v, token_look, s);
+		(void)et_state_view_close(v);
+		rc = rc < 0 ? et_fail(reterr, rc, "join tokens") : 0;
+		for (size_t i = 0; rc == 0 && i < s->count; i++) {
+			rc = token_revoke(call, r, s->ids[i], reterr);
+			r->tokens += rc == 0;
+		}
+		more = s->count == TOKENS_MAX; /* as many as are looked at in one round */
 	}
 	free(s);
 	return rc;
