@@ -20,8 +20,8 @@ static void say(const struct et_catalog_recovery *r, const char *state)
 		"acknowledged changes, audit events and keys of recordings may be among it.\n"
 		"Do this on ONE node only: the survivor with the highest index. Two nodes that\n"
 		"were recovered are two clusters that can never be one again. Stop the others\n"
-		"first (systemctl stop evertaped): a survivor with a log of before must not meet\n"
-		"this one.\n",
+		"first (systemctl stop evertaped). One that had heard more than this one has\n"
+		"another log: it stops when it meets this one, and says what to remove.\n",
 		r->name);
 	if (r->log_end == 0) {
 		return;

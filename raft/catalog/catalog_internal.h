@@ -676,8 +676,10 @@ int et_cat_post(struct et_catalog *c, struct et_post *post) ET_MUST_CHECK; /* an
 void et_cat_post_ended(struct et_catalog *c);
 void *et_cat_alloc(size_t size); /* zeroed; ends the process without memory */
 
-/* bootstrap.c: append the configuration of one voter to the log in `folder` */
-int et_cat_recover_log(const char *folder, uint64_t node, const char *address,
+/* bootstrap.c: append the configuration of one voter to the log in `folder`, in a term that no
+ * other log has. *ret_index: of that entry. Interrupted, it is to be done again. */
+#define CAT_RECOVERY_TERMS UINT64_C(0x1000000)
+int et_cat_recover_log(const char *folder, uint64_t node, const char *address, uint64_t *ret_index,
 		       struct et_error *reterr) ET_MUST_CHECK;
 
 /* operate.c */

@@ -148,6 +148,15 @@ static int cut_truncate(struct raft_io *io, raft_index index)
 	if (index >= c->cut.next) {
 		return c->io_truncate(io, index);
 	}
+	/* libraft, restarted, does not know what was committed; the database does (G15). */
+	if (index <= c->applied) {
+		et_cat_fatal(
+			c,
+			"the leader's log is another one from entry %llu on, and this node has "
+			"applied its own up to %llu: the cluster went on without them (raft "
+			"recover). Next: rm -r %s %s and start it again: it is brought up to date",
+			index, (unsigned long long)c->applied, c->raft_folder, c->db_folder);
+	}
 	/* One that is not over yet may be lower. */
 	uint64_t from = c->cut.marked && c->cut.index < index ? c->cut.index : index;
 	if (marker_write(c->raft_folder, from, &error) < 0) {

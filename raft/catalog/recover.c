@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -8,10 +7,9 @@
 /* The majority is lost for ever: the log of one survivor goes on with it as the only voter.
  *
  *   database opened (locked: no daemon runs) ─▶ whose, how far ─▶ confirmed? ─▶ marker ─▶
- * raft_recover
+ * the configuration as the next entry of the log (bootstrap.c)
  *
- * raft_recover() appends the configuration as the next entry of the log. The marker is there first,
- * so that a recovery is never without its audit event. */
+ * The marker is there first, so that a recovery is never without its audit event. */
 
 #define MARKER "raft-recovered"
 
@@ -73,27 +71,6 @@ static int facts_read(struct et_catalog *c, struct et_catalog_recovery *ret,
 	return rc < 0 ? et_fail(reterr, rc, "the catalogue in '%s'", c->db_folder) : 0;
 }
 
-/* The last index of the closed segments: raft_recover() closes the open ones first. */
-static uint64_t log_end(const char *folder)
-{
-	DIR *dir = opendir(folder);
-	uint64_t last = 0;
-
-	if (dir == NULL) {
-		return 0;
-	}
-	for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-		unsigned long long from, to;
-		int end = 0;
-		if (sscanf(e->d_name, "%16llu-%16llu%n", &from, &to, &end) == 2 &&
-		    e->d_name[end] == '\0' && to > last) {
-			last = to;
-		}
-	}
-	(void)closedir(dir);
-	return last;
-}
-
 static int marker_put(const char *folder, const struct et_catalog_recovery *r,
 		      struct et_error *reterr)
 {
@@ -133,10 +110,9 @@ int et_catalog_recover(const char *folder, const char *confirm, struct et_catalo
 				   ret->cluster);
 	}
 	rc = rc < 0 ? rc : marker_put(folder, ret, reterr);
-	rc = rc < 0 ? rc : et_cat_recover_log(c->raft_folder, ret->node, ret->address, reterr);
-	if (rc == 0) {
-		ret->log_end = log_end(c->raft_folder);
-	}
+	rc = rc < 0 ? rc
+		    : et_cat_recover_log(c->raft_folder, ret->node, ret->address, &ret->log_end,
+					 reterr);
 	c->state = et_state_close(c->state);
 	free(c);
 	return rc;
