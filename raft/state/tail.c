@@ -521,6 +521,7 @@ static void *tail_main(void *arg)
 {
 	struct tail *t = arg;
 
+	rocksdb_set_perf_level(rocksdb_disable);
 	(void)pthread_mutex_lock(&t->mutex);
 	while (!t->stop) {
 		bool paused = t->tuning.paused && t->wanted != UINT64_MAX;

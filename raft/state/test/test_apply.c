@@ -141,6 +141,37 @@ static void a_recording_is_opened_updated_and_closed(void **state)
 	assert_int_equal(kit_counts(k).recordings, 1);
 }
 
+/* Whether a recording is there is not asked of the database when its id is above all others: before
+ * and after a start, whatever the order in which ids come. */
+static void ids_come_in_any_order(void **state)
+{
+	static const uint64_t ids[] = { 50, 10, 90, 70, 95 };
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	for (size_t round = 0; round < 2; round++) {
+		for (size_t i = 0; i < ET_ARRAY_SIZE(ids); i++) {
+			const struct kit_call call = { ids[i] + round, 1700000000000000,
+						       "100",	       "200",
+						       NULL,	       0 };
+			for (int again = 0; again < 2; again++) {
+				assert_int_equal(kit_open_call(k, 2, &call), 0);
+				assert_int_equal(kit_open_call(k, 3, &call), ET_EDENIED);
+				assert_int_equal(kit_counts(k).recordings,
+						 round * ET_ARRAY_SIZE(ids) + i + 1);
+			}
+		}
+		assert_int_equal(et_state_flush(k->s, NULL), 0);
+		k->s = et_state_close(k->s);
+		k->s = kit_open(k->db);
+	}
+	for (size_t i = 0; i < ET_ARRAY_SIZE(ids); i++) {
+		const struct kit_call call = { ids[i], 1700000000000000, "100", "200", NULL, 0 };
+		assert_int_equal(kit_open_call(k, 3, &call), ET_EDENIED);
+	}
+	assert_int_equal(kit_counts(k).recordings, 2 * ET_ARRAY_SIZE(ids));
+}
+
 /* Open, update, close of a recording, open and seal of its segment: any order, same content. */
 static void create_commands_may_come_in_any_order(void **state)
 {
@@ -596,6 +627,7 @@ int main(void)
 		TEST(nodes_join_once_with_a_good_token),
 		TEST(tokens_can_be_revoked),
 		TEST(a_recording_is_opened_updated_and_closed),
+		TEST(ids_come_in_any_order),
 		TEST(create_commands_may_come_in_any_order),
 		TEST(a_sealed_root_stays),
 		TEST(copies_must_fit_the_segment),
