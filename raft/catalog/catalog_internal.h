@@ -17,7 +17,7 @@
  *   digest.c     is this node's state the same as the others'?
  *   rebuild.c    a database that is gone comes from another node
  *   status.c     what any thread may ask
- *   aio.c        a system call of libraft's that would hold up the loop
+ *   aio.c        what libraft asks of the kernel, done in another way
  *   bootstrap.c  the first voter's log
  *
  * Everything here belongs to the loop's thread, except what the state thread's section names. */

@@ -5,7 +5,11 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #include "raft/catalog/test/fixture.h"
@@ -391,6 +395,51 @@ static void a_segment_that_could_not_be_made_is_made_again(void **state)
 	}
 }
 
+/* How many of a new file's extents are reserved only; -1: the file system does not say. */
+static int extents_unwritten(const char *name)
+{
+	enum { SIZE = 8 * 1024 * 1024, EXTENTS = 64 };
+	union {
+		struct fiemap map;
+		uint8_t room[sizeof(struct fiemap) + EXTENTS * sizeof(struct fiemap_extent)];
+	} u = { .map = { .fm_length = SIZE, .fm_extent_count = EXTENTS } };
+	char path[256];
+	char byte = 1;
+	int unwritten = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", getenv("ET_TEST_FOLDER"), name);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	int flags = fcntl(fd, F_GETFL);
+	assert_int_equal(posix_fallocate(fd, 0, SIZE), 0);
+	assert_int_equal(fcntl(fd, F_GETFL), flags);
+	assert_int_equal(lseek(fd, 0, SEEK_END), SIZE);
+	for (off_t at = 0; at < SIZE; at += SIZE / 16) {
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		assert_int_equal(byte, 0);
+	}
+	int rc = ioctl(fd, FS_IOC_FIEMAP, &u.map);
+	for (unsigned i = 0; rc == 0 && i < u.map.fm_mapped_extents; i++) {
+		unwritten += (u.map.fm_extents[i].fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0;
+	}
+	(void)close(fd);
+	(void)unlink(path);
+	return rc == 0 ? unwritten : -1;
+}
+
+/* aio.c */
+static void a_segment_is_written_before_it_is_used(void **state)
+{
+	(void)state;
+	int others = extents_unwritten("other-1");
+	int own = extents_unwritten("open-1");
+
+	if (others <= 0) {
+		skip(); /* Nothing to tell them by here. */
+	}
+	assert_int_equal(own, 0);
+}
+
 /* ---- G3: the process ends, in a child ---- */
 
 static int append_fails(struct raft_io *io, struct raft_io_append *req,
@@ -547,6 +596,7 @@ int main(void)
 		TEST(refuses_proposals_above_the_limit),
 		TEST(libraft_is_set_as_it_must_be),
 		TEST(a_segment_that_could_not_be_made_is_made_again),
+		cmocka_unit_test(a_segment_is_written_before_it_is_used),
 		TEST_THREE(foreign_entries_are_checked),
 		TEST_THREE(a_leader_whose_disk_hangs_hands_over),
 	};
