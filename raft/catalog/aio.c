@@ -25,7 +25,9 @@
  * is used. The place of the bytes and what is read of them are the same: zeros. */
 
 #define ZEROS_BYTES ((size_t)1024 * 1024)
-#define ALIGN_BYTES 4096
+
+/* Never written: the kernel has one page for all of it. */
+static _Alignas(4096) uint8_t zeros[ZEROS_BYTES];
 
 _Atomic(cat_syscall) et_cat_syscall_next;
 
@@ -120,17 +122,11 @@ static bool is_segment(int fd)
 static int zeros_write(int fd, off_t offset, off_t size)
 {
 	int flags = fcntl(fd, F_GETFL);
-	void *zeros = NULL;
 	int rc = 0;
 
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) < 0) {
 		return 0;
 	}
-	if (posix_memalign(&zeros, ALIGN_BYTES, ZEROS_BYTES) != 0) {
-		(void)fcntl(fd, F_SETFL, flags);
-		return ENOMEM;
-	}
-	memset(zeros, 0, ZEROS_BYTES);
 	while (size > 0 && rc == 0) {
 		size_t want = size < (off_t)ZEROS_BYTES ? (size_t)size : ZEROS_BYTES;
 		ssize_t n = pwrite(fd, zeros, want, offset);
@@ -142,7 +138,6 @@ static int zeros_write(int fd, off_t offset, off_t size)
 	if (rc == 0 && fdatasync(fd) < 0) {
 		rc = errno;
 	}
-	free(zeros);
 	return fcntl(fd, F_SETFL, flags) < 0 && rc == 0 ? errno : rc;
 }
 

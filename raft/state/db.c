@@ -185,7 +185,7 @@ static int highest_read(const struct et_state_view *v, uint8_t ret[16])
 	if (rocksdb_iter_valid(it)) {
 		size_t size;
 		const char *key = rocksdb_iter_key(it, &size);
-		memcpy(ret, key, size < 16 ? size : 16);
+		memcpy(ret, key, size < 16 ? size : 16); /* They all have 16. */
 	}
 	rocksdb_iter_get_error(it, &error);
 	rocksdb_iter_destroy(it);
@@ -493,6 +493,18 @@ static int batch_fill(struct et_state *s, struct et_error *reterr)
 	return tail_row(s->tail, s->batch, s->own.index, reterr);
 }
 
+/* The group's recordings are in the database. */
+static void highest_raise(struct et_state *s)
+{
+	const struct overlay_list *l = overlay_sorted(&s->overlay, CF_RECORDING);
+	const struct overlay_entry *last = l->count > 0 ? l->entries[l->count - 1] : NULL;
+
+	if (last != NULL && last->key_size == sizeof(s->highest) &&
+	    memcmp(last->key, s->highest, sizeof(s->highest)) > 0) {
+		memcpy(s->highest, last->key, sizeof(s->highest));
+	}
+}
+
 static int group_write(struct et_state *s, struct et_error *reterr)
 {
 	char *error = NULL;
@@ -503,6 +515,9 @@ static int group_write(struct et_state *s, struct et_error *reterr)
 		rc = state_status(error, reterr, "write the database");
 	}
 	tail_group_end(s->tail, rc == 0);
+	if (rc == 0) {
+		highest_raise(s);
+	}
 	if (rc == 0 && s->erased) { /* not told before its entries say so */
 		rc = tail_settle(s->tail, reterr);
 	}

@@ -116,9 +116,6 @@ int recording_put(struct apply *a, const Et__Recording *before, const Et__Record
 	if (rc < 0) {
 		return rc;
 	}
-	if (memcmp(after->id.data, a->s->highest, sizeof(a->s->highest)) > 0) {
-		memcpy(a->s->highest, after->id.data, sizeof(a->s->highest));
-	}
 	if (links_update(a->s, before, after) || before == NULL) {
 		rc = told_claim(a, after);
 		if (rc < 0) {
@@ -198,9 +195,7 @@ static int recording_tell(struct apply *a, const Et__Recording *told, enum merge
 		return rc;
 	}
 	result_id(a, told->id);
-	rc = memcmp(told->id.data, a->s->highest, sizeof(a->s->highest)) > 0
-		     ? ET_ENOTFOUND
-		     : et_state_get_recording(a->v, told->id.data, &before);
+	rc = et_state_get_recording(a->v, told->id.data, &before);
 	if (rc == ET_ENOTFOUND) {
 		return recording_new(a, told, how);
 	}

@@ -215,8 +215,8 @@ struct et_state {
 	struct et_sha256 *sha;
 	uint64_t write_sum; /* over the puts and deletes of the entry */
 	struct et_state_counts counts;
-	/* The highest id that any recording has, or had: what is above it need not be looked for.
-	 * Ids begin with the time, so that is most new ones. */
+	/* No recording in the database has an id above this: apply need not look for it there. Ids
+	 * begin with the time, so that is nearly all new ones. */
 	uint8_t highest[16];
 	uint64_t audit_number;
 	uint8_t audit_hash[32];

@@ -150,6 +150,12 @@ static void value_release(struct value *v)
 	}
 }
 
+static bool is_above_all(const struct et_state *s, const struct key *id)
+{
+	return id->size == sizeof(s->highest) &&
+	       memcmp(id->data, s->highest, sizeof(s->highest)) > 0;
+}
+
 static int view_look(const struct et_state_view *v, enum state_cf cf, const struct key *key,
 		     struct value *ret)
 {
@@ -162,6 +168,9 @@ static int view_look(const struct et_state_view *v, enum state_cf cf, const stru
 			ret->data = e->value;
 			ret->size = e->value_size;
 			return e->deleted ? ET_ENOTFOUND : 0;
+		}
+		if (cf == CF_RECORDING && is_above_all(v->state, key)) {
+			return ET_ENOTFOUND;
 		}
 	}
 	ret->pin = rocksdb_get_pinned_cf(v->database->db, v->options, v->database->cf[cf],
