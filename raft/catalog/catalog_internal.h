@@ -2,7 +2,7 @@
  *
  *   catalog.c    start, stop, the turn of the loop, status
  *   transport.c  raft's connections over mutual TLS
- *   guards.c     what stands between libraft and the world (G1 to G14)
+ *   guards.c     what stands between libraft and the world (G1 to G16)
  *   flow.c       what one message to a follower carries
  *   cut.c        a conflicting tail is cut off the log
  *   apply.c      the state thread

@@ -21,7 +21,9 @@
  *   G12 messages, and turns, of a bounded size; no commit index that goes back
  *                                                                    flow.c, append_deliver()
  *   G13 a segment that could not be made once                        catalog.c, segment_retry()
- *   G14 a power cut while a conflicting tail is cut off              cut.c */
+ *   G14 a power cut while a conflicting tail is cut off              cut.c
+ *   G15 a recovered log, and what applied entries say of it          bootstrap.c, cut.c
+ *   G16 a message that is refused with an error is freed twice       entries_deliver() */
 
 #define SEGMENT_TELL_US (INT64_C(10) * 1000000)
 
@@ -167,6 +169,23 @@ static void append_clamp(struct raft_append_entries *args)
 	args->leader_commit = args->leader_commit < last ? args->leader_commit : last;
 }
 
+/* G16: libraft frees what it refuses with an error twice: where it refuses, and where it was handed
+ * over. (It refuses so what contradicts a committed entry; a leader whose last snapshot it takes
+ * for one of another term says that.) What it keeps it copies, so the bytes stay ours. */
+static void entries_deliver(struct et_catalog *c, struct raft_message *message)
+{
+	struct raft_append_entries *args = &message->append_entries;
+	void *batch = args->n_entries > 0 ? args->entries[0].batch : NULL;
+
+	append_clamp(args);
+	c->turn_bytes += append_bytes(args);
+	for (unsigned i = 0; i < args->n_entries; i++) {
+		args->entries[i].batch = NULL;
+	}
+	c->deliver(&c->io, message);
+	raft_free(batch);
+}
+
 /* G6: libraft records a configuration at the index of the first entry of its message. Cut the
  * message before each that is not first. Takes over what `message` owns. */
 static void append_deliver(struct et_catalog *c, struct raft_message *message)
@@ -180,15 +199,11 @@ static void append_deliver(struct et_catalog *c, struct raft_message *message)
 		struct raft_message rest = *message;
 		append_split(c, args, i, &rest.append_entries);
 		args->n_entries = i;
-		append_clamp(args);
-		c->turn_bytes += append_bytes(args);
-		c->deliver(&c->io, message);
+		entries_deliver(c, message);
 		append_deliver(c, &rest); /* Ends: each round is shorter. */
 		return;
 	}
-	append_clamp(args);
-	c->turn_bytes += append_bytes(args);
-	c->deliver(&c->io, message);
+	entries_deliver(c, message);
 }
 
 /* While entries are held the follower must not take its leader for dead. This says what the leader

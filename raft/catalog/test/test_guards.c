@@ -353,6 +353,30 @@ static void foreign_entries_are_checked(void **state)
 	et_buffer_release(&entry);
 }
 
+/* G16: entries behind one that is committed, and of another term. (The allocator of the C library
+ * ends the process when it is given the same twice.) */
+static void what_libraft_refuses_is_freed_once(void **state)
+{
+	struct cluster *c = *state;
+	const struct node *leader = led(c);
+	struct et_catalog *k = (leader == &c->nodes[0] ? &c->nodes[1] : &c->nodes[0])->catalog;
+	const int types[] = { RAFT_COMMAND, RAFT_COMMAND };
+	struct answer a = { 0 };
+
+	propose_noop(led(c), "before", 0, 30000, &a);
+	RUN_UNTIL(c, a.calls == 1 && k->raft.commit_index >= 2);
+	struct raft_message m = append_of(k->raft.current_term, k->raft.commit_index, types, 2);
+	m.server_id = leader->id;
+	m.append_entries.prev_log_term = k->raft.current_term + 7;
+	uint64_t last = raft_last_index(&k->raft);
+	et_cat_guard_recv(&k->io, &m);
+	assert_int_equal(raft_last_index(&k->raft), last);
+	a = (struct answer){ 0 };
+	propose_noop(led(c), "after", 0, 30000, &a);
+	RUN_UNTIL(c, a.calls == 1 && k->raft.commit_index > last);
+	assert_int_equal(a.code, 0);
+}
+
 /* ---- G8, G9: how libraft is set ---- */
 
 static void libraft_is_set_as_it_must_be(void **state)
@@ -598,6 +622,7 @@ int main(void)
 		TEST(a_segment_that_could_not_be_made_is_made_again),
 		cmocka_unit_test(a_segment_is_written_before_it_is_used),
 		TEST_THREE(foreign_entries_are_checked),
+		TEST_THREE(what_libraft_refuses_is_freed_once),
 		TEST_THREE(a_leader_whose_disk_hangs_hands_over),
 	};
 	char folder[] = "/tmp/et_guards.XXXXXX";
