@@ -260,6 +260,95 @@ int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording
 	return copy_read_walk(v, &prefix, fn, arg);
 }
 
+/* ---- Segments, and their copies beside them ---- */
+
+#define NEAR 16 /* copies that are stepped over sooner than sought past */
+
+struct et_state_copies {
+	rocksdb_readoptions_t *options; /* owned */
+	rocksdb_iterator_t *it;		/* owned */
+	const struct gone *gone;	/* borrowed */
+	bool started;
+};
+
+static int iterator_status(const rocksdb_iterator_t *it)
+{
+	char *error = NULL;
+
+	rocksdb_iter_get_error(it, &error);
+	return state_status(error, NULL, "read");
+}
+
+/* How the key where it stands is to the prefix. */
+static int iterator_order(const rocksdb_iterator_t *it, const struct key *prefix)
+{
+	size_t size;
+	const char *key = rocksdb_iter_key(it, &size);
+	int order = memcmp(key, prefix->data, size < prefix->size ? size : prefix->size);
+
+	return order != 0 ? order : size < prefix->size ? -1 : 0;
+}
+
+int et_state_copies_of(struct et_state_copies *c, const Et__Segment *g,
+		       int (*fn)(void *arg, const Et__Copy *record), void *arg)
+{
+	struct key prefix = key_segment(g->recording.data, g->generation, g->segment);
+	struct copy_read r = { c->gone, fn, arg };
+	int rc = 0;
+
+	for (int i = 0; i < NEAR && c->started && rocksdb_iter_valid(c->it) &&
+			iterator_order(c->it, &prefix) < 0;
+	     i++) {
+		rocksdb_iter_next(c->it);
+	}
+	if (!c->started || (rocksdb_iter_valid(c->it) && iterator_order(c->it, &prefix) < 0)) {
+		c->started = true;
+		rocksdb_iter_seek(c->it, (const char *)prefix.data, prefix.size);
+	}
+	while (rc == 0 && rocksdb_iter_valid(c->it) && iterator_order(c->it, &prefix) == 0) {
+		size_t size;
+		const uint8_t *value = (const uint8_t *)rocksdb_iter_value(c->it, &size);
+		Et__Copy *copy = et__copy__unpack(NULL, size, value);
+		rc = copy == NULL ? ET_ECORRUPT : copy_read_each(&r, copy);
+		message_freep(&copy);
+		rocksdb_iter_next(c->it);
+	}
+	int status = iterator_status(c->it);
+	return status < 0 ? status : rc;
+}
+
+int et_state_each_segment_beside(const struct et_state_view *v,
+				 int (*fn)(void *arg, const Et__Segment *record,
+					   struct et_state_copies *copies),
+				 void *arg)
+{
+	const struct database *d = v->database;
+	struct et_state_copies c = { 0 };
+
+	int rc = gone_get(v, &c.gone);
+	if (rc < 0) {
+		return rc;
+	}
+	c.options = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_snapshot(c.options, v->snapshot);
+	rocksdb_readoptions_set_fill_cache(c.options, 0);
+	c.it = rocksdb_create_iterator_cf(d->db, c.options, d->cf[CF_COPY]);
+	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(d->db, c.options, d->cf[CF_SEGMENT]);
+	for (rocksdb_iter_seek_to_first(it); rc == 0 && rocksdb_iter_valid(it);
+	     rocksdb_iter_next(it)) {
+		size_t size;
+		const uint8_t *value = (const uint8_t *)rocksdb_iter_value(it, &size);
+		Et__Segment *g = et__segment__unpack(NULL, size, value);
+		rc = g == NULL ? ET_ECORRUPT : fn(arg, g, &c);
+		message_freep(&g);
+	}
+	int status = iterator_status(it);
+	rocksdb_iter_destroy(it);
+	rocksdb_iter_destroy(c.it);
+	rocksdb_readoptions_destroy(c.options);
+	return status < 0 ? status : rc;
+}
+
 int et_state_each_hold_of(const struct et_state_view *v, const uint8_t recording[16],
 			  int (*fn)(void *arg, const Et__Hold *record), void *arg)
 {

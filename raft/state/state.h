@@ -146,6 +146,17 @@ ET_STATE_EACH(hold, Et__Hold);	     /* all, released ones too, by recording */
 ET_STATE_EACH(segment, Et__Segment); /* all, by recording */
 /* All, by recording. A verified copy on a removed node is shown as lost. */
 ET_STATE_EACH(copy, Et__Copy);
+/* All segments by recording, and with et_state_copies_of(), inside `fn`, the copies of the one at
+ * hand: two walks side by side through millions, that leave no trace in the block cache. A result
+ * of `fn` that is not 0 ends the walk and is returned. */
+struct et_state_copies;
+int et_state_each_segment_beside(const struct et_state_view *v,
+				 int (*fn)(void *arg, const Et__Segment *record,
+					   struct et_state_copies *copies),
+				 void *arg);
+/* Once for each segment at most; those on removed nodes as above. */
+int et_state_copies_of(struct et_state_copies *copies, const Et__Segment *segment,
+		       int (*fn)(void *arg, const Et__Copy *record), void *arg);
 
 /* Of one recording, in order of generation and segment (and place); copies on removed nodes as
  * above. */

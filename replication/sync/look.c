@@ -261,7 +261,6 @@ void et_look_run(struct et_look *look)
 
 struct scan {
 	struct et_scan *out; /* borrowed */
-	const struct et_state_view *view;
 	struct world *world;
 	size_t capacity;
 	int code;
@@ -292,7 +291,7 @@ static int scan_add(struct scan *s, const Et__Segment *segment)
 	return 0;
 }
 
-static int scan_segment(void *arg, const Et__Segment *segment)
+static int scan_segment(void *arg, const Et__Segment *segment, struct et_state_copies *beside)
 {
 	struct scan *s = arg;
 	struct copies copies = { .segment = segment };
@@ -301,7 +300,7 @@ static int scan_segment(void *arg, const Et__Segment *segment)
 	if (!segment_moves(segment)) {
 		return 0;
 	}
-	int rc = et_state_each_copy_of(s->view, segment->recording.data, copies_add, &copies);
+	int rc = et_state_copies_of(beside, segment, copies_add, &copies);
 	if (rc < 0) {
 		s->code = rc;
 		return 1;
@@ -313,7 +312,7 @@ static int scan_segment(void *arg, const Et__Segment *segment)
 int et_look_scan(struct et_scan *scan, struct et_error *reterr)
 {
 	struct et_state_view *view = et_state_view_open(scan->state);
-	struct scan s = { .out = scan, .view = view };
+	struct scan s = { .out = scan };
 
 	scan->keys = NULL;
 	scan->count = 0;
@@ -322,7 +321,7 @@ int et_look_scan(struct et_scan *scan, struct et_error *reterr)
 	s.code = s.world == NULL || view == NULL ? -ENOMEM : world_read(view, s.world);
 	if (s.code == 0) {
 		world_own_site(s.world, scan->node, scan->own_site);
-		int rc = et_state_each_segment(view, scan_segment, &s);
+		int rc = et_state_each_segment_beside(view, scan_segment, &s);
 		s.code = s.code == 0 && rc < 0 ? rc : s.code;
 		scan->index = et_state_view_index(view);
 	}

@@ -199,6 +199,63 @@ static int search_hit(void *arg, const Et__Recording *r)
 	return 0;
 }
 
+struct beside {
+	uint32_t sum; /* of the copies, in their order */
+	uint64_t segments, copies;
+	uint64_t skipped; /* segments whose copies were not asked for */
+	const Et__Segment *segment;
+};
+
+static int beside_copy(void *arg, const Et__Copy *c)
+{
+	struct beside *b = arg;
+	uint8_t packed[4096];
+
+	assert_true(et__copy__get_packed_size(c) <= sizeof(packed));
+	if (b->segment != NULL) {
+		assert_memory_equal(c->recording.data, b->segment->recording.data, 16);
+		assert_int_equal(c->generation, b->segment->generation);
+		assert_int_equal(c->segment, b->segment->segment);
+	}
+	b->sum = et_crc32c(b->sum, packed, et__copy__pack(c, packed));
+	b->copies++;
+	return 0;
+}
+
+static int beside_segment(void *arg, const Et__Segment *g, struct et_state_copies *copies)
+{
+	struct beside *b = arg;
+
+	b->segment = g;
+	return b->segments++ < b->skipped ? 0 : et_state_copies_of(copies, g, beside_copy, b);
+}
+
+static int beside_stop(void *arg, const Et__Segment *g, struct et_state_copies *copies)
+{
+	(void)arg;
+	(void)g;
+	(void)copies;
+	return 77;
+}
+
+/* Two walks side by side tell what two walks tell. */
+static void beside_check(const struct et_state_view *v)
+{
+	struct beside all = { 0 };
+	struct beside beside = { 0 };
+
+	assert_int_equal(et_state_each_copy(v, beside_copy, &all), 0);
+	assert_int_equal(et_state_each_segment_beside(v, beside_segment, &beside), 0);
+	assert_int_equal(beside.copies, all.copies);
+	assert_int_equal(beside.sum, all.sum);
+	struct beside late = { .skipped = beside.segments / 2 };
+	assert_int_equal(et_state_each_segment_beside(v, beside_segment, &late), 0);
+	assert_true(late.copies <= all.copies);
+	if (beside.segments > 0) {
+		assert_int_equal(et_state_each_segment_beside(v, beside_stop, NULL), 77);
+	}
+}
+
 /* Counters, indexes and chain say what the records say. */
 static void truth_check(struct et_state *s)
 {
@@ -216,6 +273,7 @@ static void truth_check(struct et_state *s)
 		view_walk_messages(t.v, CF_COPY, &all, &et__copy__descriptor, truth_copy, &t), 0);
 	assert_int_equal(et_state_each_copy(t.v, truth_shown, &t), 0);
 	assert_int_equal(t.shown, t.standing);
+	beside_check(t.v);
 	assert_int_equal(et_state_each_hold(t.v, truth_hold, &t), 0);
 	assert_int_equal(et_state_counts(t.v, &counts), 0);
 	assert_int_equal(counts.recordings, t.counts.recordings);
