@@ -5,6 +5,8 @@
  * Of one agent, the version that began last counts (and of several tellings of one beginning, the
  * last one); it ends where the next begins, or at its valid_to_us. Of several agents who claim a
  * number, the one whose version began last has it; of those, the one that was told last. */
+#include <stdio.h>
+
 #include "raft/state/state_internal.h"
 
 #define VERSIONS_MAX 1024 /* tellings of one agent */
@@ -59,7 +61,7 @@ int et_state_each_agent(const struct et_state_view *v, const char *id,
 struct span {
 	int64_t from_us;
 	int64_t to_us;
-	Et__Agent *agent; /* owned by the list */
+	Et__Agent *agent; /* owned by the list, or a view of another list's */
 };
 
 struct spans {
@@ -77,7 +79,7 @@ static void spans_release(struct spans *s)
 	*s = (struct spans){ 0 };
 }
 
-static int spans_add(struct spans *s, Et__Agent *agent)
+static int spans_add(struct spans *s, Et__Agent *agent, int64_t from_us, int64_t to_us)
 {
 	if (s->count == s->capacity) {
 		size_t capacity = s->capacity > 0 ? s->capacity * 2 : 16;
@@ -88,9 +90,7 @@ static int spans_add(struct spans *s, Et__Agent *agent)
 		s->list = p;
 		s->capacity = capacity;
 	}
-	s->list[s->count++] =
-		(struct span){ agent->valid_from_us,
-			       agent->valid_to_us == 0 ? INT64_MAX : agent->valid_to_us, agent };
+	s->list[s->count++] = (struct span){ from_us, to_us, agent };
 	return 0;
 }
 
@@ -109,34 +109,125 @@ static int spans_version(void *arg, struct et_view key, struct et_view value)
 		message_freep(&last->agent);
 		s->count--;
 	}
-	int rc = spans_add(s, agent);
+	int rc = spans_add(s, agent, agent->valid_from_us,
+			   agent->valid_to_us == 0 ? INT64_MAX : agent->valid_to_us);
 	if (rc < 0) {
 		message_freep(&agent);
 	}
 	return rc;
 }
 
-/* The versions of one agent that count, each as long as it does. */
-static int spans_of(const struct et_state_view *v, const char *id, struct spans *s)
-{
-	struct key prefix = key_agent(id);
-	size_t begun = s->count;
-	size_t kept = s->count;
+/* What a question reads of the roster: one iterator for all walks, each agent once. */
+struct roster_agent {
+	char id[AGENT_ID_MAX + 1];
+	struct spans spans; /* the versions that count, each as long as it does */
+};
 
-	int rc = view_walk(v, CF_AGENT, &prefix, NULL, spans_version, s);
-	for (size_t i = begun; i < s->count; i++) {
+struct roster {
+	const struct et_state_view *v; /* borrowed */
+	rocksdb_iterator_t *it;	       /* owned */
+	struct roster_agent **agents;  /* owned, they too; by id */
+	size_t count;
+	size_t capacity;
+};
+
+static void roster_open(struct roster *r, const struct et_state_view *v)
+{
+	*r = (struct roster){ .v = v, .it = view_iterator(v, CF_AGENT) };
+}
+
+static void roster_release(struct roster *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		spans_release(&r->agents[i]->spans);
+		free(r->agents[i]);
+	}
+	free(r->agents);
+	rocksdb_iter_destroy(r->it);
+}
+
+static int roster_read(struct roster *r, struct roster_agent *a)
+{
+	struct key prefix = key_agent(a->id);
+	struct spans *s = &a->spans;
+	size_t kept = 0;
+
+	int rc = view_walk_by(r->v, r->it, CF_AGENT, &prefix, NULL, spans_version, s);
+	for (size_t i = 0; i < s->count; i++) {
 		struct span *x = &s->list[i];
 		if (x->agent->withdrawn) {
 			message_freep(&x->agent);
 			continue;
 		}
-		if (kept > begun && s->list[kept - 1].to_us > x->from_us) {
+		if (kept > 0 && s->list[kept - 1].to_us > x->from_us) {
 			s->list[kept - 1].to_us = x->from_us;
 		}
 		s->list[kept++] = *x;
 	}
 	s->count = kept;
 	return rc;
+}
+
+/* Where the agent is, or is to be put. */
+static size_t roster_place(const struct roster *r, const char *id)
+{
+	size_t low = 0;
+	size_t high = r->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (strcmp(r->agents[middle]->id, id) < 0) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
+/* An agent that is in no roster has no spans. *ret is a view. */
+static int roster_agent(struct roster *r, const char *id, const struct spans **ret)
+{
+	size_t at = roster_place(r, id);
+
+	if (at < r->count && strcmp(r->agents[at]->id, id) == 0) {
+		*ret = &r->agents[at]->spans;
+		return 0;
+	}
+	if (r->count == r->capacity) {
+		size_t capacity = r->capacity > 0 ? r->capacity * 2 : 16;
+		struct roster_agent **p =
+			realloc(r->agents, capacity * sizeof(struct roster_agent *));
+		if (p == NULL) {
+			return -ENOMEM;
+		}
+		r->agents = p;
+		r->capacity = capacity;
+	}
+	struct roster_agent *a = calloc(1, sizeof(*a));
+	if (a == NULL) {
+		return -ENOMEM;
+	}
+	(void)snprintf(a->id, sizeof(a->id), "%s", id);
+	memmove(&r->agents[at + 1], &r->agents[at],
+		(r->count - at) * sizeof(struct roster_agent *));
+	r->agents[at] = a;
+	r->count++;
+	*ret = &a->spans;
+	return roster_read(r, a);
+}
+
+/* The agent of a span is the caller's from now on. */
+static Et__Agent *roster_take(struct roster *r, const Et__Agent *agent)
+{
+	const struct roster_agent *a = r->agents[roster_place(r, agent->id)];
+
+	for (size_t i = 0; i < a->spans.count; i++) {
+		if (a->spans.list[i].agent == agent) {
+			return ET_TAKE(a->spans.list[i].agent);
+		}
+	}
+	et_unreachable();
 }
 
 static bool agent_uses(const Et__Agent *a, const char *number)
@@ -149,44 +240,64 @@ static bool agent_uses(const Et__Agent *a, const char *number)
 	return false;
 }
 
-struct user_walk {
-	const struct et_state_view *v;
-	struct spans *spans;
+/* Who ever used a number. */
+struct users {
+	char (*ids)[AGENT_ID_MAX + 1]; /* owned */
+	size_t count;
 };
+
+static void users_release(struct users *u)
+{
+	free(u->ids);
+}
 
 static int user_each(void *arg, struct et_view key, struct et_view value)
 {
-	const struct user_walk *w = arg;
+	struct users *u = arg;
 	const uint8_t *nul = key.size > 1 ? memchr(key.data + 1, 0, key.size - 1) : NULL;
-	char id[AGENT_ID_MAX + 1];
 
 	(void)value;
 	size_t size = nul != NULL ? (size_t)(key.data + key.size - (nul + 1)) : 0;
 	if (size == 0 || size > AGENT_ID_MAX) {
 		return ET_ECORRUPT;
 	}
-	memcpy(id, nul + 1, size);
-	id[size] = '\0';
-	return spans_of(w->v, id, w->spans);
+	if ((u->count & (u->count - 1)) == 0) { /* full: 0, 1, 2, 4 ... */
+		size_t capacity = u->count > 0 ? u->count * 2 : 1;
+		char(*p)[AGENT_ID_MAX + 1] = realloc(u->ids, capacity * sizeof(*p));
+		if (p == NULL) {
+			return -ENOMEM;
+		}
+		u->ids = p;
+	}
+	memcpy(u->ids[u->count], nul + 1, size);
+	u->ids[u->count++][size] = '\0';
+	return 0;
 }
 
-/* The spans of all agents who ever used the number, those in which they did. */
-static int spans_of_number(const struct et_state_view *v, const char *number, struct spans *s)
+/* The spans of all agents who ever used the number, those in which they did. Their agents are views
+ * of the roster's. */
+static int spans_of_number(struct roster *r, const char *number, struct spans *s)
 {
-	struct user_walk w = { v, s };
+	ET_CLEANUP(users_release) struct users users = { 0 };
 	struct key prefix = key_user(number, "");
-	size_t kept = 0;
 
-	int rc = view_walk(v, CF_AGENT, &prefix, NULL, user_each, &w);
-	for (size_t i = 0; i < s->count; i++) {
-		if (agent_uses(s->list[i].agent, number)) {
-			s->list[kept++] = s->list[i];
-		} else {
-			message_freep(&s->list[i].agent);
+	int rc = view_walk_by(r->v, r->it, CF_AGENT, &prefix, NULL, user_each, &users);
+	for (size_t i = 0; i < users.count && rc == 0; i++) {
+		const struct spans *all = NULL;
+		rc = roster_agent(r, users.ids[i], &all);
+		for (size_t k = 0; rc == 0 && k < all->count; k++) {
+			const struct span *x = &all->list[k];
+			rc = agent_uses(x->agent, number)
+				     ? spans_add(s, x->agent, x->from_us, x->to_us)
+				     : 0;
 		}
 	}
-	s->count = kept;
 	return rc;
+}
+
+static void spans_forget(struct spans *s)
+{
+	free(s->list); /* the agents are the roster's */
 }
 
 /* Who has it at this time, of those who claim it. */
@@ -210,23 +321,20 @@ static const struct span *spans_at(const struct spans *s, int64_t time_us)
 int et_state_agent_at(const struct et_state_view *v, const char *number, int64_t time_us,
 		      Et__Agent **ret)
 {
-	ET_CLEANUP(spans_release) struct spans s = { 0 };
+	ET_CLEANUP(spans_forget) struct spans s = { 0 };
+	struct roster r;
 
 	if (strlen(number) > NUMBER_TEXT_MAX) {
 		return ET_ENOTFOUND;
 	}
-	int rc = spans_of_number(v, number, &s);
-	if (rc < 0) {
-		return rc;
+	roster_open(&r, v);
+	int rc = spans_of_number(&r, number, &s);
+	const struct span *best = rc == 0 ? spans_at(&s, time_us) : NULL;
+	if (best != NULL) {
+		*ret = roster_take(&r, best->agent);
 	}
-	const struct span *best = spans_at(&s, time_us);
-	if (best == NULL) {
-		return ET_ENOTFOUND;
-	}
-	size_t at = (size_t)(best - s.list);
-	*ret = s.list[at].agent;
-	s.list[at].agent = NULL;
-	return 0;
+	roster_release(&r);
+	return rc < 0 ? rc : best != NULL ? 0 : ET_ENOTFOUND;
 }
 
 /* ---- For search: the numbers of an agent or a team, and when ---- */
@@ -255,6 +363,21 @@ static int numbers_agent(void *arg, const Et__Agent *a)
 		p[n->count++] = copy;
 	}
 	return 0;
+}
+
+/* Of the versions that count. */
+static int numbers_of(struct roster *r, const char *agent, struct numbers *n)
+{
+	const struct spans *s = NULL;
+
+	if (strlen(agent) > AGENT_ID_MAX) {
+		return 0;
+	}
+	int rc = roster_agent(r, agent, &s);
+	for (size_t i = 0; rc == 0 && i < s->count; i++) {
+		rc = numbers_agent(n, s->list[i].agent);
+	}
+	return rc;
 }
 
 static int text_order(const void *a, const void *b)
@@ -309,8 +432,11 @@ int agent_numbers(const struct et_state_view *v, const char *agent, const char *
 		  agent_number_fn fn, void *arg)
 {
 	struct numbers n = { .team = team };
+	struct roster r;
 
-	int rc = et_state_each_agent(v, agent, numbers_agent, &n);
+	roster_open(&r, v);
+	int rc = agent != NULL ? numbers_of(&r, agent, &n)
+			       : et_state_each_agent(v, NULL, numbers_agent, &n);
 	if (n.count > 0) {
 		qsort(n.list, n.count, sizeof(n.list[0]), text_order);
 	}
@@ -319,10 +445,11 @@ int agent_numbers(const struct et_state_view *v, const char *agent, const char *
 		if (i > 0 && strcmp(n.list[i], n.list[i - 1]) == 0) {
 			continue;
 		}
-		rc = spans_of_number(v, n.list[i], &s);
+		rc = spans_of_number(&r, n.list[i], &s);
 		rc = rc < 0 ? rc : number_stretches(&s, n.list[i], agent, team, fn, arg);
-		spans_release(&s);
+		spans_forget(&s);
 	}
+	roster_release(&r);
 	for (size_t i = 0; i < n.count; i++) {
 		free(n.list[i]);
 	}

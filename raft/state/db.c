@@ -2,18 +2,22 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "node/base/fd.h"
 #include "node/io/file.h"
 #include "raft/state/overlay_internal.h"
+#include "raft/state/rows_internal.h"
 #include "raft/state/tail_internal.h"
 
 /* Memory is bounded whatever the size of the database: blocks, indexes and filters in one cache,
  * memtables of all column families together under one limit. */
 #define CACHE_BYTES (256UL << 20)
+#define ROWS_BYTES (32UL << 20)
 #define MEMTABLES_BYTES (64UL << 20)
 #define MEMTABLE_BYTES (16UL << 20)
-#define OPEN_FILES 512
+#define OPEN_FILES 4096	  /* tables; ids begin with a time, so what is flushed is rarely merged */
+#define OPEN_FILES_PART 4 /* of the files that the process may have open, at most */
 #define BLOCK_BYTES 8192
 #define BLOCK_BYTES_RECORDING 4096
 /* Families of many small keys in no order of time: what is flushed of them has a few MB, and meets
@@ -37,6 +41,17 @@ static const char *const cf_names[CF_COUNT] = {
 	[CF_LIVE] = "live",	  [CF_FIND] = "find",
 };
 
+static int open_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+	    limit.rlim_cur / OPEN_FILES_PART >= OPEN_FILES) {
+		return OPEN_FILES;
+	}
+	return limit.rlim_cur / OPEN_FILES_PART > 64 ? (int)(limit.rlim_cur / OPEN_FILES_PART) : 64;
+}
+
 static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 {
 	rocksdb_options_t *o = rocksdb_options_create();
@@ -49,7 +64,7 @@ static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 	rocksdb_options_set_db_write_buffer_size(o, MEMTABLES_BYTES);
 	rocksdb_options_set_write_buffer_size(o, MEMTABLE_BYTES);
 	rocksdb_options_set_max_write_buffer_number(o, 3);
-	rocksdb_options_set_max_open_files(o, OPEN_FILES);
+	rocksdb_options_set_max_open_files(o, open_files());
 	rocksdb_options_set_max_background_jobs(o, 2);
 	rocksdb_options_set_bytes_per_sync(o, 1U << 20);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
@@ -76,11 +91,14 @@ static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 	 */
 	rocksdb_block_based_options_set_block_size(t, cf == CF_RECORDING ? BLOCK_BYTES_RECORDING
 									 : BLOCK_BYTES);
+	if (cf == CF_RECORDING) {
+		rocksdb_block_based_options_set_block_restart_interval(t, 2);
+	}
 	rocksdb_block_based_options_set_format_version(t, 5);
 	/* Indexes and filters in parts: a read takes from the disk what it needs of them. */
 	rocksdb_block_based_options_set_index_type(
 		t, rocksdb_block_based_table_index_type_two_level_index_search);
-	rocksdb_block_based_options_set_metadata_block_size(t, 4096);
+	rocksdb_block_based_options_set_metadata_block_size(t, 16384);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
 	rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
@@ -275,6 +293,7 @@ static void database_release(struct database *d)
 		}
 	}
 	rocksdb_cache_destroy(d->cache);
+	rows_free(d->rows);
 	free(d);
 }
 
@@ -289,10 +308,12 @@ static int database_open(const char *path, struct database **ret, struct et_erro
 	}
 	atomic_init(&d->users, 1);
 	d->cache = rocksdb_cache_create_lru(CACHE_BYTES);
+	d->rows = rows_new(ROWS_BYTES);
 	for (size_t i = 0; i < CF_COUNT; i++) {
 		options[i] = d->family_options[i] = options_make(d->cache, (enum state_cf)i);
 	}
-	int rc = families_check(path, d->family_options[CF_META], reterr);
+	int rc = d->rows == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
+				 : families_check(path, d->family_options[CF_META], reterr);
 	if (rc == 0) {
 		d->db = rocksdb_open_column_families(d->family_options[CF_META], path, CF_COUNT,
 						     cf_names, options, d->cf, &error);
@@ -302,6 +323,7 @@ static int database_open(const char *path, struct database **ret, struct et_erro
 		database_release(d);
 		return rc;
 	}
+	database_preload(d, cf_names);
 	*ret = d;
 	return 0;
 }
@@ -468,6 +490,20 @@ static void meta_write(struct et_state *s)
 	}
 }
 
+/* What readers have of the records that the group changes is not to be had any more. */
+static void rows_forget(struct et_state *s)
+{
+	const struct overlay_list *l = overlay_sorted(&s->overlay, CF_RECORDING);
+	struct rows *r = s->database->rows;
+
+	rows_lock(r);
+	for (size_t i = 0; i < l->count; i++) {
+		et_assert(l->entries[i]->key_size == 16);
+		rows_change(r, l->entries[i]->key, s->own.index);
+	}
+	rows_unlock(r);
+}
+
 /* Family by family, in the order of keys. */
 static int batch_fill(struct et_state *s, struct et_error *reterr)
 {
@@ -511,6 +547,7 @@ static int group_write(struct et_state *s, struct et_error *reterr)
 
 	int rc = batch_fill(s, reterr);
 	if (rc == 0) {
+		rows_forget(s);
 		rocksdb_write(s->database->db, s->write_options, s->batch, &error);
 		rc = state_status(error, reterr, "write the database");
 	}
@@ -649,6 +686,7 @@ struct et_state_view *et_state_view_open(struct et_state *s)
 	}
 	(void)pthread_mutex_lock(&s->mutex);
 	v->database = s->database;
+	v->in_index = tail_has(s->tail, v->database); /* before the snapshot */
 	atomic_fetch_add(&v->database->users, 1);
 	(void)pthread_mutex_unlock(&s->mutex);
 	v->state = s;

@@ -7,10 +7,11 @@
 #include <signal.h>
 
 #include "node/base/queue.h"
+#include "raft/state/rows_internal.h"
 #include "raft/state/search_internal.h"
 
 #define BLOCK_SIZE 32768
-#define HELPERS 8 /* threads; most disks answer that many at once as fast as one */
+#define HELPERS 16 /* threads; an SSD answers that many at once about as fast as one */
 
 struct helpers {
 	size_t count;
@@ -98,9 +99,21 @@ static int ids_order(const void *a, const void *b, void *page)
 
 static int record_take(struct page *p, size_t at, const uint8_t *data, size_t size)
 {
+	uint8_t *copy = arena_alloc(&p->arena, size + 1);
+
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	memcpy(copy, data, size);
+	p->packed[at] = (struct et_view){ copy, size };
+	return 0;
+}
+
+static int record_unpack(struct page *p, size_t at)
+{
 	ProtobufCAllocator allocator = { arena_alloc, arena_keep, &p->arena };
 
-	p->records[at] = et__recording__unpack(&allocator, size, data);
+	p->records[at] = et__recording__unpack(&allocator, p->packed[at].size, p->packed[at].data);
 	return p->records[at] != NULL ? 0 : ET_ECORRUPT;
 }
 
@@ -266,11 +279,12 @@ static int read_rest(struct page *p, const struct et_state_view *v, const uint8_
 
 #define NEAR 12	      /* records that are stepped over sooner than sought past */
 #define NEAR_HITS 6   /* for each that was not: else they lie too far apart for that */
-#define COLD_BLOCKS 2 /* that were read for the first ones */
+#define COLD_BLOCKS 1 /* read from files: what comes next is not in memory, either */
 
 /* What a site or a tag gives lies close together: those at the beginning of `order` (ascending) are
  * reached by steps. Returns how many were read, or an error. */
-static int read_near(struct page *p, const struct et_state_view *v, const uint8_t *order)
+static int read_near(struct page *p, const struct et_state_view *v, const uint8_t *order,
+		     size_t count, bool *ret_cold)
 {
 	const struct database *d = v->database;
 	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(d->db, v->options, d->cf[CF_RECORDING]);
@@ -278,7 +292,10 @@ static int read_near(struct page *p, const struct et_state_view *v, const uint8_
 	int rc = 0;
 	size_t i;
 
-	for (i = 0; i < p->count && rc == 0; i++) {
+	rocksdb_perfcontext_t *counters = rocksdb_perfcontext_create();
+	uint64_t before = rocksdb_perfcontext_metric(counters, rocksdb_block_read_count);
+	*ret_cold = false;
+	for (i = 0; i < count && rc == 0 && !*ret_cold; i++) {
 		const uint8_t *id = p->places[order[i]].bytes + 8;
 		size_t size = 0;
 		int far = 1;
@@ -301,7 +318,11 @@ static int read_near(struct page *p, const struct et_state_view *v, const uint8_
 		}
 		const char *data = rocksdb_iter_value(it, &size);
 		rc = record_take(p, order[i], (const uint8_t *)data, size);
+		*ret_cold =
+			rocksdb_perfcontext_metric(counters, rocksdb_block_read_count) - before >=
+			COLD_BLOCKS;
 	}
+	rocksdb_perfcontext_destroy(counters);
 	rocksdb_iter_destroy(it);
 	return rc < 0 ? rc : (int)i;
 }
@@ -336,35 +357,65 @@ static int read_together(struct page *p, const struct et_state_view *v, const ui
 	return rc;
 }
 
-/* Blocks that this thread has read from files so far: RocksDB counts them. */
-static uint64_t blocks_read(void)
+/* What memory has; the others, in the order of their keys. Returns how many these are. */
+static int read_rows(struct page *p, const struct et_state_view *v, uint8_t order[PAGE_PLACES])
 {
-	rocksdb_perfcontext_t *c = rocksdb_perfcontext_create();
-	uint64_t n = rocksdb_perfcontext_metric(c, rocksdb_block_read_count);
+	struct rows *rows = v->database->rows;
+	size_t left = 0;
+	int rc = 0;
 
-	rocksdb_perfcontext_destroy(c);
-	return n;
+	rows_lock(rows);
+	for (size_t i = p->count; i-- > 0 && rc == 0;) { /* most often their order already */
+		struct et_view packed;
+		p->records[i] = NULL;
+		p->packed[i] = (struct et_view){ 0 };
+		if (rows_get(rows, p->places[i].bytes + 8, v->index, &packed)) {
+			rc = record_take(p, i, packed.data, packed.size);
+		} else {
+			order[left++] = (uint8_t)i;
+		}
+	}
+	rows_unlock(rows);
+	qsort_r(order, left, 1, ids_order, p);
+	return rc < 0 ? rc : (int)left;
+}
+
+static int read_database(struct page *p, const struct et_state_view *v, const uint8_t *order,
+			 size_t count)
+{
+	struct rows *rows = v->database->rows;
+	bool cold;
+
+	int rc = read_near(p, v, order, count, &cold);
+	if (rc >= 0 && (size_t)rc < count) {
+		size_t near = (size_t)rc;
+		rc = cold ? read_rest(p, v, order + near, count - near)
+			  : read_together(p, v, order + near, count - near);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	rows_lock(rows);
+	for (size_t i = 0; i < count; i++) {
+		size_t at = order[i];
+		if (p->packed[at].data != NULL) {
+			rows_put(rows, p->places[at].bytes + 8, v->index, p->packed[at]);
+		}
+	}
+	rows_unlock(rows);
+	return 0;
 }
 
 int page_read(struct page *p, const struct et_state_view *v)
 {
 	uint8_t order[PAGE_PLACES];
 
-	if (p->count == 0) {
-		return 0;
+	int rc = read_rows(p, v, order);
+	if (rc > 0) {
+		rc = read_database(p, v, order, (size_t)rc);
 	}
-	for (size_t i = 0; i < p->count; i++) {
-		order[i] = (uint8_t)(p->count - 1 - i); /* most often their order already */
-		p->records[i] = NULL;
+	for (size_t i = 0; i < p->count && rc == 0; i++) {
+		rc = p->packed[i].data != NULL ? record_unpack(p, i) : 0;
 	}
-	qsort_r(order, p->count, 1, ids_order, p);
-	uint64_t before = blocks_read();
-	int near = read_near(p, v, order);
-	size_t left = p->count - (size_t)(near > 0 ? near : 0);
-	if (near < 0 || left == 0) {
-		return near < 0 ? near : 0;
-	}
-	/* If the first ones were not in memory, the others are neither. */
-	return blocks_read() - before < COLD_BLOCKS ? read_together(p, v, order + near, left)
-						    : read_rest(p, v, order + near, left);
+	return rc;
 }

@@ -94,13 +94,15 @@ struct page {
 	size_t count;
 	struct place places[PAGE_PLACES];
 	Et__Recording *records[PAGE_PLACES]; /* views into the arena; NULL: there is none */
+	struct et_view packed[PAGE_PLACES];  /* of them, in the arena, too; NULL: not read yet */
 	struct page_arena arena;
 };
 
 struct page *page_new(void); /* NULL: no memory */
 void page_free(struct page *p);
-/* The records of its places: from the block cache at one go; what is not there is read from the
- * disk by several threads at once. -EIO, ET_ECORRUPT, -ENOMEM. */
+/* The records of its places: those that pages had lately from memory (rows_internal.h), the others
+ * from the block cache at one go; what is not there is read from the disk by several threads at
+ * once. -EIO, ET_ECORRUPT, -ENOMEM. */
 int page_read(struct page *p, const struct et_state_view *v);
 void page_clear(struct page *p);
 

@@ -88,6 +88,7 @@ struct database {
 	rocksdb_options_t *family_options[CF_COUNT];
 	rocksdb_cache_t *cache;
 	rocksdb_column_family_handle_t *cf[CF_COUNT];
+	struct rows *rows; /* owned: records that pages had lately (rows.c) */
 };
 
 struct tail; /* tail_internal.h */
@@ -125,6 +126,7 @@ struct et_state_view {
 	uint64_t index;
 	uint64_t
 		needs; /* search misses nothing up to here, or says so; UINT64_MAX: of all it has */
+	uint64_t in_index; /* groups up to here are in its index for sure; 0: look at the rows */
 	uint8_t digest[32];
 	_Atomic(struct gone *) gone; /* owned: made when it is first needed (read.c) */
 };
@@ -247,6 +249,10 @@ void helpers_stop(struct helpers *h); /* page.c; NULL is allowed */
  * the database. Any thread, one at a time for each path. */
 int database_flush(struct database *d, const char *path, struct et_error *reterr) ET_MUST_CHECK;
 
+/* Bring into memory what the first searches would wait for; `names` are the families' (preload.c).
+ */
+void database_preload(const struct database *d, const char *const *names);
+
 /* ---- Keys ---- */
 
 #define STATE_KEY_MAX 640
@@ -287,6 +293,11 @@ typedef int (*view_walk_fn)(void *arg, struct et_view key, struct et_view value)
  * that is not 0 ends the walk and is returned. `fn` must not write: collect first. */
 int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
 	      const struct key *from, view_walk_fn fn, void *arg);
+
+/* The same by an iterator of the family, for who walks often. `fn` must not use it. */
+rocksdb_iterator_t *view_iterator(const struct et_state_view *v, enum state_cf cf);
+int view_walk_by(const struct et_state_view *v, rocksdb_iterator_t *it, enum state_cf cf,
+		 const struct key *prefix, const struct key *from, view_walk_fn fn, void *arg);
 
 typedef int (*view_message_fn)(void *arg, const void *message);
 int view_walk_messages(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,

@@ -294,14 +294,18 @@ static bool walk_step(struct walk *w, view_walk_fn fn, void *arg, int *ret)
 	return true;
 }
 
-int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
-	      const struct key *from, view_walk_fn fn, void *arg)
+rocksdb_iterator_t *view_iterator(const struct et_state_view *v, enum state_cf cf)
+{
+	return rocksdb_create_iterator_cf(v->database->db, v->options, v->database->cf[cf]);
+}
+
+int view_walk_by(const struct et_state_view *v, rocksdb_iterator_t *it, enum state_cf cf,
+		 const struct key *prefix, const struct key *from, view_walk_fn fn, void *arg)
 {
 	const struct key *begin = from != NULL ? from : prefix;
-	struct walk w = { .prefix = prefix };
+	struct walk w = { .it = it, .prefix = prefix };
 	int rc = 0;
 
-	w.it = rocksdb_create_iterator_cf(v->database->db, v->options, v->database->cf[cf]);
 	rocksdb_iter_seek(w.it, (const char *)begin->data, begin->size);
 	if (v->overlay != NULL) {
 		w.list = overlay_sorted(v->overlay, cf);
@@ -311,9 +315,18 @@ int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key 
 	}
 	char *error = NULL;
 	rocksdb_iter_get_error(w.it, &error);
-	rocksdb_iter_destroy(w.it);
 	int status = state_status(error, NULL, "read");
 	return status < 0 ? status : rc;
+}
+
+int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
+	      const struct key *from, view_walk_fn fn, void *arg)
+{
+	rocksdb_iterator_t *it = view_iterator(v, cf);
+
+	int rc = view_walk_by(v, it, cf, prefix, from, fn, arg);
+	rocksdb_iter_destroy(it);
+	return rc;
 }
 
 struct message_walk {

@@ -59,6 +59,7 @@ struct tail {
 	struct tail_chunk *first, *last; /* owned: what is not being written yet */
 	uint64_t oldest;		 /* the lowest index that is not in; UINT64_MAX: none */
 	uint64_t wanted;		 /* somebody waits for groups up to this one */
+	uint64_t known;			 /* of all groups up to here the chunks have come */
 	size_t bytes;			 /* of all chunks, with those that are being written */
 	int64_t since_us;		 /* when `first` came */
 	bool writing, stop;
@@ -211,18 +212,18 @@ void tail_group_end(struct tail *t, bool good)
 
 	t->ids.size = t->changes.size = 0;
 	t->ids.failed = t->changes.failed = false;
-	if (c == NULL) {
-		return;
-	}
 	if (!good) {
 		chunk_free(c);
 		return;
 	}
 	(void)pthread_mutex_lock(&t->mutex);
-	bool wake = t->first == NULL || t->bytes + c->row.size >= t->tuning.bulk_bytes;
-	chunk_push(t, c);
-	if (wake) {
-		(void)pthread_cond_signal(&t->woken);
+	t->known = t->s->own.index;
+	if (c != NULL) {
+		bool wake = t->first == NULL || t->bytes + c->row.size >= t->tuning.bulk_bytes;
+		chunk_push(t, c);
+		if (wake) {
+			(void)pthread_cond_signal(&t->woken);
+		}
 	}
 	(void)pthread_mutex_unlock(&t->mutex);
 }
@@ -607,6 +608,7 @@ void tail_take(struct tail *t, struct database *database, const char *path, stru
 	t->oldest = UINT64_MAX;
 	t->wanted = 0;
 	t->failed = 0;
+	t->known = et_state_applied(t->s);
 	t->database = database;
 	(void)snprintf(t->path, sizeof(t->path), "%s", path);
 	for (struct tail_chunk *c = list; c != NULL; c = next) {
@@ -646,6 +648,15 @@ bool tail_wait(struct tail *t, uint64_t index, uint32_t timeout_ms)
 	bool in = t->oldest > index;
 	(void)pthread_mutex_unlock(&t->mutex);
 	return in;
+}
+
+uint64_t tail_has(struct tail *t, const struct database *database)
+{
+	(void)pthread_mutex_lock(&t->mutex);
+	uint64_t index = t->oldest == UINT64_MAX ? t->known : t->oldest - 1;
+	index = t->database == database ? index : 0;
+	(void)pthread_mutex_unlock(&t->mutex);
+	return index;
 }
 
 void tail_hold(struct tail *t, bool hold)
@@ -788,6 +799,9 @@ int tail_view_read(const struct et_state_view *v, struct tail_view *ret)
 	struct viewing x = { .ret = ret };
 
 	*ret = (struct tail_view){ 0 };
+	if (v->index <= v->in_index) {
+		return 0;
+	}
 	int rc = rows_each(v, view_each, &x);
 	if (rc < 0) {
 		tail_view_release(ret);

@@ -61,6 +61,9 @@ int tail_settle(struct tail *t, struct et_error *reterr) ET_MUST_CHECK;
 /* Wait until the index has all up to `index`. false: the time was over. */
 bool tail_wait(struct tail *t, uint64_t index, uint32_t timeout_ms);
 void tail_hold(struct tail *t, bool hold);
+/* Groups up to this one are in the index of `database`, for any snapshot from now on; 0: it is not
+ * known. */
+uint64_t tail_has(struct tail *t, const struct database *database);
 
 /* For tests, which cannot bring together thousands of recordings, nor a slow disk, nor a kill at
  * the worst moment. tail_tune() between two groups; it does not wait. */

@@ -223,9 +223,21 @@ static void question_make(struct dice *d, struct question *x)
 
 struct pages {
 	uint8_t ids[64][16];
+	uint32_t sums[64]; /* of the records, as they were handed over */
 	size_t count;
 	uint64_t last_start;
 };
+
+static uint32_t record_sum(const Et__Recording *r)
+{
+	size_t size = et__recording__get_packed_size(r);
+	uint8_t *packed = malloc(size + 1);
+
+	assert_non_null(packed);
+	uint32_t sum = et_crc32c(0, packed, et__recording__pack(r, packed));
+	free(packed);
+	return sum;
+}
 
 static int page_hit(void *arg, const Et__Recording *r)
 {
@@ -234,6 +246,7 @@ static int page_hit(void *arg, const Et__Recording *r)
 	assert_true(p->count < ET_ARRAY_SIZE(p->ids));
 	assert_true((uint64_t)r->start_us <= p->last_start);
 	p->last_start = (uint64_t)r->start_us;
+	p->sums[p->count] = record_sum(r);
 	memcpy(p->ids[p->count++], r->id.data, 16);
 	return 0;
 }
@@ -256,6 +269,7 @@ static bool question_check(const struct et_state_view *v, struct dice *d, uint64
 		Et__Recording *r = NULL;
 		assert_int_equal(et_state_get_recording(v, p.ids[i], &r), 0);
 		assert_true(record_fits(v, &x.q, r));
+		assert_int_equal(p.sums[i], record_sum(r)); /* of this view, and whole */
 		et__recording__free_unpacked(r, NULL);
 		for (size_t k = 0; k < i; k++) {
 			assert_memory_not_equal(p.ids[i], p.ids[k], 16);
@@ -304,13 +318,15 @@ static void search_says_what_the_records_say(void **state)
 	struct et_error error;
 	uint64_t hits[2] = { 0 };
 	uint64_t late[2] = { 0 }; /* hits of views whose index lacks something */
+	uint64_t of_held[2] = { 0 };
+	struct et_state_view *held = et_state_view_open(k->s);
 	unsigned rebuilt = 0;
 	struct tail_tuning tuning = tail_tuning(k->s->tail);
 
 	assert_non_null(g);
 	kit_cluster(k);
 	dice_begin(g, 5);
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 2400; i++) {
 		bool more = false;
 		if (dice_one_in(&d, 8)) {
 			tuning.paused = !tuning.paused;
@@ -338,8 +354,18 @@ static void search_says_what_the_records_say(void **state)
 				*(complete ? &hits[h] : &late[h]) += of_this[h];
 			}
 		}
-		(void)et_state_view_close(v);
+		if (dice_one_in(&d, 6)) {
+			(void)et_state_view_close(held);
+			held = v;
+		} else {
+			(void)et_state_view_close(v);
+		}
+		if (dice_one_in(&d, 4)) { /* others have read what is newer */
+			(void)question_check(held, &d, of_held);
+		}
 	}
+	(void)et_state_view_close(held);
+	assert_true(of_held[0] > 50 && of_held[1] > 50);
 	assert_true(rebuilt > 10);
 	assert_true(hits[0] > 500 && hits[1] > 500);
 	assert_true(late[0] > 100 && late[1] > 100);
