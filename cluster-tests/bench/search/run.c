@@ -167,18 +167,20 @@ static unsigned answers_differ(const struct contestant *a, const struct contesta
 
 static int usage(void)
 {
-	(void)fprintf(stderr,
-		      "usage: bench-search [--calls N] [--runs N] [--folder DIR] [--keep] "
-		      "[--loaded] [--no-peer] [--warm] [--rounds N] [--questions N,N...]\n"
-		      "  --calls    default 200000\n"
-		      "  --runs     questions of each kind, default 200\n"
-		      "  --folder   where the databases go, default a new one in /var/tmp\n"
-		      "  --keep     leave them there\n"
-		      "  --loaded   they are there from a run with --keep and the same --calls\n"
-		      "  --warm     do not drop the page cache: the first round is no cold one\n"
-		      "  --rounds   warm rounds of them, default 1\n"
-		      "  --questions  only these of 1..%d\n",
-		      ASK_KINDS);
+	(void)fprintf(
+		stderr,
+		"usage: bench-search [--calls N] [--runs N] [--folder DIR] [--keep] "
+		"[--loaded] [--no-peer] [--peer-only] [--warm] [--rounds N] [--questions N,N...]\n"
+		"  --calls    default 200000\n"
+		"  --runs     questions of each kind, default 200\n"
+		"  --folder   where the databases go, default a new one in /var/tmp\n"
+		"  --keep     leave them there\n"
+		"  --loaded   they are there from a run with --keep and the same --calls\n"
+		"  --peer-only  PostgreSQL alone, to load it apart from the other\n"
+		"  --warm     do not drop the page cache: the first round is no cold one\n"
+		"  --rounds   warm rounds of them, default 1\n"
+		"  --questions  only these of 1..%d\n",
+		ASK_KINDS);
 	return 2;
 }
 
@@ -190,6 +192,13 @@ static int both_run(struct contestant *c, int count, const struct options *o)
 		rc = o->loaded ? 0 : c[i].side->load(c[i].x, o->calls, &c[i].load);
 		(void)fprintf(stderr, "%s: loaded in %.0f s, %.0f MB\n", c[i].side->name,
 			      c[i].load.seconds, (double)c[i].load.bytes / 1e6);
+	}
+	for (int i = 0; i < count && rc == 0 && o->loaded; i++) {
+		rc = c[i].side->open(c[i].x); /* a load that was cut off has left something to do */
+		if (rc == 0) {
+			bench_settle();
+			c[i].side->close(c[i].x);
+		}
 	}
 	for (int i = 0; i < count && rc == 0; i++) {
 		rc = contestant_run(&c[i], o);
@@ -237,6 +246,7 @@ int bench_search_run(int argc, char **argv)
 		{ "keep", no_argument, NULL, 'k' },
 		{ "loaded", no_argument, NULL, 'l' },
 		{ "no-peer", no_argument, NULL, 'p' },
+		{ "peer-only", no_argument, NULL, 'o' },
 		{ "warm", no_argument, NULL, 'w' },
 		{ "rounds", required_argument, NULL, 'n' },
 		{ "questions", required_argument, NULL, 'q' },
@@ -248,6 +258,7 @@ int bench_search_run(int argc, char **argv)
 	struct contestant *c = calloc(2, sizeof(*c));
 	char folder[512] = "/var/tmp/bench-search.XXXXXX";
 	const char *why = "--no-peer";
+	bool own = true;
 	bool peer = true;
 	int option;
 
@@ -273,6 +284,9 @@ int bench_search_run(int argc, char **argv)
 		case 'p':
 			peer = false;
 			break;
+		case 'o':
+			own = false;
+			break;
 		case 'w':
 			o.warm = true;
 			break;
@@ -292,12 +306,18 @@ int bench_search_run(int argc, char **argv)
 	    chmod(folder, 0755) < 0) {
 		return usage();
 	}
-	c[0].x = bench_evertape(folder, &c[0].side);
-	c[1].x = peer ? bench_pg(folder, &c[1].side, &why) : NULL;
-	if (c[1].x == NULL) {
-		(void)fprintf(stderr, "bench-search: WITHOUT A PEER: %s\n", why);
+	int count = 0;
+	if (own) {
+		c[0].x = bench_evertape(folder, &c[0].side);
+		count = 1;
 	}
-	int rc = both_run(c, c[1].x != NULL ? 2 : 1, &o);
+	c[count].x = peer ? bench_pg(folder, &c[count].side, &why) : NULL;
+	if (c[count].x == NULL) {
+		(void)fprintf(stderr, "bench-search: WITHOUT A PEER: %s\n", why);
+	} else {
+		count++;
+	}
+	int rc = count > 0 ? both_run(c, count, &o) : usage();
 	for (int i = 0; i < 2; i++) {
 		if (c[i].x != NULL) {
 			c[i].side->finish(c[i].x);
