@@ -87,6 +87,12 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_RECORDING_ERASE] = "recording.erase",
 	[ET__COMMAND__BODY_RESTORE_STEP] = "restore.step",
 	[ET__COMMAND__BODY_SCHEMA_PROBE] = "schema.probe",
+	[ET__COMMAND__BODY_KEK_ROTATE] = "kek.rotate",
+	[ET__COMMAND__BODY_KEK_SET] = "kek.set",
+	[ET__COMMAND__BODY_KEK_REPORT] = "kek.report",
+	[ET__COMMAND__BODY_KEK_REWRAP] = "kek.rewrap",
+	[ET__COMMAND__BODY_KEY_SCHEDULE] = "key.schedule",
+	[ET__COMMAND__BODY_KEK_ESCROW] = "kek.escrow",
 };
 
 const char *et_command_name(const Et__Command *command)
@@ -126,6 +132,7 @@ bool et_command_is_destructive(const Et__Command *command)
 	case ET__COMMAND__BODY_PLAN_APPLY:
 	case ET__COMMAND__BODY_CLUSTER_UPGRADE:
 	case ET__COMMAND__BODY_RECORDING_ERASE:
+	case ET__COMMAND__BODY_KEK_SET:
 		return true;
 	default:
 		return false;

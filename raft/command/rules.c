@@ -69,6 +69,8 @@
 #define ITEMS_MAX 16384	  /* in one plan or job */
 #define JOBS_MAX 4096	  /* of one plan */
 #define ERASURES_MAX 4096 /* in one step of a restore */
+#define SEAL_KEYS_MAX 64  /* of one node: its living KEK versions */
+#define REWRAPS_MAX 1024  /* in one command */
 
 static const struct et_rule stream_rules[] = {
 	ANY(ssrc),
@@ -181,7 +183,11 @@ static const struct et_rule node_rules[] = {
 	ANY(capture_stopped),
 	ANY(force),
 	ANY(changed_index),
+	MANY(seal_keys, SEAL_KEYS_MAX),
+	ANY(kek_drained),
 };
+
+static const struct et_rule seal_key_rules[] = { NUMBER(version, 1, UINT32_MAX), HASH(public_key) };
 
 static const struct et_rule kek_rules[] = {
 	NUMBER(version, 1, UINT32_MAX),
@@ -191,6 +197,56 @@ static const struct et_rule kek_rules[] = {
 	TIME(made_us),
 	ANY(escrow_threshold),
 	ANY(escrow_shares),
+	TIME(activated_us),
+	TIME(retired_us),
+	TIME(destroy_us),
+	TIME(destroyed_us),
+	TEXT(reason, SENTENCE_MAX),
+	ANY(rewrap_total),
+	ANY(rewrap_node),
+	TIME(rewrapped_us),
+	ANY(compromised),
+	TIME(escrow_us),
+};
+
+static const struct et_rule key_ring_rules[] = {
+	ANY(rotate_us), ANY(destroy_after_us), ANY(rewrap_rate),
+	ANY(wanted),	TIME(wanted_us),       TEXT(reason, SENTENCE_MAX),
+};
+
+static const struct et_rule kek_rotate_rules[] = { ANY(expect_newest) };
+static const struct et_rule kek_set_rules[] = {
+	NUMBER(version, 1, UINT32_MAX),
+	ANY(state),
+	ANY(expect),
+};
+static const struct et_rule kek_report_rules[] = {
+	ANY(drained),
+	HASH_OPT(seal_public),
+	MANY(seal_keys, SEAL_KEYS_MAX),
+	ANY(has_seal_keys),
+};
+static const struct et_rule rewrap_rules[] = {
+	ID(recording),
+	NUMBER(generation, 1, UINT32_MAX),
+	NUMBER(segment, 1, UINT32_MAX),
+	HASH(old_hash),
+	ONE(wrap),
+};
+static const struct et_rule kek_rewrap_rules[] = {
+	NUMBER(from, 1, UINT32_MAX),
+	NUMBER(to, 1, UINT32_MAX),
+	MANY(items, REWRAPS_MAX),
+};
+static const struct et_rule key_schedule_rules[] = {
+	ANY(rotate_us),
+	ANY(destroy_after_us),
+	ANY(rewrap_rate),
+};
+static const struct et_rule kek_escrow_rules[] = {
+	NUMBER(version, 1, UINT32_MAX),
+	NUMBER(threshold, 2, 255),
+	NUMBER(shares, 2, 255),
 };
 
 static const struct et_rule grant_rules[] = {
@@ -476,6 +532,12 @@ static const struct et_rule command_rules[] = {
 	ONE(recording_erase),
 	ONE(restore_step),
 	ONE(schema_probe),
+	ONE(kek_rotate),
+	ONE(kek_set),
+	ONE(kek_report),
+	ONE(kek_rewrap),
+	ONE(key_schedule),
+	ONE(kek_escrow),
 };
 
 static const struct {
@@ -552,6 +614,15 @@ static const struct {
 	ROW(erasure, erasure_rules),
 	ROW(restore_step, restore_step_rules),
 	ROW(schema_probe, schema_probe_rules),
+	ROW(seal_key, seal_key_rules),
+	ROW(key_ring, key_ring_rules),
+	ROW(kek_rotate, kek_rotate_rules),
+	ROW(kek_set, kek_set_rules),
+	ROW(kek_report, kek_report_rules),
+	ROW(rewrap, rewrap_rules),
+	ROW(kek_rewrap, kek_rewrap_rules),
+	ROW(key_schedule, key_schedule_rules),
+	ROW(kek_escrow, kek_escrow_rules),
 #undef ROW
 };
 

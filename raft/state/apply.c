@@ -170,6 +170,12 @@ static const struct body {
 	[ET__COMMAND__BODY_RECORDING_ERASE] = { apply_recording_erase, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_RESTORE_STEP] = { apply_restore_step, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_SCHEMA_PROBE] = { apply_noop, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_KEK_ROTATE] = { apply_kek_rotate, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_KEK_SET] = { apply_kek_set, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_KEK_REPORT] = { apply_kek_report, AUDIT_NEVER },
+	[ET__COMMAND__BODY_KEK_REWRAP] = { apply_kek_rewrap, AUDIT_NEVER },
+	[ET__COMMAND__BODY_KEY_SCHEDULE] = { apply_key_schedule, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_KEK_ESCROW] = { apply_kek_escrow, AUDIT_ALWAYS },
 };
 
 static void hex_of(ProtobufCBinaryData id, char ret[33])
@@ -222,6 +228,13 @@ static void audit_target(const Et__Command *c, char *ret, size_t size)
 		return;
 	case ET__COMMAND__BODY_KEK_ADD:
 		(void)snprintf(ret, size, "kek:%u", c->kek_add->kek->version);
+		return;
+	case ET__COMMAND__BODY_KEK_SET:
+		(void)snprintf(ret, size, "kek:%u %s", c->kek_set->version,
+			       et_state_kek_state((int)c->kek_set->state));
+		return;
+	case ET__COMMAND__BODY_KEK_ESCROW:
+		(void)snprintf(ret, size, "kek:%u", c->kek_escrow->version);
 		return;
 	case ET__COMMAND__BODY_POLICY_SET:
 		text = c->policy_set->policy->name;

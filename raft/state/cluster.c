@@ -57,13 +57,6 @@ int site_ensure(struct apply *a, const char *name)
 	return site_put(a, &site);
 }
 
-static int kek_put(struct apply *a, const Et__Kek *kek)
-{
-	struct key key = key_u32(kek->version);
-
-	return state_put_message(a->s, CF_KEK, &key, kek);
-}
-
 int certificate_put(struct apply *a, const Et__Certificate *c)
 {
 	struct key key = key_u64(c->node);
@@ -103,8 +96,8 @@ static int secret_check(struct apply *a, const char *secret, uint32_t adding)
 	return rc;
 }
 
-static int grants_check_all(struct apply *a, Et__Grant *const *grants, size_t count,
-			    const Et__Node *joining, uint32_t adding_kek)
+int grants_check_adding(struct apply *a, Et__Grant *const *grants, size_t count,
+			const Et__Node *joining, uint32_t adding_kek)
 {
 	for (size_t i = 0; i < count; i++) {
 		ET_CLEANUP(message_freep) Et__Node *known = NULL;
@@ -132,7 +125,7 @@ static int grants_check_all(struct apply *a, Et__Grant *const *grants, size_t co
 
 int grants_check(struct apply *a, Et__Grant *const *grants, size_t count, const Et__Node *joining)
 {
-	return grants_check_all(a, grants, count, joining, 0);
+	return grants_check_adding(a, grants, count, joining, 0);
 }
 
 int grants_put(struct apply *a, Et__Grant *const *grants, size_t count)
@@ -188,7 +181,7 @@ static int cluster_init_check(struct apply *a, const Et__ClusterInit *init)
 			return rc;
 		}
 	}
-	return grants_check_all(a, init->grants, init->n_grants, init->node, 1);
+	return grants_check_adding(a, init->grants, init->n_grants, init->node, 1);
 }
 
 static int cluster_init_write(struct apply *a, const Et__ClusterInit *init)
@@ -204,6 +197,8 @@ static int cluster_init_write(struct apply *a, const Et__ClusterInit *init)
 	cluster.restoring = false;
 	node.state = ET__NODE_STATE__ACTIVE;
 	kek.state = ET__KEK_STATE__KEK_ACTIVE;
+	kek.activated_us = cluster.created_us;
+	kek.escrow_us = kek.escrow_shares != 0 ? cluster.created_us : 0;
 	int rc = cluster_put(a, &cluster);
 	for (size_t i = 0; i < init->n_sites && rc == 0; i++) {
 		rc = site_put(a, init->sites[i]);
@@ -406,7 +401,7 @@ int apply_node_join(struct apply *a)
 	return join_write(a, join, token);
 }
 
-/* ---- Certificates, grants, keys ---- */
+/* ---- Certificates, grants ---- */
 
 int apply_certificate_add(struct apply *a)
 {
@@ -441,58 +436,6 @@ int apply_grant_add(struct apply *a)
 	const Et__GrantAdd *add = a->c->grant_add;
 
 	int rc = grants_check(a, add->grants, add->n_grants, NULL);
-	return rc < 0 ? rc : grants_put(a, add->grants, add->n_grants);
-}
-
-struct kek_search {
-	uint32_t newest;
-	uint32_t active;
-};
-
-static int kek_search_each(void *arg, const void *message)
-{
-	struct kek_search *s = arg;
-	const Et__Kek *k = message;
-
-	s->newest = k->version;
-	if (k->state == ET__KEK_STATE__KEK_ACTIVE) {
-		s->active = k->version;
-	}
-	return 0;
-}
-
-int apply_kek_add(struct apply *a)
-{
-	const Et__KekAdd *add = a->c->kek_add;
-	ET_CLEANUP(message_freep) Et__Kek *active = NULL;
-	struct kek_search search = { 0 };
-	struct key all = { 0 };
-	Et__Kek after = *add->kek;
-
-	int rc = view_walk_messages(a->v, CF_KEK, &all, &et__kek__descriptor, kek_search_each,
-				    &search);
-	if (rc < 0) {
-		return rc;
-	}
-	if (after.version != search.newest + 1) {
-		return refuse(a, ET_ESTALE, "the next KEK version is %u", search.newest + 1);
-	}
-	if (after.state != ET__KEK_STATE__KEK_PENDING && after.state != ET__KEK_STATE__KEK_ACTIVE) {
-		return refuse(a, ET_EREFUSED, "a KEK begins pending or active");
-	}
-	rc = grants_check_all(a, add->grants, add->n_grants, NULL, after.version);
-	if (rc < 0) {
-		return rc;
-	}
-	if (after.state == ET__KEK_STATE__KEK_ACTIVE && search.active != 0) {
-		rc = et_state_get_kek(a->v, search.active, &active);
-		if (rc == 0) {
-			active->state = ET__KEK_STATE__KEK_DECRYPT_ONLY;
-			rc = kek_put(a, active);
-		}
-	}
-	a->o->result.number = after.version;
-	rc = rc < 0 ? rc : kek_put(a, &after);
 	return rc < 0 ? rc : grants_put(a, add->grants, add->n_grants);
 }
 

@@ -214,6 +214,7 @@ static int highest_read(const struct et_state_view *v, uint8_t ret[16])
 static int writer_load(struct et_state *s, struct et_state_view *v, struct et_error *reterr)
 {
 	struct et_state_counts counts;
+	struct wraps wraps = { 0 };
 	Et__Cluster *cluster = NULL;
 	uint8_t audit[40] = { 0 };
 	uint8_t highest[sizeof(s->highest)];
@@ -235,9 +236,13 @@ static int writer_load(struct et_state *s, struct et_state_view *v, struct et_er
 		rc = view_get_message(v, CF_META, &key, &et__cluster__descriptor, &cluster);
 		rc = rc == ET_ENOTFOUND ? 0 : rc;
 	}
+	rc = rc < 0 ? rc : wraps_read(v, &wraps);
 	if (rc < 0) {
+		message_freep(&cluster);
 		return et_fail(reterr, rc, "read the database");
 	}
+	wraps_release(&s->wraps);
+	s->wraps = wraps;
 	s->counts = counts;
 	memcpy(s->highest, highest, sizeof(s->highest));
 	s->audit_number = et_get64(audit);
@@ -434,6 +439,7 @@ struct et_state *et_state_close(struct et_state *s)
 	outcomes_clear(s);
 	free(s->outcomes);
 	message_freep(&s->cluster);
+	wraps_release(&s->wraps);
 	windows_forget(s);
 	nodes_forget(s);
 	overlay_release(&s->overlay);
@@ -526,6 +532,7 @@ static int batch_fill(struct et_state *s, struct et_error *reterr)
 		}
 	}
 	meta_write(s);
+	wraps_write(s);
 	return tail_row(s->tail, s->batch, s->own.index, reterr);
 }
 

@@ -50,7 +50,8 @@ static int segment_erase(struct apply *a, const Et__Segment *g)
 	wrap.ciphertext = (ProtobufCBinaryData){ 0, NULL };
 	wrap.erased = true;
 	after.wrap = &wrap;
-	return segment_put(a, &after);
+	int rc = wraps_remove(a->s, g->wrap);
+	return rc < 0 ? rc : segment_put(a, &after);
 }
 
 static int segments_erase(struct apply *a, const uint8_t id[16])

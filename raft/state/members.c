@@ -381,7 +381,13 @@ int apply_node_roles(struct apply *a)
 	}
 	after.force = told->force;
 	after.changed_index = a->index;
+	if (!node_has_role(&after, "vault")) {
+		after.n_seal_keys = 0;
+	}
 	rc = node_put(a, &after);
+	if (rc == 0 && !node_has_role(&after, "vault")) {
+		rc = grants_drop_node(a, after.id);
+	}
 	if (rc == 0 && node_stores(known) && !node_stores(&after)) {
 		rc = copies_moved(a);
 	}
@@ -466,6 +472,8 @@ int apply_node_remove(struct apply *a)
 	after.reason = remove->reason[0] != '\0' ? remove->reason : a->c->reason;
 	after.force = remove->force;
 	after.changed_index = a->index;
+	after.n_seal_keys = 0;
 	rc = node_put(a, &after);
+	rc = rc < 0 ? rc : grants_drop_node(a, after.id);
 	return rc < 0 ? rc : copies_moved(a);
 }

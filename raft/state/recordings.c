@@ -269,6 +269,7 @@ int apply_segment_open(struct apply *a)
 	}
 	result_id(a, told->recording);
 	rc = recording_not_erased(a, told->recording);
+	rc = rc < 0 ? rc : wrap_welcome(a, told->wrap);
 	if (rc < 0) {
 		return rc;
 	}
@@ -285,14 +286,16 @@ int apply_segment_open(struct apply *a)
 		after.records = after.size_bytes = 0;
 		after.sealed_us = 0;
 		a->s->counts.segments++;
-		return segment_put(a, &after);
+		rc = wraps_add(a->s, after.wrap);
+		return rc < 0 ? rc : segment_put(a, &after);
 	}
 	if (known->wrap == NULL) { /* its seal came first */
 		after.wrap = told->wrap;
 		after.header_hash = told->header_hash;
 		after.t0_us = told->t0_us;
 		after.file = told->file;
-		return segment_put(a, &after);
+		rc = wraps_add(a->s, after.wrap);
+		return rc < 0 ? rc : segment_put(a, &after);
 	}
 	if (!bytes_equal(known->wrap->ciphertext, told->wrap->ciphertext) && !known->wrap->erased &&
 	    known->wrap->kek_version == told->wrap->kek_version) {

@@ -309,6 +309,34 @@ int et_state_audit_verify(const struct et_state_view *v, uint64_t *ret_events, u
 /* The hash of one event as the chain defines it; also for `audit verify FILE`. */
 void et_state_audit_hash(const Et__AuditEvent *event, uint8_t ret[32]);
 
+/* ---- Keys ---- */
+
+/* "active", ... */
+const char *et_state_kek_state(int state);
+/* What rules the life of KEK versions: as it was set, or all zeros. The caller frees *ret. */
+int et_state_get_key_ring(const struct et_state_view *v, Et__KeyRing **ret) ET_MUST_CHECK;
+int64_t et_state_rotate_us(const Et__KeyRing *ring); /* negative: never */
+int64_t et_state_destroy_after_us(const Et__KeyRing *ring);
+uint32_t et_state_rewrap_rate(const Et__KeyRing *ring); /* a second */
+
+/* How many wrapped DEKs are on this version: exact. */
+int et_state_wraps(const struct et_state_view *v, uint32_t version, uint64_t *ret) ET_MUST_CHECK;
+/* SHA-256("evertape wrap/1" | DEK id 8 | KEK version 4 | length of enc 4 | enc | ciphertext). */
+void et_state_wrap_hash(const Et__Wrap *wrap, uint8_t ret[32]);
+
+/* What keeps a version from being destroyed; apply looks at the same. */
+enum et_state_await {
+	ET_AWAIT_WRAPS,	  /* `number` wrapped DEKs are on it */
+	ET_AWAIT_TIME,	  /* cluster time `number` has not come */
+	ET_AWAIT_JOURNAL, /* `node` may still speak of a wrap to it */
+	ET_AWAIT_KEY,	  /* the key that opens `node`'s grant of it opens other grants too */
+};
+typedef int (*et_state_await_fn)(void *arg, enum et_state_await await, uint64_t node,
+				 uint64_t number);
+/* A result of `fn` that is not 0 ends the walk and is returned. */
+int et_state_each_await(const struct et_state_view *v, const Et__Kek *kek, et_state_await_fn fn,
+			void *arg);
+
 /* Was this op applied? true and its result (caller frees), while in the window. */
 bool et_state_op_result(const struct et_state_view *v, const Et__OpId *op, Et__Result **ret);
 

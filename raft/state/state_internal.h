@@ -11,6 +11,8 @@
  *                  "cluster"                            Cluster
  *                  "ticked"                             u8: a Tick was applied
  *                  "copies-moved"                       u64: index at which a copy last went
+ *                  "wraps"                              wrapped DEKs by KEK version (wraps.c)
+ *                  "key-ring"                           KeyRing
  *   recording      id 16                                Recording
  *   segment        recording 16, generation 4, segment 4   Segment
  *   copy           recording 16, generation 4, segment 4, place  Copy
@@ -191,6 +193,16 @@ struct outcome {
 	char text[256];
 };
 
+/* Wrapped DEKs by KEK version (wraps.c). */
+struct wraps {
+	struct wrap_count {
+		uint32_t version;
+		uint64_t wraps;
+	} * list; /* owned; in order of version, none of them zero */
+	size_t count;
+	size_t capacity;
+};
+
 #define NODES_CACHED 64
 #define STATE_DIGESTS 8192 /* recent running digests that are kept, in entries */
 
@@ -220,6 +232,7 @@ struct et_state {
 	/* No recording in the database has an id above this: apply need not look for it there. Ids
 	 * begin with the time, so that is nearly all new ones. */
 	uint8_t highest[16];
+	struct wraps wraps;
 	uint64_t audit_number;
 	uint8_t audit_hash[32];
 	Et__Cluster *cluster; /* owned; NULL: no ClusterInit yet */
@@ -379,6 +392,13 @@ int apply_cluster_upgrade(struct apply *a);
 int apply_recording_erase(struct apply *a);
 int apply_restore_step(struct apply *a);
 
+int apply_kek_rotate(struct apply *a);
+int apply_kek_set(struct apply *a);
+int apply_kek_report(struct apply *a);
+int apply_kek_rewrap(struct apply *a);
+int apply_key_schedule(struct apply *a);
+int apply_kek_escrow(struct apply *a);
+
 /* While a restore is made only its own steps are admitted, and they at no other time. */
 int restore_admit(struct apply *a);
 
@@ -393,7 +413,13 @@ int recording_erase(struct apply *a, const uint8_t id[16], const Et__Recording *
 int recording_not_erased(struct apply *a, ProtobufCBinaryData id);
 
 int grants_check(struct apply *a, Et__Grant *const *grants, size_t count, const Et__Node *joining);
+/* The same, while a KEK version is being added. */
+int grants_check_adding(struct apply *a, Et__Grant *const *grants, size_t count,
+			const Et__Node *joining, uint32_t adding_kek);
 int grants_put(struct apply *a, Et__Grant *const *grants, size_t count);
+int grants_drop_node(struct apply *a, uint64_t node); /* keys.c: all that it has */
+int kek_put(struct apply *a, const Et__Kek *kek);
+int wrap_welcome(struct apply *a, const Et__Wrap *wrap);
 int certificate_put(struct apply *a, const Et__Certificate *c);
 int node_put(struct apply *a, const Et__Node *n);
 bool node_has_role(const Et__Node *n, const char *role);
@@ -411,6 +437,16 @@ int copy_put(struct apply *a, const Et__Copy *before, const Et__Copy *after);
 
 /* Write a recording, its index entries and the counters. `before` NULL when it is new. */
 int recording_put(struct apply *a, const Et__Recording *before, const Et__Recording *after);
+
+/* ---- Wrapped DEKs by KEK version (wraps.c) ---- */
+
+bool wrap_counts(const Et__Wrap *wrap); /* NULL is allowed */
+int wraps_add(struct et_state *s, const Et__Wrap *wrap) ET_MUST_CHECK;
+int wraps_remove(struct et_state *s, const Et__Wrap *wrap) ET_MUST_CHECK;
+void wraps_write(struct et_state *s); /* into the batch */
+/* As the view has them. wraps_release() after success. */
+int wraps_read(const struct et_state_view *v, struct wraps *ret) ET_MUST_CHECK;
+void wraps_release(struct wraps *w);
 
 /* ---- What is told of calls (told.c), agents (agents.c) ---- */
 

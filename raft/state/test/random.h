@@ -152,6 +152,18 @@ struct dice_room {
 	Et__Erasure erasure;
 	Et__Erasure *erasure_list[1];
 	Et__SchemaProbe schema_probe;
+	Et__KekRotate kek_rotate;
+	Et__KekSet kek_set;
+	Et__KekReport kek_report;
+	Et__KekRewrap kek_rewrap;
+	Et__KeySchedule key_schedule;
+	Et__KekEscrow kek_escrow;
+	Et__Rewrap rewrap;
+	Et__Rewrap *rewrap_list[1];
+	Et__Wrap new_wrap;
+	Et__SealKey seal_key;
+	Et__SealKey *seal_key_list[1];
+	uint8_t old_hash[32];
 };
 
 static inline Et__Recording *dice_recording(struct dice *d, struct dice_room *m)
@@ -699,6 +711,78 @@ static inline bool dice_rare(struct dice *d, struct dice_room *m, uint64_t kind)
 	}
 }
 
+/* The life of keys. false: not one of these. */
+static inline bool dice_keys(struct dice *d, struct dice_room *m, uint64_t kind)
+{
+	Et__Command *c = &m->c;
+
+	switch (kind) {
+	case ET__COMMAND__BODY_KEK_ROTATE:
+		et__kek_rotate__init(&m->kek_rotate);
+		m->kek_rotate.expect_newest = (uint32_t)dice_below(d, 4);
+		c->kek_rotate = &m->kek_rotate;
+		return true;
+	case ET__COMMAND__BODY_KEK_SET:
+		et__kek_set__init(&m->kek_set);
+		m->kek_set.version = 1 + (uint32_t)dice_below(d, 4);
+		m->kek_set.state = (Et__KekState)dice_below(d, 6);
+		m->kek_set.expect = (Et__KekState)dice_below(d, 6);
+		c->kek_set = &m->kek_set;
+		return true;
+	case ET__COMMAND__BODY_KEK_REPORT:
+		et__kek_report__init(&m->kek_report);
+		et__seal_key__init(&m->seal_key);
+		m->kek_report.drained = (uint32_t)dice_below(d, 5);
+		m->seal_key.version = 1 + (uint32_t)dice_below(d, 4);
+		m->seal_key.public_key = kit_hash(dice_below(d, 4));
+		m->seal_key_list[0] = &m->seal_key;
+		m->kek_report.seal_keys = m->seal_key_list;
+		m->kek_report.n_seal_keys = dice_below(d, 2);
+		m->kek_report.has_seal_keys = dice_one_in(d, 2);
+		c->kek_report = &m->kek_report;
+		return true;
+	case ET__COMMAND__BODY_KEK_REWRAP:
+		et__kek_rewrap__init(&m->kek_rewrap);
+		et__rewrap__init(&m->rewrap);
+		et__wrap__init(&m->wrap);
+		et__wrap__init(&m->new_wrap);
+		m->kek_rewrap.from = 1 + (uint32_t)dice_below(d, 2);
+		m->kek_rewrap.to = 1 + (uint32_t)dice_below(d, 4);
+		m->wrap.kek_version = m->kek_rewrap.from;
+		m->wrap.enc = kit_hash(dice_below(d, 3));
+		m->wrap.ciphertext = kit_bytes(48, dice_below(d, 3));
+		et_state_wrap_hash(&m->wrap, m->old_hash);
+		m->new_wrap.kek_version = m->kek_rewrap.to;
+		m->new_wrap.enc = kit_hash(dice_below(d, 3));
+		m->new_wrap.ciphertext = kit_bytes(48, dice_below(d, 3));
+		m->rewrap.recording = dice_id(d, DICE_RECORDING);
+		m->rewrap.generation = 1;
+		m->rewrap.segment = 1 + (uint32_t)dice_below(d, 2);
+		m->rewrap.old_hash = (ProtobufCBinaryData){ 32, m->old_hash };
+		m->rewrap.wrap = &m->new_wrap;
+		m->rewrap_list[0] = &m->rewrap;
+		m->kek_rewrap.items = m->rewrap_list;
+		m->kek_rewrap.n_items = 1;
+		c->kek_rewrap = &m->kek_rewrap;
+		return true;
+	case ET__COMMAND__BODY_KEY_SCHEDULE:
+		et__key_schedule__init(&m->key_schedule);
+		m->key_schedule.destroy_after_us = dice_one_in(d, 2) ? -1 : 1000000;
+		m->key_schedule.rewrap_rate = (uint32_t)dice_below(d, 3);
+		c->key_schedule = &m->key_schedule;
+		return true;
+	case ET__COMMAND__BODY_KEK_ESCROW:
+		et__kek_escrow__init(&m->kek_escrow);
+		m->kek_escrow.version = 1 + (uint32_t)dice_below(d, 4);
+		m->kek_escrow.threshold = 2 + (uint32_t)dice_below(d, 3);
+		m->kek_escrow.shares = 3;
+		c->kek_escrow = &m->kek_escrow;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* A command with an op id of its own; sequences have holes, and come late, now and then. */
 static inline const Et__Command *dice_command(struct dice *d, struct dice_room *m,
 					      uint8_t incarnations[8][16], uint64_t seqs[8])
@@ -739,11 +823,14 @@ static inline const Et__Command *dice_command(struct dice *d, struct dice_room *
 	if (dice_one_in(d, 16)) {
 		kind = ET__COMMAND__BODY_NODE_ROLES + dice_below(d, 2);
 	}
+	if (dice_one_in(d, 10)) {
+		kind = ET__COMMAND__BODY_KEK_ROTATE + dice_below(d, 6);
+	}
 	m->c.body_case = (Et__Command__BodyCase)kind;
 	m->c.principal = dice_text(d);
 	m->c.reason = dice_text(d);
 	if (!dice_media(d, m, kind) && !dice_cluster(d, m, kind) && !dice_rare(d, m, kind) &&
-	    !dice_told(d, m, kind)) {
+	    !dice_told(d, m, kind) && !dice_keys(d, m, kind)) {
 		dice_work(d, m, kind);
 	}
 	return &m->c;

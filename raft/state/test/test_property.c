@@ -108,6 +108,7 @@ static void tally_on_result(void *arg, uint64_t index, uint32_t position,
 struct truth {
 	const struct et_state_view *v;
 	struct et_state_counts counts;
+	uint64_t wraps[8]; /* by KEK version */
 	struct {
 		uint8_t id[16];
 		int64_t start_us;
@@ -141,7 +142,9 @@ static int truth_segment(void *arg, const Et__Segment *g)
 	struct truth *t = arg;
 
 	t->counts.segments++;
-	(void)g;
+	if (g->wrap != NULL && !g->wrap->erased && g->wrap->kek_version < 8) {
+		t->wraps[g->wrap->kek_version]++;
+	}
 	return 0;
 }
 
@@ -285,6 +288,11 @@ static void truth_check(struct et_state *s)
 	assert_int_equal(counts.copies, t.counts.copies);
 	assert_int_equal(counts.holds, t.counts.holds);
 	assert_int_equal(counts.audit_events, kit_audit_verify(s));
+	for (uint32_t version = 1; version < 8; version++) {
+		uint64_t wraps = 99;
+		assert_int_equal(et_state_wraps(t.v, version, &wraps), 0);
+		assert_int_equal(wraps, t.wraps[version]);
+	}
 	for (int state = -1; state < 4; state++) {
 		struct et_state_query q = { .state = state, .limit = 1000 };
 		uint64_t expected = 0;
