@@ -1,4 +1,4 @@
-/* Cluster init and join, tokens, keys, certificates, the audit log, the feed of changes. */
+/* Cluster init and join, tokens, certificates, the audit log, the feed of changes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -379,65 +379,7 @@ int api_token_create(struct api_call *call, struct et_error *reterr)
 	return rc;
 }
 
-/* ---- Keys and certificates ---- */
-
-struct key_list {
-	const struct et_state_view *view;
-	struct api_nodes nodes;
-	json_t *list;
-	uint32_t version;
-	json_t *grants;
-};
-
-static int add_grant(void *arg, const Et__Grant *grant)
-{
-	struct key_list *l = arg;
-	char secret[32];
-	(void)snprintf(secret, sizeof(secret), "kek:%u", l->version);
-	if (strcmp(grant->secret, secret) == 0) {
-		et_json_add(l->grants, et_json_text(api_node_name(&l->nodes, grant->node)));
-	}
-	return 0;
-}
-
-static int add_kek(void *arg, const Et__Kek *kek)
-{
-	static const char *const states[] = { "pending",	   "active",
-					      "decrypt-only",	   "compromised",
-					      "destroy-scheduled", "destroyed" };
-	struct key_list *l = arg;
-	unsigned state = (unsigned)kek->state;
-	char escrow[48];
-	json_t *o = json_object();
-	l->version = kek->version;
-	l->grants = json_array();
-	(void)et_state_each_grant(l->view, add_grant, l);
-	(void)snprintf(escrow, sizeof(escrow), "%u of %u", kek->escrow_threshold,
-		       kek->escrow_shares);
-	et_json_set(o, "version", json_integer(kek->version));
-	et_json_set(o, "state", json_string(state < 6 ? states[state] : "unknown"));
-	et_json_set(o, "made", api_time(kek->made_us));
-	et_json_set(o, "grants", l->grants);
-	et_json_set(o, "escrow", json_string(escrow));
-	et_json_set(o, "public_key", et_json_hex(kek->public_key.data, kek->public_key.len));
-	et_json_add(l->list, o);
-	return 0;
-}
-
-int api_keys(struct api_call *call, struct et_error *reterr)
-{
-	struct et_state_view *v;
-	int rc = api_view(call, &v, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	struct key_list l = { .view = v, .list = json_array() };
-	api_nodes_load(v, &l.nodes);
-	(void)et_state_each_kek(v, add_kek, &l);
-	json_t *o = json_object();
-	et_json_set(o, "keys", l.list);
-	return api_json(call, 200, o);
-}
+/* ---- Certificates ---- */
 
 struct cert_list {
 	const struct et_state_view *view;

@@ -305,8 +305,8 @@ void api_dispatch(struct api_call *call);
 typedef int api_handler(struct api_call *call, struct et_error *reterr);
 api_handler api_healthz, api_metrics, api_status, api_doctor, api_rebuild_index, api_cluster,
 	api_nodes_list, api_sites, api_replication, api_capture; /* status.c */
-api_handler api_init_cluster, api_join, api_node_token, api_site_set, api_token_create, api_keys,
-	api_certs, api_audit_list, api_audit_verify, api_changes; /* admin.c */
+api_handler api_init_cluster, api_join, api_node_token, api_site_set, api_token_create, api_certs,
+	api_audit_list, api_audit_verify, api_changes; /* admin.c */
 api_handler api_node_show, api_node_roles, api_node_drain, api_node_holdings, api_node_remove,
 	api_raft_peers, api_raft_transfer, api_raft_snapshot; /* members.c */
 api_handler api_recordings, api_recording, api_recording_where,
@@ -317,9 +317,11 @@ api_handler api_audio, api_peaks, api_original, api_ticket; /* audio.c */
 api_handler api_policy_get, api_policy_put, api_plan_make, api_plan_get, api_plan_apply,
 	api_archive_status, api_archive_verify;			   /* archive.c */
 api_handler api_upgrade_plan, api_upgrade_apply, api_schema_probe; /* upgrade.c */
-api_handler api_backup;						   /* backup.c */
-api_handler api_recording_erase;				   /* erase.c */
-api_handler api_console, api_openapi;				   /* console.c */
+api_handler api_keys, api_key_rotate, api_key_schedule, api_key_set, api_key_touches,
+	api_key_escrow;		      /* keys.c */
+api_handler api_backup;		      /* backup.c */
+api_handler api_recording_erase;      /* erase.c */
+api_handler api_console, api_openapi; /* console.c */
 
 /* admin.c: what a command was about, for the feed of changes: "recording UUID", "node 3", "". */
 void api_change_target(const Et__Command *command, const Et__Result *result, char *ret,
@@ -331,6 +333,8 @@ void api_told_json(const struct et_state_view *v, const Et__Recording *r, json_t
 /* recordings.c: the record of a recording, committed or pending here. */
 int api_recording_find(struct api_call *call, const uint8_t id[16], Et__Recording **ret,
 		       bool *ret_pending, struct et_error *reterr) ET_MUST_CHECK;
+/* keys.c: what the life of keys shows. */
+void api_codes_of_keys(struct api_call *call, json_t *codes);
 /* json.c: add a certificate (DER) as PEM (RFC 7468). */
 void api_pem(const ProtobufCBinaryData *der, struct et_buffer *ret);
 

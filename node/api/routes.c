@@ -60,6 +60,11 @@ const struct api_route api_routes[] = {
 	{ "POST", "/v1/archive/verify", API_OPERATE, true, false, false, api_archive_verify },
 
 	{ "GET", "/v1/keys", API_READ, false, false, false, api_keys },
+	{ "POST", "/v1/keys/rotate", API_ADMIN, false, false, false, api_key_rotate },
+	{ "POST", "/v1/keys/schedule", API_ADMIN, false, false, false, api_key_schedule },
+	{ "POST", "/v1/keys/escrow", API_ADMIN, true, false, true, api_key_escrow },
+	{ "GET", "/v1/keys/*/touches", API_READ, true, false, false, api_key_touches },
+	{ "POST", "/v1/keys/*/state", API_ADMIN, false, false, false, api_key_set },
 	{ "GET", "/v1/certs", API_READ, false, false, false, api_certs },
 	{ "GET", "/v1/audit", API_AUDIT, false, false, false, api_audit_list },
 	{ "POST", "/v1/audit/verify", API_AUDIT, true, false, false, api_audit_verify },

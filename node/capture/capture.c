@@ -576,6 +576,11 @@ void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_
 	et_writer_set_kek(c->writer, kek_version, kek_public);
 }
 
+bool et_capture_kek_settled(struct et_capture *c, uint32_t kek_version)
+{
+	return et_writer_kek_settled(c->writer, kek_version);
+}
+
 void et_capture_set_draining(struct et_capture *c, bool draining)
 {
 	c->draining = draining;

@@ -339,6 +339,8 @@ struct et_capture *et_capture_stop(struct et_capture *c);
 
 /* New segments use this KEK version from now on. Any thread. */
 void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32]);
+/* Has the last ET_CAPTURE_SEGMENT_OPEN of an earlier version been told? Any thread. */
+bool et_capture_kek_settled(struct et_capture *c, uint32_t kek_version);
 
 /* While it drains new calls are not recorded (and counted so); live ones go on to their end. Any
  * thread. */

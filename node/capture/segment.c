@@ -94,6 +94,7 @@ static int create_tape(struct et_writer *w, struct et_slot *s, struct et_capture
 	}
 	(void)pthread_mutex_lock(&w->kek_mutex);
 	ret->kek_version = w->kek_version;
+	w->kek_opening = w->kek_version;
 	memcpy(kek_public, w->kek_public, sizeof(kek_public));
 	(void)pthread_mutex_unlock(&w->kek_mutex);
 	ret->kek_id = w->config.kek_id;
@@ -200,10 +201,13 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 	if (rc < 0) {
 		w->refused_writer++;
 		abandon(w, s);
+		et_writer_opened(w);
 		et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
 		return false;
 	}
-	if (tell_open(w, s, &segment) < 0) {
+	rc = tell_open(w, s, &segment);
+	et_writer_opened(w);
+	if (rc < 0) {
 		abandon(w, s);
 		return false;
 	}

@@ -115,6 +115,22 @@ void et_writer_set_kek(struct et_writer *w, uint32_t version, const uint8_t publ
 	(void)pthread_mutex_unlock(&w->kek_mutex);
 }
 
+void et_writer_opened(struct et_writer *w)
+{
+	(void)pthread_mutex_lock(&w->kek_mutex);
+	w->kek_opening = 0;
+	(void)pthread_mutex_unlock(&w->kek_mutex);
+}
+
+bool et_writer_kek_settled(struct et_writer *w, uint32_t version)
+{
+	(void)pthread_mutex_lock(&w->kek_mutex);
+	bool settled =
+		w->kek_version >= version && (w->kek_opening == 0 || w->kek_opening >= version);
+	(void)pthread_mutex_unlock(&w->kek_mutex);
+	return settled;
+}
+
 /* ---- Telling --------------------------------------------------------------------------------- */
 
 int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,

@@ -124,8 +124,10 @@ struct et_writer {
 	int64_t told_tick_us;
 	bool told_failure;
 
-	pthread_mutex_t kek_mutex; /* over the three below */
+	pthread_mutex_t kek_mutex; /* over the four below */
 	uint32_t kek_version;
+	uint32_t
+		kek_opening; /* of the segment that is being opened and was not told yet; 0: none */
 	uint8_t kek_public[32];
 
 	/* Written by the owner, or by who syncs; read by any. */
@@ -151,6 +153,10 @@ int et_writer_new(const struct et_writer_config *config, struct et_writer **ret,
 /* What is not finished stays for recovery. */
 struct et_writer *et_writer_free(struct et_writer *w);
 void et_writer_set_kek(struct et_writer *w, uint32_t version, const uint8_t public_key[32]);
+/* The segment that was being opened is told, or given up. */
+void et_writer_opened(struct et_writer *w);
+/* No segment will be told any more that is sealed to a version before this one. Any thread. */
+bool et_writer_kek_settled(struct et_writer *w, uint32_t version);
 
 /* As struct et_sink has them; they never say ET_ELIMIT. */
 void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *facts,

@@ -37,6 +37,7 @@ static void on_second(uv_timer_t *timer)
 	daemon_obey(d);
 	daemon_tell_recovery(d);
 	daemon_watch_capture(d);
+	daemon_watch_keys(d);
 }
 
 static void on_signal(uv_signal_t *handle, int number)

@@ -75,7 +75,18 @@ struct et_daemon {
 	struct et_sync *sync;
 	struct et_mover *mover;
 	struct et_capture *capture;
-	uint32_t kek_version; /* that capture seals to; 0: capture was not started */
+	uint32_t kek_version;	      /* that capture seals to; 0: capture was not started */
+	struct et_keeper_sealing kek; /* the active one; version 0: none yet */
+	struct {
+		bool loaded;
+		struct et_keeper_sealing
+			floor;	  /* not before this one, whatever the catalogue says */
+		uint32_t drained; /* told to the keeper */
+		bool looking;
+		uv_work_t work;
+		struct et_keeper_sealing looked; /* of the look under way */
+		int code;
+	} keys;
 	struct et_live live;
 	struct daemon_backup *backup; /* owned: backup.c */
 	struct daemon_pitr *pitr;     /* owned: pitr.c; NULL: the log is not shipped */
@@ -118,6 +129,11 @@ void daemon_stop(struct et_daemon *d, int exit_code);
 
 /* store.c: the media folder and its UUID; the state folder's subfolders. */
 int daemon_open_store(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+
+/* keys.c: when is nothing left here that was sealed to an earlier KEK version? Each second. */
+void daemon_watch_keys(struct et_daemon *d);
+/* Not before the version that this node has promised to seal to. */
+void daemon_keys_floor(struct et_daemon *d, struct et_keeper_sealing *kek);
 
 /* setup.c: cluster init and join, from the API (any thread; they wait for the main loop). */
 int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,

@@ -1,5 +1,5 @@
 et_program(evertaped node/daemon
-    SOURCES backend.c daemon.c events.c live.c member_plan.c membership.c notify.c proposer.c recover.c setup.c start.c
+    SOURCES backend.c daemon.c events.c keys.c live.c member_plan.c membership.c notify.c proposer.c recover.c setup.c start.c
             status.c stop.c store.c tell.c
             backup.c pitr.c restore.c restore_log.c
     USES node/base node/io node/crypto node/text node/config node/tls raft/command raft/state raft/journal

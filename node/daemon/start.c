@@ -57,6 +57,7 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_CLUSTER_INIT:
 	case ET__COMMAND__BODY_KEK_ADD:
+	case ET__COMMAND__BODY_KEK_SET:
 		daemon_try_capture(d);
 		break;
 	case ET__COMMAND__BODY_RECORDING_ERASE:
@@ -358,14 +359,9 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 /* ---- Capture
  * ------------------------------------------------------------------------------------- */
 
-struct kek_pick {
-	uint32_t version;
-	uint8_t public_key[32];
-};
-
 static int pick_active(void *arg, const Et__Kek *kek)
 {
-	struct kek_pick *pick = arg;
+	struct et_keeper_sealing *pick = arg;
 
 	if (kek->state == ET__KEK_STATE__KEK_ACTIVE && kek->public_key.len == 32 &&
 	    kek->version > pick->version) {
@@ -376,15 +372,16 @@ static int pick_active(void *arg, const Et__Kek *kek)
 }
 
 /* The active KEK and the family's id, as this node's catalogue has them; false: none yet. */
-static bool find_kek(struct et_daemon *d, struct kek_pick *pick, uint32_t *ret_kek_id)
+static bool find_kek(struct et_daemon *d, struct et_keeper_sealing *pick, uint32_t *ret_kek_id)
 {
 	struct et_state_view *view = et_state_view_open(d->state);
 	Et__Cluster *cluster = NULL;
 
-	*pick = (struct kek_pick){ 0 };
+	*pick = (struct et_keeper_sealing){ 0 };
 	int rc = et_state_get_cluster(view, &cluster);
 	if (rc == 0) {
 		*ret_kek_id = cluster->kek_id;
+		pick->epoch = cluster->epoch;
 		et__cluster__free_unpacked(cluster, NULL);
 		rc = et_state_each_kek(view, pick_active, pick);
 	}
@@ -426,7 +423,7 @@ static void fill_rules(const struct et_config *from, struct et_capture_config *t
 		(struct et_capture_rule){ .name = "default", .record = from->record_default };
 }
 
-static int start_capture(struct et_daemon *d, const struct kek_pick *pick, uint32_t kek_id,
+static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick, uint32_t kek_id,
 			 struct et_error *reterr)
 {
 	struct et_capture_config *c = calloc(1, sizeof(*c));
@@ -458,13 +455,15 @@ static int start_capture(struct et_daemon *d, const struct kek_pick *pick, uint3
 
 void daemon_try_capture(struct et_daemon *d)
 {
-	struct kek_pick pick;
+	struct et_keeper_sealing pick;
 	uint32_t kek_id = 0;
 	struct et_error error;
 
 	if (d->phase == DAEMON_STOPPING || d->journal == NULL || !find_kek(d, &pick, &kek_id)) {
 		return;
 	}
+	daemon_keys_floor(d, &pick);
+	d->kek = pick;
 	if ((d->config.roles & ET_ROLE_CAPTURE) == 0 || d->config.capture_count == 0) {
 		d->phase = DAEMON_RUNNING;
 		return;

@@ -35,6 +35,12 @@ static int take_grant(void *arg, const Et__Grant *grant)
 {
 	struct making *m = arg;
 	struct et_backup_head *h = m->head;
+	char name[SECRET_NAME_BYTES];
+
+	kek_secret_name(h->kek_version, name);
+	if (strcmp(grant->secret, "ca") != 0 && strcmp(grant->secret, name) != 0) {
+		return 0; /* the catalogue in it has the others */
+	}
 	size_t size = et__grant__get_packed_size(grant);
 
 	if (h->grant_count == ET_BACKUP_GRANTS_MAX || size > UINT16_MAX) {

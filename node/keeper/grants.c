@@ -25,8 +25,10 @@ struct lack {
 	const struct et_state_view *v;
 	const Et__Node *node; /* that lacks; borrowed for the walk */
 	const char *secret;   /* that is looked at */
-	unsigned rank;	      /* of this node among those who hold it */
-	bool missing;	      /* somebody lacks something that somebody has */
+	uint32_t version;     /* its; of the CA key: the active one */
+	uint32_t active;
+	unsigned rank; /* of this node among those who hold it */
+	bool missing;  /* somebody lacks something that somebody has */
 	struct grant_list list;
 	uint64_t to; /* whom the list is for; 0: it is empty */
 };
@@ -59,7 +61,7 @@ static void lack_secret(struct lack *l, const char *secret)
 	struct et_error e = { 0 };
 	int rc = secret_open(l->v, secret, k->identity.node, &k->keys, &opened, &e);
 	rc = rc < 0 ? rc
-		    : grant_make(secret, opened, l->node->id, l->node->seal_public.data,
+		    : grant_make(secret, opened, l->node->id, seal_key_of(l->node, l->version),
 				 &l->list.grants[l->list.count], &e);
 	if (rc < 0) {
 		et_warn("keeper.grants", "node=%llu secret=%s why=\"%s\"",
@@ -76,6 +78,9 @@ static int lack_kek(void *arg, const Et__Kek *kek)
 
 	if (kek->state != ET__KEK_STATE__KEK_DESTROYED &&
 	    kek->state != ET__KEK_STATE__KEK_DESTROY_SCHEDULED) {
+		struct lack *l = arg;
+		l->version = kek->version;
+		l->active = kek->state == ET__KEK_STATE__KEK_ACTIVE ? kek->version : l->active;
 		kek_secret_name(kek->version, name);
 		lack_secret(arg, name);
 	}
@@ -92,6 +97,7 @@ static int lack_node(void *arg, const Et__Node *node)
 	}
 	l->node = node;
 	int rc = et_state_each_kek(l->v, lack_kek, l);
+	l->version = l->active;
 	lack_secret(l, "ca");
 	return rc;
 }

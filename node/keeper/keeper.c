@@ -12,13 +12,14 @@
 
 static void keeper_maybe_closed(struct et_keeper *k)
 {
-	if (!k->stopping || k->pending > 0 || k->timers_closed < 2) {
+	if (!k->stopping || k->pending > 0 || k->timers_closed < 3) {
 		return;
 	}
 	void (*closed)(void *arg) = k->closed;
 	void *arg = k->closed_arg;
 
 	verify_free(k->verify);
+	rewrap_free(k->rewrap);
 	node_keys_release(&k->keys);
 	(void)et_secret_free(k->root);
 	et_identity_release(&k->identity);
@@ -290,6 +291,9 @@ void et_keeper_health(struct et_keeper *k, struct et_keeper_health *ret)
 		.renewal_failures = atomic_load(&k->health.renewal_failures),
 		.joins = atomic_load(&k->health.joins),
 		.joins_refused = atomic_load(&k->health.joins_refused),
+		.rewrapped = atomic_load(&k->health.rewrapped),
+		.rewrap_failed = atomic_load(&k->health.rewrap_failed),
+		.keys_wiped = atomic_load(&k->health.keys_wiped),
 	};
 }
 
@@ -323,6 +327,7 @@ static bool folder_take(char ret[PATH_BYTES], const char *folder)
 static void keeper_abandon(struct et_keeper *k)
 {
 	verify_free(k->verify);
+	rewrap_free(k->rewrap);
 	node_keys_release(&k->keys);
 	(void)et_secret_free(k->root);
 	et_identity_release(&k->identity);
@@ -348,8 +353,9 @@ int et_keeper_start(const struct et_keeper_config *config, struct et_keeper **re
 	k->arg = config->arg;
 	k->root = et_secret_copy(et_secret_bytes(config->root), et_secret_size(config->root));
 	k->verify = verify_new(k);
+	k->rewrap = rewrap_new(k);
 	int rc = et_identity_copy(config->identity, &k->identity);
-	if (rc < 0 || k->root == NULL || k->verify == NULL) {
+	if (rc < 0 || k->root == NULL || k->verify == NULL || k->rewrap == NULL) {
 		rc = et_fail(reterr, -ENOMEM, "start the keeper");
 	} else if (!folder_take(k->state_folder, config->state_folder) ||
 		   !folder_take(k->media_folder, config->media_folder)) {
@@ -368,6 +374,7 @@ int et_keeper_start(const struct et_keeper_config *config, struct et_keeper **re
 	(void)uv_timer_init(k->loop, &k->linger);
 	k->timer.data = k->linger.data = k;
 	(void)uv_timer_start(&k->timer, on_round, 100, ROUND_MS);
+	rotate_start(k);
 	health_round(k);
 	*ret = k;
 	return 0;
@@ -405,6 +412,7 @@ void et_keeper_stop(struct et_keeper *k, void (*closed)(void *arg), void *arg)
 	}
 	uv_close((uv_handle_t *)&k->timer, on_timer_closed);
 	uv_close((uv_handle_t *)&k->linger, on_timer_closed);
+	uv_close((uv_handle_t *)&k->rotate_timer, on_timer_closed);
 }
 
 /* Copies that this node has got: a recovered tape may be among them. */
@@ -457,11 +465,18 @@ void et_keeper_on_applied(struct et_keeper *k, uint64_t index, const Et__Command
 	case ET__COMMAND__BODY_KEK_ADD:
 		health_round(k);
 		grants_look(k);
+		rotate_look(k);
 		break;
 	case ET__COMMAND__BODY_CLUSTER_INIT:
 	case ET__COMMAND__BODY_NODE_JOIN:
 	case ET__COMMAND__BODY_GRANT_ADD:
+	case ET__COMMAND__BODY_KEK_SET:
 		health_round(k);
+		rotate_look(k);
+		break;
+	case ET__COMMAND__BODY_KEK_ROTATE:
+	case ET__COMMAND__BODY_KEK_REPORT:
+		rotate_look(k);
 		break;
 	default:
 		break;

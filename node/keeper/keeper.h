@@ -48,6 +48,18 @@ int et_keeper_root_make(const char *spec, struct et_secret **ret,
 int et_keeper_key_make(const char *state_folder, const struct et_secret *root, uint32_t kek_version,
 		       uint8_t ret_public[32], struct et_error *reterr) ET_MUST_CHECK;
 
+/* The KEK version that this node seals to at least, whatever its catalogue says after a restart, in
+ * this epoch of the cluster (a restore from a backup may go back behind it). */
+struct et_keeper_sealing {
+	uint32_t version;
+	uint32_t epoch;
+	uint8_t public_key[32];
+};
+/* -ENOENT: never saved. */
+int et_keeper_sealing_load(const char *state_folder, struct et_keeper_sealing *ret) ET_MUST_CHECK;
+int et_keeper_sealing_save(const char *state_folder, const struct et_keeper_sealing *sealing,
+			   struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- Cluster init (pure, but for randomness) ---- */
 
 struct et_keeper_init_config {
@@ -210,6 +222,27 @@ void et_keeper_admit(struct et_keeper *k, const struct et_join_request *request,
 /* Renew this node's certificate now (done by itself at 2/3 of its life). */
 void et_keeper_renew(struct et_keeper *k, void (*cb)(void *arg, int code), void *arg);
 
+/* This node will never again speak of a wrap to a KEK version below `version`: nothing like it is
+ * in its journal, and its recorder seals to that version or a later one, also after a restart
+ * (et_keeper_sealing_save()). The keeper tells the catalogue. */
+void et_keeper_set_drained(struct et_keeper *k, uint32_t version);
+
+/* Split the active KEK and the CA key into escrow shares, and record that it was done. Needs both
+ * grants here (ET_ENOKEY). From any thread; `cb` runs on the loop, exactly once after 0, with
+ * shares (borrowed for the call) when code is 0. ET_ELIMIT, ET_ECLOSED: it will not run. 2 <=
+ * threshold
+ * <= shares <= ET_ESCROW_SHARES_MAX. */
+struct et_keeper_shares {
+	uint32_t kek_version;
+	unsigned threshold;
+	unsigned count;
+	struct et_secret *shares[ET_ESCROW_SHARES_MAX]; /* texts without a NUL */
+};
+typedef void (*et_keeper_shares_fn)(void *arg, int code, const struct et_keeper_shares *shares,
+				    const struct et_error *why);
+int et_keeper_escrow_issue_from(struct et_keeper *k, unsigned threshold, unsigned shares,
+				et_keeper_shares_fn cb, void *arg) ET_MUST_CHECK;
+
 /* Health as data, for `status`. Any thread. */
 struct et_keeper_health {
 	bool cert_expired;	  /* CERT_EXPIRED */
@@ -219,6 +252,9 @@ struct et_keeper_health {
 	int64_t cert_not_after_us;
 	uint64_t deks_opened, deks_refused, tapes_verified, tapes_bad, renewals, renewal_failures,
 		joins, joins_refused;
+	uint64_t rewrapped;	/* wraps that this node moved to another KEK version */
+	uint64_t rewrap_failed; /* wraps that it could not open or seal */
+	uint64_t keys_wiped;	/* of its key folder */
 };
 void et_keeper_health(struct et_keeper *k, struct et_keeper_health *ret);
 

@@ -12,6 +12,8 @@
  *   renew.c    certificates
  *   verify.c   tags of recovered tapes
  *   grants.c   grants for vault nodes that lack them
+ *   rotate.c   the life of KEK versions: this node's keys, new versions, states
+ *   rewrap.c   moving wrapped DEKs to the active version
  */
 #ifndef ET_NODE_KEEPER_KEEPER_INTERNAL_H
 #define ET_NODE_KEEPER_KEEPER_INTERNAL_H
@@ -42,6 +44,7 @@ static inline struct et_view view_of(const struct et_buffer *b)
 /* ---- keys.c ---- */
 
 struct node_key {
+	uint32_t version; /* of the KEK that it was made for */
 	uint8_t public_key[32];
 	struct et_secret *secret; /* owned */
 };
@@ -57,11 +60,28 @@ void node_keys_release(struct node_keys *k);
 /* NULL: no key of this public half. */
 const struct et_secret *node_keys_find(const struct node_keys *k, ProtobufCBinaryData public_key);
 
+/* What the key folder is to hold: keys for these versions, and those that open what is sealed to
+ * them. All others are wiped. */
+struct keys_order {
+	uint32_t wanted[KEYS_MAX];
+	size_t wanted_count;
+	uint8_t keep[KEYS_MAX * 2][32]; /* public halves */
+	size_t keep_count;
+};
+bool keys_order_keeps(const struct keys_order *o, const struct node_key *key);
+/* Bring the folder in that order (waits for the disk); *ret is what is in it then. */
+int node_keys_order(const char *state_folder, const struct et_secret *root,
+		    const struct keys_order *order, struct node_keys *ret, unsigned *ret_wiped,
+		    struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- secrets.c ---- */
 
 /* "kek:VERSION" */
 #define SECRET_NAME_BYTES 16
 void kek_secret_name(uint32_t version, char ret[SECRET_NAME_BYTES]);
+/* The node's key for a KEK version: the one that it has published, else its only one. NULL: it has
+ * none. */
+const uint8_t *seal_key_of(const Et__Node *node, uint32_t version);
 /* Seal `secret` to a node's key. The caller owns *ret (et__grant__free_unpacked). */
 int grant_make(const char *name, const struct et_secret *secret, uint64_t node,
 	       const uint8_t seal_public[32], Et__Grant **ret,
@@ -137,10 +157,26 @@ struct et_keeper {
 	bool grants_looking;	/* a look is to come */
 	unsigned grants_missed; /* rounds in which some were missing */
 
+	uv_timer_t rotate_timer;
+	struct rotation {
+		bool looking;	/* a look is to come */
+		bool ordering;	/* the key folder is being brought in order */
+		bool proposing; /* a step of ours is under way */
+		uint32_t drained;
+		struct {
+			unsigned what;
+			uint32_t version;
+			uint64_t left;
+			int64_t since_us; /* monotonic */
+		} due;			  /* the step that was due at the last look */
+	} rotation;
+	struct rewrap *rewrap; /* owned: rewrap.c */
+
 	struct verify *verify; /* owned: verify.c */
 
 	struct {
 		atomic_bool cert_expired, vault_single, vault_without_grant, is_vault;
+		atomic_uint_fast64_t rewrapped, rewrap_failed, keys_wiped;
 		atomic_int_fast64_t cert_not_after_us;
 		atomic_uint_fast64_t deks_opened, deks_refused, tapes_verified, tapes_bad, renewals,
 			renewal_failures, joins, joins_refused;
@@ -174,6 +210,20 @@ void keeper_ask_vaults(struct et_keeper *k, const char *secret, enum et_rpc_meth
 /* ---- grants.c ---- */
 void grants_round(struct et_keeper *k); /* every 10 s: stand-ins count these */
 void grants_look(struct et_keeper *k);	/* soon: something has changed */
+
+/* ---- rotate.c ---- */
+void rotate_look(struct et_keeper *k);	/* soon: something has changed */
+void rotate_start(struct et_keeper *k); /* its timer */
+/* Propose a step; `fn` (may be NULL) hears of it. One at a time. */
+void rotate_propose(struct et_keeper *k, Et__Command *command, const char *reason,
+		    void (*fn)(struct et_keeper *k, int code, const Et__Result *result));
+
+/* ---- rewrap.c ---- */
+struct rewrap *rewrap_new(struct et_keeper *k);
+void rewrap_free(struct rewrap *r); /* NULL is allowed */
+/* Move some wraps from `from` to the active version, if the rate allows it now. */
+void rewrap_step(struct et_keeper *k, const struct et_state_view *v, uint32_t from, uint32_t active,
+		 const uint8_t active_public[32], uint32_t rate);
 
 /* ---- open.c, admit.c, renew.c, verify.c ---- */
 void open_serve(struct et_keeper *k);

@@ -1,7 +1,12 @@
-/* <state>/keys/seal-VERSION.key: a box under the node root, one X25519 key for each KEK version. */
+/* <state>/keys/seal-VERSION.key: a box under the node root, one X25519 key for each KEK version.
+ * <state>/keys/sealing: version 4 | epoch 4 | public half 32 of the KEK version that this node
+ * seals to at least, so that a restart with an older catalogue does not go back behind what it has
+ * promised. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/crypto/box.h"
@@ -39,6 +44,7 @@ static int key_load(const char *path, uint32_t version, const struct et_secret *
 	}
 	rc = et_x25519_public(secret, ret->public_key, reterr);
 	if (rc == 0) {
+		ret->version = version;
 		ret->secret = ET_TAKE(secret);
 	}
 	return rc;
@@ -142,4 +148,119 @@ const struct et_secret *node_keys_find(const struct node_keys *k, ProtobufCBinar
 		}
 	}
 	return NULL;
+}
+
+/* ---- Keys that nothing needs any more ---- */
+
+/* Overwritten before it goes. What a disk that moves writes around, or a file system that copies on
+ * write, keeps of it is still sealed under the node root. */
+static int key_wipe(const char *path, struct et_error *reterr)
+{
+	static const uint8_t zeros[FILE_BYTES_MAX];
+	struct stat st;
+
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0) {
+		return et_fail(reterr, -errno, "wipe '%s'", path);
+	}
+	int rc = fstat(fd, &st) < 0 ? -errno : 0;
+	if (rc == 0 && st.st_size > (off_t)sizeof(zeros)) {
+		rc = ET_ECORRUPT;
+	}
+	rc = rc < 0 ? rc : et_file_pwrite(fd, zeros, (size_t)st.st_size, 0);
+	if (rc == 0 && fsync(fd) < 0) {
+		rc = -errno;
+	}
+	(void)close(fd);
+	if (rc == 0 && unlink(path) < 0) {
+		rc = -errno;
+	}
+	return rc < 0 ? et_fail(reterr, rc, "wipe '%s'", path) : et_file_sync_parent(path, reterr);
+}
+
+bool keys_order_keeps(const struct keys_order *o, const struct node_key *key)
+{
+	for (size_t i = 0; i < o->wanted_count; i++) {
+		if (o->wanted[i] == key->version) {
+			return true;
+		}
+	}
+	for (size_t i = 0; i < o->keep_count; i++) {
+		if (memcmp(o->keep[i], key->public_key, 32) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+int node_keys_order(const char *state_folder, const struct et_secret *root,
+		    const struct keys_order *order, struct node_keys *ret, unsigned *ret_wiped,
+		    struct et_error *reterr)
+{
+	char path[PATH_BYTES + 32];
+	uint8_t public_key[32];
+	int rc = 0;
+
+	*ret_wiped = 0;
+	for (size_t i = 0; i < order->wanted_count && rc == 0; i++) {
+		rc = et_keeper_key_make(state_folder, root, order->wanted[i], public_key, reterr);
+	}
+	rc = rc < 0 ? rc : node_keys_load(state_folder, root, ret, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	for (size_t i = 0; i < ret->count && rc == 0;) {
+		struct node_key *key = &ret->keys[i];
+		if (keys_order_keeps(order, key)) {
+			i++;
+			continue;
+		}
+		(void)snprintf(path, sizeof(path), "%s/keys/seal-%u.key", state_folder,
+			       key->version);
+		rc = key_wipe(path, reterr);
+		(void)et_secret_free(key->secret);
+		ret->keys[i] = ret->keys[--ret->count];
+		*ret_wiped += rc == 0;
+	}
+	if (rc < 0) {
+		node_keys_release(ret);
+	}
+	return rc;
+}
+
+/* ---- What this node seals to ---- */
+
+#define SEALING_BYTES 40
+
+int et_keeper_sealing_load(const char *state_folder, struct et_keeper_sealing *ret)
+{
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer b = { 0 };
+	char path[PATH_BYTES];
+
+	(void)snprintf(path, sizeof(path), "%s/keys/sealing", state_folder);
+	int rc = et_file_read(path, FILE_BYTES_MAX, &b, NULL);
+	if (rc == 0 && b.size != SEALING_BYTES) {
+		rc = ET_ECORRUPT;
+	}
+	if (rc == 0) {
+		ret->version = et_get32(b.data);
+		ret->epoch = et_get32(b.data + 4);
+		memcpy(ret->public_key, b.data + 8, 32);
+	}
+	return rc;
+}
+
+int et_keeper_sealing_save(const char *state_folder, const struct et_keeper_sealing *sealing,
+			   struct et_error *reterr)
+{
+	uint8_t bytes[SEALING_BYTES];
+	char path[PATH_BYTES];
+
+	(void)snprintf(path, sizeof(path), "%s/keys", state_folder);
+	int rc = et_file_mkdirs(path, reterr);
+	(void)snprintf(path, sizeof(path), "%s/keys/sealing", state_folder);
+	et_put32(bytes, sealing->version);
+	et_put32(bytes + 4, sealing->epoch);
+	memcpy(bytes + 8, sealing->public_key, 32);
+	return rc < 0 ? rc : et_file_publish(path, bytes, sizeof(bytes), 0600, reterr);
 }

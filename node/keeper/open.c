@@ -196,28 +196,23 @@ static int answer_open(struct opening *o, struct et_view body, struct et_secret 
 {
 	struct et_keeper *k = o->k;
 	uint8_t aad[8 + REQUEST_BYTES];
-	Et__Node *self = NULL;
 
 	if (body.size != ANSWER_BYTES) {
 		return et_fail_plain(reterr, ET_EMALFORMED, "a vault node's answer makes no sense");
 	}
-	struct et_state_view *v = et_state_view_open(k->state);
-	int rc = et_state_get_node(v, k->identity.node, &self);
-	(void)et_state_view_close(v);
-	if (rc < 0) {
-		return et_fail(reterr, rc, "this node's record");
-	}
-	const struct et_secret *key = node_keys_find(&k->keys, self->seal_public);
-	et__node__free_unpacked(self, NULL);
-	if (key == NULL) {
-		return et_fail_plain(reterr, ET_ENOKEY,
-				     "this node's recorded seal key is not in its key folder");
-	}
+	/* The recorded key may have changed since the vault node looked: it is one of those here.
+	 */
+	const struct et_view sealed = { body.data + ET_HPKE_ENC_SIZE,
+					body.size - ET_HPKE_ENC_SIZE };
 	size_t size = answer_aad(k->identity.node, &o->place, aad);
-	return et_hpke_open(
-		key, body.data, answer_info(), (struct et_view){ aad, size },
-		(struct et_view){ body.data + ET_HPKE_ENC_SIZE, body.size - ET_HPKE_ENC_SIZE }, ret,
-		reterr);
+	for (size_t i = 0; i < k->keys.count; i++) {
+		if (et_hpke_open(k->keys.keys[i].secret, body.data, answer_info(),
+				 (struct et_view){ aad, size }, sealed, ret, NULL) == 0) {
+			return 0;
+		}
+	}
+	return et_fail_plain(reterr, ET_ENOKEY,
+			     "this node's recorded seal key is not in its key folder");
 }
 
 static void on_vault_answer(void *arg, int code, struct et_view body)

@@ -31,6 +31,16 @@ void kek_secret_name(uint32_t version, char ret[SECRET_NAME_BYTES])
 	(void)snprintf(ret, SECRET_NAME_BYTES, "kek:%u", version);
 }
 
+const uint8_t *seal_key_of(const Et__Node *node, uint32_t version)
+{
+	for (size_t i = 0; i < node->n_seal_keys; i++) {
+		if (node->seal_keys[i]->version == version) {
+			return node->seal_keys[i]->public_key.data;
+		}
+	}
+	return node->seal_public.len == 32 ? node->seal_public.data : NULL;
+}
+
 void kek_signed_bytes(uint32_t version, const uint8_t public_key[32], uint8_t ret[KEK_SIGNED_BYTES])
 {
 	const size_t label = sizeof(KEK_LABEL) - 1;

@@ -290,21 +290,6 @@ int et_cli_site_set(struct et_cli *cli, struct et_error *reterr)
 	return rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
 }
 
-static const struct et_cli_column key_columns[] = {
-	{ "VERSION", "version", ET_CLI_NUMBER, false },
-	{ "STATE", "state", ET_CLI_TEXT, false },
-	{ "MADE", "made", ET_CLI_TIME, false },
-	{ "OPENED BY", "grants", ET_CLI_LIST, false },
-	{ "ESCROW", "escrow", ET_CLI_TEXT, false },
-	{ "PUBLIC KEY", "public_key", ET_CLI_TEXT, true },
-	{ NULL, NULL, ET_CLI_TEXT, false },
-};
-
-int et_cli_key_status(struct et_cli *cli, struct et_error *reterr)
-{
-	return get_and_print(cli, "/v1/keys", "keys", key_columns, reterr);
-}
-
 static const struct et_cli_column cert_columns[] = {
 	{ "NODE", "name", ET_CLI_TEXT, false },
 	{ "SITE", "site", ET_CLI_TEXT, false },

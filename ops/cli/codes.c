@@ -42,6 +42,21 @@ const struct et_cli_code et_cli_codes[] = {
 	{ "NODE_DRAINING", "note",
 	  "A node is being emptied. It goes on voting and serving, and takes no new copies.",
 	  "evertape node drain NODE shows what is left; then evertape node remove NODE" },
+	{ "ESCROW_STALE", "degraded",
+	  "The active key version has no escrow shares: if all vault nodes are lost, what is "
+	  "sealed "
+	  "to it is lost, and a backup made now opens on a vault node only.",
+	  "evertape key escrow --escrow 3/5, on a vault node" },
+	{ "KEY_ROTATION", "note",
+	  "A new key version is being made, or keys of recordings are being moved from an old one. "
+	  "It "
+	  "goes on by itself; recording and playing are not disturbed.",
+	  "evertape key status -o wide; evertape key rewrap --wait" },
+	{ "KEK_COMPROMISED", "at_risk",
+	  "A key version was marked compromised. Who has it, and the wrapped keys of the catalogue "
+	  "or of a backup, can open the recordings that are on it. Their media is not encrypted "
+	  "again by this version of evertape.",
+	  "evertape key compromise VERSION --plan shows what is on it" },
 	{ "NODE_REMOVED", "at_risk",
 	  "This node was removed from the cluster: the members refuse it, it records no new calls, "
 	  "and nothing that it says is taken.",

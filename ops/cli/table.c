@@ -579,8 +579,79 @@ const struct et_cli_command et_cli_commands[] = {
 	{ .path = "key status",
 	  .arguments = "",
 	  .summary = "key versions, their state, and who can open them",
-	  .example = "evertape key status",
+	  .details = "With -o wide: what a version waits for before it is destroyed, and which "
+		     "nodes still have the key that opened their grant of it.",
+	  .example = "evertape key status -o wide",
 	  .run = et_cli_key_status },
+	{ .path = "key rotate",
+	  .arguments = "",
+	  .summary = "make a new key version, and move every recording's key to it",
+	  .details = "The vault nodes make it, new recordings are sealed to it at once, and older "
+		     "ones follow in the background (key rewrap shows how far). The old version is "
+		     "destroyed when nothing needs it any more. Media is not touched. Afterwards, "
+		     "issue new escrow shares: key escrow.",
+	  .example = "evertape key rotate --reason CHG-1042 --wait",
+	  .options = OPTIONS(
+		  REASON,
+		  { "wait", NULL, "until the new version seals (not: until all is moved)", NULL }),
+	  .run = et_cli_key_rotate,
+	  .destructive = true },
+	{ .path = "key schedule",
+	  .arguments = "",
+	  .summary =
+		  "how often key versions rotate, how long old ones are kept, how fast recordings "
+		  "follow",
+	  .example = "evertape key schedule --rotate 30d --destroy-after 7d --rate 2000 --reason X",
+	  .options = OPTIONS(
+		  REASON, { "rotate", "DURATION", "age of the active version; off: never", NULL },
+		  { "destroy-after", "DURATION",
+		    "from when nothing is on an old version to its end; 0s: at once", NULL },
+		  { "rate", "N", "keys of recordings moved a second", NULL }),
+	  .run = et_cli_key_schedule,
+	  .destructive = true },
+	{ .path = "key rewrap",
+	  .arguments = "",
+	  .summary = "how many recordings' keys are still on old versions; they move by themselves",
+	  .example = "evertape key rewrap --wait",
+	  .options = OPTIONS({ "wait", NULL, "until none is; a line every 10 s", NULL }),
+	  .run = et_cli_key_rewrap },
+	{ .path = "key compromise",
+	  .arguments = "VERSION",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "mark a key version as compromised, for good",
+	  .details =
+		  "Nothing is sealed to it any more, its recordings stay on it and are not "
+		  "rewrapped: who has the old key and the wrapped keys has the recordings' keys. "
+		  "Encrypting their media again is not built yet. The active version is rotated "
+		  "first. With --plan: only count what it touches.",
+	  .example = "evertape key compromise 3 --plan",
+	  .options = OPTIONS(
+		  { "reason", "TEXT", "why; goes to the audit log (needed without --plan)", NULL },
+		  { "plan", NULL, "only show what it touches", NULL }),
+	  .run = et_cli_key_compromise },
+	{ .path = "key keep",
+	  .arguments = "VERSION",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "take a version that is scheduled for destruction back to decrypt-only",
+	  .details =
+		  "It is scheduled again by itself unless key schedule --destroy-after is longer "
+		  "by then.",
+	  .example = "evertape key keep 2 --reason CHG-1050",
+	  .options = OPTIONS(REASON),
+	  .run = et_cli_key_keep,
+	  .destructive = true },
+	{ .path = "key escrow",
+	  .arguments = "",
+	  .summary = "issue new escrow shares of the active version, shown once",
+	  .details = "On a vault node, through its own socket. Shares of an earlier version open "
+		     "what was sealed to that version, wherever a copy of a wrapped key is left: "
+		     "have their holders destroy them.",
+	  .example = "evertape key escrow --escrow 3/5",
+	  .options =
+		  OPTIONS({ "escrow", "K/N", "K of N shares open the escrow; default 3/5", NULL }),
+	  .run = et_cli_key_escrow },
 	{ .path = "cert list",
 	  .arguments = "",
 	  .summary = "certificates of the nodes, with their ends",

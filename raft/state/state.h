@@ -321,6 +321,17 @@ uint32_t et_state_rewrap_rate(const Et__KeyRing *ring); /* a second */
 
 /* How many wrapped DEKs are on this version: exact. */
 int et_state_wraps(const struct et_state_view *v, uint32_t version, uint64_t *ret) ET_MUST_CHECK;
+/* Segments behind *at (zeros: from the first), in order: at most `most` are looked at, `fn` gets
+ * those whose wrap is on `version`, and *at goes along. false in *ret_more: that was the last. */
+struct et_state_place {
+	uint8_t recording[16];
+	uint32_t generation;
+	uint32_t segment;
+};
+int et_state_each_wrapped(const struct et_state_view *v, uint32_t version,
+			  struct et_state_place *at, uint32_t most,
+			  int (*fn)(void *arg, const Et__Segment *segment), void *arg,
+			  bool *ret_more) ET_MUST_CHECK;
 /* SHA-256("evertape wrap/1" | DEK id 8 | KEK version 4 | length of enc 4 | enc | ciphertext). */
 void et_state_wrap_hash(const Et__Wrap *wrap, uint8_t ret[32]);
 

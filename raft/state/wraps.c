@@ -136,6 +136,55 @@ int et_state_wraps(const struct et_state_view *v, uint32_t version, uint64_t *re
 	return rc;
 }
 
+struct wrapped {
+	uint32_t version;
+	struct et_state_place *at;
+	uint32_t left;
+	int (*fn)(void *arg, const Et__Segment *segment);
+	void *arg;
+};
+
+#define WRAPPED_ENOUGH 1
+
+static int wrapped_each(void *arg, struct et_view key, struct et_view value)
+{
+	struct wrapped *w = arg;
+	int rc = 0;
+
+	if (w->left == 0) {
+		return WRAPPED_ENOUGH;
+	}
+	w->left--;
+	Et__Segment *g = et__segment__unpack(NULL, value.size, value.data);
+	if (g == NULL || key.size != 24) {
+		rc = ET_ECORRUPT;
+	} else if (wrap_counts(g->wrap) && g->wrap->kek_version == w->version) {
+		rc = w->fn(w->arg, g);
+	}
+	message_freep(&g);
+	if (rc == 0) {
+		memcpy(w->at->recording, key.data, 16);
+		w->at->generation = et_get32(key.data + 16);
+		w->at->segment = et_get32(key.data + 20);
+	}
+	return rc;
+}
+
+int et_state_each_wrapped(const struct et_state_view *v, uint32_t version,
+			  struct et_state_place *at, uint32_t most,
+			  int (*fn)(void *arg, const Et__Segment *segment), void *arg,
+			  bool *ret_more)
+{
+	struct wrapped w = { version, at, most, fn, arg };
+	struct key all = { 0 };
+	struct key from = key_segment(at->recording, at->generation, at->segment);
+
+	key_add8(&from, 0); /* just behind it */
+	int rc = view_walk(v, CF_SEGMENT, &all, &from, wrapped_each, &w);
+	*ret_more = rc == WRAPPED_ENOUGH;
+	return rc == WRAPPED_ENOUGH ? 0 : rc;
+}
+
 void et_state_wrap_hash(const Et__Wrap *wrap, uint8_t ret[32])
 {
 	static const uint8_t label[] = "evertape wrap/1";

@@ -1,0 +1,805 @@
+/* The life of KEK versions, as far as nodes do something for it.
+ *
+ *   KekRotate ─▶ each vault node makes a key for the new version and publishes it (KekReport)
+ *             ─▶ the first vault node makes the version, seals it to those keys (KekAdd, pending)
+ *             ─▶ it becomes the active one (KekSet)
+ *             ─▶ what is on older versions is moved to it (rewrap.c)
+ *             ─▶ every member has reported: the old version is scheduled, and later destroyed
+ *             ─▶ each vault node wipes the key that its grant was sealed to
+ *
+ * Each look reads the catalogue and does the one thing that is due first, so it does not matter who
+ * did the last step, or whether he lives. Whose turn it is: the vault node with the lowest number
+ * that holds the active version and is connected. If the same step stays due, the next one steps
+ * in.
+ *
+ * Possible failure modes are
+ *   - no majority: the proposal fails, the next look (each second) tries again;
+ *   - two do the same step: apply refuses the second one (ET_ESTALE, ET_EEXISTS);
+ *   - a vault node does not publish its key: after a while the version is made without it; it gets
+ *     its grant (grants.c) when it is back, and opens nothing of that version until then;
+ *   - the disk refuses a key: logged, tried again at the next look. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/base/log.h"
+#include "node/crypto/sign.h"
+#include "node/io/clock.h"
+#include "node/keeper/keeper_internal.h"
+
+#define LOOK_MS 1000
+#define STEP_IN_US (10LL * 1000000) /* the next vault node steps in, each after so long */
+#define PUBLISH_US (20LL * 1000000) /* so long a vault node is waited for */
+
+enum due { DUE_NONE, DUE_ASK, DUE_MAKE, DUE_ACTIVATE, DUE_REWRAP, DUE_SCHEDULE, DUE_DESTROY };
+
+struct row {
+	uint32_t version;
+	Et__KekState state;
+	bool compromised;
+	int64_t activated_us;
+	uint8_t public_key[32];
+};
+
+/* The catalogue at one look. */
+struct look {
+	struct et_keeper *k;
+	struct et_state_view *v;
+	Et__Node *self;	   /* owned */
+	Et__KeyRing *ring; /* owned */
+	struct row rows[KEYS_MAX];
+	size_t count;
+	const struct row *active;
+	const struct row *pending;
+	bool vault; /* this node is one */
+	bool holds; /* and holds the active version */
+	unsigned ahead;
+	unsigned silent; /* vault nodes without a key for the version that is wanted */
+};
+
+static bool row_lives(const struct row *r)
+{
+	return r->state != ET__KEK_STATE__KEK_DESTROYED;
+}
+
+static int look_kek(void *arg, const Et__Kek *kek)
+{
+	struct look *l = arg;
+
+	if (kek->state == ET__KEK_STATE__KEK_DESTROYED || l->count == KEYS_MAX ||
+	    kek->public_key.len != 32) {
+		return 0;
+	}
+	struct row *r = &l->rows[l->count++];
+	*r = (struct row){ .version = kek->version,
+			   .state = kek->state,
+			   .compromised = kek->compromised,
+			   .activated_us =
+				   kek->activated_us != 0 ? kek->activated_us : kek->made_us };
+	memcpy(r->public_key, kek->public_key.data, 32);
+	l->active = r->state == ET__KEK_STATE__KEK_ACTIVE ? r : l->active;
+	l->pending = r->state == ET__KEK_STATE__KEK_PENDING ? r : l->pending;
+	return 0;
+}
+
+static bool has_seal_key(const Et__Node *n, uint32_t version)
+{
+	for (size_t i = 0; i < n->n_seal_keys; i++) {
+		if (n->seal_keys[i]->version == version) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static int look_node(void *arg, const Et__Node *n)
+{
+	struct look *l = arg;
+	char name[SECRET_NAME_BYTES];
+
+	if (!node_is_vault(n)) {
+		return 0;
+	}
+	kek_secret_name(l->active->version, name);
+	bool holds = et_state_has_grant(l->v, name, n->id);
+	if (n->id == l->k->identity.node) {
+		l->holds = holds;
+	} else if (holds && n->id < l->k->identity.node && et_rpc_is_connected(l->k->tls, n->id)) {
+		l->ahead++;
+	}
+	l->silent += l->ring->wanted != 0 && !has_seal_key(n, l->ring->wanted);
+	return 0;
+}
+
+static void look_close(struct look *l)
+{
+	et__node__free_unpacked(l->self, NULL);
+	et__key_ring__free_unpacked(l->ring, NULL);
+	(void)et_state_view_close(l->v);
+}
+
+static int look_open(struct et_keeper *k, struct look *l)
+{
+	*l = (struct look){ .k = k, .v = et_state_view_open(k->state) };
+	if (l->v == NULL) {
+		return -ENOMEM;
+	}
+	int rc = et_state_get_node(l->v, k->identity.node, &l->self);
+	rc = rc < 0 ? rc : et_state_get_key_ring(l->v, &l->ring);
+	rc = rc < 0 ? rc : et_state_each_kek(l->v, look_kek, l);
+	if (rc == 0 && l->active == NULL) {
+		rc = ET_ENOTFOUND;
+	}
+	rc = rc < 0 ? rc : et_state_each_node(l->v, look_node, l);
+	if (rc < 0) {
+		look_close(l);
+		return rc;
+	}
+	l->vault = node_is_vault(l->self);
+	return 0;
+}
+
+/* ---- Proposing ---- */
+
+struct proposal {
+	struct et_keeper *k;
+	void (*fn)(struct et_keeper *k, int code, const Et__Result *result);
+	const char *what;
+};
+
+static void on_proposed(void *arg, int code, const Et__Result *result)
+{
+	struct proposal *p = arg;
+	struct et_keeper *k = p->k;
+
+	k->rotation.proposing = false;
+	if (code < 0 && code != ET_ESTALE && code != ET_EEXISTS) {
+		et_warn("keeper.keys", "step=%s code=%s why=\"%s\"", p->what, et_errname(code),
+			result != NULL ? result->text : "");
+	}
+	if (p->fn != NULL) {
+		p->fn(k, code, result);
+	}
+	if (code == 0) {
+		rotate_look(k);
+	}
+	free(p);
+	keeper_end(k);
+}
+
+void rotate_propose(struct et_keeper *k, Et__Command *command, const char *reason,
+		    void (*fn)(struct et_keeper *k, int code, const Et__Result *result))
+{
+	struct proposal *p = calloc(1, sizeof(*p));
+	char principal[32];
+	char text[64];
+
+	et_assert(p != NULL && !k->rotation.proposing);
+	*p = (struct proposal){ .k = k, .fn = fn, .what = et_command_name(command) };
+	(void)snprintf(principal, sizeof(principal), "node:%llu",
+		       (unsigned long long)k->identity.node);
+	(void)snprintf(text, sizeof(text), "%s", reason);
+	command->principal = principal;
+	command->reason = text;
+	command->schema = et_schema_needed(command);
+	k->rotation.proposing = true;
+	keeper_begin(k);
+	et_catalog_propose(k->catalog, command, PROPOSE_TIMEOUT_MS, on_proposed, p);
+}
+
+static void propose_set(struct look *l, const struct row *r, Et__KekState to, const char *reason)
+{
+	Et__KekSet set = ET__KEK_SET__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+
+	set.version = r->version;
+	set.state = to;
+	set.expect = r->state;
+	command.body_case = ET__COMMAND__BODY_KEK_SET;
+	command.kek_set = &set;
+	rotate_propose(l->k, &command, reason, NULL);
+}
+
+/* ---- This node's own keys ---- */
+
+struct own {
+	struct keys_order *order;
+	uint64_t node;
+};
+
+static int own_grant(void *arg, const Et__Grant *g)
+{
+	struct own *o = arg;
+
+	if (g->node == o->node && g->seal_public.len == 32 &&
+	    o->order->keep_count < ET_ARRAY_SIZE(o->order->keep)) {
+		memcpy(o->order->keep[o->order->keep_count++], g->seal_public.data, 32);
+	}
+	return 0;
+}
+
+/* What the key folder is to hold; false: it cannot be said. */
+static bool order_make(const struct look *l, struct keys_order *ret)
+{
+	struct own own = { ret, l->k->identity.node };
+
+	*ret = (struct keys_order){ 0 };
+	for (size_t i = 0; i < l->count && l->vault; i++) {
+		if (row_lives(&l->rows[i])) {
+			ret->wanted[ret->wanted_count++] = l->rows[i].version;
+		}
+	}
+	if (l->vault && l->ring->wanted > l->rows[l->count - 1].version &&
+	    ret->wanted_count < KEYS_MAX) {
+		ret->wanted[ret->wanted_count++] = l->ring->wanted;
+	}
+	if (l->self->seal_public.len == 32) {
+		memcpy(ret->keep[ret->keep_count++], l->self->seal_public.data, 32);
+	}
+	return et_state_each_grant(l->v, own_grant, &own) == 0 &&
+	       ret->keep_count < ET_ARRAY_SIZE(ret->keep);
+}
+
+static const struct node_key *key_of_version(const struct node_keys *keys, uint32_t version)
+{
+	for (size_t i = 0; i < keys->count; i++) {
+		if (keys->keys[i].version == version) {
+			return &keys->keys[i];
+		}
+	}
+	return NULL;
+}
+
+static bool in_order(const struct node_keys *keys, const struct keys_order *order)
+{
+	for (size_t i = 0; i < order->wanted_count; i++) {
+		if (key_of_version(keys, order->wanted[i]) == NULL) {
+			return false;
+		}
+	}
+	for (size_t i = 0; i < keys->count; i++) {
+		if (!keys_order_keeps(order, &keys->keys[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
+struct ordering {
+	uv_work_t work;
+	struct et_keeper *k;
+	struct keys_order order;
+	struct node_keys keys; /* owned */
+	unsigned wiped;
+	int code;
+	struct et_error error;
+};
+
+static void ordering_work(uv_work_t *work)
+{
+	struct ordering *o = work->data;
+
+	o->code = node_keys_order(o->k->state_folder, o->k->root, &o->order, &o->keys, &o->wiped,
+				  &o->error);
+}
+
+static void ordering_done(uv_work_t *work, int status)
+{
+	struct ordering *o = work->data;
+	struct et_keeper *k = o->k;
+
+	k->rotation.ordering = false;
+	if (status < 0 || o->code < 0) {
+		et_err("keeper.keys", "step=folder error=\"%s\"",
+		       status < 0 ? et_strerror(status) : o->error.text);
+	} else {
+		node_keys_release(&k->keys);
+		k->keys = o->keys;
+		o->keys = (struct node_keys){ 0 };
+		if (o->wiped > 0) {
+			(void)atomic_fetch_add(&k->health.keys_wiped, o->wiped);
+			et_info("keeper.wiped", "keys=%u", o->wiped);
+		}
+		rotate_look(k);
+	}
+	node_keys_release(&o->keys);
+	free(o);
+	keeper_end(k);
+}
+
+/* true: it is being done. */
+static bool keys_in_order(struct look *l)
+{
+	struct et_keeper *k = l->k;
+	struct ordering *o = calloc(1, sizeof(*o));
+
+	et_assert(o != NULL);
+	if (!order_make(l, &o->order) || in_order(&k->keys, &o->order)) {
+		free(o);
+		return false;
+	}
+	o->k = k;
+	o->work.data = o;
+	k->rotation.ordering = true;
+	keeper_begin(k);
+	if (uv_queue_work(k->loop, &o->work, ordering_work, ordering_done) < 0) {
+		ordering_done(&o->work, -ENOMEM);
+	}
+	return true;
+}
+
+/* ---- What this node says of itself ---- */
+
+static bool keys_published(const struct look *l, const struct keys_order *order)
+{
+	if (l->self->n_seal_keys != order->wanted_count) {
+		return false;
+	}
+	for (size_t i = 0; i < order->wanted_count; i++) {
+		const struct node_key *key = key_of_version(&l->k->keys, order->wanted[i]);
+		const Et__SealKey *told = l->self->seal_keys[i];
+		if (key == NULL || told->version != order->wanted[i] ||
+		    told->public_key.len != 32 ||
+		    memcmp(told->public_key.data, key->public_key, 32) != 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* true: it is being said. */
+static bool report(struct look *l)
+{
+	struct et_keeper *k = l->k;
+	Et__KekReport body = ET__KEK_REPORT__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	Et__SealKey keys[KEYS_MAX];
+	Et__SealKey *list[KEYS_MAX];
+	struct keys_order order;
+	bool due = k->rotation.drained > l->self->kek_drained;
+
+	body.drained = due ? k->rotation.drained : 0;
+	if (l->vault && order_make(l, &order) && in_order(&k->keys, &order)) {
+		struct node_key *now = NULL;
+		body.has_seal_keys = true;
+		body.n_seal_keys = order.wanted_count;
+		body.seal_keys = list;
+		for (size_t i = 0; i < order.wanted_count; i++) {
+			struct node_key *key = (struct node_key *)(uintptr_t)key_of_version(
+				&k->keys, order.wanted[i]);
+			et__seal_key__init(&keys[i]);
+			keys[i].version = key->version;
+			keys[i].public_key = (ProtobufCBinaryData){ 32, key->public_key };
+			list[i] = &keys[i];
+			now = key->version == l->active->version ? key : now;
+		}
+		due |= !keys_published(l, &order);
+		if (now != NULL && (l->self->seal_public.len != 32 ||
+				    memcmp(l->self->seal_public.data, now->public_key, 32) != 0)) {
+			body.seal_public = (ProtobufCBinaryData){ 32, now->public_key };
+			due = true;
+		}
+	}
+	if (!due) {
+		return false;
+	}
+	command.body_case = ET__COMMAND__BODY_KEK_REPORT;
+	command.kek_report = &body;
+	rotate_propose(k, &command, "keys of this node", NULL);
+	return true;
+}
+
+/* A grant of this node that is sealed to another key than that of its version is sealed anew, so
+ * that each key can be wiped with its version. */
+static void reseal_one(struct look *l, const char *name, uint32_t version, struct grant_list *list)
+{
+	ET_CLEANUP(et_secret_freep) struct et_secret *secret = NULL;
+	struct et_keeper *k = l->k;
+	const struct node_key *key = key_of_version(&k->keys, version);
+	Et__Grant *grant = NULL;
+	struct et_error e = { 0 };
+
+	if (key == NULL || list->count == SECRETS_MAX ||
+	    et_state_get_grant(l->v, name, k->identity.node, &grant) < 0) {
+		return;
+	}
+	bool good = grant->seal_public.len == 32 &&
+		    memcmp(grant->seal_public.data, key->public_key, 32) == 0;
+	if (!good) {
+		int rc = grant_open(grant, &k->keys, &secret, &e);
+		rc = rc < 0 ? rc
+			    : grant_make(name, secret, k->identity.node, key->public_key,
+					 &list->grants[list->count], &e);
+		list->count += rc == 0;
+		if (rc < 0) {
+			et_warn("keeper.keys", "step=reseal secret=%s why=\"%s\"", name, e.text);
+		}
+	}
+	et__grant__free_unpacked(grant, NULL);
+}
+
+static bool reseal(struct look *l)
+{
+	Et__GrantAdd add = ET__GRANT_ADD__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	struct grant_list list = { 0 };
+	char name[SECRET_NAME_BYTES];
+
+	for (size_t i = 0; i < l->count && l->vault; i++) {
+		if (l->rows[i].state != ET__KEK_STATE__KEK_DESTROY_SCHEDULED) {
+			kek_secret_name(l->rows[i].version, name);
+			reseal_one(l, name, l->rows[i].version, &list);
+		}
+	}
+	if (l->vault) {
+		reseal_one(l, "ca", l->active->version, &list);
+	}
+	if (list.count == 0) {
+		return false;
+	}
+	add.n_grants = list.count;
+	add.grants = list.grants;
+	command.body_case = ET__COMMAND__BODY_GRANT_ADD;
+	command.grant_add = &add;
+	rotate_propose(l->k, &command, "each grant under the key of its version", NULL);
+	grant_list_release(&list);
+	return true;
+}
+
+/* ---- A new version ---- */
+
+struct making {
+	struct look *l;
+	uint32_t version;
+	const struct et_secret *kek;
+	struct grant_list grants;
+	int code;
+	struct et_error *reterr;
+};
+
+static int making_grant(void *arg, const Et__Node *n)
+{
+	struct making *m = arg;
+	char name[SECRET_NAME_BYTES];
+
+	if (!node_is_vault(n) || !has_seal_key(n, m->version) || m->grants.count == SECRETS_MAX) {
+		return 0;
+	}
+	kek_secret_name(m->version, name);
+	int rc = grant_make(name, m->kek, n->id, seal_key_of(n, m->version),
+			    &m->grants.grants[m->grants.count], m->reterr);
+	m->grants.count += rc == 0;
+	return rc;
+}
+
+static int kek_sign(struct look *l, Et__Kek *kek, struct et_error *reterr)
+{
+	ET_CLEANUP(et_secret_freep) struct et_secret *ca_key = NULL;
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer signature = { 0 };
+	uint8_t bytes[KEK_SIGNED_BYTES];
+
+	int rc = secret_open(l->v, "ca", l->k->identity.node, &l->k->keys, &ca_key, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	kek_signed_bytes(kek->version, kek->public_key.data, bytes);
+	rc = et_ca_sign(ca_key, (struct et_view){ bytes, sizeof(bytes) }, &signature);
+	if (rc == 0) {
+		pb_bytes(&kek->signature, signature.data, signature.size);
+	}
+	return rc < 0 ? et_fail(reterr, rc, "sign KEK %u", kek->version) : 0;
+}
+
+static void make_version(struct look *l)
+{
+	ET_CLEANUP(et_secret_freep) struct et_secret *secret = NULL;
+	Et__Kek *kek = calloc(1, sizeof(*kek));
+	Et__KekAdd add = ET__KEK_ADD__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	uint8_t public_key[32];
+	struct et_error e = { 0 };
+	struct making m = { .l = l, .version = l->ring->wanted, .reterr = &e };
+
+	et_assert(kek != NULL);
+	et__kek__init(kek);
+	kek->version = m.version;
+	kek->state = ET__KEK_STATE__KEK_PENDING;
+	kek->made_us = keeper_now_us(l->k);
+	pb_text(&kek->reason, l->ring->reason);
+	int rc = et_x25519_generate(&secret, public_key, &e);
+	if (rc == 0) {
+		pb_bytes(&kek->public_key, public_key, sizeof(public_key));
+		rc = kek_sign(l, kek, &e);
+	}
+	m.kek = secret;
+	rc = rc < 0 ? rc : et_state_each_node(l->v, making_grant, &m);
+	if (rc == 0) {
+		add.kek = kek;
+		add.n_grants = m.grants.count;
+		add.grants = m.grants.grants;
+		command.body_case = ET__COMMAND__BODY_KEK_ADD;
+		command.kek_add = &add;
+		et_info("keeper.kek", "version=%u grants=%zu", m.version, m.grants.count);
+		rotate_propose(l->k, &command, l->ring->reason, NULL);
+	} else {
+		et_warn("keeper.keys", "step=make why=\"%s\"", e.text);
+	}
+	grant_list_release(&m.grants);
+	et__kek__free_unpacked(kek, NULL);
+}
+
+/* ---- Which step is due ---- */
+
+struct step {
+	enum due due;
+	const struct row *row;
+	uint64_t left; /* wraps */
+};
+
+static int await_any(void *arg, enum et_state_await await, uint64_t node, uint64_t number)
+{
+	(void)arg;
+	(void)await;
+	(void)node;
+	(void)number;
+	return 1;
+}
+
+/* Nothing needs it any more. */
+static bool row_is_free(const struct look *l, const struct row *r)
+{
+	Et__Kek *kek = NULL;
+
+	bool is = et_state_get_kek(l->v, r->version, &kek) == 0 &&
+		  et_state_each_await(l->v, kek, await_any, NULL) == 0;
+	if (kek != NULL) {
+		et__kek__free_unpacked(kek, NULL);
+	}
+	return is;
+}
+
+static bool step_of_row(const struct look *l, const struct row *r, struct step *ret)
+{
+	bool old = r->state == ET__KEK_STATE__KEK_DECRYPT_ONLY ||
+		   r->state == ET__KEK_STATE__KEK_DESTROY_SCHEDULED;
+
+	if (!old || r->compromised || et_state_wraps(l->v, r->version, &ret->left) < 0) {
+		return false;
+	}
+	ret->row = r;
+	if (ret->left > 0) {
+		ret->due = DUE_REWRAP;
+		return true;
+	}
+	if (!row_is_free(l, r)) {
+		return false;
+	}
+	ret->due = r->state == ET__KEK_STATE__KEK_DECRYPT_ONLY ? DUE_SCHEDULE : DUE_DESTROY;
+	return true;
+}
+
+static struct step step_due(const struct look *l)
+{
+	int64_t life_us = et_state_rotate_us(l->ring);
+	int64_t now_us = keeper_now_us(l->k);
+	struct step s = { .row = l->active };
+
+	if (l->pending != NULL) {
+		s.due = DUE_ACTIVATE;
+		s.row = l->pending;
+		return s;
+	}
+	if (l->ring->wanted != 0) {
+		bool waits = l->silent > 0 && now_us - l->ring->wanted_us < PUBLISH_US;
+		s.due = waits ? DUE_NONE : DUE_MAKE;
+		return s;
+	}
+	if (life_us > 0 && now_us - l->active->activated_us >= life_us) {
+		s.due = DUE_ASK;
+		return s;
+	}
+	for (size_t i = 0; i < l->count; i++) {
+		struct step of_row = { 0 };
+		if (step_of_row(l, &l->rows[i], &of_row)) {
+			return of_row;
+		}
+	}
+	return s;
+}
+
+/* Is it this node's turn? */
+static bool step_is_mine(struct look *l, const struct step *s)
+{
+	struct rotation *r = &l->k->rotation;
+	int64_t now_us = et_clock_mono_us();
+
+	if (r->due.what != s->due || r->due.version != s->row->version || r->due.left != s->left) {
+		r->due.what = s->due;
+		r->due.version = s->row->version;
+		r->due.left = s->left;
+		r->due.since_us = now_us;
+	}
+	return now_us - r->due.since_us >= (int64_t)l->ahead * STEP_IN_US;
+}
+
+static void step_do(struct look *l, const struct step *s)
+{
+	struct et_keeper *k = l->k;
+	Et__KekRotate rotate = ET__KEK_ROTATE__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+
+	switch (s->due) {
+	case DUE_NONE:
+		break;
+	case DUE_ASK:
+		command.body_case = ET__COMMAND__BODY_KEK_ROTATE;
+		command.kek_rotate = &rotate;
+		rotate_propose(k, &command, "scheduled rotation", NULL);
+		break;
+	case DUE_MAKE:
+		make_version(l);
+		break;
+	case DUE_ACTIVATE:
+		propose_set(l, s->row, ET__KEK_STATE__KEK_ACTIVE, l->ring->reason);
+		break;
+	case DUE_REWRAP:
+		rewrap_step(k, l->v, s->row->version, l->active->version, l->active->public_key,
+			    et_state_rewrap_rate(l->ring));
+		break;
+	case DUE_SCHEDULE:
+		propose_set(l, s->row, ET__KEK_STATE__KEK_DESTROY_SCHEDULED,
+			    "nothing is sealed to it any more");
+		break;
+	case DUE_DESTROY:
+		propose_set(l, s->row, ET__KEK_STATE__KEK_DESTROYED,
+			    "nothing needs it any more, and its time has come");
+		break;
+	}
+}
+
+static void rotate_step(struct et_keeper *k)
+{
+	struct look l;
+
+	if (k->stopping || k->rotation.proposing || k->rotation.ordering || look_open(k, &l) < 0) {
+		return;
+	}
+	if (!keys_in_order(&l) && !report(&l) && !reseal(&l) && l.holds) {
+		struct step s = step_due(&l);
+		if (s.due != DUE_NONE && step_is_mine(&l, &s)) {
+			step_do(&l, &s);
+		}
+	}
+	look_close(&l);
+}
+
+static void on_look(void *arg)
+{
+	struct et_keeper *k = arg;
+
+	k->rotation.looking = false;
+	rotate_step(k);
+}
+
+void rotate_look(struct et_keeper *k)
+{
+	if (!k->rotation.looking && !k->stopping) {
+		k->rotation.looking = true;
+		keeper_defer(k, on_look, k);
+	}
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	rotate_step(timer->data);
+}
+
+void rotate_start(struct et_keeper *k)
+{
+	(void)uv_timer_init(k->loop, &k->rotate_timer);
+	k->rotate_timer.data = k;
+	(void)uv_timer_start(&k->rotate_timer, on_timer, LOOK_MS, LOOK_MS);
+}
+
+void et_keeper_set_drained(struct et_keeper *k, uint32_t version)
+{
+	if (version > k->rotation.drained) {
+		k->rotation.drained = version;
+		rotate_look(k);
+	}
+}
+
+/* ---- Escrow ---- */
+
+struct issuing {
+	struct et_post post;
+	struct et_keeper *k;
+	struct et_keeper_shares shares;
+	et_keeper_shares_fn cb;
+	void *arg;
+};
+
+static void issuing_finish(struct issuing *i, int code, const struct et_error *why)
+{
+	struct et_keeper *k = i->k;
+
+	i->cb(i->arg, code, code == 0 ? &i->shares : NULL, why);
+	for (unsigned s = 0; s < ET_ESCROW_SHARES_MAX; s++) {
+		(void)et_secret_free(i->shares.shares[s]);
+	}
+	free(i);
+	keeper_end(k);
+}
+
+static void on_issued(void *arg, int code, const Et__Result *result)
+{
+	struct et_error why = { 0 };
+
+	if (code < 0) {
+		(void)et_fail(&why, code, "record the escrow: %s",
+			      result != NULL ? result->text : "");
+	}
+	issuing_finish(arg, code, &why);
+}
+
+/* The shares exist before the catalogue says so, and are told only after it does. */
+static void issuing_run(struct et_post *post)
+{
+	struct issuing *i = ET_CONTAINER_OF(post, struct issuing, post);
+	ET_CLEANUP(et_secret_freep) struct et_secret *kek = NULL;
+	ET_CLEANUP(et_secret_freep) struct et_secret *ca_key = NULL;
+	struct et_keeper *k = i->k;
+	struct et_error why = { 0 };
+	char name[SECRET_NAME_BYTES];
+	char principal[32];
+	char reason[] = "escrow shares issued";
+	Et__KekEscrow body = ET__KEK_ESCROW__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	struct look l;
+
+	keeper_begin(k);
+	int rc = k->stopping ? ET_ECLOSED : look_open(k, &l);
+	if (rc < 0) {
+		issuing_finish(i, rc, &why);
+		return;
+	}
+	body.version = l.active->version;
+	kek_secret_name(body.version, name);
+	rc = secret_open(l.v, name, k->identity.node, &k->keys, &kek, &why);
+	rc = rc < 0 ? rc : secret_open(l.v, "ca", k->identity.node, &k->keys, &ca_key, &why);
+	look_close(&l);
+	rc = rc < 0 ? rc
+		    : escrow_split(body.version, kek, ca_key, i->shares.threshold, i->shares.count,
+				   i->shares.shares, &why);
+	if (rc < 0) {
+		issuing_finish(i, rc, &why);
+		return;
+	}
+	i->shares.kek_version = body.version;
+	body.threshold = i->shares.threshold;
+	body.shares = i->shares.count;
+	(void)snprintf(principal, sizeof(principal), "node:%llu",
+		       (unsigned long long)k->identity.node);
+	command.principal = principal;
+	command.reason = reason;
+	command.body_case = ET__COMMAND__BODY_KEK_ESCROW;
+	command.kek_escrow = &body;
+	command.schema = et_schema_needed(&command);
+	et_catalog_propose(k->catalog, &command, PROPOSE_TIMEOUT_MS, on_issued, i);
+}
+
+int et_keeper_escrow_issue_from(struct et_keeper *k, unsigned threshold, unsigned shares,
+				et_keeper_shares_fn cb, void *arg)
+{
+	struct issuing *i = calloc(1, sizeof(*i));
+
+	et_assert(i != NULL && threshold >= 2 && threshold <= shares &&
+		  shares <= ET_ESCROW_SHARES_MAX);
+	*i = (struct issuing){ .post = { .fn = issuing_run }, .k = k, .cb = cb, .arg = arg };
+	i->shares.threshold = threshold;
+	i->shares.count = shares;
+	int rc = et_post(k->postbox, &i->post);
+	if (rc < 0) {
+		free(i);
+	}
+	return rc;
+}
