@@ -805,8 +805,9 @@ static json_t *removal_json(const struct removal *r)
 			notes,
 			json_string(api_node_has_role(r->node, "vault")
 					    ? "it was a vault: whoever opens its disk and root "
-					      "has the keys of all recordings so far. CA and "
-					      "KEK rotation are not built yet"
+					      "has the keys of all recordings so far: evertape "
+					      "key rotate, then key compromise the versions "
+					      "before. The CA is not rotated (not built yet)"
 					    : "it held no keys; the CA is not rotated (not built "
 					      "yet)"));
 		(void)snprintf(text, sizeof(text),

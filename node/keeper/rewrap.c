@@ -24,6 +24,7 @@
 #define LOOKS_MAX 20000	  /* segments that one batch looks at */
 #define ROUNDS_A_SECOND 8 /* a low rate makes smaller batches, not long pauses */
 #define PASS_PAUSE_US (1LL * 1000000)
+#define FAILED_PAUSE_US (60LL * 1000000) /* what does not open now will hardly do so soon */
 
 struct item {
 	Et__Rewrap rewrap;
@@ -171,7 +172,8 @@ static void batch_end(struct rewrap *r)
 	if (!r->more) { /* what is still there is looked at again, from the first one on */
 		r->at = (struct et_state_place){ 0 };
 		if (r->count == 0) {
-			r->next_us = et_clock_mono_us() + PASS_PAUSE_US;
+			r->next_us = et_clock_mono_us() +
+				     (r->failed > 0 ? FAILED_PAUSE_US : PASS_PAUSE_US);
 		}
 	}
 	r->busy = false;
