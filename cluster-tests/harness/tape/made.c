@@ -1,0 +1,94 @@
+#include "cluster-tests/harness/tape/made.h"
+
+#include <string.h>
+
+#include "node/crypto/sign.h"
+#include "node/io/file.h"
+
+/* SplitMix64 (Steele, Lea, Flood 2014): every seed gives other bytes, on every machine the same. */
+static uint64_t mix(uint64_t *state)
+{
+	uint64_t z = *state += 0x9E3779B97F4A7C15U;
+
+	z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+	z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+	return z ^ (z >> 31);
+}
+
+void et_made_content(uint64_t seed, uint32_t n, uint8_t *ret, size_t size)
+{
+	uint64_t state = seed * 1000003 + n;
+
+	for (size_t i = 0; i < size; i++) {
+		ret[i] = (uint8_t)mix(&state);
+	}
+}
+
+static struct et_secret *secret_of(uint64_t seed, uint32_t which)
+{
+	struct et_secret *s = et_secret_new(32);
+
+	if (s != NULL) {
+		et_made_content(seed, UINT32_MAX - which, et_secret_edit(s), 32);
+	}
+	return s;
+}
+
+static int made_records(struct et_tape *t, uint32_t bytes, struct et_made_tape *m,
+			struct et_error *reterr)
+{
+	uint8_t *plain = malloc(bytes);
+	uint64_t state = m->seed;
+	int rc = plain != NULL ? 0 : et_fail(reterr, -ENOMEM, "made tape");
+
+	m->ends[0] = ET_TAPE_HEADER_SIZE;
+	for (uint32_t n = 0; n < m->records && rc == 0; n++) {
+		m->sizes[n] = 1 + (uint32_t)(mix(&state) % bytes);
+		m->ends[n + 1] =
+			m->ends[n] + ET_TAPE_RECORD_HEAD_SIZE + m->sizes[n] + ET_TAPE_TAG_SIZE;
+		et_made_content(m->seed, n, plain, m->sizes[n]);
+		rc = et_tape_append(t, n == 0 ? ET_TAPE_META : ET_TAPE_MEDIA, n * 1000, plain,
+				    m->sizes[n], reterr);
+	}
+	free(plain);
+	return rc;
+}
+
+int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t bytes,
+		 struct et_made_tape *ret, struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+
+	et_assert(records <= ET_MADE_RECORDS_MAX);
+	et_assert(bytes > 0 && bytes <= ET_TAPE_PLAIN_MAX);
+	ret->seed = seed;
+	ret->records = records;
+	ret->dek = secret_of(seed, 1);
+	ret->sign_seed = secret_of(seed, 2);
+	if (ret->dek == NULL || ret->sign_seed == NULL) {
+		return et_fail(reterr, -ENOMEM, "made tape");
+	}
+	int rc = et_ed25519_public(ret->sign_seed, ret->sign_public, reterr);
+	ret->signer = (struct et_tape_signer){ .node = 7,
+					       .seed = ret->sign_seed,
+					       .now_us = 1700000060000000 };
+	ret->header = (struct et_tape_header){ .generation = 1,
+					       .segment = 1,
+					       .kek_id = 1,
+					       .kek_version = 1,
+					       .dek_id = seed,
+					       .node = 7,
+					       .t0_us = 1700000000000000 };
+	et_made_content(seed, UINT32_MAX, ret->header.recording, sizeof(ret->header.recording));
+	rc = rc < 0 ? rc : et_tape_create(path, &ret->header, ret->dek, &t, reterr);
+	rc = rc < 0 ? rc : made_records(t, bytes, ret, reterr);
+	rc = rc < 0 ? rc : et_tape_finish(t, &ret->signer, &ret->seal, reterr);
+	return rc < 0 ? rc : et_file_read(path, 1U << 30, &ret->object, reterr);
+}
+
+void et_made_release(struct et_made_tape *m)
+{
+	m->dek = et_secret_free(m->dek);
+	m->sign_seed = et_secret_free(m->sign_seed);
+	et_buffer_release(&m->object);
+}

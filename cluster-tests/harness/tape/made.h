@@ -1,0 +1,40 @@
+/* Tapes with content, key and signer that a seed gives, for tests of damage and for readers in
+ * other languages. The writer is the real one; where its records begin and what is in them is
+ * written down here, beside it, so that a test need not ask the code that it tests.
+ *
+ * Threads: plain values. */
+#ifndef ET_CLUSTER_TESTS_HARNESS_TAPE_MADE_H
+#define ET_CLUSTER_TESTS_HARNESS_TAPE_MADE_H
+
+#include "node/base/bytes.h"
+#include "node/base/err.h"
+#include "node/base/secret.h"
+#include "node/tape/tape.h"
+
+#define ET_MADE_RECORDS_MAX 4096
+
+struct et_made_tape {
+	uint64_t seed;
+	struct et_secret *dek;	     /* owned */
+	struct et_secret *sign_seed; /* owned */
+	uint8_t sign_public[32];
+	struct et_tape_signer signer;
+	struct et_tape_header header;
+	struct et_tape_seal seal;
+	struct et_buffer object;		/* the sealed tape */
+	uint32_t records;			/* that were appended */
+	uint64_t ends[ET_MADE_RECORDS_MAX + 1]; /* ends[n]: where n records end */
+	uint32_t sizes[ET_MADE_RECORDS_MAX];	/* bytes of plaintext */
+};
+
+/* Record number `n` of the tape of `seed`: `size` bytes. */
+void et_made_content(uint64_t seed, uint32_t n, uint8_t *ret, size_t size);
+
+/* Write a tape of `records` records of 1 to `bytes` bytes to `path` (must not exist) and load it.
+ * DEK and signing key follow from `seed`; the tape's salt does not. *ret (zero-initialised) is
+ * released with et_made_release(), also on failure. */
+int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t bytes,
+		 struct et_made_tape *ret, struct et_error *reterr) ET_MUST_CHECK;
+void et_made_release(struct et_made_tape *m);
+
+#endif

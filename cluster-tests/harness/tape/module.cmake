@@ -1,0 +1,8 @@
+et_program(labtape cluster-tests/harness/tape
+    SOURCES made.c damage.c
+    USES node/base node/io node/crypto node/tape)
+# The small one: every byte of a small tape. The whole: labtape damage --whole
+if(NOT ET_FUZZ)
+    add_test(NAME cluster-tests/harness/tape/damage COMMAND labtape damage)
+    set_tests_properties(cluster-tests/harness/tape/damage PROPERTIES LABELS unit TIMEOUT 120)
+endif()
