@@ -69,14 +69,12 @@ int et_tape_walk_init(struct et_tape_walk *w, const struct et_tape_source *sourc
 	if (rc < 0) {
 		return rc;
 	}
-	w->object = et_sha256_new();
-	w->leaf_hash = et_sha256_new();
+	w->hashes = et_sha256_pair_new();
 	w->list = et_sha256_new();
-	if (w->object == NULL || w->leaf_hash == NULL || w->list == NULL ||
-	    (dek != NULL && w->plain == NULL)) {
+	if (w->hashes == NULL || w->list == NULL || (dek != NULL && w->plain == NULL)) {
 		return et_fail(reterr, -ENOMEM, "read a tape");
 	}
-	et_sha256_add(w->object, header, sizeof(header));
+	et_sha256_pair_add(w->hashes, header, sizeof(header));
 	return 0;
 }
 
@@ -84,8 +82,7 @@ void et_tape_walk_release(struct et_tape_walk *w)
 {
 	et_tape_window_release(&w->window);
 	w->cipher = et_aead_free(w->cipher);
-	w->object = et_sha256_free(w->object);
-	w->leaf_hash = et_sha256_free(w->leaf_hash);
+	w->hashes = et_sha256_pair_free(w->hashes);
 	w->list = et_sha256_free(w->list);
 	et_buffer_release(&w->leaves);
 	if (w->plain != NULL) {
@@ -144,10 +141,7 @@ int et_tape_walk_run(struct et_tape_walk *w, uint64_t limit, struct et_error *re
 		if (w->stopped < 0) {
 			return w->stopped == -ENOMEM ? et_fail(reterr, -ENOMEM, "read a tape") : 0;
 		}
-		et_sha256_add(w->leaf_hash, "\0", 1);
-		et_sha256_add(w->leaf_hash, v.data, head.size);
-		et_sha256_end(w->leaf_hash, leaf);
-		et_sha256_add(w->object, v.data, head.size);
+		et_sha256_pair_piece(w->hashes, TAPE_LEAF_PREFIX, v.data, head.size, leaf);
 		et_merkle_add(&w->merkle, leaf);
 		et_sha256_add(w->list, leaf, sizeof(leaf));
 		if (w->keep_leaves) {
@@ -230,9 +224,12 @@ static int hash_footer(struct et_tape_walk *w, uint64_t records,
 		       struct et_error *reterr)
 {
 	const uint64_t size = ET_TAPE_FOOTER_HEAD_SIZE + records * ET_TAPE_HASH_SIZE;
+	ET_CLEANUP(et_sha256_freep) struct et_sha256 *list = et_sha256_new();
 	uint64_t done = 0;
 
-	et_sha256_reset(w->leaf_hash);
+	if (list == NULL) {
+		return et_fail(reterr, -ENOMEM, "read a tape");
+	}
 	while (w->offset + done < w->window.source->size) {
 		const uint64_t left = done < size ? size - done : ET_TAPE_TRAILER_SIZE;
 		struct et_view v;
@@ -241,15 +238,15 @@ static int hash_footer(struct et_tape_walk *w, uint64_t records,
 		if (rc < 0) {
 			return rc;
 		}
-		et_sha256_add(w->object, v.data, v.size);
+		et_sha256_pair_add(w->hashes, v.data, v.size);
 		if (done < size) {
 			const size_t skip = done == 0 ? ET_TAPE_FOOTER_HEAD_SIZE : 0;
-			et_sha256_add(w->leaf_hash, v.data + skip, v.size - skip);
+			et_sha256_add(list, v.data + skip, v.size - skip);
 		}
 		done += v.size;
 	}
-	et_sha256_end(w->leaf_hash, ret_list);
-	et_sha256_end(w->object, ret_object);
+	et_sha256_end(list, ret_list);
+	et_sha256_pair_end(w->hashes, ret_object);
 	return 0;
 }
 

@@ -1,0 +1,60 @@
+/* bench-tape: what sealing, opening and verifying cost beside the primitives that they are made of,
+ * in CPU time of one thread.
+ *
+ * Threads: one. */
+#ifndef ET_CLUSTER_TESTS_BENCH_TAPE_BENCH_H
+#define ET_CLUSTER_TESTS_BENCH_TAPE_BENCH_H
+
+#include "node/base/bytes.h"
+#include "node/base/err.h"
+
+/* Best and median of the rounds, in MB (10^6 bytes) per CPU second. */
+struct et_rate {
+	double best;
+	double median;
+};
+
+struct et_tape_bench_config {
+	const char *folder; /* for the tapes: memory, so that no disk is measured */
+	uint32_t rounds;    /* of each figure, in turn */
+	uint32_t calls;	    /* of 180 s a round */
+};
+
+struct et_tape_bench {
+	/* The primitives, 16 KiB at a time as a record has them. */
+	struct et_rate aes_gcm_seal;
+	struct et_rate aes_gcm_open;
+	struct et_rate sha256;
+	struct et_rate crc32c;
+	struct et_rate file_write; /* pwrite(2) of records into a new file of the same folder */
+	struct et_rate read;	   /* a tape in memory through its source, 256 KiB at a time */
+	/* `openssl speed` in the same run; 0: there is no openssl. */
+	double openssl_aes_256_gcm;
+	double openssl_sha256;
+
+	/* Tapes, per byte of plaintext (seal, open) or of the object (verify). */
+	struct et_rate seal;
+	struct et_rate open;
+	struct et_rate verify;
+
+	/* A call of 180 s: two parties of G.711, packet by packet, to the footer. */
+	double call_ms_best; /* CPU */
+	double call_ms_median;
+	double call_user_ms; /* mean, as the kernel accounts it */
+	double call_kernel_ms;
+	uint64_t call_plain_bytes;
+	uint64_t call_object_bytes;
+	uint32_t call_records;
+	uint64_t call_payload_bytes;
+};
+
+int et_tape_bench_run(const struct et_tape_bench_config *config, struct et_tape_bench *ret,
+		      struct et_error *reterr) ET_MUST_CHECK;
+
+/* MB/s that `openssl speed` tells for `algorithm` at 16 KiB; 0: it could not be run. */
+double et_openssl_speed(const char *algorithm);
+
+/* CPU time of this thread, seconds. */
+double et_cpu_now(void);
+
+#endif

@@ -1,0 +1,400 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cluster-tests/bench/tape/bench.h"
+#include "node/base/fd.h"
+#include "node/crypto/aead.h"
+#include "node/crypto/hash.h"
+#include "node/crypto/sign.h"
+#include "node/io/clock.h"
+#include "node/io/file.h"
+#include "node/tape/media.h"
+#include "node/tape/reader.h"
+
+enum {
+	RECORD = 16384, /* bytes of plaintext of a full record */
+	RECORDS = 1024, /* of the long tape: 16 MiB */
+	ROUNDS_MAX = 101,
+	CALL_SECONDS = 180,
+	PACKETS_PER_S = 50, /* of one party */
+	READ_CHUNK = 262144,
+	PAYLOAD = 160, /* bytes of G.711 in 20 ms */
+};
+
+#define T0_US 1700000000000000LL
+
+struct bench {
+	const struct et_tape_bench_config *config;
+	struct et_secret *dek;	/* owned */
+	struct et_secret *seed; /* owned */
+	struct et_tape_signer signer;
+	uint8_t *plain;	 /* owned: RECORD bytes of noise */
+	uint8_t *sealed; /* owned: with room for a tag */
+	char path[256];
+};
+
+double et_cpu_now(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int order(const void *a, const void *b)
+{
+	const double x = *(const double *)a;
+	const double y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* From CPU seconds a round to rates. */
+static struct et_rate rate_of(double *seconds, uint32_t rounds, double bytes)
+{
+	qsort(seconds, rounds, sizeof(*seconds), order);
+	return (struct et_rate){ .best = bytes / seconds[0] / 1e6,
+				 .median = bytes / seconds[rounds / 2] / 1e6 };
+}
+
+/* ---- Primitives ------------------------------------------------------------------------------ */
+
+static int aead_once(struct bench *b, struct et_aead *cipher, bool open)
+{
+	const uint8_t aad[48] = { 1 };
+	const struct et_view view = { aad, sizeof(aad) };
+	uint8_t nonce[ET_AEAD_NONCE_SIZE] = { 0 };
+	static uint8_t opened[RECORD];
+
+	int rc = et_aead_seal(cipher, nonce, view, b->plain, RECORD, b->sealed, NULL);
+	for (uint32_t i = 0; i < RECORDS && rc == 0; i++) {
+		rc = open ? et_aead_open(cipher, nonce, view, b->sealed, RECORD + ET_AEAD_TAG_SIZE,
+					 opened, NULL)
+			  : et_aead_seal(cipher, nonce, view, b->plain, RECORD, b->sealed, NULL);
+	}
+	return rc;
+}
+
+static int measure_aead(struct bench *b, bool open, struct et_rate *ret, struct et_error *reterr)
+{
+	ET_CLEANUP(et_aead_freep) struct et_aead *cipher = NULL;
+	double seconds[ROUNDS_MAX];
+	int rc = et_aead_new(b->dek, &cipher, reterr);
+
+	for (uint32_t i = 0; i < b->config->rounds && rc == 0; i++) {
+		const double begin = et_cpu_now();
+		rc = aead_once(b, cipher, open);
+		seconds[i] = et_cpu_now() - begin;
+	}
+	if (rc == 0) {
+		*ret = rate_of(seconds, b->config->rounds, (double)RECORD * RECORDS);
+	}
+	return rc;
+}
+
+static int measure_hashes(struct bench *b, struct et_tape_bench *ret, struct et_error *reterr)
+{
+	ET_CLEANUP(et_sha256_freep) struct et_sha256 *h = et_sha256_new();
+	double sha[ROUNDS_MAX];
+	double crc[ROUNDS_MAX];
+	uint8_t hash[ET_SHA256_SIZE];
+	volatile uint32_t kept = 0;
+
+	if (h == NULL) {
+		return et_fail(reterr, -ENOMEM, "bench-tape");
+	}
+	for (uint32_t i = 0; i < b->config->rounds; i++) {
+		double begin = et_cpu_now();
+		for (uint32_t n = 0; n < RECORDS; n++) {
+			et_sha256_add(h, b->plain, RECORD);
+			et_sha256_end(h, hash);
+		}
+		sha[i] = et_cpu_now() - begin;
+		begin = et_cpu_now();
+		for (uint32_t n = 0; n < RECORDS; n++) {
+			kept = kept + et_crc32c(n, b->plain, RECORD);
+		}
+		crc[i] = et_cpu_now() - begin;
+	}
+	ret->sha256 = rate_of(sha, b->config->rounds, (double)RECORD * RECORDS);
+	ret->crc32c = rate_of(crc, b->config->rounds, (double)RECORD * RECORDS);
+	return 0;
+}
+
+static int measure_write(struct bench *b, struct et_rate *ret, struct et_error *reterr)
+{
+	double seconds[ROUNDS_MAX];
+
+	for (uint32_t i = 0; i < b->config->rounds; i++) {
+		ET_CLEANUP(et_fd_closep)
+		int fd = open(b->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		const double begin = et_cpu_now();
+		for (uint32_t n = 0; n < RECORDS; n++) {
+			if (fd < 0 || pwrite(fd, b->plain, RECORD, (off_t)n * RECORD) != RECORD) {
+				return et_fail(reterr, -errno, "write '%s'", b->path);
+			}
+		}
+		seconds[i] = et_cpu_now() - begin;
+		(void)unlink(b->path);
+	}
+	*ret = rate_of(seconds, b->config->rounds, (double)RECORD * RECORDS);
+	return 0;
+}
+
+/* ---- Tapes ----------------------------------------------------------------------------------- */
+
+static struct et_tape_header header_of(void)
+{
+	return (struct et_tape_header){ .recording = { 1 },
+					.generation = 1,
+					.segment = 1,
+					.kek_id = 1,
+					.kek_version = 1,
+					.dek_id = 1,
+					.node = 1,
+					.t0_us = T0_US };
+}
+
+static int seal_once(struct bench *b, double *ret_s, struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+	struct et_tape_header header = header_of();
+	struct et_tape_seal seal;
+
+	const double begin = et_cpu_now();
+	int rc = et_tape_create(b->path, &header, b->dek, &t, reterr);
+	for (uint32_t n = 0; n < RECORDS && rc == 0; n++) {
+		rc = et_tape_append(t, ET_TAPE_MEDIA, n * 1000, b->plain, RECORD, reterr);
+	}
+	rc = rc < 0 ? rc : et_tape_finish(t, &b->signer, &seal, reterr);
+	*ret_s = et_cpu_now() - begin;
+	return rc;
+}
+
+static int open_once(struct bench *b, const struct et_tape_source *source, double *ret_s,
+		     struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = NULL;
+	struct et_tape_record record;
+
+	const double begin = et_cpu_now();
+	int rc = et_tape_reader_new(source, b->dek, &r, reterr);
+	while (rc == 0 && (rc = et_tape_reader_next(r, &record, reterr)) == 1) {
+		rc = 0;
+	}
+	*ret_s = et_cpu_now() - begin;
+	return rc;
+}
+
+static int verify_once(const struct et_tape_source *source, double *ret_s, struct et_error *reterr)
+{
+	struct et_tape_report report;
+
+	const double begin = et_cpu_now();
+	int rc = et_tape_verify(source, NULL, &report, reterr);
+	*ret_s = et_cpu_now() - begin;
+	return rc;
+}
+
+/* What reading costs alone: the tape is longer than the caches that the primitives run in. */
+static int read_once(const struct et_tape_source *source, double *ret_s, struct et_error *reterr)
+{
+	static uint8_t chunk[READ_CHUNK];
+	int rc = 0;
+
+	const double begin = et_cpu_now();
+	for (uint64_t at = 0; at < source->size && rc == 0; at += sizeof(chunk)) {
+		const uint64_t left = source->size - at;
+		rc = source->read(source->arg, at, chunk,
+				  left < sizeof(chunk) ? (size_t)left : sizeof(chunk), reterr);
+	}
+	*ret_s = et_cpu_now() - begin;
+	return rc;
+}
+
+static int measure_tapes(struct bench *b, struct et_tape_bench *ret, struct et_error *reterr)
+{
+	const double bytes = (double)RECORD * RECORDS;
+	double seal[ROUNDS_MAX];
+	double opened[ROUNDS_MAX];
+	double verified[ROUNDS_MAX];
+	double read[ROUNDS_MAX];
+	double size = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < b->config->rounds && rc == 0; i++) {
+		ET_CLEANUP(et_buffer_release) struct et_buffer object = { 0 };
+		rc = seal_once(b, &seal[i], reterr);
+		rc = rc < 0 ? rc : et_file_read(b->path, 1U << 30, &object, reterr);
+		(void)unlink(b->path);
+		const struct et_view view = { object.data, object.size };
+		const struct et_tape_source source = et_tape_source_memory(&view);
+		size = (double)object.size;
+		/* Once before: the pages of memory are there then. */
+		rc = rc < 0 ? rc : open_once(b, &source, &opened[i], reterr);
+		rc = rc < 0 ? rc : open_once(b, &source, &opened[i], reterr);
+		rc = rc < 0 ? rc : verify_once(&source, &verified[i], reterr);
+		rc = rc < 0 ? rc : read_once(&source, &read[i], reterr);
+	}
+	if (rc == 0) {
+		ret->seal = rate_of(seal, b->config->rounds, bytes);
+		ret->open = rate_of(opened, b->config->rounds, bytes);
+		ret->verify = rate_of(verified, b->config->rounds, size);
+		ret->read = rate_of(read, b->config->rounds, size);
+	}
+	return rc;
+}
+
+/* ---- A call ---------------------------------------------------------------------------------- */
+
+struct call {
+	struct et_tape *tape;
+	struct et_media_encoder *encoder;
+	struct et_tape_bench *counts;
+};
+
+static int call_flush(struct call *c, struct et_error *reterr)
+{
+	struct et_media_encoder *e = c->encoder;
+	int rc = 0;
+
+	if (e->packets > 0) {
+		const uint32_t t_ms = (uint32_t)((e->first_us - T0_US) / 1000);
+		rc = et_tape_append(c->tape, ET_TAPE_MEDIA, t_ms, e->plain.data, e->plain.size,
+				    reterr);
+		c->counts->call_plain_bytes += e->plain.size;
+		et_media_encoder_reset(e);
+	}
+	return rc;
+}
+
+/* As the recorder does it: a record at 16 KiB or after a second. */
+static int call_packet(struct bench *b, struct call *c, uint32_t number, uint32_t party,
+		       struct et_error *reterr)
+{
+	const struct et_media_packet p = {
+		.stream = party,
+		.sequence = (uint16_t)number,
+		.timestamp = number * PAYLOAD,
+		.arrival_us = T0_US + number * 20000LL + party * 3000 +
+			      number * 7919 % 1000, /* a network's jitter */
+		.payload = { b->plain + number * 37 % (RECORD - PAYLOAD), PAYLOAD },
+	};
+	int rc = 0;
+
+	if (c->encoder->packets > 0 && p.arrival_us - c->encoder->first_us >= 1000000) {
+		rc = call_flush(c, reterr);
+	}
+	rc = rc < 0 ? rc : et_media_encoder_add(c->encoder, &p, RECORD);
+	if (rc == ET_ELIMIT) {
+		rc = call_flush(c, reterr);
+		rc = rc < 0 ? rc : et_media_encoder_add(c->encoder, &p, RECORD);
+	}
+	c->counts->call_payload_bytes += PAYLOAD;
+	return rc;
+}
+
+static int call_once(struct bench *b, struct et_tape_bench *counts, double *ret_s,
+		     struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+	struct et_media_encoder encoder = { 0 };
+	struct et_tape_header header = header_of();
+	struct et_tape_seal seal = { 0 };
+	struct call c = { .encoder = &encoder, .counts = counts };
+
+	counts->call_plain_bytes = 0;
+	counts->call_payload_bytes = 0;
+	const double begin = et_cpu_now();
+	int rc = et_tape_create(b->path, &header, b->dek, &t, reterr);
+	c.tape = t;
+	for (uint32_t i = 0; i < CALL_SECONDS * PACKETS_PER_S * 2 && rc == 0; i++) {
+		rc = call_packet(b, &c, i / 2, i % 2, reterr);
+	}
+	rc = rc < 0 ? rc : call_flush(&c, reterr);
+	rc = rc < 0 ? rc : et_tape_finish(t, &b->signer, &seal, reterr);
+	*ret_s = et_cpu_now() - begin;
+	counts->call_object_bytes = seal.size_bytes;
+	counts->call_records = (uint32_t)seal.records;
+	et_media_encoder_release(&encoder);
+	(void)unlink(b->path);
+	return rc;
+}
+
+static double ms_between(const struct timeval *a, const struct timeval *b)
+{
+	return (double)(b->tv_sec - a->tv_sec) * 1e3 + (double)(b->tv_usec - a->tv_usec) / 1e3;
+}
+
+static int measure_calls(struct bench *b, struct et_tape_bench *ret, struct et_error *reterr)
+{
+	double *seconds = calloc(b->config->calls, sizeof(*seconds));
+	int rc = seconds != NULL ? 0 : et_fail(reterr, -ENOMEM, "bench-tape");
+
+	struct rusage before;
+	struct rusage after;
+
+	(void)getrusage(RUSAGE_THREAD, &before);
+	for (uint32_t i = 0; i < b->config->calls && rc == 0; i++) {
+		rc = call_once(b, ret, &seconds[i], reterr);
+	}
+	if (rc == 0) {
+		qsort(seconds, b->config->calls, sizeof(*seconds), order);
+		ret->call_ms_best = seconds[0] * 1e3;
+		ret->call_ms_median = seconds[b->config->calls / 2] * 1e3;
+		(void)getrusage(RUSAGE_THREAD, &after);
+		ret->call_user_ms =
+			ms_between(&before.ru_utime, &after.ru_utime) / b->config->calls;
+		ret->call_kernel_ms =
+			ms_between(&before.ru_stime, &after.ru_stime) / b->config->calls;
+	}
+	free(seconds);
+	return rc;
+}
+
+static int bench_begin(struct bench *b, struct et_error *reterr)
+{
+	uint8_t public_key[32];
+
+	b->plain = malloc(RECORD);
+	b->sealed = malloc(RECORD + ET_AEAD_TAG_SIZE);
+	if (b->plain == NULL || b->sealed == NULL) {
+		return et_fail(reterr, -ENOMEM, "bench-tape");
+	}
+	et_random(b->plain, RECORD);
+	int rc = et_secret_random(32, &b->dek, reterr);
+	rc = rc < 0 ? rc : et_ed25519_generate(&b->seed, public_key, reterr);
+	b->signer = (struct et_tape_signer){ .node = 1, .seed = b->seed, .now_us = 1 };
+	return rc;
+}
+
+int et_tape_bench_run(const struct et_tape_bench_config *config, struct et_tape_bench *ret,
+		      struct et_error *reterr)
+{
+	struct bench b = { .config = config };
+
+	et_assert(config->rounds > 0 && config->rounds <= ROUNDS_MAX && config->calls > 0);
+	*ret = (struct et_tape_bench){ 0 };
+	(void)snprintf(b.path, sizeof(b.path), "%.200s/bench-tape.evtm", config->folder);
+	int rc = bench_begin(&b, reterr);
+	rc = rc < 0 ? rc : measure_aead(&b, false, &ret->aes_gcm_seal, reterr);
+	rc = rc < 0 ? rc : measure_aead(&b, true, &ret->aes_gcm_open, reterr);
+	rc = rc < 0 ? rc : measure_hashes(&b, ret, reterr);
+	rc = rc < 0 ? rc : measure_write(&b, &ret->file_write, reterr);
+	rc = rc < 0 ? rc : measure_tapes(&b, ret, reterr);
+	rc = rc < 0 ? rc : measure_calls(&b, ret, reterr);
+	if (rc == 0) {
+		ret->openssl_aes_256_gcm = et_openssl_speed("aes-256-gcm");
+		ret->openssl_sha256 = et_openssl_speed("sha256");
+	}
+	(void)unlink(b.path);
+	(void)et_secret_free(b.dek);
+	(void)et_secret_free(b.seed);
+	free(b.plain);
+	free(b.sealed);
+	return rc;
+}
