@@ -54,15 +54,10 @@ static int made_records(struct et_tape *t, uint32_t bytes, struct et_made_tape *
 	return rc;
 }
 
-int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t bytes,
-		 struct et_made_tape *ret, struct et_error *reterr)
+static int made_begin(const char *path, uint64_t seed, struct et_made_tape *ret,
+		      struct et_tape **ret_tape, struct et_error *reterr)
 {
-	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
-
-	et_assert(records <= ET_MADE_RECORDS_MAX);
-	et_assert(bytes > 0 && bytes <= ET_TAPE_PLAIN_MAX);
 	ret->seed = seed;
-	ret->records = records;
 	ret->dek = secret_of(seed, 1);
 	ret->sign_seed = secret_of(seed, 2);
 	if (ret->dek == NULL || ret->sign_seed == NULL) {
@@ -80,10 +75,39 @@ int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t byt
 					       .node = 7,
 					       .t0_us = 1700000000000000 };
 	et_made_content(seed, UINT32_MAX, ret->header.recording, sizeof(ret->header.recording));
-	rc = rc < 0 ? rc : et_tape_create(path, &ret->header, ret->dek, &t, reterr);
-	rc = rc < 0 ? rc : made_records(t, bytes, ret, reterr);
-	rc = rc < 0 ? rc : et_tape_finish(t, &ret->signer, &ret->seal, reterr);
+	return rc < 0 ? rc : et_tape_create(path, &ret->header, ret->dek, ret_tape, reterr);
+}
+
+static int made_end(const char *path, struct et_tape *t, struct et_made_tape *ret,
+		    struct et_error *reterr)
+{
+	int rc = et_tape_finish(t, &ret->signer, &ret->seal, reterr);
+
 	return rc < 0 ? rc : et_file_read(path, 1U << 30, &ret->object, reterr);
+}
+
+int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t bytes,
+		 struct et_made_tape *ret, struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+
+	et_assert(records <= ET_MADE_RECORDS_MAX);
+	et_assert(bytes > 0 && bytes <= ET_TAPE_PLAIN_MAX);
+	ret->records = records;
+	int rc = made_begin(path, seed, ret, &t, reterr);
+	rc = rc < 0 ? rc : made_records(t, bytes, ret, reterr);
+	return rc < 0 ? rc : made_end(path, t, ret, reterr);
+}
+
+int et_made_call_tape(const char *path, uint64_t seed, FILE *out, struct et_made_tape *ret,
+		      struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+
+	int rc = made_begin(path, seed, ret, &t, reterr);
+	rc = rc < 0 ? rc : et_made_call(t, ret, out, reterr);
+	ret->records = t != NULL ? (uint32_t)et_tape_records(t) : 0;
+	return rc < 0 ? rc : made_end(path, t, ret, reterr);
 }
 
 void et_made_release(struct et_made_tape *m)

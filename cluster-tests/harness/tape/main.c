@@ -5,6 +5,9 @@
  *       --records 24 --bytes 2000 --bits
  *   labtape write FILE [--seed N] [--records N] [--bytes N]
  *       writes a sealed tape and prints its DEK, its root and the SHA-256 of each plaintext
+ *   labtape call FILE [--seed N]
+ *       writes the sealed tape of a call in which every item and flag of the format occurs, and
+ *       prints its packets (made.h), its DEK and its root
  *
  * Exit: 0 all as promised, 1 not, 2 usage, others: of the error. */
 #include <inttypes.h>
@@ -26,7 +29,8 @@ static int usage(void)
 {
 	(void)fputs("usage: labtape damage [--whole] [--records N] [--bytes N] [--seed N] [--bits] "
 		    "[--dir DIR] [--json]\n"
-		    "       labtape write FILE [--seed N] [--records N] [--bytes N]\n",
+		    "       labtape write FILE [--seed N] [--records N] [--bytes N]\n"
+		    "       labtape call FILE [--seed N]\n",
 		    stderr);
 	return 2;
 }
@@ -129,22 +133,29 @@ static void print_hex(const char *name, const uint8_t *bytes, size_t size)
 	(void)printf("\n");
 }
 
-static int run_write(const char *path, const struct arguments *a)
+static void print_made(const struct et_made_tape *made)
+{
+	print_hex("dek", et_secret_bytes(made->dek), 32);
+	print_hex("root", made->seal.root, 32);
+	print_hex("object", made->seal.object_hash, 32);
+	print_hex("signer", made->sign_public, 32);
+}
+
+static int run_write(const char *path, const struct arguments *a, bool call)
 {
 	static struct et_made_tape made;
 	static uint8_t plain[ET_TAPE_PLAIN_MAX];
 	uint8_t hash[32];
 	struct et_error e = { 0 };
 
-	int rc = et_made_tape(path, a->damage.seed, a->damage.records, a->damage.bytes, &made, &e);
+	int rc = call ? et_made_call_tape(path, a->damage.seed, stdout, &made, &e)
+		      : et_made_tape(path, a->damage.seed, a->damage.records, a->damage.bytes,
+				     &made, &e);
 	if (rc < 0) {
 		(void)fprintf(stderr, "labtape: %s\n", e.text);
 	} else {
-		print_hex("dek", et_secret_bytes(made.dek), 32);
-		print_hex("root", made.seal.root, 32);
-		print_hex("object", made.seal.object_hash, 32);
-		print_hex("signer", made.sign_public, 32);
-		for (uint32_t n = 0; n < made.records; n++) {
+		print_made(&made);
+		for (uint32_t n = 0; n < made.records && !call; n++) {
 			et_made_content(made.seed, n, plain, made.sizes[n]);
 			et_sha256(plain, made.sizes[n], hash);
 			print_hex("plain", hash, sizeof(hash));
@@ -167,7 +178,10 @@ int main(int argc, char **argv)
 		return run_damage(&a);
 	}
 	if (argc >= 3 && strcmp(argv[1], "write") == 0 && arguments_read(argc - 3, argv + 3, &a)) {
-		return run_write(argv[2], &a);
+		return run_write(argv[2], &a, false);
+	}
+	if (argc >= 3 && strcmp(argv[1], "call") == 0 && arguments_read(argc - 3, argv + 3, &a)) {
+		return run_write(argv[2], &a, true);
 	}
 	return usage();
 }

@@ -1,5 +1,5 @@
 et_program(labtape cluster-tests/harness/tape
-    SOURCES made.c damage.c
+    SOURCES made.c call.c damage.c
     USES node/base node/io node/crypto node/tape)
 # The small one: every byte of a small tape. The whole: labtape damage --whole
 if(NOT ET_FUZZ)

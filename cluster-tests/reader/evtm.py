@@ -1,0 +1,365 @@
+#!/usr/bin/env python3
+"""A second reader of EVTM/1, written from ops/doc/formats/tape.md alone: it shares no line with node/tape.
+
+  evtm.py verify FILE [--root HEX] [--signer HEX] [--object HEX]   without a key; exit 9: it does not verify
+  evtm.py prefix FILE                                              the longest prefix of whole records
+  evtm.py open FILE --dek HEX                                      records, packets and facts as JSON lines
+
+Needs Debian's python3-cryptography. For checking and for tapes of kilobytes: its CRC is a loop in Python.
+"""
+import argparse
+import hashlib
+import json
+import struct
+import sys
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+HEADER, RECORD_HEAD, TRAILER, TAG = 160, 20, 192, 16
+MEDIA, META, KEYS, CHECKPOINT, INDEX, END = range(1, 7)
+KINDS = {MEDIA: "MEDIA", META: "META", KEYS: "KEYS", CHECKPOINT: "CHECKPOINT", INDEX: "INDEX", END: "END"}
+
+
+class Bad(Exception):
+    """The tape is not what it claims to be; `at` is the byte where that shows."""
+
+    def __init__(self, text, at=None):
+        super().__init__(text if at is None else f"{text} at byte {at}")
+        self.at = at
+
+
+def _crc_table():
+    table = []
+    for n in range(256):
+        for _ in range(8):
+            n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
+        table.append(n)
+    return table
+
+
+_TABLE = _crc_table()
+
+
+def crc32c(*parts):
+    crc = 0xFFFFFFFF
+    for part in parts:
+        for byte in part:
+            crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def sha256(*parts):
+    h = hashlib.sha256()
+    for part in parts:
+        h.update(part)
+    return h.digest()
+
+
+def hkdf(dek, salt, info, size=32):
+    return HKDF(hashes.SHA256(), size, salt, info).derive(dek)
+
+
+def merkle_root(leaves):
+    """RFC 6962, section 2.1."""
+    if not leaves:
+        return sha256()
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1
+    while k * 2 < len(leaves):
+        k *= 2
+    return sha256(b"\1", merkle_root(leaves[:k]), merkle_root(leaves[k:]))
+
+
+class Header:
+    def __init__(self, data):
+        if len(data) < HEADER:
+            raise Bad("no whole header", len(data))
+        b = data[:HEADER]
+        if b[:4] != b"EVTM":
+            raise Bad("not a tape", 0)
+        if b[4] != 1 or b[5] != 1:
+            raise Bad(f"version {b[4]}, suite {b[5]}", 4)
+        if sha256(b[:128]) != b[128:]:
+            raise Bad("the header's hash does not fit", 128)
+        (flags,) = struct.unpack_from(">H", b, 6)
+        if flags:
+            raise Bad(f"flags {flags:#x} of a newer version", 6)
+        self.recording = b[8:24]
+        self.generation, self.segment = struct.unpack_from(">II", b, 24)
+        self.salt, self.commitment = b[32:64], b[64:96]
+        self.kek, self.kek_version, self.dek_id, self.node, self.t0_us = struct.unpack_from(">IIQQq", b, 96)
+        self.hash = b[128:160]
+        if not self.generation or not self.segment:
+            raise Bad("generation and segment count from 1", 24)
+
+
+class Trailer:
+    """The last 192 bytes, or None when there are none (`find`)."""
+
+    @staticmethod
+    def find(data, header):
+        b = data[-TRAILER:]
+        if len(data) < HEADER + 8 + TRAILER or (b[:4] != b"EVTF" and b[188:] != b"EVTE"):
+            return None
+        return Trailer(b, len(data), header)
+
+    def __init__(self, b, size, header):
+        at = size - TRAILER
+        if b[:4] != b"EVTF" or b[188:] != b"EVTE" or struct.unpack_from(">I", b, 184)[0] != crc32c(b[:184]):
+            raise Bad("the trailer is damaged", at)
+        if b[4] != 1 or b[5] != 1:
+            raise Bad(f"trailer of version {b[4]}, suite {b[5]}", at)
+        self.flags, self.records, self.last_ms, self.body = struct.unpack_from(">HIIQ", b, 6)
+        self.root = b[24:56]
+        self.signed_us, self.signer = struct.unpack_from(">qQ", b, 56)
+        self.public, self.signature = b[72:104], b[104:168]
+        length, zero = struct.unpack_from(">QQ", b, 168)
+        if self.flags & ~3 or zero:
+            raise Bad("trailer of a newer version", at)
+        if length != size or self.body + 8 + 32 * self.records + TRAILER != size or self.body < HEADER:
+            raise Bad("lengths do not fit", at)
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(
+                self.signature, b"evtm/1 footer\0" + header.hash + b[:104])
+        except (InvalidSignature, ValueError):
+            raise Bad("the signature does not fit", at) from None
+
+
+class Record:
+    def __init__(self, data, at, limit, number, header):
+        if limit - at < RECORD_HEAD:
+            raise Bad("no whole record head", at)
+        magic, kind, flags, n, seq, t_ms, crc = struct.unpack_from(">HBBIIII", data, at)
+        if magic != 0xE7C4 or seq != number or not 17 <= n <= 131088:
+            raise Bad(f"no record {number}", at)
+        if limit - at < RECORD_HEAD + n:
+            raise Bad(f"record {number} is cut", at)
+        self.at, self.end = at, at + RECORD_HEAD + n
+        self.bytes = data[at:self.end]
+        if crc32c(header.hash, self.bytes[:16], self.bytes[20:]) != crc:
+            raise Bad(f"the CRC of record {number} does not fit", at)
+        self.kind, self.flags, self.seq, self.t_ms = kind, flags, seq, t_ms
+        self.leaf = sha256(b"\0", self.bytes)
+
+
+def walk(data, header, limit):
+    """Records in order; the last item is the Bad that ended it, or None at the limit."""
+    at, number, last_ms = HEADER, 0, 0
+    while at < limit:
+        try:
+            record = Record(data, at, limit, number, header)
+            if record.t_ms < last_ms:
+                raise Bad(f"record {number} goes back in time", at)
+        except Bad as bad:
+            yield bad
+            return
+        yield record
+        at, number, last_ms = record.end, number + 1, record.t_ms
+    yield None
+
+
+def verify(data, root=None, signer=None, obj=None):
+    """The seven steps of the page. Returns (header, trailer, records), or raises Bad."""
+    header = Header(data)
+    trailer = Trailer.find(data, header)
+    if trailer is None:
+        raise Bad("no footer: the tape is open", len(data))
+    *records, end = walk(data, header, trailer.body)
+    if end is not None:
+        raise end
+    at = trailer.body
+    if len(records) != trailer.records or (records[-1].end if records else HEADER) != at:
+        raise Bad("another number of records than the trailer says", at)
+    if (records[-1].t_ms if records else 0) != trailer.last_ms:
+        raise Bad("another last time than the trailer says", at)
+    leaves = [r.leaf for r in records]
+    if data[at:at + 8] != struct.pack(">4sI", b"EVTL", len(records)) or data[at + 8:-TRAILER] != b"".join(leaves):
+        raise Bad("the list of leaves is not that of the records", at)
+    if merkle_root(leaves) != trailer.root:
+        raise Bad("the root is not that of the records", at)
+    for name, known, found in (("root", root, trailer.root), ("signer", signer, trailer.public),
+                               ("object", obj, sha256(data))):
+        if known is not None and known != found:
+            raise Bad(f"another {name} than expected", at)
+    return header, trailer, records
+
+
+def prefix(data):
+    """(records, their end): what is authentic of a tape without a whole trailer."""
+    header = Header(data)
+    *records, _ = walk(data, header, len(data))
+    return records, records[-1].end if records else HEADER
+
+
+def unlock(header, dek):
+    if len(dek) != 32 or hkdf(dek, header.salt, b"evtm/1 commit") != header.commitment:
+        raise Bad("the key is not that of this tape", 64)
+    return AESGCM(hkdf(dek, header.salt, b"evtm/1 chunk"))
+
+
+def plain_of(record, header, cipher):
+    try:
+        plain = cipher.decrypt(bytes(8) + struct.pack(">I", record.seq), record.bytes[20:],
+                               header.hash + record.bytes[:16])
+    except InvalidTag:
+        raise Bad(f"the tag of record {record.seq} does not fit", record.at) from None
+    if record.flags:
+        raise Bad(f"record {record.seq} has flags {record.flags:#x} of a newer version", record.at)
+    return plain
+
+
+# ---- Plaintexts --------------------------------------------------------------------------------------------
+
+
+class Bytes:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, n):
+        if n > len(self.data) - self.at:
+            raise Bad("a plaintext ends too early", self.at)
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+    def number(self, n, signed=False):
+        return int.from_bytes(self.take(n), "big", signed=signed)
+
+    def varint(self):
+        value, shift = 0, 0
+        while True:
+            byte = self.number(1)
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+
+    def zigzag(self):
+        v = self.varint()
+        return v >> 1 if v % 2 == 0 else -(v >> 1) - 1
+
+    def text(self):
+        return self.take(self.varint()).decode("utf-8", "backslashreplace")
+
+    def left(self):
+        return len(self.data) - self.at
+
+
+def media(plain):
+    """The packets of a MEDIA record."""
+    b = Bytes(plain)
+    if b.number(1) != 1:
+        raise Bad("MEDIA of a newer version")
+    arrival = b.number(8, signed=True)
+    streams = {}
+    while b.left():
+        stream, flags = b.varint(), b.number(1)
+        arrival += b.zigzag()
+        p = {"stream": stream, "arrival_us": arrival}
+        if flags & 0x04:
+            p.update(rtcp=True, payload=b.take(b.varint() if flags & 0x80 else streams[stream]["size"]))
+            yield p
+            continue
+        s = streams.get(stream)
+        if flags & 0x08:
+            s = streams[stream] = {"pt": b.number(1), "seq": b.number(2), "ts": b.number(4), "step": 0}
+        else:
+            if s is None:
+                raise Bad(f"stream {stream} has no first packet")
+            if flags & 0x10:
+                s["pt"] = b.number(1)
+            s["seq"] = (s["seq"] + 1 + (b.zigzag() if flags & 0x20 else 0)) % 65536
+            if flags & 0x40:
+                s["step"] = b.zigzag()
+            s["ts"] = (s["ts"] + s["step"]) % 2**32
+        if flags & 0x80:
+            s["size"] = b.varint()
+        p.update(pt=s["pt"], seq=s["seq"], ts=s["ts"], marker=bool(flags & 1), whole=bool(flags & 2),
+                 payload=b.take(s["size"]))
+        yield p
+
+
+def meta(plain):
+    """The items of a META record; of an unknown type only its number."""
+    b = Bytes(plain)
+    if b.number(1) != 1:
+        raise Bad("META of a newer version")
+    while b.left():
+        kind, i = b.varint(), Bytes(b.take(b.varint()))
+        if kind == 1:
+            yield {"item": "stream", "stream": i.number(1), "ssrc": i.number(4), "party": i.number(1),
+                   "pt": i.number(1), "channels": i.number(1), "clock_rate": i.number(4), "codec": i.text(),
+                   "src": i.text(), "dst": i.text()}
+        elif kind == 2:
+            yield {"item": "codec", "stream": i.number(1), "pt": i.number(1), "channels": i.number(1),
+                   "clock_rate": i.number(4), "codec": i.text(), "fmtp": i.text()}
+        elif kind == 3:
+            yield {"item": "sdp", "time_us": i.number(8, signed=True), "party": i.number(1), "text": i.text()}
+        elif kind == 4:
+            yield {"item": "sip", "time_us": i.number(8, signed=True), "src": i.text(), "dst": i.text(),
+                   "text": i.text()}
+        elif kind == 5:
+            yield {"item": "fact", "time_us": i.number(8, signed=True), "party": i.number(1), "key": i.text(),
+                   "value": i.text()}
+        elif kind == 6:
+            yield {"item": "mark", "what": i.number(1), "from_us": i.number(8, signed=True),
+                   "to_us": i.number(8, signed=True), "cause": i.text()}
+        else:
+            yield {"item": kind}
+
+
+def opened(data, dek):
+    """(record, plaintext) of every record. A sealed tape must verify; of an open one, its whole records."""
+    header = Header(data)
+    cipher = unlock(header, dek)
+    records = prefix(data)[0] if Trailer.find(data, header) is None else verify(data)[2]
+    for record in records:
+        yield record, plain_of(record, header, cipher)
+
+
+def tell(record, plain):
+    yield {"record": record.seq, "kind": KINDS.get(record.kind, record.kind), "t_ms": record.t_ms,
+           "offset": record.at, "bytes": len(plain), "sha256": sha256(plain).hex()}
+    if record.kind == MEDIA:
+        for p in media(plain):
+            yield {**p, "payload": sha256(p["payload"]).hex(), "size": len(p["payload"])}
+    elif record.kind == META:
+        yield from meta(plain)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("what", choices=("verify", "prefix", "open"))
+    p.add_argument("file")
+    for name in ("root", "signer", "object", "dek"):
+        p.add_argument("--" + name, type=bytes.fromhex, default=None)
+    a = p.parse_args()
+    with open(a.file, "rb") as f:
+        data = f.read()
+    try:
+        if a.what == "verify":
+            header, trailer, records = verify(data, a.root, a.signer, a.object)
+            print(json.dumps({"result": "ok", "recording": header.recording.hex(), "records": len(records),
+                              "root": trailer.root.hex(), "signer": trailer.public.hex(),
+                              "object": sha256(data).hex(), "flags": trailer.flags}))
+        elif a.what == "prefix":
+            records, end = prefix(data)
+            print(json.dumps({"records": len(records), "bytes": end, "root": merkle_root([r.leaf for r in records]).hex()}))
+        else:
+            if a.dek is None:
+                p.error("open needs --dek")
+            for record, plain in opened(data, a.dek):
+                for line in tell(record, plain):
+                    print(json.dumps(line))
+    except Bad as bad:
+        print(f"evtm.py: {a.file}: {bad}", file=sys.stderr)
+        return 9
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

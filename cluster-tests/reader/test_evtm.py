@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""The second reader against the page's vector and against tapes of the real writer, whole and damaged.
+
+Needs the program labtape in LABTAPE."""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import evtm  # noqa: E402
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+LABTAPE = os.environ.get("LABTAPE", os.path.join(ROOT, "build/release/bin/labtape"))
+
+
+def page_vectors():
+    """The blocks of hexadecimal digits on the format's page, in order."""
+    with open(os.path.join(ROOT, "ops/doc/formats/tape.md"), encoding="utf-8") as f:
+        blocks = re.findall(r"```\n([0-9a-f\n]+)```", f.read())
+    return [bytes.fromhex(b.replace("\n", "")) for b in blocks]
+
+
+def made(*args):
+    """A tape of the real writer: (its bytes, {name: [words of each line]})."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "tape.evtm")
+        out = subprocess.run([LABTAPE, args[0], path, *args[1:]], check=True, capture_output=True, text=True).stdout
+        facts = {}
+        for line in out.splitlines():
+            name, _, rest = line.partition(" ")
+            facts.setdefault(name, []).append(rest.split())
+        with open(path, "rb") as f:
+            return f.read(), facts
+
+
+def fact(facts, name):
+    return bytes.fromhex(facts[name][0][0])
+
+
+class Vector(unittest.TestCase):
+    def setUp(self):
+        self.meta, self.media, self.tape = page_vectors()[:3]
+        self.dek = bytes(range(32))
+
+    def test_it_verifies_and_opens(self):
+        header, trailer, records = evtm.verify(self.tape)
+        self.assertEqual((header.generation, header.segment, header.node), (1, 2, 7))
+        self.assertEqual((trailer.signed_us, len(records)), (1700000060000000, 2))
+        self.assertEqual([p for _, p in evtm.opened(self.tape, self.dek)], [self.meta, self.media])
+
+    def test_its_packets_are_those_that_the_page_names(self):
+        t0 = 1700000000123456
+        found = [(p["seq"], p["ts"], p["arrival_us"], p["marker"], p["payload"].hex()) for p in evtm.media(self.media)]
+        self.assertEqual(found, [(65535, 1000, t0, True, "ff7f0102"), (0, 1004, t0 + 20000, False, "03040506"),
+                                 (2, 1008, t0 + 19995, False, "0708")])
+
+
+class Written(unittest.TestCase):
+    """Tapes of the real writer."""
+
+    def test_records_come_back(self):
+        tape, facts = made("write", "--records", "40", "--bytes", "300", "--seed", "3")
+        _, trailer, _ = evtm.verify(tape, fact(facts, "root"), fact(facts, "signer"), fact(facts, "object"))
+        self.assertEqual(trailer.flags, 0)
+        plains = [[evtm.sha256(p).hex()] for r, p in evtm.opened(tape, fact(facts, "dek"))
+                  if r.kind in (evtm.MEDIA, evtm.META)]
+        self.assertEqual(plains, facts["plain"])
+
+    def test_packets_and_items_of_a_call_come_back(self):
+        tape, facts = made("call", "--seed", "5")
+        packets, items = [], []
+        for record, plain in evtm.opened(tape, fact(facts, "dek")):
+            if record.kind == evtm.MEDIA:
+                packets += [[str(int(v)) for v in (
+                    p["stream"], p.get("rtcp", 0), p.get("whole", 0), p.get("marker", 0), p.get("pt", 0),
+                    p.get("seq", 0), p.get("ts", 0), p["arrival_us"], len(p["payload"]))] +
+                    [evtm.sha256(p["payload"]).hex()] for p in evtm.media(plain)]
+            elif record.kind == evtm.META:
+                items += list(evtm.meta(plain))
+        self.assertEqual(packets, facts["packet"])
+        self.assertEqual([i["item"] for i in items], ["stream", "codec", "sdp", "sip", "fact", "mark"])
+        self.assertEqual((items[0]["ssrc"], items[0]["codec"], items[0]["dst"]), (0xCAFEBABE, "PCMU", "192.0.2.2:5000"))
+        self.assertEqual((items[1]["fmtp"], items[3]["time_us"]), ("0-15", 1700000000000000 - 1))
+        self.assertEqual((items[4]["key"], items[4]["value"], items[5]["to_us"]), ("from", "alice", 0))
+
+    def test_another_key_or_root_is_refused(self):
+        tape, facts = made("write", "--seed", "8")
+        for bad in (bytes(32), fact(facts, "dek")[:31], bytes(33)):
+            with self.assertRaises(evtm.Bad):
+                list(evtm.opened(tape, bad))
+        for name in ("root", "signer", "obj"):
+            with self.assertRaises(evtm.Bad):
+                evtm.verify(tape, **{name: bytes(32)})
+
+
+class Damaged(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.tape, cls.facts = made("write", "--records", "6", "--bytes", "50", "--seed", "9")
+        cls.records = evtm.verify(cls.tape)[2]
+
+    def whole(self, size):
+        return sum(r.end <= size for r in self.records)
+
+    def test_every_truncation_gives_the_whole_records(self):
+        for size in range(len(self.tape)):
+            cut = self.tape[:size]
+            with self.assertRaises(evtm.Bad):
+                evtm.verify(cut)
+            if size >= evtm.HEADER:
+                self.assertEqual(len(evtm.prefix(cut)[0]), self.whole(size), size)
+
+    def test_every_flip_is_found_without_a_key(self):
+        for at in range(len(self.tape)):
+            flipped = bytearray(self.tape)
+            flipped[at] ^= 1 << at % 8
+            with self.assertRaises(evtm.Bad, msg=at) as found:
+                evtm.verify(bytes(flipped))
+            if evtm.HEADER <= at < self.records[-1].end:
+                self.assertEqual(found.exception.at, self.records[self.whole(at)].at)
+
+    def test_a_flip_whose_crc_was_made_to_fit_is_found(self):
+        header = evtm.Header(self.tape)
+        record = self.records[3]
+        flipped = bytearray(self.tape)
+        flipped[record.at + 25] ^= 1
+        crc = evtm.crc32c(header.hash, flipped[record.at:record.at + 16], flipped[record.at + 20:record.end])
+        flipped[record.at + 16:record.at + 20] = crc.to_bytes(4, "big")
+        with self.assertRaisesRegex(evtm.Bad, "leaves"):
+            evtm.verify(bytes(flipped))
+        with self.assertRaisesRegex(evtm.Bad, "tag of record 3"):
+            body = bytes(flipped[:self.records[-1].end])
+            list(evtm.opened(body, fact(self.facts, "dek")))
+
+    def test_records_of_another_tape_are_refused(self):
+        other, _ = made("write", "--records", "6", "--bytes", "50", "--seed", "9")
+        record = self.records[2]
+        mixed = self.tape[:record.at] + other[record.at:record.end] + self.tape[record.end:]
+        with self.assertRaisesRegex(evtm.Bad, "record 2"):
+            evtm.verify(mixed)
+
+
+if __name__ == "__main__":
+    unittest.main()
