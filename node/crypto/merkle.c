@@ -138,3 +138,90 @@ int et_merkle_verify(const uint8_t leaf[ET_SHA256_SIZE], uint64_t index, uint64_
 	bool same = last == 0 && et_equal_constant_time(hash, root, sizeof(hash));
 	return same ? 0 : ET_EINTEGRITY;
 }
+
+/* ---- Ranges -----------------------------------------------------------------------------------
+ */
+
+/* A walk over the subtrees, from left to right; leaves first..end are the range. */
+struct range {
+	uint64_t first;
+	uint64_t end;
+	const uint8_t *leaves; /* all of them; NULL: only count */
+	const uint8_t *inside; /* of the range; when a root is made */
+	const uint8_t *given;  /* the next hash from outside */
+	uint8_t *ret;	       /* where the next hash goes */
+	size_t size;
+};
+
+static uint64_t left_size(uint64_t size)
+{
+	uint64_t left = 1;
+
+	while (left * 2 < size) {
+		left *= 2;
+	}
+	return left;
+}
+
+static void range_outside(struct range *r, uint64_t low, uint64_t size)
+{
+	if (r->first <= low && low + size <= r->end) {
+		return;
+	}
+	if (r->end <= low || low + size <= r->first) {
+		if (r->leaves != NULL) {
+			et_merkle_root_of(r->leaves + low * ET_SHA256_SIZE, size,
+					  r->ret + r->size * ET_SHA256_SIZE);
+		}
+		r->size++;
+		return;
+	}
+	const uint64_t left = left_size(size); /* size > 1: a leaf is inside or outside */
+	range_outside(r, low, left);
+	range_outside(r, low + left, size - left);
+}
+
+size_t et_merkle_range_size(uint64_t count, uint64_t first, uint64_t n)
+{
+	struct range r = { .first = first, .end = first + n };
+
+	et_assert(n > 0 && count <= UINT64_C(1) << ET_MERKLE_DEPTH_MAX);
+	et_assert(first < count && n <= count - first);
+	range_outside(&r, 0, count);
+	return r.size;
+}
+
+void et_merkle_range_proof(const uint8_t *leaves, uint64_t count, uint64_t first, uint64_t n,
+			   uint8_t *ret)
+{
+	struct range r = { .first = first, .end = first + n, .leaves = leaves, .ret = ret };
+
+	et_assert(n > 0 && first < count && n <= count - first);
+	range_outside(&r, 0, count);
+}
+
+static void range_root(struct range *r, uint64_t low, uint64_t size, uint8_t ret[ET_SHA256_SIZE])
+{
+	uint8_t right[ET_SHA256_SIZE];
+
+	if (r->first <= low && low + size <= r->end) {
+		et_merkle_root_of(r->inside + (low - r->first) * ET_SHA256_SIZE, size, ret);
+	} else if (r->end <= low || low + size <= r->first) {
+		memcpy(ret, r->given, ET_SHA256_SIZE);
+		r->given += ET_SHA256_SIZE;
+	} else {
+		const uint64_t left = left_size(size);
+		range_root(r, low, left, ret);
+		range_root(r, low + left, size - left, right);
+		merkle_node(ret, right, ret);
+	}
+}
+
+void et_merkle_range_root(uint64_t count, uint64_t first, const uint8_t *range, uint64_t n,
+			  const uint8_t *outside, uint8_t ret[ET_SHA256_SIZE])
+{
+	struct range r = { .first = first, .end = first + n, .inside = range, .given = outside };
+
+	et_assert(n > 0 && first < count && n <= count - first);
+	range_root(&r, 0, count, ret);
+}

@@ -43,4 +43,22 @@ int et_merkle_verify(const uint8_t leaf[ET_SHA256_SIZE], uint64_t index, uint64_
 		     const uint8_t *path, size_t path_count,
 		     const uint8_t root[ET_SHA256_SIZE]) ET_MUST_CHECK;
 
+/* ---- Proofs of a range of leaves --------------------------------------------------------------
+ *
+ * The roots of the largest subtrees that lie wholly outside of the leaves first..first+n, from left
+ * to right: with the leaves of the range they make the root (RFC 6962's trees; a range of one leaf
+ * has the hashes of section 2.1.1 in another order). */
+
+/* How many those are; at most 2 * ET_MERKLE_DEPTH_MAX. 0 < n, first + n <= count <= 2^32. */
+size_t et_merkle_range_size(uint64_t count, uint64_t first, uint64_t n);
+
+/* Write them to `ret`: et_merkle_range_size() hashes. `leaves` are all `count`. */
+void et_merkle_range_proof(const uint8_t *leaves, uint64_t count, uint64_t first, uint64_t n,
+			   uint8_t *ret);
+
+/* The root that the `n` leaf hashes `range` and `outside` (et_merkle_range_size() hashes) make. All
+ * of it may come from outside; that the root is the right one is the caller's to compare. */
+void et_merkle_range_root(uint64_t count, uint64_t first, const uint8_t *range, uint64_t n,
+			  const uint8_t *outside, uint8_t ret[ET_SHA256_SIZE]);
+
 #endif
