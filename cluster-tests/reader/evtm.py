@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""A second reader of EVTM/1, written from ops/doc/formats/tape.md alone: it shares no line with node/tape.
+"""A second reader of EVTM/1 and EVTP/1, written from ops/doc/formats/tape.md and proof.md alone: it shares no line with
+node/tape.
 
   evtm.py verify FILE [--root HEX] [--signer HEX] [--object HEX]   without a key; exit 9: it does not verify
   evtm.py prefix FILE                                              the longest prefix of whole records
+  evtm.py proof FILE                                               a proof of an excerpt; exit 9 likewise
   evtm.py open FILE --dek HEX                                      records, packets and facts as JSON lines
 
 Needs Debian's python3-cryptography. For checking and for tapes of kilobytes: its CRC is a loop in Python.
@@ -196,6 +198,73 @@ def prefix(data):
     return records, records[-1].end if records else HEADER
 
 
+class Part:
+    """One segment's part of a proof (ops/doc/formats/proof.md)."""
+
+    def __init__(self, data, at):
+        if len(data) - at < 16 + HEADER + TRAILER:
+            raise Bad("the proof is cut", at)
+        magic, version, flags, h, self.first, self.count = struct.unpack_from(">4sBBHII", data, at)
+        if magic != b"EVTX" or version != 1 or flags & ~1:
+            raise Bad("no part of a proof", at)
+        self.leaves_only = bool(flags)
+        self.header = Header(data[at + 16:])
+        b = data[at + 16 + HEADER:at + 16 + HEADER + TRAILER]
+        self.trailer = Trailer(b, struct.unpack_from(">Q", b, 168)[0], self.header)
+        if not self.count or self.first + self.count > self.trailer.records:
+            raise Bad("numbers of records", at)
+        at += 16 + HEADER + TRAILER
+        hashes = [data[at + 32 * i:at + 32 * (i + 1)] for i in range(h)]
+        at += 32 * h
+        if self.leaves_only:
+            leaves = [data[at + 32 * i:at + 32 * (i + 1)] for i in range(self.count)]
+            at += 32 * self.count
+        else:
+            leaves, last_ms = [], 0
+            for number in range(self.first, self.first + self.count):
+                record = Record(data, at, len(data), number, self.header)
+                if record.t_ms < last_ms:
+                    raise Bad(f"record {number} goes back in time", at)
+                leaves.append(record.leaf)
+                at, last_ms = record.end, record.t_ms
+        if at > len(data):
+            raise Bad("the proof is cut", len(data))
+        self.end = at
+        if self._root(0, self.trailer.records, leaves, hashes) != self.trailer.root or hashes:
+            raise Bad("not the records under the signed root", at)
+
+    def _root(self, low, size, leaves, hashes):
+        if low + size <= self.first or self.first + self.count <= low:
+            if not hashes:
+                raise Bad("a hash is missing")
+            return hashes.pop(0)
+        if self.first <= low and low + size <= self.first + self.count:
+            return merkle_root(leaves[low - self.first:low - self.first + size])
+        k = 1
+        while k * 2 < size:
+            k *= 2
+        left = self._root(low, k, leaves, hashes)
+        return sha256(b"\1", left, self._root(low + k, size - k, leaves, hashes))
+
+
+def proof(data):
+    """The parts of a proof, or Bad."""
+    if len(data) < 16 or data[:4] != b"EVTP" or data[4:8] != b"\1\0\0\0":
+        raise Bad("no proof", 0)
+    count, crc = struct.unpack_from(">II", data, 8)
+    if crc != crc32c(data[:12]):
+        raise Bad("the proof's head", 0)
+    parts, at = [], 16
+    for _ in range(count):
+        parts.append(Part(data, at))
+        at = parts[-1].end
+        if parts[-1].header.recording != parts[0].header.recording:
+            raise Bad("parts of several recordings", at)
+    if not parts or at != len(data):
+        raise Bad("longer or shorter than it says", at)
+    return parts
+
+
 def unlock(header, dek):
     if len(dek) != 32 or hkdf(dek, header.salt, b"evtm/1 commit") != header.commitment:
         raise Bad("the key is not that of this tape", 64)
@@ -333,7 +402,7 @@ def tell(record, plain):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=("verify", "prefix", "open"))
+    p.add_argument("what", choices=("verify", "prefix", "proof", "open"))
     p.add_argument("file")
     for name in ("root", "signer", "object", "dek"):
         p.add_argument("--" + name, type=bytes.fromhex, default=None)
@@ -346,6 +415,11 @@ def main():
             print(json.dumps({"result": "ok", "recording": header.recording.hex(), "records": len(records),
                               "root": trailer.root.hex(), "signer": trailer.public.hex(),
                               "object": sha256(data).hex(), "flags": trailer.flags}))
+        elif a.what == "proof":
+            for part in proof(data):
+                print(json.dumps({"result": "ok", "recording": part.header.recording.hex(), "first": part.first,
+                                  "records": part.count, "root": part.trailer.root.hex(),
+                                  "signer": part.trailer.public.hex()}))
         elif a.what == "prefix":
             records, end = prefix(data)
             print(json.dumps({"records": len(records), "bytes": end, "root": merkle_root([r.leaf for r in records]).hex()}))

@@ -143,5 +143,25 @@ class Damaged(unittest.TestCase):
             evtm.verify(mixed)
 
 
+class Proved(unittest.TestCase):
+    """Proofs of the real maker (`labtape prove`)."""
+
+    def test_excerpts_are_proved_and_every_flip_is_found(self):
+        for words in (("--from", "3000", "--to", "6000"), ("--from", "3000", "--to", "6000", "--leaves"),
+                      ("--from", "1", "--to", "99999")):
+            data, facts = made("prove", "--records", "9", "--bytes", "40", "--seed", "4", *words)
+            (part,) = evtm.proof(data)
+            self.assertEqual(part.trailer.root, fact(facts, "root"))
+            self.assertEqual((part.first, part.count), (0, 9) if words[1] == "1" else (3, 3))
+            for at in range(0, len(data), 1 if "--leaves" in words else 3):
+                flipped = bytearray(data)
+                flipped[at] ^= 1 << at % 8
+                with self.assertRaises(evtm.Bad, msg=at):
+                    evtm.proof(bytes(flipped))
+            for size in range(0, len(data), 7):
+                with self.assertRaises(evtm.Bad):
+                    evtm.proof(data[:size])
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -43,6 +43,7 @@ const struct api_route api_routes[] = {
 	{ "GET", "/v1/recordings/*/audio", API_LISTEN, true, false, false, api_audio },
 	{ "GET", "/v1/recordings/*/peaks", API_LISTEN, true, false, false, api_peaks },
 	{ "GET", "/v1/recordings/*/original", API_LISTEN, true, false, false, api_original },
+	{ "GET", "/v1/recordings/*/proof", API_OPERATE, true, false, false, api_recording_proof },
 
 	{ "GET", "/v1/told", API_READ, false, false, false, api_told_get },
 	{ "POST", "/v1/facts", API_TELL, true, false, false, api_facts_add },

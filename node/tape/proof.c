@@ -114,6 +114,7 @@ static int maker_head(struct maker *m, struct et_tape_record_head *ret, struct e
 static int maker_find(struct maker *m, uint32_t *ret_count, struct et_error *reterr)
 {
 	struct et_tape_record_head head;
+	int64_t first_ms = -1;
 
 	m->offset = ET_TAPE_HEADER_SIZE;
 	m->first_offset = m->offset;
@@ -123,8 +124,11 @@ static int maker_find(struct maker *m, uint32_t *ret_count, struct et_error *ret
 			return rc;
 		}
 		if (head.t_ms <= m->span->from_ms) {
-			m->first = m->seq;
-			m->first_offset = m->offset;
+			if (head.t_ms != first_ms) { /* Of those of one time, all. */
+				first_ms = head.t_ms;
+				m->first = m->seq;
+				m->first_offset = m->offset;
+			}
 		} else if (head.t_ms >= m->span->to_ms) {
 			break;
 		}

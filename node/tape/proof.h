@@ -23,7 +23,8 @@ struct et_proof_span {
 };
 
 /* Add the part for the records that may hold anything of the span [from_ms, to_ms) to `ret`: from
- * the last record that begins at or before from_ms to the last one that begins before to_ms.
+ * the last record that begins at or before from_ms (with others of the same t_ms) to the last one
+ * that begins before to_ms.
  * `expect` as for et_tape_verify(), may be NULL (object_hash is not compared: the object is not
  * read whole). ET_ENOTFOUND: the tape ends before from_ms, or has no records; ET_ETRUNCATED: it is
  * not sealed; ET_EINTEGRITY: what is read of it is not what was signed or expected; ET_ELIMIT:

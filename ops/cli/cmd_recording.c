@@ -294,7 +294,15 @@ static const struct et_cli_column check_columns[] = {
 int et_cli_recording_verify(struct et_cli *cli, struct et_error *reterr)
 {
 	char path[160];
+	uint8_t id[16];
 	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	bool is_id = et_uuid_parse(cli->args[0], id);
+	if (!is_id && et_cli_option(cli, "ciphertext") != NULL) {
+		return et_cli_tape_verify(cli, reterr);
+	}
+	if (et_cli_option(cli, "root") != NULL || et_cli_option(cli, "signer") != NULL) {
+		return et_cli_usage(cli, reterr, "--root and --signer are for --ciphertext FILE");
+	}
 	if (cli->timeout_ms == 0) {
 		cli->timeout_ms = LONG_MS;
 	}

@@ -511,7 +511,13 @@ const struct et_cli_command et_cli_commands[] = {
 	  .min_args = 1,
 	  .max_args = 1,
 	  .summary = "check this node's copies byte for byte; exits 9 when one is bad",
-	  .example = "evertape recording verify ID",
+	  .details = "No key is needed: all is proved by ciphertext, hashes and signature. With "
+		     "--ciphertext ID may be the file of a tape: it is checked here, without a "
+		     "cluster; exits 6 when it is not sealed (open, or torn by a crash).",
+	  .example = "evertape recording verify --ciphertext 01a201f2-g1-s1.evtm",
+	  .options = OPTIONS({ "ciphertext", NULL, "of a file, too", NULL },
+			     { "root", "HEX", "of the file: must be this Merkle root", NULL },
+			     { "signer", "HEX", "of the file: must be signed by this key", NULL }),
 	  .run = et_cli_recording_verify },
 	{ .path = "recording where",
 	  .arguments = "ID",
@@ -684,6 +690,33 @@ const struct et_cli_command et_cli_commands[] = {
 			    "admin operator listener teller reader auditor" },
 			  { "ttl", "DURATION", "valid for so long; default 30d", NULL }, REASON),
 	  .run = et_cli_token_create },
+	{ .path = "proof",
+	  .arguments = "RECORDING",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "prove a recording, or an excerpt of it, to whoever has no key and no cluster",
+	  .details = "RECORDING is an id, or the file of a sealed tape. The proof holds the sealed "
+		     "records of the excerpt (still encrypted), hashes up to the root, and the "
+		     "node's signature over it; --leaves: hashes in place of the records. An "
+		     "audit event is committed first.",
+	  .example = "evertape proof ID --from 190s --to 222s --out case-118.evtp --reason 'case 118'",
+	  .options = OPTIONS({ "from", "DURATION", "since the beginning; default: from there", NULL },
+			     { "to", "DURATION", "since the beginning; default: to the end", NULL },
+			     { "out", "FILE", "where to (needed)", NULL },
+			     { "leaves", NULL, "hashes in place of the records", NULL }, REASON),
+	  .run = et_cli_proof },
+	{ .path = "verify-proof",
+	  .arguments = "FILE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "check a proof, without a cluster; exits 9 if anything in it was changed",
+	  .details = "It proves that the records stand in the tape whose root this key signed. That "
+		     "the key is that node's, and the root the catalogue's, is for who knows them: "
+		     "--signer and --root.",
+	  .example = "evertape verify-proof case-118.evtp --root HEX",
+	  .options = OPTIONS({ "root", "HEX", "must be this Merkle root", NULL },
+			     { "signer", "HEX", "must be signed by this key", NULL }),
+	  .run = et_cli_verify_proof },
 	{ .path = "config check",
 	  .arguments = "FILE",
 	  .min_args = 1,

@@ -9,6 +9,9 @@
  *       writes the sealed tape of a call in which every item and flag of the format occurs, and
  *       prints its packets (made.h), its DEK and its root
  *
+ *   labtape prove FILE --from MS --to MS [--leaves] [--seed N] [--records N] [--bytes N]
+ *       writes the proof of an excerpt of the tape that `write` would write
+ *
  * Exit: 0 all as promised, 1 not, 2 usage, others: of the error. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,19 +22,25 @@
 #include "cluster-tests/harness/tape/damage.h"
 #include "cluster-tests/harness/tape/made.h"
 #include "node/crypto/hash.h"
+#include "node/io/file.h"
+#include "node/tape/proof.h"
 
 struct arguments {
 	struct et_damage_config damage;
+	struct et_proof_span span;
 	bool json;
 };
 
 static int usage(void)
 {
-	(void)fputs("usage: labtape damage [--whole] [--records N] [--bytes N] [--seed N] [--bits] "
-		    "[--dir DIR] [--json]\n"
-		    "       labtape write FILE [--seed N] [--records N] [--bytes N]\n"
-		    "       labtape call FILE [--seed N]\n",
-		    stderr);
+	(void)fputs(
+		"usage: labtape damage [--whole] [--records N] [--bytes N] [--seed N] [--bits] "
+		"[--dir DIR] [--json]\n"
+		"       labtape write FILE [--seed N] [--records N] [--bytes N]\n"
+		"       labtape call FILE [--seed N]\n"
+		"       labtape prove FILE --from MS --to MS [--leaves] [--seed N] [--records N] "
+		"[--bytes N]\n",
+		stderr);
 	return 2;
 }
 
@@ -53,6 +62,8 @@ static bool arguments_read(int argc, char **argv, struct arguments *a)
 			a->damage.records = 24;
 			a->damage.bytes = 2000;
 			a->damage.bits = true;
+		} else if (strcmp(name, "--leaves") == 0) {
+			a->span.leaves = true;
 		} else if (strcmp(name, "--bits") == 0) {
 			a->damage.bits = true;
 		} else if (strcmp(name, "--json") == 0) {
@@ -61,6 +72,10 @@ static bool arguments_read(int argc, char **argv, struct arguments *a)
 			return false;
 		} else if (strcmp(name, "--dir") == 0) {
 			a->damage.folder = argv[++i];
+		} else if (strcmp(name, "--from") == 0 && number(argv[++i], UINT32_MAX, &n)) {
+			a->span.from_ms = (uint32_t)n;
+		} else if (strcmp(name, "--to") == 0 && number(argv[++i], UINT32_MAX, &n)) {
+			a->span.to_ms = (uint32_t)n;
 		} else if (strcmp(name, "--seed") == 0 && number(argv[++i], UINT64_MAX, &n)) {
 			a->damage.seed = n;
 		} else if (strcmp(name, "--records") == 0 &&
@@ -165,6 +180,30 @@ static int run_write(const char *path, const struct arguments *a, bool call)
 	return rc < 0 ? et_exit_code(rc) : 0;
 }
 
+static int run_prove(const char *path, const struct arguments *a)
+{
+	static struct et_made_tape made;
+	struct et_buffer b = { 0 };
+	struct et_error e = { 0 };
+	uint8_t head[ET_PROOF_FILE_HEAD_SIZE];
+
+	int rc = et_made_tape(path, a->damage.seed, a->damage.records, a->damage.bytes, &made, &e);
+	const struct et_view view = { made.object.data, made.object.size };
+	const struct et_tape_source source = et_tape_source_memory(&view);
+	et_proof_head(1, head);
+	et_buffer_add(&b, head, sizeof(head));
+	rc = rc < 0 ? rc : et_tape_prove(&source, &a->span, NULL, &b, &e);
+	rc = rc < 0 ? rc : et_file_publish(path, b.data, b.size, 0600, &e);
+	if (rc < 0) {
+		(void)fprintf(stderr, "labtape: %s\n", e.text);
+	} else {
+		print_made(&made);
+	}
+	et_buffer_release(&b);
+	et_made_release(&made);
+	return rc < 0 ? et_exit_code(rc) : 0;
+}
+
 int main(int argc, char **argv)
 {
 	/* In memory where there is some: each try syncs its file. */
@@ -182,6 +221,10 @@ int main(int argc, char **argv)
 	}
 	if (argc >= 3 && strcmp(argv[1], "call") == 0 && arguments_read(argc - 3, argv + 3, &a)) {
 		return run_write(argv[2], &a, true);
+	}
+	if (argc >= 3 && strcmp(argv[1], "prove") == 0 && arguments_read(argc - 3, argv + 3, &a) &&
+	    a.span.from_ms < a.span.to_ms) {
+		return run_prove(argv[2], &a);
 	}
 	return usage();
 }

@@ -1,5 +1,6 @@
 /* The API of a member: tokens, reading, listening, policies. */
 #include "node/api/test/member.h"
+#include "node/tape/proof.h"
 
 static void tokens_open_what_their_roles_say(void **state)
 {
@@ -256,6 +257,67 @@ static void peaks_and_original_come_from_the_same_tape(void **state)
 	assert_int_not_equal(system("ls -d /dev/shm/evertape.* >/dev/null 2>&1"), 0);
 }
 
+/* The footer that the recorder would write. */
+static void seal_tape(const struct fixture *f)
+{
+	const struct et_tape_signer signer = { .node = 1,
+					       .seed = f->init.identity.sign_key,
+					       .now_us = et_clock_now_us() };
+	struct et_tape_recovery recovery;
+	char tape[160];
+
+	(void)snprintf(tape, sizeof(tape), "%s/open.evtm", f->folder);
+	assert_int_equal(et_tape_recover(tape, &signer, NULL, &recovery, NULL), 0);
+}
+
+static void a_proof_needs_no_key_and_leaves_a_trace(void **state)
+{
+	(void)state;
+	char path[160];
+	struct et_proof whole;
+	struct et_proof part;
+	uint32_t parts = 0;
+
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/proof?reason=case", the->id);
+	GET(growing, path);
+	assert_code(&growing, 409, "ET_EREFUSED"); /* nothing is signed before its end */
+	seal_tape(the);
+	GET(before, "/v1/audit");
+	const int64_t events = et_json_get_int(last_event(&before), "number", 0);
+	GET(all, path);
+	assert_int_equal(all.status, 200);
+	const struct et_view v = { all.body.data, all.body.size };
+	assert_int_equal(et_proof_head_parse(v, &parts, NULL), 0);
+	assert_int_equal(parts, 1);
+	const struct et_view first = { v.data + ET_PROOF_FILE_HEAD_SIZE,
+				       v.size - ET_PROOF_FILE_HEAD_SIZE };
+	assert_int_equal(et_tape_proof_check(first, NULL, &whole, NULL), 0);
+	assert_int_equal(whole.size_bytes, first.size);
+	assert_int_equal(whole.count, whole.seal.records);
+	assert_false(whole.leaves);
+	GET(after, "/v1/audit");
+	assert_int_equal(et_json_get_int(last_event(&after), "number", 0), events + 1);
+	assert_string_equal(et_json_get_text(last_event(&after), "action", ""), "recording.proof");
+
+	(void)snprintf(path, sizeof(path),
+		       "/v1/recordings/%s/proof?from_ms=0&to_ms=1&leaves=true&reason=x", the->id);
+	GET(excerpt, path);
+	assert_int_equal(excerpt.status, 200);
+	const struct et_view second = { excerpt.body.data + ET_PROOF_FILE_HEAD_SIZE,
+					excerpt.body.size - ET_PROOF_FILE_HEAD_SIZE };
+	assert_int_equal(et_tape_proof_check(second, NULL, &part, NULL), 0);
+	assert_true(part.leaves && part.count < whole.count && part.first == 0);
+	assert_memory_equal(part.seal.root, whole.seal.root, 32);
+
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/proof?from_ms=86400000&reason=x",
+		       the->id);
+	GET(behind, path);
+	assert_code(&behind, 404, "ET_ENOTFOUND");
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/proof?from_ms=5&to_ms=5", the->id);
+	GET(empty, path);
+	assert_code(&empty, 400, "ET_EUSAGE");
+}
+
 static void policy_and_plan_go_through_the_catalogue(void **state)
 {
 	(void)state;
@@ -345,6 +407,7 @@ int main(void)
 		cmocka_unit_test(a_site_is_what_was_said_last),
 		cmocka_unit_test(hearing_leaves_a_trace_and_serves_ranges),
 		cmocka_unit_test(peaks_and_original_come_from_the_same_tape),
+		cmocka_unit_test(a_proof_needs_no_key_and_leaves_a_trace),
 		cmocka_unit_test(policy_and_plan_go_through_the_catalogue),
 		cmocka_unit_test(join_tokens_are_made_and_kept_by_half),
 		cmocka_unit_test(the_rest_answers),

@@ -96,6 +96,32 @@ static void a_span_has_the_records_that_it_touches(void **state)
 	}
 }
 
+/* A META and a MEDIA record of one time belong together. */
+static void records_of_one_time_come_together(void **state)
+{
+	struct fixture *f = *state;
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+	static const uint32_t times[] = { 0, 0, 0, 500, 900, 900, 2000 };
+	struct et_tape_seal seal;
+	struct et_proof p;
+
+	assert_int_equal(et_tape_create(f->path, &f->header, f->dek, &t, NULL), 0);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(times); i++) {
+		assert_int_equal(et_tape_append(t, ET_TAPE_MEDIA, times[i], "x", 1, NULL), 0);
+	}
+	assert_int_equal(et_tape_finish(t, &f->signer, &seal, NULL), 0);
+	struct et_buffer b = prove(f, 0, 501, false);
+	assert_int_equal(check(&b, &p), 0);
+	assert_int_equal(p.first, 0);
+	assert_int_equal(p.count, 4);
+	et_buffer_release(&b);
+	b = prove(f, 1000, UINT32_MAX, false);
+	assert_int_equal(check(&b, &p), 0);
+	assert_int_equal(p.first, 4);
+	assert_int_equal(p.count, 3);
+	et_buffer_release(&b);
+}
+
 static void any_changed_bit_and_any_cut_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -200,6 +226,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_range_of_every_tree_is_proved),
 		TEST(a_span_has_the_records_that_it_touches),
+		TEST(records_of_one_time_come_together),
 		TEST(any_changed_bit_and_any_cut_is_refused),
 		TEST(what_is_expected_is_compared),
 		TEST(a_damaged_open_or_short_tape_makes_no_proof),

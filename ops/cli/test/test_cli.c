@@ -224,7 +224,11 @@ static void help_man_and_completion_know_every_command(void **state)
 			       last != NULL ? (int)(last - c->path) : 0, c->path,
 			       last != NULL ? last + 1 : c->path);
 		assert_non_null(strstr(fish.out, line));
-		(void)snprintf(line, sizeof(line), ".SS \"evertape %s", c->path);
+		size_t n = (size_t)snprintf(line, sizeof(line), ".SS \"evertape ");
+		for (const char *p = c->path; *p != '\0' && n + 3 < sizeof(line); p++) {
+			n += (size_t)snprintf(line + n, sizeof(line) - n, *p == '-' ? "\\%c" : "%c",
+					      *p);
+		}
 		assert_non_null(strstr(man.out, line));
 		(void)snprintf(line, sizeof(line), "%s --help", c->path);
 		ET_CLEANUP(release) struct result help = run(line);
