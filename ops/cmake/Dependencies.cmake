@@ -21,6 +21,7 @@ pkg_check_modules(bcg729 REQUIRED IMPORTED_TARGET libbcg729)
 pkg_check_modules(amrnb REQUIRED IMPORTED_TARGET opencore-amrnb)
 pkg_check_modules(amrwb REQUIRED IMPORTED_TARGET opencore-amrwb)
 pkg_check_modules(amrwbenc REQUIRED IMPORTED_TARGET vo-amrwbenc) # tests only
+pkg_check_modules(srtp REQUIRED IMPORTED_TARGET libsrtp2>=2.5)
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka>=1.1.5)
 
 pkg_check_modules(raft REQUIRED IMPORTED_TARGET raft)
