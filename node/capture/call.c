@@ -194,6 +194,7 @@ bool et_call_open(struct et_engine *e, struct et_call *c)
 	c->opened = true;
 	e->table_changed = true;
 	flush_pending(e, c);
+	et_keys_tell(e, c);
 	return true;
 }
 
@@ -255,7 +256,9 @@ static uint32_t describe(struct et_engine *e, struct et_call *c)
 			c->facts.problem, sizeof(c->facts.problem),
 			"%llu packets were lost inside the recorder: its writer was too slow",
 			(unsigned long long)c->dropped);
+		c->facts.problem_srtp = false;
 	}
+	et_keys_problem(c);
 	return count;
 }
 
@@ -314,6 +317,7 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 	}
 	e->pending_bytes -= c->pending.size;
 	et_buffer_release(&c->pending);
+	c->keys = et_srtp_ring_free(c->keys);
 	e->slots[c->slot] = NULL;
 	e->free_slots[e->free_count++] = c->slot;
 	e->call_count--;
@@ -359,6 +363,7 @@ void et_call_sweep(struct et_engine *e, struct et_call *c)
 	if ((c->answered || c->restored) && !c->opened) {
 		(void)et_call_open(e, c);
 	}
+	et_keys_tell(e, c);
 	if (c->opened && e->now_us - c->updated_us >= UPDATE_US &&
 	    (c->dirty || c->media_us >= c->updated_us)) {
 		update(e, c);

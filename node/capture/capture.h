@@ -21,7 +21,7 @@
  * callback; one sync thread (a syncfs a second). They meet in a bounded queue. A full queue drops
  * media with the reason "writer_full"; it never grows.
  *
- * What is not built here yet: TCP and TLS signalling, SIPREC, SRTP keys, tunnels (MPLS, GRE,
+ * What is not built here yet: TCP and TLS signalling, SIPREC, tunnels (MPLS, GRE,
  * VXLAN), PACKET_FANOUT. Such packets are counted under "other" or "unclaimed" with their reason.
  */
 #ifndef ET_NODE_CAPTURE_CAPTURE_H
@@ -129,6 +129,12 @@ enum et_capture_association {
 
 const char *et_capture_association_text(enum et_capture_association a);
 
+enum et_capture_opened {
+	ET_OPENED_UNKNOWN, /* not protected, or not tried yet */
+	ET_OPENED_NO,	   /* no key that is known opens it */
+	ET_OPENED_YES,
+};
+
 /* One RTP source. Counts are packets. */
 struct et_capture_stream {
 	uint32_t number; /* its number in the tape, from 0, over all segments */
@@ -136,7 +142,8 @@ struct et_capture_stream {
 	char src[ET_CAPTURE_ADDRESS_TEXT];
 	char dst[ET_CAPTURE_ADDRESS_TEXT];
 	char codec[32]; /* "PCMU/8000", "" when unknown */
-	char srtp[32];	/* suite as SDP names it, "" for plain RTP */
+	char srtp[32];	/* suite as SDP names it, "SRTP", "DTLS-SRTP"; "" for plain RTP */
+	enum et_capture_opened opened;
 	enum et_capture_association association;
 	uint8_t payload_type; /* of the codec: the first that is not telephone-event or noise */
 	uint8_t party;	      /* 0 caller, 1 callee: the channel of an export */

@@ -91,6 +91,7 @@ static void endpoint_describe(struct et_endpoint *ep, const struct et_sdp_media 
 	ep->fax = m->kind == ET_SDP_IMAGE;
 	ep->rtcp_port = m->rtcp_mux ? ep->port : m->rtcp_port;
 	ep->is_srtp = m->is_srtp;
+	ep->is_secure = m->is_secure || m->fingerprint.data != NULL;
 	struct et_view suite = { (const uint8_t *)"SRTP", 4 };
 	if (m->crypto_count > 0) {
 		suite = m->crypto[0].suite;
@@ -143,6 +144,7 @@ static void read_description(struct et_engine *e, struct et_call *c, uint8_t sid
 			endpoint_describe(ep, m, (uint8_t)i);
 			memcpy(ep->told_by, p->src, 16);
 		}
+		et_keys_from_description(e, c, side, m);
 	}
 	e->table_changed = true;
 	et_stream_rematch(e);

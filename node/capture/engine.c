@@ -135,6 +135,7 @@ static void drop_call(struct et_engine *e, struct et_call *c)
 		et_stream_remove(e, c->streams);
 	}
 	et_buffer_release(&c->pending);
+	(void)et_srtp_ring_free(c->keys);
 	free(c);
 }
 

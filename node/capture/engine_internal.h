@@ -4,6 +4,7 @@
  *   engine.c     frames in, classes and counters, time
  *   dialog.c     SIP messages: calls, their states, the addresses that SDP names
  *   stream.c     RTP: streams, whose they are, what is kept until it is known
+ *   keys.c       SRTP: keys from signalling, whether one fits
  *   call.c       a call's life: rule, admission, opening, facts, closing
  *   table.c      saving and restoring the call table
  *
@@ -21,6 +22,7 @@
 #include "node/rtp/source.h"
 #include "node/sip/sdp.h"
 #include "node/sip/sip.h"
+#include "node/srtp/ring.h"
 #include "node/tape/meta.h"
 
 enum {
@@ -30,6 +32,7 @@ enum {
 	ET_ENDPOINT_SSRCS_MAX = 4,
 	ET_STREAM_TYPES_MAX = 8,
 	ET_CALL_PENDING_BYTES_MAX = 24 * 1024, /* SIP kept before the recording is opened */
+	ET_PACKET_SIZE_MAX = 65535,	       /* bytes of a datagram */
 	ET_CHAIN_MAX = 256,		       /* calls that are looked at for one address */
 };
 
@@ -54,6 +57,7 @@ struct et_facts {
 	char sip_call_id[256];
 	char rule[64];
 	char problem[128];
+	bool problem_srtp; /* it is about keys, which may come yet */
 };
 
 struct et_stream;
@@ -67,6 +71,8 @@ struct et_sink {
 		     const struct et_packet *packet);
 	int (*rtcp)(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet);
 	int (*meta)(void *arg, uint32_t slot, struct et_view plain);
+	int (*keys)(void *arg, uint32_t slot,
+		    struct et_view plain); /* a KEYS plaintext: a secret */
 	int (*update)(void *arg, uint32_t slot, const struct et_facts *facts,
 		      const struct et_capture_stream *streams, uint32_t count);
 	/* `opened`: open() came before. */
@@ -97,6 +103,7 @@ struct et_endpoint {
 	uint8_t media; /* index of its m-line; 0xFF: learned */
 	bool fax;
 	bool is_srtp;
+	bool is_secure;	  /* protected in any case; else a key that fits decides */
 	int64_t until_us; /* 0: in force */
 	char suite[32];	  /* SRTP */
 	uint32_t format_count;
@@ -135,6 +142,9 @@ struct et_stream {
 	bool has_codec;
 	bool announced; /* the sink knows it */
 	bool frozen;	/* from before a restart: counts only */
+	uint8_t checks; /* packets on which keys are still to be tried */
+	enum et_capture_opened opened;
+	struct et_srtp_stream opening;
 	uint8_t type_last;
 	uint8_t type_count;
 	enum et_capture_association association;
@@ -177,8 +187,10 @@ struct et_call {
 	int64_t media_us; /* last RTP packet */
 	int64_t updated_us;
 	uint64_t drops_before;
-	uint64_t dropped;	  /* packets that found no room on the way to the tape */
-	struct et_buffer pending; /* owned: META plaintexts, each behind its 32-bit size */
+	uint64_t dropped;	   /* packets that found no room on the way to the tape */
+	struct et_srtp_ring *keys; /* owned; NULL: none */
+	uint64_t keys_told;	   /* number of the last one that the sink has */
+	struct et_buffer pending;  /* owned: META plaintexts, each behind its 32-bit size */
 };
 
 struct et_held {
@@ -224,6 +236,8 @@ struct et_engine_config {
 	const _Atomic bool *draining; /* the node is to be emptied: no new calls */
 	const _Atomic uint64_t *kernel_drops;
 	const _Atomic uint32_t *segments; /* by slot: the last segment in use */
+	const struct et_srtp_ring *given; /* borrowed: keys by hand, of any party; or NULL */
+	bool keep_openers;		  /* for et_engine_plain() */
 };
 
 struct et_engine {
@@ -268,6 +282,12 @@ struct et_engine {
 	size_t pending_bytes; /* of all calls */
 	struct et_sdp sdp;    /* scratch */
 	struct et_capture_stream scratch[ET_CAPTURE_STREAMS_MAX];
+
+	int64_t checks_since_us; /* keys that were tried in this second */
+	uint32_t checks_made;
+	const struct et_packet *plain_of; /* borrowed: the packet that is open in plain_room */
+	size_t plain_size;
+	uint32_t plain_room[ET_PACKET_SIZE_MAX / 4 + 1];
 };
 
 int et_engine_new(const struct et_engine_config *config, struct et_engine **ret,
@@ -292,6 +312,11 @@ void et_engine_save(struct et_engine *e, struct et_buffer *ret);
 int et_engine_restore(struct et_engine *e, struct et_view saved,
 		      int64_t (*gap_from)(void *arg, const uint8_t id[16], uint32_t *segment),
 		      void *arg, struct et_error *reterr) ET_MUST_CHECK;
+
+/* From the sink's media(): what the packet of this stream is without its protection; *ret stays as
+ * it is when there is none. false: it cannot be opened. With config.keep_openers only. */
+bool et_engine_plain(struct et_engine *e, uint32_t slot, uint32_t stream, const struct et_packet *p,
+		     struct et_rtp *ret);
 
 /* ---- Between the engine's files -------------------------------------------------------------- */
 
@@ -329,6 +354,15 @@ struct et_endpoint *et_endpoint_add(struct et_engine *e, struct et_call *c, uint
 void et_endpoint_remove(struct et_engine *e, struct et_endpoint *ep);
 struct et_link *et_endpoint_first(struct et_engine *e, const uint8_t address[16], uint16_t port,
 				  uint64_t *ret_hash);
+
+/* keys.c */
+void et_keys_from_description(struct et_engine *e, struct et_call *c, uint8_t side,
+			      const struct et_sdp_media *m);
+void et_keys_add_to(struct et_engine *e, struct et_call *c, const struct et_srtp_entry *entry);
+void et_keys_tell(struct et_engine *e, struct et_call *c); /* what the sink does not have yet */
+void et_keys_begin_stream(struct et_engine *e, struct et_stream *s, const struct et_endpoint *own);
+void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p);
+void et_keys_problem(struct et_call *c);
 
 /* stream.c */
 void et_stream_rtp(struct et_engine *e, const struct et_packet *p);

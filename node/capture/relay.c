@@ -2,7 +2,7 @@
 
 enum { BATCHES_MIN = 32, BATCHES_KEPT = 8 /* for what must not be lost */ };
 
-enum op_kind { OP_OPEN, OP_STREAM, OP_MEDIA, OP_META, OP_UPDATE, OP_CLOSE };
+enum op_kind { OP_OPEN, OP_STREAM, OP_MEDIA, OP_META, OP_KEYS, OP_UPDATE, OP_CLOSE };
 
 /* One operation in a batch, followed by `extra` bytes; the next one begins at a multiple of 8. */
 struct op {
@@ -205,6 +205,16 @@ static int relay_meta(void *arg, uint32_t slot, struct et_view plain)
 	return 0;
 }
 
+static int relay_keys(void *arg, uint32_t slot, struct et_view plain)
+{
+	struct op *op = reserve(arg, OP_KEYS, slot, plain.size);
+	if (op == NULL) {
+		return ET_ELIMIT;
+	}
+	memcpy(op + 1, plain.data, plain.size);
+	return 0;
+}
+
 static int push_facts(struct et_relay *r, enum op_kind kind, uint32_t slot,
 		      const struct et_facts *facts, const struct et_capture_stream *streams,
 		      uint32_t count)
@@ -243,6 +253,7 @@ struct et_sink et_relay_sink(struct et_relay *r)
 		.media = relay_media,
 		.rtcp = relay_rtcp,
 		.meta = relay_meta,
+		.keys = relay_keys,
 		.update = relay_update,
 		.close = relay_close,
 	};
@@ -284,6 +295,9 @@ static void run_op(struct et_writer *w, const struct op *op)
 	case OP_META:
 		et_writer_meta(w, op->slot, (struct et_view){ extra, op->size - sizeof(*op) });
 		break;
+	case OP_KEYS:
+		et_writer_keys(w, op->slot, (struct et_view){ extra, op->size - sizeof(*op) });
+		break;
 	case OP_UPDATE:
 		et_writer_update(w, op->slot, facts, streams, op->stream);
 		break;
@@ -308,7 +322,11 @@ bool et_relay_run(struct et_relay *r, struct et_writer *w, int timeout_ms)
 		for (size_t at = 0; at < b->used;) {
 			const struct op *op = (const struct op *)(const void *)(b->data + at);
 			run_op(w, op);
-			at += aligned(op->size);
+			size_t size = op->size;
+			if (op->kind == OP_KEYS) {
+				explicit_bzero(b->data + at, size);
+			}
+			at += aligned(size);
 		}
 		r->in_use--;
 		int rc = et_queue_push(&r->empty, &b->node, 0);

@@ -47,6 +47,8 @@ static int replay_media(void *arg, uint32_t slot, uint32_t stream, const struct 
 {
 	struct replay *r = arg;
 	if (r->config->on_media != NULL) {
+		struct et_rtp plain = *rtp;
+		bool opened = et_engine_plain(r->engine, slot, stream, packet, &plain);
 		struct et_replay_media media = {
 			.recording = r->ids[slot],
 			.stream = stream,
@@ -56,8 +58,9 @@ static int replay_media(void *arg, uint32_t slot, uint32_t stream, const struct 
 			.arrival_us = packet->time_us,
 			.payload_type = rtp->payload_type,
 			.marker = rtp->marker,
-			.payload = rtp->payload,
-			.payload_size = rtp->payload_size,
+			.closed = !opened,
+			.payload = plain.payload,
+			.payload_size = plain.payload_size,
 		};
 		r->config->on_media(r->config->media_arg, &media);
 	}
@@ -88,6 +91,15 @@ static int replay_meta(void *arg, uint32_t slot, struct et_view plain)
 	struct replay *r = arg;
 	if (r->writer != NULL) {
 		et_writer_meta(r->writer, slot, plain);
+	}
+	return 0;
+}
+
+static int replay_keys(void *arg, uint32_t slot, struct et_view plain)
+{
+	struct replay *r = arg;
+	if (r->writer != NULL) {
+		et_writer_keys(r->writer, slot, plain);
 	}
 	return 0;
 }
@@ -155,6 +167,7 @@ static struct et_sink replay_sink(struct replay *r)
 		.media = replay_media,
 		.rtcp = replay_rtcp,
 		.meta = replay_meta,
+		.keys = replay_keys,
 		.update = replay_update,
 		.close = replay_close,
 	};
@@ -252,7 +265,13 @@ static int replay_init(struct replay *r, struct et_error *reterr)
 {
 	const struct et_capture_config *c = &r->config->capture;
 	struct et_sink sink = replay_sink(r);
-	struct et_engine_config config = { .capture = c, .sink = &sink, .deterministic = true };
+	struct et_engine_config config = {
+		.capture = c,
+		.sink = &sink,
+		.deterministic = true,
+		.given = r->config->srtp_keys,
+		.keep_openers = r->config->on_media != NULL,
+	};
 	int rc = et_engine_new(&config, &r->engine, reterr);
 	if (rc < 0) {
 		return rc;

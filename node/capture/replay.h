@@ -6,6 +6,7 @@
 #define ET_NODE_CAPTURE_REPLAY_H
 
 #include "node/capture/capture.h"
+#include "node/srtp/ring.h"
 
 /* An RTP packet of a recorded stream, in the order of arrival. `recording` and `stream` name its
  * stream (as in the summary). The payload is a view, valid for the call. */
@@ -18,6 +19,7 @@ struct et_replay_media {
 	int64_t arrival_us;
 	uint8_t payload_type;
 	bool marker;
+	bool closed; /* protected, and not opened: the payload is as received */
 	const uint8_t *payload;
 	uint32_t payload_size;
 };
@@ -28,6 +30,7 @@ struct et_replay_config {
 	/* Optional tapes: media, node, site, sign_key, kek_*, on_event. media == NULL: only count.
 	 * Its sources are not used. Rules, ports and limits are. */
 	struct et_capture_config capture;
+	const struct et_srtp_ring *srtp_keys; /* keys by hand, of any party; or NULL */
 	void (*on_media)(void *arg, const struct et_replay_media *media); /* or NULL */
 	void *media_arg;
 };

@@ -302,6 +302,7 @@ void et_stream_describe(const struct et_stream *s, struct et_capture_stream *ret
 	et_address_format(s->key.dst, s->key.dport, ret->dst);
 	memcpy(ret->codec, s->codec, sizeof(ret->codec));
 	memcpy(ret->srtp, s->srtp, sizeof(ret->srtp));
+	ret->opened = s->opened;
 }
 
 bool et_stream_announce(struct et_engine *e, struct et_stream *s)
@@ -328,6 +329,7 @@ void et_stream_remove(struct et_engine *e, struct et_stream *s)
 		et_table_remove(&e->streams, &s->link);
 		e->stream_count--;
 	}
+	et_srtp_stream_release(&s->opening);
 	free(s->old);
 	free(s);
 }
@@ -384,9 +386,7 @@ static struct et_stream *begin_stream(struct et_engine *e, const struct match *m
 			 : m->rivals == 1 && !c->media_only ? ET_ASSOCIATION_SDP
 							    : ET_ASSOCIATION_INFERRED;
 	const struct et_endpoint *own = m->from != NULL ? m->from : m->to;
-	if (own != NULL && own->is_srtp) {
-		memcpy(s->srtp, own->suite, sizeof(s->srtp));
-	}
+	et_keys_begin_stream(e, s, own);
 	s->next = c->streams;
 	c->streams = s;
 	e->stream_count++;
@@ -410,6 +410,10 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 	s->last_us = p->time_us > s->last_us ? p->time_us : s->last_us;
 	c->media_us = e->now_us;
 	e->packets.rtp++;
+	e->plain_of = NULL;
+	if (s->checks > 0) {
+		et_keys_check(e, s, p);
+	}
 	if (!et_call_open(e, c) || !et_stream_announce(e, s) ||
 	    e->sink.media(e->sink.arg, c->slot, s->number, rtp, p) < 0) {
 		c->dropped++;

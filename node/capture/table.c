@@ -38,7 +38,8 @@ static void save_endpoint(struct et_buffer *b, const struct et_endpoint *ep)
 	et_buffer_add16(b, ep->rtcp_port);
 	et_buffer_add8(b, ep->side);
 	et_buffer_add8(b, ep->media);
-	et_buffer_add8(b, (uint8_t)((ep->fax ? 1 : 0) | (ep->is_srtp ? 2 : 0)));
+	et_buffer_add8(
+		b, (uint8_t)((ep->fax ? 1 : 0) | (ep->is_srtp ? 2 : 0) | (ep->is_secure ? 4 : 0)));
 	et_buffer_add64(b, (uint64_t)ep->until_us);
 	et_table_add_text(b, ep->suite);
 	et_buffer_add8(b, (uint8_t)ep->format_count);
@@ -62,7 +63,9 @@ void et_stream_save(struct et_buffer *b, const struct et_capture_stream *s)
 	et_table_add_text(b, s->dst);
 	et_table_add_text(b, s->codec);
 	et_table_add_text(b, s->srtp);
-	et_buffer_add8(b, (uint8_t)s->association);
+	/* Two in a byte: 0 in the upper half is what was written before there was anything to say.
+	 */
+	et_buffer_add8(b, (uint8_t)((unsigned)s->association | (unsigned)s->opened << 4));
 	et_buffer_add8(b, s->payload_type);
 	et_buffer_add8(b, s->party);
 	et_buffer_add32(b, s->clock_hz);
@@ -182,6 +185,7 @@ static void restore_endpoint(struct et_engine *e, struct et_call *c, struct et_r
 	uint8_t bits = et_read8(r);
 	ep->fax = (bits & 1) != 0;
 	ep->is_srtp = (bits & 2) != 0;
+	ep->is_secure = (bits & 4) != 0;
 	ep->until_us = (int64_t)et_read64(r);
 	et_table_read_text(r, ep->suite, sizeof(ep->suite));
 	uint32_t count = et_read8(r);
@@ -214,7 +218,10 @@ void et_stream_read(struct et_reader *r, struct et_capture_stream *ret)
 	et_table_read_text(r, ret->dst, sizeof(ret->dst));
 	et_table_read_text(r, ret->codec, sizeof(ret->codec));
 	et_table_read_text(r, ret->srtp, sizeof(ret->srtp));
-	uint8_t association = et_read8(r);
+	uint8_t byte = et_read8(r);
+	uint8_t association = byte & 15;
+	ret->opened = byte >> 4 <= ET_OPENED_YES ? (enum et_capture_opened)(byte >> 4)
+						 : ET_OPENED_UNKNOWN;
 	ret->association = association <= ET_ASSOCIATION_INFERRED
 				   ? (enum et_capture_association)association
 				   : ET_ASSOCIATION_INFERRED;

@@ -70,6 +70,9 @@ static void slot_free(struct et_writer *w, uint32_t slot)
 	if (s != NULL) {
 		(void)et_tape_close(s->tape);
 		et_media_encoder_release(&s->encoder);
+		for (size_t i = 0; i < ET_SLOT_KEYS_MAX; i++) {
+			s->keys[i] = et_secret_free(s->keys[i]);
+		}
 		free(s->streams);
 		free(s);
 		w->slots[slot] = NULL;
@@ -232,6 +235,7 @@ static void stream_item(const struct et_capture_stream *stream, struct et_meta_i
 			.codec = { (const uint8_t *)codec, strlen(codec) },
 			.src = { (const uint8_t *)stream->src, strlen(stream->src) },
 			.dst = { (const uint8_t *)stream->dst, strlen(stream->dst) },
+			.srtp = { (const uint8_t *)stream->srtp, strlen(stream->srtp) },
 		},
 	};
 }
@@ -326,10 +330,62 @@ static void write_gap(struct et_writer *w, struct et_slot *s, const struct et_ca
 	et_buffer_release(&plain);
 }
 
+/* Keep a KEYS plaintext for the segments to come; the oldest give way. */
+static void keep_keys(struct et_slot *s, struct et_view plain)
+{
+	uint32_t at = s->keys_last;
+
+	if (plain.size + 2 > ET_SECRET_SIZE_MAX) {
+		return; /* it stands in this segment */
+	}
+	if (s->keys[at] != NULL && s->keys_size[at] + plain.size + 2 > ET_SECRET_SIZE_MAX) {
+		at = (at + 1) % ET_SLOT_KEYS_MAX;
+		s->keys[at] = et_secret_free(s->keys[at]);
+		s->keys_last = at;
+	}
+	if (s->keys[at] == NULL) {
+		s->keys[at] = et_secret_new(ET_SECRET_SIZE_MAX);
+		s->keys_size[at] = 0;
+	}
+	if (s->keys[at] != NULL) {
+		uint8_t *to = et_secret_edit(s->keys[at]) + s->keys_size[at];
+		et_put16(to, (uint16_t)plain.size);
+		memcpy(to + 2, plain.data, plain.size);
+		s->keys_size[at] = (uint16_t)(s->keys_size[at] + plain.size + 2);
+	}
+}
+
+static void write_keys(struct et_writer *w, struct et_slot *s)
+{
+	for (uint32_t n = 1; n <= ET_SLOT_KEYS_MAX; n++) {
+		uint32_t i = (s->keys_last + n) % ET_SLOT_KEYS_MAX; /* oldest first */
+		for (size_t at = 0; s->keys[i] != NULL && at < s->keys_size[i];) {
+			const uint8_t *p = et_secret_bytes(s->keys[i]) + at;
+			size_t size = et_get16(p);
+			et_segment_append(w, s, ET_TAPE_KEYS, s->t0_us, p + 2, size);
+			at += 2 + size;
+		}
+	}
+}
+
+void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain)
+{
+	struct et_slot *s = slot_of(w, slot);
+
+	if (s == NULL || s->state == ET_SLOT_REFUSED || w->config.media == NULL) {
+		return;
+	}
+	keep_keys(s, plain);
+	if (s->state == ET_SLOT_OPEN && s->tape != NULL) {
+		et_segment_append(w, s, ET_TAPE_KEYS, w->now_us, plain.data, plain.size);
+	}
+}
+
 /* What every segment says first: it can be read without the others. */
 void et_writer_begin_segment(struct et_writer *w, struct et_slot *s)
 {
 	write_parties(w, s);
+	write_keys(w, s);
 	for (uint32_t i = 0; i < s->facts.gap_count && s->segment > 1; i++) {
 		write_gap(w, s, &s->facts.gaps[i]);
 	}
@@ -427,7 +483,7 @@ static void take_facts(struct et_slot *s, const struct et_facts *facts)
 	for (uint32_t i = facts->gap_count; i < own.gap_count; i++) {
 		et_facts_gap(&s->facts, own.gaps[i].from_us, own.gaps[i].to_us, own.gaps[i].cause);
 	}
-	if (s->facts.problem[0] == '\0') {
+	if (s->facts.problem[0] == '\0' && !own.problem_srtp) {
 		memcpy(s->facts.problem, own.problem, sizeof(own.problem));
 	}
 }

@@ -33,6 +33,7 @@
 enum {
 	ET_RECORD_BYTES = 16 * 1024, /* a record is sealed at this size */
 	ET_RELATIVE_MAX = 128,	     /* "tapes/2026/11/22/<36>-g1-s1.evtm" and a NUL */
+	ET_SLOT_KEYS_MAX = 4,	     /* pieces of secret memory; five keys of AES-128 fit in one */
 	ET_GENERATION = 1,	     /* re-encryption makes others */
 };
 
@@ -76,6 +77,10 @@ struct et_slot {
 	struct et_capture_stream *streams; /* owned; of this incarnation, by number from first */
 	uint32_t stream_count;
 	uint32_t stream_room;
+	/* KEYS plaintexts for the next segments, each behind its 16-bit size. */
+	struct et_secret *keys[ET_SLOT_KEYS_MAX]; /* owned; NULL: not in use */
+	uint16_t keys_size[ET_SLOT_KEYS_MAX];
+	uint32_t keys_last;
 };
 
 /* A log of open tapes. */
@@ -164,6 +169,7 @@ void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *f
 void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_capture_stream *stream);
 void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_packet *packet);
 void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain);
+void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain);
 void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
 		      const struct et_capture_stream *streams, uint32_t count);
 void et_writer_close(struct et_writer *w, uint32_t slot, const struct et_facts *facts,

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "node/crypto/hash.h"
@@ -157,11 +158,42 @@ static void put_word(struct et_buffer *b, const char *key, struct et_view text)
 	}
 }
 
-/* A long text as it was received, its length before it. */
+/* Does `text` begin with this, in any case? */
+static bool begins(const uint8_t *text, size_t size, const char *word)
+{
+	size_t n = strlen(word);
+	return size >= n && strncasecmp((const char *)text, word, n) == 0;
+}
+
+/* A '*' for every character of a key ("inline:KEY|2^20|1:4") on the lines that give one. */
+static void hide_keys(uint8_t *text, size_t size)
+{
+	static const char mark[] = "inline:";
+	bool line_begins = true;
+	bool is_crypto = false;
+
+	for (size_t i = 0; i < size; i++) {
+		is_crypto = line_begins ? begins(text + i, size - i, "a=crypto:") : is_crypto;
+		line_begins = text[i] == '\n' || text[i] == '\r';
+		if (!is_crypto || !begins(text + i, size - i, mark)) {
+			continue;
+		}
+		i += sizeof(mark) - 1;
+		while (i < size && text[i] > ' ' && text[i] != '|' && text[i] != ';') {
+			text[i++] = '*';
+		}
+		i--;
+	}
+}
+
+/* A long text as it was received, its length before it; without keys. */
 static void put_text(struct et_buffer *b, struct et_view text)
 {
 	et_buffer_printf(b, " length=%zu\n", text.size);
 	et_buffer_add(b, text.data, text.size);
+	if (!b->failed) {
+		hide_keys(b->data + b->size - text.size, text.size);
+	}
 	et_buffer_add8(b, '\n');
 }
 
@@ -181,6 +213,10 @@ static int export_meta(void *arg, struct walk_segment *segment, const struct et_
 		put_word(b, "codec", item->stream.codec);
 		put_word(b, "src", item->stream.src);
 		put_word(b, "dst", item->stream.dst);
+		if (item->stream.srtp.size > 0) {
+			put_word(b, "srtp", item->stream.srtp);
+			et_buffer_printf(b, " payload=protected keys=withheld");
+		}
 		et_buffer_add8(b, '\n');
 		break;
 	case ET_META_CODEC:

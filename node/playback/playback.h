@@ -5,8 +5,9 @@
  * authenticated: every record's tag is checked, and with `verify` the whole object beforehand
  * (root, signature and what the catalogue expects).
  *
- * SRTP is not opened here yet: its streams are exported as received, and sound like noise if a
- * decoder is named for them.
+ * SRTP is opened here, with the keys that lie in the tapes (KEYS records; those of a segment hold
+ * for the ones behind it too): a stream that no key opens is silent, and the summary says so. An
+ * original export has the packets as received, protected, and no keys.
  *
  * A segment that is missing, damaged or cannot be opened does not end the playback: its span is
  * silence and the summary says why. The caller decides whether that is good enough (exit code 6).
@@ -79,7 +80,10 @@ struct et_playback_summary {
 	uint32_t streams;
 	uint32_t streams_no_decoder; /* recorded, exportable, not heard */
 	uint64_t packets;	     /* media packets read */
-	uint64_t packets_no_decoder;
+	uint64_t packets_no_decoder; /* those that no key opens among them */
+	uint32_t streams_protected;  /* SRTP */
+	uint32_t streams_closed;     /* of them, those with packets that no key opens */
+	uint64_t packets_closed;
 	uint64_t gaps;	 /* ET_MARK_GAP marks */
 	uint64_t pauses; /* ET_MARK_PAUSE marks */
 	struct et_mix_stats mix;
@@ -123,8 +127,9 @@ struct et_playback_file {
  *   sSSS-meta.txt             stream table, SDP, SIP messages, facts and marks
  * `each` (may be NULL) is called for every finished, synced file, for the manifest. No file may
  * exist before; nothing is left out silently: the summary says what could not be had. On failure
- * the files that were told of are whole, others may be cut: remove the folder. SDP and SIP are
- * exported as received, SRTP keys in them included. */
+ * the files that were told of are whole, others may be cut: remove the folder. SRTP is exported as
+ * it was received, protected. SDP and SIP are exported as received, but for the keys in crypto
+ * lines: each character of them is a '*'. */
 int et_playback_export_original(const struct et_playback_config *config, const char *folder,
 				int (*each)(void *arg, const struct et_playback_file *file),
 				void *arg, struct et_playback_summary *ret,

@@ -204,6 +204,7 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 					      .meta = render_meta,
 					      .packet = render_packet,
 					      .end = see_nothing,
+					      .opens = true,
 					      .arg = r };
 
 	rc = et_mix_new(origin, rate, render_range, r, &r->mix, reterr);

@@ -3,6 +3,8 @@
 #include <strings.h>
 
 #include "node/playback/walk_internal.h"
+#include "node/rtp/rtp.h"
+#include "node/tape/keys.h"
 
 static void note(struct et_playback_summary *s, const struct et_playback_segment *known,
 		 const char *text)
@@ -97,6 +99,7 @@ static void take_item(struct walk_segment *segment, const struct et_meta_item *i
 		s->party = item->stream.party & 1;
 		copy_text(s->src, sizeof(s->src), item->stream.src);
 		copy_text(s->dst, sizeof(s->dst), item->stream.dst);
+		s->is_protected = item->stream.srtp.size > 0;
 		stream_describe(s, item->stream.payload_type, item->stream.codec,
 				item->stream.clock_rate, item->stream.channels,
 				(struct et_view){ NULL, 0 });
@@ -123,6 +126,8 @@ struct walk {
 	const struct walk_visitor *visitor;
 	struct et_playback_summary *summary;
 	struct walk_segment *segment; /* owned by et_playback_walk() */
+	struct et_srtp_ring *keys;    /* owned; NULL: none so far */
+	uint32_t *room;		      /* owned: a packet before and after it is opened; or NULL */
 	bool stopped;		      /* the visitor ended it: not the segment's fault */
 };
 
@@ -140,6 +145,117 @@ static int walk_meta(struct walk *w, struct et_view plain, struct et_error *rete
 	return rc;
 }
 
+/* ---- SRTP -------------------------------------------------------------------------------------
+ */
+
+enum {
+	KEYS_MAX = 256,	  /* of a recording; the oldest give way */
+	PLAIN_AFTER = 64, /* packets that no key opens: it is no SRTP, unless META says so */
+	ROOM = ET_MEDIA_PACKET_MAX + ET_RTP_HEADER_SIZE,
+	ROOM_WORDS = ROOM / 4 + 1,
+};
+
+static int walk_keys(struct walk *w, struct et_view plain, struct et_error *reterr)
+{
+	struct et_keys_reader r;
+	struct et_keys_item i;
+
+	int rc = et_keys_reader_init(&r, plain, reterr);
+	if (rc == 0 && w->keys == NULL) {
+		rc = et_srtp_ring_new(KEYS_MAX, &w->keys, reterr);
+	}
+	while (rc == 0 && (rc = et_keys_reader_next(&r, &i, reterr)) == 1) {
+		const struct et_srtp_entry entry = {
+			.key = { .suite = (enum et_srtp_suite)i.suite,
+				 .material = i.material,
+				 .mki = i.mki },
+			.origin = (enum et_srtp_origin)i.origin,
+			.party = i.party,
+			.has_ssrc = i.has_ssrc,
+			.ssrc = i.ssrc,
+			.tag = i.tag,
+			.time_us = i.time_us,
+		};
+		rc = i.type == ET_KEYS_SRTP ? et_srtp_ring_add(w->keys, &entry) : 0;
+		if (rc == -ENOMEM) {
+			return et_fail(reterr, rc, "SRTP keys");
+		}
+		rc = 0; /* Suites of later versions: their streams stay closed. */
+	}
+	return rc;
+}
+
+/* The whole packet as it was sent: its header was not kept where it can be told from the rest. */
+static struct et_view packet_whole(const struct walk_stream *s, const struct et_media_packet *p,
+				   uint8_t *room)
+{
+	if (p->whole) {
+		return p->payload;
+	}
+	room[0] = 0x80;
+	room[1] = (uint8_t)((p->marker ? 0x80 : 0) | p->payload_type);
+	et_put16(room + 2, p->sequence);
+	et_put32(room + 4, p->timestamp);
+	et_put32(room + 8, s->ssrc);
+	memcpy(room + ET_RTP_HEADER_SIZE, p->payload.data, p->payload.size);
+	return (struct et_view){ room, ET_RTP_HEADER_SIZE + p->payload.size };
+}
+
+enum walk_opened { WALK_PLAIN, WALK_OPENED, WALK_CLOSED, WALK_TWICE };
+
+static int walk_open(struct walk *w, struct walk_stream *s, struct et_media_packet *p,
+		     enum walk_opened *ret, struct et_error *reterr)
+{
+	struct et_rtp rtp;
+	size_t size = 0;
+
+	*ret = s->is_protected ? WALK_CLOSED : WALK_PLAIN;
+	if ((!s->is_protected && s->opening.failures >= PLAIN_AFTER) ||
+	    !et_srtp_ring_has(w->keys, s->party, s->ssrc)) {
+		return 0;
+	}
+	if (w->room == NULL) {
+		w->room = malloc(2 * ROOM_WORDS * sizeof(*w->room));
+		if (w->room == NULL) {
+			return et_fail(reterr, -ENOMEM, "open SRTP");
+		}
+	}
+	uint8_t *plain = (uint8_t *)(w->room + ROOM_WORDS);
+	struct et_view whole = packet_whole(s, p, (uint8_t *)w->room);
+	int rc = et_srtp_stream_open(&s->opening, w->keys, s->party, s->ssrc, whole.data,
+				     whole.size, plain, &size);
+	if (rc == ET_EEXISTS) {
+		*ret = WALK_TWICE;
+	} else if (rc == 0 && et_rtp_parse(plain, (uint32_t)size, &rtp) == 0) {
+		*ret = WALK_OPENED;
+		s->is_protected = true;
+		p->whole = false;
+		p->payload = (struct et_view){ rtp.payload, rtp.payload_size };
+	}
+	return 0;
+}
+
+/* A packet of a visitor that opens; *ret_skip: it is not for it. */
+static int walk_protected(struct walk *w, struct walk_stream *s, struct et_media_packet *p,
+			  bool *ret_skip, struct et_error *reterr)
+{
+	enum walk_opened opened = WALK_PLAIN;
+	const bool was_protected = s->is_protected;
+
+	int rc = walk_open(w, s, p, &opened, reterr);
+	w->summary->streams_protected += !was_protected && s->is_protected;
+	if (opened == WALK_CLOSED) {
+		w->summary->streams_closed += !s->closed;
+		w->summary->packets_closed++;
+		w->summary->packets_no_decoder++;
+		w->summary->streams_no_decoder += !s->deaf;
+		s->closed = true;
+		s->deaf = true;
+	}
+	*ret_skip = opened == WALK_CLOSED || opened == WALK_TWICE;
+	return rc;
+}
+
 static int walk_media(struct walk *w, struct et_view plain, struct et_error *reterr)
 {
 	struct et_media_decoder d;
@@ -154,17 +270,25 @@ static int walk_media(struct walk *w, struct et_view plain, struct et_error *ret
 		if (!s->seen) {
 			s->seen = true;
 			w->summary->streams++;
+			w->summary->streams_protected += s->is_protected;
 		}
 		const struct walk_type *type = p.rtcp ? NULL : packet_type(s, p.payload_type);
+		bool skip = false;
+		if (w->visitor->opens && !p.rtcp) {
+			rc = walk_protected(w, s, &p, &skip, reterr);
+			if (rc < 0) {
+				return rc;
+			}
+		}
 		if (!p.rtcp) {
 			w->summary->packets++;
-			if (type == NULL || (type->audio && type->codec == NULL)) {
+			if (!skip && (type == NULL || (type->audio && type->codec == NULL))) {
 				w->summary->packets_no_decoder++;
 				w->summary->streams_no_decoder += !s->deaf;
 				s->deaf = true;
 			}
 		}
-		rc = w->visitor->packet(w->visitor->arg, w->segment, type, &p, reterr);
+		rc = skip ? 0 : w->visitor->packet(w->visitor->arg, w->segment, type, &p, reterr);
 		w->stopped = w->stopped || rc < 0;
 	}
 	return rc;
@@ -183,6 +307,8 @@ static int walk_records(struct walk *w, struct et_tape_reader *reader, struct et
 			rc = walk_meta(w, record.plain, reterr);
 		} else if (record.kind == ET_TAPE_MEDIA) {
 			rc = walk_media(w, record.plain, reterr);
+		} else if (record.kind == ET_TAPE_KEYS) {
+			rc = w->visitor->opens ? walk_keys(w, record.plain, reterr) : 0;
 		} else {
 			rc = 0; /* Kinds of later versions: nothing to hear in them. */
 		}
@@ -247,6 +373,15 @@ static int check_tape(const struct et_playback_config *config,
 	return rc;
 }
 
+/* Ready for the next segment. */
+static void segment_clear(struct walk_segment *segment)
+{
+	for (size_t i = 0; i < ET_PLAYBACK_STREAMS_MAX; i++) {
+		et_srtp_stream_release(&segment->streams[i].opening);
+	}
+	memset(segment, 0, sizeof(*segment));
+}
+
 static int play_tape(struct walk *w, const struct et_playback_segment *known,
 		     const struct et_tape_source *source, const struct et_tape_header *header,
 		     const struct et_secret *dek, struct et_error *reterr)
@@ -261,7 +396,7 @@ static int play_tape(struct walk *w, const struct et_playback_segment *known,
 	const struct et_tape_seal *seal = et_tape_reader_seal(reader);
 	s->segments_unsealed += seal == NULL;
 	s->segments_recovered += seal != NULL && (seal->flags & ET_TAPE_RECOVERED) != 0;
-	memset(w->segment, 0, sizeof(*w->segment));
+	segment_clear(w->segment);
 	w->segment->known = known;
 	w->segment->header = header;
 	rc = w->visitor->begin(w->visitor->arg, w->segment, reterr);
@@ -343,7 +478,18 @@ int et_playback_walk(const struct et_playback_config *config, const struct walk_
 			first = rc;
 		}
 	}
+	if (ret->streams_closed > 0 && ret->problem[0] == '\0') {
+		(void)snprintf(ret->problem, sizeof(ret->problem),
+			       "%u streams are protected (SRTP) and no key that is known opens %s",
+			       ret->streams_closed, ret->streams_closed == 1 ? "it" : "them");
+	}
+	segment_clear(segment);
 	free(segment);
+	(void)et_srtp_ring_free(w.keys);
+	if (w.room != NULL) {
+		explicit_bzero(w.room, 2 * ROOM_WORDS * sizeof(*w.room));
+		free(w.room);
+	}
 	if (w.stopped || played == 0) {
 		if (reterr != NULL) {
 			*reterr = e;

@@ -5,6 +5,7 @@
 
 #include "node/audio/codec.h"
 #include "node/playback/playback.h"
+#include "node/srtp/ring.h"
 #include "node/tape/media.h"
 #include "node/tape/reader.h"
 
@@ -31,6 +32,9 @@ struct walk_stream {
 	bool deaf;	/* has packets that nothing here decodes */
 	uint32_t ssrc;
 	uint8_t party;
+	bool is_protected;	       /* META says so, or a key opens it */
+	bool closed;		       /* has packets that no key opens */
+	struct et_srtp_stream opening; /* of a visitor that opens */
 	char src[WALK_ADDRESS_MAX];
 	char dst[WALK_ADDRESS_MAX];
 	struct walk_type types[WALK_TYPES_MAX];
@@ -52,6 +56,7 @@ struct walk_visitor {
 		      const struct et_media_packet *packet, struct et_error *reterr);
 	/* Also after a segment that broke off in the middle. */
 	int (*end)(void *arg, struct walk_segment *segment, struct et_error *reterr);
+	bool opens; /* packets of SRTP come opened; those that no key opens do not come */
 	void *arg;
 };
 

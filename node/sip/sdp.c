@@ -148,7 +148,8 @@ static bool read_media(struct et_sdp *sdp, struct et_view value)
 	}
 	m->protocol = next_word(&rest, "");
 	m->is_rtp = contains(m->protocol, "RTP/");
-	m->is_srtp = contains(m->protocol, "/SAVP");
+	m->is_secure = contains(m->protocol, "/SAVP");
+	m->is_srtp = m->is_secure;
 	while (rest.size > 0) {
 		uint32_t type = 0;
 		struct et_view word = next_word(&rest, "");
@@ -197,6 +198,7 @@ static void read_crypto(struct et_sdp *sdp, struct et_sdp_media *m, struct et_vi
 	(void)to_number(next_word(&rest, ""), UINT32_MAX, &c->tag);
 	c->suite = next_word(&rest, "");
 	c->key = next_word(&rest, "");
+	c->session = rest;
 }
 
 static void read_ssrc(struct et_sdp *sdp, struct et_sdp_media *m, struct et_view value)
@@ -394,4 +396,105 @@ bool et_sdp_find(struct et_view content_type, struct et_view body, struct et_vie
 	}
 	*ret = (struct et_view){ start, (size_t)(body.data + body.size - start) };
 	return true;
+}
+
+/* ---- Keys ------------------------------------------------------------------------------------ */
+
+/* Base64 with '+' and '/', padded or not (RFC 4568, section 9.2). */
+static bool read_material(struct et_view text, struct et_sdp_key *ret)
+{
+	char url[64];
+	size_t size = text.size;
+
+	while (size > 0 && text.data[size - 1] == '=') {
+		size--;
+	}
+	if (size == 0 || size > sizeof(url)) {
+		return false;
+	}
+	for (size_t i = 0; i < size; i++) {
+		char c = (char)text.data[i];
+		url[i] = (char)(c == '+' ? '-' : c == '/' ? '_' : c);
+	}
+	ssize_t n = et_unbase64(url, size, ret->material, sizeof(ret->material));
+	explicit_bzero(url, sizeof(url));
+	ret->material_size = n > 0 ? (uint32_t)n : 0;
+	return n > 0;
+}
+
+/* "1066:4": a number, and how many bytes it takes in a packet. */
+static bool read_mki(struct et_view text, struct et_sdp_key *ret)
+{
+	struct et_view rest = text;
+	uint32_t value = 0;
+	uint32_t size = 0;
+
+	if (!to_number(next_word(&rest, ":"), UINT32_MAX, &value)) {
+		return false;
+	}
+	skip_one(&rest, ':');
+	if (!to_number(rest, sizeof(ret->mki), &size) || size == 0) {
+		return false;
+	}
+	for (uint32_t i = 0; i < size && i < sizeof(value); i++) {
+		ret->mki[size - 1 - i] = (uint8_t)(value >> (8 * i));
+	}
+	ret->mki_size = size;
+	return size >= sizeof(value) || value >> (8 * size) == 0;
+}
+
+/* "inline:KEY|2^20|1066:4": lifetime and MKI may be left out. */
+static bool read_key(struct et_view text, struct et_sdp_key *ret)
+{
+	struct et_view rest = text;
+
+	*ret = (struct et_sdp_key){ .mki_size = 0 };
+	if (!is_word(next_word(&rest, ":"), "inline")) {
+		return false;
+	}
+	skip_one(&rest, ':');
+	if (!read_material(next_word(&rest, "|"), ret)) {
+		return false;
+	}
+	while (rest.size > 0) {
+		skip_one(&rest, '|');
+		struct et_view word = next_word(&rest, "|");
+		if (memchr(word.data, ':', word.size) != NULL && !read_mki(word, ret)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Session parameters that libraries which open SRTP do not follow. */
+static bool is_plain_srtp(struct et_view session)
+{
+	struct et_view rest = session;
+
+	while (rest.size > 0) {
+		struct et_view word = next_word(&rest, "");
+		if (is_word(word, "UNENCRYPTED_SRTP") || is_word(word, "UNAUTHENTICATED_SRTP") ||
+		    (begins(word, "KDR=") && !is_word(word, "KDR=0"))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+uint32_t et_sdp_crypto_keys(const struct et_sdp_crypto *crypto,
+			    struct et_sdp_key ret[ET_SDP_KEYS_MAX])
+{
+	struct et_view rest = crypto->key;
+	uint32_t count = 0;
+
+	if (!is_plain_srtp(crypto->session)) {
+		return 0;
+	}
+	while (rest.size > 0 && count < ET_SDP_KEYS_MAX) {
+		if (read_key(next_word(&rest, ";"), &ret[count])) {
+			count++;
+		}
+		skip_one(&rest, ';');
+	}
+	return count;
 }

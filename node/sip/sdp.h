@@ -31,15 +31,27 @@ struct et_sdp_format {
 struct et_sdp_crypto { /* RFC 4568 */
 	uint32_t tag;
 	struct et_view suite;
-	struct et_view key; /* "inline:…": a secret; never log it */
+	struct et_view key;	/* "inline:…": a secret; never log it */
+	struct et_view session; /* session parameters, "KDR=1 UNENCRYPTED_SRTCP" */
+};
+
+#define ET_SDP_KEYS_MAX 4 /* of one crypto line */
+
+/* A key of a crypto line, decoded: a secret. */
+struct et_sdp_key {
+	uint8_t material[48]; /* master key | master salt */
+	uint32_t material_size;
+	uint8_t mki[16]; /* what stands in the packets, or nothing */
+	uint32_t mki_size;
 };
 
 struct et_sdp_media {
 	enum et_sdp_kind kind;
 	uint16_t port; /* 0: refused or ended */
 	struct et_view protocol;
-	bool is_rtp;  /* RTP/AVP, RTP/SAVP, RTP/AVPF, UDP/TLS/RTP/SAVPF, ... */
-	bool is_srtp; /* SAVP or SAVPF, or a crypto line, or a fingerprint */
+	bool is_rtp;	/* RTP/AVP, RTP/SAVP, RTP/AVPF, UDP/TLS/RTP/SAVPF, ... */
+	bool is_srtp;	/* SAVP or SAVPF, or a crypto line, or a fingerprint */
+	bool is_secure; /* SAVP or SAVPF: it cannot be plain RTP */
 	bool has_address;
 	uint8_t address[16]; /* IPv6, or IPv4 mapped into it (::ffff:0:0/96) */
 	enum et_sdp_direction direction;
@@ -68,5 +80,11 @@ bool et_sdp_find(struct et_view content_type, struct et_view body, struct et_vie
 
 /* Read it. ET_EMALFORMED and *ret untouched: it does not begin with "v=". */
 int et_sdp_parse(struct et_view text, struct et_sdp *ret) ET_MUST_CHECK;
+
+/* The keys of a crypto line (RFC 4568, section 6.1), in its order; those that are none are left
+ * out, and so are all of a line whose session parameters turn encryption or authentication of RTP
+ * off, or ask for keys to be derived again. Returns how many; the caller wipes them. */
+uint32_t et_sdp_crypto_keys(const struct et_sdp_crypto *crypto,
+			    struct et_sdp_key ret[ET_SDP_KEYS_MAX]);
 
 #endif

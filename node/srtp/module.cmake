@@ -1,7 +1,7 @@
 et_module(node/srtp
-    SOURCES suite.c srtp.c
+    SOURCES suite.c srtp.c ring.c given.c
     USES node/base
     LIBRARIES PkgConfig::srtp Threads::Threads
-    TESTS srtp
+    TESTS srtp ring
     TEST_LIBRARIES PkgConfig::crypto
-    FUZZERS srtp)
+    FUZZERS srtp given)

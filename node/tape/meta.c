@@ -35,6 +35,9 @@ static void stream_put(struct et_buffer *b, const struct et_meta_item *i)
 	text_put(b, i->stream.codec);
 	text_put(b, i->stream.src);
 	text_put(b, i->stream.dst);
+	if (i->stream.srtp.size > 0) { /* it came later than the others */
+		text_put(b, i->stream.srtp);
+	}
 }
 
 static void codec_put(struct et_buffer *b, const struct et_meta_item *i)
@@ -89,6 +92,10 @@ static void stream_get(struct et_reader *r, struct et_meta_item *i)
 	i->stream.codec = text_get(r);
 	i->stream.src = text_get(r);
 	i->stream.dst = text_get(r);
+	i->stream.srtp = (struct et_view){ NULL, 0 };
+	if (!r->failed && et_reader_left(r) > 0) {
+		i->stream.srtp = text_get(r);
+	}
 	r->failed = r->failed || i->stream.stream >= ET_MEDIA_STREAMS_MAX;
 }
 

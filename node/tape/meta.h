@@ -54,6 +54,7 @@ struct et_meta_item {
 			struct et_view codec; /* "PCMU"; "" when unknown */
 			struct et_view src;   /* "ip:port" */
 			struct et_view dst;
+			struct et_view srtp; /* suite, "" when it is not known to be protected */
 		} stream;
 		struct {
 			uint32_t stream;

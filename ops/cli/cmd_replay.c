@@ -12,6 +12,7 @@
 #include "node/capture/replay.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
+#include "node/srtp/given.h"
 #include "ops/cli/cli.h"
 
 enum { ET_REPLAY_MIXES = 32 };
@@ -41,9 +42,11 @@ static json_t *stream_json(const struct et_capture_stream *s)
 	et_json_set(o, "codec", et_json_text(s->codec));
 	et_json_set(o, "payload_type", json_integer(s->payload_type));
 	et_json_set(o, "association", json_string(et_capture_association_text(s->association)));
-	/* No keys are taken yet: what is protected stays closed. */
 	et_json_set(o, "srtp", s->srtp[0] != '\0' ? et_json_text(s->srtp) : json_null());
-	et_json_set(o, "opened", s->srtp[0] != '\0' ? json_false() : json_null());
+	et_json_set(o, "opened",
+		    s->srtp[0] == '\0' || s->opened == ET_OPENED_UNKNOWN
+			    ? json_null()
+			    : json_boolean(s->opened == ET_OPENED_YES));
 	et_json_set(o, "packets", et_json_u64(s->packets));
 	et_json_set(o, "lost", et_json_u64(s->lost));
 	et_json_set(o, "duplicate", et_json_u64(s->duplicate));
@@ -193,7 +196,7 @@ static void on_media(void *arg, const struct et_replay_media *media)
 		return;
 	}
 	const struct et_capture_stream *s = &m->recording->streams[media->stream];
-	const struct et_codec *codec = s->srtp[0] != '\0' ? NULL : codec_of(s, media->payload_type);
+	const struct et_codec *codec = media->closed ? NULL : codec_of(s, media->payload_type);
 	if (codec == NULL) {
 		pass->undecodable++;
 		return;
@@ -367,6 +370,21 @@ static int read_ports(struct et_cli *cli, struct et_capture_config *config, stru
 	return 0;
 }
 
+static void ring_freep(struct et_srtp_ring **r)
+{
+	*r = et_srtp_ring_free(*r);
+}
+
+static int read_keys(struct et_cli *cli, struct et_srtp_ring **ret, struct et_error *reterr)
+{
+	const char *path = et_cli_option(cli, "srtp-keys");
+	if (path == NULL) {
+		return 0;
+	}
+	int rc = et_srtp_ring_new(ET_SRTP_RING_MAX, ret, reterr);
+	return rc == 0 ? et_srtp_given_load(path, *ret, reterr) : rc;
+}
+
 static json_t *document_of(const struct et_replay_summary *s, char (*names)[64])
 {
 	json_t *document = json_object();
@@ -401,15 +419,15 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 	struct et_replay_config config = { .files = cli->args, .file_count = cli->arg_count };
 	struct et_replay_summary summary;
 	const char *folder = et_cli_option(cli, "wav");
-	if (et_cli_option(cli, "keylog") != NULL || et_cli_option(cli, "srtp-keys") != NULL) {
-		return et_fail_plain(reterr, ET_EUNSUPPORTED,
-				     "this version does not open SRTP yet: protected packets are "
-				     "recorded as received; leave out --keylog and --srtp-keys");
-	}
+	ET_CLEANUP(ring_freep) struct et_srtp_ring *keys = NULL;
 	int rc = read_ports(cli, &config.capture, reterr);
+	if (rc == 0) {
+		rc = read_keys(cli, &keys, reterr);
+	}
 	if (rc < 0) {
 		return rc;
 	}
+	config.srtp_keys = keys;
 	rc = et_replay(&config, &summary, reterr);
 	if (rc < 0) {
 		return rc;

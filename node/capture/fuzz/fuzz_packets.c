@@ -196,6 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.media = take_media,
 		.rtcp = take_rtcp,
 		.meta = take_meta,
+		.keys = take_meta,
 		.update = take_update,
 		.close = take_close,
 	};

@@ -118,6 +118,7 @@ static struct et_engine *make(struct fixture *f)
 		.media = take_media,
 		.rtcp = take_rtcp,
 		.meta = take_meta,
+		.keys = take_meta,
 		.update = take_update,
 		.close = take_close,
 	};

@@ -13,6 +13,8 @@
 #include "node/crypto/sign.h"
 #include "node/io/file.h"
 #include "node/playback/playback.h"
+#include "node/srtp/ring.h"
+#include "node/tape/keys.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
 
@@ -29,6 +31,9 @@ struct fixture {
 	struct et_playback_config config;
 	bool missing[SEGMENTS];
 	bool no_key[SEGMENTS];
+	bool is_protected; /* as SRTP: the key stands in the first segment only */
+	bool keyless;	   /* ... and in none at all */
+	struct et_srtp *senders[2];
 	int open; /* sources that are open now */
 	int16_t *heard;
 	size_t frames;
@@ -83,9 +88,37 @@ static inline int hear(void *arg, const int16_t *samples, size_t frames)
 	return 0;
 }
 
-static inline void put_meta(struct et_tape *t, uint32_t t_ms)
+/* The key of a party's SRTP, and the line of its description. */
+static inline void srtp_key(unsigned party, uint8_t material[30])
 {
-	static const char sip[] = "INVITE sip:b SIP/2.0\r\n\r\n";
+	for (unsigned i = 0; i < 30; i++) {
+		material[i] = (uint8_t)(0x41 + i * 5 + party);
+	}
+}
+
+static inline void put_keys(struct et_tape *t, uint32_t t_ms)
+{
+	struct et_buffer keys = { 0 };
+	for (unsigned party = 0; party < 2; party++) {
+		uint8_t material[30];
+		srtp_key(party, material);
+		struct et_keys_item item = {
+			.type = ET_KEYS_SRTP,
+			.origin = 1,
+			.party = (uint8_t)party,
+			.suite = ET_SRTP_AES_CM_128_HMAC_SHA1_80,
+			.material = { material, sizeof(material) },
+		};
+		assert_int_equal(et_keys_add(&keys, &item), 0);
+	}
+	assert_int_equal(et_tape_append(t, ET_TAPE_KEYS, t_ms, keys.data, keys.size, NULL), 0);
+	et_buffer_release(&keys);
+}
+
+static inline void put_meta(struct fixture *f, struct et_tape *t, uint32_t t_ms)
+{
+	static const char sip[] = "INVITE sip:b SIP/2.0\r\n\r\na=Crypto:1 X INLINE:S3cr3t+/=|2^20;"
+				  "inline:An0ther|1:1 KDR=0\r\na=x:inline:kept\r\n";
 	struct et_buffer meta = { 0 };
 	for (unsigned party = 0; party < 2; party++) {
 		struct et_meta_item item = { .type = ET_META_STREAM };
@@ -98,6 +131,7 @@ static inline void put_meta(struct et_tape *t, uint32_t t_ms)
 		item.stream.codec = et_view_of(party == 0 ? "PCMU" : "PCMA");
 		item.stream.src = et_view_of("192.0.2.1:4000");
 		item.stream.dst = et_view_of("192.0.2.2:5000");
+		item.stream.srtp = et_view_of(f->is_protected ? "SRTP" : "");
 		assert_int_equal(et_meta_add(&meta, &item), 0);
 		item = (struct et_meta_item){ .type = ET_META_CODEC };
 		item.codec.stream = party;
@@ -116,12 +150,15 @@ static inline void put_meta(struct et_tape *t, uint32_t t_ms)
 	et_buffer_release(&meta);
 }
 
-static inline void put_second(struct et_tape *t, uint32_t second, uint32_t t_ms)
+static inline void put_second(struct fixture *f, struct et_tape *t, uint32_t second, uint32_t t_ms)
 {
 	struct et_media_encoder e = { 0 };
 	for (uint32_t n = second * 50; n < (second + 1) * 50; n++) {
 		for (unsigned party = 0; party < 2; party++) {
-			uint8_t payload[12 + 4 + PTIME] = { 0x81, 0 }; /* V2, one CSRC */
+			uint32_t room[(12 + 4 + PTIME + ET_SRTP_OVERHEAD_MAX) / 4] = { 0 };
+			uint8_t *payload = (uint8_t *)room;
+			size_t size = 12 + 4 + PTIME;
+			payload[0] = 0x81; /* V2, one CSRC */
 			bool whole = n % 50 == 7;
 			for (uint32_t i = 0; i < PTIME; i++) {
 				payload[16 + i] = said(party, n * PTIME + i);
@@ -130,6 +167,17 @@ static inline void put_second(struct et_tape *t, uint32_t second, uint32_t t_ms)
 			et_put16(payload + 2, (uint16_t)n);
 			et_put32(payload + 4, n * PTIME);
 			et_put32(payload + 8, 0x1000 + party);
+			size_t head = 16;
+			if (f->is_protected) {
+				if (!whole) { /* without the CSRC */
+					payload[0] = 0x80;
+					size -= 4;
+					head = 12;
+					memmove(payload + 12, payload + 16, PTIME);
+				}
+				assert_int_equal(
+					et_srtp_seal_rtp(f->senders[party], payload, &size), 0);
+			}
 			struct et_media_packet p = {
 				.stream = party,
 				.whole = whole,
@@ -137,8 +185,8 @@ static inline void put_second(struct et_tape *t, uint32_t second, uint32_t t_ms)
 				.sequence = (uint16_t)n,
 				.timestamp = n * PTIME,
 				.arrival_us = T0_US + (int64_t)n * 20000 + party * 10000,
-				.payload = { whole ? payload : payload + 16,
-					     whole ? sizeof(payload) : PTIME },
+				.payload = { whole ? payload : payload + head,
+					     whole ? size : size - head },
 			};
 			assert_int_equal(et_media_encoder_add(&e, &p, ET_TAPE_PLAIN_MAX), 0);
 		}
@@ -163,9 +211,12 @@ static inline void put_segment(struct fixture *f, uint32_t number)
 	(void)snprintf(f->paths[number], sizeof(f->paths[number]), "%s/%u.evtm", dir, number);
 	assert_int_equal(et_secret_random(32, &f->deks[number], NULL), 0);
 	assert_int_equal(et_tape_create(f->paths[number], &header, f->deks[number], &t, NULL), 0);
-	put_meta(t, 0);
+	put_meta(f, t, 0);
+	if (f->is_protected && number == 0 && !f->keyless) {
+		put_keys(t, 0);
+	}
 	for (uint32_t second = 0; second < SECONDS; second++) {
-		put_second(t, number * SECONDS + second, second * 1000);
+		put_second(f, t, number * SECONDS + second, second * 1000);
 	}
 	assert_int_equal(et_tape_finish(t, &signer, &seal, NULL), 0);
 	struct et_playback_segment *s = &f->segments[number];
@@ -177,11 +228,28 @@ static inline void put_segment(struct fixture *f, uint32_t number)
 	memcpy(s->object_hash, seal.object_hash, 32);
 }
 
-static inline int set_up(void **state)
+static inline struct fixture *fixture_new(bool is_protected, bool keyless)
 {
-	uint8_t public_key[32];
 	struct fixture *f = calloc(1, sizeof(*f));
 	assert_non_null(f);
+	f->is_protected = is_protected;
+	f->keyless = keyless;
+	for (unsigned party = 0; is_protected && party < 2; party++) {
+		uint8_t material[30];
+		srtp_key(party, material);
+		struct et_srtp_key key = {
+			.suite = ET_SRTP_AES_CM_128_HMAC_SHA1_80,
+			.material = { material, sizeof(material) },
+		};
+		assert_int_equal(et_srtp_new(&key, 0x1000 + party, &f->senders[party], NULL), 0);
+		et_srtp_seal_from(f->senders[party], 3 * party); /* one is joined in its midst */
+	}
+	return f;
+}
+
+static inline int fixture_fill(struct fixture *f, void **state)
+{
+	uint8_t public_key[32];
 	const char *tmp = getenv("TMPDIR");
 	(void)snprintf(f->dir, sizeof(f->dir), "%.40s/et_play.XXXXXX", tmp != NULL ? tmp : "/tmp");
 	assert_non_null(mkdtemp(f->dir));
@@ -203,6 +271,21 @@ static inline int set_up(void **state)
 	return 0;
 }
 
+static inline int set_up(void **state)
+{
+	return fixture_fill(fixture_new(false, false), state);
+}
+
+static inline int set_up_protected(void **state)
+{
+	return fixture_fill(fixture_new(true, false), state);
+}
+
+static inline int set_up_keyless(void **state)
+{
+	return fixture_fill(fixture_new(true, true), state);
+}
+
 static inline int tear_down(void **state)
 {
 	struct fixture *f = *state;
@@ -213,6 +296,9 @@ static inline int tear_down(void **state)
 	}
 	f->seed = et_secret_free(f->seed);
 	assert_int_equal(rmdir(f->dir), 0);
+	for (unsigned party = 0; party < 2; party++) {
+		f->senders[party] = et_srtp_free(f->senders[party]);
+	}
 	free(f->heard);
 	free(f);
 	return 0;

@@ -154,6 +154,36 @@ static void nothing_is_overwritten(void **state)
 	end(&files);
 }
 
+static void srtp_is_exported_protected_and_without_keys(void **state)
+{
+	struct fixture *f = *state;
+	struct et_playback_summary s;
+	struct files files;
+	uint8_t material[30];
+
+	begin(f, &files);
+	assert_int_equal(
+		et_playback_export_original(&f->config, files.folder, remember, &files, &s, NULL),
+		0);
+	struct et_buffer meta = load(&files, "s001-meta.txt");
+	const char *text = (const char *)meta.data;
+	assert_non_null(strstr(text, "srtp=SRTP payload=protected keys=withheld"));
+	assert_non_null(strstr(text,
+			       "a=Crypto:1 X INLINE:*********|2^20;inline:*******|1:1 KDR=0\r\n"
+			       "a=x:inline:kept\r\n"));
+	et_buffer_release(&meta);
+	struct et_buffer raw = load(&files, "s001-stream00-PCMU.raw");
+	assert_int_equal(raw.size, PER_SEGMENT * (PTIME + 10) + SECONDS * 16);
+	et_buffer_release(&raw);
+	srtp_key(0, material);
+	for (size_t i = 0; i < files.count; i++) {
+		struct et_buffer b = load(&files, files.list[i].name);
+		assert_null(memmem(b.data, b.size, material, sizeof(material)));
+		et_buffer_release(&b);
+	}
+	end(&files);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -161,6 +191,8 @@ int main(void)
 		TEST(the_original_comes_back_bit_for_bit),
 		TEST(what_cannot_be_had_is_said),
 		TEST(nothing_is_overwritten),
+		cmocka_unit_test_setup_teardown(srtp_is_exported_protected_and_without_keys,
+						set_up_protected, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -259,6 +259,57 @@ static void peaks_are_those_of_the_samples(void **state)
 	}
 }
 
+static void srtp_with_its_keys_sounds_like_any_other(void **state)
+{
+	struct fixture *f = *state;
+	struct et_playback_summary s;
+	struct et_peak peaks[8][2];
+
+	/* Keys stand in the first segment; they hold for the others. */
+	assert_int_equal(et_playback_render(&f->config, 0, UINT64_MAX, hear, f, &s, NULL), 0);
+	assert_int_equal(f->frames, TOTAL + 80);
+	assert_sound(f, 0, 0, 0);
+	assert_int_equal(s.streams_protected, SEGMENTS * 2);
+	assert_int_equal(s.streams_closed, 0);
+	assert_int_equal(s.packets_no_decoder, 0);
+	assert_int_equal(s.packets, SEGMENTS * PER_SEGMENT * 2);
+	assert_string_equal(s.problem, "");
+	f->frames = 0;
+	assert_int_equal(et_playback_render(&f->config, 4095, 40000, hear, f, &s, NULL), 0);
+	assert_sound(f, 4095, 0, 0);
+	assert_int_equal(et_playback_peaks(&f->config, &peaks[0][0], 8, &s, NULL), 0);
+	assert_int_equal(s.streams_closed, 0);
+}
+
+static void srtp_without_its_keys_is_silent_and_says_so(void **state)
+{
+	struct fixture *f = *state;
+	struct et_playback_summary s;
+
+	f->config.end_us = T0_US + 1000000;
+	assert_int_equal(et_playback_render(&f->config, 0, UINT64_MAX, hear, f, &s, NULL), 0);
+	for (size_t i = 0; i < f->frames * 2; i++) {
+		assert_int_equal(f->heard[i], 0);
+	}
+	assert_int_equal(s.streams_protected, SEGMENTS * 2);
+	assert_int_equal(s.streams_closed, SEGMENTS * 2);
+	assert_int_equal(s.packets_closed, SEGMENTS * PER_SEGMENT * 2);
+	assert_int_equal(s.packets_no_decoder, s.packets_closed);
+	assert_string_equal(s.problem, "6 streams are protected (SRTP) and no key that is known "
+				       "opens them");
+}
+
+static void srtp_without_the_segment_of_its_keys_says_so(void **state)
+{
+	struct fixture *f = *state;
+	struct et_playback_summary s;
+
+	f->missing[0] = true;
+	assert_int_equal(et_playback_render(&f->config, 0, UINT64_MAX, hear, f, &s, NULL), 0);
+	assert_int_equal(s.segments_missing, 1);
+	assert_int_equal(s.streams_closed, (SEGMENTS - 1) * 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -276,6 +327,12 @@ int main(void)
 		TEST(a_listener_that_goes_away_ends_it),
 		TEST(the_wav_file_is_what_was_said),
 		TEST(peaks_are_those_of_the_samples),
+		cmocka_unit_test_setup_teardown(srtp_with_its_keys_sounds_like_any_other,
+						set_up_protected, tear_down),
+		cmocka_unit_test_setup_teardown(srtp_without_its_keys_is_silent_and_says_so,
+						set_up_keyless, tear_down),
+		cmocka_unit_test_setup_teardown(srtp_without_the_segment_of_its_keys_says_so,
+						set_up_protected, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

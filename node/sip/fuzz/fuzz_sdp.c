@@ -27,6 +27,16 @@ static void check_media(const struct et_sdp_media *m, const uint8_t *data, size_
 	for (uint32_t i = 0; i < m->crypto_count; i++) {
 		inside(m->crypto[i].suite, data, size);
 		inside(m->crypto[i].key, data, size);
+		inside(m->crypto[i].session, data, size);
+		struct et_sdp_key keys[ET_SDP_KEYS_MAX];
+		uint32_t count = et_sdp_crypto_keys(&m->crypto[i], keys);
+		for (uint32_t k = 0; k < count; k++) {
+			if (keys[k].material_size == 0 ||
+			    keys[k].material_size > sizeof(keys[k].material) ||
+			    keys[k].mki_size > sizeof(keys[k].mki)) {
+				abort();
+			}
+		}
 	}
 }
 

@@ -87,6 +87,82 @@ static void a_fingerprint_of_the_session_is_for_all(void **state)
 	assert_true(sdp.media[1].rtcp_mux && sdp.media[1].is_rtp);
 }
 
+static uint32_t keys_of(const char *line, struct et_sdp_key keys[ET_SDP_KEYS_MAX])
+{
+	char text[1024];
+	(void)snprintf(text, sizeof(text), "v=0\nm=audio 1 RTP/AVP 0\na=crypto:%s\n", line);
+	struct et_sdp sdp = parse(text);
+	assert_int_equal(sdp.media[0].crypto_count, 1);
+	assert_true(sdp.media[0].is_srtp && !sdp.media[0].is_secure);
+	return et_sdp_crypto_keys(&sdp.media[0].crypto[0], keys);
+}
+
+#define KEY_A "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz" /* RFC 4568, section 6.1 */
+#define KEY_B "PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR"
+
+static void crypto_lines_give_keys_with_lifetime_and_mki(void **state)
+{
+	(void)state;
+	static const uint8_t mki[] = { 0, 0, 4, 42 };
+	struct et_sdp_key keys[ET_SDP_KEYS_MAX];
+
+	assert_int_equal(keys_of("1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A
+				 "|2^20|1066:4;inline:" KEY_B "|2^20|2:1 FEC_ORDER=FEC_SRTP",
+				 keys),
+			 2);
+	assert_int_equal(keys[0].material_size, 30);
+	assert_memory_equal(keys[0].material, "YS___semctl () {\t220;}\n}\nunles", 30);
+	assert_int_equal(keys[0].mki_size, 4);
+	assert_memory_equal(keys[0].mki, mki, 4);
+	assert_int_equal(keys[1].mki_size, 1);
+	assert_int_equal(keys[1].mki[0], 2);
+	assert_memory_equal(keys[1].material, "=-n@%^x!Bjufr9)?,#5h\\`=&]{qiPQ", 30);
+	/* GCM with '+', '/' and padding; MKI without lifetime; neither. */
+	assert_int_equal(
+		keys_of("2 AEAD_AES_128_GCM inline:+/+/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==",
+			keys),
+		0);
+	assert_int_equal(
+		keys_of("2 AEAD_AES_128_GCM inline:+/8AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==|7:2",
+			keys),
+		1);
+	assert_int_equal(keys[0].material[0], 0xFB);
+	assert_int_equal(keys[0].material[1], 0xFF);
+	assert_int_equal(keys[0].mki_size, 2);
+	assert_int_equal(keys_of("3 X inline:" KEY_A "|2^31", keys), 1);
+	assert_int_equal(keys[0].mki_size, 0);
+}
+
+static void what_cannot_be_opened_gives_no_key(void **state)
+{
+	(void)state;
+	static const char *const lines[] = {
+		"1 AES_CM_128_HMAC_SHA1_80",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:=",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:a*b",
+		"1 AES_CM_128_HMAC_SHA1_80 uri:" KEY_A,
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A KEY_A,
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A "|1:",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A "|1:17",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A "|256:1",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A "|x:1",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A " UNENCRYPTED_SRTP",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A " WSH=64 UNAUTHENTICATED_SRTP",
+		"1 AES_CM_128_HMAC_SHA1_80 inline:" KEY_A " KDR=4",
+	};
+	struct et_sdp_key keys[ET_SDP_KEYS_MAX];
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		assert_int_equal(keys_of(lines[i], keys), 0);
+	}
+	assert_int_equal(keys_of("1 X inline:" KEY_A " KDR=0 UNENCRYPTED_SRTCP", keys), 1);
+	assert_int_equal(keys_of("1 X inline:" KEY_A ";inline:" KEY_A ";inline:" KEY_A
+				 ";inline:" KEY_A ";inline:" KEY_A,
+				 keys),
+			 ET_SDP_KEYS_MAX);
+}
+
 static void nonsense_is_no_address_and_no_number(void **state)
 {
 	(void)state;
@@ -139,6 +215,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_an_offer),
 		cmocka_unit_test(a_fingerprint_of_the_session_is_for_all),
+		cmocka_unit_test(crypto_lines_give_keys_with_lifetime_and_mki),
+		cmocka_unit_test(what_cannot_be_opened_gives_no_key),
 		cmocka_unit_test(nonsense_is_no_address_and_no_number),
 		cmocka_unit_test(what_does_not_fit_is_clipped),
 		cmocka_unit_test(finds_it_in_a_multipart_body),

@@ -31,6 +31,7 @@ static void add_all(struct et_buffer *b)
 	i.stream.codec = et_view_of("PCMA");
 	i.stream.src = et_view_of("[2001:db8::1]:4000");
 	i.stream.dst = et_view_of("192.0.2.2:5000");
+	i.stream.srtp = et_view_of("AEAD_AES_128_GCM");
 	assert_int_equal(et_meta_add(b, &i), 0);
 	i = (struct et_meta_item){ .type = ET_META_CODEC };
 	i.codec.stream = 63;
@@ -84,6 +85,7 @@ static void every_item_comes_back(void **state)
 	assert_text(i.stream.codec, "PCMA");
 	assert_text(i.stream.src, "[2001:db8::1]:4000");
 	assert_text(i.stream.dst, "192.0.2.2:5000");
+	assert_text(i.stream.srtp, "AEAD_AES_128_GCM");
 	assert_int_equal(et_meta_reader_next(&r, &i, NULL), 1);
 	assert_int_equal(i.type, ET_META_CODEC);
 	assert_int_equal(i.codec.payload_type, 101);

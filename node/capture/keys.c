@@ -1,0 +1,236 @@
+/* SRTP: the keys that signalling names, where they go, and whether one fits.
+ *
+ * A description's crypto lines are the keys of what its sender sends (RFC 4568, section 6.1). All
+ * are kept, in the tape too, and the first packets of a stream tell which one it uses; the others
+ * are not opened here: that is done when somebody reads (node/playback). A description that allows
+ * protection and does not demand it (RTP/AVP with crypto lines) is decided by the same packets.
+ *
+ * The call table has no keys: after a restart, those of the segments before open the later ones,
+ * and nothing is said about new streams until a description comes. */
+#include <stdio.h>
+
+#include "node/capture/engine_internal.h"
+#include "node/tape/keys.h"
+
+enum {
+	CHECK_PACKETS = 4,	 /* of a stream, before it is said that no key opens it */
+	CHECKS_PER_SECOND = 200, /* live, of all streams: a check makes openers, which is slow */
+	CALL_KEYS_MAX = 16,
+};
+
+static bool ring_make(struct et_call *c)
+{
+	return c->keys != NULL || et_srtp_ring_new(CALL_KEYS_MAX, &c->keys, NULL) == 0;
+}
+
+/* ---- To the tape ------------------------------------------------------------------------------
+ */
+
+static int tell(struct et_engine *e, const struct et_call *c, const struct et_srtp_entry *entry)
+{
+	struct et_buffer plain = { .data = NULL };
+	struct et_keys_item item = {
+		.type = ET_KEYS_SRTP,
+		.time_us = entry->time_us,
+		.origin = (uint8_t)entry->origin,
+		.party = entry->party,
+		.suite = (uint8_t)entry->key.suite,
+		.has_ssrc = entry->has_ssrc,
+		.ssrc = entry->ssrc,
+		.tag = entry->tag,
+		.mki = entry->key.mki,
+		.material = entry->key.material,
+	};
+	/* One allocation, so that no copy is left behind. */
+	if (et_buffer_reserve(&plain, ET_KEYS_ITEM_MAX) == NULL) {
+		return -ENOMEM;
+	}
+	int rc = et_keys_add(&plain, &item);
+	et_assert(rc == 0 && !plain.failed && plain.size <= ET_KEYS_ITEM_MAX);
+	rc = e->sink.keys(e->sink.arg, c->slot, (struct et_view){ plain.data, plain.size });
+	explicit_bzero(plain.data, plain.size);
+	et_buffer_release(&plain);
+	return rc;
+}
+
+void et_keys_tell(struct et_engine *e, struct et_call *c)
+{
+	uint64_t serial = et_srtp_ring_serial(c->keys);
+	uint32_t count = et_srtp_ring_count(c->keys);
+
+	for (uint32_t i = 0; i < count && c->opened; i++) {
+		if (serial - count + i + 1 <= c->keys_told) {
+			continue;
+		}
+		struct et_srtp_entry entry = et_srtp_ring_at(c->keys, i);
+		if (tell(e, c, &entry) < 0) {
+			return; /* no room: the next sweep tries again */
+		}
+		c->keys_told = serial - count + i + 1;
+	}
+}
+
+/* ---- From signalling ---------------------------------------------------------------------------
+ */
+
+void et_keys_add_to(struct et_engine *e, struct et_call *c, const struct et_srtp_entry *entry)
+{
+	if (c->decision != ET_DECISION_RECORD || !ring_make(c) ||
+	    et_srtp_ring_add(c->keys, entry) != 1) {
+		return;
+	}
+	for (struct et_stream *s = c->streams; s != NULL; s = s->next) {
+		if (!s->frozen && s->opened != ET_OPENED_YES &&
+		    (entry->party == s->party || entry->party == ET_SRTP_PARTY_ANY)) {
+			s->checks = CHECK_PACKETS;
+		}
+	}
+	et_keys_tell(e, c);
+}
+
+void et_keys_from_description(struct et_engine *e, struct et_call *c, uint8_t side,
+			      const struct et_sdp_media *m)
+{
+	struct et_sdp_key keys[ET_SDP_KEYS_MAX];
+
+	for (uint32_t i = m->crypto_count; i > 0; i--) { /* the one that is preferred, last */
+		const struct et_sdp_crypto *line = &m->crypto[i - 1];
+		enum et_srtp_suite suite = et_srtp_suite_find(line->suite);
+		uint32_t count = suite != ET_SRTP_NONE ? et_sdp_crypto_keys(line, keys) : 0;
+		for (uint32_t k = 0; k < count; k++) {
+			struct et_srtp_entry entry = {
+				.key = {
+					.suite = suite,
+					.material = { keys[k].material, keys[k].material_size },
+					.mki = { keys[k].mki, keys[k].mki_size },
+				},
+				.origin = ET_SRTP_ORIGIN_SDES,
+				.party = side,
+				.tag = line->tag,
+				.time_us = e->packet_us,
+			};
+			et_keys_add_to(e, c, &entry);
+		}
+	}
+	explicit_bzero(keys, sizeof(keys));
+}
+
+/* ---- Fitness -----------------------------------------------------------------------------------
+ */
+
+/* What SDP says of the stream's sender is in `own` (or NULL). */
+void et_keys_begin_stream(struct et_engine *e, struct et_stream *s, const struct et_endpoint *own)
+{
+	bool named = own != NULL && own->is_srtp;
+
+	if (named && own->is_secure) {
+		memcpy(s->srtp, own->suite, sizeof(s->srtp));
+	}
+	if (named || e->config.given != NULL) {
+		s->checks = CHECK_PACKETS;
+	}
+}
+
+static bool may_check(struct et_engine *e)
+{
+	if (e->config.deterministic) {
+		return true;
+	}
+	if (e->now_us - e->checks_since_us >= 1000000) {
+		e->checks_since_us = e->now_us;
+		e->checks_made = 0;
+	}
+	return e->checks_made++ < CHECKS_PER_SECOND;
+}
+
+/* A key that was given by hand and fits becomes one of the call's. */
+static bool open_with_given(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
+{
+	struct et_srtp_entry entry;
+	uint8_t *plain = (uint8_t *)e->plain_room;
+
+	if (et_srtp_stream_open(&s->opening, e->config.given, s->party, s->key.ssrc, p->payload,
+				p->size, plain, &e->plain_size) < 0 ||
+	    !et_srtp_stream_entry(&s->opening, e->config.given, &entry)) {
+		return false;
+	}
+	entry.party = s->party;
+	entry.has_ssrc = true;
+	entry.ssrc = s->key.ssrc;
+	entry.time_us = e->packet_us;
+	et_srtp_stream_release(&s->opening);
+	s->opening = (struct et_srtp_stream){ .opener = NULL };
+	et_keys_add_to(e, s->call, &entry);
+	return et_srtp_stream_open(&s->opening, s->call->keys, s->party, s->key.ssrc, p->payload,
+				   p->size, plain, &e->plain_size) == 0;
+}
+
+void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
+{
+	if (!may_check(e) || p->size > ET_PACKET_SIZE_MAX) {
+		return;
+	}
+	s->checks--;
+	int rc = et_srtp_stream_open(&s->opening, s->call->keys, s->party, s->key.ssrc, p->payload,
+				     p->size, (uint8_t *)e->plain_room, &e->plain_size);
+	if (rc < 0) {
+		et_srtp_stream_release(&s->opening);
+		s->opening = (struct et_srtp_stream){ .opener = NULL };
+	}
+	if (rc == 0 || (e->config.given != NULL && open_with_given(e, s, p))) {
+		e->plain_of = p;
+		s->checks = 0;
+		s->opened = ET_OPENED_YES;
+		(void)snprintf(s->srtp, sizeof(s->srtp), "%s",
+			       et_srtp_suite_name(s->opening.suite));
+		s->call->dirty = true;
+		if (!e->config.keep_openers) {
+			et_srtp_stream_release(&s->opening);
+		}
+	} else if (s->checks == 0 && s->srtp[0] != '\0' && !s->call->restored) {
+		s->opened = ET_OPENED_NO;
+		s->call->dirty = true;
+	}
+}
+
+bool et_engine_plain(struct et_engine *e, uint32_t slot, uint32_t stream, const struct et_packet *p,
+		     struct et_rtp *ret)
+{
+	struct et_stream *s = e->slots[slot]->streams;
+
+	while (s != NULL && (s->frozen || s->number != stream)) {
+		s = s->next;
+	}
+	if (s == NULL || s->srtp[0] == '\0') {
+		return true;
+	}
+	if (s->opened != ET_OPENED_YES) {
+		return false;
+	}
+	if (e->plain_of != p &&
+	    et_srtp_stream_open(&s->opening, s->call->keys, s->party, s->key.ssrc, p->payload,
+				p->size, (uint8_t *)e->plain_room, &e->plain_size) < 0) {
+		return false;
+	}
+	return et_rtp_parse((uint8_t *)e->plain_room, (uint32_t)e->plain_size, ret) == 0;
+}
+
+/* A sentence for who will listen. */
+void et_keys_problem(struct et_call *c)
+{
+	uint32_t closed = 0;
+
+	for (const struct et_stream *s = c->streams; s != NULL; s = s->next) {
+		closed += !s->frozen && s->opened == ET_OPENED_NO;
+	}
+	if (closed > 0 && (c->facts.problem[0] == '\0' || c->facts.problem_srtp)) {
+		(void)snprintf(c->facts.problem, sizeof(c->facts.problem),
+			       "%u streams are protected (SRTP) and no key opens them: they are "
+			       "kept as received",
+			       closed);
+		c->facts.problem_srtp = true;
+	} else if (closed == 0 && c->facts.problem_srtp) {
+		c->facts.problem[0] = '\0';
+		c->facts.problem_srtp = false;
+	}
+}

@@ -1,0 +1,522 @@
+/* SRTP in the engine: keys of crypto lines reach the sink and never the call table, the first
+ * packets say which one fits, keys by hand, protection that is only offered, new keys in a
+ * re-INVITE. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pcap/dlt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/capture/engine_internal.h"
+#include "node/srtp/given.h"
+#include "node/tape/keys.h"
+
+enum { KEYS_MAX = 32, PAYLOAD = 160 };
+
+struct fixture {
+	struct et_capture_config config;
+	struct et_engine *engine;
+	struct et_srtp_ring *given;
+	int64_t now_us;
+	int media;
+	int opened; /* of them, those that et_engine_plain() opened, with the right content */
+	int closed; /* ... and those that it did not */
+	uint8_t told[KEYS_MAX][ET_SRTP_MATERIAL_MAX];
+	uint8_t told_party[KEYS_MAX];
+	uint32_t told_count;
+	bool no_room; /* for keys */
+	struct et_facts facts;
+	struct et_capture_stream streams[ET_CAPTURE_STREAMS_MAX];
+	uint32_t stream_count;
+};
+
+static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
+{
+	(void)arg;
+	(void)slot;
+	(void)facts;
+	(void)restored;
+	return 0;
+}
+
+static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
+{
+	(void)arg;
+	(void)slot;
+	(void)stream;
+	return 0;
+}
+
+static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
+		      const struct et_packet *packet)
+{
+	struct fixture *f = arg;
+	struct et_rtp plain = *rtp;
+	f->media++;
+	if (!et_engine_plain(f->engine, slot, stream, packet, &plain)) {
+		f->closed++;
+		return 0;
+	}
+	f->opened++;
+	assert_int_equal(plain.payload_size, PAYLOAD);
+	for (uint32_t i = 0; i < PAYLOAD; i++) {
+		assert_int_equal(plain.payload[i], (uint8_t)(i + rtp->sequence));
+	}
+	return 0;
+}
+
+static int take_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
+{
+	(void)arg;
+	(void)slot;
+	(void)stream;
+	(void)packet;
+	return 0;
+}
+
+static int take_meta(void *arg, uint32_t slot, struct et_view plain)
+{
+	(void)arg;
+	(void)slot;
+	(void)plain;
+	return 0;
+}
+
+static int take_keys(void *arg, uint32_t slot, struct et_view plain)
+{
+	struct fixture *f = arg;
+	struct et_keys_reader r;
+	struct et_keys_item i;
+	(void)slot;
+	if (f->no_room) {
+		return ET_ELIMIT;
+	}
+	assert_int_equal(et_keys_reader_init(&r, plain, NULL), 0);
+	while (et_keys_reader_next(&r, &i, NULL) == 1) {
+		assert_true(f->told_count < KEYS_MAX);
+		memcpy(f->told[f->told_count], i.material.data, i.material.size);
+		f->told_party[f->told_count++] = i.party;
+	}
+	return 0;
+}
+
+static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
+		       const struct et_capture_stream *streams, uint32_t count)
+{
+	(void)arg;
+	(void)slot;
+	(void)facts;
+	(void)streams;
+	(void)count;
+	return 0;
+}
+
+static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
+		      const struct et_capture_stream *streams, uint32_t count)
+{
+	struct fixture *f = arg;
+	(void)slot;
+	(void)opened;
+	f->facts = *facts;
+	f->stream_count = count;
+	memcpy(f->streams, streams, count * sizeof(*streams));
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct et_sink sink = {
+		.arg = f,
+		.open = take_open,
+		.stream = take_stream,
+		.media = take_media,
+		.rtcp = take_rtcp,
+		.meta = take_meta,
+		.keys = take_keys,
+		.update = take_update,
+		.close = take_close,
+	};
+	assert_non_null(f);
+	assert_int_equal(et_srtp_ring_new(8, &f->given, NULL), 0);
+	struct et_engine_config config = {
+		.capture = &f->config,
+		.sink = &sink,
+		.deterministic = true,
+		.given = f->given,
+		.keep_openers = true,
+	};
+	assert_int_equal(et_engine_new(&config, &f->engine, NULL), 0);
+	f->now_us = 1700000000000000LL;
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	(void)et_engine_free(f->engine);
+	(void)et_srtp_ring_free(f->given);
+	free(f);
+	return 0;
+}
+
+/* ---- Packets --------------------------------------------------------------------------------- */
+
+static void datagram(struct fixture *f, uint8_t from, uint16_t port, uint8_t to, const void *data,
+		     size_t size)
+{
+	uint8_t p[2048] = { 0x45 };
+	assert_true(size + 28 <= sizeof(p));
+	et_put16(p + 2, (uint16_t)(28 + size));
+	p[8] = 64;
+	p[9] = 17;
+	et_put32(p + 12, 0x0A000000U + from);
+	et_put32(p + 16, 0x0A000000U + to);
+	et_put16(p + 20, port);
+	et_put16(p + 22, port);
+	et_put16(p + 24, (uint16_t)(8 + size));
+	memcpy(p + 28, data, size);
+	struct et_frame frame = {
+		.link_type = DLT_RAW,
+		.time_us = f->now_us,
+		.data = p,
+		.size = (uint32_t)(28 + size),
+		.wire_size = (uint32_t)(28 + size),
+	};
+	et_engine_frame(f->engine, &frame);
+}
+
+/* A message of the caller (1) or the callee (2); `media`: the description's m= and a= lines. */
+static void sip(struct fixture *f, uint8_t from, const char *first, const char *cseq,
+		const char *media)
+{
+	char text[1900];
+	char body[1200] = "";
+	if (media[0] != '\0') {
+		(void)snprintf(body, sizeof(body), "v=0\r\nc=IN IP4 10.0.0.%u\r\n%s", from, media);
+	}
+	int n = snprintf(
+		text, sizeof(text),
+		"%s\r\nFrom: <sip:a@x>;tag=a\r\nTo: <sip:b@x>%s\r\nCall-ID: 1\r\nCSeq: %s\r\n"
+		"%sContent-Length: %zu\r\n\r\n%s",
+		first, from == 2 ? ";tag=b" : "", cseq,
+		media[0] != '\0' ? "Content-Type: application/sdp\r\n" : "", strlen(body), body);
+	datagram(f, from, 5060, from == 1 ? 2 : 1, text, (size_t)n);
+	f->now_us += 1000;
+}
+
+struct sender {
+	struct et_srtp *srtp; /* owned; NULL: plain */
+	enum et_srtp_suite suite;
+	uint8_t material[ET_SRTP_MATERIAL_MAX];
+	uint8_t from;
+	uint32_t sequence;
+};
+
+static struct sender sender_of(uint8_t from, enum et_srtp_suite suite, uint8_t seed)
+{
+	struct sender s = { .suite = suite, .from = from, .sequence = 100 };
+	for (size_t i = 0; i < sizeof(s.material); i++) {
+		s.material[i] = (uint8_t)(seed + i * 3);
+	}
+	struct et_srtp_key key = {
+		.suite = suite,
+		.material = { s.material, et_srtp_key_size(suite) + et_srtp_salt_size(suite) },
+	};
+	assert_int_equal(et_srtp_new(&key, 0x1000U + from, &s.srtp, NULL), 0);
+	return s;
+}
+
+/* "a=crypto:TAG SUITE inline:KEY" of a sender. */
+static const char *line_of(const struct sender *s, unsigned tag, char ret[200])
+{
+	char key[80];
+	et_base64(s->material, et_srtp_key_size(s->suite) + et_srtp_salt_size(s->suite), key);
+	for (char *c = key; *c != '\0'; c++) {
+		*c = (char)(*c == '-' ? '+' : *c == '_' ? '/' : *c);
+	}
+	(void)snprintf(ret, 200, "a=crypto:%u %s inline:%s|2^31\r\n", tag,
+		       et_srtp_suite_name(s->suite), key);
+	return ret;
+}
+
+static void send_rtp(struct fixture *f, struct sender *s, int count)
+{
+	for (int n = 0; n < count; n++) {
+		uint32_t room[100] = { 0 };
+		uint8_t *p = (uint8_t *)room;
+		size_t size = 12 + PAYLOAD;
+		p[0] = 0x80;
+		et_put16(p + 2, (uint16_t)s->sequence);
+		et_put32(p + 4, s->sequence * 160);
+		et_put32(p + 8, 0x1000U + s->from);
+		for (uint32_t i = 0; i < PAYLOAD; i++) {
+			p[12 + i] = (uint8_t)(i + s->sequence);
+		}
+		s->sequence++;
+		if (s->srtp != NULL) {
+			assert_int_equal(et_srtp_seal_rtp(s->srtp, p, &size), 0);
+		}
+		datagram(f, s->from, 4000, s->from == 1 ? 2 : 1, p, size);
+		f->now_us += 20000;
+	}
+}
+
+static void finish(struct fixture *f)
+{
+	sip(f, 1, "BYE sip:b@x SIP/2.0", "9 BYE", "");
+	et_engine_finish(f->engine, true);
+}
+
+static void call(struct fixture *f, const char *offer, const char *answer)
+{
+	sip(f, 1, "INVITE sip:b@x SIP/2.0", "1 INVITE", offer);
+	sip(f, 2, "SIP/2.0 200 OK", "1 INVITE", answer);
+}
+
+static int64_t no_gap(void *arg, const uint8_t id[16], uint32_t *segment)
+{
+	(void)arg;
+	(void)id;
+	(void)segment;
+	return 0;
+}
+
+static bool was_told(const struct fixture *f, const struct sender *s)
+{
+	size_t size = et_srtp_key_size(s->suite) + et_srtp_salt_size(s->suite);
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < f->told_count; i++) {
+		n += memcmp(f->told[i], s->material, size) == 0 &&
+		     f->told_party[i] == (s->from == 1 ? 0 : 1);
+	}
+	assert_true(n <= 1);
+	return n == 1;
+}
+
+/* ---- Tests ------------------------------------------------------------------------------------
+ */
+
+static void of_several_lines_the_one_in_use_opens(void **state)
+{
+	struct fixture *f = *state;
+	char offer[1000];
+	char answer[400];
+	char lines[4][200];
+	struct sender first = sender_of(1, ET_SRTP_AEAD_AES_256_GCM, 1);
+	struct sender caller = sender_of(1, ET_SRTP_AES_256_CM_HMAC_SHA1_80, 2);
+	struct sender callee = sender_of(2, ET_SRTP_AES_256_CM_HMAC_SHA1_80, 3);
+
+	(void)snprintf(offer, sizeof(offer),
+		       "m=audio 4000 RTP/SAVP 0\r\n%sa=crypto:2 F8_128_HMAC_SHA1_80 inline:x\r\n%s",
+		       line_of(&first, 1, lines[0]), line_of(&caller, 3, lines[1]));
+	(void)snprintf(answer, sizeof(answer), "m=audio 4000 RTP/SAVP 0\r\n%s",
+		       line_of(&callee, 3, lines[2]));
+	call(f, offer, answer);
+	send_rtp(f, &caller, 20);
+	send_rtp(f, &callee, 20);
+	finish(f);
+	assert_int_equal(f->opened, 40);
+	assert_int_equal(f->closed, 0);
+	assert_int_equal(f->stream_count, 2);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_string_equal(f->streams[i].srtp, "AES_256_CM_HMAC_SHA1_80");
+		assert_int_equal(f->streams[i].opened, ET_OPENED_YES);
+	}
+	assert_string_equal(f->facts.problem, "");
+	assert_int_equal(f->told_count, 3);
+	assert_true(was_told(f, &first) && was_told(f, &caller) && was_told(f, &callee));
+	(void)et_srtp_free(first.srtp);
+	(void)et_srtp_free(caller.srtp);
+	(void)et_srtp_free(callee.srtp);
+}
+
+static void a_reinvite_brings_new_keys(void **state)
+{
+	struct fixture *f = *state;
+	char offer[400];
+	char answer[400];
+	char line[200];
+	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
+	struct sender again = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_32, 3);
+
+	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/SAVP 0\r\n%s",
+		       line_of(&caller, 1, line));
+	(void)snprintf(answer, sizeof(answer), "m=audio 4000 RTP/SAVP 0\r\n%s",
+		       line_of(&callee, 1, line));
+	call(f, offer, answer);
+	send_rtp(f, &caller, 10);
+	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/SAVP 0\r\n%s",
+		       line_of(&again, 1, line));
+	sip(f, 1, "INVITE sip:b@x SIP/2.0", "2 INVITE", offer);
+	send_rtp(f, &caller, 5); /* until the answer, the old ones */
+	sip(f, 2, "SIP/2.0 200 OK", "2 INVITE", answer);
+	again.sequence = caller.sequence;
+	send_rtp(f, &again, 10);
+	finish(f);
+	assert_int_equal(f->opened, 25);
+	assert_int_equal(f->closed, 0);
+	assert_int_equal(f->told_count, 3);
+	(void)et_srtp_free(caller.srtp);
+	(void)et_srtp_free(callee.srtp);
+	(void)et_srtp_free(again.srtp);
+}
+
+static void what_is_only_offered_is_decided_by_packets(void **state)
+{
+	struct fixture *f = *state;
+	char offer[400];
+	char answer[400];
+	char line[200];
+	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+	struct sender plain = { .srtp = NULL, .from = 2 };
+	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
+
+	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/AVP 0\r\n%s",
+		       line_of(&caller, 1, line));
+	(void)snprintf(answer, sizeof(answer), "m=audio 4000 RTP/AVP 0\r\n%s",
+		       line_of(&callee, 1, line));
+	call(f, offer, answer);
+	send_rtp(f, &caller, 10); /* protected */
+	send_rtp(f, &plain, 10);  /* it named a key and does not use it */
+	finish(f);
+	assert_int_equal(f->opened, 20);
+	assert_string_equal(f->streams[0].srtp, "AES_CM_128_HMAC_SHA1_80");
+	assert_int_equal(f->streams[0].opened, ET_OPENED_YES);
+	assert_string_equal(f->streams[1].srtp, "");
+	assert_int_equal(f->streams[1].opened, ET_OPENED_UNKNOWN);
+	assert_string_equal(f->facts.problem, "");
+	(void)et_srtp_free(caller.srtp);
+	(void)et_srtp_free(callee.srtp);
+}
+
+static void without_its_key_a_stream_says_so(void **state)
+{
+	struct fixture *f = *state;
+	char offer[400];
+	char line[200];
+	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+	struct sender other = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 9);
+	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
+
+	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/SAVP 0\r\n%s",
+		       line_of(&other, 1, line));
+	call(f, offer, "m=audio 4000 UDP/TLS/RTP/SAVP 0\r\na=fingerprint:sha-256 AA\r\n");
+	send_rtp(f, &caller, 10);
+	send_rtp(f, &callee, 10);
+	finish(f);
+	assert_int_equal(f->media, 20); /* kept all the same */
+	assert_int_equal(f->closed, 20);
+	assert_string_equal(f->streams[0].srtp, "AES_CM_128_HMAC_SHA1_80");
+	assert_string_equal(f->streams[1].srtp, "DTLS-SRTP");
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(f->streams[i].opened, ET_OPENED_NO);
+	}
+	assert_non_null(strstr(f->facts.problem, "2 streams are protected (SRTP) and no key"));
+	(void)et_srtp_free(caller.srtp);
+	(void)et_srtp_free(other.srtp);
+	(void)et_srtp_free(callee.srtp);
+}
+
+static void keys_by_hand_open_what_no_signalling_explains(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+	struct sender callee = sender_of(2, ET_SRTP_AEAD_AES_128_GCM, 2);
+	struct et_srtp_entry entry = {
+		.key = { .suite = caller.suite, .material = { caller.material, 30 } },
+		.origin = ET_SRTP_ORIGIN_GIVEN,
+		.party = ET_SRTP_PARTY_ANY,
+	};
+
+	assert_int_equal(et_srtp_ring_add(f->given, &entry), 1);
+	entry.key =
+		(struct et_srtp_key){ .suite = callee.suite, .material = { callee.material, 28 } };
+	entry.has_ssrc = true;
+	entry.ssrc = 0x1002;
+	assert_int_equal(et_srtp_ring_add(f->given, &entry), 1);
+	et_srtp_seal_from(caller.srtp, 7); /* long since it began */
+	caller.sequence = 65530;
+	send_rtp(f, &caller, 20);
+	send_rtp(f, &callee, 20);
+	f->now_us += 3000000;
+	et_engine_finish(f->engine, true);
+	assert_int_equal(f->opened, 40);
+	assert_int_equal(f->facts.state, ET_CALL_MEDIA_ONLY);
+	assert_int_equal(f->stream_count, 2);
+	assert_string_equal(f->streams[0].srtp, "AES_CM_128_HMAC_SHA1_80");
+	assert_string_equal(f->streams[1].srtp, "AEAD_AES_128_GCM");
+	assert_int_equal(f->told_count, 2); /* they go with the recording */
+	(void)et_srtp_free(caller.srtp);
+	(void)et_srtp_free(callee.srtp);
+}
+
+static void keys_wait_for_room_and_are_not_in_the_call_table(void **state)
+{
+	struct fixture *f = *state;
+	char offer[400];
+	char line[200];
+	struct et_buffer table = { .data = NULL };
+	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+
+	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/SAVP 0\r\n%s",
+		       line_of(&caller, 1, line));
+	f->no_room = true;
+	call(f, offer, "m=audio 4000 RTP/SAVP 0\r\n");
+	send_rtp(f, &caller, 3);
+	assert_int_equal(f->told_count, 0);
+	f->no_room = false;
+	f->now_us += 1000000;
+	et_engine_clock(f->engine, f->now_us);
+	assert_true(was_told(f, &caller));
+	et_engine_save(f->engine, &table);
+	assert_false(table.failed);
+	assert_null(memmem(table.data, table.size, caller.material, 16));
+	assert_null(memmem(table.data, table.size, strstr(line, "inline:") + 7, 16));
+
+	/* The next process: no key is known, nothing is said of what it cannot know. */
+	struct et_engine *before = f->engine;
+	struct et_sink sink = before->sink;
+	struct et_engine_config config = {
+		.capture = &f->config, .sink = &sink, .deterministic = true, .keep_openers = true
+	};
+	assert_int_equal(et_engine_new(&config, &f->engine, NULL), 0);
+	(void)et_engine_free(before);
+	et_engine_clock(f->engine, f->now_us);
+	assert_int_equal(et_engine_restore(f->engine, (struct et_view){ table.data, table.size },
+					   no_gap, NULL, NULL),
+			 0);
+	f->closed = 0;
+	send_rtp(f, &caller, 10);
+	assert_int_equal(f->closed, 10);
+	finish(f);
+	assert_int_equal(f->stream_count, 2);
+	assert_int_equal(f->streams[0].opened, ET_OPENED_YES); /* of before */
+	assert_string_equal(f->streams[1].srtp, "AES_CM_128_HMAC_SHA1_80");
+	assert_int_equal(f->streams[1].opened, ET_OPENED_UNKNOWN);
+	et_buffer_release(&table);
+	(void)et_srtp_free(caller.srtp);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(of_several_lines_the_one_in_use_opens),
+		TEST(a_reinvite_brings_new_keys),
+		TEST(what_is_only_offered_is_decided_by_packets),
+		TEST(without_its_key_a_stream_says_so),
+		TEST(keys_by_hand_open_what_no_signalling_explains),
+		TEST(keys_wait_for_room_and_are_not_in_the_call_table),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,91 @@
+#include "node/tape/keys.h"
+
+enum { KEYS_VERSION = 1, MKI_MAX = 128, MATERIAL_MAX = 64, HEAD_SIZE = 20 };
+
+int et_keys_add(struct et_buffer *plain, const struct et_keys_item *item)
+{
+	if (item->type != ET_KEYS_SRTP || item->mki.size > MKI_MAX ||
+	    item->material.size > MATERIAL_MAX) {
+		return -EINVAL;
+	}
+	if (plain->size == 0) {
+		et_buffer_add8(plain, KEYS_VERSION);
+	}
+	et_buffer_add_varint(plain, item->type);
+	et_buffer_add_varint(plain, HEAD_SIZE + 2 + item->mki.size + item->material.size);
+	et_buffer_add64(plain, (uint64_t)item->time_us);
+	et_buffer_add8(plain, item->origin);
+	et_buffer_add8(plain, item->party);
+	et_buffer_add8(plain, item->suite);
+	et_buffer_add8(plain, item->has_ssrc);
+	et_buffer_add32(plain, item->has_ssrc ? item->ssrc : 0);
+	et_buffer_add32(plain, item->tag);
+	et_buffer_add8(plain, (uint8_t)item->mki.size);
+	et_buffer_add(plain, item->mki.data, item->mki.size);
+	et_buffer_add8(plain, (uint8_t)item->material.size);
+	et_buffer_add(plain, item->material.data, item->material.size);
+	return 0;
+}
+
+int et_keys_reader_init(struct et_keys_reader *r, struct et_view plain, struct et_error *reterr)
+{
+	r->reader = et_reader_of(plain.data, plain.size);
+	uint8_t version = et_read8(&r->reader);
+	if (r->reader.failed) {
+		return et_fail(reterr, ET_EMALFORMED, "keys record of no bytes");
+	}
+	return version == KEYS_VERSION
+		       ? 0
+		       : et_fail(reterr, ET_EVERSION, "keys of version %u", version);
+}
+
+static struct et_view short_get(struct et_reader *r, size_t max)
+{
+	size_t size = et_read8(r);
+	struct et_view v = { NULL, 0 };
+
+	r->failed = r->failed || size > max;
+	if (!r->failed) {
+		v.data = et_read_bytes(r, size);
+		v.size = v.data != NULL ? size : 0;
+	}
+	return v;
+}
+
+static bool srtp_get(struct et_reader *r, struct et_keys_item *i)
+{
+	i->time_us = (int64_t)et_read64(r);
+	i->origin = et_read8(r);
+	i->party = et_read8(r);
+	i->suite = et_read8(r);
+	uint8_t has_ssrc = et_read8(r);
+	i->has_ssrc = has_ssrc == 1;
+	i->ssrc = et_read32(r);
+	i->tag = et_read32(r);
+	i->mki = short_get(r, MKI_MAX);
+	i->material = short_get(r, MATERIAL_MAX);
+	return !r->failed && has_ssrc <= 1;
+}
+
+int et_keys_reader_next(struct et_keys_reader *r, struct et_keys_item *ret, struct et_error *reterr)
+{
+	struct et_reader *p = &r->reader;
+
+	if (!p->failed && et_reader_left(p) == 0) {
+		return 0;
+	}
+	const uint64_t type = et_read_varint(p);
+	const uint64_t size = et_read_varint(p);
+	const uint8_t *value = size <= SIZE_MAX ? et_read_bytes(p, (size_t)size) : NULL;
+	if (p->failed || value == NULL || type == 0 || type > UINT32_MAX) {
+		p->failed = true;
+		return et_fail(reterr, ET_EMALFORMED, "item in a keys record");
+	}
+	*ret = (struct et_keys_item){ .type = (uint32_t)type };
+	struct et_reader inner = et_reader_of(value, (size_t)size);
+	if (type == ET_KEYS_SRTP && !srtp_get(&inner, ret)) {
+		p->failed = true;
+		return et_fail(reterr, ET_EMALFORMED, "SRTP key in a keys record");
+	}
+	return 1;
+}
