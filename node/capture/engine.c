@@ -152,6 +152,7 @@ struct et_engine *et_engine_free(struct et_engine *e)
 			drop_call(e, e->slots[i]);
 		}
 	}
+	et_handshakes_free(e);
 	(void)et_defrag_free(e->defrag);
 	et_table_release(&e->streams);
 	et_table_release(&e->endpoints);
@@ -245,6 +246,7 @@ static void engine_datagram(struct et_engine *e, const struct et_packet *p)
 		return;
 	case ET_RTP_KIND_DTLS:
 		e->packets.other[ET_OTHER_DTLS]++;
+		et_keys_handshake(e, p);
 		return;
 	case ET_RTP_KIND_NONE:
 	default:

@@ -18,6 +18,7 @@
 #include "node/capture/capture.h"
 #include "node/capture/packet_internal.h"
 #include "node/capture/table_internal.h"
+#include "node/keylog/keylog.h"
 #include "node/rtp/rtp.h"
 #include "node/rtp/source.h"
 #include "node/sip/sdp.h"
@@ -237,6 +238,7 @@ struct et_engine_config {
 	const _Atomic uint64_t *kernel_drops;
 	const _Atomic uint32_t *segments; /* by slot: the last segment in use */
 	const struct et_srtp_ring *given; /* borrowed: keys by hand, of any party; or NULL */
+	const struct et_keylog *keylog;	  /* borrowed: of DTLS; or NULL: handshakes are not read */
 	bool keep_openers;		  /* for et_engine_plain() */
 };
 
@@ -283,7 +285,9 @@ struct et_engine {
 	struct et_sdp sdp;    /* scratch */
 	struct et_capture_stream scratch[ET_CAPTURE_STREAMS_MAX];
 
-	int64_t checks_since_us; /* keys that were tried in this second */
+	struct et_handshake *handshakes; /* owned; NULL without a key log */
+	uint32_t handshake_next;	 /* the oldest: gives way */
+	int64_t checks_since_us;	 /* keys that were tried in this second */
 	uint32_t checks_made;
 	const struct et_packet *plain_of; /* borrowed: the packet that is open in plain_room */
 	size_t plain_size;
@@ -363,6 +367,8 @@ void et_keys_tell(struct et_engine *e, struct et_call *c); /* what the sink does
 void et_keys_begin_stream(struct et_engine *e, struct et_stream *s, const struct et_endpoint *own);
 void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p);
 void et_keys_problem(struct et_call *c);
+void et_keys_handshake(struct et_engine *e, const struct et_packet *p); /* DTLS */
+void et_handshakes_free(struct et_engine *e);
 
 /* stream.c */
 void et_stream_rtp(struct et_engine *e, const struct et_packet *p);

@@ -10,12 +10,14 @@
 #include <stdio.h>
 
 #include "node/capture/engine_internal.h"
+#include "node/srtp/dtls.h"
 #include "node/tape/keys.h"
 
 enum {
 	CHECK_PACKETS = 4,	 /* of a stream, before it is said that no key opens it */
 	CHECKS_PER_SECOND = 200, /* live, of all streams: a check makes openers, which is slow */
 	CALL_KEYS_MAX = 16,
+	HANDSHAKES_MAX = 1024, /* of DTLS, that are remembered */
 };
 
 static bool ring_make(struct et_call *c)
@@ -115,6 +117,129 @@ void et_keys_from_description(struct et_engine *e, struct et_call *c, uint8_t si
 	explicit_bzero(keys, sizeof(keys));
 }
 
+/* ---- From DTLS ---------------------------------------------------------------------------------
+ */
+
+/* A handshake between two addresses; the client's first. */
+struct et_handshake {
+	uint8_t addresses[32];
+	uint16_t ports[2];
+	bool has_client;
+	bool has_server;
+	struct et_dtls_hello client;
+	struct et_dtls_hello server;
+	struct et_secret *material; /* owned; NULL: not derived yet */
+};
+
+void et_handshakes_free(struct et_engine *e)
+{
+	for (uint32_t i = 0; e->handshakes != NULL && i < HANDSHAKES_MAX; i++) {
+		(void)et_secret_free(e->handshakes[i].material);
+	}
+	free(e->handshakes);
+	e->handshakes = NULL;
+}
+
+/* From the client's address to the server's. */
+static struct et_handshake *handshake_find(const struct et_engine *e, const uint8_t *from,
+					   uint16_t from_port, const uint8_t *to, uint16_t to_port)
+{
+	for (uint32_t i = 0; e->handshakes != NULL && i < HANDSHAKES_MAX; i++) {
+		struct et_handshake *h = &e->handshakes[i];
+		if (h->has_client && h->ports[0] == from_port && h->ports[1] == to_port &&
+		    memcmp(h->addresses, from, 16) == 0 && memcmp(h->addresses + 16, to, 16) == 0) {
+			return h;
+		}
+	}
+	return NULL;
+}
+
+static void on_client_hello(struct et_engine *e, const struct et_packet *p,
+			    const struct et_dtls_hello *hello)
+{
+	struct et_handshake *h = handshake_find(e, p->src, p->sport, p->dst, p->dport);
+	if (h != NULL && memcmp(h->client.random, hello->random, sizeof(hello->random)) == 0) {
+		return; /* again, with the cookie */
+	}
+	if (h == NULL) {
+		h = &e->handshakes[e->handshake_next];
+		e->handshake_next = (e->handshake_next + 1) % HANDSHAKES_MAX;
+	}
+	(void)et_secret_free(h->material);
+	*h = (struct et_handshake){ .has_client = true, .client = *hello };
+	memcpy(h->addresses, p->src, 16);
+	memcpy(h->addresses + 16, p->dst, 16);
+	h->ports[0] = p->sport;
+	h->ports[1] = p->dport;
+}
+
+void et_keys_handshake(struct et_engine *e, const struct et_packet *p)
+{
+	struct et_dtls_hello hello;
+
+	if (e->config.keylog == NULL || !et_dtls_hello_find(p->payload, p->size, &hello)) {
+		return;
+	}
+	if (e->handshakes == NULL) {
+		e->handshakes = calloc(HANDSHAKES_MAX, sizeof(*e->handshakes));
+	}
+	if (e->handshakes == NULL) {
+		return;
+	}
+	if (hello.is_client) {
+		on_client_hello(e, p, &hello);
+		return;
+	}
+	struct et_handshake *h = handshake_find(e, p->dst, p->dport, p->src, p->sport);
+	if (h != NULL && !h->has_server) {
+		h->has_server = true;
+		h->server = hello;
+	}
+}
+
+static bool derive(const struct et_engine *e, struct et_handshake *h)
+{
+	struct et_view secret;
+
+	if (h->material != NULL) {
+		return true;
+	}
+	return h->has_server && h->server.suite != ET_SRTP_NONE &&
+	       et_keylog_find(e->config.keylog, ET_KEYLOG_MASTER_SECRET, h->client.random,
+			      &secret) &&
+	       et_dtls_srtp_keys(&h->client, &h->server, secret, &h->material, NULL) == 0;
+}
+
+/* The handshake on the stream's own addresses, if there was one, gives its key. */
+static void add_from_handshake(struct et_engine *e, struct et_stream *s)
+{
+	const struct et_stream_key *k = &s->key;
+	bool from_client = true;
+	struct et_handshake *h = handshake_find(e, k->src, k->sport, k->dst, k->dport);
+
+	if (h == NULL) {
+		from_client = false;
+		h = handshake_find(e, k->dst, k->dport, k->src, k->sport);
+	}
+	if (h == NULL || !derive(e, h)) {
+		return;
+	}
+	size_t size = et_secret_size(h->material) / 2;
+	struct et_srtp_entry entry = {
+		.key = {
+			.suite = h->server.suite,
+			.material = { et_secret_bytes(h->material) + (from_client ? 0 : size), size },
+			.mki = { h->server.mki, h->server.mki_size },
+		},
+		.origin = ET_SRTP_ORIGIN_DTLS,
+		.party = s->party,
+		.time_us = e->packet_us,
+	};
+	uint8_t checks = s->checks;
+	et_keys_add_to(e, s->call, &entry);
+	s->checks = checks;
+}
+
 /* ---- Fitness -----------------------------------------------------------------------------------
  */
 
@@ -126,7 +251,7 @@ void et_keys_begin_stream(struct et_engine *e, struct et_stream *s, const struct
 	if (named && own->is_secure) {
 		memcpy(s->srtp, own->suite, sizeof(s->srtp));
 	}
-	if (named || e->config.given != NULL) {
+	if (named || e->config.given != NULL || e->handshakes != NULL) {
 		s->checks = CHECK_PACKETS;
 	}
 }
@@ -171,6 +296,9 @@ void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_pac
 		return;
 	}
 	s->checks--;
+	if (e->handshakes != NULL) {
+		add_from_handshake(e, s);
+	}
 	int rc = et_srtp_stream_open(&s->opening, s->call->keys, s->party, s->key.ssrc, p->payload,
 				     p->size, (uint8_t *)e->plain_room, &e->plain_size);
 	if (rc < 0) {

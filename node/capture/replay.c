@@ -270,6 +270,7 @@ static int replay_init(struct replay *r, struct et_error *reterr)
 		.sink = &sink,
 		.deterministic = true,
 		.given = r->config->srtp_keys,
+		.keylog = r->config->keylog,
 		.keep_openers = r->config->on_media != NULL,
 	};
 	int rc = et_engine_new(&config, &r->engine, reterr);

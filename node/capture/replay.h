@@ -6,6 +6,7 @@
 #define ET_NODE_CAPTURE_REPLAY_H
 
 #include "node/capture/capture.h"
+#include "node/keylog/keylog.h"
 #include "node/srtp/ring.h"
 
 /* An RTP packet of a recorded stream, in the order of arrival. `recording` and `stream` name its
@@ -30,6 +31,7 @@ struct et_replay_config {
 	/* Optional tapes: media, node, site, sign_key, kek_*, on_event. media == NULL: only count.
 	 * Its sources are not used. Rules, ports and limits are. */
 	struct et_capture_config capture;
+	const struct et_keylog *keylog;	      /* for DTLS-SRTP; or NULL */
 	const struct et_srtp_ring *srtp_keys; /* keys by hand, of any party; or NULL */
 	void (*on_media)(void *arg, const struct et_replay_media *media); /* or NULL */
 	void *media_arg;

@@ -4,8 +4,15 @@
 #include <openssl/crypto.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
+#include <stdio.h>
 
 #include "node/crypto/ossl_internal.h"
+
+/* OpenSSL's parameters point to what it does not write without saying so. */
+union octets {
+	const void *in;
+	void *out;
+};
 
 void et_sha256(const void *data, size_t size, uint8_t ret[ET_SHA256_SIZE])
 {
@@ -72,10 +79,9 @@ int et_hkdf_sha256_public(const struct et_secret *key, struct et_view salt, stru
 			  uint8_t *ret, size_t size, struct et_error *reterr)
 {
 	/* OSSL_PARAM takes pointers without const and does not write through them. */
-	union {
-		const uint8_t *in;
-		void *out;
-	} k = { .in = et_secret_bytes(key) }, s = { .in = salt.data }, i = { .in = info.data };
+	union octets k = { .in = et_secret_bytes(key) };
+	union octets s = { .in = salt.data };
+	union octets i = { .in = info.data };
 	char digest[] = "SHA256";
 	OSSL_PARAM params[5];
 	size_t n = 0;
@@ -115,6 +121,44 @@ int et_hkdf_sha256(const struct et_secret *key, struct et_view salt, struct et_v
 		*ret = ET_TAKE(s);
 	}
 	return rc;
+}
+
+int et_tls_prf(enum et_tls_prf prf, struct et_view secret, const char *label, struct et_view seed,
+	       size_t size, struct et_secret **ret, struct et_error *reterr)
+{
+	static const char *const digests[] = {
+		[ET_TLS_PRF_MD5_SHA1] = "MD5-SHA1",
+		[ET_TLS_PRF_SHA256] = "SHA256",
+		[ET_TLS_PRF_SHA384] = "SHA384",
+	};
+	char digest[16];
+	union octets key = { .in = secret.data };
+	union octets name = { .in = label };
+	union octets data = { .in = seed.data };
+
+	et_assert(size > 0);
+	et_assert(size <= ET_SECRET_SIZE_MAX);
+	ET_CLEANUP(et_secret_freep) struct et_secret *s = et_secret_new(size);
+	if (s == NULL) {
+		return et_fail(reterr, -ENOMEM, "derive a key");
+	}
+	(void)snprintf(digest, sizeof(digest), "%s", digests[prf]);
+	/* Seeds are put one after the other. */
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SECRET, key.out, secret.size),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, name.out, strlen(label)),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, data.out, seed.size),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(et_ossl()->tls_prf);
+	int ok = ctx != NULL ? EVP_KDF_derive(ctx, et_secret_edit(s), size, params) : 0;
+	EVP_KDF_CTX_free(ctx);
+	if (ok != 1) {
+		return et_ossl_fail(reterr, "derive a key");
+	}
+	*ret = ET_TAKE(s);
+	return 0;
 }
 
 bool et_equal_constant_time(const void *a, const void *b, size_t size)

@@ -1,4 +1,5 @@
-/* SHA-256 (FIPS 180-4), HMAC (RFC 2104), HKDF-SHA256 (RFC 5869), comparison in constant time.
+/* SHA-256 (FIPS 180-4), HMAC (RFC 2104), HKDF-SHA256 (RFC 5869), the PRF of TLS, comparison in
+ * constant time.
  *
  * Hashing itself cannot fail but for lack of memory inside OpenSSL; that aborts the process (it is
  * a few hundred bytes), so that no caller can use a hash that was not computed.
@@ -45,6 +46,13 @@ int et_hkdf_sha256(const struct et_secret *key, struct et_view salt, struct et_v
 /* As above, for an output that is public (a key commitment). */
 int et_hkdf_sha256_public(const struct et_secret *key, struct et_view salt, struct et_view info,
 			  uint8_t *ret, size_t size, struct et_error *reterr) ET_MUST_CHECK;
+
+/* The pseudorandom functions of TLS up to 1.2 (RFC 5246, section 5; RFC 2246 for the first). */
+enum et_tls_prf { ET_TLS_PRF_MD5_SHA1, ET_TLS_PRF_SHA256, ET_TLS_PRF_SHA384 };
+
+/* PRF(secret, label, seed): `size` bytes (1..ET_SECRET_SIZE_MAX). The caller owns *ret. */
+int et_tls_prf(enum et_tls_prf prf, struct et_view secret, const char *label, struct et_view seed,
+	       size_t size, struct et_secret **ret, struct et_error *reterr) ET_MUST_CHECK;
 
 /* Equal bytes, in time that depends on `size` only. */
 bool et_equal_constant_time(const void *a, const void *b, size_t size);

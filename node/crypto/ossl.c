@@ -16,10 +16,12 @@ static void ossl_fetch(void)
 	fetched.aes_256_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 	fetched.aes_128_gcm = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
 	fetched.hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+	fetched.tls_prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
 	/* Without them there is no evertape: an OpenSSL that lacks them is a broken installation.
 	 */
 	et_assert(fetched.sha256 != NULL && fetched.aes_256_gcm != NULL);
 	et_assert(fetched.aes_128_gcm != NULL && fetched.hkdf != NULL);
+	et_assert(fetched.tls_prf != NULL);
 }
 
 const struct et_ossl *et_ossl(void)

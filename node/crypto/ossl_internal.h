@@ -13,6 +13,7 @@ struct et_ossl {
 	EVP_CIPHER *aes_256_gcm;
 	EVP_CIPHER *aes_128_gcm;
 	EVP_KDF *hkdf;
+	EVP_KDF *tls_prf;
 };
 const struct et_ossl *et_ossl(void);
 

@@ -1,7 +1,7 @@
 et_module(node/srtp
-    SOURCES suite.c srtp.c ring.c given.c
-    USES node/base
+    SOURCES suite.c srtp.c ring.c given.c dtls.c
+    USES node/base node/crypto
     LIBRARIES PkgConfig::srtp Threads::Threads
-    TESTS srtp ring
+    TESTS srtp ring dtls
     TEST_LIBRARIES PkgConfig::crypto
-    FUZZERS srtp given)
+    FUZZERS srtp given dtls)

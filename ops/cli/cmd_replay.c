@@ -3,19 +3,21 @@
  * --wav writes each call as a time-true stereo WAV (caller left, callee right). A mix takes 2 MiB,
  * so the files are read again for every ET_REPLAY_MIXES calls: memory stays bounded however many
  * there are, and a replay is deterministic. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "node/audio/mix.h"
 #include "node/audio/wav.h"
+#include "node/base/fd.h"
 #include "node/capture/replay.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "node/srtp/given.h"
 #include "ops/cli/cli.h"
 
-enum { ET_REPLAY_MIXES = 32 };
+enum { ET_REPLAY_MIXES = 32, KEYLOG_SECRETS_MAX = 65536 };
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
@@ -375,6 +377,40 @@ static void ring_freep(struct et_srtp_ring **r)
 	*r = et_srtp_ring_free(*r);
 }
 
+static int read_keylog(struct et_cli *cli, struct et_keylog **ret, struct et_error *reterr)
+{
+	const char *path = et_cli_option(cli, "keylog");
+	if (path == NULL) {
+		return 0;
+	}
+	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		return et_fail(reterr, -errno, "open '%s'", path);
+	}
+	ET_CLEANUP(et_keylog_freep) struct et_keylog *k = NULL;
+	int rc = et_keylog_new(KEYLOG_SECRETS_MAX, 0, &k, reterr);
+	if (rc == 0) {
+		rc = et_keylog_read(k, fd, reterr);
+	}
+	if (rc == 0) {
+		rc = et_keylog_end(k);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_keylog_counts counts = et_keylog_counts(k);
+	if (counts.kept == 0) {
+		return et_fail_plain(reterr, ET_EMALFORMED, "'%s' holds no secret of TLS", path);
+	}
+	if (counts.malformed + counts.forgotten > 0) {
+		et_cli_note(cli, "key log: %llu lines are malformed, %llu secrets were too many",
+			    (unsigned long long)counts.malformed,
+			    (unsigned long long)counts.forgotten);
+	}
+	*ret = ET_TAKE(k);
+	return 0;
+}
+
 static int read_keys(struct et_cli *cli, struct et_srtp_ring **ret, struct et_error *reterr)
 {
 	const char *path = et_cli_option(cli, "srtp-keys");
@@ -420,14 +456,19 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 	struct et_replay_summary summary;
 	const char *folder = et_cli_option(cli, "wav");
 	ET_CLEANUP(ring_freep) struct et_srtp_ring *keys = NULL;
+	ET_CLEANUP(et_keylog_freep) struct et_keylog *keylog = NULL;
 	int rc = read_ports(cli, &config.capture, reterr);
 	if (rc == 0) {
 		rc = read_keys(cli, &keys, reterr);
+	}
+	if (rc == 0) {
+		rc = read_keylog(cli, &keylog, reterr);
 	}
 	if (rc < 0) {
 		return rc;
 	}
 	config.srtp_keys = keys;
+	config.keylog = keylog;
 	rc = et_replay(&config, &summary, reterr);
 	if (rc < 0) {
 		return rc;

@@ -7,7 +7,7 @@ set(replay_sources)
 set(replay_uses)
 if(EXISTS "${PROJECT_SOURCE_DIR}/ops/cli/cmd_replay.c")
     set(replay_sources cmd_replay.c)
-    set(replay_uses node/capture node/srtp node/audio)
+    set(replay_uses node/capture node/keylog node/srtp node/audio)
     set_property(SOURCE ops/cli/table.c APPEND PROPERTY COMPILE_DEFINITIONS ET_CLI_REPLAY)
 endif()
 

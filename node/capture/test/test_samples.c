@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "node/capture/replay.h"
+#include "node/srtp/given.h"
 
 static char folder[512];
 
@@ -176,12 +178,124 @@ static void shared_ports_are_five_recordings(void **state)
 	et_replay_summary_release(&s);
 }
 
+/* ---- SRTP ------------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *file;
+	const char *keylog; /* or NULL */
+	bool given;	    /* with the key in KEYS.tsv, whatever the SSRC */
+	const char *suite;
+	uint64_t packets;
+	uint32_t streams;
+} srtp[] = {
+	{ "live/ba_srtp_sdes.pcap", NULL, false, "AES_CM_128_HMAC_SHA1_80", 993, 2 },
+	{ "live/sipp_srtp.pcap", NULL, false, "AES_CM_128_HMAC_SHA1_80", 1489, 1 },
+	{ "live/ba_dtls_srtp_keys.pcap", "live/dtls.keys", false, "AES_CM_128_HMAC_SHA1_80", 971,
+	  2 },
+	{ "rtpproxy_alice_srtp.pcap", NULL, true, "AES_CM_128_HMAC_SHA1_80", 1556, 1 },
+	{ "rtpproxy_alice_srtp_out.pcap", NULL, true, "AES_CM_128_HMAC_SHA1_80", 1556, 1 },
+};
+
+static struct et_srtp_ring *keys_given(void)
+{
+	char path[600];
+	char line[600];
+	struct et_srtp_ring *ring = NULL;
+	(void)snprintf(path, sizeof(path), "%s/KEYS.tsv", folder);
+	FILE *file = fopen(path, "re");
+	assert_non_null(file);
+	assert_int_equal(et_srtp_ring_new(16, &ring, NULL), 0);
+	while (fgets(line, sizeof(line), file) != NULL) {
+		char suite[64];
+		char key[128];
+		char table[256];
+		if (sscanf(line, "rtpproxy_alice_srtp.pcap\t%*[^\t]\t%63[^\t]\t%127[^\t\n]", suite,
+			   key) == 2) {
+			int n = snprintf(table, sizeof(table), "*\t%s\t%s\n", suite, key);
+			assert_int_equal(
+				et_srtp_given_read((struct et_view){ (uint8_t *)table, (size_t)n },
+						   ring, NULL),
+				0);
+		}
+	}
+	(void)fclose(file);
+	assert_int_equal(et_srtp_ring_count(ring), 1);
+	return ring;
+}
+
+static struct et_keylog *keylog_of(const char *name)
+{
+	char path[600];
+	struct et_keylog *k = NULL;
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(et_keylog_new(64, 0, &k, NULL), 0);
+	assert_int_equal(et_keylog_read(k, fd, NULL), 0);
+	(void)close(fd);
+	return k;
+}
+
+struct heard {
+	uint64_t packets;
+	uint64_t closed;
+};
+
+static void hear(void *arg, const struct et_replay_media *media)
+{
+	struct heard *h = arg;
+	h->packets++;
+	h->closed += media->closed;
+}
+
+static void srtp_with_known_keys_opens_fully(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(srtp); i++) {
+		char path[600];
+		const char *file = path;
+		struct et_replay_summary s;
+		struct heard heard = { .packets = 0 };
+		struct et_srtp_ring *ring = srtp[i].given ? keys_given() : NULL;
+		struct et_keylog *keylog =
+			srtp[i].keylog != NULL ? keylog_of(srtp[i].keylog) : NULL;
+		(void)snprintf(path, sizeof(path), "%s/%s", folder, srtp[i].file);
+		struct et_replay_config config = {
+			.files = &file,
+			.file_count = 1,
+			.keylog = keylog,
+			.srtp_keys = ring,
+			.on_media = hear,
+			.media_arg = &heard,
+		};
+		assert_int_equal(et_replay(&config, &s, NULL), 0);
+		if (heard.packets != srtp[i].packets || heard.closed != 0 || s.call_count != 1 ||
+		    s.calls[0].recording.stream_count != srtp[i].streams) {
+			fail_msg("%s: %llu packets, %llu closed", srtp[i].file,
+				 (unsigned long long)heard.packets,
+				 (unsigned long long)heard.closed);
+		}
+		for (uint32_t k = 0; k < srtp[i].streams; k++) {
+			const struct et_capture_stream *t = &s.calls[0].recording.streams[k];
+			assert_string_equal(t->srtp, srtp[i].suite);
+			assert_int_equal(t->opened, ET_OPENED_YES);
+		}
+		print_message("%s: %llu of %llu packets opened\n", srtp[i].file,
+			      (unsigned long long)(heard.packets - heard.closed),
+			      (unsigned long long)heard.packets);
+		et_replay_summary_release(&s);
+		(void)et_srtp_ring_free(ring);
+		(void)et_keylog_free(keylog);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_file_is_accounted_for),
 		cmocka_unit_test(what_is_known_is_found),
 		cmocka_unit_test(shared_ports_are_five_recordings),
+		cmocka_unit_test(srtp_with_known_keys_opens_fully),
 	};
 	const char *given = getenv("ET_SAMPLES");
 	(void)snprintf(folder, sizeof(folder), "%s",

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "node/capture/engine_internal.h"
+#include "node/srtp/dtls.h"
 #include "node/srtp/given.h"
 #include "node/tape/keys.h"
 
@@ -23,6 +24,7 @@ struct fixture {
 	struct et_capture_config config;
 	struct et_engine *engine;
 	struct et_srtp_ring *given;
+	struct et_keylog *keylog;
 	int64_t now_us;
 	int media;
 	int opened; /* of them, those that et_engine_plain() opened, with the right content */
@@ -145,11 +147,13 @@ static int set_up(void **state)
 	};
 	assert_non_null(f);
 	assert_int_equal(et_srtp_ring_new(8, &f->given, NULL), 0);
+	assert_int_equal(et_keylog_new(8, 0, &f->keylog, NULL), 0);
 	struct et_engine_config config = {
 		.capture = &f->config,
 		.sink = &sink,
 		.deterministic = true,
 		.given = f->given,
+		.keylog = f->keylog,
 		.keep_openers = true,
 	};
 	assert_int_equal(et_engine_new(&config, &f->engine, NULL), 0);
@@ -163,6 +167,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 	(void)et_engine_free(f->engine);
 	(void)et_srtp_ring_free(f->given);
+	(void)et_keylog_free(f->keylog);
 	free(f);
 	return 0;
 }
@@ -426,6 +431,93 @@ static void without_its_key_a_stream_says_so(void **state)
 	(void)et_srtp_free(callee.srtp);
 }
 
+/* A hello of DTLS 1.2: ECDHE-RSA with AES-128-GCM and SHA-256, SRTP of AES-CM with 80 bits. */
+static size_t hello_make(bool client, uint8_t p[128])
+{
+	static const uint8_t head[] = { 22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+	static const uint8_t server[] = { 0, 0xC0, 0x2F, 0, 0, 9, 0, 14, 0, 5, 0, 2, 0, 1, 0 };
+	size_t body = 2 + 32 + (client ? 1 : sizeof(server));
+
+	memset(p, 0, 128);
+	memcpy(p, head, sizeof(head));
+	et_put16(p + 11, (uint16_t)(12 + body));
+	p[13] = client ? 1 : 2;
+	p[16] = (uint8_t)body;
+	p[24] = (uint8_t)body;
+	et_put16(p + 25, 0xFEFD);
+	memset(p + 27, client ? 0xC1 : 0x5E, 32);
+	if (!client) {
+		memcpy(p + 59, server, sizeof(server));
+	}
+	return 25 + body;
+}
+
+static void hello(struct fixture *f, uint8_t from, bool client)
+{
+	uint8_t p[128];
+	size_t size = hello_make(client, p);
+	datagram(f, from, 4000, from == 1 ? 2 : 1, p, size);
+}
+
+/* Who protects with the client's or the server's key of that handshake; the master secret is zeros.
+ */
+static struct sender sender_of_handshake(uint8_t from, bool client)
+{
+	static const uint8_t master[48];
+	struct et_dtls_hello hellos[2];
+	struct et_secret *keys = NULL;
+	uint8_t p[128];
+	struct sender s = { .suite = ET_SRTP_AES_CM_128_HMAC_SHA1_80, .from = from };
+
+	for (int i = 0; i < 2; i++) {
+		size_t size = hello_make(i == 0, p);
+		assert_true(et_dtls_hello_find(p, size, &hellos[i]));
+	}
+	assert_int_equal(et_dtls_srtp_keys(&hellos[0], &hellos[1],
+					   (struct et_view){ master, sizeof(master) }, &keys, NULL),
+			 0);
+	memcpy(s.material, et_secret_bytes(keys) + (client ? 0 : 30), 30);
+	(void)et_secret_free(keys);
+	struct et_srtp_key k = { .suite = s.suite, .material = { s.material, 30 } };
+	assert_int_equal(et_srtp_new(&k, 0x1000U + from, &s.srtp, NULL), 0);
+	return s;
+}
+
+static void a_key_log_opens_dtls_srtp(void **state)
+{
+	struct fixture *f = *state;
+	static const char media[] = "m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-1 A\r\n";
+	struct sender caller = sender_of_handshake(1, false);
+	struct sender callee = sender_of_handshake(2, true);
+
+	call(f, media, media);
+	hello(f, 2, true); /* the callee is the client of DTLS */
+	hello(f, 2, true); /* again, with the cookie */
+	hello(f, 1, false);
+	send_rtp(f, &caller, 1); /* the log is a little late */
+	assert_int_equal(f->closed, 1);
+	char line[200];
+	char random[65];
+	uint8_t bytes[32];
+	memset(bytes, 0xC1, sizeof(bytes));
+	et_hex(bytes, sizeof(bytes), random);
+	(void)snprintf(line, sizeof(line), "CLIENT_RANDOM %s %096d\n", random, 0);
+	assert_int_equal(et_keylog_add(f->keylog, line, strlen(line)), 0);
+	send_rtp(f, &caller, 10);
+	send_rtp(f, &callee, 10);
+	finish(f);
+	assert_int_equal(f->opened, 20);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_string_equal(f->streams[i].srtp, "AES_CM_128_HMAC_SHA1_80");
+		assert_int_equal(f->streams[i].opened, ET_OPENED_YES);
+	}
+	assert_int_equal(f->told_count, 2);
+	assert_true(was_told(f, &caller) && was_told(f, &callee));
+	assert_int_equal(f->engine->packets.other[ET_OTHER_DTLS], 3);
+	(void)et_srtp_free(caller.srtp);
+	(void)et_srtp_free(callee.srtp);
+}
+
 static void keys_by_hand_open_what_no_signalling_explains(void **state)
 {
 	struct fixture *f = *state;
@@ -515,6 +607,7 @@ int main(void)
 		TEST(a_reinvite_brings_new_keys),
 		TEST(what_is_only_offered_is_decided_by_packets),
 		TEST(without_its_key_a_stream_says_so),
+		TEST(a_key_log_opens_dtls_srtp),
 		TEST(keys_by_hand_open_what_no_signalling_explains),
 		TEST(keys_wait_for_room_and_are_not_in_the_call_table),
 	};

@@ -77,6 +77,36 @@ static void hkdf_follows_rfc_5869(void **state)
 			    42);
 }
 
+/* The vectors that implementers of TLS 1.2 agreed on for P_SHA256. */
+static void tls_prf_follows_rfc_5246(void **state)
+{
+	(void)state;
+	ET_CLEANUP(et_secret_freep) struct et_secret *s = NULL;
+	struct et_view secret = unhex("9bbe436ba940f017b17652849a71db35");
+	uint8_t copy[16];
+	memcpy(copy, secret.data, sizeof(copy));
+	struct et_view seed = unhex("a0ba9f936cda311827a6f796ffd5198c");
+	assert_int_equal(et_tls_prf(ET_TLS_PRF_SHA256, (struct et_view){ copy, 16 }, "test label",
+				    seed, 100, &s, NULL),
+			 0);
+	assert_memory_equal(et_secret_bytes(s),
+			    unhex("e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a"
+				  "6b301791e90d35c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab"
+				  "4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701"
+				  "87347b66")
+				    .data,
+			    100);
+	/* The others: of the asked size, and other bytes. */
+	for (int prf = ET_TLS_PRF_MD5_SHA1; prf <= ET_TLS_PRF_SHA384; prf += 2) {
+		ET_CLEANUP(et_secret_freep) struct et_secret *other = NULL;
+		assert_int_equal(et_tls_prf((enum et_tls_prf)prf, (struct et_view){ copy, 16 },
+					    "test label", seed, 100, &other, NULL),
+				 0);
+		assert_int_equal(et_secret_size(other), 100);
+		assert_false(et_secret_equal(other, s));
+	}
+}
+
 static void compares_bytes(void **state)
 {
 	(void)state;
@@ -92,6 +122,7 @@ int main(void)
 		cmocka_unit_test(sha256_follows_fips_180),
 		cmocka_unit_test(hmac_follows_rfc_4231),
 		cmocka_unit_test(hkdf_follows_rfc_5869),
+		cmocka_unit_test(tls_prf_follows_rfc_5246),
 		cmocka_unit_test(compares_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

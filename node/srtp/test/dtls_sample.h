@@ -1,0 +1,25 @@
+/* A handshake that baresip 1.0.0 made twice over (OpenSSL 3, ECDHE-RSA with AES-256-GCM and
+ * SHA-384), its line in the key log, and the keys that another implementation of the exporter
+ * derived from them. */
+#ifndef ET_NODE_SRTP_TEST_DTLS_SAMPLE_H
+#define ET_NODE_SRTP_TEST_DTLS_SAMPLE_H
+
+#define SAMPLE_CLIENT_HELLO                                                                        \
+	"16feff000000000000000000cf010000c300000000000000c3fefdad5ce55f76daafe1a7e3e3d3942a564af"  \
+	"a6c265d6478e11a527efcfde7b6200f00000038c02cc030009fcca9cca8ccaac02bc02f009ec024c028006b"  \
+	"c023c0270067c00ac0140039c009c0130033009d009c003d003c0035002f00ff01000061000b00040300010"  \
+	"2000a000c000a001d0017001e0019001800230000000e000b00080001000200070008000016000000170000"  \
+	"000d002a0028040305030603080708080809080a080b0804080508060401050106010303030103020402050"  \
+	"20602"
+#define SAMPLE_SERVER_HELLO                                                                        \
+	"16fefd00000000000000000052020000460000000000000046fefd586a0059eb78fc3871e9e5d993f20ed61"  \
+	"b07335e4a46e5d7b24fca20f21d802e00c03000001eff01000100000b00040300010200230000000e000500"  \
+	"020001000017000016fefd00000000000000010003"
+#define SAMPLE_KEYLOG                                                                              \
+	"CLIENT_RANDOM ad5ce55f76daafe1a7e3e3d3942a564afa6c265d6478e11a527efcfde7b6200f "          \
+	"8be86618b6c4f035a584ecfdc21b5364c7276c151d61892479164ad5faa4db36b1268e873c6be15531c40d1"  \
+	"2b4e72fbb\n"
+#define SAMPLE_CLIENT_KEY "3An-8RJsyahMte0Fakc5hdIxNDvKBCBh25WZNXNe"
+#define SAMPLE_SERVER_KEY "Pcset5DaZJT80QShWvpn79wH2VgBID7_JFtZN01v"
+
+#endif
