@@ -4,5 +4,6 @@ et_module(node/capture
     USES node/base node/io node/crypto node/sip node/rtp node/keylog node/tape node/srtp
     LIBRARIES PkgConfig::pcap Threads::Threads
     TESTS packet engine srtp samples live
+    TEST_USES node/audio
     FUZZERS packets table)
 set_tests_properties(node/capture/samples node/capture/live PROPERTIES SKIP_RETURN_CODE 77)

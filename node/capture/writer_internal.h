@@ -33,7 +33,7 @@
 enum {
 	ET_RECORD_BYTES = 16 * 1024, /* a record is sealed at this size */
 	ET_RELATIVE_MAX = 128,	     /* "tapes/2026/11/22/<36>-g1-s1.evtm" and a NUL */
-	ET_SLOT_KEYS_MAX = 4,	     /* pieces of secret memory; five keys of AES-128 fit in one */
+	ET_SLOT_KEYS_MAX = 4,	     /* pages of secret memory; eight keys of AES-128 fit in one */
 	ET_GENERATION = 1,	     /* re-encryption makes others */
 };
 

@@ -34,14 +34,6 @@ struct et_srtp {
 	uint8_t mki[ET_SRTP_MKI_MAX];
 };
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static srtp_err_status_t init_status;
-
-static void library_init(void)
-{
-	init_status = srtp_init();
-}
-
 static int policy_of(enum et_srtp_suite suite, srtp_policy_t *ret)
 {
 	switch (suite) {
@@ -117,6 +109,29 @@ static int session_new(const struct et_srtp_key *key, uint32_t ssrc, srtp_t *ret
 				     et_srtp_suite_name(key->suite), (int)status);
 	}
 	return 0;
+}
+
+/* ---- The library ------------------------------------------------------------------------------
+ */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static srtp_err_status_t init_status;
+static srtp_t standing; /* owned by the process */
+
+/* Debian's libsrtp2 opens NSS with the first cipher and closes it with the last one, milliseconds
+ * each time; a session that stays makes an opener a hundred times cheaper. */
+static void library_init(void)
+{
+	static const uint8_t material[30];
+	const struct et_srtp_key key = {
+		.suite = ET_SRTP_AES_CM_128_HMAC_SHA1_80,
+		.material = { material, sizeof(material) },
+	};
+
+	init_status = srtp_init();
+	if (init_status == srtp_err_status_ok) {
+		(void)session_new(&key, 0, &standing, NULL); /* without it all is slower */
+	}
 }
 
 int et_srtp_new(const struct et_srtp_key *key, uint32_t ssrc, struct et_srtp **ret,

@@ -13,8 +13,8 @@
  * Keys come in as bytes that are borrowed for the call. The session keys that libsrtp2 derives lie
  * in its own memory, which it wipes.
  *
- * Threads: one at a time per opener. Opening takes microseconds, making an opener may take
- * milliseconds: not for a thread that must not wait. */
+ * Threads: one at a time per opener. Opening takes microseconds, making an opener some tenths of a
+ * millisecond, the first one in a process several milliseconds. */
 #ifndef ET_NODE_SRTP_SRTP_H
 #define ET_NODE_SRTP_SRTP_H
 

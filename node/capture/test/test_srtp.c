@@ -12,11 +12,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "node/capture/engine_internal.h"
+#include "node/audio/codec.h"
+#include "node/capture/replay.h"
+#include "node/capture/writer_internal.h"
+#include "node/crypto/hpke.h"
+#include "node/crypto/sign.h"
 #include "node/srtp/dtls.h"
 #include "node/srtp/given.h"
 #include "node/tape/keys.h"
+#include "node/tape/reader.h"
+#include "node/tape/wrap.h"
 
 enum { KEYS_MAX = 32, PAYLOAD = 160 };
 
@@ -598,6 +605,212 @@ static void keys_wait_for_room_and_are_not_in_the_call_table(void **state)
 	(void)et_srtp_free(caller.srtp);
 }
 
+/* ---- A client ----------------------------------------------------------------------------------
+ */
+
+/* A second of a call between two baresip 1.0.0 with SDES, cut from a capture of it; they played
+ * tones of 440 Hz (the caller) and 1000 Hz. */
+static const char sample[] = "fixtures/baresip_sdes.pcap";
+
+struct tones {
+	uint32_t packets[2];
+	uint32_t crossings[2];
+	int16_t last[2];
+};
+
+static void hear_tone(void *arg, const struct et_replay_media *media)
+{
+	struct tones *t = arg;
+	unsigned party = media->ssrc == 0x4A998415 ? 0 : 1;
+
+	assert_false(media->closed);
+	assert_int_equal(media->payload_size, 160);
+	t->packets[party]++;
+	for (uint32_t i = 0; i < media->payload_size; i++) {
+		int16_t now = et_ulaw_decode(media->payload[i]);
+		t->crossings[party] += (now < 0) != (t->last[party] < 0);
+		t->last[party] = now;
+	}
+}
+
+static void what_a_client_protects_is_its_sound_again(void **state)
+{
+	(void)state;
+	const char *file = sample;
+	struct tones tones = { .packets = { 0, 0 } };
+	struct et_replay_summary s;
+	struct et_replay_config config = {
+		.files = &file, .file_count = 1, .on_media = hear_tone, .media_arg = &tones
+	};
+
+	assert_int_equal(et_replay(&config, &s, NULL), 0);
+	assert_int_equal(s.call_count, 1);
+	assert_int_equal(s.calls[0].recording.state, ET_CALL_ANSWERED);
+	assert_int_equal(s.calls[0].recording.stream_count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct et_capture_stream *stream = &s.calls[0].recording.streams[i];
+		assert_string_equal(stream->srtp, "AES_CM_128_HMAC_SHA1_80");
+		assert_int_equal(stream->opened, ET_OPENED_YES);
+		assert_int_equal(tones.packets[i], 50); /* a second of samples */
+	}
+	assert_in_range(tones.crossings[0], 2 * 440 - 60, 2 * 440 + 20);
+	assert_in_range(tones.crossings[1], 2 * 1000 - 140, 2 * 1000 + 20);
+	et_replay_summary_release(&s);
+}
+
+/* ---- Tapes ------------------------------------------------------------------------------------
+ */
+
+enum { SEGMENTS = 3, KEYS_TOLD = 40 };
+
+struct tapes {
+	uint32_t count;
+	char file[SEGMENTS][ET_RELATIVE_MAX];
+	struct et_capture_segment segment[SEGMENTS];
+};
+
+static int take_event(void *arg, const struct et_capture_event *ev)
+{
+	struct tapes *t = arg;
+	if (ev->kind == ET_CAPTURE_SEGMENT_OPEN) {
+		assert_true(t->count < SEGMENTS);
+		t->segment[t->count] = *ev->segment;
+		(void)snprintf(t->file[t->count], ET_RELATIVE_MAX, "%s", ev->segment->file);
+		t->count++;
+	}
+	return 0;
+}
+
+struct content {
+	uint32_t keys;
+	uint8_t first; /* of the first key's material */
+	uint8_t last;
+	uint32_t media;
+	bool keys_first; /* before any media */
+};
+
+static struct content read_tape(const char *media, const struct tapes *t, uint32_t i,
+				const struct et_secret *kek)
+{
+	char path[512];
+	struct et_tape_source source;
+	struct et_tape_record record;
+	struct content c = { .keys_first = true };
+	struct et_secret *dek = NULL;
+	struct et_tape_reader *reader = NULL;
+	const struct et_capture_segment *s = &t->segment[i];
+	static const uint8_t id[16] = { 7 };
+
+	(void)snprintf(path, sizeof(path), "%s/%s", media, t->file[i]);
+	assert_int_equal(et_tape_source_open(path, &source, NULL), 0);
+	assert_int_equal(et_dek_unwrap(kek, 1, id, s->dek, s->wrap_enc,
+				       (struct et_view){ s->wrap_sealed, 48 }, &dek, NULL),
+			 0);
+	assert_int_equal(et_tape_reader_new(&source, dek, &reader, NULL), 0);
+	while (et_tape_reader_next(reader, &record, NULL) == 1) {
+		struct et_keys_reader keys;
+		struct et_keys_item item;
+		c.media += record.kind == ET_TAPE_MEDIA;
+		if (record.kind != ET_TAPE_KEYS) {
+			continue;
+		}
+		c.keys_first = c.keys_first && c.media == 0;
+		assert_int_equal(et_keys_reader_init(&keys, record.plain, NULL), 0);
+		while (et_keys_reader_next(&keys, &item, NULL) == 1) {
+			c.first = c.keys == 0 ? item.material.data[0] : c.first;
+			c.last = item.material.data[0];
+			c.keys++;
+		}
+	}
+	(void)et_tape_reader_free(reader);
+	(void)et_secret_free(dek);
+	et_tape_source_close(&source);
+	assert_int_equal(unlink(path), 0);
+	return c;
+}
+
+static void put_key(struct et_writer *w, uint8_t id)
+{
+	struct et_buffer plain = { .data = NULL };
+	uint8_t material[46];
+	memset(material, id, sizeof(material));
+	struct et_keys_item item = {
+		.type = ET_KEYS_SRTP,
+		.suite = ET_SRTP_AES_256_CM_HMAC_SHA1_80,
+		.material = { material, sizeof(material) },
+	};
+	assert_int_equal(et_keys_add(&plain, &item), 0);
+	et_writer_keys(w, 0, (struct et_view){ plain.data, plain.size });
+	et_buffer_release(&plain);
+}
+
+static void put_media(struct et_writer *w, int64_t at_us)
+{
+	static const uint8_t payload[160];
+	struct et_media_packet p = { .arrival_us = at_us, .payload = { payload, sizeof(payload) } };
+	et_writer_media(w, 0, &p);
+}
+
+/* A tape that breaks off is followed by one that has the keys again, the newest of them at least.
+ */
+static void every_segment_has_the_keys(void **state)
+{
+	(void)state;
+	char media[] = "/tmp/et_srtp.XXXXXX";
+	struct tapes tapes = { .count = 0 };
+	uint8_t kek_public[32];
+	uint8_t sign_public[32];
+	struct et_secret *kek = NULL;
+	struct et_secret *sign = NULL;
+	struct et_writer *w = NULL;
+	struct et_recovery before;
+	struct et_facts facts = { .id = { 7 }, .start_us = 1700000000000000LL };
+	char command[64];
+
+	assert_non_null(mkdtemp(media));
+	assert_int_equal(et_x25519_generate(&kek, kek_public, NULL), 0);
+	assert_int_equal(et_ed25519_generate(&sign, sign_public, NULL), 0);
+	struct et_writer_config config = { .media = media,
+					   .sign_key = sign,
+					   .kek_version = 1,
+					   .calls = 1,
+					   .on_event = take_event,
+					   .arg = &tapes };
+	memcpy(config.kek_public, kek_public, 32);
+	assert_int_equal(et_writer_new(&config, &w, NULL), 0);
+	assert_int_equal(et_openlog_start(w, &before, NULL), 0);
+	et_recovery_release(&before);
+	et_writer_open(w, 0, &facts, false);
+	put_key(w, 1);
+	put_key(w, 2);
+	put_media(w, facts.start_us);
+	for (int i = 1; i < SEGMENTS; i++) {
+		struct et_slot *s = w->slots[0];
+		et_segment_finish(w, s, NULL);
+		s->state = ET_SLOT_BROKEN;
+		s->retry_us = 0;
+		put_media(w, facts.start_us + i * 6000000LL);
+		for (uint8_t id = 3; i == 1 && id < 3 + KEYS_TOLD; id++) {
+			put_key(w, id);
+		}
+	}
+	et_writer_finish(w);
+	assert_int_equal(tapes.count, SEGMENTS);
+	struct content c = read_tape(media, &tapes, 0, kek);
+	assert_true(c.keys == 2 && c.first == 1 && c.last == 2 && c.media == 1 && c.keys_first);
+	c = read_tape(media, &tapes, 1, kek);
+	assert_true(c.keys == 2 + KEYS_TOLD && c.first == 1 && c.last == 2 + KEYS_TOLD);
+	assert_int_equal(c.media, 1);
+	c = read_tape(media, &tapes, 2, kek);
+	assert_true(c.keys > 20 && c.keys <= 28); /* bounded */
+	assert_true(c.last == 2 + KEYS_TOLD && c.first == 3 + KEYS_TOLD - c.keys && c.keys_first);
+	(void)et_writer_free(w);
+	(void)et_secret_free(kek);
+	(void)et_secret_free(sign);
+	(void)snprintf(command, sizeof(command), "rm -r %s", media);
+	assert_int_equal(system(command), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -609,6 +822,8 @@ int main(void)
 		TEST(without_its_key_a_stream_says_so),
 		TEST(a_key_log_opens_dtls_srtp),
 		TEST(keys_by_hand_open_what_no_signalling_explains),
+		cmocka_unit_test(what_a_client_protects_is_its_sound_again),
+		cmocka_unit_test(every_segment_has_the_keys),
 		TEST(keys_wait_for_room_and_are_not_in_the_call_table),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
