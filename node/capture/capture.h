@@ -1,9 +1,9 @@
 /* Capture: from packets on the wire (or in a file) to sealed tapes and events.
  *
  * This module knows no Raft and no catalogue. It takes an immutable configuration, reads packets,
- * finds calls (SIP over UDP with SDP; RTP without signalling by rule), writes one tape per
- * recording, and says what happened through one callback. `evertape capture replay` runs the same
- * engine over a file: see replay.h.
+ * finds calls (SIP over UDP, TCP and WebSocket, with SDP; RTP without signalling by rule), writes
+ * one tape per recording, and says what happened through one callback. `evertape capture replay`
+ * runs the same engine over a file: see replay.h.
  *
  * Promises:
  *   - every packet that reaches the engine belongs to a stream or is counted with a reason:
@@ -21,8 +21,8 @@
  * callback; one sync thread (a syncfs a second). They meet in a bounded queue. A full queue drops
  * media with the reason "writer_full"; it never grows.
  *
- * What is not built here yet: TCP and TLS signalling, SIPREC, tunnels (MPLS, GRE,
- * VXLAN), PACKET_FANOUT. Such packets are counted under "other" or "unclaimed" with their reason.
+ * What is not built here yet: SIPREC, PACKET_FANOUT. Such packets are counted under
+ * "other" or "unclaimed" with their reason.
  */
 #ifndef ET_NODE_CAPTURE_CAPTURE_H
 #define ET_NODE_CAPTURE_CAPTURE_H
@@ -65,6 +65,9 @@ struct et_capture_limits {
 	uint32_t candidate_packets;    /* kept for each: 128 */
 	size_t candidate_bytes;	       /* kept for all: 16 MiB */
 	uint32_t fragments;	       /* datagrams being reassembled: 256 */
+	uint32_t tcp_connections;      /* TCP connections that are read: 4,096 */
+	uint32_t tcp_message_bytes;    /* a SIP message over TCP; early segments too: 65,536 */
+	size_t tcp_bytes;	       /* what waits in all of them: 32 MiB */
 	size_t queue_bytes;	       /* between ring and writer: 32 MiB */
 	size_t ring_bytes;	       /* kernel ring of each interface: 64 MiB */
 	uint64_t free_reserve_bytes;   /* below it new calls are refused: 256 MiB */
@@ -240,9 +243,12 @@ struct et_capture_event {
 #define ET_CAPTURE_OTHER_MAP(X)                                                                    \
 	X(ARP, "arp")                                                                              \
 	X(LINK, "link") /* another protocol over the link layer */                                 \
-	X(TCP, "tcp")	/* signalling over TCP is not read yet */                                  \
+	X(TCP, "tcp")	/* a connection that is not read: no SIP in it, on no SIP port */          \
+	X(TCP_CONTROL, "tcp_control") /* of one that is: no payload */                             \
+	X(TCP_AGAIN, "tcp_again")     /* of one that is: nothing that was not there before */      \
+	X(WEBSOCKET, "websocket")     /* upgrade, control frames, compressed messages */           \
 	X(ICMP, "icmp")                                                                            \
-	X(IP, "ip")   /* another protocol over IP, tunnels among them */                           \
+	X(IP, "ip")   /* another protocol over IP */                                               \
 	X(UDP, "udp") /* a datagram that is neither SIP nor RTP nor RTCP */                        \
 	X(ZRTP, "zrtp")                                                                            \
 	X(STUN, "stun")                                                                            \
@@ -258,8 +264,15 @@ struct et_capture_event {
 	X(TRUNCATED, "truncated")	/* the snapshot length cut it */                           \
 	X(MALFORMED_IP, "malformed_ip")                                                            \
 	X(MALFORMED_UDP, "malformed_udp")                                                          \
-	X(MALFORMED_SIP, "malformed_sip") /* starts as SIP, cannot be read */                      \
-	X(MALFORMED_RTP, "malformed_rtp") /* on a media address, is not RTP */                     \
+	X(MALFORMED_TCP, "malformed_tcp")                                                          \
+	X(MALFORMED_TUNNEL, "malformed_tunnel") /* GRE, ERSPAN */                                  \
+	X(TUNNEL_DEPTH, "tunnel_depth")		/* tunnels in tunnels, too many */                 \
+	X(TCP_GAP, "tcp_gap")			/* of a message that a lost segment ended */       \
+	X(TCP_UNSYNCED, "tcp_unsynced")		/* behind a gap, before the next start line */     \
+	X(TCP_LIMIT, "tcp_limit")		/* no room for it */                               \
+	X(TCP_STRAY, "tcp_stray")		/* far outside of the connection's window */       \
+	X(MALFORMED_SIP, "malformed_sip")	/* starts as SIP, cannot be read */                \
+	X(MALFORMED_RTP, "malformed_rtp")	/* on a media address, is not RTP */               \
 	X(FRAGMENT_INCOMPLETE, "fragment_incomplete")                                              \
 	X(FRAGMENT_BAD, "fragment_bad") /* overlapping, or longer than a datagram */               \
 	X(FRAGMENT_LIMIT, "fragment_limit")                                                        \
@@ -313,6 +326,15 @@ struct et_capture_metrics {
 	uint64_t calls_refused_drain;	/* the node drains */
 	uint64_t calls_refused_journal; /* the callback refused */
 	uint64_t calls_refused_writer;	/* a tape could not be opened */
+	uint64_t tcp_connections;	/* TCP connections that are read, now */
+	uint64_t tcp_messages;		/* SIP messages out of them, WebSocket among them */
+	uint64_t tcp_gaps;		/* holes in a stream that were given up */
+	uint64_t tcp_resyncs;		/* streams found again at a start line */
+	uint64_t tcp_cut;		/* messages that lost their end */
+	uint64_t tcp_too_long;		/* messages longer than limits.tcp_message_bytes */
+	uint64_t tcp_no_length;		/* messages without a Content-Length that can be read */
+	uint64_t tcp_evicted;		/* given up because a pool was full */
+	uint64_t websocket_compressed;	/* messages under permessage-deflate: not read */
 	uint64_t media_dropped; /* packets in streams, dropped before their tape: writer_full, disk
 				 * full, not recorded */
 	uint64_t tape_bytes;	/* written */

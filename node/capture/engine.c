@@ -7,6 +7,9 @@ enum {
 	CANDIDATES_DEFAULT = 1024,
 	CANDIDATE_PACKETS_DEFAULT = 128,
 	FRAGMENTS_DEFAULT = 256,
+	TCP_CONNECTIONS_DEFAULT = 4096,
+	TCP_MESSAGE_DEFAULT = 65536,
+	TCP_MESSAGE_MIN = 1024,
 	SIP_PORT_DEFAULT = 5060,
 	SIP_SIZE_MIN = 12,	 /* a start line is longer */
 	WELL_KNOWN_PORTS = 1024, /* RTP without signalling is not looked for below */
@@ -27,11 +30,19 @@ static void set_limits(struct et_capture_limits *l)
 	set32(&l->candidates, CANDIDATES_DEFAULT);
 	set32(&l->candidate_packets, CANDIDATE_PACKETS_DEFAULT);
 	set32(&l->fragments, FRAGMENTS_DEFAULT);
+	set32(&l->tcp_connections, TCP_CONNECTIONS_DEFAULT);
+	set32(&l->tcp_message_bytes, TCP_MESSAGE_DEFAULT);
 	set32(&l->media_timeout_s, 14400);
 	set32(&l->media_only_timeout_s, 30);
 	set32(&l->setup_timeout_s, 240);
 	if (l->candidate_bytes == 0) {
 		l->candidate_bytes = (size_t)16 * 1024 * 1024;
+	}
+	if (l->tcp_bytes == 0) {
+		l->tcp_bytes = (size_t)32 * 1024 * 1024;
+	}
+	if (l->tcp_message_bytes < TCP_MESSAGE_MIN) {
+		l->tcp_message_bytes = TCP_MESSAGE_MIN;
 	}
 	if (l->streams_per_call > ET_CAPTURE_STREAMS_MAX) {
 		l->streams_per_call = ET_CAPTURE_STREAMS_MAX;
@@ -73,9 +84,10 @@ static bool engine_allocate(struct et_engine *e, uint64_t seed)
 {
 	const struct et_capture_limits *l = &e->limits;
 	e->defrag = et_defrag_new(l->fragments, seed ^ 1);
+	e->tcp = et_tcp_new(l, seed ^ 6);
 	e->slots = calloc(l->calls, sizeof(struct et_call *));
 	e->free_slots = calloc(l->calls, sizeof(*e->free_slots));
-	if (e->defrag == NULL || e->slots == NULL || e->free_slots == NULL ||
+	if (e->defrag == NULL || e->tcp == NULL || e->slots == NULL || e->free_slots == NULL ||
 	    !et_table_init(&e->streams, l->streams, seed ^ 2) ||
 	    !et_table_init(&e->endpoints, l->calls * 4, seed ^ 3) ||
 	    !et_table_init(&e->calls, l->calls, seed ^ 4) ||
@@ -154,6 +166,7 @@ struct et_engine *et_engine_free(struct et_engine *e)
 	}
 	et_handshakes_free(e);
 	(void)et_defrag_free(e->defrag);
+	(void)et_tcp_free(e->tcp);
 	et_table_release(&e->streams);
 	et_table_release(&e->endpoints);
 	et_table_release(&e->calls);
@@ -265,7 +278,12 @@ void et_engine_frame(struct et_engine *e, const struct et_frame *frame)
 	e->packets.total++;
 	et_engine_clock(e, frame->time_us);
 	e->packet_us = frame->time_us;
-	if (et_packet_decode(frame, e->defrag, &p, &e->packets)) {
+	if (!et_packet_decode(frame, e->defrag, &p, &e->packets)) {
+		return;
+	}
+	if (p.is_tcp) {
+		et_tcp_packet(e, &p, is_sip_port(e, p.sport) || is_sip_port(e, p.dport));
+	} else {
 		engine_datagram(e, &p);
 	}
 }
@@ -276,6 +294,7 @@ static void sweep(struct et_engine *e)
 {
 	e->swept_us = e->now_us;
 	et_defrag_expire(e->defrag, e->now_us, false, &e->packets);
+	et_tcp_sweep(e, false);
 	et_candidates_sweep(e, false);
 	for (uint32_t i = 0; i < e->limits.calls && e->call_count > 0; i++) {
 		if (e->slots[i] != NULL) {
@@ -299,6 +318,7 @@ void et_engine_clock(struct et_engine *e, int64_t now_us)
 void et_engine_finish(struct et_engine *e, bool close_calls)
 {
 	et_defrag_expire(e->defrag, e->now_us, true, &e->packets);
+	et_tcp_sweep(e, true); /* what it yields may name an address that somebody waits for */
 	et_candidates_sweep(e, true);
 	for (uint32_t i = 0; close_calls && i < e->limits.calls; i++) {
 		if (e->slots[i] != NULL) {
@@ -318,4 +338,5 @@ void et_engine_tell(const struct et_engine *e, struct et_capture_metrics *ret)
 	ret->calls_refused_rule = e->calls_refused_rule;
 	ret->calls_refused_drain = e->calls_refused_drain;
 	ret->media_dropped = e->media_dropped;
+	et_tcp_tell(e->tcp, ret);
 }

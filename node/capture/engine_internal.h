@@ -2,6 +2,7 @@
  * touches a file; what is to be kept goes to a sink.
  *
  *   engine.c     frames in, classes and counters, time
+ *   tcp.c        TCP: segments to messages
  *   dialog.c     SIP messages: calls, their states, the addresses that SDP names
  *   stream.c     RTP: streams, whose they are, what is kept until it is known
  *   keys.c       SRTP: keys from signalling, whether one fits
@@ -18,6 +19,7 @@
 #include "node/capture/capture.h"
 #include "node/capture/packet_internal.h"
 #include "node/capture/table_internal.h"
+#include "node/capture/tcp_internal.h"
 #include "node/keylog/keylog.h"
 #include "node/rtp/rtp.h"
 #include "node/rtp/source.h"
@@ -267,6 +269,7 @@ struct et_engine {
 	uint64_t id_count;
 
 	struct et_defrag *defrag;
+	struct et_tcp *tcp;	    /* owned */
 	struct et_table streams;    /* struct et_stream by key */
 	struct et_table endpoints;  /* struct et_endpoint by address and port */
 	struct et_table calls;	    /* struct et_call by Call-ID */

@@ -18,6 +18,16 @@ enum {
 	IPV6_SIZE = 40,
 	EXTENSIONS_MAX = 8,
 	UDP_SIZE = 8,
+	TCP_SIZE = 20,
+	TUNNELS_MAX = 4,
+	GRE_SIZE = 4,
+	ERSPAN2_SIZE = 8,
+	ERSPAN3_SIZE = 12,
+	ERSPAN3_EXTRA = 8,
+	VXLAN_SIZE = 8,
+	VXLAN_PORT = 4789,
+	VXLAN_GPE_PORT = 4790,
+	VXLAN_PORT_OLD = 8472, /* of Linux, before there was a number */
 };
 
 enum {
@@ -28,7 +38,11 @@ enum {
 	TYPE_QINQ = 0x88A8,
 	TYPE_QINQ_OLD = 0x9100,
 	TYPE_MPLS = 0x8847,
-	TYPE_PPPOE = 0x8864, /* session (RFC 2516) */
+	TYPE_MPLS_MULTICAST = 0x8848,
+	TYPE_PPPOE = 0x8864,	/* session (RFC 2516) */
+	TYPE_ETHERNET = 0x6558, /* transparent bridging, in GRE */
+	TYPE_ERSPAN2 = 0x88BE,	/* and type I */
+	TYPE_ERSPAN3 = 0x22EB,
 	PPP_IPV4 = 0x0021,
 	PPP_IPV6 = 0x0057,
 };
@@ -37,10 +51,13 @@ enum {
 enum {
 	PROTO_HOP = 0,
 	PROTO_ICMP = 1,
+	PROTO_IPV4 = 4,
 	PROTO_TCP = 6,
 	PROTO_UDP = 17,
+	PROTO_IPV6 = 41,
 	PROTO_ROUTING = 43,
 	PROTO_FRAGMENT = 44,
+	PROTO_GRE = 47,
 	PROTO_AH = 51,
 	PROTO_ICMP6 = 58,
 	PROTO_OPTIONS = 60,
@@ -52,7 +69,11 @@ struct decode {
 	struct et_defrag *defrag;
 	struct et_packet *ret;
 	struct et_capture_packets *packets;
+	int tunnels; /* we are in */
 };
+
+static bool decode_ip(const struct decode *d, const uint8_t *p, uint32_t size);
+static bool decode_type(const struct decode *d, uint32_t type, const uint8_t *p, uint32_t size);
 
 static bool other(const struct decode *d, enum et_capture_other reason)
 {
@@ -72,7 +93,123 @@ static bool too_short(const struct decode *d, enum et_capture_unclaimed reason)
 	return unclaimed(d, d->frame->size < d->frame->wire_size ? ET_UNCLAIMED_TRUNCATED : reason);
 }
 
-/* ---- UDP ------------------------------------------------------------------------------------- */
+/* ---- Tunnels --------------------------------------------------------------------------------- */
+
+static bool decode_ethernet(const struct decode *d, const uint8_t *p, uint32_t size)
+{
+	if (size < ETHER_SIZE) {
+		return too_short(d, ET_UNCLAIMED_MALFORMED_IP);
+	}
+	return decode_type(d, et_get16(p + 12), p + ETHER_SIZE, size - ETHER_SIZE);
+}
+
+/* One deeper. */
+static bool enter(const struct decode *d, struct decode *ret)
+{
+	*ret = *d;
+	ret->tunnels++;
+	return ret->tunnels <= TUNNELS_MAX || unclaimed(d, ET_UNCLAIMED_TUNNEL_DEPTH);
+}
+
+static bool decode_ipip(const struct decode *d, const uint8_t *p, uint32_t size)
+{
+	struct decode inner;
+	return enter(d, &inner) && decode_ip(&inner, p, size);
+}
+
+/* draft-foschiano-erspan-03, section 4. */
+static bool decode_erspan(const struct decode *d, uint32_t type, bool sequenced, const uint8_t *p,
+			  uint32_t size)
+{
+	uint32_t head = type == TYPE_ERSPAN3 ? ERSPAN3_SIZE : sequenced ? ERSPAN2_SIZE : 0;
+	if (size < head) {
+		return too_short(d, ET_UNCLAIMED_MALFORMED_TUNNEL);
+	}
+	if (head > 0 && p[0] >> 4 != (type == TYPE_ERSPAN3 ? 2 : 1)) {
+		return unclaimed(d, ET_UNCLAIMED_MALFORMED_TUNNEL);
+	}
+	if (type == TYPE_ERSPAN3 && (p[11] & 1) != 0) { /* O: a platform's own header */
+		head += ERSPAN3_EXTRA;
+		if (size < head) {
+			return too_short(d, ET_UNCLAIMED_MALFORMED_TUNNEL);
+		}
+	}
+	return decode_ethernet(d, p + head, size - head);
+}
+
+/* RFC 2784 and 2890; version 1 (PPTP, RFC 2637) and source routes (RFC 1701) are not read. */
+static bool decode_gre(const struct decode *outer, const uint8_t *p, uint32_t size)
+{
+	struct decode d;
+	if (!enter(outer, &d)) {
+		return false;
+	}
+	if (size < GRE_SIZE) {
+		return too_short(&d, ET_UNCLAIMED_MALFORMED_TUNNEL);
+	}
+	uint32_t flags = et_get16(p);
+	uint32_t type = et_get16(p + 2);
+	if ((flags & 7) != 0 || (flags & 0x4000) != 0) {
+		return other(&d, ET_OTHER_IP);
+	}
+	bool sequenced = (flags & 0x1000) != 0;
+	uint32_t optional = ((flags & 0x8000) != 0 ? 1U : 0U) + ((flags & 0x2000) != 0 ? 1U : 0U) +
+			    (sequenced ? 1U : 0U);
+	uint32_t head = GRE_SIZE + 4 * optional;
+	if (size < head) {
+		return too_short(&d, ET_UNCLAIMED_MALFORMED_TUNNEL);
+	}
+	p += head;
+	size -= head;
+	switch (type) {
+	case TYPE_ETHERNET:
+		return decode_ethernet(&d, p, size);
+	case TYPE_ERSPAN2:
+	case TYPE_ERSPAN3:
+		return decode_erspan(&d, type, sequenced, p, size);
+	default:
+		return decode_type(&d, type, p, size);
+	}
+}
+
+static bool is_vxlan_port(uint16_t port)
+{
+	return port == VXLAN_PORT || port == VXLAN_PORT_OLD || port == VXLAN_GPE_PORT;
+}
+
+/* What follows the header: an Ethernet type, TYPE_ETHERNET, or 0: this is no VXLAN. Of GPE
+ * (draft-ietf-nvo3-vxlan-gpe) the protocols that are IP or Ethernet. */
+static uint32_t vxlan_type(uint16_t port, const uint8_t *p, uint32_t size)
+{
+	if (size < VXLAN_SIZE || (p[0] & 0x08) == 0 || p[7] != 0) {
+		return 0;
+	}
+	if (port == VXLAN_GPE_PORT && (p[0] & 0x04) != 0 && p[3] != 3) {
+		return p[3] == 1 ? TYPE_IPV4 : p[3] == 2 ? TYPE_IPV6 : 0;
+	}
+	if (size < VXLAN_SIZE + ETHER_SIZE) {
+		return 0;
+	}
+	uint32_t type = et_get16(p + VXLAN_SIZE + 12);
+	bool known = type == TYPE_IPV4 || type == TYPE_IPV6 || type == TYPE_VLAN ||
+		     type == TYPE_QINQ || type == TYPE_ARP || type == TYPE_MPLS ||
+		     type == TYPE_PPPOE;
+	return known ? TYPE_ETHERNET : 0;
+}
+
+static bool decode_vxlan(const struct decode *d, uint32_t type, const uint8_t *p, uint32_t size)
+{
+	struct decode inner;
+	if (!enter(d, &inner)) {
+		return false;
+	}
+	p += VXLAN_SIZE;
+	size -= VXLAN_SIZE;
+	return type == TYPE_ETHERNET ? decode_ethernet(&inner, p, size)
+				     : decode_type(&inner, type, p, size);
+}
+
+/* ---- UDP, TCP -------------------------------------------------------------------------------- */
 
 /* `announced`: what the IP header says, >= size. */
 static bool decode_udp(const struct decode *d, const uint8_t *p, uint32_t size, uint32_t announced)
@@ -87,14 +224,46 @@ static bool decode_udp(const struct decode *d, const uint8_t *p, uint32_t size, 
 	if (length < UDP_SIZE || length > announced) {
 		return unclaimed(d, ET_UNCLAIMED_MALFORMED_UDP);
 	}
+	uint16_t dport = et_get16(p + 2);
+	if (is_vxlan_port(dport)) { /* its end may be cut */
+		uint32_t n = (length < size ? length : size) - UDP_SIZE;
+		uint32_t type = vxlan_type(dport, p + UDP_SIZE, n);
+		if (type != 0) {
+			return decode_vxlan(d, type, p + UDP_SIZE, n);
+		}
+	}
 	if (length > size) {
 		return unclaimed(d, ET_UNCLAIMED_TRUNCATED);
 	}
 	d->ret->time_us = d->frame->time_us;
 	d->ret->sport = et_get16(p);
-	d->ret->dport = et_get16(p + 2);
+	d->ret->dport = dport;
 	d->ret->payload = p + UDP_SIZE;
 	d->ret->size = length - UDP_SIZE;
+	d->ret->is_tcp = false;
+	return true;
+}
+
+static bool decode_tcp(const struct decode *d, const uint8_t *p, uint32_t size, uint32_t announced)
+{
+	uint32_t head = size > 12 ? (uint32_t)(p[12] >> 4) * 4 : TCP_SIZE;
+	if (announced < TCP_SIZE || head < TCP_SIZE || head > announced) {
+		return unclaimed(d, ET_UNCLAIMED_MALFORMED_TCP);
+	}
+	if (size < head) {
+		return too_short(d, ET_UNCLAIMED_MALFORMED_TCP);
+	}
+	struct et_packet *ret = d->ret;
+	ret->time_us = d->frame->time_us;
+	ret->sport = et_get16(p);
+	ret->dport = et_get16(p + 2);
+	ret->payload = p + head;
+	ret->size = size - head;
+	ret->is_tcp = true;
+	ret->is_cut = size < announced;
+	ret->tcp_flags = p[13];
+	ret->seq = et_get32(p + 4);
+	ret->ack = et_get32(p + 8);
 	return true;
 }
 
@@ -105,10 +274,15 @@ static bool decode_protocol(const struct decode *d, uint8_t protocol, const uint
 	case PROTO_UDP:
 		return decode_udp(d, p, size, announced);
 	case PROTO_TCP:
-		return other(d, ET_OTHER_TCP);
+		return decode_tcp(d, p, size, announced);
 	case PROTO_ICMP:
 	case PROTO_ICMP6:
 		return other(d, ET_OTHER_ICMP);
+	case PROTO_IPV4:
+	case PROTO_IPV6:
+		return decode_ipip(d, p, size);
+	case PROTO_GRE:
+		return decode_gre(d, p, size);
 	default:
 		return other(d, ET_OTHER_IP);
 	}
@@ -288,6 +462,7 @@ static bool decode_type(const struct decode *d, uint32_t type, const uint8_t *p,
 	case TYPE_PPPOE:
 		return decode_pppoe(d, p, size);
 	case TYPE_MPLS:
+	case TYPE_MPLS_MULTICAST:
 		return decode_mpls(d, p, size);
 	case TYPE_ARP:
 		return other(d, ET_OTHER_ARP);
@@ -318,10 +493,7 @@ bool et_packet_decode(const struct et_frame *frame, struct et_defrag *defrag, st
 
 	switch (frame->link_type) {
 	case DLT_EN10MB:
-		if (size < ETHER_SIZE) {
-			return too_short(&d, ET_UNCLAIMED_MALFORMED_IP);
-		}
-		return decode_type(&d, et_get16(p + 12), p + ETHER_SIZE, size - ETHER_SIZE);
+		return decode_ethernet(&d, p, size);
 	case DLT_LINUX_SLL:
 		if (size < SLL_SIZE) {
 			return too_short(&d, ET_UNCLAIMED_MALFORMED_IP);

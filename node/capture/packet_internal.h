@@ -1,4 +1,11 @@
-/* From a captured frame to a UDP datagram: link layer, VLANs, IP, fragments, UDP.
+/* From a captured frame to a UDP datagram or TCP segment: link layer, VLANs, IP, fragments,
+ * tunnels.
+ *
+ * Tunnels are opened up to four deep: IP in IP (RFC 2003, 2473, 4213), GRE (RFC 2784, 2890) around
+ * IP, Ethernet or MPLS, ERSPAN types I to III, and VXLAN (RFC 7348; GPE around IP or Ethernet),
+ * which is known by its port (4789, 8472 as older Linux has it, 4790) and by its header and the
+ * Ethernet type behind it. What is
+ * counted, and whose addresses it has, is the innermost packet.
  *
  * Threads: one owner. */
 #ifndef ET_NODE_CAPTURE_PACKET_INTERNAL_H
@@ -7,7 +14,8 @@
 #include "node/base/bytes.h"
 #include "node/capture/capture.h"
 
-/* A datagram. `payload` is a view into the frame, or into the defragmenter until its next call. */
+/* A datagram, or a segment. `payload` is a view into the frame, or into the defragmenter until its
+ * next call. */
 struct et_packet {
 	int64_t time_us;
 	uint8_t src[16]; /* IPv6, or IPv4 mapped into it */
@@ -16,6 +24,11 @@ struct et_packet {
 	uint16_t dport;
 	const uint8_t *payload;
 	uint32_t size;
+	bool is_tcp;
+	bool is_cut;	   /* TCP: the snapshot length cut the payload */
+	uint8_t tcp_flags; /* ... and these are TCP's only */
+	uint32_t seq;
+	uint32_t ack;
 };
 
 struct et_frame {
@@ -54,7 +67,8 @@ struct et_fragment {
 bool et_defrag_add(struct et_defrag *d, const struct et_fragment *f, struct et_view *ret,
 		   struct et_capture_packets *packets);
 
-/* True: *ret is a UDP datagram, not counted yet. False: the frame is counted in `packets`. */
+/* True: *ret is a UDP datagram or TCP segment, not counted yet. False: the frame is counted in
+ * `packets`. */
 bool et_packet_decode(const struct et_frame *frame, struct et_defrag *defrag, struct et_packet *ret,
 		      struct et_capture_packets *packets);
 

@@ -346,6 +346,21 @@ static void backend_metrics(void *arg, struct et_buffer *out)
 		   m->packets.rtp);
 	add_metric(out, "capture_rtcp_packets_total", "counter", "RTCP packets.", m->packets.rtcp);
 	add_reasons(out, &m->packets);
+	add_metric(out, "capture_tcp_connections", "gauge", "TCP connections that are read.",
+		   m->tcp_connections);
+	add_metric(out, "capture_tcp_messages_total", "counter",
+		   "SIP messages that came over TCP or WebSocket.", m->tcp_messages);
+	add_metric(out, "capture_tcp_gaps_total", "counter",
+		   "Holes in TCP streams that were given up.", m->tcp_gaps);
+	add_metric(out, "capture_tcp_cut_messages_total", "counter",
+		   "SIP messages over TCP that lost a part.", m->tcp_cut);
+	add_metric(out, "capture_tcp_too_long_messages_total", "counter",
+		   "SIP messages over TCP of which only the headers were read.", m->tcp_too_long);
+	add_metric(out, "capture_tcp_evicted_total", "counter",
+		   "TCP streams that were given up because a pool was full.", m->tcp_evicted);
+	add_metric(out, "capture_websocket_compressed_total", "counter",
+		   "WebSocket messages under permessage-deflate: not read.",
+		   m->websocket_compressed);
 	add_metric(out, "capture_kernel_dropped_packets_total", "counter",
 		   "Packets that the kernel's ring had no room for.", m->kernel_dropped);
 	add_metric(out, "capture_media_dropped_packets_total", "counter",

@@ -141,6 +141,21 @@ static json_t *packets_json(const struct et_capture_packets *p)
 	return o;
 }
 
+/* SIP over TCP and WebSocket: of messages, not of packets. */
+static json_t *tcp_json(const struct et_capture_metrics *m)
+{
+	json_t *o = json_object();
+	et_json_set(o, "messages", et_json_u64(m->tcp_messages));
+	et_json_set(o, "gaps", et_json_u64(m->tcp_gaps));
+	et_json_set(o, "resyncs", et_json_u64(m->tcp_resyncs));
+	et_json_set(o, "cut", et_json_u64(m->tcp_cut));
+	et_json_set(o, "too_long", et_json_u64(m->tcp_too_long));
+	et_json_set(o, "no_length", et_json_u64(m->tcp_no_length));
+	et_json_set(o, "evicted", et_json_u64(m->tcp_evicted));
+	et_json_set(o, "websocket_compressed", et_json_u64(m->websocket_compressed));
+	return o;
+}
+
 static json_t *errors_json(const struct et_replay_summary *s)
 {
 	json_t *list = json_array();
@@ -431,6 +446,7 @@ static json_t *document_of(const struct et_replay_summary *s, char (*names)[64])
 	}
 	et_json_set(document, "schema", json_string("evertape/v1"));
 	et_json_set(document, "packets", packets_json(&s->packets));
+	et_json_set(document, "tcp", tcp_json(&s->metrics));
 	et_json_set(document, "calls", calls);
 	et_json_set(document, "errors", errors_json(s));
 	return document;

@@ -1,7 +1,7 @@
-/* The whole way of a packet: link layer, IP, fragments, UDP, SIP, SDP, RTP, call table. The input
- * is a list of frames; each has two bytes of length, one that picks the link layer, one for the
- * time that has passed. Whatever comes: the accounting identity holds, the limits are kept, and the
- * call table can be saved and restored. */
+/* The whole way of a packet: link layer, IP, fragments, tunnels, UDP, TCP, SIP, SDP, RTP, call
+ * table. The input is a list of frames; each has two bytes of length, one that picks the link
+ * layer, one for the time that has passed. Whatever comes: the accounting identity holds, the
+ * limits are kept, and the call table can be saved and restored. */
 #include <pcap/dlt.h>
 #include <stdlib.h>
 
@@ -121,7 +121,8 @@ static void check(const struct et_engine *e)
 		sum += p->unclaimed[i];
 	}
 	if (sum != p->total || e->call_count > CALLS || e->stream_count > e->limits.streams ||
-	    e->candidate_count > e->limits.candidates) {
+	    e->candidate_count > e->limits.candidates ||
+	    et_tcp_held(e->tcp) > e->limits.tcp_bytes) {
 		abort();
 	}
 }
@@ -136,6 +137,9 @@ static struct et_engine *make(const struct et_sink *sink)
 			.candidates = 4,
 			.candidate_packets = 4,
 			.fragments = 4,
+			.tcp_connections = 4,
+			.tcp_message_bytes = 1024,
+			.tcp_bytes = 4096,
 			.setup_timeout_s = 4,
 			.media_only_timeout_s = 2,
 			.media_timeout_s = 8,

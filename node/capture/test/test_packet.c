@@ -1,4 +1,5 @@
-/* Frames to datagrams: link layers, VLANs, IPv6 extensions, cut frames, fragments in any order. */
+/* Frames to datagrams: link layers, VLANs, IPv6 extensions, cut frames, fragments in any order,
+ * tunnels. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -162,7 +163,180 @@ static void tells_what_is_wrong(void **state)
 	assert_false(decode(f, DLT_RAW, b, n, n));
 	assert_int_equal(f->packets.unclaimed[ET_UNCLAIMED_MALFORMED_IP], 1);
 	assert_int_equal(f->packets.unclaimed[ET_UNCLAIMED_MALFORMED_UDP], 2);
-	assert_int_equal(f->packets.other[ET_OTHER_TCP], 1);
+	assert_int_equal(f->packets.unclaimed[ET_UNCLAIMED_MALFORMED_TCP], 1);
+}
+
+/* ---- Tunnels --------------------------------------------------------------------------------- */
+
+/* An IPv4 header of 20 bytes around `size` more, in front of them. */
+static void ipv4_around(uint8_t *p, uint8_t protocol, size_t size)
+{
+	memset(p, 0, 20);
+	p[0] = 0x45;
+	et_put16(p + 2, (uint16_t)(20 + size));
+	p[8] = 64;
+	p[9] = protocol;
+	p[12] = 192;
+	p[16] = 192;
+}
+
+/* Every prefix of it is cut, never another thing. */
+static void opens(struct fixture *f, const uint8_t *b, size_t n)
+{
+	char text[ET_CAPTURE_ADDRESS_TEXT];
+	uint64_t before = f->packets.unclaimed[ET_UNCLAIMED_TRUNCATED];
+	assert_true(decode(f, DLT_RAW, b, n, n));
+	et_address_format(f->p.src, f->p.sport, text);
+	assert_string_equal(text, "10.0.0.1:1000"); /* of the inner packet */
+	for (size_t i = 0; i < n; i++) {
+		assert_false(decode(f, DLT_RAW, b, i, n));
+	}
+	assert_int_equal(f->packets.unclaimed[ET_UNCLAIMED_TRUNCATED], before + n);
+}
+
+static void opens_ip_in_ip(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t b[128] = { 0 };
+	size_t n = ipv4(b + 20);
+	ipv4_around(b, 4, n);
+	opens(f, b, 20 + n);
+
+	memset(b, 0, sizeof(b)); /* IPv4 in IPv6 */
+	n = ipv4(b + 40);
+	b[0] = 0x60;
+	et_put16(b + 4, (uint16_t)n);
+	b[6] = 4;
+	opens(f, b, 40 + n);
+
+	memset(b, 0, sizeof(b)); /* IPv6 in IPv4 */
+	uint8_t v4[64];
+	(void)ipv4(v4);
+	ipv4_around(b, 41, 53);
+	b[20] = 0x60;
+	et_put16(b + 24, 13);
+	b[26] = 17;
+	memcpy(b + 60, v4 + 20, 13);
+	assert_true(decode(f, DLT_RAW, b, 73, 73));
+}
+
+static void opens_gre_and_erspan(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		uint8_t head[32];
+		uint8_t size;
+		bool ethernet;
+	} kinds[] = {
+		{ { 0x00, 0, 8, 0 }, 4, false },
+		{ { 0x80, 0, 8, 0 }, 8, false },  /* a checksum */
+		{ { 0xB0, 0, 8, 0 }, 16, false }, /* and a key, and a sequence number */
+		{ { 0x20, 0, 0x65, 0x58 }, 8, true },
+		{ { 0x00, 0, 0x88, 0xBE }, 4, true },			     /* ERSPAN I */
+		{ { 0x10, 0, 0x88, 0xBE, [8] = 0x10 }, 16, true },	     /* II */
+		{ { 0x10, 0, 0x22, 0xEB, [8] = 0x20 }, 20, true },	     /* III */
+		{ { 0x10, 0, 0x22, 0xEB, [8] = 0x20, [19] = 1 }, 28, true }, /* with more */
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(kinds); i++) {
+		uint8_t b[160] = { 0 };
+		size_t at = 20U + kinds[i].size;
+		memcpy(b + 20, kinds[i].head, kinds[i].size);
+		if (kinds[i].ethernet) {
+			et_put16(b + at + 12, 0x0800);
+			at += 14;
+		}
+		size_t n = at + ipv4(b + at);
+		ipv4_around(b, 47, n - 20);
+		opens(f, b, n);
+	}
+	uint8_t b[160] = { [20] = 0x10, [22] = 0x88, [23] = 0xBE, [28] = 0x20 };
+	ipv4_around(b, 47, 60);
+	assert_false(decode(f, DLT_RAW, b, 80, 80)); /* an ERSPAN of no version that is known */
+	assert_int_equal(f->packets.unclaimed[ET_UNCLAIMED_MALFORMED_TUNNEL], 1);
+	b[21] = 1; /* PPTP */
+	assert_false(decode(f, DLT_RAW, b, 80, 80));
+	assert_int_equal(f->packets.other[ET_OTHER_IP], 1);
+}
+
+static void opens_vxlan_by_port_and_content(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t b[160] = { [28] = 0x08, [32] = 1 };
+	size_t n = ipv4(b + 50);
+	et_put16(b + 48, 0x0800);
+	et_put16(b + 20, 50000);
+	et_put16(b + 22, 4789);
+	et_put16(b + 24, (uint16_t)(30 + n));
+	ipv4_around(b, 17, 30 + n);
+	opens(f, b, 50 + n);
+	et_put16(b + 22, 8472);
+	opens(f, b, 50 + n);
+
+	/* Another protocol on that port is a datagram of its own. */
+	uint8_t v4[64];
+	size_t size = ipv4(v4);
+	et_put16(v4 + 20, 1000);
+	et_put16(v4 + 22, 4789);
+	struct et_frame frame = { .link_type = DLT_RAW,
+				  .data = v4,
+				  .size = (uint32_t)size,
+				  .wire_size = (uint32_t)size };
+	assert_true(et_packet_decode(&frame, f->defrag, &f->p, &f->packets));
+	assert_int_equal(f->p.dport, 4789);
+
+	et_put16(b + 22, 4790); /* GPE around IP */
+	b[28] = 0x0C;
+	b[31] = 1;
+	memmove(b + 36, b + 50, n);
+	et_put16(b + 24, (uint16_t)(16 + n));
+	ipv4_around(b, 17, 16 + n);
+	opens(f, b, 36 + n);
+}
+
+static void tunnels_end_somewhere(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t b[256] = { 0 };
+	for (int depth = 1; depth <= 8; depth++) {
+		size_t at = (size_t)depth * 20;
+		size_t n = ipv4(b + at);
+		while (at > 0) {
+			at -= 20;
+			ipv4_around(b + at, 4, (size_t)depth * 20 - at - 20 + n);
+		}
+		n += (size_t)depth * 20;
+		assert_int_equal(decode(f, DLT_RAW, b, n, n), depth <= 4);
+	}
+	assert_int_equal(f->packets.unclaimed[ET_UNCLAIMED_TUNNEL_DEPTH], 4);
+}
+
+static void a_tunnel_may_be_in_fragments_around_fragments(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t inner[64];
+	uint8_t b[128];
+	uint8_t v4[64];
+	(void)ipv4(v4);
+	for (int i = 0; i < 2; i++) { /* the inner packet in two pieces, each in two pieces */
+		size_t payload = i == 0 ? 8 : 5;
+		memcpy(inner, v4, 20);
+		et_put16(inner + 2, (uint16_t)(20 + payload));
+		inner[5] = 99;
+		et_put16(inner + 6, i == 0 ? 0x2000 : 1);
+		memcpy(inner + 20, v4 + 20 + (size_t)i * 8, payload);
+		for (int k = 0; k < 2; k++) {
+			size_t from = k == 0 ? 0 : 16;
+			size_t size = k == 0 ? 16 : 4 + payload;
+			ipv4_around(b, 4, size);
+			b[5] = (uint8_t)(7 + i);
+			et_put16(b + 6, k == 0 ? 0x2000 : 2);
+			memcpy(b + 20, inner + from, size);
+			assert_int_equal(decode(f, DLT_RAW, b, 20 + size, 20 + size),
+					 i == 1 && k == 1);
+		}
+	}
+	assert_int_equal(f->packets.other[ET_OTHER_FRAGMENT], 3);
+	assert_int_equal(f->packets.pending, 0);
 }
 
 /* A piece of the UDP datagram in `v4`: `size` bytes from `offset`. */
@@ -220,6 +394,11 @@ int main(void)
 		TEST(reads_every_link_layer),
 		TEST(reads_ipv6_with_extensions),
 		TEST(tells_what_is_wrong),
+		TEST(opens_ip_in_ip),
+		TEST(opens_gre_and_erspan),
+		TEST(opens_vxlan_by_port_and_content),
+		TEST(tunnels_end_somewhere),
+		TEST(a_tunnel_may_be_in_fragments_around_fragments),
 		TEST(puts_fragments_together_in_any_order),
 		TEST(gives_up_bad_and_endless_fragments),
 	};
