@@ -246,6 +246,7 @@ struct et_capture_event {
 	X(TCP, "tcp")	/* a connection that is not read: no SIP in it, on no SIP port */          \
 	X(TCP_CONTROL, "tcp_control") /* of one that is: no payload */                             \
 	X(TCP_AGAIN, "tcp_again")     /* of one that is: nothing that was not there before */      \
+	X(TLS, "tls")		      /* of a TLS connection that is read: handshake, no SIP */    \
 	X(WEBSOCKET, "websocket")     /* upgrade, control frames, compressed messages */           \
 	X(ICMP, "icmp")                                                                            \
 	X(IP, "ip")   /* another protocol over IP */                                               \
@@ -270,9 +271,11 @@ struct et_capture_event {
 	X(TCP_GAP, "tcp_gap")			/* of a message that a lost segment ended */       \
 	X(TCP_UNSYNCED, "tcp_unsynced")		/* behind a gap, before the next start line */     \
 	X(TCP_LIMIT, "tcp_limit")		/* no room for it */                               \
-	X(TCP_STRAY, "tcp_stray")		/* far outside of the connection's window */       \
-	X(MALFORMED_SIP, "malformed_sip")	/* starts as SIP, cannot be read */                \
-	X(MALFORMED_RTP, "malformed_rtp")	/* on a media address, is not RTP */               \
+	X(TLS_NO_KEY, "tls_no_key")		/* TLS that no secret of the key log opens */      \
+	X(TLS_FAILED, "tls_failed") /* a TLS record that is not authentic, or lost its place */    \
+	X(TCP_STRAY, "tcp_stray")   /* far outside of the connection's window */                   \
+	X(MALFORMED_SIP, "malformed_sip") /* starts as SIP, cannot be read */                      \
+	X(MALFORMED_RTP, "malformed_rtp") /* on a media address, is not RTP */                     \
 	X(FRAGMENT_INCOMPLETE, "fragment_incomplete")                                              \
 	X(FRAGMENT_BAD, "fragment_bad") /* overlapping, or longer than a datagram */               \
 	X(FRAGMENT_LIMIT, "fragment_limit")                                                        \

@@ -240,7 +240,7 @@ struct et_engine_config {
 	const _Atomic uint64_t *kernel_drops;
 	const _Atomic uint32_t *segments; /* by slot: the last segment in use */
 	const struct et_srtp_ring *given; /* borrowed: keys by hand, of any party; or NULL */
-	const struct et_keylog *keylog;	  /* borrowed: of DTLS; or NULL: handshakes are not read */
+	const struct et_keylog *keylog;	  /* borrowed: of the engine's thread; NULL: none */
 	bool keep_openers;		  /* for et_engine_plain() */
 };
 

@@ -1,7 +1,7 @@
 et_module(node/capture
     SOURCES text.c packet.c defrag.c engine.c call.c dialog.c stream.c keys.c table.c tcp.c
         writer.c segment.c openlog.c ack.c recover.c relay.c source.c replay.c capture.c
-    USES node/base node/io node/crypto node/sip node/rtp node/keylog node/tape node/srtp
+    USES node/base node/io node/crypto node/sip node/rtp node/keylog node/tlsread node/tape node/srtp
     LIBRARIES PkgConfig::pcap Threads::Threads
     TESTS packet engine srtp samples live tcp
     TEST_USES node/audio

@@ -31,7 +31,7 @@ struct et_replay_config {
 	/* Optional tapes: media, node, site, sign_key, kek_*, on_event. media == NULL: only count.
 	 * Its sources are not used. Rules, ports and limits are. */
 	struct et_capture_config capture;
-	const struct et_keylog *keylog;	      /* for DTLS-SRTP; or NULL */
+	const struct et_keylog *keylog;	      /* borrowed: DTLS-SRTP, SIP over TLS; or NULL */
 	const struct et_srtp_ring *srtp_keys; /* keys by hand, of any party; or NULL */
 	void (*on_media)(void *arg, const struct et_replay_media *media); /* or NULL */
 	void *media_arg;

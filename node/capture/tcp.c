@@ -2,6 +2,7 @@
 
 #include "node/capture/engine_internal.h"
 #include "node/sip/framer.h"
+#include "node/tlsread/tlsread.h"
 
 enum {
 	PIECES_MAX = 64, /* early segments of a direction */
@@ -64,7 +65,9 @@ struct connection {
 	struct ends age;     /* in `unproven` or `proven`, by the last segment */
 	struct ends holding; /* in `holding`, by when it began to hold bytes */
 	struct key key;
-	struct half half[2]; /* by who sends: key.address[i] */
+	struct half half[2];	/* by who sends: key.address[i] */
+	struct et_tlsread *tls; /* owned; NULL: in clear */
+	int tls_client;		/* which half is the client's */
 	int64_t seen_us;
 	uint64_t bytes; /* without SIP */
 	bool proven;	/* SIP was in it */
@@ -162,10 +165,35 @@ static size_t half_held(const struct half *h)
 	return h->piece_bytes + et_framer_held(&h->framer);
 }
 
+static size_t tls_held(const struct connection *c, int side)
+{
+	return c->tls != NULL ? et_tlsread_held(c->tls, side == c->tls_client ? ET_TLSREAD_CLIENT
+									      : ET_TLSREAD_SERVER)
+			      : 0;
+}
+
 /* One segment's work on a connection: bytes are settled at its end. */
 static size_t held(const struct connection *c)
 {
-	return half_held(&c->half[0]) + half_held(&c->half[1]);
+	return half_held(&c->half[0]) + half_held(&c->half[1]) + tls_held(c, 0) + tls_held(c, 1);
+}
+
+/* A part of something waits for the rest, or for its secrets. */
+static bool waits(const struct connection *c, int side)
+{
+	return et_framer_held(&c->half[side].framer) > 0 || tls_held(c, side) > 0;
+}
+
+/* Bytes of a direction are missing. */
+static void stream_gap(struct connection *c, int side, uint64_t size)
+{
+	if (c->tls != NULL) {
+		et_tlsread_gap(c->tls,
+			       side == c->tls_client ? ET_TLSREAD_CLIENT : ET_TLSREAD_SERVER);
+		size = 0;
+	}
+	et_framer_gap(&c->half[side].framer, size);
+	c->half[side].part_us = 0;
 }
 
 static void settle_bytes(struct et_tcp *t, struct connection *c, size_t before)
@@ -206,11 +234,12 @@ static void drop_pieces(struct et_engine *e, struct half *h, enum et_capture_unc
 }
 
 /* Whatever waits is given up; where the stream is has to be learnt again. */
-static void half_reset(struct et_engine *e, struct half *h, enum et_capture_unclaimed reason)
+static void half_reset(struct et_engine *e, struct connection *c, int side,
+		       enum et_capture_unclaimed reason)
 {
+	struct half *h = &c->half[side];
 	drop_pieces(e, h, reason);
-	et_framer_gap(&h->framer, 0);
-	h->part_us = 0;
+	stream_gap(c, side, 0);
 	h->synced = false;
 	h->far_count = 0;
 }
@@ -219,8 +248,8 @@ static void connection_drop(struct et_engine *e, struct connection *c,
 			    enum et_capture_unclaimed reason)
 {
 	size_t before = held(c);
-	half_reset(e, &c->half[0], reason);
-	half_reset(e, &c->half[1], reason);
+	half_reset(e, c, 0, reason);
+	half_reset(e, c, 1, reason);
 	settle_bytes(e->tcp, c, before);
 }
 
@@ -229,6 +258,7 @@ static void connection_free(struct et_tcp *t, struct connection *c)
 	et_table_remove(&t->table, &c->link);
 	list_remove(t, c->proven ? &t->proven : &t->unproven, c);
 	t->count--;
+	(void)et_tlsread_free(c->tls);
 	free(c);
 }
 
@@ -334,6 +364,7 @@ static void on_message(void *arg, struct et_view message)
 	memcpy(p.dst, w->c->key.address[1 - side], 16);
 	p.sport = w->c->key.port[side];
 	p.dport = w->c->key.port[1 - side];
+	p.time_us = w->e->packet_us;
 	p.payload = message.data;
 	p.size = (uint32_t)message.size;
 	if (et_sip_parse(p.payload, p.size, &m) < 0) {
@@ -343,41 +374,57 @@ static void on_message(void *arg, struct et_view message)
 	et_dialog_message(w->e, &p, &m);
 }
 
-/* The packets that are not counted yet become what the framer made of their bytes. */
-static void settle_packets(struct work *w, unsigned flags)
+/* What a packet without a message was. */
+static void count_rest(struct work *w, unsigned flags, unsigned tls, uint32_t n)
 {
 	struct et_capture_packets *packets = &w->e->packets;
-	struct half *h = w->h;
-	uint32_t n = h->undecided;
-	bool waits = et_framer_held(&h->framer) > 0;
-	if (n == 0 || (waits && (flags & (ET_FRAMED_MESSAGE | ET_FRAMED_SKIPPED)) == 0)) {
-		return;
-	}
-	h->undecided = 0;
-	packets->pending -= n;
-	if (w->malformed) {
-		packets->unclaimed[ET_UNCLAIMED_MALFORMED_SIP] += n;
-	} else if ((flags & (ET_FRAMED_MESSAGE | ET_FRAMED_SKIPPED)) != 0) {
-		packets->sip += n;
-	} else if ((flags & ET_FRAMED_WEBSOCKET) != 0) {
+	if ((flags & ET_FRAMED_WEBSOCKET) != 0) {
 		packets->other[ET_OTHER_WEBSOCKET] += n;
-	} else if ((flags & ET_FRAMED_LOST) == 0) {
-		packets->other[ET_OTHER_KEEPALIVE] += n;
-	} else if (w->c->proven) {
+	} else if ((tls & ET_TLSREAD_FAILED) != 0) {
+		packets->unclaimed[ET_UNCLAIMED_TLS_FAILED] += n;
+	} else if ((flags & ET_FRAMED_LOST) != 0 && w->c->proven) {
 		packets->unclaimed[ET_UNCLAIMED_TCP_UNSYNCED] += n;
-	} else {
+	} else if ((flags & ET_FRAMED_LOST) != 0) {
 		packets->other[ET_OTHER_TCP] += n;
+	} else if ((flags & ET_FRAMED_KEEPALIVE) != 0) {
+		packets->other[ET_OTHER_KEEPALIVE] += n;
+	} else if ((tls & (ET_TLSREAD_NO_KEY | ET_TLSREAD_REFUSED)) != 0) {
+		packets->unclaimed[ET_UNCLAIMED_TLS_NO_KEY] += n;
+	} else {
+		packets->other[w->c->tls != NULL ? ET_OTHER_TLS : ET_OTHER_TCP] += n;
 	}
 }
 
-static void in_order(struct work *w, const uint8_t *data, uint32_t size, uint32_t packets)
+/* The packets that are not counted yet become what was made of their bytes. */
+static void settle_packets(struct work *w, unsigned flags, unsigned tls)
 {
 	struct half *h = w->h;
+	uint32_t n = h->undecided;
+	bool whole = (flags & (ET_FRAMED_MESSAGE | ET_FRAMED_SKIPPED)) != 0;
+	bool parts = waits(w->c, (int)(h - w->c->half));
+	if (!parts) {
+		h->part_us = 0;
+	} else if (h->part_us == 0 || whole) {
+		h->part_us = w->e->now_us;
+	}
+	if (n == 0 || (parts && !whole)) {
+		return;
+	}
+	h->undecided = 0;
+	w->e->packets.pending -= n;
+	if (w->malformed) {
+		w->e->packets.unclaimed[ET_UNCLAIMED_MALFORMED_SIP] += n;
+	} else if (whole) {
+		w->e->packets.sip += n;
+	} else {
+		count_rest(w, flags, tls, n);
+	}
+}
+
+/* What the stream is: SIP, or something else? */
+static void judge(struct work *w, unsigned flags, uint32_t size)
+{
 	struct connection *c = w->c;
-	h->undecided += packets;
-	h->next += size;
-	w->malformed = false;
-	unsigned flags = et_framer_feed(&h->framer, data, size, on_message, w);
 	if ((flags & (ET_FRAMED_MESSAGE | ET_FRAMED_WEBSOCKET)) != 0) {
 		c->bytes = 0;
 		touch(w->e->tcp, c, true);
@@ -385,12 +432,73 @@ static void in_order(struct work *w, const uint8_t *data, uint32_t size, uint32_
 		c->bytes += size;
 		c->foreign = !c->proven && c->bytes > FOREIGN_BYTES;
 	}
-	settle_packets(w, flags);
-	if (et_framer_held(&h->framer) == 0) {
-		h->part_us = 0;
-	} else if (h->part_us == 0 || (flags & ET_FRAMED_MESSAGE) != 0) {
-		h->part_us = w->e->now_us;
+}
+
+struct opened {
+	struct work *w;
+	unsigned flags[2]; /* of the framer, by half */
+};
+
+static void on_plain(void *arg, int from, int64_t time_us, struct et_view plain)
+{
+	struct opened *o = arg;
+	struct work *w = o->w;
+	struct half *h = w->h;
+	int64_t packet_us = w->e->packet_us;
+	int side = from == ET_TLSREAD_CLIENT ? w->c->tls_client : 1 - w->c->tls_client;
+	w->h = &w->c->half[side];
+	w->e->packet_us = time_us; /* it may have waited for its secrets */
+	o->flags[side] |= et_framer_feed(&w->h->framer, plain.data, plain.size, on_message, w);
+	w->h = h;
+	w->e->packet_us = packet_us;
+}
+
+/* `data` NULL: only look whether the secrets have come, which may open both directions. */
+static void through_tls(struct work *w, const uint8_t *data, uint32_t size)
+{
+	struct connection *c = w->c;
+	int side = (int)(w->h - c->half);
+	struct opened o = { .w = w };
+	unsigned tls =
+		et_tlsread_feed(c->tls, w->e->config.keylog,
+				side == c->tls_client ? ET_TLSREAD_CLIENT : ET_TLSREAD_SERVER,
+				w->e->packet_us, data, size, on_plain, &o);
+	if ((tls & ET_TLSREAD_FAILED) != 0) { /* a record is missing above too */
+		et_framer_gap(&w->h->framer, 0);
 	}
+	judge(w, o.flags[0] | o.flags[1], size);
+	for (int i = 0; i < 2; i++) {
+		struct work settled = *w;
+		settled.h = &c->half[i];
+		settle_packets(&settled, o.flags[i], tls);
+	}
+	c->foreign = c->foreign || et_tlsread_is_refused(c->tls);
+}
+
+/* Is this the first that a client says? Only where secrets may come. */
+static bool tls_begins(const struct et_engine *e, const uint8_t *data, uint32_t size)
+{
+	return e->config.keylog != NULL && et_tlsread_recognise(data, size);
+}
+
+static void in_order(struct work *w, const uint8_t *data, uint32_t size, uint32_t packets)
+{
+	struct connection *c = w->c;
+	struct half *h = w->h;
+	h->undecided += packets;
+	h->next += size;
+	w->malformed = false;
+	if (c->tls == NULL && !c->proven && et_framer_held(&h->framer) == 0 &&
+	    tls_begins(w->e, data, size) && et_tlsread_new(&c->tls) == 0) {
+		c->tls_client = (int)(h - c->half);
+	}
+	if (c->tls != NULL) {
+		through_tls(w, data, size);
+		return;
+	}
+	unsigned flags = et_framer_feed(&h->framer, data, size, on_message, w);
+	judge(w, flags, size);
+	settle_packets(w, flags, 0);
 }
 
 /* Pieces that are not early any more. */
@@ -420,8 +528,7 @@ static void skip_hole(struct work *w)
 	struct half *h = w->h;
 	w->e->tcp->gaps++;
 	uint32_t undecided = h->undecided;
-	et_framer_gap(&h->framer, h->pieces->seq - h->next);
-	h->part_us = 0;
+	stream_gap(w->c, (int)(h - w->c->half), h->pieces->seq - h->next);
 	if (undecided > 0) {
 		give_up_undecided(w->e, h, ET_UNCLAIMED_TCP_GAP);
 	}
@@ -535,7 +642,7 @@ static void payload(struct work *w)
 			return;
 		}
 		e->tcp->gaps++;
-		half_reset(e, h, ET_UNCLAIMED_TCP_GAP);
+		half_reset(e, w->c, (int)(h - w->c->half), ET_UNCLAIMED_TCP_GAP);
 		h->synced = true;
 		h->next = seq;
 		ahead = 0;
@@ -566,6 +673,7 @@ static void note_flags(struct et_engine *e, struct connection *c, int sender,
 			connection_drop(e, c, ET_UNCLAIMED_TCP_GAP);
 			et_framer_release(&c->half[0].framer);
 			et_framer_release(&c->half[1].framer);
+			c->tls = et_tlsread_free(c->tls);
 			c->over = false;
 		}
 		h->syn = p->seq;
@@ -614,12 +722,23 @@ static void shrink(struct et_engine *e)
 }
 
 /* Is a connection that is not known worth a look? */
-static bool is_worth(const struct et_packet *p, bool sip_port)
+static bool is_worth(const struct et_engine *e, const struct et_packet *p, bool sip_port)
 {
 	if (p->size == 0) {
 		return sip_port && (p->tcp_flags & (FLAG_SYN | FLAG_RST)) == FLAG_SYN;
 	}
-	return sip_port || et_framer_recognise(p->payload, p->size);
+	return sip_port || et_framer_recognise(p->payload, p->size) ||
+	       tls_begins(e, p->payload, p->size);
+}
+
+/* It is looked at no more. */
+static void make_foreign(struct et_engine *e, struct connection *c)
+{
+	enum et_capture_unclaimed reason =
+		c->tls != NULL ? ET_UNCLAIMED_TLS_NO_KEY : ET_UNCLAIMED_TCP_UNSYNCED;
+	half_reset(e, c, 0, reason);
+	half_reset(e, c, 1, reason);
+	c->tls = et_tlsread_free(c->tls);
 }
 
 static void segment(struct et_engine *e, struct connection *c, int sender,
@@ -627,13 +746,13 @@ static void segment(struct et_engine *e, struct connection *c, int sender,
 {
 	struct work w = { .e = e, .c = c, .h = &c->half[sender], .p = p };
 	if (c->foreign) {
-		if (p->size == 0 || !et_framer_recognise(p->payload, p->size)) {
+		if (p->size == 0 || !is_worth(e, p, false)) {
 			e->packets.other[ET_OTHER_TCP]++;
 			return;
 		}
 		c->foreign = false;
 		c->bytes = 0;
-		half_reset(e, w.h, ET_UNCLAIMED_TCP_GAP);
+		half_reset(e, c, sender, ET_UNCLAIMED_TCP_GAP);
 	}
 	note_flags(e, c, sender, p);
 	if (p->is_cut) {
@@ -645,8 +764,7 @@ static void segment(struct et_engine *e, struct connection *c, int sender,
 	}
 	check_holes(e, c, p);
 	if (c->foreign) {
-		half_reset(e, &c->half[0], ET_UNCLAIMED_TCP_UNSYNCED);
-		half_reset(e, &c->half[1], ET_UNCLAIMED_TCP_UNSYNCED);
+		make_foreign(e, c);
 	}
 }
 
@@ -657,7 +775,7 @@ void et_tcp_packet(struct et_engine *e, const struct et_packet *p, bool sip_port
 	int sender = key_of(p, &key);
 	uint64_t hash = et_hash(t->table.seed, &key, sizeof(key));
 	struct connection *c = find(t, &key, hash);
-	if (c == NULL && is_worth(p, sip_port)) {
+	if (c == NULL && is_worth(e, p, sip_port)) {
 		c = begin(e, &key, hash);
 	}
 	if (c == NULL) {
@@ -685,13 +803,25 @@ static void check_part(struct et_engine *e, struct connection *c)
 {
 	for (int i = 0; i < 2; i++) {
 		struct half *h = &c->half[i];
-		if (h->part_us != 0 && e->now_us - h->part_us > PART_US) {
-			size_t before = held(c);
-			et_framer_gap(&h->framer, 0);
-			h->part_us = 0;
-			give_up_undecided(e, h, ET_UNCLAIMED_TCP_GAP);
-			settle_bytes(e->tcp, c, before);
+		if (h->part_us == 0 || e->now_us - h->part_us <= PART_US) {
+			continue;
 		}
+		if (c->tls != NULL && et_tlsread_is_waiting(c->tls)) {
+			c->foreign = true;
+			make_foreign(e, c);
+			return;
+		}
+		stream_gap(c, i, 0);
+		give_up_undecided(e, h, ET_UNCLAIMED_TCP_GAP);
+	}
+}
+
+/* The key log may have grown. */
+static void check_keys(struct et_engine *e, struct connection *c, const struct et_packet *p)
+{
+	if (c->tls != NULL && et_tlsread_is_waiting(c->tls)) {
+		struct work w = { .e = e, .c = c, .h = &c->half[c->tls_client], .p = p };
+		through_tls(&w, NULL, 0);
 	}
 }
 
@@ -714,8 +844,9 @@ void et_tcp_sweep(struct et_engine *e, bool all)
 		} else {
 			check_holes(e, c, &p);
 		}
-		settle_bytes(t, c, before);
+		check_keys(e, c, &p);
 		check_part(e, c);
+		settle_bytes(t, c, before);
 	}
 	expire(e, &t->unproven, UNPROVEN_US, all);
 	expire(e, &t->proven, PROVEN_US, all);

@@ -17,7 +17,7 @@
 #include "node/srtp/given.h"
 #include "ops/cli/cli.h"
 
-enum { ET_REPLAY_MIXES = 32, KEYLOG_SECRETS_MAX = 65536 };
+enum { ET_REPLAY_MIXES = 32, KEYLOG_SECRETS_MAX = 1 << 17 };
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 

@@ -351,7 +351,7 @@ const struct et_cli_command et_cli_commands[] = {
 	  .example = "evertape capture replay trace.pcap --wav out/ -o json",
 	  .options =
 		  OPTIONS({ "wav", "DIR", "write each call as stereo WAV", NULL },
-			  { "keylog", "FILE", "TLS key log for DTLS-SRTP", NULL },
+			  { "keylog", "FILE", "TLS key log: opens SIP over TLS", NULL },
 			  { "srtp-keys", "FILE", "TSV of ssrc, suite, base64 key and salt", NULL },
 			  { "sip-port", "PORT...", "signalling ports; default 5060", NULL }),
 	  .run = et_cli_capture_replay },

@@ -1,5 +1,5 @@
-/* Calls whose signalling comes over TCP: segments in any order, lost, forged, endless; WebSocket.
- * Whatever comes, each packet is counted once, memory stays bounded, and other calls live. */
+/* Calls whose signalling comes over TCP: segments in any order, lost, forged, endless; WebSocket;
+ * TLS. Whatever comes, each packet is counted once, memory stays bounded, and other calls live. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,6 +25,7 @@ struct fixture {
 	uint32_t streams;
 	char from[64]; /* of the call that closed last */
 	struct et_capture_config config;
+	struct et_keylog *keylog;
 };
 
 static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
@@ -103,6 +104,7 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	assert_non_null(f);
 	f->now_us = 1700000000000000LL;
+	assert_int_equal(et_keylog_new(100, 0, &f->keylog, NULL), 0);
 	f->config.limits.tcp_connections = 32;
 	f->config.limits.tcp_message_bytes = 4096;
 	f->config.limits.tcp_bytes = (size_t)64 * 1024;
@@ -120,6 +122,7 @@ static int set_up(void **state)
 		.capture = &f->config,
 		.sink = &sink,
 		.deterministic = true,
+		.keylog = f->keylog,
 	};
 	assert_int_equal(et_engine_new(&config, &f->engine, NULL), 0);
 	*state = f;
@@ -149,6 +152,7 @@ static int tear_down(void **state)
 	assert_int_equal(f->engine->packets.pending, 0);
 	assert_int_equal(et_tcp_held(f->engine->tcp), 0);
 	(void)et_engine_free(f->engine);
+	f->keylog = et_keylog_free(f->keylog);
 	free(f);
 	return 0;
 }
@@ -600,6 +604,97 @@ static void a_call_over_websocket_is_a_call(void **state)
 	assert_int_equal(f->answered, 1);
 }
 
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+/* Two calls, over TLS 1.3 and 1.2, made by OpenSSL; six messages each, and a keep-alive. In 25
+ * packets: 2 times SYN and its answer, 9 of the handshakes, 2 keep-alives, 10 with SIP in them, as
+ * tshark has it with the same key log. */
+static void play(struct fixture *f)
+{
+	uint8_t b[16 * 1024];
+	FILE *file = fopen("fixtures/tls-sip.pcap", "rb");
+	assert_non_null(file);
+	size_t n = fread(b, 1, sizeof(b), file);
+	(void)fclose(file);
+	uint32_t count = 0;
+	for (size_t at = 24; at + 16 <= n; count++) {
+		uint32_t head[4]; /* written by a little-endian machine */
+		for (int i = 0; i < 4; i++) {
+			const uint8_t *p = b + at + 4 * i;
+			head[i] = (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 |
+				  (uint32_t)p[1] << 8 | p[0];
+		}
+		struct et_frame frame = {
+			.link_type = DLT_EN10MB,
+			.time_us = f->now_us,
+			.data = b + at + 16,
+			.size = head[2],
+			.wire_size = head[3],
+		};
+		et_engine_frame(f->engine, &frame);
+		check(f);
+		f->now_us += 1000;
+		at += 16 + head[2];
+	}
+	assert_int_equal(count, 25);
+}
+
+static void give_secrets(struct fixture *f)
+{
+	char b[4096];
+	FILE *file = fopen("fixtures/tls-sip.keys", "rb");
+	assert_non_null(file);
+	size_t n = fread(b, 1, sizeof(b), file);
+	(void)fclose(file);
+	assert_int_equal(et_keylog_add(f->keylog, b, n), 0);
+}
+
+static void all_is_read(struct fixture *f)
+{
+	struct et_capture_metrics m = { .tcp_messages = 0 };
+	et_engine_tell(f->engine, &m);
+	assert_int_equal(m.tcp_messages, 12);
+	wait_s(f, 3);
+	assert_int_equal(f->answered, 2);
+}
+
+static void sip_over_tls_is_read_with_its_secrets(void **state)
+{
+	struct fixture *f = *state;
+	give_secrets(f);
+	play(f);
+	assert_int_equal(f->engine->packets.sip, 10);
+	assert_int_equal(f->engine->packets.other[ET_OTHER_TLS], 9);
+	assert_int_equal(f->engine->packets.other[ET_OTHER_KEEPALIVE], 2);
+	assert_int_equal(f->engine->packets.pending, 0);
+	all_is_read(f);
+}
+
+static void secrets_may_come_after_the_packets(void **state)
+{
+	struct fixture *f = *state;
+	play(f);
+	assert_int_equal(f->engine->packets.sip, 0);
+	assert_true(f->engine->packets.pending >= 10);
+	assert_true(et_tcp_held(f->engine->tcp) > 0);
+	give_secrets(f);
+	wait_s(f, 1);
+	assert_int_equal(f->engine->packets.pending, 0);
+	assert_int_equal(et_tcp_held(f->engine->tcp), 0);
+	all_is_read(f);
+}
+
+static void tls_without_secrets_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	play(f);
+	wait_s(f, 32);
+	assert_int_equal(f->engine->packets.pending, 0);
+	assert_int_equal(et_tcp_held(f->engine->tcp), 0);
+	assert_true(f->engine->packets.unclaimed[ET_UNCLAIMED_TLS_NO_KEY] >= 12);
+	assert_int_equal(f->engine->call_count, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -617,6 +712,9 @@ int main(void)
 		TEST(endless_streams_and_floods_do_not_hurt_others),
 		TEST(another_protocol_on_a_sip_port_is_left_alone),
 		TEST(a_call_over_websocket_is_a_call),
+		TEST(sip_over_tls_is_read_with_its_secrets),
+		TEST(secrets_may_come_after_the_packets),
+		TEST(tls_without_secrets_is_given_up),
 	};
 	return cmocka_run_group_tests_name("node/capture/tcp", tests, NULL, NULL);
 }
