@@ -1,7 +1,8 @@
 /* Live capture: the threads around the engine and the writer.
  *
  *   ring thread ──batches──▶ writer thread ──footers──▶ sync thread (once a second)
- *        └──────────── call table, when it changed ────────▲
+ *        ├──────────── call table, when it changed ────────▲
+ *        ◀──────────── new lines of key logs ──────────────┘
  *
  * Happy path: et_capture_start() recovers, restores, opens the sources and starts the threads;
  * et_capture_stop() stops the ring thread, lets the writer drain its queue and write footers,
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "node/base/fd.h"
+#include "node/capture/follow_internal.h"
 #include "node/capture/relay_internal.h"
 #include "node/capture/source_internal.h"
 #include "node/io/clock.h"
@@ -27,6 +29,7 @@ enum {
 	WRITER_WAIT_MS = 50,
 	TABLE_MAX = 256 * 1024 * 1024,
 	SMALL_TABLE_CALLS = 256,
+	KEYLOG_SECRETS = 1 << 16, /* the oldest are forgotten */
 };
 
 #define TICK_US 1000000LL
@@ -52,6 +55,9 @@ struct et_capture {
 	uint32_t source_count;
 	et_capture_event_fn on_event; /* the caller's */
 	void *arg;
+
+	struct et_keylog *keylog; /* owned: of the ring thread; NULL: no key log is named */
+	struct et_follow *follow; /* owned: between sync thread and ring thread */
 
 	pthread_t ring_thread;
 	pthread_t writer_thread;
@@ -132,6 +138,9 @@ static void *sync_main(void *arg)
 			due = due || is_past(&until);
 		}
 		et_writer_sync(c->writer);
+		if (c->follow != NULL) {
+			(void)et_follow_read(c->follow);
+		}
 	}
 	return NULL;
 }
@@ -320,6 +329,9 @@ static void *ring_main(void *arg)
 	struct et_capture *c = arg;
 	int64_t published_us = 0;
 	while (!c->stopping) {
+		if (c->follow != NULL) {
+			(void)et_follow_take(c->follow, c->keylog);
+		}
 		bool more = read_sources(c);
 		if (!c->from_files) {
 			et_engine_clock(c->engine, et_clock_now_us());
@@ -430,6 +442,32 @@ static int take_over(struct et_capture *c, struct et_error *reterr)
 	return 0;
 }
 
+/* The key logs that the sources name; what is in them already is read. */
+static int open_keylogs(struct et_capture *c, const struct et_capture_config *config,
+			struct et_error *reterr)
+{
+	const char *paths[ET_CAPTURE_SOURCES_MAX];
+	uint32_t count = 0;
+	uint64_t seed = 0;
+	for (uint32_t i = 0; i < config->source_count; i++) {
+		if (config->sources[i].keylog != NULL) {
+			paths[count++] = config->sources[i].keylog;
+		}
+	}
+	if (count == 0) {
+		return 0;
+	}
+	et_random(&seed, sizeof(seed));
+	int rc = et_keylog_new(KEYLOG_SECRETS, seed, &c->keylog, reterr);
+	if (rc == 0) {
+		rc = et_follow_new(paths, count, &c->follow, reterr);
+	}
+	while (rc == 0 && et_follow_read(c->follow)) {
+		(void)et_follow_take(c->follow, c->keylog);
+	}
+	return rc;
+}
+
 static int make_parts(struct et_capture *c, const struct et_capture_config *config,
 		      struct et_error *reterr)
 {
@@ -467,6 +505,7 @@ static int make_parts(struct et_capture *c, const struct et_capture_config *conf
 		.draining = &c->draining,
 		.kernel_drops = &c->kernel_drops,
 		.segments = c->writer->segments,
+		.keylog = c->keylog,
 	};
 	return et_engine_new(&engine, &c->engine, reterr);
 }
@@ -509,6 +548,9 @@ int et_capture_start(const struct et_capture_config *config, struct et_capture *
 	c->on_event = config->on_event;
 	c->arg = config->arg;
 	int rc = open_sources(c, config, reterr);
+	if (rc == 0) {
+		rc = open_keylogs(c, config, reterr);
+	}
 	if (rc == 0) {
 		rc = make_parts(c, config, reterr);
 	}
@@ -558,6 +600,8 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 		free(c->filters[i]);
 	}
 	(void)et_engine_free(c->engine);
+	(void)et_follow_free(c->follow);
+	(void)et_keylog_free(c->keylog);
 	(void)et_writer_free(c->writer);
 	if (c->has_relay) {
 		et_relay_release(&c->relay);

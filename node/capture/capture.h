@@ -44,6 +44,8 @@ struct et_capture_source {
 	const char *interface; /* "eth1"; or NULL: a file */
 	const char *file;      /* a pcap or pcapng file, read once at full speed; or NULL */
 	const char *filter;    /* BPF; NULL or "": everything. Must let IP fragments pass. */
+	const char *keylog;    /* a TLS key log, followed as it grows: opens SIP over TLS; or NULL.
+				* Its secrets serve all sources */
 };
 
 /* Rules are tried in order, the first that fits decides; none fits: record. Patterns are shell

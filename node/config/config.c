@@ -80,6 +80,8 @@ const char *et_config_defaults_text(void)
 	       "  - interface: eth1                # or file: PATH of a capture file\n"
 	       "    filter: \"\"                     # as of tcpdump; empty: everything\n"
 	       "    sip-ports: [5060]\n"
+	       "    # key-log: /run/sbc/tls.keys   # opens SIP over TLS; followed as it grows; "
+	       "default: none\n"
 	       "recording:\n"
 	       "  default: record                  # or skip: what happens when no rule fits\n"
 	       "  rules: []                        # - {name: no-test, from: \"999*\", to: \"*\", "
@@ -325,7 +327,8 @@ static int parse_sip_ports(const struct et_yaml_node *list, struct et_config_cap
 static int parse_source(const struct et_yaml_node *map, struct et_config_capture *source,
 			struct et_error *reterr)
 {
-	static const char *const known[] = { "interface", "file", "filter", "sip-ports" };
+	static const char *const known[] = { "interface", "file", "filter", "sip-ports",
+					     "key-log" };
 	*source = (struct et_config_capture){ .sip_ports = { 5060 }, .sip_port_count = 1 };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc < 0) {
@@ -351,6 +354,10 @@ static int parse_source(const struct et_yaml_node *map, struct et_config_capture
 	}
 	if (rc == 0 && ports != NULL) {
 		rc = parse_sip_ports(ports, source, reterr);
+	}
+	const struct et_yaml_node *keylog = et_yaml_get(map, "key-log");
+	if (rc == 0 && keylog != NULL) {
+		rc = copy_path(keylog, source->keylog, reterr);
 	}
 	return rc;
 }

@@ -40,6 +40,7 @@ struct et_config_capture {
 	char interface[64];		   /* or "" */
 	char file[ET_CONFIG_PATH_MAX + 1]; /* or "" */
 	char filter[ET_CONFIG_FILTER_MAX + 1];
+	char keylog[ET_CONFIG_PATH_MAX + 1]; /* a TLS key log, or "" */
 	uint16_t sip_ports[ET_CONFIG_SIP_PORTS_MAX];
 	uint32_t sip_port_count;
 };

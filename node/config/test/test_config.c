@@ -184,6 +184,11 @@ static void refuses_nodes_that_make_no_sense(void **state)
 	replaced(c, "cluster: acme-voice\n", "", "f.yaml:1:1: the key \"cluster\" is missing");
 	replaced(c, "interface: eth1", "file: /tmp/a.pcap", "");
 	assert_string_equal(c->captures[0].file, "/tmp/a.pcap");
+	assert_string_equal(c->captures[0].keylog, "");
+	replaced(c, "interface: eth1", "interface: eth1, key-log: /run/sbc/tls.keys", "");
+	assert_string_equal(c->captures[0].keylog, "/run/sbc/tls.keys");
+	replaced(c, "interface: eth1", "interface: eth1, key-log: tls.keys",
+		 "f.yaml:5:38: key-log must be an absolute path, not \"tls.keys\"");
 }
 
 static void roles_have_names(void **state)
