@@ -70,6 +70,7 @@ struct et_capture_limits {
 	uint32_t tcp_connections;      /* TCP connections that are read: 4,096 */
 	uint32_t tcp_message_bytes;    /* a SIP message over TCP; early segments too: 65,536 */
 	size_t tcp_bytes;	       /* what waits in all of them: 32 MiB */
+	uint32_t turn_allocations;     /* TURN allocations whose addresses are known: 4,096 */
 	size_t queue_bytes;	       /* between ring and writer: 32 MiB */
 	size_t ring_bytes;	       /* kernel ring of each interface: 64 MiB */
 	uint64_t free_reserve_bytes;   /* below it new calls are refused: 256 MiB */
@@ -256,6 +257,7 @@ struct et_capture_event {
 	X(ZRTP, "zrtp")                                                                            \
 	X(STUN, "stun")                                                                            \
 	X(DTLS, "dtls")                                                                            \
+	X(TURN, "turn")		  /* something in a TURN channel or indication that is no media */ \
 	X(KEEPALIVE, "keepalive") /* too short for SIP, on its port */                             \
 	X(T38, "t38")		  /* on an address that SDP names for fax */                       \
 	X(FRAGMENT, "fragment")	  /* part of a datagram that was put together; its last piece      \

@@ -10,6 +10,7 @@ enum {
 	TCP_CONNECTIONS_DEFAULT = 4096,
 	TCP_MESSAGE_DEFAULT = 65536,
 	TCP_MESSAGE_MIN = 1024,
+	TURN_DEFAULT = 4096,
 	SIP_PORT_DEFAULT = 5060,
 	SIP_SIZE_MIN = 12,	 /* a start line is longer */
 	WELL_KNOWN_PORTS = 1024, /* RTP without signalling is not looked for below */
@@ -31,6 +32,7 @@ static void set_limits(struct et_capture_limits *l)
 	set32(&l->candidate_packets, CANDIDATE_PACKETS_DEFAULT);
 	set32(&l->fragments, FRAGMENTS_DEFAULT);
 	set32(&l->tcp_connections, TCP_CONNECTIONS_DEFAULT);
+	set32(&l->turn_allocations, TURN_DEFAULT);
 	set32(&l->tcp_message_bytes, TCP_MESSAGE_DEFAULT);
 	set32(&l->media_timeout_s, 14400);
 	set32(&l->media_only_timeout_s, 30);
@@ -85,10 +87,11 @@ static bool engine_allocate(struct et_engine *e, uint64_t seed)
 	const struct et_capture_limits *l = &e->limits;
 	e->defrag = et_defrag_new(l->fragments, seed ^ 1);
 	e->tcp = et_tcp_new(l, seed ^ 6);
+	e->turn = et_turn_new(l->turn_allocations, seed ^ 7);
 	e->slots = calloc(l->calls, sizeof(struct et_call *));
 	e->free_slots = calloc(l->calls, sizeof(*e->free_slots));
-	if (e->defrag == NULL || e->tcp == NULL || e->slots == NULL || e->free_slots == NULL ||
-	    !et_table_init(&e->streams, l->streams, seed ^ 2) ||
+	if (e->defrag == NULL || e->tcp == NULL || e->turn == NULL || e->slots == NULL ||
+	    e->free_slots == NULL || !et_table_init(&e->streams, l->streams, seed ^ 2) ||
 	    !et_table_init(&e->endpoints, l->calls * 4, seed ^ 3) ||
 	    !et_table_init(&e->calls, l->calls, seed ^ 4) ||
 	    !et_table_init(&e->candidates, l->candidates, seed ^ 5)) {
@@ -167,6 +170,7 @@ struct et_engine *et_engine_free(struct et_engine *e)
 	et_handshakes_free(e);
 	(void)et_defrag_free(e->defrag);
 	(void)et_tcp_free(e->tcp);
+	(void)et_turn_free(e->turn);
 	et_table_release(&e->streams);
 	et_table_release(&e->endpoints);
 	et_table_release(&e->calls);
@@ -239,17 +243,22 @@ static void engine_sip(struct et_engine *e, const struct et_packet *p)
 	et_dialog_message(e, p, &m);
 }
 
-static void engine_datagram(struct et_engine *e, const struct et_packet *p)
+static void engine_rtp(struct et_engine *e, const struct et_packet *p)
+{
+	if ((p->sport < WELL_KNOWN_PORTS || p->dport < WELL_KNOWN_PORTS) &&
+	    endpoint_at(e, p->dst, p->dport) == NULL && endpoint_at(e, p->src, p->sport) == NULL) {
+		e->packets.other[ET_OTHER_UDP]++;
+		return;
+	}
+	et_stream_rtp(e, p);
+}
+
+/* Inside of TURN. */
+static void engine_relayed(struct et_engine *e, const struct et_packet *p)
 {
 	switch (et_rtp_classify(p->payload, p->size)) {
 	case ET_RTP_KIND_RTP:
-		if ((p->sport < WELL_KNOWN_PORTS || p->dport < WELL_KNOWN_PORTS) &&
-		    endpoint_at(e, p->dst, p->dport) == NULL &&
-		    endpoint_at(e, p->src, p->sport) == NULL) {
-			e->packets.other[ET_OTHER_UDP]++;
-			return;
-		}
-		et_stream_rtp(e, p);
+		engine_rtp(e, p);
 		return;
 	case ET_RTP_KIND_RTCP:
 		et_stream_rtcp(e, p);
@@ -263,13 +272,42 @@ static void engine_datagram(struct et_engine *e, const struct et_packet *p)
 		return;
 	case ET_RTP_KIND_NONE:
 	default:
-		break;
-	}
-	if (et_sip_probe(p->payload, p->size)) {
-		engine_sip(e, p);
+		e->packets.other[ET_OTHER_TURN]++;
 		return;
 	}
-	count_unknown(e, p, is_sip_port(e, p->sport) || is_sip_port(e, p->dport));
+}
+
+static void engine_datagram(struct et_engine *e, const struct et_packet *p)
+{
+	struct et_packet inside;
+	switch (et_rtp_classify(p->payload, p->size)) {
+	case ET_RTP_KIND_RTP:
+		engine_rtp(e, p);
+		return;
+	case ET_RTP_KIND_RTCP:
+		et_stream_rtcp(e, p);
+		return;
+	case ET_RTP_KIND_STUN:
+		if (et_turn_stun(e->turn, p, &inside)) {
+			engine_relayed(e, &inside);
+		} else {
+			e->packets.other[ET_OTHER_STUN]++;
+		}
+		return;
+	case ET_RTP_KIND_DTLS:
+		e->packets.other[ET_OTHER_DTLS]++;
+		return;
+	case ET_RTP_KIND_NONE:
+	default:
+		break;
+	}
+	if (et_sip_probe(p->payload, p->size)) { /* before channels: both may begin with A to O */
+		engine_sip(e, p);
+	} else if (et_turn_channel(e->turn, p, &inside)) {
+		engine_relayed(e, &inside);
+	} else {
+		count_unknown(e, p, is_sip_port(e, p->sport) || is_sip_port(e, p->dport));
+	}
 }
 
 void et_engine_frame(struct et_engine *e, const struct et_frame *frame)

@@ -3,6 +3,7 @@
  *
  *   engine.c     frames in, classes and counters, time
  *   tcp.c        TCP: segments to messages
+ *   turn.c       TURN: what is inside
  *   dialog.c     SIP messages: calls, their states, the addresses that SDP names
  *   stream.c     RTP: streams, whose they are, what is kept until it is known
  *   keys.c       SRTP: keys from signalling, whether one fits
@@ -20,6 +21,7 @@
 #include "node/capture/packet_internal.h"
 #include "node/capture/table_internal.h"
 #include "node/capture/tcp_internal.h"
+#include "node/capture/turn_internal.h"
 #include "node/keylog/keylog.h"
 #include "node/rtp/rtp.h"
 #include "node/rtp/source.h"
@@ -270,6 +272,7 @@ struct et_engine {
 
 	struct et_defrag *defrag;
 	struct et_tcp *tcp;	    /* owned */
+	struct et_turn *turn;	    /* owned */
 	struct et_table streams;    /* struct et_stream by key */
 	struct et_table endpoints;  /* struct et_endpoint by address and port */
 	struct et_table calls;	    /* struct et_call by Call-ID */

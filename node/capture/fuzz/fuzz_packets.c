@@ -138,6 +138,7 @@ static struct et_engine *make(const struct et_sink *sink)
 			.candidate_packets = 4,
 			.fragments = 4,
 			.tcp_connections = 4,
+			.turn_allocations = 4,
 			.tcp_message_bytes = 1024,
 			.tcp_bytes = 4096,
 			.setup_timeout_s = 4,
