@@ -33,6 +33,12 @@ if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
             SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;EVERTAPE_NEXT=${PROJECT_BINARY_DIR}/bin-next;PYTHONDONTWRITEBYTECODE=1")
     endforeach()
 
+    # No cluster: real captures, where there are some.
+    add_test(NAME cluster-tests/scenarios/captures
+        COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/captures.py")
+    set_tests_properties(cluster-tests/scenarios/captures PROPERTIES LABELS scenario TIMEOUT 120
+        SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1")
+
     # What is deployed. Fresh machines with systemd: debootstrap's tree is kept in build/package.
     foreach(name operations package deploy_doc)
         string(REPLACE "_" "-" title "${name}")

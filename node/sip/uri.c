@@ -106,6 +106,10 @@ struct et_sip_party et_sip_party(struct et_view value)
 		return party;
 	}
 	size_t open = find(value, 0, '<');
+	if (open == value.size && value.size > 0) { /* quotes that do not close */
+		const uint8_t *angle = memchr(value.data, '<', value.size);
+		open = angle != NULL ? (size_t)(angle - value.data) : value.size;
+	}
 	struct et_view params;
 	if (open < value.size) {
 		size_t close = open + 1;

@@ -19,6 +19,7 @@ enum {
 	FAILED_MAX = 32,       /* records in a row that no key opens */
 	HELD_MAX = 64 * 1024,  /* what is not whole, of each end; what waits, of both */
 	WAITING_HEAD = 9,
+	WAITING_LOST = 2,
 	EXTENSION_ENCRYPT_THEN_MAC = 22,
 	EXTENSION_VERSIONS = 43,
 	VERSION_12 = 0x0303,
@@ -429,10 +430,11 @@ static void keep_waiting(struct feed *f, int from, const uint8_t *record, size_t
 {
 	struct et_tlsread *t = f->t;
 	struct et_buffer *b = &t->waiting;
-	et_buffer_add8(b, (uint8_t)from);
+	et_buffer_add8(b, (uint8_t)(from | (t->end[from].lost ? WAITING_LOST : 0)));
 	et_buffer_add64(b, (uint64_t)f->time_us);
 	et_buffer_add(b, record, size);
 	t->end[from].waiting += WAITING_HEAD + size;
+	t->end[from].lost = false; /* what follows it follows it */
 	if (b->failed || b->size > HELD_MAX) {
 		f->flags |= ET_TLSREAD_NO_KEY;
 		refuse(t);
@@ -489,15 +491,22 @@ static void read_waiting(struct feed *f)
 	struct et_tlsread *t = f->t;
 	struct et_buffer b = t->waiting;
 	int64_t now_us = f->time_us;
+	bool lost[2] = { t->end[0].lost, t->end[1].lost }; /* behind what waits */
 	t->waiting = (struct et_buffer){ .data = NULL };
 	drop_waiting(t);
+	t->end[0].lost = false;
+	t->end[1].lost = false;
 	for (size_t at = 0; at < b.size && t->state == STATE_KEYED;) {
 		const uint8_t *record = b.data + at + WAITING_HEAD;
 		size_t n = RECORD_HEAD + et_get16(record + 3);
+		int from = b.data[at] & 1;
+		t->end[from].lost = t->end[from].lost || (b.data[at] & WAITING_LOST) != 0;
 		f->time_us = (int64_t)et_get64(b.data + at + 1);
-		read_record(f, b.data[at], record, n);
+		read_record(f, from, record, n);
 		at += WAITING_HEAD + n;
 	}
+	t->end[0].lost = t->end[0].lost || lost[0];
+	t->end[1].lost = t->end[1].lost || lost[1];
 	f->time_us = now_us;
 	et_buffer_release(&b);
 }

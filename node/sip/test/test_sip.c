@@ -153,6 +153,13 @@ static void never_tells_a_password(void **state)
 	(void)state;
 	struct et_view v = { (const uint8_t *)"<sip:alice:secret@h>", 20 };
 	assert_view(et_sip_party(v).user, "alice");
+
+	/* Quotes that do not close, as some send them. */
+	static const char broken[] = "\\\"arik\\\" <sip:816666@x>;tag=6433";
+	struct et_sip_party p =
+		et_sip_party((struct et_view){ (const uint8_t *)broken, sizeof(broken) - 1 });
+	assert_view(p.user, "816666");
+	assert_view(p.tag, "6433");
 }
 
 int main(void)

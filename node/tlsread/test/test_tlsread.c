@@ -117,7 +117,9 @@ static void listen(struct fixture *f, int from, const uint8_t *data, size_t size
 {
 	uint8_t *copy = malloc(size == 0 ? 1 : size);
 	assert_non_null(copy);
-	memcpy(copy, data, size);
+	if (size > 0) {
+		memcpy(copy, data, size);
+	}
 	f->flags |= et_tlsread_feed(f->t, f->log, from, ++f->time_us, copy, size, on_plain, f);
 	free(copy);
 }
