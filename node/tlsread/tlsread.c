@@ -216,11 +216,24 @@ static bool derive(const struct feed *f, struct all_keys *keys)
 	return true;
 }
 
+/* In TLS 1.3 both or nothing: the log is being written. */
+static bool log_has(const struct feed *f)
+{
+	const struct et_tlsread *t = f->t;
+	struct et_view secret;
+	if (!t->suite->is_tls13) {
+		return et_keylog_find(f->keylog, ET_KEYLOG_MASTER_SECRET, t->client_random,
+				      &secret);
+	}
+	return et_keylog_find(f->keylog, ET_KEYLOG_CLIENT_TRAFFIC, t->client_random, &secret) &&
+	       et_keylog_find(f->keylog, ET_KEYLOG_SERVER_TRAFFIC, t->client_random, &secret);
+}
+
 /* Both hellos were seen: are the secrets there? */
 static void find_keys(struct feed *f)
 {
 	struct et_tlsread *t = f->t;
-	if (t->state != STATE_WAITING || f->keylog == NULL) {
+	if (t->state != STATE_WAITING || f->keylog == NULL || !log_has(f)) {
 		return;
 	}
 	t->keys = et_secret_new(sizeof(struct all_keys));
