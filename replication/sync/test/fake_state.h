@@ -160,24 +160,6 @@ int et_state_get_segment(const struct et_state_view *v, const uint8_t recording[
 	return rc;
 }
 
-int et_state_each_segment(const struct et_state_view *v,
-			  int (*fn)(void *arg, const Et__Segment *record), void *arg)
-{
-	struct et_state *s = fake_of(v);
-	int rc = 0;
-	pthread_mutex_lock(&s->mutex);
-	size_t count = s->segment_count;
-	pthread_mutex_unlock(&s->mutex);
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		Et__Segment record;
-		pthread_mutex_lock(&s->mutex);
-		fake_segment_fill(s, i, &record); /* Segments do not change once they are there. */
-		pthread_mutex_unlock(&s->mutex);
-		rc = fn(arg, &record);
-	}
-	return rc;
-}
-
 int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording[16],
 			  int (*fn)(void *arg, const Et__Copy *record), void *arg)
 {
@@ -206,6 +188,37 @@ int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording
 		pthread_mutex_lock(&s->mutex);
 	}
 	pthread_mutex_unlock(&s->mutex);
+	return rc;
+}
+
+struct et_state_copies {
+	const struct et_state_view *view;
+};
+
+int et_state_copies_of(struct et_state_copies *copies, const Et__Segment *segment,
+		       int (*fn)(void *arg, const Et__Copy *record), void *arg)
+{
+	return et_state_each_copy_of(copies->view, segment->recording.data, fn, arg);
+}
+
+int et_state_each_segment_beside(const struct et_state_view *v,
+				 int (*fn)(void *arg, const Et__Segment *record,
+					   struct et_state_copies *copies),
+				 void *arg)
+{
+	struct et_state *s = fake_of(v);
+	struct et_state_copies copies = { v };
+	int rc = 0;
+	pthread_mutex_lock(&s->mutex);
+	size_t count = s->segment_count;
+	pthread_mutex_unlock(&s->mutex);
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		Et__Segment record;
+		pthread_mutex_lock(&s->mutex);
+		fake_segment_fill(s, i, &record); /* Segments do not change once they are there. */
+		pthread_mutex_unlock(&s->mutex);
+		rc = fn(arg, &record, &copies);
+	}
 	return rc;
 }
 
