@@ -2,7 +2,7 @@
  *
  *   labtape damage [--whole] [--records N] [--bytes N] [--seed N] [--bits] [--dir DIR] [--json]
  *       damages a made tape at every byte, in every way, and counts what came of it; --whole: as
- *       --records 24 --bytes 2000 --bits
+ *       --records 12 --bytes 1000 --bits
  *   labtape write FILE [--seed N] [--records N] [--bytes N]
  *       writes a sealed tape and prints its DEK, its root and the SHA-256 of each plaintext
  *   labtape call FILE [--seed N]
@@ -59,8 +59,8 @@ static bool arguments_read(int argc, char **argv, struct arguments *a)
 	for (int i = 0; i < argc; i++) {
 		const char *name = argv[i];
 		if (strcmp(name, "--whole") == 0) {
-			a->damage.records = 24;
-			a->damage.bytes = 2000;
+			a->damage.records = 12;
+			a->damage.bytes = 1000;
 			a->damage.bits = true;
 		} else if (strcmp(name, "--leaves") == 0) {
 			a->span.leaves = true;
