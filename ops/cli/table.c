@@ -699,8 +699,9 @@ const struct et_cli_command et_cli_commands[] = {
 		     "records of the excerpt (still encrypted), hashes up to the root, and the "
 		     "node's signature over it; --leaves: hashes in place of the records. An "
 		     "audit event is committed first.",
-	  .example = "evertape proof ID --from 190s --to 222s --out case-118.evtp --reason 'case 118'",
-	  .options = OPTIONS({ "from", "DURATION", "since the beginning; default: from there", NULL },
+	  .example =
+		  "evertape proof ID --from 190s --to 222s --out case-118.evtp --reason 'case 118'",
+	  .options = OPTIONS({ "from", "DURATION", "since the beginning; default: 0s", NULL },
 			     { "to", "DURATION", "since the beginning; default: to the end", NULL },
 			     { "out", "FILE", "where to (needed)", NULL },
 			     { "leaves", NULL, "hashes in place of the records", NULL }, REASON),
@@ -710,9 +711,10 @@ const struct et_cli_command et_cli_commands[] = {
 	  .min_args = 1,
 	  .max_args = 1,
 	  .summary = "check a proof, without a cluster; exits 9 if anything in it was changed",
-	  .details = "It proves that the records stand in the tape whose root this key signed. That "
-		     "the key is that node's, and the root the catalogue's, is for who knows them: "
-		     "--signer and --root.",
+	  .details =
+		  "It proves that the records stand in the tape whose root this key signed. That "
+		  "the key is that node's, and the root the catalogue's, is for who knows them: "
+		  "--signer and --root.",
 	  .example = "evertape verify-proof case-118.evtp --root HEX",
 	  .options = OPTIONS({ "root", "HEX", "must be this Merkle root", NULL },
 			     { "signer", "HEX", "must be signed by this key", NULL }),
