@@ -89,8 +89,8 @@ static void a_window_without_holes_is_a_number(void **state)
 
 struct tally {
 	struct kit *kit;
-	uint64_t taken[64];
-	uint64_t refused[64];
+	uint64_t taken[128]; /* by body */
+	uint64_t refused[128];
 };
 
 static void tally_on_result(void *arg, uint64_t index, uint32_t position,
@@ -101,6 +101,7 @@ static void tally_on_result(void *arg, uint64_t index, uint32_t position,
 	(void)index;
 	(void)position;
 	if (command != NULL) {
+		assert_true(command->body_case < ET_ARRAY_SIZE(t->taken));
 		(result->code == 0 ? t->taken : t->refused)[command->body_case]++;
 	}
 }
