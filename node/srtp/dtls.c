@@ -85,7 +85,7 @@ static bool read_hello(struct et_reader r, uint8_t type, struct et_dtls_hello *r
 /* The handshake messages of one record. */
 static bool read_record(struct et_reader r, struct et_dtls_hello *ret)
 {
-	while (et_reader_left(&r) >= HANDSHAKE_HEAD) {
+	while (!r.failed && et_reader_left(&r) >= HANDSHAKE_HEAD) {
 		const uint8_t *head = et_read_bytes(&r, HANDSHAKE_HEAD);
 		size_t size = et_get32(head) & 0xFFFFFF;
 		size_t offset =

@@ -92,6 +92,9 @@ static void what_is_no_hello_is_passed_over(void **state)
 	data[13 + 8] = 1; /* the second fragment of something */
 	assert_false(et_dtls_hello_find(data, size, &hello));
 	data[13 + 8] = 0;
+	data[13 + 9] = 1; /* a message that is longer than its record, with room for another head */
+	assert_false(et_dtls_hello_find(data, size, &hello));
+	data[13 + 9] = 0;
 	assert_true(et_dtls_hello_find(data, size, &hello));
 	data[88] = 3; /* a profile that is not known */
 	(void)et_dtls_hello_find(data, size, &hello);
