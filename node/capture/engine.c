@@ -296,6 +296,7 @@ static void engine_datagram(struct et_engine *e, const struct et_packet *p)
 		return;
 	case ET_RTP_KIND_DTLS:
 		e->packets.other[ET_OTHER_DTLS]++;
+		et_keys_handshake(e, p);
 		return;
 	case ET_RTP_KIND_NONE:
 	default:
