@@ -506,6 +506,7 @@ static int make_parts(struct et_capture *c, const struct et_capture_config *conf
 		.kernel_drops = &c->kernel_drops,
 		.segments = c->writer->segments,
 		.keylog = c->keylog,
+		.keylog_grows = true,
 	};
 	return et_engine_new(&engine, &c->engine, reterr);
 }

@@ -145,9 +145,10 @@ struct et_stream {
 	uint8_t party;
 	uint8_t payload_type;
 	bool has_codec;
-	bool announced; /* the sink knows it */
-	bool frozen;	/* from before a restart: counts only */
-	uint8_t checks; /* packets on which keys are still to be tried */
+	bool announced;		/* the sink knows it */
+	bool frozen;		/* from before a restart: counts only */
+	uint8_t checks;		/* packets on which keys are still to be tried */
+	int64_t checks_wait_us; /* not before: its handshake's secret is waited for */
 	enum et_capture_opened opened;
 	struct et_srtp_stream opening;
 	uint8_t type_last;
@@ -243,6 +244,7 @@ struct et_engine_config {
 	const _Atomic uint32_t *segments; /* by slot: the last segment in use */
 	const struct et_srtp_ring *given; /* borrowed: keys by hand, of any party; or NULL */
 	const struct et_keylog *keylog;	  /* borrowed: of the engine's thread; NULL: none */
+	bool keylog_grows;		  /* what it lacks may still come */
 	bool keep_openers;		  /* for et_engine_plain() */
 };
 

@@ -18,6 +18,9 @@ enum {
 	CHECKS_PER_SECOND = 200, /* live, of all streams: a check makes openers, which is slow */
 	CALL_KEYS_MAX = 16,
 	HANDSHAKES_MAX = 1024, /* of DTLS, that are remembered */
+	SECRET_LOOK_US =
+		250000, /* between looks for a handshake's secret in a key log that grows */
+	SECRET_PATIENCE_US = 30000000, /* since the stream began */
 };
 
 static bool ring_make(struct et_call *c)
@@ -210,8 +213,9 @@ static bool derive(const struct et_engine *e, struct et_handshake *h)
 	       et_dtls_srtp_keys(&h->client, &h->server, secret, &h->material, NULL) == 0;
 }
 
-/* The handshake on the stream's own addresses, if there was one, gives its key. */
-static void add_from_handshake(struct et_engine *e, struct et_stream *s)
+/* The handshake on the stream's own addresses, if there was one, gives its key. false: its secret
+ * is not in the key log. */
+static bool add_from_handshake(struct et_engine *e, struct et_stream *s)
 {
 	const struct et_stream_key *k = &s->key;
 	bool from_client = true;
@@ -221,8 +225,11 @@ static void add_from_handshake(struct et_engine *e, struct et_stream *s)
 		from_client = false;
 		h = handshake_find(e, k->dst, k->dport, k->src, k->sport);
 	}
-	if (h == NULL || !derive(e, h)) {
-		return;
+	if (h == NULL) {
+		return true;
+	}
+	if (!derive(e, h)) {
+		return false;
 	}
 	size_t size = et_secret_size(h->material) / 2;
 	struct et_srtp_entry entry = {
@@ -238,6 +245,29 @@ static void add_from_handshake(struct et_engine *e, struct et_stream *s)
 	uint8_t checks = s->checks;
 	et_keys_add_to(e, s->call, &entry);
 	s->checks = checks;
+	return true;
+}
+
+/* What says that it is protected, and no key opens it. A restarted recorder cannot know. */
+static void closed_so_far(struct et_stream *s)
+{
+	if (s->srtp[0] != '\0' && !s->call->restored && s->opened != ET_OPENED_NO) {
+		s->opened = ET_OPENED_NO;
+		s->call->dirty = true;
+	}
+}
+
+/* Who writes a key log does it at the end of the handshake, and it is read once a second: by then
+ * the stream's first packets are gone by. It is looked for now and then, for a while. */
+static bool waits_for_secret(const struct et_engine *e, struct et_stream *s)
+{
+	if (!e->config.keylog_grows || e->packet_us - s->first_us > SECRET_PATIENCE_US ||
+	    et_srtp_ring_has(s->call->keys, s->party, s->key.ssrc)) {
+		return false;
+	}
+	s->checks_wait_us = e->packet_us + SECRET_LOOK_US;
+	closed_so_far(s);
+	return true;
 }
 
 /* ---- Fitness -----------------------------------------------------------------------------------
@@ -292,13 +322,16 @@ static bool open_with_given(struct et_engine *e, struct et_stream *s, const stru
 
 void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
 {
+	if (e->packet_us < s->checks_wait_us) {
+		return;
+	}
+	if (e->handshakes != NULL && !add_from_handshake(e, s) && waits_for_secret(e, s)) {
+		return;
+	}
 	if (!may_check(e) || p->size > ET_PACKET_SIZE_MAX) {
 		return;
 	}
 	s->checks--;
-	if (e->handshakes != NULL) {
-		add_from_handshake(e, s);
-	}
 	int rc = et_srtp_stream_open(&s->opening, s->call->keys, s->party, s->key.ssrc, p->payload,
 				     p->size, (uint8_t *)e->plain_room, &e->plain_size);
 	if (rc < 0) {
@@ -315,9 +348,8 @@ void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_pac
 		if (!e->config.keep_openers) {
 			et_srtp_stream_release(&s->opening);
 		}
-	} else if (s->checks == 0 && s->srtp[0] != '\0' && !s->call->restored) {
-		s->opened = ET_OPENED_NO;
-		s->call->dirty = true;
+	} else if (s->checks == 0) {
+		closed_so_far(s);
 	}
 }
 

@@ -128,7 +128,10 @@ struct walk {
 	struct walk_segment *segment; /* owned by et_playback_walk() */
 	struct et_srtp_ring *keys;    /* owned; NULL: none so far */
 	uint32_t *room;		      /* owned: a packet before and after it is opened; or NULL */
-	bool stopped;		      /* the visitor ended it: not the segment's fault */
+	const struct et_tape_source *source; /* of the segment; borrowed */
+	const struct et_secret *dek;	     /* as well */
+	bool looked_ahead;		     /* all keys of the segment are in `keys` */
+	bool stopped;			     /* the visitor ended it: not the segment's fault */
 };
 
 static int walk_meta(struct walk *w, struct et_view plain, struct et_error *reterr)
@@ -185,6 +188,30 @@ static int walk_keys(struct walk *w, struct et_view plain, struct et_error *rete
 	return rc;
 }
 
+/* A key may stand behind the media that it opens: it came to the recorder only then. */
+static int walk_look_ahead(struct walk *w, struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *reader = NULL;
+	struct et_tape_record record;
+	struct et_error ignored; /* What is damaged shows when it is come to. */
+
+	if (w->looked_ahead) {
+		return 0;
+	}
+	w->looked_ahead = true;
+	int rc = et_tape_reader_new(w->source, w->dek, &reader, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	while (et_tape_reader_next_of(reader, ET_TAPE_KEYS, &record, &ignored) == 1) {
+		rc = walk_keys(w, record.plain, &ignored);
+		if (rc == -ENOMEM) {
+			return et_fail(reterr, rc, "SRTP keys");
+		}
+	}
+	return 0;
+}
+
 /* The whole packet as it was sent: its header was not kept where it can be told from the rest. */
 static struct et_view packet_whole(const struct walk_stream *s, const struct et_media_packet *p,
 				   uint8_t *room)
@@ -210,9 +237,14 @@ static int walk_open(struct walk *w, struct walk_stream *s, struct et_media_pack
 	size_t size = 0;
 
 	*ret = s->is_protected ? WALK_CLOSED : WALK_PLAIN;
-	if ((!s->is_protected && s->opening.failures >= PLAIN_AFTER) ||
-	    !et_srtp_ring_has(w->keys, s->party, s->ssrc)) {
+	if (!s->is_protected && s->opening.failures >= PLAIN_AFTER) {
 		return 0;
+	}
+	if (!et_srtp_ring_has(w->keys, s->party, s->ssrc)) {
+		int rc = s->is_protected ? walk_look_ahead(w, reterr) : 0;
+		if (rc < 0 || !et_srtp_ring_has(w->keys, s->party, s->ssrc)) {
+			return rc;
+		}
 	}
 	if (w->room == NULL) {
 		w->room = malloc(2 * ROOM_WORDS * sizeof(*w->room));
@@ -399,6 +431,9 @@ static int play_tape(struct walk *w, const struct et_playback_segment *known,
 	segment_clear(w->segment);
 	w->segment->known = known;
 	w->segment->header = header;
+	w->source = source;
+	w->dek = dek;
+	w->looked_ahead = false;
 	rc = w->visitor->begin(w->visitor->arg, w->segment, reterr);
 	if (rc < 0) {
 		w->stopped = true;

@@ -126,40 +126,64 @@ static int reader_fetch(struct et_tape_reader *r, struct et_tape_record_head *he
 	return whole ? 1 : 0;
 }
 
-int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
-			struct et_error *reterr)
+/* The record in `v` is opened; the reader goes behind it. */
+static int reader_open(struct et_tape_reader *r, const struct et_tape_record_head *head,
+		       struct et_view v, struct et_tape_record *ret, struct et_error *reterr)
 {
 	uint8_t aad[ET_TAPE_HASH_SIZE + TAPE_HEAD_CRC_AT];
 	uint8_t nonce[ET_AEAD_NONCE_SIZE];
-	struct et_tape_record_head head = { .size = 0 };
-	struct et_view v;
 
-	int rc = reader_fetch(r, &head, &v, reterr);
-	if (rc <= 0) {
-		return rc;
-	}
 	et_tape_nonce(r->seq, nonce);
 	et_tape_aad(r->header.hash, v.data, aad);
-	const size_t sealed_size = head.size - ET_TAPE_RECORD_HEAD_SIZE;
-	rc = et_aead_open(r->cipher, nonce, (struct et_view){ aad, sizeof(aad) },
-			  v.data + ET_TAPE_RECORD_HEAD_SIZE, sealed_size, r->plain, NULL);
+	const size_t sealed_size = head->size - ET_TAPE_RECORD_HEAD_SIZE;
+	int rc = et_aead_open(r->cipher, nonce, (struct et_view){ aad, sizeof(aad) },
+			      v.data + ET_TAPE_RECORD_HEAD_SIZE, sealed_size, r->plain, NULL);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "record %u of tape %s", r->seq, r->source.name);
 	}
-	if (head.flags != 0) {
+	if (head->flags != 0) {
 		return et_fail(reterr, ET_EVERSION, "record %u of tape %s has flags 0x%x", r->seq,
-			       r->source.name, head.flags);
+			       r->source.name, head->flags);
 	}
 	*ret = (struct et_tape_record){
-		.kind = (enum et_tape_kind)head.kind,
+		.kind = (enum et_tape_kind)head->kind,
 		.seq = r->seq,
-		.t_ms = head.t_ms,
+		.t_ms = head->t_ms,
 		.offset = r->offset,
 		.plain = { r->plain, sealed_size - ET_TAPE_TAG_SIZE },
 	};
 	r->seq++;
-	r->offset += head.size;
+	r->offset += head->size;
 	return 1;
+}
+
+int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
+			struct et_error *reterr)
+{
+	struct et_tape_record_head head = { .size = 0 };
+	struct et_view v;
+
+	int rc = reader_fetch(r, &head, &v, reterr);
+	return rc <= 0 ? rc : reader_open(r, &head, v, ret, reterr);
+}
+
+int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
+			   struct et_tape_record *ret, struct et_error *reterr)
+{
+	for (;;) {
+		struct et_tape_record_head head = { .size = 0 };
+		struct et_view v;
+
+		int rc = reader_fetch(r, &head, &v, reterr);
+		if (rc <= 0) {
+			return rc;
+		}
+		if (head.kind == kind) {
+			return reader_open(r, &head, v, ret, reterr);
+		}
+		r->seq++;
+		r->offset += head.size;
+	}
 }
 
 uint64_t et_tape_reader_torn(const struct et_tape_reader *r)

@@ -41,6 +41,10 @@ const struct et_tape_seal *et_tape_reader_seal(const struct et_tape_reader *r);
 int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
 
+/* As et_tape_reader_next(), but the next one of that kind; others are passed over unopened. */
+int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
+			   struct et_tape_record *ret, struct et_error *reterr) ET_MUST_CHECK;
+
 /* Bytes behind the last whole record of an unsealed tape; for the summary of who read to the end.
  */
 uint64_t et_tape_reader_torn(const struct et_tape_reader *r);

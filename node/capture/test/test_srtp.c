@@ -490,6 +490,19 @@ static struct sender sender_of_handshake(uint8_t from, bool client)
 	return s;
 }
 
+/* The line of that handshake, with its master secret of zeros. */
+static void secret_comes(struct fixture *f)
+{
+	char line[200];
+	char random[65];
+	uint8_t bytes[32];
+
+	memset(bytes, 0xC1, sizeof(bytes));
+	et_hex(bytes, sizeof(bytes), random);
+	(void)snprintf(line, sizeof(line), "CLIENT_RANDOM %s %096d\n", random, 0);
+	assert_int_equal(et_keylog_add(f->keylog, line, strlen(line)), 0);
+}
+
 static void a_key_log_opens_dtls_srtp(void **state)
 {
 	struct fixture *f = *state;
@@ -503,13 +516,7 @@ static void a_key_log_opens_dtls_srtp(void **state)
 	hello(f, 1, false);
 	send_rtp(f, &caller, 1); /* the log is a little late */
 	assert_int_equal(f->closed, 1);
-	char line[200];
-	char random[65];
-	uint8_t bytes[32];
-	memset(bytes, 0xC1, sizeof(bytes));
-	et_hex(bytes, sizeof(bytes), random);
-	(void)snprintf(line, sizeof(line), "CLIENT_RANDOM %s %096d\n", random, 0);
-	assert_int_equal(et_keylog_add(f->keylog, line, strlen(line)), 0);
+	secret_comes(f);
 	send_rtp(f, &caller, 10);
 	send_rtp(f, &callee, 10);
 	finish(f);
@@ -523,6 +530,51 @@ static void a_key_log_opens_dtls_srtp(void **state)
 	assert_int_equal(f->engine->packets.other[ET_OTHER_DTLS], 3);
 	(void)et_srtp_free(caller.srtp);
 	(void)et_srtp_free(callee.srtp);
+}
+
+/* A key log that grows is read once a second: a secret is found seconds after the media began, but
+ * not whenever. */
+static void a_secret_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	static const char media[] = "m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-1 A\r\n";
+	struct sender caller = sender_of_handshake(1, false);
+
+	f->engine->config.keylog_grows = true;
+	call(f, media, media);
+	hello(f, 2, true);
+	hello(f, 1, false);
+	send_rtp(f, &caller, 100); /* two seconds */
+	assert_int_equal(f->opened, 0);
+	secret_comes(f);
+	send_rtp(f, &caller, 100);
+	assert_true(f->opened >= 87); /* a quarter of a second later at most */
+	assert_true(was_told(f, &caller));
+	finish(f);
+	assert_int_equal(f->streams[0].opened, ET_OPENED_YES);
+	assert_string_equal(f->facts.problem, "");
+	(void)et_srtp_free(caller.srtp);
+}
+
+static void a_secret_is_not_waited_for_for_ever(void **state)
+{
+	struct fixture *f = *state;
+	static const char media[] = "m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-1 A\r\n";
+	struct sender caller = sender_of_handshake(1, false);
+
+	f->engine->config.keylog_grows = true;
+	call(f, media, media);
+	hello(f, 2, true);
+	hello(f, 1, false);
+	send_rtp(f, &caller, 1600); /* 32 seconds */
+	secret_comes(f);
+	send_rtp(f, &caller, 100);
+	finish(f);
+	assert_int_equal(f->opened, 0);
+	assert_int_equal(f->closed, 1700);
+	assert_int_equal(f->streams[0].opened, ET_OPENED_NO);
+	assert_non_null(strstr(f->facts.problem, "1 streams are protected (SRTP) and no key"));
+	(void)et_srtp_free(caller.srtp);
 }
 
 static void keys_by_hand_open_what_no_signalling_explains(void **state)
@@ -821,6 +873,8 @@ int main(void)
 		TEST(what_is_only_offered_is_decided_by_packets),
 		TEST(without_its_key_a_stream_says_so),
 		TEST(a_key_log_opens_dtls_srtp),
+		TEST(a_secret_is_waited_for),
+		TEST(a_secret_is_not_waited_for_for_ever),
 		TEST(keys_by_hand_open_what_no_signalling_explains),
 		cmocka_unit_test(what_a_client_protects_is_its_sound_again),
 		cmocka_unit_test(every_segment_has_the_keys),

@@ -33,6 +33,7 @@ struct fixture {
 	bool no_key[SEGMENTS];
 	bool is_protected; /* as SRTP: the key stands in the first segment only */
 	bool keyless;	   /* ... and in none at all */
+	bool keys_behind;  /* ... behind its media */
 	struct et_srtp *senders[2];
 	int open; /* sources that are open now */
 	int16_t *heard;
@@ -212,11 +213,15 @@ static inline void put_segment(struct fixture *f, uint32_t number)
 	assert_int_equal(et_secret_random(32, &f->deks[number], NULL), 0);
 	assert_int_equal(et_tape_create(f->paths[number], &header, f->deks[number], &t, NULL), 0);
 	put_meta(f, t, 0);
-	if (f->is_protected && number == 0 && !f->keyless) {
+	const bool keys = f->is_protected && number == 0 && !f->keyless;
+	if (keys && !f->keys_behind) {
 		put_keys(t, 0);
 	}
 	for (uint32_t second = 0; second < SECONDS; second++) {
 		put_second(f, t, number * SECONDS + second, second * 1000);
+	}
+	if (keys && f->keys_behind) {
+		put_keys(t, SECONDS * 1000);
 	}
 	assert_int_equal(et_tape_finish(t, &signer, &seal, NULL), 0);
 	struct et_playback_segment *s = &f->segments[number];
@@ -279,6 +284,14 @@ static inline int set_up(void **state)
 static inline int set_up_protected(void **state)
 {
 	return fixture_fill(fixture_new(true, false), state);
+}
+
+static inline int set_up_keys_behind(void **state)
+{
+	struct fixture *f = fixture_new(true, false);
+
+	f->keys_behind = true;
+	return fixture_fill(f, state);
 }
 
 static inline int set_up_keyless(void **state)

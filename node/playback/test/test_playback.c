@@ -265,7 +265,7 @@ static void srtp_with_its_keys_sounds_like_any_other(void **state)
 	struct et_playback_summary s;
 	struct et_peak peaks[8][2];
 
-	/* Keys stand in the first segment; they hold for the others. */
+	/* Keys stand in the first segment, before its media or behind; they hold for the others. */
 	assert_int_equal(et_playback_render(&f->config, 0, UINT64_MAX, hear, f, &s, NULL), 0);
 	assert_int_equal(f->frames, TOTAL + 80);
 	assert_sound(f, 0, 0, 0);
@@ -329,6 +329,8 @@ int main(void)
 		TEST(peaks_are_those_of_the_samples),
 		cmocka_unit_test_setup_teardown(srtp_with_its_keys_sounds_like_any_other,
 						set_up_protected, tear_down),
+		cmocka_unit_test_setup_teardown(srtp_with_its_keys_sounds_like_any_other,
+						set_up_keys_behind, tear_down),
 		cmocka_unit_test_setup_teardown(srtp_without_its_keys_is_silent_and_says_so,
 						set_up_keyless, tear_down),
 		cmocka_unit_test_setup_teardown(srtp_without_the_segment_of_its_keys_says_so,
