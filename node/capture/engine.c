@@ -253,54 +253,52 @@ static void engine_rtp(struct et_engine *e, const struct et_packet *p)
 	et_stream_rtp(e, p);
 }
 
-/* Inside of TURN. */
-static void engine_relayed(struct et_engine *e, const struct et_packet *p)
+/* Media, and what is agreed on beside it. false: it is none. */
+static bool engine_media(struct et_engine *e, const struct et_packet *p, enum et_rtp_kind kind)
 {
-	switch (et_rtp_classify(p->payload, p->size)) {
+	switch (kind) {
 	case ET_RTP_KIND_RTP:
 		engine_rtp(e, p);
-		return;
+		return true;
 	case ET_RTP_KIND_RTCP:
 		et_stream_rtcp(e, p);
-		return;
-	case ET_RTP_KIND_STUN:
-		e->packets.other[ET_OTHER_STUN]++;
-		return;
+		return true;
 	case ET_RTP_KIND_DTLS:
 		e->packets.other[ET_OTHER_DTLS]++;
 		et_keys_handshake(e, p);
-		return;
+		return true;
+	case ET_RTP_KIND_STUN:
 	case ET_RTP_KIND_NONE:
 	default:
-		e->packets.other[ET_OTHER_TURN]++;
-		return;
+		return false;
+	}
+}
+
+/* Inside of TURN. */
+static void engine_relayed(struct et_engine *e, const struct et_packet *p)
+{
+	enum et_rtp_kind kind = et_rtp_classify(p->payload, p->size);
+
+	if (!engine_media(e, p, kind)) {
+		e->packets.other[kind == ET_RTP_KIND_STUN ? ET_OTHER_STUN : ET_OTHER_TURN]++;
 	}
 }
 
 static void engine_datagram(struct et_engine *e, const struct et_packet *p)
 {
+	enum et_rtp_kind kind = et_rtp_classify(p->payload, p->size);
 	struct et_packet inside;
-	switch (et_rtp_classify(p->payload, p->size)) {
-	case ET_RTP_KIND_RTP:
-		engine_rtp(e, p);
+
+	if (engine_media(e, p, kind)) {
 		return;
-	case ET_RTP_KIND_RTCP:
-		et_stream_rtcp(e, p);
-		return;
-	case ET_RTP_KIND_STUN:
+	}
+	if (kind == ET_RTP_KIND_STUN) {
 		if (et_turn_stun(e->turn, p, &inside)) {
 			engine_relayed(e, &inside);
 		} else {
 			e->packets.other[ET_OTHER_STUN]++;
 		}
 		return;
-	case ET_RTP_KIND_DTLS:
-		e->packets.other[ET_OTHER_DTLS]++;
-		et_keys_handshake(e, p);
-		return;
-	case ET_RTP_KIND_NONE:
-	default:
-		break;
 	}
 	if (et_sip_probe(p->payload, p->size)) { /* before channels: both may begin with A to O */
 		engine_sip(e, p);

@@ -8,11 +8,10 @@
 
 #include <cmocka.h>
 
-#include <pcap/dlt.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "node/capture/engine_internal.h"
+#include "node/capture/test/sink.h"
 
 enum { CLOSED_MAX = 64 };
 
@@ -46,14 +45,6 @@ static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, boo
 	return 0;
 }
 
-static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	return 0;
-}
-
 static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
 		      const struct et_packet *packet)
 {
@@ -66,32 +57,12 @@ static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et
 	return f->full ? ET_ELIMIT : 0;
 }
 
-static int take_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	(void)packet;
-	return 0;
-}
-
 static int take_meta(void *arg, uint32_t slot, struct et_view plain)
 {
 	struct fixture *f = arg;
 	(void)slot;
 	(void)plain;
 	f->meta++;
-	return 0;
-}
-
-static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
-		       const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)streams;
-	(void)count;
 	return 0;
 }
 
@@ -111,17 +82,12 @@ static int take_close(void *arg, uint32_t slot, bool opened, const struct et_fac
 
 static struct et_engine *make(struct fixture *f)
 {
-	struct et_sink sink = {
-		.arg = f,
-		.open = take_open,
-		.stream = take_stream,
-		.media = take_media,
-		.rtcp = take_rtcp,
-		.meta = take_meta,
-		.keys = take_meta,
-		.update = take_update,
-		.close = take_close,
-	};
+	struct et_sink sink = sink_of(f);
+	sink.open = take_open;
+	sink.media = take_media;
+	sink.meta = take_meta;
+	sink.keys = take_meta;
+	sink.close = take_close;
 	struct et_engine_config config = {
 		.capture = &f->config,
 		.sink = &sink,
@@ -142,23 +108,11 @@ static int set_up(void **state)
 	return 0;
 }
 
-static uint64_t sum(const struct et_capture_packets *p)
-{
-	uint64_t n = p->sip + p->rtp + p->rtcp + p->pending;
-	for (int i = 0; i < ET_OTHER_COUNT; i++) {
-		n += p->other[i];
-	}
-	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
-		n += p->unclaimed[i];
-	}
-	return n;
-}
-
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 	et_engine_finish(f->engine, true);
-	assert_int_equal(sum(&f->engine->packets), f->engine->packets.total);
+	assert_each_counted_once(f->engine);
 	assert_int_equal(f->engine->packets.pending, 0);
 	(void)et_engine_free(f->engine);
 	free(f);
@@ -167,29 +121,10 @@ static int tear_down(void **state)
 
 /* ---- Packets --------------------------------------------------------------------------------- */
 
-/* Over raw IPv4: 10.0.0.`from`:sport to 10.0.0.`to`:dport. */
 static void datagram(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
 		     const void *data, size_t size)
 {
-	uint8_t p[2048] = { 0x45 };
-	assert_true(size + 28 <= sizeof(p));
-	et_put16(p + 2, (uint16_t)(28 + size));
-	p[8] = 64;
-	p[9] = 17;
-	et_put32(p + 12, 0x0A000000U + from);
-	et_put32(p + 16, 0x0A000000U + to);
-	et_put16(p + 20, sport);
-	et_put16(p + 22, dport);
-	et_put16(p + 24, (uint16_t)(8 + size));
-	memcpy(p + 28, data, size);
-	struct et_frame frame = {
-		.link_type = DLT_RAW,
-		.time_us = f->now_us,
-		.data = p,
-		.size = (uint32_t)(28 + size),
-		.wire_size = (uint32_t)(28 + size),
-	};
-	et_engine_frame(f->engine, &frame);
+	engine_datagram_at(f->engine, f->now_us, from, sport, to, dport, data, size);
 }
 
 static void rtp(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,

@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include <pcap/dlt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 
 #include "node/audio/codec.h"
 #include "node/capture/replay.h"
+#include "node/capture/test/sink.h"
 #include "node/capture/writer_internal.h"
 #include "node/crypto/hpke.h"
 #include "node/crypto/sign.h"
@@ -45,23 +45,6 @@ struct fixture {
 	uint32_t stream_count;
 };
 
-static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)restored;
-	return 0;
-}
-
-static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	return 0;
-}
-
 static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
 		      const struct et_packet *packet)
 {
@@ -77,23 +60,6 @@ static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et
 	for (uint32_t i = 0; i < PAYLOAD; i++) {
 		assert_int_equal(plain.payload[i], (uint8_t)(i + rtp->sequence));
 	}
-	return 0;
-}
-
-static int take_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	(void)packet;
-	return 0;
-}
-
-static int take_meta(void *arg, uint32_t slot, struct et_view plain)
-{
-	(void)arg;
-	(void)slot;
-	(void)plain;
 	return 0;
 }
 
@@ -115,17 +81,6 @@ static int take_keys(void *arg, uint32_t slot, struct et_view plain)
 	return 0;
 }
 
-static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
-		       const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)streams;
-	(void)count;
-	return 0;
-}
-
 static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
 		      const struct et_capture_stream *streams, uint32_t count)
 {
@@ -141,18 +96,11 @@ static int take_close(void *arg, uint32_t slot, bool opened, const struct et_fac
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct et_sink sink = {
-		.arg = f,
-		.open = take_open,
-		.stream = take_stream,
-		.media = take_media,
-		.rtcp = take_rtcp,
-		.meta = take_meta,
-		.keys = take_keys,
-		.update = take_update,
-		.close = take_close,
-	};
+	struct et_sink sink = sink_of(f);
 	assert_non_null(f);
+	sink.media = take_media;
+	sink.keys = take_keys;
+	sink.close = take_close;
 	assert_int_equal(et_srtp_ring_new(8, &f->given, NULL), 0);
 	assert_int_equal(et_keylog_new(8, 0, &f->keylog, NULL), 0);
 	struct et_engine_config config = {
@@ -184,25 +132,7 @@ static int tear_down(void **state)
 static void datagram(struct fixture *f, uint8_t from, uint16_t port, uint8_t to, const void *data,
 		     size_t size)
 {
-	uint8_t p[2048] = { 0x45 };
-	assert_true(size + 28 <= sizeof(p));
-	et_put16(p + 2, (uint16_t)(28 + size));
-	p[8] = 64;
-	p[9] = 17;
-	et_put32(p + 12, 0x0A000000U + from);
-	et_put32(p + 16, 0x0A000000U + to);
-	et_put16(p + 20, port);
-	et_put16(p + 22, port);
-	et_put16(p + 24, (uint16_t)(8 + size));
-	memcpy(p + 28, data, size);
-	struct et_frame frame = {
-		.link_type = DLT_RAW,
-		.time_us = f->now_us,
-		.data = p,
-		.size = (uint32_t)(28 + size),
-		.wire_size = (uint32_t)(28 + size),
-	};
-	et_engine_frame(f->engine, &frame);
+	engine_datagram_at(f->engine, f->now_us, from, port, to, port, data, size);
 }
 
 /* A message of the caller (1) or the callee (2); `media`: the description's m= and a= lines. */

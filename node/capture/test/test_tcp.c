@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/capture/engine_internal.h"
+#include "node/capture/test/sink.h"
 
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, CLOSED_MAX = 64 };
 
@@ -28,60 +28,12 @@ struct fixture {
 	struct et_keylog *keylog;
 };
 
-static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)restored;
-	return 0;
-}
-
-static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	return 0;
-}
-
-static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
-		      const struct et_packet *packet)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	(void)rtp;
-	(void)packet;
-	return 0;
-}
-
-static int take_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	(void)packet;
-	return 0;
-}
-
 static int take_meta(void *arg, uint32_t slot, struct et_view plain)
 {
 	struct fixture *f = arg;
 	(void)slot;
 	(void)plain;
 	f->meta++;
-	return 0;
-}
-
-static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
-		       const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)streams;
-	(void)count;
 	return 0;
 }
 
@@ -108,16 +60,9 @@ static int set_up(void **state)
 	f->config.limits.tcp_connections = 32;
 	f->config.limits.tcp_message_bytes = 4096;
 	f->config.limits.tcp_bytes = (size_t)64 * 1024;
-	struct et_sink sink = {
-		.arg = f,
-		.open = take_open,
-		.stream = take_stream,
-		.media = take_media,
-		.rtcp = take_rtcp,
-		.meta = take_meta,
-		.update = take_update,
-		.close = take_close,
-	};
+	struct et_sink sink = sink_of(f);
+	sink.meta = take_meta;
+	sink.close = take_close;
 	struct et_engine_config config = {
 		.capture = &f->config,
 		.sink = &sink,
@@ -131,15 +76,7 @@ static int set_up(void **state)
 
 static void check(struct fixture *f)
 {
-	const struct et_capture_packets *p = &f->engine->packets;
-	uint64_t n = p->sip + p->rtp + p->rtcp + p->pending;
-	for (int i = 0; i < ET_OTHER_COUNT; i++) {
-		n += p->other[i];
-	}
-	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
-		n += p->unclaimed[i];
-	}
-	assert_int_equal(n, p->total);
+	assert_each_counted_once(f->engine);
 	/* The connection in hand may hold more for the time of one segment. */
 	assert_true(et_tcp_held(f->engine->tcp) <= f->engine->limits.tcp_bytes);
 }

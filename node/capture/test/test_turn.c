@@ -7,11 +7,10 @@
 
 #include <cmocka.h>
 
-#include <pcap/dlt.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "node/capture/engine_internal.h"
+#include "node/capture/test/sink.h"
 
 struct fixture {
 	struct et_engine *engine;
@@ -20,23 +19,6 @@ struct fixture {
 	struct et_capture_stream streams[32];
 	struct et_capture_config config;
 };
-
-static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)restored;
-	return 0;
-}
-
-static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	return 0;
-}
 
 /* What is kept is the packet inside. */
 static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
@@ -47,34 +29,6 @@ static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et
 	(void)stream;
 	assert_int_equal(packet->size, 172);
 	assert_int_equal(rtp->payload_size, 160);
-	return 0;
-}
-
-static int take_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	(void)packet;
-	return 0;
-}
-
-static int take_meta(void *arg, uint32_t slot, struct et_view plain)
-{
-	(void)arg;
-	(void)slot;
-	(void)plain;
-	return 0;
-}
-
-static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
-		       const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)streams;
-	(void)count;
 	return 0;
 }
 
@@ -97,16 +51,9 @@ static int set_up(void **state)
 	assert_non_null(f);
 	f->now_us = 1700000000000000LL;
 	f->config.limits.turn_allocations = 4;
-	struct et_sink sink = {
-		.arg = f,
-		.open = take_open,
-		.stream = take_stream,
-		.media = take_media,
-		.rtcp = take_rtcp,
-		.meta = take_meta,
-		.update = take_update,
-		.close = take_close,
-	};
+	struct et_sink sink = sink_of(f);
+	sink.media = take_media;
+	sink.close = take_close;
 	struct et_engine_config config = {
 		.capture = &f->config,
 		.sink = &sink,
@@ -127,15 +74,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 	finish(f);
-	const struct et_capture_packets *p = &f->engine->packets;
-	uint64_t n = p->sip + p->rtp + p->rtcp;
-	for (int i = 0; i < ET_OTHER_COUNT; i++) {
-		n += p->other[i];
-	}
-	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
-		n += p->unclaimed[i];
-	}
-	assert_int_equal(n, p->total);
+	assert_each_counted_once(f->engine);
 	(void)et_engine_free(f->engine);
 	free(f);
 	return 0;
@@ -150,27 +89,7 @@ enum { CLIENT = 1, PEER = 2, SERVER = 8, RELAYED = 9 };
 static void datagram(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
 		     const void *data, size_t size)
 {
-	uint8_t p[2048] = { 0x45 };
-	et_put16(p + 2, (uint16_t)(28 + size));
-	p[9] = 17;
-	et_put32(p + 12, 0x0A000000U + from);
-	et_put32(p + 16, 0x0A000000U + to);
-	et_put16(p + 20, sport);
-	et_put16(p + 22, dport);
-	et_put16(p + 24, (uint16_t)(8 + size));
-	memcpy(p + 28, data, size);
-	uint8_t *copy = malloc(28 + size);
-	assert_non_null(copy);
-	memcpy(copy, p, 28 + size);
-	struct et_frame frame = {
-		.link_type = DLT_RAW,
-		.time_us = f->now_us,
-		.data = copy,
-		.size = (uint32_t)(28 + size),
-		.wire_size = (uint32_t)(28 + size),
-	};
-	et_engine_frame(f->engine, &frame);
-	free(copy);
+	engine_datagram_at(f->engine, f->now_us, from, sport, to, dport, data, size);
 	f->now_us += 1000;
 }
 
