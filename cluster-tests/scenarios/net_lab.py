@@ -14,6 +14,7 @@ from lab import net as lab_net
 from lab.net import Net
 
 PORT = 5999
+SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
 
 
 class Probes:
@@ -28,6 +29,7 @@ class Probes:
         with self.net.inside(machine):
             s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.bind((self.net.address(machine), PORT))
+        s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)  # All is read after all was sent.
         s.settimeout(0.2)
         self.sockets[machine] = s
 
