@@ -8,8 +8,8 @@ import os
 import sys
 import time
 
-from story import (ELECTION_SECONDS, check, export_exact, export_with_gap, lost_packets, by_caller, recorder_started, run,
-                   wait_committed, wait_for)
+from story import (ELECTION_SECONDS, check, export_exact, export_with_gap, leader_elected, lost_packets, by_caller, recorder_started,
+                   run, wait_committed, wait_for)
 
 CALLS = int(os.environ.get("ET_SCENARIO_CALLS", "50"))
 TALK = 24
@@ -40,10 +40,11 @@ def tell(s):
 
     leader = cluster.leader()
     others = [n for n in cluster.nodes if n is not leader]
-    killed_at, killed_time = time.monotonic(), time.time()
+    killed_time = time.time()
     leader.kill()
     follower = new_leader(others, leader.name)
-    took = time.monotonic() - killed_at
+    # By its own log: asking for the status takes seconds on a machine that plays a hundred telephones.
+    took = leader_elected(next(n for n in others if n.name == follower), killed_time) - killed_time
     s.say(f"kill -9 of {leader.name}, the leader; {follower} leads after {took:.2f} s")
     check(took <= 4 * ELECTION_SECONDS, f"a new leader took {took:.2f} s, more than four election timeouts")
     check(time.monotonic() - began < TALK - 6, "the calls are too short for this machine: set ET_SCENARIO_CALLS lower")

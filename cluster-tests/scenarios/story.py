@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import socket
 import sys
@@ -224,15 +225,23 @@ def export_with_gap(story, node, call, label):
     return result
 
 
-def recorder_started(node, since):
-    """When (seconds since the epoch) the recorder of a node last said that it records, after `since`."""
+def logged(node, since, pattern, what):
+    """When (seconds since the epoch) a node last said `pattern` in its log, after `since`."""
     def probe():
         for line in reversed(node.log.read_text(errors="replace").splitlines()):
-            if " capture.started " in line:
+            if re.search(pattern, line):
                 at = datetime.datetime.fromisoformat(line.split(" ", 1)[0].replace("Z", "+00:00")).timestamp()
                 return at if at > since else None
         return None
-    return wait_for(f"{node.name} to record again", probe, 20)
+    return wait_for(what, probe, 20)
+
+
+def recorder_started(node, since):
+    return logged(node, since, r" capture\.started ", f"{node.name} to record again")
+
+
+def leader_elected(node, since):
+    return logged(node, since, r" catalog\.leader node=(\d+) leader=\1 ", f"{node.name} to say that it leads")
 
 
 def lost_packets(node, call):
