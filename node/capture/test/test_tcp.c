@@ -457,8 +457,9 @@ static void endless_streams_and_floods_do_not_hurt_others(void **state)
 				       : filler);
 		}
 		for (int i = 0; i < 50; i++) { /* half-open */
-			struct side s = { 8, 2, port++, 5060, port };
+			struct side s = { 8, 2, port, 5060, port };
 			segment(f, &s, SYN, s.seq, 0, "", 0);
+			port++;
 		}
 		/* And one that is always early. */
 		struct side early = { 7, 2, 100, 5060, 100 + (uint32_t)round * 2000 };

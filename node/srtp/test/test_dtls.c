@@ -41,7 +41,7 @@ static void keys_follow_from_a_handshake_and_its_secret(void **state)
 	assert_int_equal(server.cipher, 0xC030);
 	assert_int_equal(server.suite, ET_SRTP_AES_CM_128_HMAC_SHA1_80);
 	assert_int_equal(server.mki_size, 0);
-	assert_true(et_unhex(SAMPLE_KEYLOG + 14 + 65, 96, secret, 48));
+	assert_true(et_unhex(&SAMPLE_KEYLOG[14 + 65], 96, secret, 48));
 	assert_int_equal(
 		et_dtls_srtp_keys(&client, &server, (struct et_view){ secret, 48 }, &keys, NULL),
 		0);
