@@ -1,7 +1,8 @@
 /* Debian's librocksdb (and what it compresses with) is not built with the thread sanitizer, which
  * therefore sees what RocksDB reads and writes through memcpy() and the like, but not the locks and
- * atomics that order it. Linked into every program that uses the state; weak, so that a program may
- * say more. */
+ * atomics that order it. And libuv's threads, not built with it either, open files under numbers
+ * that another thread has just given back by closedir(). Linked into every program that uses the
+ * state; weak, so that a program may say more. */
 #include "raft/state/state_internal.h"
 
 #ifndef __has_feature
@@ -18,7 +19,8 @@ __attribute__((weak, visibility("default"))) const char *__tsan_default_suppress
 	       "called_from_lib:liblz4.so\n"
 	       "called_from_lib:libzstd.so\n"
 	       "called_from_lib:libprotobuf-c.so\n"
-	       "race:librocksdb.so\n";
+	       "race:librocksdb.so\n"
+	       "race:closedir\n";
 }
 
 #endif
