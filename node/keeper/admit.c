@@ -16,7 +16,6 @@
 #include "node/keeper/keeper_internal.h"
 
 #define ROUNDS_MAX 5
-#define READ_TIMEOUT_MS 5000
 #define FORWARD_TIMEOUT_MS 25000
 
 struct admission {

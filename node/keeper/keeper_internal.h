@@ -29,6 +29,7 @@
 #define VAULTS_MAX 16  /* nodes that are asked in turn */
 #define RPC_TIMEOUT_MS 5000
 #define PROPOSE_TIMEOUT_MS 15000
+#define READ_TIMEOUT_MS 5000
 #define INIT_KEK 1
 
 static inline void et_buffer_releasep(struct et_buffer *b)
@@ -67,6 +68,7 @@ struct keys_order {
 	size_t wanted_count;
 	uint8_t keep[KEYS_MAX * 2][32]; /* public halves */
 	size_t keep_count;
+	bool keep_all;
 };
 bool keys_order_keeps(const struct keys_order *o, const struct node_key *key);
 /* Bring the folder in that order (waits for the disk); *ret is what is in it then. */
@@ -162,6 +164,8 @@ struct et_keeper {
 		bool looking;	/* a look is to come */
 		bool ordering;	/* the key folder is being brought in order */
 		bool proposing; /* a step of ours is under way */
+		bool current;	/* since the start a majority has said what is committed */
+		bool asking;	/* for that */
 		uint32_t drained;
 		struct {
 			unsigned what;

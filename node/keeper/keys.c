@@ -190,7 +190,7 @@ bool keys_order_keeps(const struct keys_order *o, const struct node_key *key)
 			return true;
 		}
 	}
-	return false;
+	return o->keep_all;
 }
 
 int node_keys_order(const char *state_folder, const struct et_secret *root,

@@ -21,7 +21,6 @@
 #define ANSWER_BYTES (ET_HPKE_ENC_SIZE + ET_DEK_SIZE + ET_HPKE_OVERHEAD_SIZE)
 #define ANSWER_INFO "evertape dek answer/1"
 #define AUDIT_LIFE_US (3600LL * 1000000)
-#define READ_TIMEOUT_MS 5000
 
 static const char *const opening_actions[] = { "recording.play",   "recording.export",
 					       "recording.verify", "recording.waveform",

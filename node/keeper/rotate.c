@@ -17,7 +17,9 @@
  *   - two do the same step: apply refuses the second one (ET_ESTALE, ET_EEXISTS);
  *   - a vault node does not publish its key: after a while the version is made without it; it gets
  *     its grant (grants.c) when it is back, and opens nothing of that version until then;
- *   - the disk refuses a key: logged, tried again at the next look. */
+ *   - the disk refuses a key: logged, tried again at the next look;
+ *   - the catalogue came back at an earlier index: no key is wiped until a majority has said what
+ *     is committed. */
 #include <stdio.h>
 #include <string.h>
 
@@ -306,6 +308,32 @@ static void ordering_done(uv_work_t *work, int status)
 	keeper_end(k);
 }
 
+static void on_current(void *arg, int code, uint64_t index)
+{
+	struct et_keeper *k = arg;
+
+	(void)index;
+	k->rotation.asking = false;
+	if (code == 0) {
+		k->rotation.current = true;
+		rotate_look(k);
+	}
+	keeper_end(k);
+}
+
+/* After a crash the catalogue may come back at an earlier index, and know nothing of a version
+ * whose only grants are sealed to keys that were made since. So nothing is wiped before a majority
+ * has said what is committed; later the catalogue only goes forward. */
+static bool is_current(struct et_keeper *k)
+{
+	if (!k->rotation.current && !k->rotation.asking) {
+		k->rotation.asking = true;
+		keeper_begin(k);
+		et_catalog_read_index(k->catalog, READ_TIMEOUT_MS, on_current, k);
+	}
+	return k->rotation.current;
+}
+
 /* true: it is being done. */
 static bool keys_in_order(struct look *l)
 {
@@ -313,7 +341,12 @@ static bool keys_in_order(struct look *l)
 	struct ordering *o = calloc(1, sizeof(*o));
 
 	et_assert(o != NULL);
-	if (!order_make(l, &o->order) || in_order(&k->keys, &o->order)) {
+	bool good = !order_make(l, &o->order) || in_order(&k->keys, &o->order);
+	if (!good && !is_current(k)) {
+		o->order.keep_all = true;
+		good = in_order(&k->keys, &o->order);
+	}
+	if (good) {
 		free(o);
 		return false;
 	}

@@ -364,6 +364,40 @@ static void shares_are_issued_for_the_active_version(void **state)
 	et__kek__free_unpacked(kek, NULL);
 }
 
+/* A node that is cut off looks once at its keys, and does what it then does. */
+static void look_once(struct cluster *c, struct node *n)
+{
+	rotate_look(n->keeper);
+	RUN_UNTIL(c, !n->keeper->rotation.looking && !n->keeper->rotation.ordering);
+}
+
+/* As after a crash that took a catalogue back: it does not know the version of a key that was made,
+ * and that a grant may be sealed to. */
+static void no_key_is_wiped_before_a_majority_has_spoken(void **state)
+{
+	struct cluster *c = *state;
+	struct node *first = &c->nodes[0];
+	struct node *second = &c->nodes[1];
+	uint8_t public_key[32];
+
+	node_join(c, 1, "brq-1", "brq", ET_ROLE_CAPTURE | ET_ROLE_VAULT);
+	node_close(second);
+	node_close(first);
+	assert_int_equal(et_keeper_key_make(second->folder, second->root, 9, public_key, NULL), 0);
+	node_open_tls(second, second->address);
+	node_open_rest(second, false);
+	assert_int_equal(state_of(second, 1), ET__KEK_STATE__KEK_ACTIVE);
+	look_once(c, second);
+	look_once(c, second);
+	assert_true(has_key(second, 1));
+	assert_true(has_key(second, 9));
+
+	node_open_tls(first, first->address);
+	node_open_rest(first, false);
+	RUN_UNTIL(c, !has_key(second, 9)); /* now it is known that nothing needs it */
+	assert_true(has_key(second, 1));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -371,6 +405,7 @@ int main(void)
 		TEST(what_is_left_of_a_destroyed_version_opens_with_nothing),
 		TEST(a_wrap_that_does_not_open_keeps_the_version_alive),
 		TEST(shares_are_issued_for_the_active_version),
+		TEST(no_key_is_wiped_before_a_majority_has_spoken),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
