@@ -140,6 +140,9 @@ int apply_kek_add(struct apply *a)
 	if (after.state != ET__KEK_STATE__KEK_PENDING && after.state != ET__KEK_STATE__KEK_ACTIVE) {
 		return refuse(a, ET_EREFUSED, "a KEK begins pending or active");
 	}
+	if (now.pending != 0) { /* versions become active in their order: see Node.kek_drained */
+		return refuse(a, ET_EEXISTS, "KEK version %u is pending", now.pending);
+	}
 	if (now.living >= LIVING_MAX) {
 		return refuse(a, ET_EREFUSED, "%u KEK versions live: rewrap and destroy old ones",
 			      now.living);
@@ -292,10 +295,12 @@ static int await_shared(void *arg, const void *message)
 }
 
 /* Who may hold something that was sealed to the version: every member but those without media and
- * journal. */
+ * journal. A spare hears nothing, so it says nothing either; with a recorder it is waited for all
+ * the same. */
 static bool node_may_seal(const Et__Node *n)
 {
-	return node_is_member(n) && !node_has_role(n, "witness") && !node_has_role(n, "spare");
+	return node_is_member(n) && !node_has_role(n, "witness") &&
+	       (!node_has_role(n, "spare") || node_has_role(n, "capture"));
 }
 
 static int await_node(void *arg, const void *message)

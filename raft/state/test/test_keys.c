@@ -548,6 +548,59 @@ static void a_removed_node_is_not_waited_for_and_holds_nothing(void **state)
 	assert_int_equal(kek_set(k, 1, DESTROYED, SCHEDULED), 0);
 }
 
+/* It hears nothing of a newer version: a recorder that it has goes on with the old one. */
+static void a_spare_that_records_is_waited_for(void **state)
+{
+	struct kit *k = *state;
+	Et__Command c = ET__COMMAND__INIT;
+	Et__NodeDrain drain = ET__NODE_DRAIN__INIT;
+	char words[2][8] = { "spare", "capture" };
+	char *spare[] = { words[0] };
+	char *capture[] = { words[1] };
+
+	cluster(k);
+	drain.node = 3;
+	drain.draining = drain.stop_capture = true;
+	c.body_case = ET__COMMAND__BODY_NODE_DRAIN;
+	c.node_drain = &drain;
+	assert_int_equal(kit_apply(k, &c), 0);
+	Et__NodeRoles roles = ET__NODE_ROLES__INIT;
+	roles.node = 3;
+	roles.add = spare;
+	roles.n_add = 1;
+	roles.seen_index = k->index;
+	c.body_case = ET__COMMAND__BODY_NODE_ROLES;
+	c.node_roles = &roles;
+	assert_int_equal(kit_apply(k, &c), 0);
+	assert_int_equal(kek_add(k, 2, ACTIVE), 0);
+	assert_int_equal(report(k, 1, 2), 0);
+	assert_int_equal(report(k, 2, 2), 0);
+	assert_int_equal(kek_set(k, 1, SCHEDULED, DECRYPT_ONLY), 0);
+	assert_int_equal(kek_set(k, 1, DESTROYED, SCHEDULED), ET_EPOLICY);
+	assert_non_null(strstr(k->result->text, "node 3 has not said"));
+
+	roles.n_add = 0;
+	roles.remove = capture;
+	roles.n_remove = 1;
+	assert_int_equal(kit_apply(k, &c), 0);
+	assert_int_equal(kek_set(k, 1, DESTROYED, SCHEDULED), 0);
+}
+
+/* What a node has said of a version holds for all that become active later: an earlier one must not
+ * be among them. */
+static void versions_become_active_in_their_order(void **state)
+{
+	struct kit *k = *state;
+
+	cluster(k);
+	assert_int_equal(kek_add(k, 2, PENDING), 0);
+	assert_int_equal(kek_add(k, 3, ACTIVE), ET_EEXISTS);
+	assert_int_equal(kek_add(k, 3, PENDING), ET_EEXISTS);
+	assert_int_equal(kek_set(k, 2, DESTROYED, PENDING), 0);
+	assert_int_equal(kek_add(k, 3, ACTIVE), 0);
+	assert_int_equal(kek_state(k, 1), DECRYPT_ONLY);
+}
+
 static void escrow_and_schedule_are_checked(void **state)
 {
 	struct kit *k = *state;
@@ -596,6 +649,8 @@ int main(void)
 		TEST(an_open_that_comes_late_changes_no_wrap),
 		TEST(destruction_waits_for_everything),
 		TEST(a_removed_node_is_not_waited_for_and_holds_nothing),
+		TEST(a_spare_that_records_is_waited_for),
+		TEST(versions_become_active_in_their_order),
 		TEST(escrow_and_schedule_are_checked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
