@@ -228,6 +228,8 @@ void rewrap_free(struct rewrap *r); /* NULL is allowed */
 /* Move some wraps from `from` to the active version, if the rate allows it now. */
 void rewrap_step(struct et_keeper *k, const struct et_state_view *v, uint32_t from, uint32_t active,
 		 const uint8_t active_public[32], uint32_t rate);
+/* What is left on the version did not open lately. */
+bool rewrap_is_put_off(const struct rewrap *r, uint32_t version);
 
 /* ---- open.c, admit.c, renew.c, verify.c ---- */
 void open_serve(struct et_keeper *k);

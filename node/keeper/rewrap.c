@@ -11,7 +11,8 @@
  * Possible failure modes are
  *   - no majority, another leader: the batch is made again;
  *   - an erasure, or another rewrap, came first: apply refuses that item;
- *   - a wrap does not open: counted (health), logged, and the version cannot be destroyed. */
+ *   - a wrap does not open: counted (health), logged, and the version cannot be destroyed. When
+ *     nothing else is left on it, it is put off for a while: others are not to wait for it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -41,9 +42,15 @@ struct rewrap {
 	uint32_t from;
 	uint32_t to;
 	struct et_state_place at;
-	int64_t next_us; /* monotonic: not before */
+	bool pass_moved;  /* since the first segment: something was there to move, */
+	bool pass_failed; /* and something did not open */
+	int64_t next_us;  /* monotonic: not before */
 	uint32_t rate;
 	unsigned size; /* of a batch, at most */
+	struct {
+		uint32_t version;
+		int64_t until_us;
+	} put_off[KEYS_MAX]; /* what is over is free */
 
 	/* Of the batch. */
 	uv_work_t work;
@@ -164,17 +171,49 @@ static void batch_work(uv_work_t *work)
 
 /* ---- The loop ---- */
 
+static void pass_begin(struct rewrap *r)
+{
+	r->at = (struct et_state_place){ 0 };
+	r->pass_moved = r->pass_failed = false;
+}
+
+static void put_off(struct rewrap *r, uint32_t version)
+{
+	int64_t now_us = et_clock_mono_us();
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(r->put_off); i++) {
+		if (r->put_off[i].until_us <= now_us) {
+			r->put_off[i].version = version;
+			r->put_off[i].until_us = now_us + FAILED_PAUSE_US;
+			return;
+		}
+	}
+}
+
+bool rewrap_is_put_off(const struct rewrap *r, uint32_t version)
+{
+	int64_t now_us = et_clock_mono_us();
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(r->put_off); i++) {
+		if (r->put_off[i].version == version && r->put_off[i].until_us > now_us) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void batch_end(struct rewrap *r)
 {
 	struct et_keeper *k = r->k;
 
 	r->next_us = r->begun_us + (int64_t)r->count * 1000000 / r->rate;
 	if (!r->more) { /* what is still there is looked at again, from the first one on */
-		r->at = (struct et_state_place){ 0 };
-		if (r->count == 0) {
-			r->next_us = et_clock_mono_us() +
-				     (r->failed > 0 ? FAILED_PAUSE_US : PASS_PAUSE_US);
+		if (!r->pass_moved && r->pass_failed) {
+			put_off(r, r->from);
+		} else if (!r->pass_moved) {
+			r->next_us = et_clock_mono_us() + PASS_PAUSE_US;
 		}
+		pass_begin(r);
 	}
 	r->busy = false;
 	int64_t wait_us = r->next_us - et_clock_mono_us();
@@ -193,7 +232,7 @@ static void on_rewrapped(struct et_keeper *k, int code, const Et__Result *result
 	if (code == 0 || code == ET_EDEGRADED) {
 		(void)atomic_fetch_add(&k->health.rewrapped, result != NULL ? result->number : 0);
 	} else {
-		r->at = (struct et_state_place){ 0 }; /* all that was in it is still to do */
+		pass_begin(r); /* all that was in it is still to do */
 	}
 	batch_end(r);
 }
@@ -213,6 +252,8 @@ static void batch_done(uv_work_t *work, int status)
 		r->count = 0;
 		r->more = false;
 	}
+	r->pass_moved |= r->count > 0;
+	r->pass_failed |= r->failed > 0;
 	if (r->failed > 0) {
 		(void)atomic_fetch_add(&k->health.rewrap_failed, r->failed);
 		et_err("keeper.rewrap", "kek=%u failed=%u why=\"%s\"", r->from, r->failed,
@@ -249,7 +290,7 @@ void rewrap_step(struct et_keeper *k, const struct et_state_view *v, uint32_t fr
 	if (r->from != from || r->to != active) {
 		r->from = from;
 		r->to = active;
-		r->at = (struct et_state_place){ 0 };
+		pass_begin(r);
 		et_info("keeper.rewrap", "from=%u to=%u rate=%u", from, active, rate);
 	}
 	kek_secret_name(from, name);

@@ -46,9 +46,9 @@ struct row {
 struct look {
 	struct et_keeper *k;
 	struct et_state_view *v;
-	Et__Node *self;	   /* owned */
-	Et__KeyRing *ring; /* owned */
-	struct row rows[KEYS_MAX];
+	Et__Node *self;		   /* owned */
+	Et__KeyRing *ring;	   /* owned */
+	struct row rows[KEYS_MAX]; /* those that live */
 	size_t count;
 	const struct row *active;
 	const struct row *pending;
@@ -57,11 +57,6 @@ struct look {
 	unsigned ahead;
 	unsigned silent; /* vault nodes without a key for the version that is wanted */
 };
-
-static bool row_lives(const struct row *r)
-{
-	return r->state != ET__KEK_STATE__KEK_DESTROYED;
-}
 
 static int look_kek(void *arg, const Et__Kek *kek)
 {
@@ -226,9 +221,7 @@ static bool order_make(const struct look *l, struct keys_order *ret)
 
 	*ret = (struct keys_order){ 0 };
 	for (size_t i = 0; i < l->count && l->vault; i++) {
-		if (row_lives(&l->rows[i])) {
-			ret->wanted[ret->wanted_count++] = l->rows[i].version;
-		}
+		ret->wanted[ret->wanted_count++] = l->rows[i].version;
 	}
 	if (l->vault && l->ring->wanted > l->rows[l->count - 1].version &&
 	    ret->wanted_count < KEYS_MAX) {
@@ -601,7 +594,7 @@ static bool step_of_row(const struct look *l, const struct row *r, struct step *
 	ret->row = r;
 	if (ret->left > 0) {
 		ret->due = DUE_REWRAP;
-		return true;
+		return !rewrap_is_put_off(l->k->rewrap, r->version);
 	}
 	if (!row_is_free(l, r)) {
 		return false;

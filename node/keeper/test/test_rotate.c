@@ -264,8 +264,28 @@ static void what_is_left_of_a_destroyed_version_opens_with_nothing(void **state)
 	copy_release(&copy);
 }
 
-/* The others are moved, the failure is counted.
- */
+/* What a fault makes of a wrap: that of another recording, committed at version 1. */
+static void bad_wrap(struct node *n, struct recording *r)
+{
+	Et__SegmentOpen body = ET__SEGMENT_OPEN__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	uint8_t other[16];
+	Et__Segment *g = NULL;
+
+	segment_open(n, r, 1);
+	struct et_state_view *v = view(n);
+	assert_int_equal(et_state_get_segment(v, r->id, 1, 1, &g), 0);
+	(void)et_state_view_close(v);
+	et_uuid7(other);
+	memcpy(g->recording.data, other, 16);
+	body.segment = g;
+	command.body_case = ET__COMMAND__BODY_SEGMENT_OPEN;
+	command.segment_open = &body;
+	assert_int_equal(propose(n, &command).code, 0);
+	et__segment__free_unpacked(g, NULL);
+}
+
+/* The others are moved, the failure is counted. */
 static void a_wrap_that_does_not_open_keeps_the_version_alive(void **state)
 {
 	struct cluster *c = *state;
@@ -277,22 +297,7 @@ static void a_wrap_that_does_not_open_keeps_the_version_alive(void **state)
 
 	node_join(c, 1, "brq-1", "brq", ET_ROLE_CAPTURE | ET_ROLE_VAULT);
 	segment_open(first, &good, 1);
-	segment_open(first, &bad, 1);
-	/* What a fault makes of it: the wrap of another recording. */
-	struct recording other = bad;
-	et_uuid7(other.id);
-	Et__Segment *g = NULL;
-	struct et_state_view *v = view(first);
-	assert_int_equal(et_state_get_segment(v, bad.id, 1, 1, &g), 0);
-	(void)et_state_view_close(v);
-	Et__SegmentOpen body = ET__SEGMENT_OPEN__INIT;
-	Et__Command command = ET__COMMAND__INIT;
-	memcpy(g->recording.data, other.id, 16);
-	body.segment = g;
-	command.body_case = ET__COMMAND__BODY_SEGMENT_OPEN;
-	command.segment_open = &body;
-	assert_int_equal(propose(first, &command).code, 0);
-	et__segment__free_unpacked(g, NULL);
+	bad_wrap(first, &bad);
 
 	assert_int_equal(schedule(first, 0, 100000), 0);
 	assert_int_equal(rotate(first), 0);
@@ -305,6 +310,29 @@ static void a_wrap_that_does_not_open_keeps_the_version_alive(void **state)
 	assert_opens(second, &good);
 	(void)et_secret_free(good.dek);
 	(void)et_secret_free(bad.dek);
+}
+
+/* Nor do the versions behind it wait for what cannot be moved. */
+static void a_wrap_that_does_not_open_holds_up_no_other_version(void **state)
+{
+	struct cluster *c = *state;
+	struct node *n = &c->nodes[0];
+	struct recording first;
+	struct recording second;
+
+	bad_wrap(n, &first);
+	assert_int_equal(schedule(n, 0, 100000), 0);
+	assert_int_equal(rotate(n), 0);
+	RUN_UNTIL(c, state_of(n, 2) == ET__KEK_STATE__KEK_ACTIVE);
+	segment_open(n, &second, 2);
+	assert_int_equal(rotate(n), 0);
+	RUN_UNTIL(c, wraps(n, 3) == 2);
+	et_keeper_set_drained(n->keeper, 3);
+	RUN_UNTIL(c, state_of(n, 2) == ET__KEK_STATE__KEK_DESTROYED);
+	assert_int_equal(wraps(n, 1), 1);
+	assert_opens(n, &second);
+	(void)et_secret_free(first.dek);
+	(void)et_secret_free(second.dek);
 }
 
 static void on_shares(void *arg, int code, const struct et_keeper_shares *shares,
@@ -404,6 +432,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_left_of_a_destroyed_version_opens_with_nothing),
 		TEST(a_wrap_that_does_not_open_keeps_the_version_alive),
+		TEST(a_wrap_that_does_not_open_holds_up_no_other_version),
 		TEST(shares_are_issued_for_the_active_version),
 		TEST(no_key_is_wiped_before_a_majority_has_spoken),
 	};
