@@ -442,4 +442,23 @@ static inline void node_join(struct cluster *c, size_t i, const char *name, cons
 	node_bring_in(&c->nodes[0], &c->nodes[i]);
 }
 
+/* ---- For cmocka ---- */
+
+static inline int cluster_set_up(void **state)
+{
+	struct cluster *c = calloc(1, sizeof(*c));
+
+	c->cert_life_us = 72LL * 3600 * 1000000;
+	cluster_open(c);
+	*state = c;
+	return 0;
+}
+
+static inline int cluster_tear_down(void **state)
+{
+	cluster_close(*state);
+	free(*state);
+	return 0;
+}
+
 #endif

@@ -10,23 +10,6 @@
 
 #define HOUR_US (3600LL * 1000000)
 
-static int set_up(void **state)
-{
-	struct cluster *c = calloc(1, sizeof(*c));
-
-	c->cert_life_us = 72 * HOUR_US;
-	cluster_open(c);
-	*state = c;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	cluster_close(*state);
-	free(*state);
-	return 0;
-}
-
 /* ---- Recordings of a node, with their keys ---- */
 
 struct recording {
@@ -726,7 +709,7 @@ static void stopping_ends_what_is_under_way(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, cluster_set_up, cluster_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_vault_node_opens_what_an_audit_event_names),
 		TEST(a_capture_node_asks_a_vault_node),

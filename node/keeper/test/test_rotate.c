@@ -11,23 +11,6 @@
 
 #define RECORDINGS 20
 
-static int set_up(void **state)
-{
-	struct cluster *c = calloc(1, sizeof(*c));
-
-	c->cert_life_us = 72LL * 3600 * 1000000;
-	cluster_open(c);
-	*state = c;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	cluster_close(*state);
-	free(*state);
-	return 0;
-}
-
 struct recording {
 	uint8_t id[16];
 	struct et_secret *dek; /* owned */
@@ -428,7 +411,7 @@ static void no_key_is_wiped_before_a_majority_has_spoken(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, cluster_set_up, cluster_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_left_of_a_destroyed_version_opens_with_nothing),
 		TEST(a_wrap_that_does_not_open_keeps_the_version_alive),
