@@ -77,8 +77,13 @@ void daemon_keys_floor(struct et_daemon *d, struct et_keeper_sealing *kek)
 
 	if (!d->keys.loaded) {
 		d->keys.loaded = true;
-		if (et_keeper_sealing_load(d->config.state, floor) < 0) {
+		int rc = et_keeper_sealing_load(d->config.state, floor);
+		if (rc < 0) {
 			*floor = (struct et_keeper_sealing){ 0 };
+		}
+		if (rc < 0 && rc != -ENOENT) {
+			et_err("keys.sealing", "file=\"%s/keys/sealing\" code=%s", d->config.state,
+			       et_errname(rc));
 		}
 	}
 	if (floor->version > kek->version && floor->epoch == kek->epoch) {
