@@ -17,7 +17,7 @@
 #define API_TTL_US (INT64_C(30) * 86400 * 1000000)
 #define TTL_MAX_US (INT64_C(366) * 86400 * 1000000)
 
-static json_t *secret_json(const struct et_secret *s)
+json_t *api_secret_json(const struct et_secret *s)
 {
 	return et_json_text_n(et_secret_bytes(s), et_secret_size(s));
 }
@@ -66,7 +66,7 @@ int api_init_cluster(struct api_call *call, struct et_error *reterr)
 	}
 	json_t *list = json_array();
 	for (unsigned i = 0; i < answer.share_count; i++) {
-		et_json_add(list, secret_json(answer.shares[i]));
+		et_json_add(list, api_secret_json(answer.shares[i]));
 	}
 	json_t *o = json_object();
 	et_json_set(o, "cluster", et_json_text(call->api->config.cluster));
@@ -74,7 +74,7 @@ int api_init_cluster(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "escrow_threshold", json_integer(threshold));
 	et_json_set(o, "escrow_shares", list);
 	if (answer.token != NULL) {
-		et_json_set(o, "token", secret_json(answer.token));
+		et_json_set(o, "token", api_secret_json(answer.token));
 	}
 	return api_json(call, 201, o);
 }
@@ -253,7 +253,7 @@ static int join_token_answer(struct api_call *call, const struct et_join_token *
 		return rc;
 	}
 	json_t *o = json_object();
-	et_json_set(o, "token", secret_json(text));
+	et_json_set(o, "token", api_secret_json(text));
 	et_json_set(o, "site", et_json_text(t->site));
 	et_json_set(o, "expires", api_time(t->expires_us));
 	et_secret_freep(&text);
@@ -369,7 +369,7 @@ int api_token_create(struct api_call *call, struct et_error *reterr)
 	rc = api_propose(call, &command, et_json_get_text(body, "reason", ""), NULL, reterr);
 	if (rc == 0) {
 		json_t *o = json_object();
-		et_json_set(o, "token", secret_json(text));
+		et_json_set(o, "token", api_secret_json(text));
 		et_json_set(o, "name", et_json_text(name));
 		et_json_set(o, "expires", api_time(token->expires_us));
 		rc = api_json(call, 201, o);

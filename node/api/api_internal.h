@@ -334,6 +334,8 @@ void api_told_json(const struct et_state_view *v, const Et__Recording *r, json_t
 /* recordings.c: the record of a recording, committed or pending here. */
 int api_recording_find(struct api_call *call, const uint8_t id[16], Et__Recording **ret,
 		       bool *ret_pending, struct et_error *reterr) ET_MUST_CHECK;
+/* admin.c: the text of a secret, for the one who asked for it. */
+json_t *api_secret_json(const struct et_secret *s);
 /* keys.c: what the life of keys shows. */
 void api_codes_of_keys(struct api_call *call, json_t *codes);
 /* json.c: add a certificate (DER) as PEM (RFC 7468). */

@@ -168,7 +168,6 @@ int api_keys(struct api_call *call, struct et_error *reterr)
 struct key_codes {
 	json_t *codes;
 	const struct et_state_view *v;
-	bool old; /* something is still on an old version */
 };
 
 static int codes_of_kek(void *arg, const Et__Kek *kek)
@@ -331,7 +330,11 @@ int api_key_rotate(struct api_call *call, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	rotate.expect_newest = (uint32_t)et_json_get_int(body, "expect", 0);
+	int64_t expect = et_json_get_int(body, "expect", 0);
+	if (expect < 0 || expect > UINT32_MAX) {
+		return et_fail_plain(reterr, ET_EUSAGE, "expect is a KEK version");
+	}
+	rotate.expect_newest = (uint32_t)expect;
 	command.body_case = ET__COMMAND__BODY_KEK_ROTATE;
 	command.kek_rotate = &rotate;
 	rc = api_propose(call, &command, reason, &result, reterr);
@@ -432,8 +435,7 @@ static void on_shares(void *arg, int code, const struct et_keeper_shares *shares
 		w->list = json_array();
 		w->number = shares->kek_version;
 		for (unsigned i = 0; i < shares->count; i++) {
-			et_json_add(w->list, et_json_text_n(et_secret_bytes(shares->shares[i]),
-							    et_secret_size(shares->shares[i])));
+			et_json_add(w->list, api_secret_json(shares->shares[i]));
 		}
 	} else if (why != NULL) {
 		w->error = *why;
@@ -443,8 +445,10 @@ static void on_shares(void *arg, int code, const struct et_keeper_shares *shares
 
 int api_key_escrow(struct api_call *call, struct et_error *reterr)
 {
-	static const char *const known[] = { "threshold", "shares" };
+	static const char *const known[] = { "threshold", "shares", "reason" };
 	ET_CLEANUP(et_json_freep) json_t *body = NULL;
+	char detail[32];
+	uint64_t audit;
 
 	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
 	rc = rc < 0 ? rc : api_need(call->api->services.keeper, "the keeper", reterr);
@@ -457,6 +461,13 @@ int api_key_escrow(struct api_call *call, struct et_error *reterr)
 		return et_fail_plain(reterr, ET_EUSAGE,
 				     "the escrow is K of N shares with 2 <= K <= N <= %d",
 				     ET_ESCROW_SHARES_MAX);
+	}
+	/* The keeper records as the node that shares were issued; here is who got them. */
+	(void)snprintf(detail, sizeof(detail), "%u of %u", (unsigned)threshold, (unsigned)shares);
+	rc = api_audit(call, "key.escrow", "escrow shares", detail,
+		       et_json_get_text(body, "reason", ""), &audit, reterr);
+	if (rc < 0) {
+		return rc;
 	}
 	struct api_wait *w = api_wait_new(call->api);
 	if (w == NULL) {

@@ -368,6 +368,46 @@ static void join_tokens_are_made_and_kept_by_half(void **state)
 	assert_non_null(strstr(et_json_get_text(none.json, "why", ""), "did you mean voter?"));
 }
 
+/* Shares open every recording: the chain says who got them, not only which node made them. */
+static void who_asked_for_escrow_shares_is_in_the_audit_log(void **state)
+{
+	bool found = false;
+	size_t i;
+	const json_t *event;
+
+	(void)state;
+	ASK(many, "POST", "/v1/keys/escrow", "{\"shares\":300}", NULL, false);
+	assert_code(&many, 400, "ET_EUSAGE");
+	ASK(shares, "POST", "/v1/keys/escrow",
+	    "{\"threshold\":2,\"shares\":3,\"reason\":\"CHG-9\"}", NULL, false);
+	assert_int_equal(shares.status, 201);
+	assert_int_equal(json_array_size(json_object_get(shares.json, "escrow_shares")), 3);
+	GET(audit, "/v1/audit?limit=1000");
+	json_array_foreach(json_object_get(audit.json, "events"), i, event)
+	{
+		if (strcmp(et_json_get_text(event, "action", ""), "key.escrow") == 0) {
+			found = true;
+			assert_memory_equal(et_json_get_text(event, "principal", ""), "local:", 6);
+			assert_string_equal(et_json_get_text(event, "detail", ""), "2 of 3");
+			assert_string_equal(et_json_get_text(event, "reason", ""), "CHG-9");
+		}
+	}
+	assert_true(found);
+}
+
+static void a_wish_for_a_rotation_is_checked(void **state)
+{
+	(void)state;
+	ASK(none, "POST", "/v1/keys/rotate", "{}", NULL, false);
+	assert_code(&none, 400, "ET_EUSAGE");
+	/* As 32 bits that would be 0: whatever the newest is. */
+	ASK(large, "POST", "/v1/keys/rotate", "{\"reason\":\"x\",\"expect\":4294967296}", NULL,
+	    false);
+	assert_code(&large, 400, "ET_EUSAGE");
+	ASK(other, "POST", "/v1/keys/rotate", "{\"reason\":\"x\",\"expect\":7}", NULL, false);
+	assert_string_equal(et_json_get_text(other.json, "code", ""), "ET_ESTALE");
+}
+
 static void the_rest_answers(void **state)
 {
 	(void)state;
@@ -410,6 +450,8 @@ int main(void)
 		cmocka_unit_test(a_proof_needs_no_key_and_leaves_a_trace),
 		cmocka_unit_test(policy_and_plan_go_through_the_catalogue),
 		cmocka_unit_test(join_tokens_are_made_and_kept_by_half),
+		cmocka_unit_test(who_asked_for_escrow_shares_is_in_the_audit_log),
+		cmocka_unit_test(a_wish_for_a_rotation_is_checked),
 		cmocka_unit_test(the_rest_answers),
 	};
 	return cmocka_run_group_tests(tests, group_set_up, group_tear_down);
