@@ -244,10 +244,14 @@ static void half_reset(struct et_engine *e, struct connection *c, int side,
 	h->far_count = 0;
 }
 
+/* Nothing is held behind it: not what waits for secrets either. */
 static void connection_drop(struct et_engine *e, struct connection *c,
 			    enum et_capture_unclaimed reason)
 {
 	size_t before = held(c);
+	if (c->tls != NULL && et_tlsread_is_waiting(c->tls)) {
+		et_tlsread_give_up(c->tls);
+	}
 	half_reset(e, c, 0, reason);
 	half_reset(e, c, 1, reason);
 	settle_bytes(e->tcp, c, before);
@@ -670,7 +674,8 @@ static void note_flags(struct et_engine *e, struct connection *c, int sender,
 	}
 	if ((p->tcp_flags & FLAG_SYN) != 0) {
 		if (c->over) { /* the ports are used again */
-			connection_drop(e, c, ET_UNCLAIMED_TCP_GAP);
+			half_reset(e, c, 0, ET_UNCLAIMED_TCP_GAP);
+			half_reset(e, c, 1, ET_UNCLAIMED_TCP_GAP);
 			et_framer_release(&c->half[0].framer);
 			et_framer_release(&c->half[1].framer);
 			c->tls = et_tlsread_free(c->tls);

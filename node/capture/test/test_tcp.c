@@ -435,6 +435,25 @@ static void a_stream_that_really_moved_is_followed(void **state)
 	assert_int_equal(f->engine->call_count, 1);
 }
 
+static void ports_that_are_used_again_are_a_new_connection(void **state)
+{
+	struct fixture *f = *state;
+	char m[2048];
+	struct side x = caller;
+	(void)sip(m, "INVITE sip:bob@x SIP/2.0", "1", "1 INVITE", "a", 1, 4000);
+	m[100] = '\0';
+	say(f, &x, m);
+	assert_true(et_tcp_held(f->engine->tcp) > 0);
+	segment(f, &x, RST, x.seq, 0, "", 0);
+	x.seq = 0x70000000U;
+	segment(f, &x, SYN, x.seq - 1, 0, "", 0);
+	assert_int_equal(et_tcp_held(f->engine->tcp), 0);
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_TCP_GAP], 1);
+	whole_call(f, &x, &(struct side){ 2, 1, 5060, 40000, 9 }, "2");
+	wait_s(f, 3);
+	assert_int_equal(f->answered, 1);
+}
+
 static void endless_streams_and_floods_do_not_hurt_others(void **state)
 {
 	struct fixture *f = *state;
@@ -633,6 +652,55 @@ static void tls_without_secrets_is_given_up(void **state)
 	assert_int_equal(f->engine->call_count, 0);
 }
 
+/* A TLS 1.3 connection whose secrets nobody has, and `size` bytes (at most) in records after it. */
+static void secretless(struct fixture *f, uint16_t port, size_t size)
+{
+	static const uint8_t head[] = { 22, 3, 3, 0, 0, 0, 0, 0, 0, 3, 3 };
+	static const uint8_t server[] = { 0, 0x13, 0x01, 0, 0, 6, 0, 43, 0, 2, 3, 4 };
+	struct side x = { 9, 2, port, 5061, 1 };
+	struct side y = { 2, 9, 5061, port, 1 };
+	uint8_t p[4000] = { 0 };
+	memcpy(p, head, sizeof(head));
+	size_t body = 2 + 32 + sizeof(server);
+	et_put16(p + 3, (uint16_t)(4 + body));
+	p[8] = (uint8_t)body;
+	memcpy(p + 43, server, sizeof(server));
+	for (int i = 0; i < 2; i++) { /* a ClientHello is not read behind its random */
+		struct side *s = i == 0 ? &x : &y;
+		p[5] = (uint8_t)(i + 1);
+		segment(f, s, ACK, s->seq, 0, p, 9 + body);
+		s->seq += (uint32_t)(9 + body);
+	}
+	memset(p, 0, sizeof(p));
+	memcpy(p, "\x17\x03\x03", 3);
+	while (size > 5) {
+		size_t n = size < sizeof(p) ? size : sizeof(p);
+		et_put16(p + 3, (uint16_t)(n - 5));
+		segment(f, &x, ACK, x.seq, 0, p, n);
+		x.seq += (uint32_t)n;
+		size -= n;
+	}
+}
+
+static void what_waits_for_secrets_is_bounded_in_all(void **state)
+{
+	struct fixture *f = *state;
+	struct side x = caller;
+	struct side y = callee;
+	for (uint16_t i = 0; i < 8; i++) { /* twice what there is room for */
+		secretless(f, (uint16_t)(1000 + i), (size_t)16 * 1000);
+	}
+	assert_true(et_tcp_held(f->engine->tcp) > 0);
+	assert_true(f->engine->packets.unclaimed[ET_UNCLAIMED_TCP_LIMIT] >= 16);
+	for (uint16_t i = 0; i < 40; i++) { /* more than the table has room for */
+		secretless(f, (uint16_t)(2000 + i), 500);
+	}
+	whole_call(f, &x, &y, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->answered, 1);
+	assert_true(et_tcp_held(f->engine->tcp) > 0); /* as long as nothing else comes */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -647,12 +715,14 @@ int main(void)
 		TEST(a_cut_packet_is_a_hole),
 		TEST(forged_segments_cost_at_most_what_they_hit),
 		TEST(a_stream_that_really_moved_is_followed),
+		TEST(ports_that_are_used_again_are_a_new_connection),
 		TEST(endless_streams_and_floods_do_not_hurt_others),
 		TEST(another_protocol_on_a_sip_port_is_left_alone),
 		TEST(a_call_over_websocket_is_a_call),
 		TEST(sip_over_tls_is_read_with_its_secrets),
 		TEST(secrets_may_come_after_the_packets),
 		TEST(tls_without_secrets_is_given_up),
+		TEST(what_waits_for_secrets_is_bounded_in_all),
 	};
 	return cmocka_run_group_tests_name("node/capture/tcp", tests, NULL, NULL);
 }
