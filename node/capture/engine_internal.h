@@ -293,7 +293,8 @@ struct et_engine {
 	struct et_sdp sdp;    /* scratch */
 	struct et_capture_stream scratch[ET_CAPTURE_STREAMS_MAX];
 
-	struct et_handshake *handshakes; /* owned; NULL without a key log */
+	struct et_handshake *handshakes; /* owned; NULL: no handshake of DTLS was seen */
+	struct et_table handshake_table; /* ... by both addresses */
 	uint32_t handshake_next;	 /* the oldest: gives way */
 	int64_t checks_since_us;	 /* keys that were tried in this second */
 	uint32_t checks_made;

@@ -123,16 +123,37 @@ void et_keys_from_description(struct et_engine *e, struct et_call *c, uint8_t si
 /* ---- From DTLS ---------------------------------------------------------------------------------
  */
 
-/* A handshake between two addresses; the client's first. */
+/* Between two addresses. No padding: hashed and compared as bytes. */
+struct handshake_key {
+	uint8_t client[16];
+	uint8_t server[16];
+	uint16_t client_port;
+	uint16_t server_port;
+};
+
 struct et_handshake {
-	uint8_t addresses[32];
-	uint16_t ports[2];
+	struct et_link link; /* by key; only of those with has_client */
+	struct handshake_key key;
 	bool has_client;
 	bool has_server;
 	struct et_dtls_hello client;
 	struct et_dtls_hello server;
 	struct et_secret *material; /* owned; NULL: not derived yet */
 };
+
+static bool handshakes_make(struct et_engine *e)
+{
+	if (e->handshakes != NULL) {
+		return true;
+	}
+	struct et_handshake *h = calloc(HANDSHAKES_MAX, sizeof(*h));
+	if (h == NULL || !et_table_init(&e->handshake_table, HANDSHAKES_MAX, e->streams.seed)) {
+		free(h);
+		return false;
+	}
+	e->handshakes = h;
+	return true;
+}
 
 void et_handshakes_free(struct et_engine *e)
 {
@@ -141,16 +162,27 @@ void et_handshakes_free(struct et_engine *e)
 	}
 	free(e->handshakes);
 	e->handshakes = NULL;
+	et_table_release(&e->handshake_table);
 }
 
-/* From the client's address to the server's. */
-static struct et_handshake *handshake_find(const struct et_engine *e, const uint8_t *from,
-					   uint16_t from_port, const uint8_t *to, uint16_t to_port)
+static struct handshake_key key_of(const uint8_t *client, uint16_t client_port,
+				   const uint8_t *server, uint16_t server_port)
 {
-	for (uint32_t i = 0; e->handshakes != NULL && i < HANDSHAKES_MAX; i++) {
-		struct et_handshake *h = &e->handshakes[i];
-		if (h->has_client && h->ports[0] == from_port && h->ports[1] == to_port &&
-		    memcmp(h->addresses, from, 16) == 0 && memcmp(h->addresses + 16, to, 16) == 0) {
+	_Static_assert(sizeof(struct handshake_key) == 36, "no padding");
+	struct handshake_key key = { .client_port = client_port, .server_port = server_port };
+	memcpy(key.client, client, 16);
+	memcpy(key.server, server, 16);
+	return key;
+}
+
+static struct et_handshake *handshake_find(const struct et_engine *e,
+					   const struct handshake_key *key)
+{
+	uint64_t hash = et_hash(e->handshake_table.seed, key, sizeof(*key));
+	struct et_link *l = et_table_first(&e->handshake_table, hash);
+	for (; l != NULL; l = l->next) {
+		struct et_handshake *h = ET_CONTAINER_OF(l, struct et_handshake, link);
+		if (l->hash == hash && memcmp(&h->key, key, sizeof(*key)) == 0) {
 			return h;
 		}
 	}
@@ -160,7 +192,8 @@ static struct et_handshake *handshake_find(const struct et_engine *e, const uint
 static void on_client_hello(struct et_engine *e, const struct et_packet *p,
 			    const struct et_dtls_hello *hello)
 {
-	struct et_handshake *h = handshake_find(e, p->src, p->sport, p->dst, p->dport);
+	struct handshake_key key = key_of(p->src, p->sport, p->dst, p->dport);
+	struct et_handshake *h = handshake_find(e, &key);
 	if (h != NULL && memcmp(h->client.random, hello->random, sizeof(hello->random)) == 0) {
 		return; /* again, with the cookie */
 	}
@@ -168,12 +201,13 @@ static void on_client_hello(struct et_engine *e, const struct et_packet *p,
 		h = &e->handshakes[e->handshake_next];
 		e->handshake_next = (e->handshake_next + 1) % HANDSHAKES_MAX;
 	}
+	if (h->has_client) {
+		et_table_remove(&e->handshake_table, &h->link);
+	}
 	(void)et_secret_free(h->material);
-	*h = (struct et_handshake){ .has_client = true, .client = *hello };
-	memcpy(h->addresses, p->src, 16);
-	memcpy(h->addresses + 16, p->dst, 16);
-	h->ports[0] = p->sport;
-	h->ports[1] = p->dport;
+	*h = (struct et_handshake){ .key = key, .has_client = true, .client = *hello };
+	et_table_add(&e->handshake_table, &h->link,
+		     et_hash(e->handshake_table.seed, &key, sizeof(key)));
 }
 
 void et_keys_handshake(struct et_engine *e, const struct et_packet *p)
@@ -183,17 +217,15 @@ void et_keys_handshake(struct et_engine *e, const struct et_packet *p)
 	if (e->config.keylog == NULL || !et_dtls_hello_find(p->payload, p->size, &hello)) {
 		return;
 	}
-	if (e->handshakes == NULL) {
-		e->handshakes = calloc(HANDSHAKES_MAX, sizeof(*e->handshakes));
-	}
-	if (e->handshakes == NULL) {
+	if (!handshakes_make(e)) {
 		return;
 	}
 	if (hello.is_client) {
 		on_client_hello(e, p, &hello);
 		return;
 	}
-	struct et_handshake *h = handshake_find(e, p->dst, p->dport, p->src, p->sport);
+	struct handshake_key key = key_of(p->dst, p->dport, p->src, p->sport);
+	struct et_handshake *h = handshake_find(e, &key);
 	if (h != NULL && !h->has_server) {
 		h->has_server = true;
 		h->server = hello;
@@ -218,12 +250,13 @@ static bool derive(const struct et_engine *e, struct et_handshake *h)
 static bool add_from_handshake(struct et_engine *e, struct et_stream *s)
 {
 	const struct et_stream_key *k = &s->key;
-	bool from_client = true;
-	struct et_handshake *h = handshake_find(e, k->src, k->sport, k->dst, k->dport);
+	struct handshake_key key = key_of(k->src, k->sport, k->dst, k->dport);
+	struct et_handshake *h = handshake_find(e, &key);
+	bool from_client = h != NULL;
 
 	if (h == NULL) {
-		from_client = false;
-		h = handshake_find(e, k->dst, k->dport, k->src, k->sport);
+		key = key_of(k->dst, k->dport, k->src, k->sport);
+		h = handshake_find(e, &key);
 	}
 	if (h == NULL) {
 		return true;
@@ -322,13 +355,17 @@ static bool open_with_given(struct et_engine *e, struct et_stream *s, const stru
 
 void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
 {
-	if (e->packet_us < s->checks_wait_us) {
+	int64_t wait_us = s->checks_wait_us - e->packet_us;
+	if (wait_us > 0 && wait_us <= SECRET_LOOK_US) { /* more: the clock was set back */
 		return;
 	}
 	if (e->handshakes != NULL && !add_from_handshake(e, s) && waits_for_secret(e, s)) {
 		return;
 	}
-	if (!may_check(e) || p->size > ET_PACKET_SIZE_MAX) {
+	/* Only what makes openers is counted: plain streams shall not take the turns of others. */
+	bool has_key =
+		e->config.given != NULL || et_srtp_ring_has(s->call->keys, s->party, s->key.ssrc);
+	if ((has_key && !may_check(e)) || p->size > ET_PACKET_SIZE_MAX) {
 		return;
 	}
 	s->checks--;

@@ -159,6 +159,7 @@ struct sender {
 	enum et_srtp_suite suite;
 	uint8_t material[ET_SRTP_MATERIAL_MAX];
 	uint8_t from;
+	uint8_t to; /* 0: the other one of caller and callee */
 	uint32_t sequence;
 };
 
@@ -189,6 +190,14 @@ static const char *line_of(const struct sender *s, unsigned tag, char ret[200])
 	return ret;
 }
 
+/* A description with one line. */
+static const char *description(const struct sender *s, const char *profile, char ret[400])
+{
+	char line[200];
+	(void)snprintf(ret, 400, "m=audio 4000 %s 0\r\n%s", profile, line_of(s, 1, line));
+	return ret;
+}
+
 static void send_rtp(struct fixture *f, struct sender *s, int count)
 {
 	for (int n = 0; n < count; n++) {
@@ -206,7 +215,7 @@ static void send_rtp(struct fixture *f, struct sender *s, int count)
 		if (s->srtp != NULL) {
 			assert_int_equal(et_srtp_seal_rtp(s->srtp, p, &size), 0);
 		}
-		datagram(f, s->from, 4000, s->from == 1 ? 2 : 1, p, size);
+		datagram(f, s->from, 4000, s->to != 0 ? s->to : s->from == 1 ? 2 : 1, p, size);
 		f->now_us += 20000;
 	}
 }
@@ -285,20 +294,13 @@ static void a_reinvite_brings_new_keys(void **state)
 	struct fixture *f = *state;
 	char offer[400];
 	char answer[400];
-	char line[200];
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
 	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
 	struct sender again = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_32, 3);
 
-	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/SAVP 0\r\n%s",
-		       line_of(&caller, 1, line));
-	(void)snprintf(answer, sizeof(answer), "m=audio 4000 RTP/SAVP 0\r\n%s",
-		       line_of(&callee, 1, line));
-	call(f, offer, answer);
+	call(f, description(&caller, "RTP/SAVP", offer), description(&callee, "RTP/SAVP", answer));
 	send_rtp(f, &caller, 10);
-	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/SAVP 0\r\n%s",
-		       line_of(&again, 1, line));
-	sip(f, 1, "INVITE sip:b@x SIP/2.0", "2 INVITE", offer);
+	sip(f, 1, "INVITE sip:b@x SIP/2.0", "2 INVITE", description(&again, "RTP/SAVP", offer));
 	send_rtp(f, &caller, 5); /* until the answer, the old ones */
 	sip(f, 2, "SIP/2.0 200 OK", "2 INVITE", answer);
 	again.sequence = caller.sequence;
@@ -317,16 +319,11 @@ static void what_is_only_offered_is_decided_by_packets(void **state)
 	struct fixture *f = *state;
 	char offer[400];
 	char answer[400];
-	char line[200];
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
 	struct sender plain = { .srtp = NULL, .from = 2 };
 	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
 
-	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/AVP 0\r\n%s",
-		       line_of(&caller, 1, line));
-	(void)snprintf(answer, sizeof(answer), "m=audio 4000 RTP/AVP 0\r\n%s",
-		       line_of(&callee, 1, line));
-	call(f, offer, answer);
+	call(f, description(&caller, "RTP/AVP", offer), description(&callee, "RTP/AVP", answer));
 	send_rtp(f, &caller, 10); /* protected */
 	send_rtp(f, &plain, 10);  /* it named a key and does not use it */
 	finish(f);
@@ -344,14 +341,12 @@ static void without_its_key_a_stream_says_so(void **state)
 {
 	struct fixture *f = *state;
 	char offer[400];
-	char line[200];
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
 	struct sender other = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 9);
 	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
 
-	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/SAVP 0\r\n%s",
-		       line_of(&other, 1, line));
-	call(f, offer, "m=audio 4000 UDP/TLS/RTP/SAVP 0\r\na=fingerprint:sha-256 AA\r\n");
+	call(f, description(&other, "RTP/SAVP", offer),
+	     "m=audio 4000 UDP/TLS/RTP/SAVP 0\r\na=fingerprint:sha-256 AA\r\n");
 	send_rtp(f, &caller, 10);
 	send_rtp(f, &callee, 10);
 	finish(f);
@@ -420,6 +415,16 @@ static struct sender sender_of_handshake(uint8_t from, bool client)
 	return s;
 }
 
+/* A call in which the callee is the client of DTLS. */
+static void call_with_handshake(struct fixture *f)
+{
+	static const char media[] = "m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-1 A\r\n";
+	call(f, media, media);
+	hello(f, 2, true);
+	hello(f, 2, true); /* again, with the cookie */
+	hello(f, 1, false);
+}
+
 /* The line of that handshake, with its master secret of zeros. */
 static void secret_comes(struct fixture *f)
 {
@@ -436,14 +441,10 @@ static void secret_comes(struct fixture *f)
 static void a_key_log_opens_dtls_srtp(void **state)
 {
 	struct fixture *f = *state;
-	static const char media[] = "m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-1 A\r\n";
 	struct sender caller = sender_of_handshake(1, false);
 	struct sender callee = sender_of_handshake(2, true);
 
-	call(f, media, media);
-	hello(f, 2, true); /* the callee is the client of DTLS */
-	hello(f, 2, true); /* again, with the cookie */
-	hello(f, 1, false);
+	call_with_handshake(f);
 	send_rtp(f, &caller, 1); /* the log is a little late */
 	assert_int_equal(f->closed, 1);
 	secret_comes(f);
@@ -467,13 +468,10 @@ static void a_key_log_opens_dtls_srtp(void **state)
 static void a_secret_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
-	static const char media[] = "m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-1 A\r\n";
 	struct sender caller = sender_of_handshake(1, false);
 
 	f->engine->config.keylog_grows = true;
-	call(f, media, media);
-	hello(f, 2, true);
-	hello(f, 1, false);
+	call_with_handshake(f);
 	send_rtp(f, &caller, 100); /* two seconds */
 	assert_int_equal(f->opened, 0);
 	secret_comes(f);
@@ -489,13 +487,10 @@ static void a_secret_is_waited_for(void **state)
 static void a_secret_is_not_waited_for_for_ever(void **state)
 {
 	struct fixture *f = *state;
-	static const char media[] = "m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\na=fingerprint:sha-1 A\r\n";
 	struct sender caller = sender_of_handshake(1, false);
 
 	f->engine->config.keylog_grows = true;
-	call(f, media, media);
-	hello(f, 2, true);
-	hello(f, 1, false);
+	call_with_handshake(f);
 	send_rtp(f, &caller, 1600); /* 32 seconds */
 	secret_comes(f);
 	send_rtp(f, &caller, 100);
@@ -504,6 +499,71 @@ static void a_secret_is_not_waited_for_for_ever(void **state)
 	assert_int_equal(f->closed, 1700);
 	assert_int_equal(f->streams[0].opened, ET_OPENED_NO);
 	assert_non_null(strstr(f->facts.problem, "1 streams are protected (SRTP) and no key"));
+	(void)et_srtp_free(caller.srtp);
+}
+
+/* Nor when the clock is set back meanwhile. */
+static void a_secret_is_waited_for_when_time_goes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of_handshake(1, false);
+
+	f->engine->config.keylog_grows = true;
+	call_with_handshake(f);
+	send_rtp(f, &caller, 10);
+	f->now_us -= 3600 * 1000000LL;
+	secret_comes(f);
+	send_rtp(f, &caller, 10);
+	assert_int_equal(f->opened, 10);
+	finish(f);
+	(void)et_srtp_free(caller.srtp);
+}
+
+/* Live, keys are tried so often in a second and no more: on streams that may have one. */
+static void plain_streams_do_not_keep_protected_ones_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of_handshake(1, false);
+
+	(void)et_srtp_ring_free(f->given);
+	f->given = NULL;
+	f->engine->config.given = NULL;
+	f->engine->config.deterministic = false;
+	call_with_handshake(f);
+	secret_comes(f);
+	for (uint8_t from = 3; from < 103; from++) {
+		struct sender plain = { .srtp = NULL, .from = from, .to = 200 };
+		send_rtp(f, &plain, 8);
+		f->now_us -= 8 * 20000;
+	}
+	f->now_us += 3000000;
+	et_engine_clock(f->engine, f->now_us); /* what waited for signalling is looked at */
+	assert_int_equal(f->media, 800);
+	f->opened = 0;
+	send_rtp(f, &caller, 10);
+	assert_int_equal(f->opened, 10);
+	finish(f);
+	(void)et_srtp_free(caller.srtp);
+}
+
+/* As many as are remembered, but no more: those that came first give way. */
+static void handshakes_of_others_do_not_mix(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of_handshake(1, false);
+	uint8_t p[128];
+	size_t size = hello_make(true, p);
+
+	for (uint16_t port = 10000; port < 12100; port++) {
+		if (port == 11500) {
+			call_with_handshake(f);
+		}
+		engine_datagram_at(f->engine, f->now_us, 2, port, 1, 4000, p, size);
+	}
+	secret_comes(f);
+	send_rtp(f, &caller, 10);
+	assert_int_equal(f->opened, 10);
+	finish(f);
 	(void)et_srtp_free(caller.srtp);
 }
 
@@ -544,14 +604,11 @@ static void keys_wait_for_room_and_are_not_in_the_call_table(void **state)
 {
 	struct fixture *f = *state;
 	char offer[400];
-	char line[200];
 	struct et_buffer table = { .data = NULL };
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
 
-	(void)snprintf(offer, sizeof(offer), "m=audio 4000 RTP/SAVP 0\r\n%s",
-		       line_of(&caller, 1, line));
 	f->no_room = true;
-	call(f, offer, "m=audio 4000 RTP/SAVP 0\r\n");
+	call(f, description(&caller, "RTP/SAVP", offer), "m=audio 4000 RTP/SAVP 0\r\n");
 	send_rtp(f, &caller, 3);
 	assert_int_equal(f->told_count, 0);
 	f->no_room = false;
@@ -561,7 +618,7 @@ static void keys_wait_for_room_and_are_not_in_the_call_table(void **state)
 	et_engine_save(f->engine, &table);
 	assert_false(table.failed);
 	assert_null(memmem(table.data, table.size, caller.material, 16));
-	assert_null(memmem(table.data, table.size, strstr(line, "inline:") + 7, 16));
+	assert_null(memmem(table.data, table.size, strstr(offer, "inline:") + 7, 16));
 
 	/* The next process: no key is known, nothing is said of what it cannot know. */
 	struct et_engine *before = f->engine;
@@ -805,6 +862,9 @@ int main(void)
 		TEST(a_key_log_opens_dtls_srtp),
 		TEST(a_secret_is_waited_for),
 		TEST(a_secret_is_not_waited_for_for_ever),
+		TEST(a_secret_is_waited_for_when_time_goes_back),
+		TEST(plain_streams_do_not_keep_protected_ones_waiting),
+		TEST(handshakes_of_others_do_not_mix),
 		TEST(keys_by_hand_open_what_no_signalling_explains),
 		cmocka_unit_test(what_a_client_protects_is_its_sound_again),
 		cmocka_unit_test(every_segment_has_the_keys),
