@@ -22,8 +22,9 @@ struct followed {
 struct et_follow {
 	struct followed *files; /* owned */
 	uint32_t count;
-	uint8_t *room; /* owned: ROOM bytes, a mapping of their own */
-	size_t size;   /* in use */
+	uint32_t first; /* file of the next turn: none is kept waiting by one that grows fast */
+	uint8_t *room;	/* owned: ROOM bytes, a mapping of their own */
+	size_t size;	/* in use */
 	/* Whose `room` and `size` are: false, of the thread that reads; true, of the one that
 	 * takes. */
 	_Atomic bool is_ready;
@@ -90,7 +91,8 @@ static size_t read_lines(struct followed *file, uint8_t *ret, size_t size)
 	}
 	const uint8_t *end = memrchr(ret, '\n', (size_t)n);
 	size_t whole = end != NULL ? (size_t)(end - ret) + 1 : 0;
-	if (whole == 0 && n >= LINE_MAX_BYTES) { /* no key log has such lines */
+	explicit_bzero(ret + whole, (size_t)n - whole); /* read again when it is whole */
+	if (whole == 0 && n >= LINE_MAX_BYTES) {	/* no key log has such lines */
 		file->at += n;
 		return 0;
 	}
@@ -100,14 +102,18 @@ static size_t read_lines(struct followed *file, uint8_t *ret, size_t size)
 
 bool et_follow_read(struct et_follow *f)
 {
-	for (uint32_t i = 0; i < f->count && !f->is_ready; i++) {
-		f->size = read_lines(&f->files[i], f->room, ROOM);
-		if (f->size > 0) {
-			f->is_ready = true;
-			return true;
-		}
+	if (f->is_ready) {
+		return false;
 	}
-	return false;
+	f->size = 0;
+	for (uint32_t i = 0; i < f->count; i++) {
+		struct followed *file = &f->files[(f->first + i) % f->count];
+		f->size += read_lines(file, f->room + f->size, ROOM - f->size);
+	}
+	f->first = (f->first + 1) % f->count;
+	bool any = f->size > 0;
+	f->is_ready = any; /* the last: from here on it is the other thread's */
+	return any;
 }
 
 bool et_follow_take(struct et_follow *f, struct et_keylog *keylog)

@@ -23,8 +23,8 @@ int et_follow_new(const char *const *paths, uint32_t count, struct et_follow **r
 /* Wipe and release. NULL is allowed. Always returns NULL. */
 struct et_follow *et_follow_free(struct et_follow *f);
 
-/* Read what is new of one file, as far as there is room for it and what was read before is taken;
- * the rest the next time. false: nothing was. */
+/* Read what is new, as far as there is room for it and what was read before is taken; the rest the
+ * next time, when another file comes first. false: nothing was. */
 bool et_follow_read(struct et_follow *f);
 
 /* Hand what was read to the key log. Costs an atomic load when there is nothing.

@@ -158,6 +158,27 @@ static void a_long_file_is_read_in_turns(void **state)
 	assert_true(has(f, 7000));
 }
 
+static void a_file_that_grows_fast_keeps_no_other_waiting(void **state)
+{
+	struct fixture *f = *state;
+	char text[256];
+	line(text, 9000);
+	append(f, 1, text);
+	for (int turns = 0; turns < 2; turns++) { /* more than there is room for, each time */
+		FILE *file = fopen(f->path[0], "a");
+		assert_non_null(file);
+		for (int i = 0; i < 4000; i++) {
+			line(text, turns * 4000 + i);
+			(void)fputs(text, file);
+		}
+		(void)fclose(file);
+		assert_true(et_follow_read(f->follow));
+		assert_true(et_follow_take(f->follow, f->keylog));
+	}
+	assert_true(has(f, 0));
+	assert_true(has(f, 9000));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -166,6 +187,7 @@ int main(void)
 		TEST(what_is_written_later_is_read_later),
 		TEST(a_file_that_is_replaced_or_emptied_is_read_from_its_beginning),
 		TEST(a_long_file_is_read_in_turns),
+		TEST(a_file_that_grows_fast_keeps_no_other_waiting),
 	};
 	return cmocka_run_group_tests_name("node/capture/follow", tests, NULL, NULL);
 }
