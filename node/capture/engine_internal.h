@@ -296,8 +296,8 @@ struct et_engine {
 	struct et_handshake *handshakes; /* owned; NULL: no handshake of DTLS was seen */
 	struct et_table handshake_table; /* ... by both addresses */
 	uint32_t handshake_next;	 /* the oldest: gives way */
-	int64_t checks_since_us;	 /* keys that were tried in this second */
-	uint32_t checks_made;
+	int64_t openers_since_us;	 /* openers that were made in this second */
+	uint32_t openers_made;
 	const struct et_packet *plain_of; /* borrowed: the packet that is open in plain_room */
 	size_t plain_size;
 	uint32_t plain_room[ET_PACKET_SIZE_MAX / 4 + 1];

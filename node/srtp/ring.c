@@ -178,6 +178,7 @@ static int try_keys(struct et_srtp_stream *s, const struct et_srtp_ring *r, uint
 		    et_srtp_new(&e.key, ssrc, &opener, NULL) < 0) {
 			continue;
 		}
+		s->made++;
 		et_srtp_set_tries(opener, TRIES);
 		int rc = et_srtp_open_rtp(opener, packet, size, ret, ret_size);
 		if (rc == 0) {

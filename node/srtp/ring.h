@@ -62,6 +62,7 @@ struct et_srtp_stream {
 	uint64_t seen_serial;	  /* private: the newest key that was tried */
 	uint32_t failures;	  /* in a row */
 	uint64_t opened;	  /* packets */
+	uint32_t made;		  /* openers, to try keys: each may take a third of a millisecond */
 };
 
 void et_srtp_stream_release(struct et_srtp_stream *s);

@@ -546,6 +546,42 @@ static void plain_streams_do_not_keep_protected_ones_waiting(void **state)
 	(void)et_srtp_free(caller.srtp);
 }
 
+/* What keys cost is bounded, however many a call names and however many streams ask for them. */
+static void a_call_with_many_keys_takes_no_time_of_others(void **state)
+{
+	struct fixture *f = *state;
+	char offer[1200] = "m=audio 4000 RTP/SAVP 0\r\n";
+	char line[200];
+	enum { LINES = 4, STREAMS = 20 };
+
+	f->engine->config.deterministic = false;
+	for (uint8_t i = 0; i < LINES; i++) {
+		struct sender s = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, i);
+		(void)strcat(offer, line_of(&s, i + 1U, line));
+		(void)et_srtp_free(s.srtp);
+	}
+	call(f, offer, "m=audio 4000 RTP/SAVP 0\r\n");
+	for (int seconds = 0; seconds < 8; seconds++) {
+		for (uint8_t from = 3; from < 3 + STREAMS; from++) {
+			struct sender s = { .srtp = NULL, .from = from, .to = 2 };
+			s.sequence = 100 + 10 * (uint32_t)seconds;
+			send_rtp(f, &s, 6);
+			f->now_us -= 6 * 20000;
+		}
+		int said = 0;
+		for (struct et_stream *s = f->engine->slots[0]->streams; s != NULL; s = s->next) {
+			said += s->checks == 0;
+		}
+		if (seconds == 0) {
+			assert_in_range(said * 4 * LINES, 100, 200 + LINES);
+		} else if (seconds == 7) {
+			assert_int_equal(said, STREAMS);
+		}
+		f->now_us += 1000000;
+	}
+	finish(f);
+}
+
 /* As many as are remembered, but no more: those that came first give way. */
 static void handshakes_of_others_do_not_mix(void **state)
 {
@@ -864,6 +900,7 @@ int main(void)
 		TEST(a_secret_is_not_waited_for_for_ever),
 		TEST(a_secret_is_waited_for_when_time_goes_back),
 		TEST(plain_streams_do_not_keep_protected_ones_waiting),
+		TEST(a_call_with_many_keys_takes_no_time_of_others),
 		TEST(handshakes_of_others_do_not_mix),
 		TEST(keys_by_hand_open_what_no_signalling_explains),
 		cmocka_unit_test(what_a_client_protects_is_its_sound_again),
