@@ -4,6 +4,8 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
+#include "node/crypto/hash.h"
+
 static const struct suite suites[] = {
 	{ 0x1301, true, KIND_GCM, 16, 0, "SHA256", NULL, 32 },
 	{ 0x1302, true, KIND_GCM, 32, 0, "SHA384", NULL, 48 },
@@ -95,54 +97,29 @@ bool keys_update(const struct suite *s, const struct keys *from, struct keys *re
 	       keys_expand(s, ret);
 }
 
-/* P_hash (RFC 5246, section 5) of `seed`, which has room for a hash in front of it. */
-static bool prf(const struct suite *s, struct et_view master, const uint8_t *seed, size_t seed_size,
-		uint8_t *ret, size_t size)
-{
-	uint8_t text[HASH_MAX + 128];
-	uint8_t a[HASH_MAX];
-	uint8_t block[HASH_MAX];
-	et_assert(seed_size <= 128);
-	bool ok = hmac(s, master.data, master.size, seed, seed_size, a);
-	for (size_t at = 0; ok && at < size; at += s->hash_size) {
-		memcpy(text, a, s->hash_size);
-		memcpy(text + s->hash_size, seed, seed_size);
-		ok = hmac(s, master.data, master.size, text, s->hash_size + seed_size, block) &&
-		     hmac(s, master.data, master.size, text, s->hash_size, a);
-		if (ok) {
-			size_t n = size - at < s->hash_size ? size - at : s->hash_size;
-			memcpy(ret + at, block, n);
-		}
-	}
-	OPENSSL_cleanse(text, sizeof(text));
-	OPENSSL_cleanse(a, sizeof(a));
-	OPENSSL_cleanse(block, sizeof(block));
-	return ok;
-}
-
 bool keys_block(const struct suite *s, struct et_view master, const uint8_t client_random[32],
 		const uint8_t server_random[32], struct keys *client, struct keys *server)
 {
-	uint8_t seed[13 + 64];
-	uint8_t block[2 * (HASH_MAX + KEY_MAX + IV_SIZE)];
-	memcpy(seed, "key expansion", 13);
-	memcpy(seed + 13, server_random, 32);
-	memcpy(seed + 45, client_random, 32);
+	uint8_t seed[64];
+	ET_CLEANUP(et_secret_freep) struct et_secret *block = NULL;
+	memcpy(seed, server_random, 32);
+	memcpy(seed + 32, client_random, 32);
 	/* GCM: a salt of 4 bytes; CBC in TLS 1.2: the iv is in the record. */
 	size_t iv = s->kind == KIND_GCM ? 4 : s->kind == KIND_CHACHA ? IV_SIZE : 0;
 	size_t size = 2 * (s->mac_size + (size_t)s->key_size + iv);
-	bool ok = prf(s, master, seed, sizeof(seed), block, size);
-	if (ok) {
-		const uint8_t *p = block;
-		memcpy(client->mac, p, s->mac_size);
-		memcpy(server->mac, p + s->mac_size, s->mac_size);
-		p += (size_t)2 * s->mac_size;
-		memcpy(client->key, p, s->key_size);
-		memcpy(server->key, p + s->key_size, s->key_size);
-		p += (size_t)2 * s->key_size;
-		memcpy(client->iv, p, iv);
-		memcpy(server->iv, p + iv, iv);
+	enum et_tls_prf prf = s->hash_size == 48 ? ET_TLS_PRF_SHA384 : ET_TLS_PRF_SHA256;
+	if (et_tls_prf(prf, master, "key expansion", (struct et_view){ seed, sizeof(seed) }, size,
+		       &block, NULL) < 0) {
+		return false;
 	}
-	OPENSSL_cleanse(block, sizeof(block));
-	return ok;
+	const uint8_t *p = et_secret_bytes(block);
+	memcpy(client->mac, p, s->mac_size);
+	memcpy(server->mac, p + s->mac_size, s->mac_size);
+	p += (size_t)2 * s->mac_size;
+	memcpy(client->key, p, s->key_size);
+	memcpy(server->key, p + s->key_size, s->key_size);
+	p += (size_t)2 * s->key_size;
+	memcpy(client->iv, p, iv);
+	memcpy(server->iv, p + iv, iv);
+	return true;
 }

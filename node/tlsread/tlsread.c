@@ -184,6 +184,7 @@ static bool take_traffic(const struct feed *f, int from, struct keys *ret)
 		ret);
 }
 
+/* Once log_has(). */
 static bool derive(const struct feed *f, struct all_keys *keys)
 {
 	struct et_tlsread *t = f->t;
@@ -194,13 +195,7 @@ static bool derive(const struct feed *f, struct all_keys *keys)
 		       keys_block(t->suite, master, t->client_random, t->server_random,
 				  &keys->end[ET_TLSREAD_CLIENT], &keys->end[ET_TLSREAD_SERVER]);
 	}
-	/* Both or nothing: the log is being written. Without the handshake's secrets its records
-	 * are passed over, that is all. */
-	struct et_view secret;
-	if (!et_keylog_find(f->keylog, ET_KEYLOG_CLIENT_TRAFFIC, t->client_random, &secret) ||
-	    !et_keylog_find(f->keylog, ET_KEYLOG_SERVER_TRAFFIC, t->client_random, &secret)) {
-		return false;
-	}
+	/* Without the handshake's secrets its records are passed over, that is all. */
 	for (int i = 0; i < 2; i++) {
 		struct keys *k = &keys->end[i];
 		bool has = take_secret(f,
