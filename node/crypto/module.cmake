@@ -1,6 +1,6 @@
 et_module(node/crypto
-    SOURCES aead.c hash.c sha256_pair.c sign.c hpke.c merkle.c shamir.c box.c harden.c ossl.c
+    SOURCES aead.c hash.c sign.c hpke.c merkle.c shamir.c box.c harden.c ossl.c
     USES node/base
     LIBRARIES PkgConfig::crypto
-    TESTS aead hash pair sign hpke merkle shamir box harden
+    TESTS aead hash sign hpke merkle shamir box harden
     FUZZERS share box)

@@ -4,7 +4,6 @@
 
 #include "node/crypto/aead.h"
 #include "node/crypto/merkle.h"
-#include "node/crypto/sha256_pair.h"
 #include "node/tape/tape.h"
 
 /* HEADER            RECORD HEAD         TRAILER
@@ -26,7 +25,6 @@
  *                                       188  "EVTE"         4 */
 enum {
 	TAPE_RECORD_MAGIC = 0xE7C4,
-	TAPE_LEAF_PREFIX = 0,	/* RFC 6962 */
 	TAPE_HEAD_CRC_AT = 16,	/* in a record */
 	TAPE_SIGNED_SIZE = 104, /* bytes of the trailer under the signature */
 	TAPE_WINDOW_SIZE = 262144,
@@ -94,10 +92,10 @@ struct et_tape_walk {
 	struct et_tape_window window;
 	uint64_t limit; /* records end here at the latest */
 	struct et_tape_header header;
-	struct et_aead *cipher;	       /* owned; NULL: tags are not checked */
-	struct et_sha256_pair *hashes; /* owned: of header and good records, and of a leaf */
-	struct et_sha256 *list;	       /* owned: SHA-256 of the leaf hashes, one after the other */
-	bool keep_leaves;	       /* a footer is to be written: else they are not kept */
+	struct et_aead *cipher;	  /* owned; NULL: tags are not checked */
+	struct et_sha256 *object; /* owned: SHA-256 of header and good records */
+	struct et_sha256 *list;	  /* owned: SHA-256 of the leaf hashes, one after the other */
+	bool keep_leaves;	  /* a footer is to be written: else they are not kept */
 	struct et_merkle merkle;
 	struct et_buffer leaves;
 	uint64_t offset; /* behind the good records */

@@ -71,8 +71,8 @@ static int write_footer(int fd, struct et_tape_walk *w, const struct et_tape_sig
 		}
 	}
 	if (rc == 0) {
-		et_sha256_pair_add(w->hashes, footer.data, footer.size);
-		et_sha256_pair_end(w->hashes, seal->object_hash);
+		et_sha256_add(w->object, footer.data, footer.size);
+		et_sha256_end(w->object, seal->object_hash);
 	}
 	et_buffer_release(&footer);
 	return rc;

@@ -4,16 +4,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "node/crypto/sha256_pair.h"
+#include "node/crypto/hash.h"
 #include "node/io/clock.h"
 #include "node/tape/format_internal.h"
 
 struct et_tape {
-	int fd;			       /* owned */
-	char *path;		       /* owned; for messages */
-	struct et_aead *cipher;	       /* owned */
-	struct et_sha256_pair *hashes; /* owned: of all that was written, and of a leaf */
-	uint8_t *record;	       /* owned: head, ciphertext, tag of one record */
+	int fd;			  /* owned */
+	char *path;		  /* owned; for messages */
+	struct et_aead *cipher;	  /* owned */
+	struct et_sha256 *object; /* owned: of all that was written */
+	uint8_t *record;	  /* owned: head, ciphertext, tag of one record */
 	size_t record_capacity;
 	struct et_buffer leaves; /* leaf hashes of all records */
 	struct et_merkle merkle;
@@ -63,7 +63,7 @@ static int tape_begin(struct et_tape *t, struct et_tape_header *header, const st
 	memcpy(t->header_hash, header->hash, sizeof(t->header_hash));
 	rc = tape_write(t, bytes, sizeof(bytes), reterr);
 	if (rc == 0) {
-		et_sha256_pair_add(t->hashes, bytes, sizeof(bytes));
+		et_sha256_add(t->object, bytes, sizeof(bytes));
 		t->bytes = sizeof(bytes);
 	}
 	return rc;
@@ -82,8 +82,8 @@ int et_tape_create(const char *path, struct et_tape_header *header, const struct
 	}
 	t->fd = -1;
 	t->path = strdup(path);
-	t->hashes = et_sha256_pair_new();
-	if (t->path == NULL || t->hashes == NULL) {
+	t->object = et_sha256_new();
+	if (t->path == NULL || t->object == NULL) {
 		return et_fail(reterr, -ENOMEM, "tape '%s'", path);
 	}
 	t->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -173,7 +173,8 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 		t->failed = rc;
 		return rc;
 	}
-	et_sha256_pair_piece(t->hashes, TAPE_LEAF_PREFIX, t->record, whole, leaf);
+	et_sha256_add(t->object, t->record, whole);
+	et_tape_leaf((struct et_view){ t->record, whole }, leaf);
 	et_merkle_add(&t->merkle, leaf);
 	et_buffer_add(&t->leaves, leaf, sizeof(leaf));
 	t->bytes += whole;
@@ -199,8 +200,8 @@ int et_tape_finish(struct et_tape *t, const struct et_tape_signer *signer, struc
 		rc = tape_write(t, footer.data, footer.size, reterr);
 	}
 	if (rc == 0) {
-		et_sha256_pair_add(t->hashes, footer.data, footer.size);
-		et_sha256_pair_end(t->hashes, seal.object_hash);
+		et_sha256_add(t->object, footer.data, footer.size);
+		et_sha256_end(t->object, seal.object_hash);
 		t->finished = true;
 		*ret = seal;
 	}
@@ -230,7 +231,7 @@ struct et_tape *et_tape_close(struct et_tape *t)
 			(void)close(t->fd);
 		}
 		(void)et_aead_free(t->cipher);
-		(void)et_sha256_pair_free(t->hashes);
+		(void)et_sha256_free(t->object);
 		et_buffer_release(&t->leaves);
 		free(t->record);
 		free(t->path);

@@ -69,12 +69,12 @@ int et_tape_walk_init(struct et_tape_walk *w, const struct et_tape_source *sourc
 	if (rc < 0) {
 		return rc;
 	}
-	w->hashes = et_sha256_pair_new();
+	w->object = et_sha256_new();
 	w->list = et_sha256_new();
-	if (w->hashes == NULL || w->list == NULL || (dek != NULL && w->plain == NULL)) {
+	if (w->object == NULL || w->list == NULL || (dek != NULL && w->plain == NULL)) {
 		return et_fail(reterr, -ENOMEM, "read a tape");
 	}
-	et_sha256_pair_add(w->hashes, header, sizeof(header));
+	et_sha256_add(w->object, header, sizeof(header));
 	return 0;
 }
 
@@ -82,7 +82,7 @@ void et_tape_walk_release(struct et_tape_walk *w)
 {
 	et_tape_window_release(&w->window);
 	w->cipher = et_aead_free(w->cipher);
-	w->hashes = et_sha256_pair_free(w->hashes);
+	w->object = et_sha256_free(w->object);
 	w->list = et_sha256_free(w->list);
 	et_buffer_release(&w->leaves);
 	if (w->plain != NULL) {
@@ -141,7 +141,8 @@ int et_tape_walk_run(struct et_tape_walk *w, uint64_t limit, struct et_error *re
 		if (w->stopped < 0) {
 			return w->stopped == -ENOMEM ? et_fail(reterr, -ENOMEM, "read a tape") : 0;
 		}
-		et_sha256_pair_piece(w->hashes, TAPE_LEAF_PREFIX, v.data, head.size, leaf);
+		et_sha256_add(w->object, v.data, v.size);
+		et_tape_leaf(v, leaf);
 		et_merkle_add(&w->merkle, leaf);
 		et_sha256_add(w->list, leaf, sizeof(leaf));
 		if (w->keep_leaves) {
@@ -238,7 +239,7 @@ static int hash_footer(struct et_tape_walk *w, uint64_t records,
 		if (rc < 0) {
 			return rc;
 		}
-		et_sha256_pair_add(w->hashes, v.data, v.size);
+		et_sha256_add(w->object, v.data, v.size);
 		if (done < size) {
 			const size_t skip = done == 0 ? ET_TAPE_FOOTER_HEAD_SIZE : 0;
 			et_sha256_add(list, v.data + skip, v.size - skip);
@@ -246,7 +247,7 @@ static int hash_footer(struct et_tape_walk *w, uint64_t records,
 		done += v.size;
 	}
 	et_sha256_end(list, ret_list);
-	et_sha256_pair_end(w->hashes, ret_object);
+	et_sha256_end(w->object, ret_object);
 	return 0;
 }
 

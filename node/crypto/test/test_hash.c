@@ -37,6 +37,54 @@ static void sha256_follows_fips_180(void **state)
 	assert_memory_equal(hash, unhex(none).data, sizeof(hash));
 }
 
+static void fill(uint8_t *p, size_t size, uint32_t seed)
+{
+	for (size_t i = 0; i < size; i++) {
+		seed = seed * 1664525 + 1013904223;
+		p[i] = (uint8_t)(seed >> 24);
+	}
+}
+
+static void assert_end(struct et_sha256 *h, const uint8_t *data, size_t size)
+{
+	uint8_t want[ET_SHA256_SIZE];
+	uint8_t found[ET_SHA256_SIZE];
+
+	et_sha256(data, size, want);
+	et_sha256_end(h, found);
+	assert_memory_equal(found, want, sizeof(want));
+}
+
+/* Two pieces of every length around the edges of blocks; then many of odd lengths, from unaligned
+ * places. */
+static void pieces_make_one_hash(void **state)
+{
+	enum { PIECE_MAX = 5000 };
+	static uint8_t data[400 * PIECE_MAX];
+	ET_CLEANUP(et_sha256_freep) struct et_sha256 *h = et_sha256_new();
+	uint32_t seed = 5;
+	size_t at = 0;
+
+	(void)state;
+	assert_non_null(h);
+	fill(data, sizeof(data), 2);
+	for (size_t before = 0; before <= 130; before++) {
+		for (size_t size = 0; size <= 200; size++) {
+			et_sha256_add(h, data, before);
+			et_sha256_add(h, data + before, size);
+			assert_end(h, data, before + size);
+		}
+	}
+	for (int n = 0; n < 380; n++) {
+		seed = seed * 1664525 + 1013904223;
+		size_t size = (seed >> 16) % PIECE_MAX;
+		et_sha256_add(h, data + at, size);
+		at += size;
+	}
+	assert_end(h, data, at);
+	assert_end(h, data, 0); /* It began anew. */
+}
+
 static void hmac_follows_rfc_4231(void **state)
 {
 	ET_CLEANUP(et_secret_freep)
@@ -119,11 +167,9 @@ static void compares_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sha256_follows_fips_180),
-		cmocka_unit_test(hmac_follows_rfc_4231),
-		cmocka_unit_test(hkdf_follows_rfc_5869),
-		cmocka_unit_test(tls_prf_follows_rfc_5246),
-		cmocka_unit_test(compares_bytes),
+		cmocka_unit_test(sha256_follows_fips_180),  cmocka_unit_test(pieces_make_one_hash),
+		cmocka_unit_test(hmac_follows_rfc_4231),    cmocka_unit_test(hkdf_follows_rfc_5869),
+		cmocka_unit_test(tls_prf_follows_rfc_5246), cmocka_unit_test(compares_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
