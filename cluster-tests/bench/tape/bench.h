@@ -54,7 +54,4 @@ int et_tape_bench_run(const struct et_tape_bench_config *config, struct et_tape_
 /* MB/s that `openssl speed` tells for `algorithm` at 16 KiB; 0: it could not be run. */
 double et_openssl_speed(const char *algorithm);
 
-/* CPU time of this thread, seconds. */
-double et_cpu_now(void);
-
 #endif

@@ -38,7 +38,8 @@ struct bench {
 	char path[256];
 };
 
-double et_cpu_now(void)
+/* CPU time of this thread, seconds. */
+static double cpu_now(void)
 {
 	struct timespec t;
 
@@ -86,9 +87,9 @@ static int measure_aead(struct bench *b, bool open, struct et_rate *ret, struct 
 	int rc = et_aead_new(b->dek, &cipher, reterr);
 
 	for (uint32_t i = 0; i < b->config->rounds && rc == 0; i++) {
-		const double begin = et_cpu_now();
+		const double begin = cpu_now();
 		rc = aead_once(b, cipher, open);
-		seconds[i] = et_cpu_now() - begin;
+		seconds[i] = cpu_now() - begin;
 	}
 	if (rc == 0) {
 		*ret = rate_of(seconds, b->config->rounds, (double)RECORD * RECORDS);
@@ -108,17 +109,17 @@ static int measure_hashes(struct bench *b, struct et_tape_bench *ret, struct et_
 		return et_fail(reterr, -ENOMEM, "bench-tape");
 	}
 	for (uint32_t i = 0; i < b->config->rounds; i++) {
-		double begin = et_cpu_now();
+		double begin = cpu_now();
 		for (uint32_t n = 0; n < RECORDS; n++) {
 			et_sha256_add(h, b->plain, RECORD);
 			et_sha256_end(h, hash);
 		}
-		sha[i] = et_cpu_now() - begin;
-		begin = et_cpu_now();
+		sha[i] = cpu_now() - begin;
+		begin = cpu_now();
 		for (uint32_t n = 0; n < RECORDS; n++) {
 			kept = kept + et_crc32c(n, b->plain, RECORD);
 		}
-		crc[i] = et_cpu_now() - begin;
+		crc[i] = cpu_now() - begin;
 	}
 	ret->sha256 = rate_of(sha, b->config->rounds, (double)RECORD * RECORDS);
 	ret->crc32c = rate_of(crc, b->config->rounds, (double)RECORD * RECORDS);
@@ -132,13 +133,13 @@ static int measure_write(struct bench *b, struct et_rate *ret, struct et_error *
 	for (uint32_t i = 0; i < b->config->rounds; i++) {
 		ET_CLEANUP(et_fd_closep)
 		int fd = open(b->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		const double begin = et_cpu_now();
+		const double begin = cpu_now();
 		for (uint32_t n = 0; n < RECORDS; n++) {
 			if (fd < 0 || pwrite(fd, b->plain, RECORD, (off_t)n * RECORD) != RECORD) {
 				return et_fail(reterr, -errno, "write '%s'", b->path);
 			}
 		}
-		seconds[i] = et_cpu_now() - begin;
+		seconds[i] = cpu_now() - begin;
 		(void)unlink(b->path);
 	}
 	*ret = rate_of(seconds, b->config->rounds, (double)RECORD * RECORDS);
@@ -165,13 +166,13 @@ static int seal_once(struct bench *b, double *ret_s, struct et_error *reterr)
 	struct et_tape_header header = header_of();
 	struct et_tape_seal seal;
 
-	const double begin = et_cpu_now();
+	const double begin = cpu_now();
 	int rc = et_tape_create(b->path, &header, b->dek, &t, reterr);
 	for (uint32_t n = 0; n < RECORDS && rc == 0; n++) {
 		rc = et_tape_append(t, ET_TAPE_MEDIA, n * 1000, b->plain, RECORD, reterr);
 	}
 	rc = rc < 0 ? rc : et_tape_finish(t, &b->signer, &seal, reterr);
-	*ret_s = et_cpu_now() - begin;
+	*ret_s = cpu_now() - begin;
 	return rc;
 }
 
@@ -181,12 +182,12 @@ static int open_once(struct bench *b, const struct et_tape_source *source, doubl
 	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = NULL;
 	struct et_tape_record record;
 
-	const double begin = et_cpu_now();
+	const double begin = cpu_now();
 	int rc = et_tape_reader_new(source, b->dek, &r, reterr);
 	while (rc == 0 && (rc = et_tape_reader_next(r, &record, reterr)) == 1) {
 		rc = 0;
 	}
-	*ret_s = et_cpu_now() - begin;
+	*ret_s = cpu_now() - begin;
 	return rc;
 }
 
@@ -194,9 +195,9 @@ static int verify_once(const struct et_tape_source *source, double *ret_s, struc
 {
 	struct et_tape_report report;
 
-	const double begin = et_cpu_now();
+	const double begin = cpu_now();
 	int rc = et_tape_verify(source, NULL, &report, reterr);
-	*ret_s = et_cpu_now() - begin;
+	*ret_s = cpu_now() - begin;
 	return rc;
 }
 
@@ -206,13 +207,13 @@ static int read_once(const struct et_tape_source *source, double *ret_s, struct 
 	static uint8_t chunk[READ_CHUNK];
 	int rc = 0;
 
-	const double begin = et_cpu_now();
+	const double begin = cpu_now();
 	for (uint64_t at = 0; at < source->size && rc == 0; at += sizeof(chunk)) {
 		const uint64_t left = source->size - at;
 		rc = source->read(source->arg, at, chunk,
 				  left < sizeof(chunk) ? (size_t)left : sizeof(chunk), reterr);
 	}
-	*ret_s = et_cpu_now() - begin;
+	*ret_s = cpu_now() - begin;
 	return rc;
 }
 
@@ -309,7 +310,7 @@ static int call_once(struct bench *b, struct et_tape_bench *counts, double *ret_
 
 	counts->call_plain_bytes = 0;
 	counts->call_payload_bytes = 0;
-	const double begin = et_cpu_now();
+	const double begin = cpu_now();
 	int rc = et_tape_create(b->path, &header, b->dek, &t, reterr);
 	c.tape = t;
 	for (uint32_t i = 0; i < CALL_SECONDS * PACKETS_PER_S * 2 && rc == 0; i++) {
@@ -317,7 +318,7 @@ static int call_once(struct bench *b, struct et_tape_bench *counts, double *ret_
 	}
 	rc = rc < 0 ? rc : call_flush(&c, reterr);
 	rc = rc < 0 ? rc : et_tape_finish(t, &b->signer, &seal, reterr);
-	*ret_s = et_cpu_now() - begin;
+	*ret_s = cpu_now() - begin;
 	counts->call_object_bytes = seal.size_bytes;
 	counts->call_records = (uint32_t)seal.records;
 	et_media_encoder_release(&encoder);
