@@ -1,5 +1,7 @@
 #include "node/tape/keys.h"
 
+#include "node/tape/items_internal.h"
+
 enum { KEYS_VERSION = 1, MKI_MAX = 128, MATERIAL_MAX = 64, HEAD_SIZE = 20 };
 
 int et_keys_add(struct et_buffer *plain, const struct et_keys_item *item)
@@ -8,11 +10,8 @@ int et_keys_add(struct et_buffer *plain, const struct et_keys_item *item)
 	    item->material.size > MATERIAL_MAX) {
 		return -EINVAL;
 	}
-	if (plain->size == 0) {
-		et_buffer_add8(plain, KEYS_VERSION);
-	}
-	et_buffer_add_varint(plain, item->type);
-	et_buffer_add_varint(plain, HEAD_SIZE + 2 + item->mki.size + item->material.size);
+	et_tape_item_begin(plain, KEYS_VERSION, item->type,
+			   HEAD_SIZE + 2 + item->mki.size + item->material.size);
 	et_buffer_add64(plain, (uint64_t)item->time_us);
 	et_buffer_add8(plain, item->origin);
 	et_buffer_add8(plain, item->party);
@@ -29,14 +28,7 @@ int et_keys_add(struct et_buffer *plain, const struct et_keys_item *item)
 
 int et_keys_reader_init(struct et_keys_reader *r, struct et_view plain, struct et_error *reterr)
 {
-	r->reader = et_reader_of(plain.data, plain.size);
-	uint8_t version = et_read8(&r->reader);
-	if (r->reader.failed) {
-		return et_fail(reterr, ET_EMALFORMED, "keys record of no bytes");
-	}
-	return version == KEYS_VERSION
-		       ? 0
-		       : et_fail(reterr, ET_EVERSION, "keys of version %u", version);
+	return et_tape_items_init(&r->reader, plain, KEYS_VERSION, "keys", reterr);
 }
 
 static struct et_view short_get(struct et_reader *r, size_t max)
@@ -69,22 +61,17 @@ static bool srtp_get(struct et_reader *r, struct et_keys_item *i)
 
 int et_keys_reader_next(struct et_keys_reader *r, struct et_keys_item *ret, struct et_error *reterr)
 {
-	struct et_reader *p = &r->reader;
+	struct et_view value = { NULL, 0 };
+	uint32_t type = 0;
 
-	if (!p->failed && et_reader_left(p) == 0) {
-		return 0;
+	int rc = et_tape_items_next(&r->reader, "keys", &type, &value, reterr);
+	if (rc <= 0) {
+		return rc;
 	}
-	const uint64_t type = et_read_varint(p);
-	const uint64_t size = et_read_varint(p);
-	const uint8_t *value = size <= SIZE_MAX ? et_read_bytes(p, (size_t)size) : NULL;
-	if (p->failed || value == NULL || type == 0 || type > UINT32_MAX) {
-		p->failed = true;
-		return et_fail(reterr, ET_EMALFORMED, "item in a keys record");
-	}
-	*ret = (struct et_keys_item){ .type = (uint32_t)type };
-	struct et_reader inner = et_reader_of(value, (size_t)size);
+	*ret = (struct et_keys_item){ .type = type };
+	struct et_reader inner = et_reader_of(value.data, value.size);
 	if (type == ET_KEYS_SRTP && !srtp_get(&inner, ret)) {
-		p->failed = true;
+		r->reader.failed = true;
 		return et_fail(reterr, ET_EMALFORMED, "SRTP key in a keys record");
 	}
 	return 1;

@@ -1,5 +1,6 @@
 #include "node/tape/meta.h"
 
+#include "node/tape/items_internal.h"
 #include "node/tape/media.h"
 
 enum { META_VERSION = 1 };
@@ -179,11 +180,7 @@ int et_meta_add(struct et_buffer *plain, const struct et_meta_item *item)
 	if (value.failed) {
 		plain->failed = true;
 	} else if (sound) {
-		if (plain->size == 0) {
-			et_buffer_add8(plain, META_VERSION);
-		}
-		et_buffer_add_varint(plain, item->type);
-		et_buffer_add_varint(plain, value.size);
+		et_tape_item_begin(plain, META_VERSION, item->type, value.size);
 		et_buffer_add(plain, value.data, value.size);
 	}
 	if (value.data != NULL) {
@@ -195,38 +192,26 @@ int et_meta_add(struct et_buffer *plain, const struct et_meta_item *item)
 
 int et_meta_reader_init(struct et_meta_reader *r, struct et_view plain, struct et_error *reterr)
 {
-	r->reader = et_reader_of(plain.data, plain.size);
-	uint8_t version = et_read8(&r->reader);
-	if (r->reader.failed) {
-		return et_fail(reterr, ET_EMALFORMED, "meta record of no bytes");
-	}
-	return version == META_VERSION
-		       ? 0
-		       : et_fail(reterr, ET_EVERSION, "meta of version %u", version);
+	return et_tape_items_init(&r->reader, plain, META_VERSION, "meta", reterr);
 }
 
 int et_meta_reader_next(struct et_meta_reader *r, struct et_meta_item *ret, struct et_error *reterr)
 {
-	struct et_reader *p = &r->reader;
+	struct et_view value = { NULL, 0 };
+	uint32_t type = 0;
 
-	if (!p->failed && et_reader_left(p) == 0) {
-		return 0;
+	int rc = et_tape_items_next(&r->reader, "meta", &type, &value, reterr);
+	if (rc <= 0) {
+		return rc;
 	}
-	const uint64_t type = et_read_varint(p);
-	const uint64_t size = et_read_varint(p);
-	const uint8_t *value = size <= SIZE_MAX ? et_read_bytes(p, (size_t)size) : NULL;
-	if (p->failed || value == NULL || type == 0 || type > UINT32_MAX) {
-		p->failed = true;
-		return et_fail(reterr, ET_EMALFORMED, "item in a meta record");
-	}
-	*ret = (struct et_meta_item){ .type = (uint32_t)type, .raw = { value, (size_t)size } };
+	*ret = (struct et_meta_item){ .type = type, .raw = value };
 	if (type_is_known(type)) {
-		struct et_reader inner = et_reader_of(value, (size_t)size);
+		struct et_reader inner = et_reader_of(value.data, value.size);
 		types[type].get(&inner, ret);
 		if (inner.failed) {
-			p->failed = true;
+			r->reader.failed = true;
 			return et_fail(reterr, ET_EMALFORMED, "item of type %u in a meta record",
-				       ret->type);
+				       type);
 		}
 	}
 	return 1;
