@@ -154,6 +154,10 @@ struct et_cli_audio {
 /* Write the answer's body to `f`; no limit on the whole, --timeout on standing still. */
 int et_cli_download(struct et_cli *cli, const char *path, FILE *f, struct et_cli_audio *ret,
 		    struct et_error *reterr) ET_MUST_CHECK;
+/* As above into the file `out`: by way of `out`.part, so that a broken download leaves no file that
+ * looks whole. Durable when it returns 0. */
+int et_cli_download_file(struct et_cli *cli, const char *path, const char *out,
+			 struct et_cli_audio *ret, struct et_error *reterr) ET_MUST_CHECK;
 /* Add "?key=value" or "&key=value", escaped; nothing when value is NULL. */
 void et_cli_query(struct et_buffer *path, const char *key, const char *value);
 /* The code for a name such as "ET_ENOTFOUND" or "EACCES"; -EIO when it is none. */

@@ -416,34 +416,6 @@ int et_cli_recording_play(struct et_cli *cli, struct et_error *reterr)
 	return rc < 0 ? rc : audio_verdict(cli, &audio);
 }
 
-/* Download to `out`.part, then rename: a broken export leaves no file that looks whole. */
-static int export_file(struct et_cli *cli, const char *path, const char *out,
-		       struct et_cli_audio *audio, struct et_error *reterr)
-{
-	char part[4096];
-	int n = snprintf(part, sizeof(part), "%s.part", out);
-	if (n < 0 || (size_t)n >= sizeof(part)) {
-		return et_fail(reterr, -ENAMETOOLONG, "'%s'", out);
-	}
-	int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
-	if (f == NULL) {
-		return et_fail(reterr, -errno, "create '%s'", part);
-	}
-	int rc = et_cli_download(cli, path, f, audio, reterr);
-	if (rc == 0 && (fflush(f) != 0 || fsync(fd) != 0)) {
-		rc = et_fail(reterr, -errno, "write '%s'", part);
-	}
-	(void)fclose(f);
-	if (rc == 0 && rename(part, out) != 0) {
-		rc = et_fail(reterr, -errno, "rename '%s'", part);
-	}
-	if (rc < 0) {
-		(void)unlink(part);
-	}
-	return rc;
-}
-
 /* The archive of an original export, unpacked into the folder `out`. */
 static int export_folder(struct et_cli *cli, const char *path, const char *out,
 			 struct et_cli_audio *audio, struct et_error *reterr)
@@ -491,7 +463,7 @@ int et_cli_recording_export(struct et_cli *cli, struct et_error *reterr)
 	} else if (original) {
 		rc = export_folder(cli, (char *)path.data, out, &audio, reterr);
 	} else {
-		rc = export_file(cli, (char *)path.data, out, &audio, reterr);
+		rc = et_cli_download_file(cli, (char *)path.data, out, &audio, reterr);
 	}
 	if (rc < 0) {
 		return rc;

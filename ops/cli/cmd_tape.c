@@ -1,10 +1,7 @@
 /* Tapes and proofs of tapes: what needs no key, and for files no cluster. */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "node/base/fd.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "node/tape/proof.h"
@@ -155,7 +152,6 @@ static int proof_of_file(struct et_cli *cli, const struct et_proof_span *span, c
 	return rc < 0 ? rc : et_file_publish(out, b.data, b.size, 0600, reterr);
 }
 
-/* To `out`.part, then renamed: a broken one leaves nothing that looks whole. */
 static int proof_of_recording(struct et_cli *cli, const uint8_t id[16],
 			      const struct et_proof_span *span, const char *out,
 			      struct et_error *reterr)
@@ -163,37 +159,19 @@ static int proof_of_recording(struct et_cli *cli, const uint8_t id[16],
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
 	struct et_cli_audio ignored;
 	char text[ET_UUID_TEXT_SIZE];
-	char part[4096];
-	int n = snprintf(part, sizeof(part), "%s.part", out);
 
 	et_uuid_format(id, text);
 	et_buffer_printf(&path, "/v1/recordings/%s/proof?from_ms=%u&to_ms=%u&leaves=%s", text,
 			 span->from_ms, span->to_ms, span->leaves ? "true" : "false");
 	et_cli_query(&path, "reason", et_cli_option(cli, "reason"));
 	et_buffer_add8(&path, '\0');
-	if (n < 0 || (size_t)n >= sizeof(part) || path.failed) {
-		return et_fail(reterr, -ENAMETOOLONG, "'%s'", out);
+	if (path.failed) {
+		return et_fail(reterr, -ENOMEM, "proof");
 	}
 	if (cli->timeout_ms == 0) {
 		cli->timeout_ms = LONG_MS;
 	}
-	int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
-	if (f == NULL) {
-		return et_fail(reterr, -errno, "create '%s'", part);
-	}
-	int rc = et_cli_download(cli, (char *)path.data, f, &ignored, reterr);
-	if (rc == 0 && (fflush(f) != 0 || fsync(fd) != 0)) {
-		rc = et_fail(reterr, -errno, "write '%s'", part);
-	}
-	(void)fclose(f);
-	if (rc == 0 && rename(part, out) != 0) {
-		rc = et_fail(reterr, -errno, "rename '%s'", part);
-	}
-	if (rc < 0) {
-		(void)unlink(part);
-	}
-	return rc;
+	return et_cli_download_file(cli, (char *)path.data, out, &ignored, reterr);
 }
 
 int et_cli_proof(struct et_cli *cli, struct et_error *reterr)
