@@ -273,3 +273,30 @@ int et_tape_trailer_parse(const uint8_t bytes[ET_TAPE_TRAILER_SIZE],
 	memcpy(ret->signer_public, bytes + 72, sizeof(ret->signer_public));
 	return 0;
 }
+
+static bool differs(const uint8_t *expected, const uint8_t *found, size_t size)
+{
+	return expected != NULL && memcmp(expected, found, size) != 0;
+}
+
+const char *et_tape_header_unexpected(const struct et_tape_header *h,
+				      const struct et_tape_expect *e)
+{
+	return e != NULL && (differs(e->recording, h->recording, sizeof(h->recording)) ||
+			     (e->generation != 0 && e->generation != h->generation) ||
+			     (e->segment != 0 && e->segment != h->segment) ||
+			     differs(e->header_hash, h->hash, sizeof(h->hash)))
+		       ? "it is another tape than expected"
+		       : NULL;
+}
+
+const char *et_tape_seal_unexpected(const struct et_tape_seal *s, const struct et_tape_expect *e)
+{
+	if (e != NULL && differs(e->signer_public, s->signer_public, sizeof(s->signer_public))) {
+		return "it is signed by another key than expected";
+	}
+	if (e != NULL && differs(e->root, s->root, sizeof(s->root))) {
+		return "its root is not the one expected";
+	}
+	return NULL;
+}

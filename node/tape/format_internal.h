@@ -66,6 +66,12 @@ int et_tape_trailer_parse(const uint8_t bytes[ET_TAPE_TRAILER_SIZE],
 			  const uint8_t header_hash[ET_TAPE_HASH_SIZE], uint64_t size_bytes,
 			  struct et_tape_seal *ret, struct et_error *reterr) ET_MUST_CHECK;
 
+/* What of it is not as expected, as a sentence; NULL: nothing. `e` may be NULL; its object_hash is
+ * not compared here. */
+const char *et_tape_header_unexpected(const struct et_tape_header *h,
+				      const struct et_tape_expect *e);
+const char *et_tape_seal_unexpected(const struct et_tape_seal *s, const struct et_tape_expect *e);
+
 /* ---- A window on a source that moves forward --------------------------------------------------
  */
 

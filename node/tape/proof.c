@@ -17,6 +17,7 @@ enum {
 	HEADER_AT = ET_PROOF_HEAD_SIZE,
 	TRAILER_AT = HEADER_AT + ET_TAPE_HEADER_SIZE,
 	HASHES_AT = TRAILER_AT + ET_TAPE_TRAILER_SIZE,
+	LAST_MS = 1000, /* that the last record holds at most, as recorders write it */
 };
 
 static const uint8_t part_magic[4] = { 'E', 'V', 'T', 'X' };
@@ -38,28 +39,13 @@ struct maker {
 	uint32_t first;
 };
 
-static bool differs(const uint8_t *expected, const uint8_t *found, size_t size)
-{
-	return expected != NULL && memcmp(expected, found, size) != 0;
-}
-
 static int check_expected(const struct et_tape_header *h, const struct et_tape_seal *s,
 			  const struct et_tape_expect *e, struct et_error *reterr)
 {
-	if (e != NULL && (differs(e->recording, h->recording, 16) ||
-			  (e->generation != 0 && e->generation != h->generation) ||
-			  (e->segment != 0 && e->segment != h->segment) ||
-			  differs(e->header_hash, h->hash, ET_TAPE_HASH_SIZE))) {
-		return et_fail_plain(reterr, ET_EINTEGRITY, "it is of another tape than expected");
-	}
-	if (e != NULL && differs(e->root, s->root, ET_TAPE_HASH_SIZE)) {
-		return et_fail_plain(reterr, ET_EINTEGRITY, "its root is not the one expected");
-	}
-	if (e != NULL && differs(e->signer_public, s->signer_public, 32)) {
-		return et_fail_plain(reterr, ET_EINTEGRITY,
-				     "it is signed by another key than expected");
-	}
-	return 0;
+	const char *why = et_tape_header_unexpected(h, e);
+
+	why = why != NULL ? why : et_tape_seal_unexpected(s, e);
+	return why == NULL ? 0 : et_fail_plain(reterr, ET_EINTEGRITY, "%s", why);
 }
 
 /* Footer and leaves: all of what was signed. */
@@ -73,7 +59,7 @@ static int maker_begin(struct maker *m, const struct et_tape_expect *expect,
 	if (rc < 0) {
 		return rc;
 	}
-	if (m->seal.records == 0 || m->span->from_ms > m->seal.last_ms + 1000) {
+	if (m->seal.records == 0 || m->span->from_ms > (uint64_t)m->seal.last_ms + LAST_MS) {
 		return et_fail_plain(reterr, ET_ENOTFOUND, "the tape has nothing of that span");
 	}
 	m->leaves = malloc((size_t)m->seal.records * ET_TAPE_HASH_SIZE);
@@ -228,7 +214,7 @@ static int bad(struct et_error *reterr, const char *text)
 	return et_fail_plain(reterr, ET_EINTEGRITY, "the proof is not sound: %s", text);
 }
 
-/* The leaves of the records that stand in the part; NULL when they are not sound. */
+/* The leaves of the records that stand in the part. */
 static int records_read(struct et_view bytes, struct et_proof *p, uint8_t *ret_leaves,
 			struct et_error *reterr)
 {
@@ -305,9 +291,11 @@ int et_tape_proof_check(struct et_view bytes, const struct et_tape_expect *expec
 		return bad(reterr, "the tape's header");
 	}
 	/* The object's length is under the trailer's CRC; here there is no object to compare. */
-	if (et_tape_trailer_parse(b + TRAILER_AT, p.header.hash, et_get64(b + TRAILER_AT + 168),
-				  &p.seal, NULL) < 0) {
-		return bad(reterr, "the tape's trailer or its signature");
+	int rc = et_tape_trailer_parse(b + TRAILER_AT, p.header.hash,
+				       et_get64(b + TRAILER_AT + 168), &p.seal, NULL);
+	if (rc < 0) {
+		return rc == -ENOMEM ? et_fail(reterr, rc, "proof")
+				     : bad(reterr, "the tape's trailer or its signature");
 	}
 	if (p.count == 0 || p.first >= p.seal.records || p.count > p.seal.records - p.first) {
 		return bad(reterr, "the numbers of its records");
@@ -317,7 +305,7 @@ int et_tape_proof_check(struct et_view bytes, const struct et_tape_expect *expec
 		return bad(reterr, "the hashes beside its records");
 	}
 	p.size_bytes = HASHES_AT + hashes * ET_TAPE_HASH_SIZE;
-	int rc = check_root(bytes, b + HASHES_AT, &p, reterr);
+	rc = check_root(bytes, b + HASHES_AT, &p, reterr);
 	rc = rc < 0 ? rc : check_expected(&p.header, &p.seal, expect, reterr);
 	if (rc == 0) {
 		*ret = p;
@@ -339,6 +327,8 @@ void et_proof_head(uint32_t parts, uint8_t ret[ET_PROOF_FILE_HEAD_SIZE])
 
 int et_proof_head_parse(struct et_view bytes, uint32_t *ret, struct et_error *reterr)
 {
+	static const uint8_t zeros[3];
+
 	if (bytes.size < ET_PROOF_FILE_HEAD_SIZE ||
 	    memcmp(bytes.data, file_magic, sizeof(file_magic)) != 0) {
 		return et_fail_plain(reterr, ET_EMALFORMED, "this is no proof");
@@ -346,7 +336,7 @@ int et_proof_head_parse(struct et_view bytes, uint32_t *ret, struct et_error *re
 	if (et_get32(bytes.data + 12) != et_crc32c(0, bytes.data, 12)) {
 		return bad(reterr, "its head");
 	}
-	if (bytes.data[4] != PROOF_VERSION) {
+	if (bytes.data[4] != PROOF_VERSION || memcmp(bytes.data + 5, zeros, sizeof(zeros)) != 0) {
 		return et_fail(reterr, ET_EVERSION, "proof of version %u", bytes.data[4]);
 	}
 	*ret = et_get32(bytes.data + 8);

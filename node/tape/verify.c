@@ -169,26 +169,13 @@ static int report_problem(struct et_tape_report *r, const struct et_tape_source 
 			     (unsigned long long)offset);
 }
 
-static bool differs(const uint8_t *expected, const uint8_t *found, size_t size)
-{
-	return expected != NULL && memcmp(expected, found, size) != 0;
-}
-
 static int check_header(const struct et_tape_header *h, const struct et_tape_expect *e,
 			const struct et_tape_source *source, struct et_tape_report *r,
 			struct et_error *reterr)
 {
-	if (e == NULL) {
-		return 0;
-	}
-	if (differs(e->recording, h->recording, 16) ||
-	    (e->generation != 0 && e->generation != h->generation) ||
-	    (e->segment != 0 && e->segment != h->segment) ||
-	    differs(e->header_hash, h->hash, sizeof(h->hash))) {
-		return report_problem(r, source, ET_EINTEGRITY, 0,
-				      "it is another tape than the catalogue says", reterr);
-	}
-	return 0;
+	const char *why = et_tape_header_unexpected(h, e);
+
+	return why == NULL ? 0 : report_problem(r, source, ET_EINTEGRITY, 0, why, reterr);
 }
 
 /* Begin a report: header, expectations, and a walk that is ready. */
@@ -286,19 +273,12 @@ static int check_footer(const struct et_tape_source *source, const struct et_tap
 	}
 	r->seal = *claimed;
 	memcpy(r->seal.object_hash, object, sizeof(object));
-	if (expect != NULL && differs(expect->signer_public, claimed->signer_public, 32)) {
-		return report_problem(r, source, ET_EINTEGRITY, w->offset,
-				      "it is signed by another key than expected", reterr);
+	const char *why = et_tape_seal_unexpected(&r->seal, expect);
+	if (why == NULL && expect != NULL && expect->object_hash != NULL &&
+	    memcmp(expect->object_hash, object, sizeof(object)) != 0) {
+		why = "its bytes are not those expected";
 	}
-	if (expect != NULL && differs(expect->root, claimed->root, sizeof(claimed->root))) {
-		return report_problem(r, source, ET_EINTEGRITY, w->offset,
-				      "its root is not the one in the catalogue", reterr);
-	}
-	if (expect != NULL && differs(expect->object_hash, object, sizeof(object))) {
-		return report_problem(r, source, ET_EINTEGRITY, w->offset,
-				      "its bytes are not those in the catalogue", reterr);
-	}
-	return 0;
+	return why == NULL ? 0 : report_problem(r, source, ET_EINTEGRITY, w->offset, why, reterr);
 }
 
 int et_tape_verify(const struct et_tape_source *source, const struct et_tape_expect *expect,
