@@ -77,6 +77,10 @@ int et_cli_tape_verify(struct et_cli *cli, struct et_error *reterr)
 		return rc;
 	}
 	int verdict = et_tape_verify(&source, &known.expect, &report, &why);
+	if (verdict == -ENOMEM || verdict == -EIO) { /* Not read: that says nothing of it. */
+		et_tape_source_close(&source);
+		return et_fail_plain(reterr, verdict, "%s", why.text);
+	}
 	ET_CLEANUP(et_json_freep) json_t *o = json_object();
 	et_json_set(o, "schema", json_string("evertape/v1"));
 	et_json_set(o, "result",
