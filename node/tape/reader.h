@@ -41,7 +41,8 @@ const struct et_tape_seal *et_tape_reader_seal(const struct et_tape_reader *r);
 int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
 
-/* As et_tape_reader_next(), but the next one of that kind; others are passed over unopened. */
+/* As et_tape_reader_next(), but the next one of that kind; others are passed over unopened: that
+ * they are of other kinds is not authentic. */
 int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
 			   struct et_tape_record *ret, struct et_error *reterr) ET_MUST_CHECK;
 
