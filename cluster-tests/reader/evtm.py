@@ -362,7 +362,7 @@ def meta(plain):
         if kind == 1:
             yield {"item": "stream", "stream": i.number(1), "ssrc": i.number(4), "party": i.number(1),
                    "pt": i.number(1), "channels": i.number(1), "clock_rate": i.number(4), "codec": i.text(),
-                   "src": i.text(), "dst": i.text()}
+                   "src": i.text(), "dst": i.text(), "srtp": i.text() if i.left() else None}
         elif kind == 2:
             yield {"item": "codec", "stream": i.number(1), "pt": i.number(1), "channels": i.number(1),
                    "clock_rate": i.number(4), "codec": i.text(), "fmtp": i.text()}
@@ -377,6 +377,26 @@ def meta(plain):
         elif kind == 6:
             yield {"item": "mark", "what": i.number(1), "from_us": i.number(8, signed=True),
                    "to_us": i.number(8, signed=True), "cause": i.text()}
+        else:
+            yield {"item": kind}
+
+
+def keys(plain):
+    """The items of a KEYS record; of an unknown type only its number."""
+    b = Bytes(plain)
+    if b.number(1) != 1:
+        raise Bad("KEYS of a newer version")
+    while b.left():
+        kind, i = b.varint(), Bytes(b.take(b.varint()))
+        if kind == 1:
+            k = {"item": "srtp", "time_us": i.number(8, signed=True), "origin": i.number(1), "party": i.number(1),
+                 "suite": i.number(1)}
+            one_source, ssrc = i.number(1), i.number(4)
+            k.update(ssrc=ssrc if one_source else None, tag=i.number(4), mki=i.take(i.number(1)),
+                     material=i.take(i.number(1)))
+            if one_source > 1 or len(k["mki"]) > 128 or len(k["material"]) > 64:
+                raise Bad("an SRTP key that the format does not have")
+            yield k
         else:
             yield {"item": kind}
 
@@ -398,6 +418,9 @@ def tell(record, plain):
             yield {**p, "payload": sha256(p["payload"]).hex(), "size": len(p["payload"])}
     elif record.kind == META:
         yield from meta(plain)
+    elif record.kind == KEYS:
+        for k in keys(plain):  # A secret is not shown.
+            yield {**k, **{name: sha256(k[name]).hex() for name in ("mki", "material") if name in k}}
 
 
 def main():

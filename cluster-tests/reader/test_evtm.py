@@ -71,7 +71,7 @@ class Written(unittest.TestCase):
 
     def test_packets_and_items_of_a_call_come_back(self):
         tape, facts = made("call", "--seed", "5")
-        packets, items = [], []
+        packets, items, keys = [], [], []
         for record, plain in evtm.opened(tape, fact(facts, "dek")):
             if record.kind == evtm.MEDIA:
                 packets += [[str(int(v)) for v in (
@@ -80,11 +80,21 @@ class Written(unittest.TestCase):
                     [evtm.sha256(p["payload"]).hex()] for p in evtm.media(plain)]
             elif record.kind == evtm.META:
                 items += list(evtm.meta(plain))
+            elif record.kind == evtm.KEYS:
+                keys += list(evtm.keys(plain))
         self.assertEqual(packets, facts["packet"])
         self.assertEqual([i["item"] for i in items], ["stream", "codec", "sdp", "sip", "fact", "mark"])
         self.assertEqual((items[0]["ssrc"], items[0]["codec"], items[0]["dst"]), (0xCAFEBABE, "PCMU", "192.0.2.2:5000"))
+        self.assertEqual(items[0]["srtp"], "AES_CM_128_HMAC_SHA1_80")
         self.assertEqual((items[1]["fmtp"], items[3]["time_us"]), ("0-15", 1700000000000000 - 1))
         self.assertEqual((items[4]["key"], items[4]["value"], items[5]["to_us"]), ("from", "alice", 0))
+
+        t0 = 1700000000000000
+        self.assertEqual(keys, [
+            {"item": "srtp", "time_us": t0, "origin": 1, "party": 0, "suite": 1, "ssrc": None, "tag": 7, "mki": b"",
+             "material": bytes(range(30))},
+            {"item": "srtp", "time_us": t0 - 1, "origin": 2, "party": 255, "suite": 6, "ssrc": 0xCAFEBABE, "tag": 0,
+             "mki": bytes(range(4)), "material": bytes(range(44))}])
 
     def test_another_key_or_root_is_refused(self):
         tape, facts = made("write", "--seed", "8")

@@ -5,6 +5,7 @@
 
 #include "cluster-tests/harness/tape/made.h"
 #include "node/crypto/hash.h"
+#include "node/tape/keys.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
 
@@ -79,6 +80,7 @@ static int meta_all(struct et_tape *t, const struct et_made_tape *m, struct et_e
 	items[0].stream.codec = text("PCMU");
 	items[0].stream.src = text("192.0.2.1:4000");
 	items[0].stream.dst = text("192.0.2.2:5000");
+	items[0].stream.srtp = text("AES_CM_128_HMAC_SHA1_80");
 	items[1].codec.stream = 63;
 	items[1].codec.payload_type = 101;
 	items[1].codec.channels = 1;
@@ -108,6 +110,42 @@ static int meta_all(struct et_tape *t, const struct et_made_tape *m, struct et_e
 	return et_tape_append(t, ET_TAPE_META, 0, b.data, b.size, reterr);
 }
 
+/* Two keys: of a crypto line, and with all that a key may have. */
+static int keys_all(struct et_tape *t, const struct et_made_tape *m, struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+	uint8_t material[44];
+	const struct et_keys_item items[] = {
+		{ .type = ET_KEYS_SRTP,
+		  .time_us = m->header.t0_us,
+		  .origin = 1,
+		  .suite = 1,
+		  .tag = 7,
+		  .material = { material, 30 } },
+		{ .type = ET_KEYS_SRTP,
+		  .time_us = m->header.t0_us - 1,
+		  .origin = 2,
+		  .party = 255,
+		  .suite = 6,
+		  .has_ssrc = true,
+		  .ssrc = 0xCAFEBABE,
+		  .mki = { material, 4 },
+		  .material = { material, 44 } },
+	};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(material); i++) {
+		material[i] = (uint8_t)i;
+	}
+	for (size_t i = 0; i < ET_ARRAY_SIZE(items) && rc == 0; i++) {
+		rc = et_keys_add(&b, &items[i]);
+	}
+	if (rc < 0 || b.failed) {
+		return et_fail(reterr, rc < 0 ? rc : -ENOMEM, "made call");
+	}
+	return et_tape_append(t, ET_TAPE_KEYS, 0, b.data, b.size, reterr);
+}
+
 static int call_flush(struct et_tape *t, struct et_media_encoder *e, const struct et_made_tape *m,
 		      struct et_error *reterr)
 {
@@ -126,6 +164,7 @@ int et_made_call(struct et_tape *t, struct et_made_tape *m, FILE *out, struct et
 	uint8_t payload[64];
 
 	int rc = meta_all(t, m, reterr);
+	rc = rc < 0 ? rc : keys_all(t, m, reterr);
 	for (uint32_t n = 0; n < PACKETS && rc == 0; n++) {
 		const struct et_media_packet p = packet_of(m, n, payload);
 		rc = et_media_encoder_add(&e, &p, RECORD_MAX);
