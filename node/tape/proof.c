@@ -124,7 +124,7 @@ static int maker_find(struct maker *m, uint32_t *ret_count, struct et_error *ret
 	if (*ret_count == 0) { /* Its first record begins behind the span. */
 		return et_fail_plain(reterr, ET_ENOTFOUND, "the tape has nothing of that span");
 	}
-	return m->offset - m->first_offset <= ET_PROOF_BYTES_MAX
+	return m->span->leaves || m->offset - m->first_offset <= ET_PROOF_BYTES_MAX
 		       ? 0
 		       : et_fail_plain(reterr, ET_ELIMIT, "the excerpt is longer than 1 GiB");
 }

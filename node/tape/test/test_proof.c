@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "node/crypto/merkle.h"
+#include "node/tape/format_internal.h"
 #include "node/tape/proof.h"
 #include "node/tape/test/tape_fixture.h"
 
@@ -222,6 +223,82 @@ static void a_damaged_open_or_short_tape_makes_no_proof(void **state)
 	et_buffer_release(&b);
 }
 
+/* A tape of more than 1 GiB that nobody wrote: heads, and zeros for the rest of its records. */
+struct long_tape {
+	uint8_t header[ET_TAPE_HEADER_SIZE];
+	struct et_tape_seal seal;
+	struct et_buffer footer;
+};
+
+enum { LONG_RECORD = ET_TAPE_RECORD_HEAD_SIZE + ET_TAPE_PLAIN_MAX + ET_TAPE_TAG_SIZE };
+
+/* Those of the `n` bytes at `at` that lie in data. */
+static void put(uint8_t *data, uint64_t offset, size_t size, uint64_t at, const uint8_t *bytes,
+		size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (at + i >= offset && at + i - offset < size) {
+			data[at + i - offset] = bytes[i];
+		}
+	}
+}
+
+static int long_read(void *arg, uint64_t offset, void *data, size_t size, struct et_error *reterr)
+{
+	const struct long_tape *t = arg;
+	uint64_t seq =
+		offset < ET_TAPE_HEADER_SIZE ? 0 : (offset - ET_TAPE_HEADER_SIZE) / LONG_RECORD;
+
+	(void)reterr;
+	memset(data, 0, size);
+	put(data, offset, size, 0, t->header, sizeof(t->header));
+	put(data, offset, size, t->seal.body_bytes, t->footer.data, t->footer.size);
+	for (; seq < t->seal.records; seq++) {
+		const uint64_t at = ET_TAPE_HEADER_SIZE + seq * LONG_RECORD;
+		uint8_t head[ET_TAPE_RECORD_HEAD_SIZE] = { 0xE7, 0xC4, ET_TAPE_MEDIA };
+		if (at >= offset + size) {
+			break;
+		}
+		et_put32(head + 4, ET_TAPE_PLAIN_MAX + ET_TAPE_TAG_SIZE);
+		et_put32(head + 8, (uint32_t)seq);
+		et_put32(head + 12, (uint32_t)seq);
+		put(data, offset, size, at, head, sizeof(head));
+	}
+	return 0;
+}
+
+static void leaves_of_a_long_tape_are_not_too_long(void **state)
+{
+	enum { COUNT = 8192 };
+	static uint8_t leaves[COUNT][ET_TAPE_HASH_SIZE];
+	struct fixture *f = *state;
+	struct long_tape t = { .seal = { .records = COUNT,
+					 .body_bytes = ET_TAPE_HEADER_SIZE +
+						       (uint64_t)COUNT * LONG_RECORD,
+					 .last_ms = COUNT - 1 } };
+	struct et_proof_span span = { .from_ms = 0, .to_ms = UINT32_MAX };
+	struct et_buffer b = { 0 };
+	struct et_proof p;
+
+	assert_true(t.seal.body_bytes > ET_PROOF_BYTES_MAX);
+	et_tape_header_format(&f->header, t.header);
+	et_merkle_root_of(leaves[0], COUNT, t.seal.root);
+	assert_int_equal(et_tape_footer_make(t.header + 128, leaves[0], &f->signer, &t.seal,
+					     &t.footer, NULL),
+			 0);
+	const struct et_tape_source source = { .read = long_read,
+					       .arg = &t,
+					       .size = t.seal.size_bytes };
+	assert_int_equal(et_tape_prove(&source, &span, NULL, &b, NULL), ET_ELIMIT);
+	b.size = 0;
+	span.leaves = true;
+	assert_int_equal(et_tape_prove(&source, &span, NULL, &b, NULL), 0);
+	assert_int_equal(check(&b, &p), 0);
+	assert_int_equal(p.count, COUNT);
+	et_buffer_release(&b);
+	et_buffer_release(&t.footer);
+}
+
 static void the_head_of_a_file_of_parts(void **state)
 {
 	uint8_t head[ET_PROOF_FILE_HEAD_SIZE];
@@ -256,6 +333,7 @@ int main(void)
 		TEST(any_changed_bit_and_any_cut_is_refused),
 		TEST(what_is_expected_is_compared),
 		TEST(a_damaged_open_or_short_tape_makes_no_proof),
+		TEST(leaves_of_a_long_tape_are_not_too_long),
 		cmocka_unit_test(the_head_of_a_file_of_parts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
