@@ -37,8 +37,8 @@ void et_made_content(uint64_t seed, uint32_t n, uint8_t *ret, size_t size);
  * released with et_made_release(), also on failure. */
 int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t bytes,
 		 struct et_made_tape *ret, struct et_error *reterr) ET_MUST_CHECK;
-/* As above, with the META, KEYS and MEDIA of a call in which every flag and item of the format occurs; a
- * line on `out` for each packet: "packet STREAM RTCP WHOLE MARKER TYPE SEQUENCE TIMESTAMP
+/* As above, with the META, KEYS and MEDIA of a call in which every flag and item of the format
+ * occurs; a line on `out` for each packet: "packet STREAM RTCP WHOLE MARKER TYPE SEQUENCE TIMESTAMP
  * ARRIVAL_US SIZE SHA256". ret->ends and ret->sizes are not filled in. */
 int et_made_call_tape(const char *path, uint64_t seed, FILE *out, struct et_made_tape *ret,
 		      struct et_error *reterr) ET_MUST_CHECK;
