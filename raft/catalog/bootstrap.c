@@ -221,18 +221,17 @@ static int entry_make(const char *folder, uint64_t node, const char *address, st
 	int rc = et_file_mkdirs(scratch, reterr);
 	rc = rc < 0 ? rc : first_entry_write(scratch, node, address, 0, reterr);
 	rc = rc < 0 ? rc : log_open(&l, scratch, node, address, reterr);
-	if (rc < 0) {
-		return rc;
+	if (rc == 0) {
+		int rv = log_load(&l, &x);
+		if (rv == 0 && (x.count != 1 || x.entries[0].type != RAFT_CHANGE)) {
+			rv = RAFT_CORRUPT;
+		}
+		if (rv == 0) {
+			et_buffer_add(ret, x.entries[0].buf.base, x.entries[0].buf.len);
+		}
+		loaded_release(&x);
+		rc = log_close(&l, scratch, rv, reterr);
 	}
-	int rv = log_load(&l, &x);
-	if (rv == 0 && (x.count != 1 || x.entries[0].type != RAFT_CHANGE)) {
-		rv = RAFT_CORRUPT;
-	}
-	if (rv == 0) {
-		et_buffer_add(ret, x.entries[0].buf.base, x.entries[0].buf.len);
-	}
-	loaded_release(&x);
-	rc = log_close(&l, scratch, rv, reterr);
 	et_cat_folder_remove(scratch);
 	return rc;
 }

@@ -418,12 +418,12 @@ struct cat_digests {
 	bool proposing;
 };
 
-/* A database that was lost comes from another node; meanwhile entries wait (rebuild.c). */
 /* Jobs in a row, linked by their nodes. */
 struct cat_jobs {
 	struct et_queue_node *first, *last;
 };
 
+/* A database that was lost comes from another node; meanwhile entries wait (rebuild.c). */
 struct cat_rebuild {
 	bool active;
 	uint64_t index;	      /* the state must be at least there */

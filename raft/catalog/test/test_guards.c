@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -419,49 +420,81 @@ static void a_segment_that_could_not_be_made_is_made_again(void **state)
 	}
 }
 
-/* How many of a new file's extents are reserved only; -1: the file system does not say. */
-static int extents_unwritten(const char *name)
+enum { SEGMENT_SIZE = 8 * 1024 * 1024 };
+
+/* How many of a file's extents are reserved only; -1: the file system does not say. */
+static int extents_unwritten(int fd)
 {
-	enum { SIZE = 8 * 1024 * 1024, EXTENTS = 64 };
+	enum { EXTENTS = 64 };
 	union {
 		struct fiemap map;
 		uint8_t room[sizeof(struct fiemap) + EXTENTS * sizeof(struct fiemap_extent)];
-	} u = { .map = { .fm_length = SIZE, .fm_extent_count = EXTENTS } };
-	char path[256];
-	char byte = 1;
+	} u = { .map = { .fm_length = SEGMENT_SIZE, .fm_extent_count = EXTENTS } };
 	int unwritten = 0;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", getenv("ET_TEST_FOLDER"), name);
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	int flags = fcntl(fd, F_GETFL);
-	assert_int_equal(posix_fallocate(fd, 0, SIZE), 0);
-	assert_int_equal(fcntl(fd, F_GETFL), flags);
-	assert_int_equal(lseek(fd, 0, SEEK_END), SIZE);
-	for (off_t at = 0; at < SIZE; at += SIZE / 16) {
-		assert_int_equal(pread(fd, &byte, 1, at), 1);
-		assert_int_equal(byte, 0);
-	}
 	int rc = ioctl(fd, FS_IOC_FIEMAP, &u.map);
 	for (unsigned i = 0; rc == 0 && i < u.map.fm_mapped_extents; i++) {
 		unwritten += (u.map.fm_extents[i].fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0;
 	}
-	(void)close(fd);
-	(void)unlink(path);
 	return rc == 0 ? unwritten : -1;
 }
 
-/* aio.c */
+static int new_file_unwritten(const char *folder, const char *name)
+{
+	char path[CAT_PATH_SIZE + 16];
+	char byte = 1;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	int flags = fcntl(fd, F_GETFL);
+	assert_int_equal(posix_fallocate(fd, 0, SEGMENT_SIZE), 0);
+	assert_int_equal(fcntl(fd, F_GETFL), flags);
+	assert_int_equal(lseek(fd, 0, SEEK_END), SEGMENT_SIZE);
+	for (off_t at = 0; at < SEGMENT_SIZE; at += SEGMENT_SIZE / 16) {
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		assert_int_equal(byte, 0);
+	}
+	int unwritten = extents_unwritten(fd);
+	(void)close(fd);
+	(void)unlink(path);
+	return unwritten;
+}
+
+/* Of the log's open segments, the one in use and those that are kept ready. */
+static int segments_written(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	int count = 0;
+
+	assert_non_null(dir);
+	for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+		int fd = strncmp(e->d_name, "open-", 5) == 0
+				 ? openat(dirfd(dir), e->d_name, O_RDONLY | O_CLOEXEC)
+				 : -1;
+		if (fd >= 0) {
+			count += lseek(fd, 0, SEEK_END) == SEGMENT_SIZE &&
+				 extents_unwritten(fd) == 0;
+			(void)close(fd);
+		}
+	}
+	(void)closedir(dir);
+	return count;
+}
+
+/* aio.c: asked of it, and by libraft. */
 static void a_segment_is_written_before_it_is_used(void **state)
 {
-	(void)state;
-	int others = extents_unwritten("other-1");
-	int own = extents_unwritten("open-1");
+	struct cluster *c = *state;
+	const char *folder = c->nodes[0].catalog->raft_folder;
 
+	int others = new_file_unwritten(folder, "other-1");
+	int own = new_file_unwritten(folder, "open-99");
 	if (others <= 0) {
 		skip(); /* Nothing to tell them by here. */
 	}
 	assert_int_equal(own, 0);
+	RUN_UNTIL(c, segments_written(folder) >= 2);
 }
 
 /* ---- G3: the process ends, in a child ---- */
@@ -620,7 +653,7 @@ int main(void)
 		TEST(refuses_proposals_above_the_limit),
 		TEST(libraft_is_set_as_it_must_be),
 		TEST(a_segment_that_could_not_be_made_is_made_again),
-		cmocka_unit_test(a_segment_is_written_before_it_is_used),
+		TEST(a_segment_is_written_before_it_is_used),
 		TEST_THREE(foreign_entries_are_checked),
 		TEST_THREE(what_libraft_refuses_is_freed_once),
 		TEST_THREE(a_leader_whose_disk_hangs_hands_over),

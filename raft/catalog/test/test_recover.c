@@ -148,13 +148,64 @@ static void a_survivor_that_was_ahead_does_not_take_part(void **state)
 		(void)must_propose(&c->nodes[1]);
 		_exit(1);
 	}
+	(void)close(pipes[1]); /* A child that ends early says nothing: the end of the pipe. */
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(read(pipes[0], &stage, 1), 1);
 	assert_int_equal(stage, 'a');
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGABRT);
 	(void)close(pipes[0]);
-	(void)close(pipes[1]);
+}
+
+/* Cut off before its entry was stored it leaves a scratch log behind; after that, the entry. */
+static void a_recovery_that_was_interrupted_is_done_again(void **state)
+{
+	struct cluster *c = calloc(1, sizeof(*c));
+	struct node *n = &c->nodes[0];
+	char path[600];
+	uint64_t first = 0;
+	uint64_t second = 0;
+
+	(void)state;
+	cluster_open(c, 1);
+	cluster_form(c);
+	uint64_t last = must_propose(n);
+	raft_term before = term_of(n);
+	node_close(n);
+	(void)snprintf(path, sizeof(path), "%s/raft.recover", n->folder);
+	assert_int_equal(mkdir(path, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/raft.recover/metadata1", n->folder);
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	(void)fputs("torn", f);
+	(void)fclose(f);
+	recover(n, &first);
+	recover(n, &second);
+	assert_true(first > last);
+	assert_int_equal(second, first + 1);
+	node_reopen(n);
+	assert_true(must_propose(n) > second);
+	assert_true(term_of(n) >= before + 2 * CAT_RECOVERY_TERMS);
+	cluster_close(c);
+	free(c);
+}
+
+static void a_log_that_is_a_snapshot_alone_goes_on_behind_it(void **state)
+{
+	struct cluster *c = calloc(1, sizeof(*c));
+	struct et_error e;
+	uint64_t index = 0;
+
+	(void)state;
+	cluster_open(c, 1);
+	struct et_catalog_config config = config_of(&c->nodes[0]);
+	assert_int_equal(et_catalog_bootstrap_at(&config, 1000, &e), 0);
+	recover(&c->nodes[0], &index);
+	assert_int_equal(index, 1001);
+	recover(&c->nodes[0], &index); /* It finds what was written. */
+	assert_int_equal(index, 1002);
+	cluster_close(c);
+	free(c);
 }
 
 int main(void)
@@ -166,6 +217,8 @@ int main(void)
 		/* It forks: no thread may run before. */
 		cmocka_unit_test(a_survivor_that_was_ahead_does_not_take_part),
 		cmocka_unit_test(a_survivor_that_was_not_ahead_comes_back),
+		cmocka_unit_test(a_recovery_that_was_interrupted_is_done_again),
+		cmocka_unit_test(a_log_that_is_a_snapshot_alone_goes_on_behind_it),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 	(void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
