@@ -26,7 +26,7 @@ int bench_fill(const char *folder, const char *address, uint64_t calls, unsigned
 	uint64_t index = et_state_applied(s);
 	struct et_state_counts counts = { 0 };
 	struct et_state_view *v = et_state_view_open(s);
-	(void)!et_state_counts(v, &counts);
+	rc = rc < 0 ? rc : v == NULL ? -EIO : et_state_counts(v, &counts);
 	(void)et_state_view_close(v);
 	(void)et_state_close(s);
 	if (rc == 0 && (counts.recordings < calls || counts.segments < calls / every)) {

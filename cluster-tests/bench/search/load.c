@@ -16,6 +16,7 @@ struct loader {
 	uint8_t incarnation[16];
 	unsigned entries;
 	uint64_t refused;
+	struct et_error error; /* of the first thing that went wrong */
 };
 
 /* None should be; the first one is told. */
@@ -27,7 +28,7 @@ static void on_result(void *arg, uint64_t index, uint32_t position, const Et__Co
 	(void)index;
 	(void)position;
 	if (r->code < 0 && x->refused++ == 0) {
-		(void)fprintf(stderr, "bench-search: a command (%d) was refused: %s\n",
+		(void)fprintf(stderr, "load: a command (%d) was refused: %s\n",
 			      c != NULL ? (int)c->body_case : 0, r->text);
 	}
 }
@@ -36,21 +37,16 @@ static void on_result(void *arg, uint64_t index, uint32_t position, const Et__Co
 
 static int entry_apply(struct loader *x)
 {
-	struct et_error e;
-
 	et_entry_end(&x->entry);
 	et_assert(!x->entry.failed);
 	if (x->entries == 0) {
 		et_state_begin(x->s);
 	}
 	int rc = et_state_apply(x->s, ++x->index, (struct et_view){ x->entry.data, x->entry.size },
-				&e);
+				&x->error);
 	if (rc == 0 && ++x->entries == ENTRIES_PER_GROUP) {
-		rc = et_state_commit(x->s, on_result, x, &e);
+		rc = et_state_commit(x->s, on_result, x, &x->error);
 		x->entries = 0;
-	}
-	if (rc < 0) {
-		(void)fprintf(stderr, "bench-search: apply: %s\n", e.text);
 	}
 	x->entry.size = 0;
 	et_entry_begin(&x->entry);
@@ -278,7 +274,6 @@ int bench_load_calls(struct et_state *s, uint64_t calls, uint32_t flags, unsigne
 {
 	struct loader x = { .s = s, .index = et_state_applied(s) };
 	double begun = bench_now_s();
-	struct et_error e;
 	int rc = 0;
 
 	et_random(x.incarnation, sizeof(x.incarnation));
@@ -286,7 +281,7 @@ int bench_load_calls(struct et_state *s, uint64_t calls, uint32_t flags, unsigne
 	if ((flags & BENCH_LOAD_CLUSTER) != 0) {
 		bool more = true; /* an empty database begins to make its index: that is nothing */
 		while (more && rc == 0) {
-			rc = et_state_index_step(s, 1000, &more, &e);
+			rc = et_state_index_step(s, 1000, &more, &x.error);
 		}
 		rc = rc < 0 ? rc : cluster_add(&x);
 	}
@@ -307,15 +302,18 @@ int bench_load_calls(struct et_state *s, uint64_t calls, uint32_t flags, unsigne
 			rc = segment_add(&x, &b);
 		}
 		if (i % 500000 == 499999) {
-			(void)fprintf(stderr, "evertape: %llu calls, %.0f s\n",
+			(void)fprintf(stderr, "load: %llu calls, %.0f s\n",
 				      (unsigned long long)(i + 1), bench_now_s() - begun);
 		}
 	}
 	rc = rc < 0 ? rc : entry_apply(&x);
 	if (rc == 0 && x.entries > 0) {
-		rc = et_state_commit(s, on_result, &x, &e);
+		rc = et_state_commit(s, on_result, &x, &x.error);
 	}
-	rc = rc < 0 ? rc : et_state_flush(s, &e);
+	rc = rc < 0 ? rc : et_state_flush(s, &x.error);
+	if (rc < 0) {
+		(void)fprintf(stderr, "load: %s\n", x.error.text);
+	}
 	et_buffer_release(&x.entry);
 	et_buffer_release(&x.packed);
 	*ret_commands = x.commands;
