@@ -48,14 +48,14 @@ void et_cat_jobs_add(struct cat_jobs *list, struct cat_job *job)
 	list->last = &job->node;
 }
 
-struct cat_job *et_cat_jobs_first(const struct cat_jobs *list)
+static struct cat_job *jobs_first(const struct cat_jobs *list)
 {
 	return list->first != NULL ? ET_CONTAINER_OF(list->first, struct cat_job, node) : NULL;
 }
 
 struct cat_job *et_cat_jobs_take(struct cat_jobs *list)
 {
-	struct cat_job *job = et_cat_jobs_first(list);
+	struct cat_job *job = jobs_first(list);
 
 	if (job != NULL) {
 		list->first = job->node.next;
@@ -94,7 +94,7 @@ void et_cat_job_push(struct et_catalog *c, struct cat_job *job)
 {
 	c->queue_bytes += job_cost(job);
 	if (et_cat_job_is_of_log(job) &&
-	    (et_cat_jobs_first(&c->unstored) != NULL || !job_is_stored(c, job))) {
+	    (jobs_first(&c->unstored) != NULL || !job_is_stored(c, job))) {
 		et_cat_jobs_add(&c->unstored, job);
 	} else {
 		job_send(c, job);
@@ -103,17 +103,17 @@ void et_cat_job_push(struct et_catalog *c, struct cat_job *job)
 
 static void unstored_send(struct et_catalog *c)
 {
-	const struct cat_job *first = et_cat_jobs_first(&c->unstored);
+	const struct cat_job *first = jobs_first(&c->unstored);
 
 	while (first != NULL && job_is_stored(c, first)) {
 		job_send(c, et_cat_jobs_take(&c->unstored));
-		first = et_cat_jobs_first(&c->unstored);
+		first = jobs_first(&c->unstored);
 	}
 }
 
 void et_cat_apply_stored(struct et_catalog *c)
 {
-	while (et_cat_jobs_first(&c->unstored) != NULL) {
+	while (jobs_first(&c->unstored) != NULL) {
 		job_send(c, et_cat_jobs_take(&c->unstored));
 	}
 }

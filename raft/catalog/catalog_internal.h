@@ -734,8 +734,7 @@ void et_cat_apply_release(struct et_catalog *c);
 int et_cat_apply_start(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
 void et_cat_apply_turn(struct et_catalog *c);
 void et_cat_jobs_add(struct cat_jobs *list, struct cat_job *job);
-struct cat_job *et_cat_jobs_first(const struct cat_jobs *list); /* NULL: none */
-struct cat_job *et_cat_jobs_take(struct cat_jobs *list);	/* the first; NULL: none */
+struct cat_job *et_cat_jobs_take(struct cat_jobs *list); /* the first; NULL: none */
 void et_cat_jobs_release(struct cat_jobs *list);
 bool et_cat_job_is_of_log(const struct cat_job *job); /* an entry, or a gap */
 void et_cat_apply_stored(struct et_catalog *c);	      /* a snapshot stands for the own log */

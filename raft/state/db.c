@@ -194,9 +194,7 @@ int et_state_counts(const struct et_state_view *v, struct et_state_counts *ret)
 /* The highest id of a recording; zero: there is none. */
 static int highest_read(const struct et_state_view *v, uint8_t ret[16])
 {
-	char *error = NULL;
-	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(v->database->db, v->options,
-							    v->database->cf[CF_RECORDING]);
+	rocksdb_iterator_t *it = view_iterator(v, CF_RECORDING);
 
 	memset(ret, 0, 16);
 	rocksdb_iter_seek_to_last(it);
@@ -205,9 +203,9 @@ static int highest_read(const struct et_state_view *v, uint8_t ret[16])
 		const char *key = rocksdb_iter_key(it, &size);
 		memcpy(ret, key, size < 16 ? size : 16); /* They all have 16. */
 	}
-	rocksdb_iter_get_error(it, &error);
+	int rc = iterator_status(it);
 	rocksdb_iter_destroy(it);
-	return state_status(error, NULL, "read");
+	return rc;
 }
 
 /* What apply keeps in memory, as the database has it: all of it, or (on failure) none. */

@@ -286,8 +286,7 @@ static int read_rest(struct page *p, const struct et_state_view *v, const uint8_
 static int read_near(struct page *p, const struct et_state_view *v, const uint8_t *order,
 		     size_t count, bool *ret_cold)
 {
-	const struct database *d = v->database;
-	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(d->db, v->options, d->cf[CF_RECORDING]);
+	rocksdb_iterator_t *it = view_iterator(v, CF_RECORDING);
 	size_t misses = 0;
 	int rc = 0;
 	size_t i;

@@ -271,14 +271,6 @@ struct et_state_copies {
 	bool started;
 };
 
-static int iterator_status(const rocksdb_iterator_t *it)
-{
-	char *error = NULL;
-
-	rocksdb_iter_get_error(it, &error);
-	return state_status(error, NULL, "read");
-}
-
 /* How the key where it stands is to the prefix. */
 static int iterator_order(const rocksdb_iterator_t *it, const struct key *prefix)
 {

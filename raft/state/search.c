@@ -318,10 +318,8 @@ static int lists_under(struct places_of *p, const struct key *prefix, struct key
 			key_add8(&from, 0xff);
 		}
 	}
-	char *error = NULL;
-	rocksdb_iter_get_error(it, &error);
+	int status = iterator_status(it);
 	rocksdb_iter_destroy(it);
-	int status = state_status(error, NULL, "read");
 	return status < 0 ? status : rc < 0 ? rc : 0;
 }
 
@@ -564,10 +562,8 @@ static int number_gather(struct search *s, const struct key *prefix, struct stre
 	}
 	*ret_all = seen <= GATHER_MAX;
 	s->steps += seen;
-	char *error = NULL;
-	rocksdb_iter_get_error(it, &error);
+	int status = iterator_status(it);
 	rocksdb_iter_destroy(it);
-	int status = state_status(error, NULL, "read");
 	return status < 0 ? status : rc;
 }
 

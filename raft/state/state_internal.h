@@ -309,6 +309,7 @@ int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key 
 
 /* The same by an iterator of the family, for who walks often. `fn` must not use it. */
 rocksdb_iterator_t *view_iterator(const struct et_state_view *v, enum state_cf cf);
+int iterator_status(const rocksdb_iterator_t *it); /* what ended it: 0 the end, or an error */
 int view_walk_by(const struct et_state_view *v, rocksdb_iterator_t *it, enum state_cf cf,
 		 const struct key *prefix, const struct key *from, view_walk_fn fn, void *arg);
 
@@ -440,7 +441,6 @@ int recording_put(struct apply *a, const Et__Recording *before, const Et__Record
 
 /* ---- Wrapped DEKs by KEK version (wraps.c) ---- */
 
-bool wrap_counts(const Et__Wrap *wrap); /* NULL is allowed */
 int wraps_add(struct et_state *s, const Et__Wrap *wrap) ET_MUST_CHECK;
 int wraps_remove(struct et_state *s, const Et__Wrap *wrap) ET_MUST_CHECK;
 void wraps_write(struct et_state *s); /* into the batch */

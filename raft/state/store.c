@@ -299,6 +299,14 @@ rocksdb_iterator_t *view_iterator(const struct et_state_view *v, enum state_cf c
 	return rocksdb_create_iterator_cf(v->database->db, v->options, v->database->cf[cf]);
 }
 
+int iterator_status(const rocksdb_iterator_t *it)
+{
+	char *error = NULL;
+
+	rocksdb_iter_get_error(it, &error);
+	return state_status(error, NULL, "read");
+}
+
 int view_walk_by(const struct et_state_view *v, rocksdb_iterator_t *it, enum state_cf cf,
 		 const struct key *prefix, const struct key *from, view_walk_fn fn, void *arg)
 {
@@ -313,9 +321,7 @@ int view_walk_by(const struct et_state_view *v, rocksdb_iterator_t *it, enum sta
 	}
 	while (rc == 0 && walk_step(&w, fn, arg, &rc)) {
 	}
-	char *error = NULL;
-	rocksdb_iter_get_error(w.it, &error);
-	int status = state_status(error, NULL, "read");
+	int status = iterator_status(w.it);
 	return status < 0 ? status : rc;
 }
 

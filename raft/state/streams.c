@@ -116,10 +116,8 @@ void stream_gathered_sort(struct stream *g)
 static int list_look(struct stream *s)
 {
 	if (!rocksdb_iter_valid(s->it)) {
-		char *error = NULL;
-		rocksdb_iter_get_error(s->it, &error);
 		s->ended = true;
-		return state_status(error, NULL, "read");
+		return iterator_status(s->it);
 	}
 	size_t size;
 	const uint8_t *key = (const uint8_t *)rocksdb_iter_key(s->it, &size);
@@ -241,15 +239,13 @@ static struct key span_key(const struct stream *s, uint32_t span)
 static int span_find(struct stream *s, uint32_t *span, bool *ret_end)
 {
 	struct key k = find_key(s->generation, 'p');
-	char *error = NULL;
 	size_t size;
 
 	key_add32(&k, *span);
 	rocksdb_iter_seek(s->it, (const char *)k.data, k.size);
 	if (!rocksdb_iter_valid(s->it)) {
 		*ret_end = true;
-		rocksdb_iter_get_error(s->it, &error);
-		return state_status(error, NULL, "read");
+		return iterator_status(s->it);
 	}
 	const uint8_t *key = (const uint8_t *)rocksdb_iter_key(s->it, &size);
 	*ret_end = size < 2 || memcmp(key, k.data, 2) != 0;
@@ -264,7 +260,6 @@ static int span_find(struct stream *s, uint32_t *span, bool *ret_end)
 static int span_load(struct stream *s, uint32_t span, uint32_t *steps)
 {
 	struct key k = span_key(s, span);
-	char *error = NULL;
 	int rc = 0;
 
 	s->span = span;
@@ -286,8 +281,7 @@ static int span_load(struct stream *s, uint32_t span, uint32_t *steps)
 			rc = stream_gather(s, place.bytes);
 		}
 	}
-	rocksdb_iter_get_error(s->it, &error);
-	int status = state_status(error, NULL, "read");
+	int status = iterator_status(s->it);
 	stream_gathered_sort(s);
 	return status < 0 ? status : rc;
 }

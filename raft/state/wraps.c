@@ -7,7 +7,8 @@
 
 #define ROW_SIZE 12
 
-bool wrap_counts(const Et__Wrap *wrap)
+/* NULL is allowed. */
+static bool wrap_counts(const Et__Wrap *wrap)
 {
 	return wrap != NULL && !wrap->erased && wrap->ciphertext.len > 0;
 }

@@ -142,11 +142,14 @@ static void a_recording_is_opened_updated_and_closed(void **state)
 }
 
 /* Whether a recording is there is not asked of the database when its id is above all others: before
- * and after a start, whatever the order in which ids come. */
+ * and after a start, and in a database that takes the place of another, whatever the order in which
+ * ids come. */
 static void ids_come_in_any_order(void **state)
 {
 	static const uint64_t ids[] = { 50, 10, 90, 70, 95 };
 	struct kit *k = *state;
+	char path[128];
+	uint64_t at;
 
 	kit_cluster(k);
 	for (size_t round = 0; round < 2; round++) {
@@ -165,6 +168,12 @@ static void ids_come_in_any_order(void **state)
 		k->s = et_state_close(k->s);
 		k->s = kit_open(k->db);
 	}
+	(void)snprintf(path, sizeof(path), "%s/checkpoint", k->folder);
+	assert_int_equal(et_state_checkpoint(k->s, path, &at, NULL), 0);
+	k->s = et_state_close(k->s);
+	(void)snprintf(k->db, sizeof(k->db), "%s/other", k->folder);
+	k->s = kit_open(k->db); /* It has none. */
+	assert_int_equal(et_state_replace(k->s, path, NULL), 0);
 	for (size_t i = 0; i < ET_ARRAY_SIZE(ids); i++) {
 		const struct kit_call call = { ids[i], 1700000000000000, "100", "200", NULL, 0 };
 		assert_int_equal(kit_open_call(k, 3, &call), ET_EDENIED);
