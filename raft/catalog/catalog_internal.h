@@ -50,7 +50,10 @@
 #define CAT_PIPELINE_DEPTH 16	 /* entries in flight before small ones wait for company */
 #define CAT_PIPELINE_BYTES 65536 /* ... unless this much is waiting */
 #define CAT_PIPELINE_WAIT_MS 5	 /* ... or this long */
-#define CAT_WINDOW_MAX 4096	 /* entries in flight to a follower (G8) */
+#define CAT_FAR_US 20000	 /* an entry that takes so long to be committed has a long way */
+#define CAT_CROWD_BYTES 131072	 /* proposals that go out in pieces then */
+#define CAT_PIECE_BYTES 8192
+#define CAT_WINDOW_MAX 4096 /* entries in flight to a follower (G8) */
 #define CAT_PROPOSE_TIMEOUT_MS 10000
 #define CAT_TIMER_MS 50
 #define CAT_CHANGES_MAX 16
@@ -552,6 +555,7 @@ struct et_catalog {
 	size_t unsent_bytes;
 	size_t inflight_bytes;
 	size_t inflight_count;
+	int64_t commit_us; /* of entries, from append to commit: smoothed */
 	int64_t next_deadline_us;
 	int64_t flush_at_us;   /* small proposals wait until then; 0: none does */
 	int64_t forward_at_us; /* not before */

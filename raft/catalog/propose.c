@@ -247,9 +247,9 @@ void et_cat_propose_fail_all(struct et_catalog *c, int code)
 
 /* ---- Sending ---- */
 
-/* Pack from the cursor on, up to ET_ENTRY_SIZE_SOFT and at least one. Returns the number of the
- * last; 0: no memory. */
-static uint64_t entry_pack(struct et_catalog *c, struct et_buffer *entry)
+/* Pack from the cursor on, up to `most` bytes and at least one. Returns the number of the last; 0:
+ * no memory. */
+static uint64_t entry_pack(struct et_catalog *c, struct et_buffer *entry, size_t most)
 {
 	struct cat_link *end = c->cursor;
 	uint64_t last = 0;
@@ -257,7 +257,7 @@ static uint64_t entry_pack(struct et_catalog *c, struct et_buffer *entry)
 
 	for (; end != &c->proposals; end = end->next) {
 		const struct proposal *p = proposal_of(end);
-		if (last != 0 && !p->twin && size + p->size + 4 > ET_ENTRY_SIZE_SOFT) {
+		if (last != 0 && !p->twin && size + p->size + 4 > most) {
 			break;
 		}
 		size += p->twin ? 0 : p->size + 4;
@@ -302,6 +302,7 @@ struct entry_apply {
 	struct raft_apply req;
 	struct et_catalog *c;
 	size_t bytes;
+	int64_t at_us; /* when it went into the log */
 };
 
 /* The entry is committed, or leadership is lost. Proposals are told by the state thread, or sent
@@ -311,8 +312,10 @@ static void entry_on_committed(struct raft_apply *req, int status, void *result)
 	struct entry_apply *a = ET_CONTAINER_OF(req, struct entry_apply, req);
 	struct et_catalog *c = a->c;
 
-	(void)status;
 	(void)result;
+	if (status == 0) {
+		c->commit_us += (et_clock_mono_us() - a->at_us - c->commit_us) / 8;
+	}
 	c->inflight_bytes -= a->bytes;
 	c->inflight_count--;
 	free(a);
@@ -334,6 +337,7 @@ static int entry_append(struct et_catalog *c, const void *data, size_t size)
 	memcpy(buf.base, data, size);
 	a->c = c;
 	a->bytes = size + CAT_ENTRY_OVERHEAD;
+	a->at_us = et_clock_mono_us();
 	int rv = raft_apply(&c->raft, &a->req, &buf, 1, entry_on_committed);
 	if (rv == 0) {
 		c->inflight_bytes += a->bytes;
@@ -373,6 +377,16 @@ static bool entry_is_due(struct et_catalog *c, int64_t now_us)
 	}
 	et_cat_soon(c, c->flush_at_us);
 	return false;
+}
+
+/* Over a long way a small crowd moves as one: it comes back in one entry, is applied, told, and
+ * goes out again in one. In pieces the first are on their way while the others are applied: 64 in
+ * flight at 100 ms take 104.0 instead of 105.9 ms. On a LAN pieces cost more than they bring
+ * (batches of 64, one in flight: a quarter of the rate). */
+static size_t entry_most(const struct et_catalog *c)
+{
+	bool crowd = c->unsent_bytes <= CAT_CROWD_BYTES && c->commit_us >= CAT_FAR_US;
+	return crowd ? CAT_PIECE_BYTES : ET_ENTRY_SIZE_SOFT;
 }
 
 /* No majority has room: what was never in a log is refused. Taken out first, told then: a callback
@@ -415,7 +429,7 @@ static void leader_flush(struct et_catalog *c, int64_t now_us)
 	while (c->cursor != &c->proposals && !c->paused && log_has_room(c) &&
 	       raft_transferee(&c->raft) == 0 && entry_is_due(c, now_us)) {
 		struct et_buffer entry = { 0 };
-		uint64_t last = entry_pack(c, &entry);
+		uint64_t last = entry_pack(c, &entry, entry_most(c));
 		int rc = last == 0 ? -ENOMEM : entry_append(c, entry.data, entry.size);
 		et_buffer_release(&entry);
 		if (rc < 0) {
@@ -465,7 +479,7 @@ static void follower_flush(struct et_catalog *c, int64_t now_us)
 	}
 	struct et_buffer entry = { 0 };
 	uint64_t first = proposal_of(c->cursor)->number;
-	uint64_t last = entry_pack(c, &entry);
+	uint64_t last = entry_pack(c, &entry, ET_ENTRY_SIZE_SOFT);
 	struct et_buffer body = { 0 };
 	et_buffer_add64(&body, c->raft.current_term);
 	et_buffer_add(&body, entry.data, entry.size);
