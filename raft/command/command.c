@@ -86,6 +86,8 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_CLUSTER_UPGRADE] = "cluster.upgrade",
 	[ET__COMMAND__BODY_RECORDING_ERASE] = "recording.erase",
 	[ET__COMMAND__BODY_RESTORE_STEP] = "restore.step",
+	[ET__COMMAND__BODY_RECORDING_REDACT] = "recording.redact",
+	[ET__COMMAND__BODY_GENERATION_PUT] = "generation.put",
 	[ET__COMMAND__BODY_SCHEMA_PROBE] = "schema.probe",
 	[ET__COMMAND__BODY_KEK_ROTATE] = "kek.rotate",
 	[ET__COMMAND__BODY_KEK_SET] = "kek.set",
@@ -93,6 +95,7 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_KEK_REWRAP] = "kek.rewrap",
 	[ET__COMMAND__BODY_KEY_SCHEDULE] = "key.schedule",
 	[ET__COMMAND__BODY_KEK_ESCROW] = "kek.escrow",
+	[ET__COMMAND__BODY_GENERATION_FINISH] = "generation.finish",
 };
 
 const char *et_command_name(const Et__Command *command)
@@ -132,6 +135,8 @@ bool et_command_is_destructive(const Et__Command *command)
 	case ET__COMMAND__BODY_PLAN_APPLY:
 	case ET__COMMAND__BODY_CLUSTER_UPGRADE:
 	case ET__COMMAND__BODY_RECORDING_ERASE:
+	case ET__COMMAND__BODY_RECORDING_REDACT:
+	case ET__COMMAND__BODY_GENERATION_FINISH:
 	case ET__COMMAND__BODY_KEK_SET:
 		return true;
 	default:

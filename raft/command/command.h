@@ -21,9 +21,10 @@
 #define ET_ENTRY_SIZE_MAX 2097152   /* bytes; packing stops at ET_ENTRY_SIZE_SOFT */
 #define ET_ENTRY_SIZE_SOFT 262144
 
-#define ET_COMMAND_STREAMS_MAX 256 /* of one recording */
-#define ET_COMMAND_GAPS_MAX 1024   /* of one recording */
-#define ET_COMMAND_PLACE_MAX 80	   /* bytes of a copy's place */
+#define ET_COMMAND_STREAMS_MAX 256   /* of one recording */
+#define ET_COMMAND_GAPS_MAX 1024     /* of one recording */
+#define ET_COMMAND_REDACTIONS_MAX 64 /* of one recording */
+#define ET_COMMAND_PLACE_MAX 80	     /* bytes of a copy's place */
 
 #define ET_COMMAND_TOLD_TEXT_MAX 4096 /* bytes of a fact's or a note's text */
 #define ET_COMMAND_TOLD_MAX 1024 /* facts, tags or notes of one subject, old versions with them */

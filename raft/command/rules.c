@@ -71,6 +71,7 @@
 #define ERASURES_MAX 4096 /* in one step of a restore */
 #define SEAL_KEYS_MAX 64  /* of one node: its living KEK versions */
 #define REWRAPS_MAX 1024  /* in one command */
+#define LINK_MAX 65536	  /* of one generation to the one before */
 
 static const struct et_rule stream_rules[] = {
 	ANY(ssrc),
@@ -117,6 +118,7 @@ static const struct et_rule recording_rules[] = {
 	TEXT(problem, SENTENCE_MAX),
 	ANY(capture_drops),
 	ANY(opened_index),
+	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
 	TIME(erased_us),
 	ANY(erased_index),
 };
@@ -140,6 +142,9 @@ static const struct et_rule segment_rules[] = {
 	TIME(sealed_us),
 	TEXT(file, PATH_MAX_),
 	HASH_OPT(object_hash),
+	ANY(made_index),
+	ANY(replaced_by),
+	BYTES_OPT(link, 1, LINK_MAX),
 };
 
 static const struct et_rule copy_rules[] = {
@@ -487,6 +492,32 @@ static const struct et_rule restore_step_rules[] = {
 	TEXT(detail, SENTENCE_MAX),
 };
 static const struct et_rule schema_probe_rules[] = { TEXT(text, NAME_MAX_) };
+static const struct et_rule redaction_rules[] = {
+	TIME(from_us),
+	TIME(to_us),
+	TEXT(reason, SENTENCE_MAX),
+	TEXT(principal, NUMBER_MAX),
+	TIME(asked_us),
+	ANY(asked_index),
+	TIME(done_us),
+	ANY(done_index),
+};
+static const struct et_rule recording_redact_rules[] = {
+	ID(recording),
+	TIME(from_us),
+	TIME(to_us),
+};
+static const struct et_rule generation_put_rules[] = {
+	ONE(segment),
+	HASH(old_root),
+	ANY(redaction),
+	TEXT(store_uuid, NAME_MAX_),
+};
+static const struct et_rule generation_finish_rules[] = {
+	ID(recording),
+	NUMBER(generation, 1, UINT32_MAX),
+	NUMBER(segment, 1, UINT32_MAX),
+};
 
 static const struct et_rule command_rules[] = {
 	ONE(op),
@@ -531,6 +562,8 @@ static const struct et_rule command_rules[] = {
 	ONE(cluster_upgrade),
 	ONE(recording_erase),
 	ONE(restore_step),
+	ONE(recording_redact),
+	ONE(generation_put),
 	ONE(schema_probe),
 	ONE(kek_rotate),
 	ONE(kek_set),
@@ -538,6 +571,7 @@ static const struct et_rule command_rules[] = {
 	ONE(kek_rewrap),
 	ONE(key_schedule),
 	ONE(kek_escrow),
+	ONE(generation_finish),
 };
 
 static const struct {
@@ -623,6 +657,10 @@ static const struct {
 	ROW(kek_rewrap, kek_rewrap_rules),
 	ROW(key_schedule, key_schedule_rules),
 	ROW(kek_escrow, kek_escrow_rules),
+	ROW(redaction, redaction_rules),
+	ROW(recording_redact, recording_redact_rules),
+	ROW(generation_put, generation_put_rules),
+	ROW(generation_finish, generation_finish_rules),
 #undef ROW
 };
 

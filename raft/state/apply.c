@@ -169,6 +169,8 @@ static const struct body {
 	[ET__COMMAND__BODY_CLUSTER_UPGRADE] = { apply_cluster_upgrade, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_RECORDING_ERASE] = { apply_recording_erase, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_RESTORE_STEP] = { apply_restore_step, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_RECORDING_REDACT] = { apply_recording_redact, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_GENERATION_PUT] = { apply_generation_put, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_SCHEMA_PROBE] = { apply_noop, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_KEK_ROTATE] = { apply_kek_rotate, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_KEK_SET] = { apply_kek_set, AUDIT_ALWAYS },
@@ -176,6 +178,7 @@ static const struct body {
 	[ET__COMMAND__BODY_KEK_REWRAP] = { apply_kek_rewrap, AUDIT_NEVER },
 	[ET__COMMAND__BODY_KEY_SCHEDULE] = { apply_key_schedule, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_KEK_ESCROW] = { apply_kek_escrow, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_GENERATION_FINISH] = { apply_generation_finish, AUDIT_ALWAYS },
 };
 
 static void hex_of(ProtobufCBinaryData id, char ret[33])
@@ -262,6 +265,15 @@ static void audit_target(const Et__Command *c, char *ret, size_t size)
 		return;
 	case ET__COMMAND__BODY_RECORDING_ERASE:
 		hex_of(c->recording_erase->recording, hex);
+		break;
+	case ET__COMMAND__BODY_RECORDING_REDACT:
+		hex_of(c->recording_redact->recording, hex);
+		break;
+	case ET__COMMAND__BODY_GENERATION_PUT:
+		hex_of(c->generation_put->segment->recording, hex);
+		break;
+	case ET__COMMAND__BODY_GENERATION_FINISH:
+		hex_of(c->generation_finish->recording, hex);
 		break;
 	case ET__COMMAND__BODY_RESTORE_STEP:
 		text = c->restore_step->detail;

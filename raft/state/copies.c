@@ -155,7 +155,7 @@ static int place_check(struct apply *a, const char *place)
 	return 0;
 }
 
-static bool segment_is_sealed(const Et__Segment *g)
+bool segment_is_sealed(const Et__Segment *g)
 {
 	return g->state == ET__SEGMENT_STATE__SEGMENT_SEALED ||
 	       g->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED ||

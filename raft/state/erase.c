@@ -38,7 +38,7 @@ static void segments_release(struct segments *s)
 }
 
 /* The wrapped key is gone from the record; what is left says which key it was. */
-static int segment_erase(struct apply *a, const Et__Segment *g)
+int segment_erase(struct apply *a, const Et__Segment *g)
 {
 	Et__Segment after = *g;
 	Et__Wrap wrap = ET__WRAP__INIT;
@@ -84,11 +84,12 @@ int recording_erase(struct apply *a, const uint8_t id[16], const Et__Recording *
 	after.erased_us = erased_us;
 	after.erased_index = erased_index;
 	a->s->erased = true;
-	int rc = segments_erase(a, id);
+	int rc = generations_drop(a, id);
+	rc = rc < 0 ? rc : segments_erase(a, id);
 	return rc < 0 ? rc : recording_put(a, known, &after);
 }
 
-static int hold_stands(void *arg, const void *message)
+static int hold_each(void *arg, const void *message)
 {
 	const Et__Hold *h = message;
 	char *matter = arg;
@@ -100,12 +101,20 @@ static int hold_stands(void *arg, const void *message)
 	return 1;
 }
 
+int recording_not_held(struct apply *a, ProtobufCBinaryData id)
+{
+	struct key holds = key_of(id.data, 16);
+	char matter[80] = "";
+
+	int rc =
+		view_walk_messages(a->v, CF_HOLD, &holds, &et__hold__descriptor, hold_each, matter);
+	return rc == 1 ? refuse(a, ET_EPOLICY, "a hold stands: matter '%s'", matter) : rc;
+}
+
 int apply_recording_erase(struct apply *a)
 {
 	ProtobufCBinaryData id = a->c->recording_erase->recording;
 	ET_CLEANUP(message_freep) Et__Recording *known = NULL;
-	struct key holds = key_of(id.data, 16);
-	char matter[80] = "";
 
 	result_id(a, id);
 	int rc = et_state_get_recording(a->v, id.data, &known);
@@ -122,10 +131,7 @@ int apply_recording_erase(struct apply *a)
 	if (known->state == ET__RECORDING_STATE__CAPTURING) {
 		return refuse(a, ET_EREFUSED, "the recording is still being made");
 	}
-	rc = view_walk_messages(a->v, CF_HOLD, &holds, &et__hold__descriptor, hold_stands, matter);
-	if (rc == 1) {
-		return refuse(a, ET_EPOLICY, "a hold stands: matter '%s'", matter);
-	}
+	rc = recording_not_held(a, id);
 	if (rc < 0) {
 		return rc;
 	}

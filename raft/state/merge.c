@@ -242,5 +242,7 @@ bool recording_begin(const Et__Recording *told, enum merge how, Et__Recording *r
 	ret->base.unknown_fields = NULL;
 	ret->end_us = told->end_us > 0 ? told->end_us : 0;
 	ret->state = state_merge(ET__RECORDING_STATE__CAPTURING, told, how);
+	ret->n_redactions = 0; /* apply alone makes them */
+	ret->redactions = NULL;
 	return true;
 }

@@ -267,6 +267,10 @@ int apply_segment_open(struct apply *a)
 	if (told->wrap->erased || told->wrap->enc.len == 0 || told->wrap->ciphertext.len == 0) {
 		return refuse(a, ET_EREFUSED, "a segment is opened with its wrapped key");
 	}
+	if (told->generation > 1) {
+		return refuse(a, ET_EREFUSED, "generation %u is not one of a recorder",
+			      told->generation);
+	}
 	result_id(a, told->recording);
 	rc = recording_not_erased(a, told->recording);
 	rc = rc < 0 ? rc : wrap_welcome(a, told->wrap);
@@ -285,6 +289,9 @@ int apply_segment_open(struct apply *a)
 		after.object_hash = (ProtobufCBinaryData){ 0, NULL };
 		after.records = after.size_bytes = 0;
 		after.sealed_us = 0;
+		after.made_index = 0;
+		after.replaced_by = 0;
+		after.link = (ProtobufCBinaryData){ 0, NULL };
 		a->s->counts.segments++;
 		rc = wraps_add(a->s, after.wrap);
 		return rc < 0 ? rc : segment_put(a, &after);
@@ -382,8 +389,7 @@ static int copies_outdate(struct apply *a, const Et__Segment *g, const char *own
 }
 
 /* The node that sealed it has it. */
-static int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid,
-			  bool was_sealed)
+int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid, bool was_sealed)
 {
 	const Et__Node *node = NULL;
 	ET_CLEANUP(message_freep) Et__Copy *before = NULL;
@@ -461,6 +467,10 @@ int apply_segment_seal(struct apply *a)
 	rc = segment_own(a, seal->recording.data, seal->generation, seal->segment, &known);
 	if (rc < 0 && rc != ET_ENOTFOUND) {
 		return rc;
+	}
+	if (known == NULL && seal->generation > 1) {
+		return refuse(a, ET_EREFUSED, "generation %u is not one of a recorder",
+			      seal->generation);
 	}
 	if (known == NULL || known->state == ET__SEGMENT_STATE__SEGMENT_OPEN) {
 		return segment_seal_write(a, seal, known);

@@ -348,6 +348,34 @@ typedef int (*et_state_await_fn)(void *arg, enum et_state_await await, uint64_t 
 int et_state_each_await(const struct et_state_view *v, const Et__Kek *kek, et_state_await_fn fn,
 			void *arg);
 
+/* ---- Newer generations ---- */
+
+/* Is it what readers take? An older one may still be opened while its successor gets its copies, by
+ * nobody but the node that makes the successor. */
+static inline bool et_state_segment_is_newest(const Et__Segment *g)
+{
+	return g->replaced_by == 0;
+}
+
+enum et_state_due {
+	ET_DUE_MAKE,   /* `segment` is to be replaced, for `redaction` (NULL: its KEK version) */
+	ET_DUE_FINISH, /* it was replaced, and its key is to go */
+};
+/* What is due of a recording, in order of generation and segment. The records are views, valid
+ * during the call. A result of `fn` that is not 0 ends the walk and is returned. */
+typedef int (*et_state_due_fn)(void *arg, enum et_state_due due, const Et__Segment *segment,
+			       const Et__Redaction *redaction);
+int et_state_each_due_of(const struct et_state_view *v, const uint8_t recording[16],
+			 et_state_due_fn fn, void *arg);
+/* Recordings, by id, behind `after` (NULL: from the first), of which something may be due. */
+int et_state_each_due(const struct et_state_view *v, const uint8_t *after,
+		      int (*fn)(void *arg, const uint8_t recording[16]), void *arg);
+/* What the newest generation of this replaced one still lacks before the old key may go; apply asks
+ * the same. "" in `ret`: nothing. */
+#define ET_STATE_LACKS_SIZE 160
+int et_state_generation_lacks(const struct et_state_view *v, const Et__Segment *old,
+			      char ret[ET_STATE_LACKS_SIZE]) ET_MUST_CHECK;
+
 /* Was this op applied? true and its result (caller frees), while in the window. */
 bool et_state_op_result(const struct et_state_view *v, const Et__OpId *op, Et__Result **ret);
 

@@ -40,6 +40,7 @@
  *                  'e', number, NUL, agent id           (empty): ever told to use it
  *   link           'i', SIP Call-ID, NUL, place 24      (empty)
  *                  'c', call 16, place 24               (empty)
+ *                  'g', recording 16                    (empty): a newer generation is due
  *   find, live     what search reads: index.c has the table; in no digest but its own. In `live`
  *                  also what is not in there yet: tail.c
  *
@@ -392,6 +393,11 @@ int apply_digest_check(struct apply *a);
 int apply_cluster_upgrade(struct apply *a);
 int apply_recording_erase(struct apply *a);
 int apply_restore_step(struct apply *a);
+int apply_recording_redact(struct apply *a); /* generations.c */
+int apply_generation_put(struct apply *a);
+int apply_generation_finish(struct apply *a);
+/* Nothing is due of it any more. */
+int generations_drop(struct apply *a, const uint8_t recording[16]);
 
 int apply_kek_rotate(struct apply *a);
 int apply_kek_set(struct apply *a);
@@ -412,6 +418,13 @@ int recording_erase(struct apply *a, const uint8_t id[16], const Et__Recording *
 		    int64_t erased_us, uint64_t erased_index);
 /* 0, or the refusal that it is erased. */
 int recording_not_erased(struct apply *a, ProtobufCBinaryData id);
+/* 0, or the refusal that a hold stands. */
+int recording_not_held(struct apply *a, ProtobufCBinaryData id);
+/* The wrapped key of one segment goes. */
+int segment_erase(struct apply *a, const Et__Segment *g);
+bool segment_is_sealed(const Et__Segment *g);
+/* The node that sealed it has it; copies of what was sealed before, elsewhere, are no good now. */
+int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid, bool was_sealed);
 
 int grants_check(struct apply *a, Et__Grant *const *grants, size_t count, const Et__Node *joining);
 /* The same, while a KEK version is being added. */

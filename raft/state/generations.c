@@ -1,0 +1,661 @@
+/* Newer generations of segments: one that leaves a span out (redaction), or one under another key
+ * (its KEK version was compromised).
+ *
+ *   RecordingRedact ─▶ due: MAKE ─▶ GenerationPut ─▶ due: FINISH ─▶ GenerationFinish
+ *
+ * A generation comes into the catalogue whole, in one entry: sealed, with its wrapped key and its
+ * maker's copy; there is no state in which one is half there. Its predecessor keeps its key until
+ * the successor has what it had: a verified copy in each of its sites and at each of its targets,
+ * and no fewer of them. What is due follows from the records; 'g' rows say of which recordings
+ * something may be. */
+#include <stdio.h>
+
+#include "raft/state/state_internal.h"
+
+/* Arrival times are those of packets, not of tapes: a packet that waited may lie a little beside.
+ */
+#define SPAN_MARGIN_US INT64_C(1000000)
+
+/* ---- The newest segments of a recording ---- */
+
+struct segment_list {
+	const struct et_state_view *v;
+	Et__Segment **list; /* owned, and what it points to; all generations, in order */
+	size_t count;
+};
+
+static void segment_list_release(struct segment_list *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		message_freep(&l->list[i]);
+	}
+	free(l->list);
+}
+
+static int segment_list_add(void *arg, const void *message)
+{
+	struct segment_list *l = arg;
+	const Et__Segment *g = message;
+	Et__Segment **list = realloc(l->list, (l->count + 1) * sizeof(*list));
+
+	if (list == NULL) {
+		return -ENOMEM;
+	}
+	l->list = list;
+	int rc = et_state_get_segment(l->v, g->recording.data, g->generation, g->segment,
+				      &list[l->count]);
+	l->count += rc == 0;
+	return rc;
+}
+
+static int segment_list_load(const struct et_state_view *v, const uint8_t recording[16],
+			     struct segment_list *ret)
+{
+	struct key prefix = key_of(recording, 16);
+
+	*ret = (struct segment_list){ .v = v };
+	int rc = view_walk_messages(v, CF_SEGMENT, &prefix, &et__segment__descriptor,
+				    segment_list_add, ret);
+	if (rc < 0) {
+		segment_list_release(ret);
+	}
+	return rc;
+}
+
+static bool segment_has_key(const Et__Segment *g)
+{
+	return g->wrap != NULL && !g->wrap->erased && g->wrap->ciphertext.len > 0;
+}
+
+/* When the media behind it begins: the next segment's first time, or never. */
+static int64_t segment_end(const struct segment_list *l, const Et__Segment *g)
+{
+	const Et__Segment *next = NULL;
+
+	for (size_t i = 0; i < l->count; i++) {
+		const Et__Segment *s = l->list[i];
+		if (s->segment > g->segment && et_state_segment_is_newest(s) &&
+		    (next == NULL || s->segment < next->segment)) {
+			next = s;
+		}
+	}
+	return next != NULL ? next->t0_us : INT64_MAX;
+}
+
+/* May it have something of the span? */
+static bool segment_meets(const struct segment_list *l, const Et__Segment *g, int64_t from_us,
+			  int64_t to_us)
+{
+	return et_state_segment_is_newest(g) && g->state != ET__SEGMENT_STATE__SEGMENT_LOST &&
+	       g->t0_us - SPAN_MARGIN_US < to_us && segment_end(l, g) > from_us - SPAN_MARGIN_US;
+}
+
+/* ---- What is due ---- */
+
+/* The first redaction that this segment still has to be made anew for. NULL: none. */
+static const Et__Redaction *redaction_of(const struct segment_list *l, const Et__Segment *g,
+					 const Et__Recording *r)
+{
+	for (size_t i = 0; i < r->n_redactions; i++) {
+		const Et__Redaction *d = r->redactions[i];
+		if (d->done_index == 0 && g->made_index < d->asked_index &&
+		    segment_meets(l, g, d->from_us, d->to_us)) {
+			return d;
+		}
+	}
+	return NULL;
+}
+
+static int kek_is_compromised(const struct et_state_view *v, const Et__Segment *g, bool *ret)
+{
+	ET_CLEANUP(message_freep) Et__Kek *kek = NULL;
+
+	*ret = false;
+	if (!segment_has_key(g)) {
+		return 0;
+	}
+	int rc = et_state_get_kek(v, g->wrap->kek_version, &kek);
+	*ret = rc == 0 && kek->compromised && kek->state != ET__KEK_STATE__KEK_DESTROYED;
+	return rc == ET_ENOTFOUND ? 0 : rc;
+}
+
+static int due_of(const struct et_state_view *v, const Et__Recording *r,
+		  const struct segment_list *l, et_state_due_fn fn, void *arg)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < l->count && rc == 0; i++) {
+		const Et__Segment *g = l->list[i];
+		if (!segment_has_key(g) || !segment_is_sealed(g)) {
+			continue;
+		}
+		if (!et_state_segment_is_newest(g)) {
+			rc = fn(arg, ET_DUE_FINISH, g, NULL);
+			continue;
+		}
+		const Et__Redaction *d = redaction_of(l, g, r);
+		bool compromised = false;
+		rc = d == NULL ? kek_is_compromised(v, g, &compromised) : 0;
+		if (rc == 0 && (d != NULL || compromised)) {
+			rc = fn(arg, ET_DUE_MAKE, g, d);
+		}
+	}
+	return rc;
+}
+
+int et_state_each_due_of(const struct et_state_view *v, const uint8_t recording[16],
+			 et_state_due_fn fn, void *arg)
+{
+	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
+	struct segment_list l;
+
+	int rc = et_state_get_recording(v, recording, &r);
+	if (rc < 0) {
+		return rc == ET_ENOTFOUND ? 0 : rc;
+	}
+	if (r->state == ET__RECORDING_STATE__ERASED) {
+		return 0;
+	}
+	rc = segment_list_load(v, recording, &l);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = due_of(v, r, &l, fn, arg);
+	segment_list_release(&l);
+	return rc;
+}
+
+struct due_walk {
+	int (*fn)(void *arg, const uint8_t recording[16]);
+	void *arg;
+};
+
+static int due_row(void *arg, struct et_view key, struct et_view value)
+{
+	const struct due_walk *w = arg;
+
+	(void)value;
+	return key.size == 17 ? w->fn(w->arg, key.data + 1) : ET_ECORRUPT;
+}
+
+static struct key due_key(const uint8_t recording[16])
+{
+	struct key k = key_tag('g');
+
+	key_add(&k, recording, 16);
+	return k;
+}
+
+int et_state_each_due(const struct et_state_view *v, const uint8_t *after,
+		      int (*fn)(void *arg, const uint8_t recording[16]), void *arg)
+{
+	struct due_walk w = { fn, arg };
+	struct key all = key_tag('g');
+	struct key from = all;
+
+	if (after != NULL) {
+		from = due_key(after);
+		key_add8(&from, 0); /* just behind it */
+	}
+	return view_walk(v, CF_LINK, &all, &from, due_row, &w);
+}
+
+static int due_is_it(void *arg, const uint8_t recording[16])
+{
+	return memcmp(arg, recording, 16) == 0 ? 1 : 2;
+}
+
+int generations_drop(struct apply *a, const uint8_t recording[16])
+{
+	struct key due = due_key(recording);
+	struct due_walk w = { due_is_it, due.data + 1 };
+
+	int rc = view_walk(a->v, CF_LINK, &due, NULL, due_row, &w);
+	if (rc == 1) {
+		state_delete(a->s, CF_LINK, &due);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+/* ---- What a successor lacks ---- */
+
+enum { PLACES_MAX = 256 }; /* more than a cluster has nodes and targets: more is never enough */
+
+struct place_list {
+	const struct et_state_view *v;
+	bool with_damaged; /* those that should be there count, too */
+	struct {
+		char place[80];
+		char site[72]; /* "" of a target */
+	} list[PLACES_MAX];
+	size_t count;
+	bool full;
+};
+
+static int place_add(void *arg, const void *message)
+{
+	struct place_list *l = arg;
+	const Et__Copy *c = message;
+	uint64_t id = place_node(c->place);
+	ET_CLEANUP(message_freep) Et__Node *node = NULL;
+
+	if (c->state == ET__COPY__STATE__EVICTED ||
+	    (c->state != ET__COPY__STATE__VERIFIED && !l->with_damaged)) {
+		return 0;
+	}
+	if (id != 0) {
+		int rc = et_state_get_node(l->v, id, &node);
+		if (rc == ET_ENOTFOUND || (rc == 0 && !node_keeps(node))) {
+			return 0; /* what it holds is about to go, or is gone */
+		}
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	if (l->count == PLACES_MAX) {
+		l->full = true;
+		return 0;
+	}
+	(void)snprintf(l->list[l->count].place, sizeof(l->list[0].place), "%s", c->place);
+	(void)snprintf(l->list[l->count].site, sizeof(l->list[0].site), "%s",
+		       node != NULL ? node->site : "");
+	l->count++;
+	return 0;
+}
+
+static int places_load(const struct et_state_view *v, const Et__Segment *g, bool with_damaged,
+		       struct place_list *ret)
+{
+	struct key prefix = key_segment(g->recording.data, g->generation, g->segment);
+
+	*ret = (struct place_list){ .v = v, .with_damaged = with_damaged };
+	return view_walk_messages(v, CF_COPY, &prefix, &et__copy__descriptor, place_add, ret);
+}
+
+/* A target must be the same; of a site any node will do. */
+static bool places_have(const struct place_list *l, const char *place, const char *site)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		if (site[0] != '\0' ? strcmp(l->list[i].site, site) == 0
+				    : strcmp(l->list[i].place, place) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void places_compare(const struct place_list *old, const struct place_list *new,
+			   char ret[ET_STATE_LACKS_SIZE])
+{
+	ret[0] = '\0';
+	for (size_t i = 0; i < old->count && ret[0] == '\0'; i++) {
+		if (!places_have(new, old->list[i].place, old->list[i].site)) {
+			bool target = old->list[i].site[0] == '\0';
+			(void)snprintf(ret, ET_STATE_LACKS_SIZE, "no verified copy %s %.80s",
+				       target ? "at" : "in site",
+				       target ? old->list[i].place : old->list[i].site);
+		}
+	}
+	if (ret[0] == '\0' && (new->count == 0 || new->count < old->count || old->full)) {
+		(void)snprintf(ret, ET_STATE_LACKS_SIZE, "%zu verified copies of %zu", new->count,
+			       old->count);
+	}
+}
+
+int et_state_generation_lacks(const struct et_state_view *v, const Et__Segment *old,
+			      char ret[ET_STATE_LACKS_SIZE])
+{
+	ET_CLEANUP(message_freep) Et__Segment *newest = NULL;
+	struct place_list *lists = calloc(2, sizeof(*lists));
+	uint32_t generation = old->replaced_by;
+	int rc = lists == NULL ? -ENOMEM : 0;
+
+	while (rc == 0 && generation != 0) {
+		message_freep(&newest);
+		newest = NULL;
+		rc = et_state_get_segment(v, old->recording.data, generation, old->segment,
+					  &newest);
+		generation = rc == 0 ? newest->replaced_by : 0;
+	}
+	if (rc == 0 && newest == NULL) {
+		(void)snprintf(ret, ET_STATE_LACKS_SIZE, "no generation took its place");
+	} else if (rc == 0) {
+		rc = places_load(v, old, true, &lists[0]);
+		rc = rc < 0 ? rc : places_load(v, newest, false, &lists[1]);
+		if (rc == 0) {
+			places_compare(&lists[0], &lists[1], ret);
+		}
+	}
+	free(lists);
+	return rc;
+}
+
+/* ---- RecordingRedact ---- */
+
+static int redact_check(struct apply *a, const Et__Recording *r, const Et__RecordingRedact *told)
+{
+	if (r->state == ET__RECORDING_STATE__ERASED) {
+		return refuse(a, ET_EREFUSED, "the recording is erased");
+	}
+	if (r->state == ET__RECORDING_STATE__CAPTURING) {
+		return refuse(a, ET_EREFUSED, "the recording is still being made");
+	}
+	if (told->from_us >= told->to_us) {
+		return refuse(a, ET_EREFUSED, "the span is empty");
+	}
+	if (r->n_redactions >= ET_COMMAND_REDACTIONS_MAX) {
+		return refuse(a, ET_ELIMIT, "the recording has %zu redactions", r->n_redactions);
+	}
+	return recording_not_held(a, told->recording);
+}
+
+static int redact_segments_check(struct apply *a, const Et__RecordingRedact *told)
+{
+	struct segment_list l;
+	size_t met = 0;
+
+	int rc = segment_list_load(a->v, told->recording.data, &l);
+	if (rc < 0) {
+		return rc;
+	}
+	for (size_t i = 0; i < l.count && rc == 0; i++) {
+		const Et__Segment *g = l.list[i];
+		if (!et_state_segment_is_newest(g) || g->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
+			continue;
+		}
+		if (!segment_is_sealed(g) || !segment_has_key(g)) {
+			rc = refuse(a, ET_EREFUSED, "segment %u is not sealed yet", g->segment);
+		}
+		met += segment_meets(&l, g, told->from_us, told->to_us);
+	}
+	segment_list_release(&l);
+	return rc == 0 && met == 0 ? refuse(a, ET_ENOTFOUND, "nothing is recorded of that span")
+				   : rc;
+}
+
+int apply_recording_redact(struct apply *a)
+{
+	const Et__RecordingRedact *told = a->c->recording_redact;
+	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
+	Et__Redaction d = ET__REDACTION__INIT;
+
+	result_id(a, told->recording);
+	int rc = et_state_get_recording(a->v, told->recording.data, &r);
+	if (rc == ET_ENOTFOUND) {
+		return refuse(a, ET_ENOTFOUND, "the recording is not known");
+	}
+	rc = rc < 0 ? rc : redact_check(a, r, told);
+	rc = rc < 0 ? rc : redact_segments_check(a, told);
+	if (rc < 0) {
+		return rc;
+	}
+	for (size_t i = 0; i < r->n_redactions; i++) {
+		const Et__Redaction *known = r->redactions[i];
+		if (known->from_us == told->from_us && known->to_us == told->to_us) {
+			a->o->result.number = known->asked_index;
+			return 0; /* it was asked for */
+		}
+	}
+	d.from_us = told->from_us;
+	d.to_us = told->to_us;
+	d.reason = a->c->reason;
+	d.principal = a->c->principal;
+	d.asked_us = apply_time(a);
+	d.asked_index = a->index;
+	Et__Recording after = *r;
+	Et__Redaction *list[ET_COMMAND_REDACTIONS_MAX];
+	if (r->n_redactions > 0) {
+		memcpy(list, r->redactions, r->n_redactions * sizeof(list[0]));
+	}
+	list[r->n_redactions] = &d;
+	after.redactions = list;
+	after.n_redactions = r->n_redactions + 1;
+	struct key due = due_key(told->recording.data);
+	state_put(a->s, CF_LINK, &due, "", 0);
+	a->o->result.number = a->index;
+	return recording_put(a, r, &after);
+}
+
+/* ---- GenerationPut ---- */
+
+static int put_check_told(struct apply *a, const Et__GenerationPut *told)
+{
+	const Et__Segment *g = told->segment;
+	const Et__Node *node = NULL;
+
+	if (g->generation < 2 || g->state != ET__SEGMENT_STATE__SEGMENT_SEALED ||
+	    g->root.len != 32 || g->header_hash.len != 32 || g->object_hash.len != 32 ||
+	    g->size_bytes == 0 || g->file[0] == '\0' || g->link.len == 0 || g->wrap->erased ||
+	    g->wrap->enc.len != 32 || g->wrap->ciphertext.len == 0) {
+		return refuse(a, ET_EREFUSED, "a generation comes sealed, with its key and link");
+	}
+	int rc = apply_node(a, a->c->op->node, &node);
+	if (rc == 0 && (g->node != a->c->op->node || !node_has_role(node, "vault"))) {
+		return refuse(a, ET_EDENIED, "a vault node makes a generation, of its own");
+	}
+	return rc;
+}
+
+static int put_check_old(struct apply *a, const Et__GenerationPut *told, const Et__Segment *old)
+{
+	if (old->replaced_by != 0 || !bytes_equal(old->root, told->old_root)) {
+		return refuse(a, ET_ESTALE, "generation %u of segment %u is another one",
+			      old->generation, old->segment);
+	}
+	if (!segment_is_sealed(old) || !segment_has_key(old)) {
+		return refuse(a, ET_EREFUSED, "generation %u of segment %u is not sealed or erased",
+			      old->generation, old->segment);
+	}
+	return old->t0_us == told->segment->t0_us
+		       ? 0
+		       : refuse(a, ET_EREFUSED, "the generation begins at another time");
+}
+
+/* Is there a reason for it? Without one nothing may take the place of what a recorder made. */
+static int put_check_reason(struct apply *a, const Et__GenerationPut *told, const Et__Recording *r,
+			    const Et__Segment *old)
+{
+	bool compromised = false;
+
+	for (size_t i = 0; i < r->n_redactions; i++) {
+		const Et__Redaction *d = r->redactions[i];
+		if (told->redaction != 0 && d->asked_index == told->redaction) {
+			return d->done_index == 0 && old->made_index < d->asked_index
+				       ? 0
+				       : refuse(a, ET_ESTALE, "the redaction has that segment");
+		}
+	}
+	if (told->redaction != 0) {
+		return refuse(a, ET_ENOTFOUND, "the redaction is not known");
+	}
+	int rc = kek_is_compromised(a->v, old, &compromised);
+	return rc < 0 || compromised ? rc
+				     : refuse(a, ET_EREFUSED, "KEK version %u is not compromised",
+					      old->wrap->kek_version);
+}
+
+static int put_check_key(struct apply *a, const Et__Wrap *wrap)
+{
+	ET_CLEANUP(message_freep) Et__Kek *kek = NULL;
+
+	int rc = et_state_get_kek(a->v, wrap->kek_version, &kek);
+	if (rc == ET_ENOTFOUND || (rc == 0 && kek->state != ET__KEK_STATE__KEK_ACTIVE)) {
+		return refuse(a, ET_ESTALE, "KEK version %u is not the active one",
+			      wrap->kek_version);
+	}
+	return rc;
+}
+
+static int put_write(struct apply *a, const Et__GenerationPut *told, const Et__Segment *old)
+{
+	Et__Segment new = *told->segment;
+	Et__Segment before = *old;
+	struct key due = due_key(old->recording.data);
+
+	new.made_index = a->index;
+	new.replaced_by = 0;
+	before.replaced_by = new.generation;
+	a->s->counts.segments++;
+	state_put(a->s, CF_LINK, &due, "", 0);
+	int rc = wraps_add(a->s, new.wrap);
+	rc = rc < 0 ? rc : segment_put(a, &new);
+	rc = rc < 0 ? rc : segment_put(a, &before);
+	return rc < 0 ? rc : copy_of_sealer(a, &new, told->store_uuid, false);
+}
+
+int apply_generation_put(struct apply *a)
+{
+	const Et__GenerationPut *told = a->c->generation_put;
+	const Et__Segment *g = told->segment;
+	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
+	ET_CLEANUP(message_freep) Et__Segment *known = NULL;
+	ET_CLEANUP(message_freep) Et__Segment *old = NULL;
+
+	result_id(a, g->recording);
+	int rc = put_check_told(a, told);
+	rc = rc < 0 ? rc : recording_not_erased(a, g->recording);
+	rc = rc < 0 ? rc : et_state_get_recording(a->v, g->recording.data, &r);
+	if (rc == ET_ENOTFOUND && r == NULL) {
+		return refuse(a, ET_ENOTFOUND, "the recording is not known");
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	rc = et_state_get_segment(a->v, g->recording.data, g->generation, g->segment, &known);
+	if (rc == 0) {
+		return bytes_equal(known->root, g->root)
+			       ? 0
+			       : refuse(a, ET_ESTALE, "generation %u of segment %u is there",
+					g->generation, g->segment);
+	}
+	rc = rc != ET_ENOTFOUND ? rc
+				: et_state_get_segment(a->v, g->recording.data, g->generation - 1,
+						       g->segment, &old);
+	if (rc == ET_ENOTFOUND) {
+		return refuse(a, ET_ENOTFOUND, "there is no generation %u of segment %u",
+			      g->generation - 1, g->segment);
+	}
+	rc = rc < 0 ? rc : put_check_old(a, told, old);
+	rc = rc < 0 ? rc : put_check_reason(a, told, r, old);
+	rc = rc < 0 ? rc : put_check_key(a, g->wrap);
+	rc = rc < 0 ? rc : recording_not_held(a, g->recording);
+	return rc < 0 ? rc : put_write(a, told, old);
+}
+
+/* ---- GenerationFinish ---- */
+
+struct old_copies {
+	struct apply *a;
+	Et__Copy *list[PLACES_MAX]; /* owned */
+	size_t count;
+};
+
+static int old_copy_add(void *arg, const void *message)
+{
+	struct old_copies *o = arg;
+	const Et__Copy *c = message;
+	struct key key = key_copy(c);
+
+	if (place_node(c->place) == 0 || c->state == ET__COPY__STATE__EVICTED ||
+	    o->count == PLACES_MAX) {
+		return 0;
+	}
+	int rc =
+		view_get_message(o->a->v, CF_COPY, &key, &et__copy__descriptor, &o->list[o->count]);
+	o->count += rc == 0;
+	return rc;
+}
+
+/* Nodes remove the files of what is evicted. At a target it stays, and opens with nothing. */
+static int old_copies_evict(struct apply *a, const Et__Segment *old)
+{
+	struct old_copies *o = calloc(1, sizeof(*o));
+	struct key prefix = key_segment(old->recording.data, old->generation, old->segment);
+
+	if (o == NULL) {
+		return -ENOMEM;
+	}
+	o->a = a;
+	int rc = view_walk_messages(a->v, CF_COPY, &prefix, &et__copy__descriptor, old_copy_add, o);
+	for (size_t i = 0; i < o->count; i++) {
+		Et__Copy after = *o->list[i];
+		after.state = ET__COPY__STATE__EVICTED;
+		rc = rc == 0 ? copy_put(a, o->list[i], &after) : rc;
+		message_freep(&o->list[i]);
+	}
+	free(o);
+	return rc;
+}
+
+static int due_any(void *arg, enum et_state_due due, const Et__Segment *segment,
+		   const Et__Redaction *redaction)
+{
+	const Et__Segment *finished = arg;
+	bool is_it = due == ET_DUE_FINISH && segment->generation == finished->generation &&
+		     segment->segment == finished->segment;
+
+	(void)redaction;
+	return is_it ? 0 : 1; /* what this entry has just written is not in the view */
+}
+
+/* When nothing else is due, every redaction of the recording is done. */
+static int redactions_settle(struct apply *a, const Et__Segment *finished)
+{
+	ET_CLEANUP(message_freep) Et__Recording *before = NULL;
+	ET_CLEANUP(message_freep) Et__Recording *after = NULL;
+	const uint8_t *id = finished->recording.data;
+
+	int rc = et_state_each_due_of(a->v, id, due_any, (void *)(uintptr_t)finished);
+	if (rc != 0) {
+		return rc == 1 ? 0 : rc;
+	}
+	struct key due = due_key(id);
+	state_delete(a->s, CF_LINK, &due);
+	rc = et_state_get_recording(a->v, id, &before);
+	rc = rc < 0 ? rc : et_state_get_recording(a->v, id, &after);
+	if (rc < 0) {
+		return rc;
+	}
+	for (size_t i = 0; i < after->n_redactions; i++) {
+		Et__Redaction *d = after->redactions[i];
+		if (d->done_index == 0) {
+			d->done_index = a->index;
+			d->done_us = apply_time(a);
+		}
+	}
+	return recording_put(a, before, after);
+}
+
+int apply_generation_finish(struct apply *a)
+{
+	const Et__GenerationFinish *told = a->c->generation_finish;
+	ET_CLEANUP(message_freep) Et__Segment *old = NULL;
+	char lacks[ET_STATE_LACKS_SIZE];
+
+	result_id(a, told->recording);
+	int rc = et_state_get_segment(a->v, told->recording.data, told->generation, told->segment,
+				      &old);
+	if (rc == ET_ENOTFOUND) {
+		return refuse(a, ET_ENOTFOUND, "the segment is not known");
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	if (et_state_segment_is_newest(old)) {
+		return refuse(a, ET_EREFUSED, "no generation took its place");
+	}
+	if (!segment_has_key(old)) {
+		return 0; /* it is gone */
+	}
+	rc = recording_not_held(a, told->recording);
+	rc = rc < 0 ? rc : et_state_generation_lacks(a->v, old, lacks);
+	if (rc < 0) {
+		return rc;
+	}
+	if (lacks[0] != '\0') {
+		return refuse(a, ET_EPOLICY, "its successor has %s", lacks);
+	}
+	rc = segment_erase(a, old);
+	rc = rc < 0 ? rc : old_copies_evict(a, old);
+	return rc < 0 ? rc : redactions_settle(a, old);
+}

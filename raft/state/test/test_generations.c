@@ -1,0 +1,458 @@
+/* Newer generations of segments: what apply takes and refuses, and what is due. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "raft/state/test/kit.h"
+
+#define T0 INT64_C(1700000000000000)
+#define S INT64_C(1000000)
+
+static int redact(struct kit *k, uint64_t recording, int64_t from_us, int64_t to_us)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__RecordingRedact r = ET__RECORDING_REDACT__INIT;
+	static char reason[] = "a card number";
+
+	r.recording = kit_id(recording);
+	r.from_us = from_us;
+	r.to_us = to_us;
+	c.reason = reason;
+	c.body_case = ET__COMMAND__BODY_RECORDING_REDACT;
+	c.recording_redact = &r;
+	return kit_apply(k, &c);
+}
+
+struct put {
+	uint64_t node;
+	uint64_t recording;
+	uint32_t generation;
+	uint32_t segment;
+	uint64_t root;
+	uint64_t old_root;
+	uint64_t redaction;
+	uint32_t kek;
+	bool bare; /* without its link */
+	int64_t t0_us;
+};
+
+static int put(struct kit *k, struct put p)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__GenerationPut body = ET__GENERATION_PUT__INIT;
+	Et__Segment g = ET__SEGMENT__INIT;
+	Et__Wrap w = ET__WRAP__INIT;
+	static char file[] = "tapes/new.evtm";
+	static char uuid[] = "store";
+
+	w.dek = 4711;
+	w.kek_version = p.kek;
+	w.enc = kit_hash(p.root + 1);
+	w.ciphertext = kit_bytes(48, p.root + 2);
+	g.recording = kit_id(p.recording);
+	g.generation = p.generation;
+	g.segment = p.segment;
+	g.node = p.node;
+	g.wrap = &w;
+	g.header_hash = kit_hash(p.root + 3);
+	g.t0_us = p.t0_us;
+	g.state = ET__SEGMENT_STATE__SEGMENT_SEALED;
+	g.root = kit_hash(p.root);
+	g.records = 3;
+	g.size_bytes = 999;
+	g.sealed_us = T0 + 9 * S;
+	g.object_hash = kit_hash(p.root + 4);
+	g.file = file;
+	g.made_index = 1; /* not its to say */
+	g.replaced_by = 5;
+	if (!p.bare) {
+		g.link = kit_bytes(100, p.root + 5);
+	}
+	body.segment = &g;
+	body.old_root = kit_hash(p.old_root);
+	body.redaction = p.redaction;
+	body.store_uuid = uuid;
+	c.body_case = ET__COMMAND__BODY_GENERATION_PUT;
+	c.generation_put = &body;
+	return kit_apply_from(k, p.node, &c);
+}
+
+static int finish(struct kit *k, uint64_t recording, uint32_t generation, uint32_t segment)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__GenerationFinish f = ET__GENERATION_FINISH__INIT;
+
+	f.recording = kit_id(recording);
+	f.generation = generation;
+	f.segment = segment;
+	c.body_case = ET__COMMAND__BODY_GENERATION_FINISH;
+	c.generation_finish = &f;
+	return kit_apply(k, &c);
+}
+
+static int hold(struct kit *k, uint64_t recording, bool release)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__HoldAdd add = ET__HOLD_ADD__INIT;
+	Et__HoldRelease rel = ET__HOLD_RELEASE__INIT;
+	Et__Hold h = ET__HOLD__INIT;
+	static char matter[] = "case 7";
+
+	h.id = rel.id = kit_id(5000 + recording);
+	h.matter = matter;
+	h.recording = kit_id(recording);
+	add.hold = &h;
+	c.body_case = release ? ET__COMMAND__BODY_HOLD_RELEASE : ET__COMMAND__BODY_HOLD_ADD;
+	if (release) {
+		c.hold_release = &rel;
+	} else {
+		c.hold_add = &add;
+	}
+	return kit_apply(k, &c);
+}
+
+static int copy_of(struct kit *k, uint64_t node, uint64_t recording, uint32_t generation,
+		   const char *place)
+{
+	Et__Copy c;
+	kit_copy(&c, recording, 1, place);
+	c.generation = generation;
+	return kit_copies(k, node, false, &c, 1);
+}
+
+static void close_call(struct kit *k, uint64_t id)
+{
+	Et__Recording r = ET__RECORDING__INIT;
+
+	r.id = kit_id(id);
+	r.start_us = T0;
+	r.end_us = T0 + 60 * S;
+	assert_int_equal(kit_tell_recording(k, 2, KIT_CLOSE, &r), 0);
+}
+
+/* Recording `id`, captured by node 2 and ended, one segment (root 7) with copies at 2 and 3. */
+static void call(struct kit *k, uint64_t id)
+{
+	kit_sealed_segment(k, id);
+	close_call(k, id);
+	assert_int_equal(kit_copy_add(k, 3, id, 1, "node:3"), 0);
+}
+
+static struct put sound(struct kit *k, uint64_t id)
+{
+	(void)k;
+	return (struct put){ .node = 3,
+			     .recording = id,
+			     .generation = 2,
+			     .segment = 1,
+			     .root = 50,
+			     .old_root = 7,
+			     .kek = 1,
+			     .t0_us = T0 };
+}
+
+struct due {
+	unsigned make, finish, redaction;
+};
+
+static int due_count(void *arg, enum et_state_due due, const Et__Segment *g, const Et__Redaction *r)
+{
+	struct due *d = arg;
+	(void)g;
+	d->make += due == ET_DUE_MAKE;
+	d->finish += due == ET_DUE_FINISH;
+	d->redaction += r != NULL;
+	return 0;
+}
+
+static int one_more(void *arg, const uint8_t recording[16])
+{
+	(void)recording;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static void assert_due(struct kit *k, uint64_t id, unsigned make, unsigned finish_, unsigned rows)
+{
+	struct due d = { 0 };
+	unsigned found = 0;
+	struct et_state_view *v = et_state_view_open(k->s);
+
+	assert_int_equal(et_state_each_due_of(v, kit_id(id).data, due_count, &d), 0);
+	assert_int_equal(et_state_each_due(v, NULL, one_more, &found), 0);
+	(void)et_state_view_close(v);
+	assert_int_equal(d.make, make);
+	assert_int_equal(d.finish, finish_);
+	assert_int_equal(found, rows);
+}
+
+static Et__Segment *segment(struct kit *k, uint64_t id, uint32_t generation)
+{
+	struct et_state_view *v = et_state_view_open(k->s);
+	Et__Segment *g = NULL;
+
+	assert_int_equal(et_state_get_segment(v, kit_id(id).data, generation, 1, &g), 0);
+	(void)et_state_view_close(v);
+	return g;
+}
+
+static uint64_t wraps(struct kit *k, uint32_t version)
+{
+	struct et_state_view *v = et_state_view_open(k->s);
+	uint64_t n = 0;
+
+	assert_int_equal(et_state_wraps(v, version, &n), 0);
+	(void)et_state_view_close(v);
+	return n;
+}
+
+static void a_redaction_is_refused_where_it_must_be(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	assert_int_equal(redact(k, 10, T0, T0 + S), ET_ENOTFOUND);
+	kit_sealed_segment(k, 10);
+	assert_int_equal(redact(k, 10, T0, T0 + S), ET_EREFUSED); /* still being made */
+	close_call(k, 10);
+	assert_int_equal(redact(k, 10, T0 + S, T0 + S), ET_EREFUSED);
+	assert_int_equal(redact(k, 10, T0 - 90 * S, T0 - 80 * S), ET_ENOTFOUND);
+	assert_int_equal(hold(k, 10, false), 0);
+	assert_int_equal(redact(k, 10, T0, T0 + S), ET_EPOLICY);
+	assert_int_equal(hold(k, 10, true), 0);
+	assert_int_equal(kit_segment_open(k, 2, 10, 2), 0); /* and not sealed */
+	assert_int_equal(redact(k, 10, T0, T0 + S), ET_EREFUSED);
+	assert_due(k, 10, 0, 0, 0);
+	call(k, 11);
+	assert_int_equal(kit_erase(k, 11), 0);
+	assert_int_equal(redact(k, 11, T0, T0 + S), ET_EREFUSED);
+	call(k, 12);
+	assert_int_equal(redact(k, 12, T0, T0 + S), 0);
+	uint64_t asked = k->index;
+	assert_int_equal(k->result->number, asked);
+	assert_int_equal(redact(k, 12, T0, T0 + S), 0); /* once */
+	assert_int_equal(k->result->number, asked);
+	assert_due(k, 12, 1, 0, 1);
+}
+
+static void a_generation_comes_whole_and_for_a_reason(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	call(k, 10);
+	struct put p = sound(k, 10);
+	assert_int_equal(put(k, p), ET_EREFUSED); /* nobody asked, and nothing is compromised */
+	p.redaction = 3;
+	assert_int_equal(put(k, p), ET_ENOTFOUND);
+	assert_int_equal(redact(k, 10, T0 + S, T0 + 2 * S), 0);
+	p.redaction = k->index;
+
+	struct put bad = p;
+	bad.old_root = 8;
+	assert_int_equal(put(k, bad), ET_ESTALE);
+	bad = p;
+	bad.generation = 3;
+	assert_int_equal(put(k, bad), ET_ENOTFOUND);
+	bad = p;
+	bad.generation = 1;
+	assert_int_equal(put(k, bad), ET_EREFUSED);
+	bad = p;
+	bad.bare = true;
+	assert_int_equal(put(k, bad), ET_EREFUSED);
+	bad = p;
+	bad.kek = 2;
+	assert_int_equal(put(k, bad), ET_ESTALE);
+	bad = p;
+	bad.t0_us = T0 + 1;
+	assert_int_equal(put(k, bad), ET_EREFUSED);
+	assert_int_equal(hold(k, 10, false), 0);
+	assert_int_equal(put(k, p), ET_EPOLICY);
+	assert_int_equal(hold(k, 10, true), 0);
+	assert_int_equal(wraps(k, 1), 1);
+
+	assert_int_equal(put(k, p), 0);
+	Et__Segment *g = segment(k, 10, 2);
+	assert_int_equal(g->made_index, k->index);
+	assert_int_equal(g->replaced_by, 0);
+	et__segment__free_unpacked(g, NULL);
+	g = segment(k, 10, 1);
+	assert_int_equal(g->replaced_by, 2);
+	assert_false(g->wrap->erased);
+	et__segment__free_unpacked(g, NULL);
+	assert_int_equal(wraps(k, 1), 2);
+	assert_due(k, 10, 0, 1, 1);
+
+	assert_int_equal(put(k, p), 0); /* told again */
+	struct put second = p;		/* another worker was slower */
+	second.node = 1;
+	second.root = 60;
+	assert_int_equal(put(k, second), ET_ESTALE);
+	assert_int_equal(wraps(k, 1), 2);
+	assert_int_equal(kit_segment_open(k, 2, 10, 1), 0); /* a journal that comes late */
+	g = segment(k, 10, 1);
+	assert_int_equal(g->replaced_by, 2);
+	et__segment__free_unpacked(g, NULL);
+}
+
+static void the_old_key_waits_for_copies_and_holds(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	call(k, 10);
+	assert_int_equal(copy_of(k, 1, 10, 1, "target:cold"), 0);
+	assert_int_equal(finish(k, 10, 1, 1), ET_EREFUSED); /* nothing took its place */
+	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
+	struct put p = sound(k, 10);
+	p.redaction = k->index;
+	assert_int_equal(put(k, p), 0);
+	assert_int_equal(finish(k, 10, 1, 1), ET_EPOLICY); /* site-0 (node 2) has none of it */
+	assert_int_equal(copy_of(k, 2, 10, 2, "node:2"), 0);
+	assert_int_equal(finish(k, 10, 1, 1), ET_EPOLICY); /* the target has none */
+	assert_int_equal(copy_of(k, 1, 10, 2, "target:cold"), 0);
+	assert_int_equal(hold(k, 10, false), 0);
+	assert_int_equal(finish(k, 10, 1, 1), ET_EPOLICY);
+	assert_int_equal(hold(k, 10, true), 0);
+	assert_int_equal(finish(k, 10, 2, 1), ET_EREFUSED); /* the newest never */
+	assert_int_equal(wraps(k, 1), 2);
+	assert_int_equal(finish(k, 10, 1, 1), 0);
+	assert_int_equal(wraps(k, 1), 1);
+	assert_int_equal(finish(k, 10, 1, 1), 0); /* it is gone */
+	assert_int_equal(finish(k, 10, 9, 1), ET_ENOTFOUND);
+	assert_due(k, 10, 0, 0, 0);
+
+	Et__Segment *g = segment(k, 10, 1);
+	assert_true(g->wrap->erased);
+	assert_int_equal(g->wrap->ciphertext.len, 0);
+	et__segment__free_unpacked(g, NULL);
+	g = segment(k, 10, 2);
+	assert_false(g->wrap->erased);
+	et__segment__free_unpacked(g, NULL);
+	struct et_state_view *v = et_state_view_open(k->s);
+	Et__Recording *r = NULL;
+	assert_int_equal(et_state_get_recording(v, kit_id(10).data, &r), 0);
+	assert_int_equal(r->n_redactions, 1);
+	assert_true(r->redactions[0]->done_index > 0);
+	assert_string_equal(r->redactions[0]->reason, "a card number");
+	et__recording__free_unpacked(r, NULL);
+	(void)et_state_view_close(v);
+	assert_int_equal(copy_of(k, 3, 10, 1, "node:3"), ET_EREFUSED); /* late, of what is gone */
+}
+
+static int evicted(void *arg, const Et__Copy *c)
+{
+	unsigned *n = arg;
+	n[0] += c->generation == 1 && c->state == ET__COPY__STATE__EVICTED;
+	n[1] += c->generation == 1 && c->state == ET__COPY__STATE__VERIFIED;
+	n[2] += c->generation == 2 && c->state == ET__COPY__STATE__VERIFIED;
+	return 0;
+}
+
+static void old_copies_at_nodes_are_evicted(void **state)
+{
+	struct kit *k = *state;
+	unsigned n[3] = { 0 };
+
+	kit_cluster(k);
+	call(k, 10);
+	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
+	struct put p = sound(k, 10);
+	p.redaction = k->index;
+	assert_int_equal(put(k, p), 0);
+	assert_int_equal(copy_of(k, 2, 10, 2, "node:2"), 0);
+	assert_int_equal(finish(k, 10, 1, 1), 0);
+	struct et_state_view *v = et_state_view_open(k->s);
+	assert_int_equal(et_state_each_copy_of(v, kit_id(10).data, evicted, n), 0);
+	(void)et_state_view_close(v);
+	assert_int_equal(n[0], 2);
+	assert_int_equal(n[1], 0);
+	assert_int_equal(n[2], 2);
+	assert_int_equal(kit_counts(k).copies, 2);
+}
+
+/* A second redaction, while the first one's old key is still there: a chain of three. */
+static void a_chain_is_finished_by_its_newest(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	call(k, 10);
+	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
+	struct put p = sound(k, 10);
+	p.redaction = k->index;
+	assert_int_equal(put(k, p), 0);
+	assert_int_equal(redact(k, 10, T0 + 5 * S, T0 + 6 * S), 0);
+	assert_due(k, 10, 1, 1, 1);
+	struct put q = p;
+	q.redaction = k->index;
+	q.generation = 3;
+	q.root = 80;
+	q.old_root = 50;
+	assert_int_equal(put(k, q), 0);
+	assert_due(k, 10, 0, 2, 1);
+	assert_int_equal(copy_of(k, 2, 10, 3, "node:2"), 0);
+	assert_int_equal(finish(k, 10, 1, 1), 0);
+	assert_due(k, 10, 0, 1, 1);
+	assert_int_equal(finish(k, 10, 2, 1), 0);
+	assert_due(k, 10, 0, 0, 0);
+	assert_int_equal(wraps(k, 1), 1);
+}
+
+static void an_erasure_wins(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	call(k, 10);
+	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
+	struct put p = sound(k, 10);
+	p.redaction = k->index;
+	assert_int_equal(put(k, p), 0);
+	assert_int_equal(kit_erase(k, 10), 0);
+	assert_int_equal(wraps(k, 1), 0);
+	assert_due(k, 10, 0, 0, 0);
+	p.generation = 3;
+	p.old_root = 50;
+	assert_int_equal(put(k, p), ET_EREFUSED);
+	assert_int_equal(finish(k, 10, 1, 1), 0);
+}
+
+static void a_recorder_makes_first_generations_only(void **state)
+{
+	struct kit *k = *state;
+	Et__Command c = ET__COMMAND__INIT;
+	Et__SegmentSeal seal = ET__SEGMENT_SEAL__INIT;
+
+	kit_cluster(k);
+	call(k, 10);
+	seal.recording = kit_id(10);
+	seal.generation = 2;
+	seal.segment = 1;
+	seal.state = ET__SEGMENT_STATE__SEGMENT_SEALED;
+	seal.root = kit_hash(1);
+	seal.size_bytes = 5;
+	c.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
+	c.segment_seal = &seal;
+	assert_int_equal(kit_apply_from(k, 2, &c), ET_EREFUSED);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(a_redaction_is_refused_where_it_must_be),
+		TEST(a_generation_comes_whole_and_for_a_reason),
+		TEST(the_old_key_waits_for_copies_and_holds),
+		TEST(old_copies_at_nodes_are_evicted),
+		TEST(a_chain_is_finished_by_its_newest),
+		TEST(an_erasure_wins),
+		TEST(a_recorder_makes_first_generations_only),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
