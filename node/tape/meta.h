@@ -37,6 +37,7 @@ enum et_meta_mark {
 	ET_MARK_GAP = 3,    /* the recorder was not there from from_us to to_us */
 	ET_MARK_DROPPED =
 		4, /* packets between were dropped by policy (digits) or were lost inside */
+	ET_MARK_REDACTED = 5, /* what was between was destroyed: a newer generation without it */
 };
 
 struct et_meta_item {
