@@ -222,6 +222,22 @@ static void message_send(struct et_mover *m, const Et__CopyEvict *evict)
 	}
 }
 
+/* The copies of a generation that was replaced are evicted with its key. */
+static void finish_send(struct et_mover *m, const Et__GenerationFinish *finish)
+{
+	Et__CopyEvict evict = ET__COPY_EVICT__INIT;
+	Et__Copy copy = ET__COPY__INIT;
+	Et__Copy *list[] = { &copy };
+
+	copy.recording = finish->recording;
+	copy.generation = finish->generation;
+	copy.segment = finish->segment;
+	copy.place = m->place;
+	evict.copies = list;
+	evict.n_copies = 1;
+	message_send(m, &evict);
+}
+
 void et_mover_on_applied(struct et_mover *m, uint64_t index, const Et__Command *command,
 			 const Et__Result *result)
 {
@@ -233,6 +249,9 @@ void et_mover_on_applied(struct et_mover *m, uint64_t index, const Et__Command *
 	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_COPY_EVICT: /* what was refused is not evicted in the catalogue */
 		message_send(m, command->copy_evict);
+		break;
+	case ET__COMMAND__BODY_GENERATION_FINISH:
+		finish_send(m, command->generation_finish);
 		break;
 	case ET__COMMAND__BODY_PLAN_APPLY:
 		message_send(m, NULL);

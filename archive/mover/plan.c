@@ -206,7 +206,8 @@ static bool facts_recording(const struct planner *p, const Et__Segment *s,
 	if (r == NULL) {
 		return false;
 	}
-	f->erased = r->state == ET__RECORDING_STATE__ERASED || (s->wrap != NULL && s->wrap->erased);
+	f->erased = r->state == ET__RECORDING_STATE__ERASED ||
+		    (s->wrap != NULL && s->wrap->erased) || !et_state_segment_is_newest(s);
 	f->call_over = r->state != ET__RECORDING_STATE__CAPTURING;
 	f->start_us = r->start_us;
 	f->end_us = r->end_us != 0 ? r->end_us : s->sealed_us;

@@ -553,6 +553,15 @@ void api_change_target(const Et__Command *c, const Et__Result *result, char *ret
 	case ET__COMMAND__BODY_RECORDING_ERASE:
 		target_uuid("recording", &c->recording_erase->recording, ret, size);
 		break;
+	case ET__COMMAND__BODY_RECORDING_REDACT:
+		target_uuid("recording", &c->recording_redact->recording, ret, size);
+		break;
+	case ET__COMMAND__BODY_GENERATION_PUT:
+		target_uuid("recording", &c->generation_put->segment->recording, ret, size);
+		break;
+	case ET__COMMAND__BODY_GENERATION_FINISH:
+		target_uuid("recording", &c->generation_finish->recording, ret, size);
+		break;
 	case ET__COMMAND__BODY_NODE_JOIN:
 		(void)snprintf(ret, size, "node %" PRIu64, result->number);
 		break;

@@ -322,6 +322,7 @@ api_handler api_keys, api_key_rotate, api_key_schedule, api_key_set, api_key_tou
 	api_key_escrow;		      /* keys.c */
 api_handler api_backup;		      /* backup.c */
 api_handler api_recording_erase;      /* erase.c */
+api_handler api_recording_redact;     /* redact.c */
 api_handler api_console, api_openapi; /* console.c */
 
 /* admin.c: what a command was about, for the feed of changes: "recording UUID", "node 3", "". */

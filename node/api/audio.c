@@ -193,18 +193,39 @@ static int open_key(void *arg, const struct et_tape_header *header, struct et_se
 
 /* ---- What is to be played ---- */
 
-static int find_generation(void *arg, const Et__Segment *s)
+static bool is_played(const Et__Segment *s)
+{
+	return et_state_segment_is_newest(s) && s->state != ET__SEGMENT_STATE__SEGMENT_LOST;
+}
+
+static int count_segment(void *arg, const Et__Segment *s)
 {
 	struct api_playback *p = arg;
-	p->generation = s->generation > p->generation ? s->generation : p->generation;
+	(void)s;
 	p->count++;
 	return 0;
+}
+
+/* Walks go by generation, a recording by segment. */
+static void segments_order(struct api_playback *p)
+{
+	for (size_t i = 1; i < p->count; i++) {
+		const struct et_playback_segment s = p->segments[i];
+		Et__Segment *record = p->records[i];
+		size_t at = i;
+		for (; at > 0 && p->segments[at - 1].segment > s.segment; at--) {
+			p->segments[at] = p->segments[at - 1];
+			p->records[at] = p->records[at - 1];
+		}
+		p->segments[at] = s;
+		p->records[at] = record;
+	}
 }
 
 static int take_segment(void *arg, const Et__Segment *s)
 {
 	struct api_playback *p = arg;
-	if (s->generation != p->generation || s->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
+	if (!is_played(s)) {
 		return 0;
 	}
 	size_t size = et__segment__get_packed_size(s);
@@ -239,7 +260,7 @@ static int take_segment(void *arg, const Et__Segment *s)
 static int playback_collect(struct api_playback *p, const struct et_state_view *v,
 			    struct et_error *reterr)
 {
-	(void)et_state_each_segment_of(v, p->recording, find_generation, p);
+	(void)et_state_each_segment_of(v, p->recording, count_segment, p);
 	size_t all = p->count;
 	p->count = 0;
 	if (all == 0 || all > ET_PLAYBACK_SEGMENTS_MAX) {
@@ -255,6 +276,7 @@ static int playback_collect(struct api_playback *p, const struct et_state_view *
 	if (rc < 0) {
 		return et_fail(reterr, rc, "segments of the recording");
 	}
+	segments_order(p);
 	(void)et_state_each_copy_of(v, p->recording, look_for_node, p);
 	p->config = (struct et_playback_config){
 		.segments = p->segments,

@@ -94,6 +94,9 @@ struct copies {
 	uint32_t protected_segments; /* verified at two sites or more */
 	/* Of the segment at hand: copies come in its order. */
 	uint32_t generation, segment;
+	const struct et_state_view *v;
+	bool replaced_any; /* there are older generations: their copies do not count */
+	bool replaced;	   /* that at hand is one */
 	bool archived;
 	char site[64];
 	bool two_sites;
@@ -101,11 +104,21 @@ struct copies {
 
 static void copies_segment_done(struct copies *c)
 {
-	c->archived_segments += c->archived;
-	c->protected_segments += c->two_sites;
+	c->archived_segments += c->archived && !c->replaced;
+	c->protected_segments += c->two_sites && !c->replaced;
 	c->archived = false;
 	c->two_sites = false;
 	c->site[0] = '\0';
+}
+
+static bool is_replaced(const struct et_state_view *v, const Et__Copy *copy)
+{
+	Et__Segment *segment = NULL;
+	bool is = et_state_get_segment(v, copy->recording.data, copy->generation, copy->segment,
+				       &segment) == 0 &&
+		  !et_state_segment_is_newest(segment);
+	et__segment__free_unpacked(segment, NULL);
+	return is;
 }
 
 static int add_copy(void *arg, const Et__Copy *copy)
@@ -115,6 +128,7 @@ static int add_copy(void *arg, const Et__Copy *copy)
 		copies_segment_done(c);
 		c->generation = copy->generation;
 		c->segment = copy->segment;
+		c->replaced = c->replaced_any && is_replaced(c->v, copy);
 	}
 	if (copy->state == ET__COPY__STATE__VERIFIED) {
 		if (strncmp(copy->place, "target:", 7) == 0) {
@@ -132,7 +146,9 @@ static int add_copy(void *arg, const Et__Copy *copy)
 static int count_segment(void *arg, const Et__Segment *segment)
 {
 	struct copies *c = arg;
-	c->segments += segment->state != ET__SEGMENT_STATE__SEGMENT_LOST;
+	bool newest = et_state_segment_is_newest(segment);
+	c->segments += newest && segment->state != ET__SEGMENT_STATE__SEGMENT_LOST;
+	c->replaced_any = c->replaced_any || !newest;
 	return 0;
 }
 
@@ -210,12 +226,35 @@ static int add_segment(void *arg, const Et__Segment *segment)
 	et_json_set(o, "records", et_json_u64(segment->records));
 	et_json_set(o, "root", et_json_hex(segment->root.data, segment->root.len));
 	et_json_set(o, "sealed", api_time(segment->sealed_us));
+	et_json_set(o, "replaced_by",
+		    segment->replaced_by != 0 ? json_integer(segment->replaced_by) : json_null());
+	if (segment->link.len > 0) {
+		et_json_set(o, "link", et_json_hex(segment->link.data, segment->link.len));
+	}
 	if (segment->wrap != NULL) {
 		et_json_set(o, "kek_version", json_integer(segment->wrap->kek_version));
 		et_json_set(o, "erased", json_boolean(segment->wrap->erased));
 	}
 	et_json_add(arg, o);
 	return 0;
+}
+
+static json_t *redactions_json(const Et__Recording *r)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < r->n_redactions; i++) {
+		const Et__Redaction *d = r->redactions[i];
+		json_t *o = json_object();
+		et_json_set(o, "id", et_json_u64(d->asked_index));
+		et_json_set(o, "from", api_time(d->from_us));
+		et_json_set(o, "to", api_time(d->to_us));
+		et_json_set(o, "reason", et_json_text(d->reason));
+		et_json_set(o, "principal", et_json_text(d->principal));
+		et_json_set(o, "asked", api_time(d->asked_us));
+		et_json_set(o, "done", api_time(d->done_us));
+		et_json_add(list, o);
+	}
+	return list;
 }
 
 static void add_details(const struct et_state_view *v, const Et__Recording *r, json_t *o)
@@ -241,6 +280,7 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	et_json_set(o, "capture_drops", et_json_u64(r->capture_drops));
 	et_json_set(o, "opened_index", et_json_u64(r->opened_index));
 	et_json_set(o, "gaps", gaps);
+	et_json_set(o, "redactions", redactions_json(r));
 	et_json_set(o, "segments", segments);
 }
 
@@ -259,7 +299,7 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 	json_t *o = json_object();
 	json_t *streams = json_array();
 	json_t *holds = json_array();
-	struct copies copies = { .nodes = nodes, .list = json_array() };
+	struct copies copies = { .nodes = nodes, .list = json_array(), .v = v };
 	if (r->id.len == 16) {
 		(void)et_state_each_segment_of(v, r->id.data, count_segment, &copies);
 		(void)et_state_each_copy_of(v, r->id.data, add_copy, &copies);

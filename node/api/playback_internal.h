@@ -16,7 +16,6 @@ struct api_playback {
 	Et__Segment **records;		      /* owned: what the catalogue knows of each */
 	bool *at_a_node;		      /* owned: a node holds it */
 	size_t count;
-	uint32_t generation; /* the newest; older ones were replaced */
 	int64_t end_us;
 	struct et_playback_config config;
 	struct et_playback_summary summary;

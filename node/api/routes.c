@@ -39,6 +39,7 @@ const struct api_route api_routes[] = {
 	{ "POST", "/v1/recordings/*/verify", API_OPERATE, true, false, false,
 	  api_recording_verify },
 	{ "POST", "/v1/recordings/*/erase", API_ADMIN, true, false, false, api_recording_erase },
+	{ "POST", "/v1/recordings/*/redact", API_ADMIN, true, false, false, api_recording_redact },
 	{ "POST", "/v1/recordings/*/ticket", API_LISTEN, false, false, false, api_ticket },
 	{ "GET", "/v1/recordings/*/audio", API_LISTEN, true, false, false, api_audio },
 	{ "GET", "/v1/recordings/*/peaks", API_LISTEN, true, false, false, api_peaks },

@@ -86,8 +86,8 @@ static struct survive_place *place_of(struct count *c, const struct survive_set 
 	return p;
 }
 
-/* What was erased can be opened by nobody, wherever it lies. Only looked at where it matters: few
- * segments lie on one node only, where there are several sites. */
+/* What was erased, or replaced, can be opened by nobody, wherever it lies. Only looked at where it
+ * matters: few segments lie on one node only, where there are several sites. */
 static bool segment_is_erased(const struct count *c)
 {
 	Et__Segment *g = NULL;
@@ -95,7 +95,7 @@ static bool segment_is_erased(const struct count *c)
 	if (et_state_get_segment(c->v, c->recording, c->generation, c->segment, &g) < 0) {
 		return false;
 	}
-	bool erased = g->wrap != NULL && g->wrap->erased;
+	bool erased = (g->wrap != NULL && g->wrap->erased) || !et_state_segment_is_newest(g);
 	et__segment__free_unpacked(g, NULL);
 	return erased;
 }

@@ -230,7 +230,8 @@ static int adoption_take(void *arg, const Et__Segment *g)
 	struct stat st;
 
 	if (g->object_hash.len != 32 || g->file[0] == '\0' || g->file[0] == '/' ||
-	    strstr(g->file, "..") != NULL || (g->wrap != NULL && g->wrap->erased)) {
+	    strstr(g->file, "..") != NULL || (g->wrap != NULL && g->wrap->erased) ||
+	    !et_state_segment_is_newest(g)) {
 		return 0;
 	}
 	(void)snprintf(f.path, sizeof(f.path), "%s/%.512s", a->b->daemon->config.media, g->file);

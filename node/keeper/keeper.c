@@ -328,6 +328,7 @@ static void keeper_abandon(struct et_keeper *k)
 {
 	verify_free(k->verify);
 	rewrap_free(k->rewrap);
+	generations_free(k->generations);
 	node_keys_release(&k->keys);
 	(void)et_secret_free(k->root);
 	et_identity_release(&k->identity);
@@ -354,8 +355,10 @@ int et_keeper_start(const struct et_keeper_config *config, struct et_keeper **re
 	k->root = et_secret_copy(et_secret_bytes(config->root), et_secret_size(config->root));
 	k->verify = verify_new(k);
 	k->rewrap = rewrap_new(k);
+	k->generations = generations_new(k);
 	int rc = et_identity_copy(config->identity, &k->identity);
-	if (rc < 0 || k->root == NULL || k->verify == NULL || k->rewrap == NULL) {
+	if (rc < 0 || k->root == NULL || k->verify == NULL || k->rewrap == NULL ||
+	    k->generations == NULL) {
 		rc = et_fail(reterr, -ENOMEM, "start the keeper");
 	} else if (!folder_take(k->state_folder, config->state_folder) ||
 		   !folder_take(k->media_folder, config->media_folder)) {

@@ -14,6 +14,7 @@
  *   grants.c   grants for vault nodes that lack them
  *   rotate.c   the life of KEK versions: this node's keys, new versions, states
  *   rewrap.c   moving wrapped DEKs to the active version
+ *   generations.c  making segments anew: redaction, re-encryption
  */
 #ifndef ET_NODE_KEEPER_KEEPER_INTERNAL_H
 #define ET_NODE_KEEPER_KEEPER_INTERNAL_H
@@ -176,6 +177,8 @@ struct et_keeper {
 	} rotation;
 	struct rewrap *rewrap; /* owned: rewrap.c */
 
+	struct generations *generations; /* owned: generations.c */
+
 	struct verify *verify; /* owned: verify.c */
 
 	struct {
@@ -230,6 +233,11 @@ void rewrap_step(struct et_keeper *k, const struct et_state_view *v, uint32_t fr
 		 const uint8_t active_public[32], uint32_t rate);
 /* What is left on the version did not open lately. */
 bool rewrap_is_put_off(const struct rewrap *r, uint32_t version);
+
+/* ---- generations.c ---- */
+struct generations *generations_new(struct et_keeper *k);
+void generations_free(struct generations *g); /* NULL is allowed */
+void generations_round(struct et_keeper *k);  /* every second */
 
 /* ---- open.c, admit.c, renew.c, verify.c ---- */
 void open_serve(struct et_keeper *k);

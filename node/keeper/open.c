@@ -124,6 +124,10 @@ static int wrap_open(struct et_keeper *k, const struct et_state_view *v, const E
 	if (wrap->erased) {
 		return et_fail_plain(reterr, ET_EPOLICY, "the recording was erased");
 	}
+	if (!et_state_segment_is_newest(segment)) {
+		return et_fail_plain(reterr, ET_EPOLICY, "generation %u took its place",
+				     segment->replaced_by);
+	}
 	if (wrap->enc.len != ET_HPKE_ENC_SIZE) {
 		return et_fail(reterr, ET_EINTEGRITY, "the wrapped key");
 	}

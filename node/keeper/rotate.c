@@ -717,6 +717,7 @@ void rotate_look(struct et_keeper *k)
 static void on_timer(uv_timer_t *timer)
 {
 	rotate_step(timer->data);
+	generations_round(timer->data);
 }
 
 void rotate_start(struct et_keeper *k)

@@ -188,6 +188,7 @@ et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show, 
 et_cli_handler et_cli_cluster_backup, et_cli_backup_list, et_cli_backup_verify,
 	et_cli_cluster_restore;							  /* cmd_backup.c */
 et_cli_handler et_cli_upgrade_plan, et_cli_upgrade_apply, et_cli_recording_erase; /* cmd_backup.c */
+et_cli_handler et_cli_recording_redact;						  /* cmd_tape.c */
 et_cli_handler et_cli_audit_list, et_cli_audit_verify;				  /* cmd_audit.c */
 et_cli_handler et_cli_capture_replay;						  /* cmd_replay.c */
 

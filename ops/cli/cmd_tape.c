@@ -138,6 +138,63 @@ static int span_read(struct et_cli *cli, struct et_proof_span *span, struct et_e
 	return rc;
 }
 
+/* ---- Redaction ---- */
+
+static int redact_body(struct et_cli *cli, bool plan, json_t *body, struct et_error *reterr)
+{
+	const char *needed[] = { "from", "to", "reason", "confirm" };
+	struct et_proof_span span;
+
+	for (size_t i = 0; i < (plan ? 2 : ET_ARRAY_SIZE(needed)); i++) {
+		if (et_cli_option(cli, needed[i]) == NULL) {
+			return et_cli_usage(cli, reterr, "recording redact needs --%s%s", needed[i],
+					    i >= 2 ? ": it is for good" : "");
+		}
+	}
+	int rc = span_read(cli, &span, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_json_set(body, "from_ms", json_integer(span.from_ms));
+	et_json_set(body, "to_ms", json_integer(span.to_ms));
+	if (plan) {
+		et_json_set(body, "plan", json_true());
+		return 0;
+	}
+	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
+	et_json_set(body, "confirm", et_json_text(et_cli_option(cli, "confirm")));
+	return 0;
+}
+
+int et_cli_recording_redact(struct et_cli *cli, struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *body = json_object();
+	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
+	const bool plan = et_cli_option(cli, "plan") != NULL;
+	char text[ET_UUID_TEXT_SIZE];
+	char path[128];
+	uint8_t id[16];
+
+	if (!et_uuid_parse(cli->args[0], id)) {
+		return et_cli_usage(cli, reterr, "\"%.40s\" is no recording id", cli->args[0]);
+	}
+	int rc = redact_body(cli, plan, body, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_uuid_format(id, text);
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/redact", text);
+	rc = et_cli_send(cli, "POST", path, body, &answer, reterr);
+	rc = rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
+	if (rc == 0 && !plan) {
+		et_cli_note(cli,
+			    "it is done when `evertape recording show %s` says so in "
+			    "redactions",
+			    text);
+	}
+	return rc < 0 ? rc : plan ? ET_EXIT_CHANGES : 0;
+}
+
 static int proof_of_file(struct et_cli *cli, const struct et_proof_span *span, const char *out,
 			 struct et_error *reterr)
 {

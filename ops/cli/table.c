@@ -405,6 +405,29 @@ const struct et_cli_command et_cli_commands[] = {
 	  .options = OPTIONS({ "confirm", "CLUSTER", "the cluster's name (needed)", NULL }, REASON),
 	  .run = et_cli_recording_erase,
 	  .destructive = true },
+	{ .path = "recording redact",
+	  .arguments = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "leave a span of a recording out, for good and in every copy",
+	  .details =
+		  "The segments of the span are made anew without it: no packet that came or plays "
+		  "in "
+		  "it, no DTMF, no body of a SIP INFO. Playback has silence there. The old keys "
+		  "are "
+		  "destroyed when the new segments have the copies that the old ones had. Refused "
+		  "while a hold stands, and without a quorum; `recording show` says when it is "
+		  "done.",
+	  .example = "evertape recording redact ID --from 190s --to 222s --reason 'card number' "
+		     "--confirm acme-voice",
+	  .options = OPTIONS(
+		  { "from", "DURATION", "since the beginning (needed)", NULL },
+		  { "to", "DURATION", "since the beginning (needed)", NULL },
+		  { "plan", NULL, "only say what it touches; exits 7", NULL },
+		  { "confirm", "CLUSTER", "the cluster's name (needed without --plan)", NULL },
+		  { "reason", "TEXT", "why (needed without --plan); it is kept in the audit",
+		    NULL }),
+	  .run = et_cli_recording_redact },
 	{ .path = "recording export",
 	  .arguments = "ID",
 	  .min_args = 1,

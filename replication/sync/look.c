@@ -95,14 +95,15 @@ static int copies_add(void *arg, const Et__Copy *copy)
 	return 0;
 }
 
-/* Is there something to move: sealed, and not erased? */
+/* Is there something to move: sealed, not erased, and not replaced by a newer generation? */
 static bool segment_moves(const Et__Segment *segment)
 {
 	bool sealed = segment->state == ET__SEGMENT_STATE__SEGMENT_SEALED ||
 		      segment->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED ||
 		      segment->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED;
 	bool erased = segment->wrap != NULL && segment->wrap->erased;
-	return sealed && !erased && segment->recording.len == 16 && segment->root.len == 32;
+	return sealed && !erased && et_state_segment_is_newest(segment) &&
+	       segment->recording.len == 16 && segment->root.len == 32;
 }
 
 static struct et_plan plan_of(const struct world *w, const struct copies *c)

@@ -217,6 +217,14 @@ static struct applied *applied_of(struct et_sync *s, const Et__Command *command,
 			applied_add(a, seal->recording, seal->generation, seal->segment);
 		}
 		return a;
+	case ET__COMMAND__BODY_GENERATION_PUT: /* and the one that it replaced moves no more */
+		a = applied_new(s, 2);
+		if (a != NULL) {
+			const Et__Segment *g = command->generation_put->segment;
+			applied_add(a, g->recording, g->generation, g->segment);
+			applied_add(a, g->recording, g->generation - 1, g->segment);
+		}
+		return a;
 	case ET__COMMAND__BODY_COPY_ADD:
 		return applied_copies(s, command->copy_add->copies, command->copy_add->n_copies);
 	case ET__COMMAND__BODY_COPY_EVICT:
