@@ -78,8 +78,6 @@ def tell(s):
     first.kill()
     s.say("asked for; prg-1, whose turn it is, was killed at once")
     wait_for("a generation without it", lambda: "g2-s1" in segments(far, call.id), 30, every=0.2)
-    plays_without(s, far, call, "other-site")
-    s.say("from the new generation on, brq plays it with a silent span, the rest sample for sample")
     first.start()
     recorder_started(first, killed)
     for node in cluster.nodes:

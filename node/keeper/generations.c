@@ -72,6 +72,7 @@ struct generations {
 	uv_work_t work;
 	struct task found[TASKS_MAX];
 	size_t found_count;
+	size_t at;		      /* found[at] is next */
 	struct task known[TASKS_MAX]; /* of the look before, with their times */
 	size_t known_count;
 	uint8_t after[16]; /* recordings up to this one were looked at */
@@ -81,6 +82,7 @@ struct generations {
 	/* The task under way. */
 	struct task task;
 	Et__Segment *old;		       /* owned */
+	uint32_t next;			       /* the generation that is made */
 	struct et_secret *old_dek, *dek, *kek; /* owned */
 	uint32_t kek_version;
 	uint64_t dek_id;
@@ -232,6 +234,9 @@ struct look {
 	size_t vault_count;
 	uint8_t last[16];
 	size_t recordings;
+	uint32_t compromised;	  /* a KEK version; 0: none */
+	uint8_t last_wrapped[16]; /* recording */
+	bool wrapped_any;
 	int code;
 };
 
@@ -272,6 +277,12 @@ static int holder_look(void *arg, const Et__Copy *c)
 	return 0;
 }
 
+static bool task_is(const struct task *a, const struct task *b)
+{
+	return memcmp(a->recording, b->recording, 16) == 0 && a->generation == b->generation &&
+	       a->segment == b->segment && a->due == b->due;
+}
+
 /* Can it be done here? */
 static bool task_is_possible(struct look *l, const Et__Segment *s, struct task *t)
 {
@@ -305,6 +316,11 @@ static int look_due(void *arg, enum et_state_due due, const Et__Segment *s, cons
 		t->from_us = r->from_us;
 		t->to_us = r->to_us;
 	}
+	for (size_t i = 0; i < g->found_count; i++) {
+		if (task_is(&g->found[i], t)) {
+			return 0; /* it is due for two reasons */
+		}
+	}
 	g->found_count += task_is_possible(l, s, t);
 	return 0;
 }
@@ -323,6 +339,57 @@ static int look_recording(void *arg, const uint8_t recording[16])
 	return rc < 0 ? rc : 0;
 }
 
+/* ---- What is on a compromised version ---- */
+
+static int look_wrapped(void *arg, const Et__Segment *s)
+{
+	struct look *l = arg;
+
+	if (l->g->found_count == TASKS_MAX) {
+		return 1;
+	}
+	/* All that is due of it: a redaction goes first, and an older generation may stand in. */
+	if (l->wrapped_any && memcmp(l->last_wrapped, s->recording.data, 16) == 0) {
+		return 0;
+	}
+	l->wrapped_any = true;
+	memcpy(l->last_wrapped, s->recording.data, 16);
+	int rc = et_state_each_due_of(l->v, s->recording.data, look_due, l);
+	return rc < 0 ? rc : 0;
+}
+
+static int look_kek(void *arg, const Et__Kek *kek)
+{
+	struct look *l = arg;
+
+	if (kek->compromised && kek->state != ET__KEK_STATE__KEK_ACTIVE &&
+	    kek->state != ET__KEK_STATE__KEK_DESTROYED && l->compromised == 0) {
+		uint64_t wraps = 0;
+		int rc = et_state_wraps(l->v, kek->version, &wraps);
+		l->compromised = rc == 0 && wraps > 0 ? kek->version : 0;
+		return rc;
+	}
+	return 0;
+}
+
+/* Some of the segments, behind those of the look before. */
+static int look_compromised(struct look *l)
+{
+	struct generations *g = l->g;
+	bool more = false;
+
+	int rc = et_state_each_kek(l->v, look_kek, l);
+	if (rc < 0 || l->compromised == 0 || g->found_count == TASKS_MAX) {
+		return rc;
+	}
+	rc = et_state_each_wrapped(l->v, l->compromised, &g->wrapped_at, WRAPPED_MAX, look_wrapped,
+				   l, &more);
+	if (rc == 0 && !more) {
+		g->wrapped_at = (struct et_state_place){ 0 };
+	}
+	return rc < 0 ? rc : 0;
+}
+
 static void look_run(struct look *l)
 {
 	struct generations *g = l->g;
@@ -334,6 +401,7 @@ static void look_run(struct look *l)
 			      : et_state_each_due(l->v, from_begin ? NULL : g->after,
 						  look_recording, l);
 	memcpy(g->after, l->last, sizeof(g->after));
+	l->code = l->code < 0 ? l->code : look_compromised(l);
 }
 
 static void on_look_work(uv_work_t *work)
@@ -357,12 +425,6 @@ static void on_look_work(uv_work_t *work)
 }
 
 /* ---- Whose turn it is ---- */
-
-static bool task_is(const struct task *a, const struct task *b)
-{
-	return memcmp(a->recording, b->recording, 16) == 0 && a->generation == b->generation &&
-	       a->segment == b->segment && a->due == b->due;
-}
 
 /* What was seen before keeps its times. */
 static void tasks_age(struct generations *g, int64_t now_us)
@@ -400,9 +462,11 @@ static void put_off(struct generations *g)
 	}
 }
 
+/* Go on with what the look found, or end the round. A last statement. */
+static void tasks_next(struct generations *g);
+
 static void task_end(struct generations *g, int code)
 {
-	struct et_keeper *k = g->k;
 	char id[ET_UUID_TEXT_SIZE];
 	char quoted[512];
 
@@ -415,8 +479,7 @@ static void task_end(struct generations *g, int code)
 		put_off(g);
 	}
 	task_release(g);
-	g->busy = false;
-	keeper_end(k);
+	tasks_next(g);
 }
 
 static void propose(struct generations *g, Et__Command *command, et_catalog_cb cb)
@@ -483,8 +546,7 @@ static void on_put(void *arg, int code, const Et__Result *result)
 	if (code == 0) {
 		et_uuid_format(g->task.recording, id);
 		et_info("generation.made", "recording=%s generation=%u segment=%u bytes=%llu", id,
-			g->task.generation + 1, g->task.segment,
-			(unsigned long long)g->seal.size_bytes);
+			g->next, g->task.segment, (unsigned long long)g->seal.size_bytes);
 		unlink_both(g->k, NULL, g->name);
 	} else if (is_decided(result)) {
 		(void)et_fail_plain(&g->why, code, "%s", result->text);
@@ -507,7 +569,7 @@ static void task_put(struct generations *g)
 	wrap.enc = (ProtobufCBinaryData){ sizeof(g->enc), g->enc };
 	wrap.ciphertext = (ProtobufCBinaryData){ sizeof(g->ciphertext), g->ciphertext };
 	s.recording = (ProtobufCBinaryData){ 16, g->task.recording };
-	s.generation = g->task.generation + 1;
+	s.generation = g->next;
 	s.segment = g->task.segment;
 	s.node = g->k->identity.node;
 	s.wrap = &wrap;
@@ -524,6 +586,7 @@ static void task_put(struct generations *g)
 	body.segment = &s;
 	body.old_root = g->old->root;
 	body.redaction = g->task.redaction;
+	body.made_of = g->task.generation;
 	body.store_uuid = g->store_uuid;
 	command.body_case = ET__COMMAND__BODY_GENERATION_PUT;
 	command.generation_put = &body;
@@ -609,7 +672,7 @@ static int make(struct generations *g, const char *part, struct et_error *reterr
 		.expect = &expect,
 		.old_dek = g->old_dek,
 		.path = part,
-		.generation = g->task.generation + 1,
+		.generation = g->next,
 		.kek_version = g->kek_version,
 		.dek_id = g->dek_id,
 		.dek = g->dek,
@@ -674,8 +737,7 @@ static int task_keys(struct generations *g, const struct et_state_view *v)
 	char name[SECRET_NAME_BYTES];
 	Et__Kek *kek = NULL;
 
-	int rc = open_local(k, v, g->task.recording, g->task.generation, g->task.segment,
-			    &g->old_dek, &g->why);
+	int rc = wrap_open(k, v, g->old, &g->old_dek, &g->why);
 	rc = rc < 0 ? rc : et_state_each_kek(v, find_active, &g->kek_version);
 	rc = rc < 0 ? rc : et_state_get_kek(v, g->kek_version, &kek);
 	if (rc == 0) {
@@ -714,6 +776,24 @@ static void task_words(struct generations *g, const struct et_state_view *v)
 	}
 }
 
+/* Behind the newest one, be it lost. */
+static int find_next(struct generations *g, const struct et_state_view *v)
+{
+	uint32_t newest = g->old->generation;
+	uint32_t by = g->old->replaced_by;
+	int rc = 0;
+
+	while (rc == 0 && by != 0) {
+		Et__Segment *s = NULL;
+		newest = by;
+		rc = et_state_get_segment(v, g->task.recording, by, g->task.segment, &s);
+		by = rc == 0 ? s->replaced_by : 0;
+		et__segment__free_unpacked(s, NULL);
+	}
+	g->next = newest + 1;
+	return rc;
+}
+
 static int task_prepare(struct generations *g)
 {
 	struct et_state_view *v = et_state_view_open(g->k->state);
@@ -724,12 +804,13 @@ static int task_prepare(struct generations *g)
 	}
 	int rc = et_state_get_segment(v, g->task.recording, g->task.generation, g->task.segment,
 				      &g->old);
+	rc = rc < 0 ? rc : find_next(g, v);
 	rc = rc < 0 ? rc : task_keys(g, v);
 	if (rc == 0) {
 		task_words(g, v);
 		et_uuid_format(g->task.recording, id);
-		(void)snprintf(g->name, sizeof(g->name), "%s-g%u-s%u-%08x.evtm", id,
-			       g->task.generation + 1, g->task.segment, (unsigned)g->dek_id);
+		(void)snprintf(g->name, sizeof(g->name), "%s-g%u-s%u-%08x.evtm", id, g->next,
+			       g->task.segment, (unsigned)g->dek_id);
 		int n = snprintf(g->file, sizeof(g->file), "%.*s%s", folder_length(g->old->file),
 				 g->old->file, g->name);
 		rc = n > 0 && n < (int)sizeof(g->file) ? 0 : -ENAMETOOLONG;
@@ -752,26 +833,42 @@ static void task_make(struct generations *g)
 
 /* ---- The round ---- */
 
-static void on_looked(uv_work_t *work, int status)
+static void tasks_next(struct generations *g)
 {
-	struct generations *g = work->data;
 	struct et_keeper *k = g->k;
-	int64_t now_us = et_clock_mono_us();
 
-	if (status == 0 && !k->stopping) {
-		tasks_age(g, now_us);
-		for (size_t i = 0; i < g->found_count; i++) {
-			if (task_is_mine(k, &g->found[i], now_us)) {
-				g->task = g->found[i];
-				g->why = (struct et_error){ 0 };
-				g->begun_us = now_us;
-				g->task.due == ET_DUE_MAKE ? task_make(g) : task_finish(g);
-				return; /* it ends the operation */
+	while (g->at < g->found_count && !k->stopping) {
+		const struct task *t = &g->found[g->at++];
+		int64_t now_us = et_clock_mono_us();
+		if (now_us < g->next_us) {
+			break; /* as fast as it may be: the next round goes on */
+		}
+		if (task_is_mine(k, t, now_us)) {
+			g->task = *t;
+			g->why = (struct et_error){ 0 };
+			g->begun_us = now_us;
+			if (t->due == ET_DUE_MAKE) {
+				task_make(g);
+			} else {
+				task_finish(g);
 			}
+			return; /* it comes back here */
 		}
 	}
 	g->busy = false;
 	keeper_end(k);
+}
+
+static void on_looked(uv_work_t *work, int status)
+{
+	struct generations *g = work->data;
+
+	if (status < 0) {
+		g->found_count = 0;
+	}
+	tasks_age(g, et_clock_mono_us());
+	g->at = 0;
+	tasks_next(g);
 }
 
 void generations_round(struct et_keeper *k)

@@ -241,7 +241,11 @@ void generations_round(struct et_keeper *k);  /* every second */
 
 /* ---- open.c, admit.c, renew.c, verify.c ---- */
 void open_serve(struct et_keeper *k);
-/* The DEK of a segment by this node's grants; no audit check here. */
+/* The DEK of this wrap, whatever took the segment's place: for who makes that. */
+int wrap_open(struct et_keeper *k, const struct et_state_view *v, const Et__Segment *segment,
+	      struct et_secret **ret, struct et_error *reterr) ET_MUST_CHECK;
+/* The DEK of a segment by this node's grants; no audit check here. ET_EPOLICY: erased or replaced.
+ */
 int open_local(struct et_keeper *k, const struct et_state_view *v, const uint8_t recording[16],
 	       uint32_t generation, uint32_t segment, struct et_secret **ret,
 	       struct et_error *reterr) ET_MUST_CHECK;

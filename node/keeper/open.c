@@ -111,8 +111,8 @@ static int audit_is_good(const struct et_state_view *v, const struct place *plac
 
 /* ---- Opening with a grant of this node ---- */
 
-static int wrap_open(struct et_keeper *k, const struct et_state_view *v, const Et__Segment *segment,
-		     struct et_secret **ret, struct et_error *reterr)
+int wrap_open(struct et_keeper *k, const struct et_state_view *v, const Et__Segment *segment,
+	      struct et_secret **ret, struct et_error *reterr)
 {
 	ET_CLEANUP(et_secret_freep) struct et_secret *kek = NULL;
 	const Et__Wrap *wrap = segment->wrap;
@@ -123,10 +123,6 @@ static int wrap_open(struct et_keeper *k, const struct et_state_view *v, const E
 	}
 	if (wrap->erased) {
 		return et_fail_plain(reterr, ET_EPOLICY, "the recording was erased");
-	}
-	if (!et_state_segment_is_newest(segment)) {
-		return et_fail_plain(reterr, ET_EPOLICY, "generation %u took its place",
-				     segment->replaced_by);
 	}
 	if (wrap->enc.len != ET_HPKE_ENC_SIZE) {
 		return et_fail(reterr, ET_EINTEGRITY, "the wrapped key");
@@ -156,7 +152,12 @@ int open_local(struct et_keeper *k, const struct et_state_view *v, const uint8_t
 	if (rc < 0) {
 		return et_fail(reterr, rc, "segment %u.%u of the recording", generation, segment);
 	}
-	rc = wrap_open(k, v, record, ret, reterr);
+	if (et_state_segment_is_newest(record)) {
+		rc = wrap_open(k, v, record, ret, reterr);
+	} else {
+		rc = et_fail_plain(reterr, ET_EPOLICY, "generation %u took its place",
+				   record->replaced_by);
+	}
 	et__segment__free_unpacked(record, NULL);
 	return rc;
 }

@@ -586,20 +586,21 @@ static bool row_is_free(const struct look *l, const struct row *r)
 static bool step_of_row(const struct look *l, const struct row *r, struct step *ret)
 {
 	bool old = r->state == ET__KEK_STATE__KEK_DECRYPT_ONLY ||
+		   r->state == ET__KEK_STATE__KEK_COMPROMISED ||
 		   r->state == ET__KEK_STATE__KEK_DESTROY_SCHEDULED;
 
-	if (!old || r->compromised || et_state_wraps(l->v, r->version, &ret->left) < 0) {
+	if (!old || et_state_wraps(l->v, r->version, &ret->left) < 0) {
 		return false;
 	}
 	ret->row = r;
-	if (ret->left > 0) {
+	if (ret->left > 0) { /* of a compromised one generations.c makes the media anew */
 		ret->due = DUE_REWRAP;
-		return !rewrap_is_put_off(l->k->rewrap, r->version);
+		return !r->compromised && !rewrap_is_put_off(l->k->rewrap, r->version);
 	}
 	if (!row_is_free(l, r)) {
 		return false;
 	}
-	ret->due = r->state == ET__KEK_STATE__KEK_DECRYPT_ONLY ? DUE_SCHEDULE : DUE_DESTROY;
+	ret->due = r->state == ET__KEK_STATE__KEK_DESTROY_SCHEDULED ? DUE_DESTROY : DUE_SCHEDULE;
 	return true;
 }
 

@@ -145,6 +145,7 @@ static const struct et_rule segment_rules[] = {
 	ANY(made_index),
 	ANY(replaced_by),
 	BYTES_OPT(link, 1, LINK_MAX),
+	ANY(redacted),
 };
 
 static const struct et_rule copy_rules[] = {
@@ -512,6 +513,7 @@ static const struct et_rule generation_put_rules[] = {
 	HASH(old_root),
 	ANY(redaction),
 	TEXT(store_uuid, NAME_MAX_),
+	NUMBER(made_of, 1, UINT32_MAX),
 };
 static const struct et_rule generation_finish_rules[] = {
 	ID(recording),

@@ -6,7 +6,8 @@
  * A generation comes into the catalogue whole, in one entry: sealed, with its wrapped key and its
  * maker's copy; there is no state in which one is half there. Its predecessor keeps its key until
  * the successor has what it had: a verified copy in each of its sites and at each of its targets,
- * and no fewer of them. What is due follows from the records; 'g' rows say of which recordings
+ * and no fewer of them; and when all copies of the successor are lost before that, another one is
+ * made of it. What is due follows from the records; 'g' rows say of which recordings
  * something may be. */
 #include <stdio.h>
 
@@ -86,9 +87,12 @@ static int64_t segment_end(const struct segment_list *l, const Et__Segment *g)
 static bool segment_meets(const struct segment_list *l, const Et__Segment *g, int64_t from_us,
 			  int64_t to_us)
 {
-	return et_state_segment_is_newest(g) && g->state != ET__SEGMENT_STATE__SEGMENT_LOST &&
-	       g->t0_us - SPAN_MARGIN_US < to_us && segment_end(l, g) > from_us - SPAN_MARGIN_US;
+	return g->state != ET__SEGMENT_STATE__SEGMENT_LOST && g->t0_us - SPAN_MARGIN_US < to_us &&
+	       segment_end(l, g) > from_us - SPAN_MARGIN_US;
 }
+
+/* Has it a verified copy that counts? */
+static int segment_lives(const struct et_state_view *v, const Et__Segment *g, bool *ret);
 
 /* ---- What is due ---- */
 
@@ -98,7 +102,7 @@ static const Et__Redaction *redaction_of(const struct segment_list *l, const Et_
 {
 	for (size_t i = 0; i < r->n_redactions; i++) {
 		const Et__Redaction *d = r->redactions[i];
-		if (d->done_index == 0 && g->made_index < d->asked_index &&
+		if (d->done_index == 0 && d->asked_index > g->redacted &&
 		    segment_meets(l, g, d->from_us, d->to_us)) {
 			return d;
 		}
@@ -119,6 +123,23 @@ static int kek_is_compromised(const struct et_state_view *v, const Et__Segment *
 	return rc == ET_ENOTFOUND ? 0 : rc;
 }
 
+/* Are all newer generations of it lost, and is it the newest that is not? Then one is made of it
+ * again: nobody may be left with a generation that was only ever on the node that died. */
+static int stands_in(const struct et_state_view *v, const struct segment_list *l,
+		     const Et__Segment *g, bool *ret)
+{
+	int rc = segment_lives(v, g, ret);
+
+	for (size_t i = 0; i < l->count && rc == 0 && *ret; i++) {
+		bool lives = false;
+		if (l->list[i]->segment == g->segment && l->list[i]->generation > g->generation) {
+			rc = segment_lives(v, l->list[i], &lives);
+			*ret = !lives;
+		}
+	}
+	return rc;
+}
+
 static int due_of(const struct et_state_view *v, const Et__Recording *r,
 		  const struct segment_list *l, et_state_due_fn fn, void *arg)
 {
@@ -129,9 +150,15 @@ static int due_of(const struct et_state_view *v, const Et__Recording *r,
 		if (!segment_has_key(g) || !segment_is_sealed(g)) {
 			continue;
 		}
+		bool instead = false;
 		if (!et_state_segment_is_newest(g)) {
-			rc = fn(arg, ET_DUE_FINISH, g, NULL);
-			continue;
+			rc = stands_in(v, l, g, &instead);
+			if (rc == 0 && !instead) {
+				rc = fn(arg, ET_DUE_FINISH, g, NULL);
+			}
+			if (rc != 0 || !instead) {
+				continue;
+			}
 		}
 		const Et__Redaction *d = redaction_of(l, g, r);
 		bool compromised = false;
@@ -282,6 +309,16 @@ static bool places_have(const struct place_list *l, const char *place, const cha
 		}
 	}
 	return false;
+}
+
+static int segment_lives(const struct et_state_view *v, const Et__Segment *g, bool *ret)
+{
+	struct place_list *l = calloc(1, sizeof(*l));
+	int rc = l == NULL ? -ENOMEM : places_load(v, g, false, l);
+
+	*ret = rc == 0 && l->count > 0;
+	free(l);
+	return rc;
 }
 
 static void places_compare(const struct place_list *old, const struct place_list *new,
@@ -438,7 +475,7 @@ static int put_check_told(struct apply *a, const Et__GenerationPut *told)
 
 static int put_check_old(struct apply *a, const Et__GenerationPut *told, const Et__Segment *old)
 {
-	if (old->replaced_by != 0 || !bytes_equal(old->root, told->old_root)) {
+	if (!bytes_equal(old->root, told->old_root)) {
 		return refuse(a, ET_ESTALE, "generation %u of segment %u is another one",
 			      old->generation, old->segment);
 	}
@@ -451,27 +488,28 @@ static int put_check_old(struct apply *a, const Et__GenerationPut *told, const E
 		       : refuse(a, ET_EREFUSED, "the generation begins at another time");
 }
 
-/* Is there a reason for it? Without one nothing may take the place of what a recorder made. */
+/* Is there a reason for it, and is it the first one? Without one nothing may take the place of what
+ * a recorder made; and no redaction may be passed over. */
 static int put_check_reason(struct apply *a, const Et__GenerationPut *told, const Et__Recording *r,
 			    const Et__Segment *old)
 {
+	struct segment_list l;
 	bool compromised = false;
 
-	for (size_t i = 0; i < r->n_redactions; i++) {
-		const Et__Redaction *d = r->redactions[i];
-		if (told->redaction != 0 && d->asked_index == told->redaction) {
-			return d->done_index == 0 && old->made_index < d->asked_index
-				       ? 0
-				       : refuse(a, ET_ESTALE, "the redaction has that segment");
-		}
+	int rc = segment_list_load(a->v, old->recording.data, &l);
+	if (rc < 0) {
+		return rc;
 	}
-	if (told->redaction != 0) {
-		return refuse(a, ET_ENOTFOUND, "the redaction is not known");
+	const Et__Redaction *first = redaction_of(&l, old, r);
+	segment_list_release(&l);
+	if (told->redaction != (first != NULL ? first->asked_index : 0)) {
+		return refuse(a, ET_ESTALE, "that is not the redaction which is due");
 	}
-	int rc = kek_is_compromised(a->v, old, &compromised);
-	return rc < 0 || compromised ? rc
-				     : refuse(a, ET_EREFUSED, "KEK version %u is not compromised",
-					      old->wrap->kek_version);
+	rc = first == NULL ? kek_is_compromised(a->v, old, &compromised) : 0;
+	return rc < 0 || first != NULL || compromised
+		       ? rc
+		       : refuse(a, ET_EREFUSED, "KEK version %u is not compromised",
+				old->wrap->kek_version);
 }
 
 static int put_check_key(struct apply *a, const Et__Wrap *wrap)
@@ -486,14 +524,39 @@ static int put_check_key(struct apply *a, const Et__Wrap *wrap)
 	return rc;
 }
 
-static int put_write(struct apply *a, const Et__GenerationPut *told, const Et__Segment *old)
+/* It is made of the newest generation, or all that are newer than what it is made of are lost. */
+static int put_check_newest(struct apply *a, const Et__GenerationPut *told)
+{
+	const Et__Segment *g = told->segment;
+	int rc = 0;
+
+	if (told->made_of >= g->generation) {
+		return refuse(a, ET_EREFUSED, "it is made of itself");
+	}
+	for (uint32_t n = told->made_of + 1; n < g->generation && rc == 0; n++) {
+		ET_CLEANUP(message_freep) Et__Segment *newer = NULL;
+		bool lives = false;
+		rc = et_state_get_segment(a->v, g->recording.data, n, g->segment, &newer);
+		rc = rc < 0 ? rc : segment_lives(a->v, newer, &lives);
+		if (rc == 0 && lives) {
+			rc = refuse(a, ET_ESTALE, "generation %u of segment %u is there", n,
+				    g->segment);
+		}
+	}
+	return rc == ET_ENOTFOUND ? refuse(a, ET_ENOTFOUND, "a generation before it is missing")
+				  : rc;
+}
+
+static int put_write(struct apply *a, const Et__GenerationPut *told, const Et__Segment *newest,
+		     const Et__Segment *old)
 {
 	Et__Segment new = *told->segment;
-	Et__Segment before = *old;
-	struct key due = due_key(old->recording.data);
+	Et__Segment before = *newest;
+	struct key due = due_key(newest->recording.data);
 
 	new.made_index = a->index;
 	new.replaced_by = 0;
+	new.redacted = told->redaction > old->redacted ? told->redaction : old->redacted;
 	before.replaced_by = new.generation;
 	a->s->counts.segments++;
 	state_put(a->s, CF_LINK, &due, "", 0);
@@ -503,43 +566,63 @@ static int put_write(struct apply *a, const Et__GenerationPut *told, const Et__S
 	return rc < 0 ? rc : copy_of_sealer(a, &new, told->store_uuid, false);
 }
 
+/* The newest one, and the one that it is made of (mostly the same). */
+static int put_load(struct apply *a, const Et__GenerationPut *told, Et__Segment **newest,
+		    Et__Segment **old)
+{
+	const Et__Segment *g = told->segment;
+
+	int rc = et_state_get_segment(a->v, g->recording.data, g->generation - 1, g->segment,
+				      newest);
+	rc = rc < 0 ? rc
+		    : et_state_get_segment(a->v, g->recording.data, told->made_of, g->segment, old);
+	if (rc == ET_ENOTFOUND) {
+		return refuse(a, ET_ENOTFOUND, "there is no generation %u or %u of segment %u",
+			      g->generation - 1, told->made_of, g->segment);
+	}
+	return rc;
+}
+
+static int put_known(struct apply *a, const Et__Segment *known, const Et__Segment *g)
+{
+	return bytes_equal(known->root, g->root)
+		       ? 0
+		       : refuse(a, ET_ESTALE, "generation %u of segment %u is there", g->generation,
+				g->segment);
+}
+
 int apply_generation_put(struct apply *a)
 {
 	const Et__GenerationPut *told = a->c->generation_put;
 	const Et__Segment *g = told->segment;
 	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
 	ET_CLEANUP(message_freep) Et__Segment *known = NULL;
+	ET_CLEANUP(message_freep) Et__Segment *newest = NULL;
 	ET_CLEANUP(message_freep) Et__Segment *old = NULL;
 
 	result_id(a, g->recording);
 	int rc = put_check_told(a, told);
 	rc = rc < 0 ? rc : recording_not_erased(a, g->recording);
-	rc = rc < 0 ? rc : et_state_get_recording(a->v, g->recording.data, &r);
-	if (rc == ET_ENOTFOUND && r == NULL) {
-		return refuse(a, ET_ENOTFOUND, "the recording is not known");
-	}
 	if (rc < 0) {
 		return rc;
 	}
-	rc = et_state_get_segment(a->v, g->recording.data, g->generation, g->segment, &known);
-	if (rc == 0) {
-		return bytes_equal(known->root, g->root)
-			       ? 0
-			       : refuse(a, ET_ESTALE, "generation %u of segment %u is there",
-					g->generation, g->segment);
-	}
-	rc = rc != ET_ENOTFOUND ? rc
-				: et_state_get_segment(a->v, g->recording.data, g->generation - 1,
-						       g->segment, &old);
+	rc = et_state_get_recording(a->v, g->recording.data, &r);
 	if (rc == ET_ENOTFOUND) {
-		return refuse(a, ET_ENOTFOUND, "there is no generation %u of segment %u",
-			      g->generation - 1, g->segment);
+		return refuse(a, ET_ENOTFOUND, "the recording is not known");
 	}
+	rc = rc < 0 ? rc
+		    : et_state_get_segment(a->v, g->recording.data, g->generation, g->segment,
+					   &known);
+	if (rc != ET_ENOTFOUND) {
+		return rc < 0 ? rc : put_known(a, known, g);
+	}
+	rc = put_load(a, told, &newest, &old);
+	rc = rc < 0 ? rc : put_check_newest(a, told);
 	rc = rc < 0 ? rc : put_check_old(a, told, old);
 	rc = rc < 0 ? rc : put_check_reason(a, told, r, old);
 	rc = rc < 0 ? rc : put_check_key(a, g->wrap);
 	rc = rc < 0 ? rc : recording_not_held(a, g->recording);
-	return rc < 0 ? rc : put_write(a, told, old);
+	return rc < 0 ? rc : put_write(a, told, newest, old);
 }
 
 /* ---- GenerationFinish ---- */

@@ -291,6 +291,7 @@ int apply_segment_open(struct apply *a)
 		after.sealed_us = 0;
 		after.made_index = 0;
 		after.replaced_by = 0;
+		after.redacted = 0;
 		after.link = (ProtobufCBinaryData){ 0, NULL };
 		a->s->counts.segments++;
 		rc = wraps_add(a->s, after.wrap);

@@ -148,6 +148,9 @@ struct dice_room {
 	Et__DigestCheck digest_check;
 	Et__ClusterUpgrade cluster_upgrade;
 	Et__RecordingErase recording_erase;
+	Et__RecordingRedact recording_redact;
+	Et__GenerationPut generation_put;
+	Et__GenerationFinish generation_finish;
 	Et__RestoreStep restore_step;
 	Et__Erasure erasure;
 	Et__Erasure *erasure_list[1];
@@ -687,6 +690,44 @@ static inline bool dice_rare(struct dice *d, struct dice_room *m, uint64_t kind)
 		m->recording_erase.recording = dice_id(d, DICE_RECORDING);
 		c->recording_erase = &m->recording_erase;
 		return true;
+	case ET__COMMAND__BODY_RECORDING_REDACT:
+		et__recording_redact__init(&m->recording_redact);
+		m->recording_redact.recording = dice_id(d, DICE_RECORDING);
+		m->recording_redact.from_us = dice_time(d);
+		m->recording_redact.to_us = dice_time(d);
+		c->recording_redact = &m->recording_redact;
+		return true;
+	case ET__COMMAND__BODY_GENERATION_PUT:
+		et__generation_put__init(&m->generation_put);
+		et__segment__init(&m->segment);
+		et__wrap__init(&m->wrap);
+		m->wrap.kek_version = 1;
+		m->wrap.enc = kit_hash(dice_below(d, 3));
+		m->wrap.ciphertext = kit_bytes(48, dice_below(d, 3));
+		m->segment.recording = dice_id(d, DICE_RECORDING);
+		m->segment.generation = 1 + (uint32_t)dice_below(d, 3);
+		m->segment.segment = 1 + (uint32_t)dice_below(d, 2);
+		m->segment.node = m->op.node;
+		m->segment.wrap = &m->wrap;
+		m->segment.state = ET__SEGMENT_STATE__SEGMENT_SEALED;
+		m->segment.root = kit_hash(dice_below(d, 3));
+		m->segment.header_hash = m->segment.object_hash = kit_hash(1);
+		m->segment.link = kit_bytes(64, 2);
+		m->segment.size_bytes = 100;
+		m->segment.file = dice_text(d);
+		m->generation_put.segment = &m->segment;
+		m->generation_put.old_root = kit_hash(dice_below(d, 3));
+		m->generation_put.redaction = dice_below(d, 3);
+		m->generation_put.made_of = 1 + (uint32_t)dice_below(d, 2);
+		c->generation_put = &m->generation_put;
+		return true;
+	case ET__COMMAND__BODY_GENERATION_FINISH:
+		et__generation_finish__init(&m->generation_finish);
+		m->generation_finish.recording = dice_id(d, DICE_RECORDING);
+		m->generation_finish.generation = 1 + (uint32_t)dice_below(d, 3);
+		m->generation_finish.segment = 1 + (uint32_t)dice_below(d, 2);
+		c->generation_finish = &m->generation_finish;
+		return true;
 	case ET__COMMAND__BODY_RESTORE_STEP:
 		et__restore_step__init(&m->restore_step);
 		/* After a BEGIN nothing else is applied: rarely. */
@@ -808,9 +849,10 @@ static inline const Et__Command *dice_command(struct dice *d, struct dice_room *
 	}
 	if (dice_one_in(d, 12)) {
 		static const uint64_t rare[] = {
-			ET__COMMAND__BODY_DIGEST_CHECK,	   ET__COMMAND__BODY_CLUSTER_UPGRADE,
-			ET__COMMAND__BODY_RECORDING_ERASE, ET__COMMAND__BODY_RESTORE_STEP,
-			ET__COMMAND__BODY_SCHEMA_PROBE,
+			ET__COMMAND__BODY_DIGEST_CHECK,	     ET__COMMAND__BODY_CLUSTER_UPGRADE,
+			ET__COMMAND__BODY_RECORDING_ERASE,   ET__COMMAND__BODY_RESTORE_STEP,
+			ET__COMMAND__BODY_RECORDING_REDACT,  ET__COMMAND__BODY_GENERATION_PUT,
+			ET__COMMAND__BODY_GENERATION_FINISH, ET__COMMAND__BODY_SCHEMA_PROBE,
 		};
 		kind = rare[dice_below(d, ET_ARRAY_SIZE(rare))];
 	}

@@ -37,7 +37,8 @@ struct put {
 	uint64_t old_root;
 	uint64_t redaction;
 	uint32_t kek;
-	bool bare; /* without its link */
+	uint32_t made_of; /* 0: the one before */
+	bool bare;	  /* without its link */
 	int64_t t0_us;
 };
 
@@ -70,12 +71,14 @@ static int put(struct kit *k, struct put p)
 	g.file = file;
 	g.made_index = 1; /* not its to say */
 	g.replaced_by = 5;
+	g.redacted = UINT64_MAX;
 	if (!p.bare) {
 		g.link = kit_bytes(100, p.root + 5);
 	}
 	body.segment = &g;
 	body.old_root = kit_hash(p.old_root);
 	body.redaction = p.redaction;
+	body.made_of = p.made_of != 0 ? p.made_of : p.generation > 1 ? p.generation - 1 : 1;
 	body.store_uuid = uuid;
 	c.body_case = ET__COMMAND__BODY_GENERATION_PUT;
 	c.generation_put = &body;
@@ -249,7 +252,7 @@ static void a_generation_comes_whole_and_for_a_reason(void **state)
 	struct put p = sound(k, 10);
 	assert_int_equal(put(k, p), ET_EREFUSED); /* nobody asked, and nothing is compromised */
 	p.redaction = 3;
-	assert_int_equal(put(k, p), ET_ENOTFOUND);
+	assert_int_equal(put(k, p), ET_ESTALE);
 	assert_int_equal(redact(k, 10, T0 + S, T0 + 2 * S), 0);
 	p.redaction = k->index;
 
@@ -404,6 +407,82 @@ static void a_chain_is_finished_by_its_newest(void **state)
 	assert_int_equal(wraps(k, 1), 1);
 }
 
+/* Two are asked for before anything is done: neither may be passed over by the other's generation,
+ * nor by a re-encryption. */
+static void redactions_that_wait_together_are_done_one_by_one(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	call(k, 10);
+	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
+	uint64_t first = k->index;
+	assert_int_equal(redact(k, 10, T0 + 5 * S, T0 + 6 * S), 0);
+	uint64_t second = k->index;
+	struct put p = sound(k, 10);
+	p.redaction = second;
+	assert_int_equal(put(k, p), ET_ESTALE);
+	p.redaction = 0;
+	assert_int_equal(put(k, p), ET_ESTALE);
+	p.redaction = first;
+	assert_int_equal(put(k, p), 0);
+	assert_due(k, 10, 1, 1, 1);
+	p.generation = 3;
+	p.old_root = p.root;
+	p.root = 70;
+	assert_int_equal(put(k, p), ET_ESTALE);
+	p.redaction = second;
+	assert_int_equal(put(k, p), 0);
+	assert_due(k, 10, 0, 2, 1);
+}
+
+static int copy_bad(struct kit *k, uint64_t node, uint64_t recording, uint32_t generation,
+		    const char *place)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__CopyBad bad = ET__COPY_BAD__INIT;
+	Et__Copy copy;
+	static char why[] = "gone";
+
+	kit_copy(&copy, recording, 1, place);
+	copy.generation = generation;
+	bad.copy = &copy;
+	bad.why = why;
+	c.body_case = ET__COMMAND__BODY_COPY_BAD;
+	c.copy_bad = &bad;
+	return kit_apply_from(k, node, &c);
+}
+
+/* The maker's disk dies before anybody has copied what it made. */
+static void what_is_lost_with_its_maker_is_made_again_of_the_old_one(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	call(k, 10);
+	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
+	struct put p = sound(k, 10);
+	p.redaction = k->index;
+	assert_int_equal(put(k, p), 0);
+	struct put q = p;
+	q.node = 2;
+	q.generation = 3;
+	q.made_of = 1;
+	q.root = 90;
+	assert_due(k, 10, 0, 1, 1);
+	assert_int_equal(put(k, q), ET_ESTALE); /* generation 2 is there */
+	assert_int_equal(copy_bad(k, 3, 10, 2, "node:3"), 0);
+	assert_due(k, 10, 1, 0, 1);
+	assert_int_equal(finish(k, 10, 1, 1), ET_EPOLICY);
+	assert_int_equal(put(k, q), 0);
+	assert_due(k, 10, 0, 2, 1);
+	assert_int_equal(copy_of(k, 3, 10, 3, "node:3"), 0);
+	assert_int_equal(finish(k, 10, 1, 1), 0);
+	assert_int_equal(finish(k, 10, 2, 1), 0);
+	assert_due(k, 10, 0, 0, 0);
+	assert_int_equal(wraps(k, 1), 1);
+}
+
 static void an_erasure_wins(void **state)
 {
 	struct kit *k = *state;
@@ -451,6 +530,8 @@ int main(void)
 		TEST(the_old_key_waits_for_copies_and_holds),
 		TEST(old_copies_at_nodes_are_evicted),
 		TEST(a_chain_is_finished_by_its_newest),
+		TEST(redactions_that_wait_together_are_done_one_by_one),
+		TEST(what_is_lost_with_its_maker_is_made_again_of_the_old_one),
 		TEST(an_erasure_wins),
 		TEST(a_recorder_makes_first_generations_only),
 	};
