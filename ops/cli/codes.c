@@ -54,8 +54,8 @@ const struct et_cli_code et_cli_codes[] = {
 	  "evertape key status -o wide; evertape key rewrap --wait" },
 	{ "KEK_COMPROMISED", "at_risk",
 	  "A key version was marked compromised. Who has it, and the wrapped keys of the catalogue "
-	  "or of a backup, can open the recordings that are on it. Their media is not encrypted "
-	  "again by this version of evertape.",
+	  "or of a backup, can open the recordings that are on it. Vault nodes encrypt their media "
+	  "again by themselves; a hold, or a copy that is missing, keeps one back.",
 	  "evertape key compromise VERSION --plan shows what is on it" },
 	{ "NODE_REMOVED", "at_risk",
 	  "This node was removed from the cluster: the members refuse it, it records no new calls, "

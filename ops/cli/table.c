@@ -650,10 +650,11 @@ const struct et_cli_command et_cli_commands[] = {
 	  .max_args = 1,
 	  .summary = "mark a key version as compromised, for good",
 	  .details =
-		  "Nothing is sealed to it any more, its recordings stay on it and are not "
-		  "rewrapped: who has the old key and the wrapped keys has the recordings' keys. "
-		  "Encrypting their media again is not built yet. The active version is rotated "
-		  "first. With --plan: only count what it touches.",
+		  "Nothing is sealed to it any more. Its recordings are not rewrapped, for who has "
+		  "the old key and the wrapped keys has the recordings' keys: vault nodes encrypt "
+		  "their media again, and destroy the old keys when the new tapes have the copies "
+		  "that the old ones had; `key status` counts what is left. The active version is "
+		  "rotated first. With --plan: only count what it touches.",
 	  .example = "evertape key compromise 3 --plan",
 	  .options = OPTIONS(
 		  { "reason", "TEXT", "why; goes to the audit log (needed without --plan)", NULL },
