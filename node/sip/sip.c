@@ -106,9 +106,9 @@ static bool read_status_line(struct et_view line, struct et_sip *m)
 	const uint8_t *end = line.data + line.size;
 	struct et_view rest = trim(line.data + VERSION_SIZE, end);
 	uint32_t status = 0;
+	/* All of its digits: 4294967301 is no 429 (RFC 4475, section 3.1.2.19). */
 	if (rest.size < 3 || rest.data == line.data + VERSION_SIZE ||
-	    !read_number((struct et_view){ rest.data, 3 }, 999, &status) || status < 100 ||
-	    status > 699) {
+	    !read_number(rest, 699, &status) || status < 100) {
 		return false;
 	}
 	m->status = (uint16_t)status;
@@ -222,6 +222,29 @@ static void read_cseq(struct et_view value, struct et_sip *m)
 	}
 }
 
+/* Two that differ are as good as none (RFC 4475, section 3.3.9): who took one of them could be told
+ * that the message ends elsewhere than its receiver believes. */
+static void read_content_length(struct et_view value, struct et_sip *m)
+{
+	uint32_t length = 0;
+	size_t digits = 0;
+	while (digits < value.size && value.data[digits] >= '0' && value.data[digits] <= '9') {
+		digits++;
+	}
+	if (m->bad_content_length) {
+		return;
+	}
+	if (digits < value.size || !read_number(value, INT32_MAX, &length) ||
+	    (m->has_content_length && length != m->content_length)) {
+		m->bad_content_length = true;
+		m->has_content_length = false;
+		m->content_length = 0;
+		return;
+	}
+	m->has_content_length = true;
+	m->content_length = length;
+}
+
 static void set_first(struct et_view *field, struct et_view value)
 {
 	if (field->data == NULL) {
@@ -256,6 +279,7 @@ static void read_header(enum header header, struct et_view value, struct et_sip 
 		break;
 	case HEADER_VIA:
 		if (m->via_branch.data == NULL) {
+			m->via_branch = (struct et_view){ value.data, 0 };
 			(void)et_sip_param(value, "branch", &m->via_branch);
 		}
 		break;
@@ -278,9 +302,7 @@ static void read_header(enum header header, struct et_view value, struct et_sip 
 		set_first(&m->content_type, value);
 		break;
 	case HEADER_CONTENT_LENGTH:
-		if (!m->has_content_length) {
-			m->has_content_length = read_number(value, INT32_MAX, &m->content_length);
-		}
+		read_content_length(value, m);
 		break;
 	case HEADER_OTHER:
 	default:

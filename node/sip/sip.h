@@ -41,8 +41,8 @@ enum et_sip_method {
 struct et_sip_party {
 	struct et_view display; /* quotes taken off; escapes stay */
 	struct et_view uri;	/* "sip:+420123@example.com;user=phone" */
-	struct et_view
-		user; /* "+420123"; of a tel: URI the number; the host where there is no user */
+	struct et_view user; /* as written, see et_sip_unescape(): "+420123", without the parameters
+			      * of a number; the host where there is no user */
 	struct et_view tag;
 };
 
@@ -58,7 +58,7 @@ struct et_sip {
 	struct et_sip_party to;
 	uint32_t cseq;
 	bool has_cseq;
-	struct et_view via_branch; /* of the topmost Via */
+	struct et_view via_branch; /* of the topmost Via; empty: it has none */
 	struct et_sip_party contact;
 	struct et_sip_party asserted; /* P-Asserted-Identity, the first */
 	struct et_view replaces;
@@ -68,7 +68,8 @@ struct et_sip {
 
 	struct et_view body; /* at most Content-Length bytes, and what is there */
 	uint32_t content_length;
-	bool has_content_length;
+	bool has_content_length; /* there is one, and none that differs from it */
+	bool bad_content_length; /* there is one, and it is no number, or several that differ */
 	bool truncated; /* the body is shorter than Content-Length, or the headers do not end */
 	uint32_t header_count; /* lines, the folded ones counted once */
 	uint32_t message_size; /* bytes from the start line to the end of the body: the next message
@@ -85,7 +86,12 @@ int et_sip_parse(const uint8_t *data, size_t size, struct et_sip *ret) ET_MUST_C
  * empty. */
 struct et_sip_party et_sip_party(struct et_view value);
 
-/* A parameter of `;a=b;c` in `params`; quotes taken off. false: it is not there. */
+/* What escapes (%41) stand for, at most `size` bytes; a % that begins none stays. Returns how many.
+ * Bytes of any value may come out, NUL too (RFC 4475, section 3.1.1.4). */
+size_t et_sip_unescape(struct et_view text, uint8_t *ret, size_t size);
+
+/* A parameter of `;a=b;c` in `params`, of its first value when it is a list; quotes taken off.
+ * false: it is not there. */
 bool et_sip_param(struct et_view params, const char *name, struct et_view *ret);
 
 /* Equal without regard to case. */
