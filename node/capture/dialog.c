@@ -1,11 +1,11 @@
 /* SIP messages: which call, what it says of the call's state, which addresses its SDP names.
  *
- *   live ──2xx to INVITE──▶ answered ──BYE──▶ ended
+ *   live ──2xx to INVITE──▶ answered ──BYE of its last dialog──▶ ended
  *     ├──CANCEL and 487──▶ cancelled, ended
  *     └──3xx..6xx────────▶ failed, ended   (401, 407: an INVITE with credentials revives it)
  *
  * A call is found by its Call-ID: a message that is seen twice (at two hops) is one call, and so
- * are the branches of a fork. */
+ * are the branches of a fork (legs.c). */
 #include "node/capture/engine_internal.h"
 
 #define GRACE_US (5 * 1000000LL) /* an address that a later SDP replaced still counts */
@@ -58,15 +58,22 @@ static void supersede(struct et_engine *e, const struct et_call *c, const uint8_
 struct et_endpoint *et_endpoint_add(struct et_engine *e, struct et_call *c, uint8_t side,
 				    const uint8_t address[16], uint16_t port)
 {
-	struct et_endpoint *oldest = NULL;
+	struct et_endpoint *oldest = NULL; /* the list is newest first */
 	for (struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
 		if (ep->side == side && ep->port == port && memcmp(ep->address, address, 16) == 0) {
 			ep->until_us = 0;
 			return ep;
 		}
-		oldest = ep; /* the list is newest first */
+		/* Never the other side's: many branches of a fork must not push out the caller. */
+		if (ep->side == side &&
+		    (oldest == NULL || ep->until_us != 0 || oldest->until_us == 0)) {
+			oldest = ep;
+		}
 	}
 	if (c->endpoint_count >= ET_CALL_ENDPOINTS_MAX) {
+		if (oldest == NULL) {
+			return NULL;
+		}
 		et_endpoint_remove(e, oldest);
 	}
 	struct et_endpoint *ep = calloc(1, sizeof(*ep));
@@ -121,28 +128,65 @@ static bool is_unspecified(const uint8_t address[16])
 	return memcmp(address, zero, 16) == 0 || memcmp(address, zero_ipv4, 16) == 0;
 }
 
-/* The addresses of one side's description are in force; those before it end. */
-static void read_description(struct et_engine *e, struct et_call *c, uint8_t side,
-			     const struct et_packet *p)
+static struct et_endpoint *endpoint_find(const struct et_call *c, uint8_t side,
+					 const uint8_t address[16], uint16_t port)
 {
+	for (struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
+		if (ep->side == side && ep->port == port && memcmp(ep->address, address, 16) == 0) {
+			return ep;
+		}
+	}
+	return NULL;
+}
+
+/* A description, and what it stands in. */
+struct said {
+	const struct et_packet *packet;
+	uint64_t dialog; /* 0: of all */
+	uint32_t cseq;
+	uint8_t side;
+	bool offer; /* in a call that goes on: it may be refused */
+};
+
+/* What this medium had before, of the same leg and told by the same hop. */
+static void retire(struct et_engine *e, struct et_call *c, const struct said *said, uint32_t media)
+{
+	for (struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
+		if (ep->side != said->side || ep->media != media || ep->until_us != 0 ||
+		    memcmp(ep->told_by, said->packet->src, 16) != 0 ||
+		    (ep->dialog != 0 && said->dialog != 0 && ep->dialog != said->dialog)) {
+			continue;
+		}
+		if (said->offer) {
+			ep->offer = ET_OFFER_OLD;
+			ep->offered = said->cseq;
+		} else {
+			ep->until_us = e->now_us + GRACE_US;
+		}
+	}
+}
+
+/* The addresses of one side's description are in force; those before it end. */
+static void read_description(struct et_engine *e, struct et_call *c, const struct said *said)
+{
+	uint8_t side = said->side;
 	for (uint32_t i = 0; i < e->sdp.media_count; i++) {
 		const struct et_sdp_media *m = &e->sdp.media[i];
-		const uint8_t *address = m->has_address ? m->address : p->src;
+		const uint8_t *address = m->has_address ? m->address : said->packet->src;
 		/* Port 0 refuses or ends it; the address 0.0.0.0 holds it (RFC 3264, 8.4). */
 		if (m->port == 0 || is_unspecified(address) ||
 		    (!m->is_rtp && m->kind != ET_SDP_IMAGE)) {
 			continue;
 		}
-		for (struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
-			if (ep->side == side && ep->media == i && ep->until_us == 0 &&
-			    memcmp(ep->told_by, p->src, 16) == 0) {
-				ep->until_us = e->now_us + GRACE_US;
-			}
-		}
+		bool known = endpoint_find(c, side, address, m->port) != NULL;
+		retire(e, c, said, i);
 		struct et_endpoint *ep = et_endpoint_add(e, c, side, address, m->port);
 		if (ep != NULL) {
 			endpoint_describe(ep, m, (uint8_t)i);
-			memcpy(ep->told_by, p->src, 16);
+			memcpy(ep->told_by, said->packet->src, 16);
+			ep->offer = said->offer && !known ? ET_OFFER_NEW : ET_OFFER_NONE;
+			ep->offered = said->cseq;
+			ep->dialog = said->dialog;
 		}
 		et_keys_from_description(e, c, side, m);
 	}
@@ -150,16 +194,68 @@ static void read_description(struct et_engine *e, struct et_call *c, uint8_t sid
 	et_stream_rematch(e);
 }
 
+/* An offer that moved addresses is answered. */
+static void settle(struct et_engine *e, struct et_call *c, const struct et_sip *m)
+{
+	enum et_offer ends = m->status < 300 ? ET_OFFER_OLD : ET_OFFER_NEW;
+	for (struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
+		if (ep->offer != ET_OFFER_NONE && ep->offered == m->cseq) {
+			ep->until_us = ep->offer == ends ? e->now_us + GRACE_US : ep->until_us;
+			ep->offer = ET_OFFER_NONE;
+		}
+	}
+}
+
+/* One branch of a fork answered: those of the others are not waited for. */
+static void retire_others(struct et_engine *e, struct et_call *c)
+{
+	for (struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
+		if (ep->side == 1 && ep->dialog != 0 && ep->until_us == 0 &&
+		    !et_leg_confirmed(c, ep->dialog)) {
+			ep->until_us = e->now_us + GRACE_US;
+		}
+	}
+}
+
 /* ---- Calls ----------------------------------------------------------------------------------- */
+
+/* A name as it is meant: a rule for "user" holds for "%75se%72" too. */
+static void copy_user(char *ret, size_t size, struct et_view user)
+{
+	uint8_t plain[128];
+	size_t n = et_sip_unescape(user, plain, sizeof(plain));
+	et_copy_text(ret, size, (struct et_view){ plain, n });
+}
 
 static void read_parties(struct et_call *c, const struct et_sip *m)
 {
 	struct et_facts *f = &c->facts;
-	et_copy_text(f->from, sizeof(f->from), m->from.user);
-	et_copy_text(f->to, sizeof(f->to), m->to.user);
+	copy_user(f->from, sizeof(f->from), m->from.user);
+	copy_user(f->to, sizeof(f->to), m->to.user);
 	et_copy_text(f->from_uri, sizeof(f->from_uri), m->from.uri);
 	et_copy_text(f->to_uri, sizeof(f->to_uri), m->to.uri);
-	et_copy_text(c->caller_tag, sizeof(c->caller_tag), m->from.tag);
+	et_leg_tag(m->from.tag, c->caller_tag);
+}
+
+/* The call whose place this one takes (RFC 3891): both are recordings of one call. */
+static void join_replaced(struct et_engine *e, struct et_call *c, const struct et_sip *m)
+{
+	struct et_view id = m->replaces;
+	struct et_view to = { .data = NULL };
+	struct et_view from = { .data = NULL };
+	const uint8_t *end = id.size == 0 ? NULL : memchr(id.data, ';', id.size);
+	if (end == NULL || !et_sip_param(id, "to-tag", &to) ||
+	    !et_sip_param(id, "from-tag", &from)) {
+		return;
+	}
+	id.size = (size_t)(end - id.data);
+	const struct et_call *other = et_call_find(e, id);
+	struct et_sip tags = { .from = { .tag = from }, .to = { .tag = to } };
+	struct et_view callee;
+	if (other != NULL && other != c && et_leg_of(other, &tags, &callee) &&
+	    (other->dialog_count == 0 || et_leg_known(other, et_leg_id(e, callee)))) {
+		memcpy(c->facts.call, other->facts.call, sizeof(c->facts.call));
+	}
 }
 
 /* What begins a call: an INVITE, or a good answer to one that we did not see. */
@@ -177,6 +273,7 @@ static struct et_call *begin(struct et_engine *e, const struct et_sip *m)
 	et_make_id(e, c, c->facts.id);
 	et_make_id(e, c, c->facts.call);
 	c->invite_cseq = m->cseq;
+	join_replaced(e, c, m);
 	et_call_decide(e, c);
 	return c;
 }
@@ -192,8 +289,20 @@ static void end(struct et_engine *e, struct et_call *c, enum et_capture_state st
 	}
 }
 
-static void on_invite(struct et_call *c, const struct et_sip *m)
+static void on_invite(struct et_engine *e, struct et_call *c, const struct et_sip *m)
 {
+	if (m->to.tag.size > 0) { /* inside of a dialog, whose beginning we may not have seen */
+		struct et_view tag;
+		if (et_leg_of(c, m, &tag) && c->dialog_count == 0) {
+			et_leg_note(c, et_leg_id(e, tag), true);
+		}
+	} else if (!c->answered) {
+		bool first = c->sent_count == 0 || m->cseq > c->invite_cseq;
+		if (first) { /* some take another tag with their credentials */
+			et_leg_tag(m->from.tag, c->caller_tag);
+		}
+		et_leg_sent(e, c, m, first);
+	}
 	if (c->ended && !c->bye && m->cseq > c->invite_cseq) { /* with credentials */
 		c->ended = false;
 		c->cancelled = false;
@@ -208,21 +317,36 @@ static void on_invite(struct et_call *c, const struct et_sip *m)
 static void on_request(struct et_engine *e, struct et_call *c, const struct et_sip *m)
 {
 	if (m->method == ET_SIP_INVITE) {
-		on_invite(c, m);
+		on_invite(e, c, m);
 	} else if (m->method == ET_SIP_CANCEL) {
 		c->cancelled = true;
-	} else if (m->method == ET_SIP_BYE) {
+	} else if (m->method == ET_SIP_BYE && et_leg_bye(e, c, m)) {
 		end(e, c, ET_CALL_ANSWERED);
 		c->bye = true;
 	}
 }
 
+static void go_on(struct et_engine *e, struct et_call *c)
+{
+	c->ended = false;
+	c->bye = false;
+	c->facts.end_us = 0;
+	c->facts.state = ET_CALL_LIVE;
+	c->dirty = true;
+	e->table_changed = true;
+}
+
 static void on_invite_answer(struct et_engine *e, struct et_call *c, const struct et_sip *m)
 {
+	struct et_view tag;
+	if (m->status > 100 && m->status < 300 && et_leg_of(c, m, &tag)) {
+		et_leg_note(c, et_leg_id(e, tag), m->status >= 200);
+	}
 	if (m->status < 200) {
 		return;
 	}
 	if (m->status < 300) {
+		retire_others(e, c);
 		if (!c->answered) {
 			c->answered = true;
 			c->ended = false;
@@ -232,17 +356,32 @@ static void on_invite_answer(struct et_engine *e, struct et_call *c, const struc
 			c->dirty = true;
 			e->table_changed = true;
 		}
-	} else if (!c->answered) {
+	} else if (!c->answered && c->bye && m->status == 487) { /* a BYE before the answer */
+		c->bye = false;
+		c->facts.state = ET_CALL_CANCELLED;
+	} else if (!c->answered && et_leg_failed(e, c, m)) {
 		bool cancelled = c->cancelled && m->status == 487;
 		end(e, c, cancelled ? ET_CALL_CANCELLED : ET_CALL_FAILED);
+	}
+}
+
+static void on_answer(struct et_engine *e, struct et_call *c, const struct et_sip *m)
+{
+	if (m->method == ET_SIP_INVITE) {
+		on_invite_answer(e, c, m);
+	} else if (m->method == ET_SIP_BYE && c->bye && et_leg_bye_refused(e, c, m)) {
+		go_on(e, c);
+	}
+	if (m->status >= 200 && (m->method == ET_SIP_INVITE || m->method == ET_SIP_UPDATE)) {
+		settle(e, c, m);
 	}
 }
 
 /* Who sent this message: 0 the caller, 1 the callee. */
 static uint8_t sender(const struct et_call *c, const struct et_sip *m)
 {
-	char tag[sizeof(c->caller_tag)];
-	et_copy_text(tag, sizeof(tag), m->from.tag);
+	char tag[ET_TAG_TEXT];
+	et_leg_tag(m->from.tag, tag);
 	bool from_caller = strcmp(tag, c->caller_tag) == 0; /* the one who made the request */
 	return from_caller == m->is_request ? 0 : 1;
 }
@@ -257,7 +396,15 @@ static void on_description(struct et_engine *e, struct et_call *c, const struct 
 	    !et_sdp_find(m->content_type, m->body, &text) || et_sdp_parse(text, &e->sdp) < 0) {
 		return;
 	}
-	read_description(e, c, sender(c, m), p);
+	struct et_view tag = { .data = NULL };
+	struct said said = {
+		.packet = p,
+		.dialog = et_leg_of(c, m, &tag) ? et_leg_id(e, tag) : 0,
+		.cseq = m->cseq,
+		.side = sender(c, m),
+		.offer = m->is_request && c->answered && m->method != ET_SIP_ACK,
+	};
+	read_description(e, c, &said);
 }
 
 static void keep_message(struct et_engine *e, struct et_call *c, const struct et_packet *p)
@@ -294,8 +441,8 @@ void et_dialog_message(struct et_engine *e, const struct et_packet *p, const str
 	keep_message(e, c, p);
 	if (m->is_request) {
 		on_request(e, c, m);
-	} else if (m->method == ET_SIP_INVITE) {
-		on_invite_answer(e, c, m);
+	} else {
+		on_answer(e, c, m);
 	}
 	on_description(e, c, p, m);
 	if (c->answered && !c->opened && !c->ended) {

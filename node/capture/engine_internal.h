@@ -5,6 +5,7 @@
  *   tcp.c        TCP: segments to messages
  *   turn.c       TURN: what is inside
  *   dialog.c     SIP messages: calls, their states, the addresses that SDP names
+ *   legs.c       the dialogs of a fork; whom a BYE ends
  *   stream.c     RTP: streams, whose they are, what is kept until it is known
  *   keys.c       SRTP: keys from signalling, whether one fits
  *   call.c       a call's life: rule, admission, opening, facts, closing
@@ -39,6 +40,9 @@ enum {
 	ET_CALL_PENDING_BYTES_MAX = 24 * 1024, /* SIP kept before the recording is opened */
 	ET_PACKET_SIZE_MAX = 65535,	       /* bytes of a datagram */
 	ET_CHAIN_MAX = 256,		       /* calls that are looked at for one address */
+	ET_TAG_TEXT = 64,		       /* of a dialog, and a NUL */
+	ET_CALL_DIALOGS_MAX = 8,	       /* branches of a fork that are told apart */
+	ET_CALL_SENT_MAX = 16,		       /* transactions of its INVITE */
 };
 
 /* ---- What a sink gets ------------------------------------------------------------------------ */
@@ -94,6 +98,17 @@ struct et_format {
 	uint8_t channels;
 };
 
+/* What an offer inside of a call says of an address, until it is answered: refused, it never was
+ * (RFC 3261, section 14.1). */
+enum et_offer { ET_OFFER_NONE, ET_OFFER_NEW, ET_OFFER_OLD };
+
+/* A dialog of a call, by the callee's tag. */
+struct et_dialog {
+	uint64_t id;
+	bool confirmed; /* answered */
+	bool over;	/* BYE */
+};
+
 /* An address that SDP of a call names (or that a stream taught us). */
 struct et_endpoint {
 	struct et_link link;	  /* by address and port */
@@ -109,6 +124,9 @@ struct et_endpoint {
 	bool fax;
 	bool is_srtp;
 	bool is_secure;	  /* protected in any case; else a key that fits decides */
+	uint8_t offer;	  /* enum et_offer */
+	uint32_t offered; /* CSeq of that offer */
+	uint64_t dialog;  /* id of the leg whose it is; 0: of all */
 	int64_t until_us; /* 0: in force */
 	char suite[32];	  /* SRTP */
 	uint32_t format_count;
@@ -175,9 +193,15 @@ struct et_call {
 	uint32_t endpoint_count;
 	uint32_t stream_count;
 	size_t call_id_size;
-	uint64_t call_id_hash; /* of the whole Call-ID, which facts may cut */
-	char caller_tag[64];
+	uint64_t call_id_hash;	      /* of the whole Call-ID, which facts may cut */
+	char caller_tag[ET_TAG_TEXT]; /* as et_leg_tag() writes it */
 	uint32_t invite_cseq;
+	uint32_t sent_vias;   /* of the transactions in `sent`: the fewest that were seen */
+	uint16_t sent_failed; /* bit: refused */
+	uint8_t sent_count;
+	uint8_t dialog_count;
+	uint64_t sent[ET_CALL_SENT_MAX]; /* ids of branches */
+	struct et_dialog dialogs[ET_CALL_DIALOGS_MAX];
 	enum et_decision decision;
 	bool linked;
 	bool media_only;
@@ -367,6 +391,23 @@ struct et_endpoint *et_endpoint_add(struct et_engine *e, struct et_call *c, uint
 void et_endpoint_remove(struct et_engine *e, struct et_endpoint *ep);
 struct et_link *et_endpoint_first(struct et_engine *e, const uint8_t address[16], uint16_t port,
 				  uint64_t *ret_hash);
+
+/* legs.c */
+void et_leg_tag(struct et_view tag, char ret[ET_TAG_TEXT]);
+/* The callee's tag of a message; false: its tags are not of this call. */
+bool et_leg_of(const struct et_call *c, const struct et_sip *m, struct et_view *ret);
+uint64_t et_leg_id(const struct et_engine *e, struct et_view tag); /* 0: no tag */
+void et_leg_note(struct et_call *c, uint64_t id, bool confirmed);
+bool et_leg_known(const struct et_call *c, uint64_t id);
+bool et_leg_confirmed(const struct et_call *c, uint64_t id); /* id 0: any */
+bool et_leg_bye(const struct et_engine *e, struct et_call *c,
+		const struct et_sip *m); /* true: the call is over */
+bool et_leg_bye_refused(const struct et_engine *e, struct et_call *c,
+			const struct et_sip *m); /* true: it is not */
+/* An INVITE without a tag of To; `first`: of another CSeq than those before. */
+void et_leg_sent(const struct et_engine *e, struct et_call *c, const struct et_sip *m, bool first);
+bool et_leg_failed(const struct et_engine *e, struct et_call *c,
+		   const struct et_sip *m); /* true: the call has */
 
 /* keys.c */
 void et_keys_from_description(struct et_engine *e, struct et_call *c, uint8_t side,

@@ -278,6 +278,7 @@ static void read_header(enum header header, struct et_view value, struct et_sip 
 		}
 		break;
 	case HEADER_VIA:
+		m->via_count++;
 		if (m->via_branch.data == NULL) {
 			m->via_branch = (struct et_view){ value.data, 0 };
 			(void)et_sip_param(value, "branch", &m->via_branch);

@@ -59,6 +59,7 @@ struct et_sip {
 	uint32_t cseq;
 	bool has_cseq;
 	struct et_view via_branch; /* of the topmost Via; empty: it has none */
+	uint32_t via_count;	   /* lines */
 	struct et_sip_party contact;
 	struct et_sip_party asserted; /* P-Asserted-Identity, the first */
 	struct et_view replaces;

@@ -1,0 +1,791 @@
+/* What a call does in its life, message by message: forks, early media, offers at every place where
+ * they may stand, holds, redirections, transfers, crossings, forgeries. For each: how many
+ * recordings, which streams, which state. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "node/capture/test/sink.h"
+
+enum { CLOSED_MAX = 16, CALLER = 1, CALLEE = 2, OTHER = 3, PROXY = 5, PORT = 4000 };
+
+struct closed {
+	struct et_facts facts;
+	bool opened;
+	uint32_t count;
+	struct et_capture_stream streams[ET_CAPTURE_STREAMS_MAX];
+};
+
+struct fixture {
+	struct et_engine *engine;
+	int64_t now_us;
+	uint64_t media;
+	uint32_t closed_count;
+	struct closed closed[CLOSED_MAX];
+	struct et_capture_config config;
+};
+
+static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
+		      const struct et_packet *packet)
+{
+	struct fixture *f = arg;
+	(void)slot;
+	(void)stream;
+	(void)rtp;
+	(void)packet;
+	f->media++;
+	return 0;
+}
+
+static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
+		      const struct et_capture_stream *streams, uint32_t count)
+{
+	struct fixture *f = arg;
+	(void)slot;
+	assert_true(f->closed_count < CLOSED_MAX);
+	struct closed *c = &f->closed[f->closed_count++];
+	c->facts = *facts;
+	c->opened = opened;
+	c->count = count;
+	memcpy(c->streams, streams, count * sizeof(*streams));
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	assert_non_null(f);
+	f->now_us = 1700000000000000LL;
+	struct et_sink sink = sink_of(f);
+	sink.media = take_media;
+	sink.close = take_close;
+	struct et_engine_config config = {
+		.capture = &f->config,
+		.sink = &sink,
+		.deterministic = true,
+	};
+	assert_int_equal(et_engine_new(&config, &f->engine, NULL), 0);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	et_engine_finish(f->engine, true);
+	assert_each_counted_once(f->engine);
+	assert_int_equal(f->engine->packets.pending, 0);
+	assert_int_equal(f->engine->packets.rtp, f->media); /* nothing is lost on the way */
+	(void)et_engine_free(f->engine);
+	free(f);
+	return 0;
+}
+
+/* ---- Packets --------------------------------------------------------------------------------- */
+
+struct message {
+	const char *first; /* line */
+	const char *cseq;  /* "1 INVITE" */
+	const char *from;  /* tag */
+	const char *to;	   /* tag; NULL: none */
+	uint16_t port;	   /* of a description; 0: there is none */
+	uint8_t at;	   /* ... its host; 0: the sender */
+	const char *lines; /* more of the description */
+	const char *codec; /* its payload types; NULL: 0 */
+	const char *more;  /* headers */
+	const char *id;	   /* Call-ID; NULL: "1" */
+	const char *via;   /* branch; NULL: "t" and the CSeq */
+	bool below;	   /* of the proxy: one more Via */
+	const char *user;  /* of From; NULL: alice */
+};
+
+static void send_message(struct fixture *f, uint8_t from, uint8_t to, const struct message *m)
+{
+	char text[3000];
+	char body[600] = "";
+	if (m->port > 0) {
+		(void)snprintf(body, sizeof(body),
+			       "v=0\r\nc=IN IP4 10.0.0.%u\r\nm=audio %u RTP/AVP %s\r\n%s",
+			       m->at != 0 ? m->at : from, m->port,
+			       m->codec != NULL ? m->codec : "0", m->lines != NULL ? m->lines : "");
+	}
+	int n = snprintf(text, sizeof(text),
+			 "%s\r\nVia: SIP/2.0/UDP h;branch=%s%c\r\n%sFrom: <sip:%s@x>;tag=%s\r\n"
+			 "To: <sip:bob@x>%s%s\r\nCall-ID: %s\r\nCSeq: %s\r\n%s%sContent-Length: "
+			 "%zu\r\n\r\n%s",
+			 m->first, m->via != NULL ? m->via : "t", m->cseq[0],
+			 m->below ? "Via: SIP/2.0/UDP up;branch=up\r\n" : "",
+			 m->user != NULL ? m->user : "alice", m->from, m->to != NULL ? ";tag=" : "",
+			 m->to != NULL ? m->to : "", m->id != NULL ? m->id : "1", m->cseq,
+			 m->more != NULL ? m->more : "",
+			 m->port > 0 ? "Content-Type: application/sdp\r\n" : "", strlen(body),
+			 body);
+	assert_true(n > 0 && (size_t)n < sizeof(text));
+	engine_datagram_at(f->engine, f->now_us, from, 5060, to, 5060, text, (size_t)n);
+	f->now_us += 1000;
+}
+
+#define SAY(f, from_host, to_host, line, number, tag, ...)                                         \
+	send_message(f, from_host, to_host,                                                        \
+		     &(struct message){ .first = line, .cseq = number, .from = tag, __VA_ARGS__ })
+
+#define INVITE "INVITE sip:bob@x SIP/2.0"
+#define BYE "BYE sip:bob@x SIP/2.0"
+#define OK "SIP/2.0 200 OK"
+
+static void rtp_of(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
+		   uint32_t ssrc, uint32_t number, uint8_t type)
+{
+	uint8_t p[172] = { 0x80, type };
+	et_put16(p + 2, (uint16_t)number);
+	et_put32(p + 4, number * 160);
+	et_put32(p + 8, ssrc);
+	engine_datagram_at(f->engine, f->now_us, from, sport, to, dport, p, sizeof(p));
+}
+
+static void rtp(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
+		uint32_t ssrc, uint32_t number)
+{
+	rtp_of(f, from, sport, to, dport, ssrc, number, 0);
+}
+
+/* Both ways between the caller's PORT and `host`:PORT, a packet each 20 ms. */
+static void talk(struct fixture *f, uint8_t host, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = first; i < first + count; i++) {
+		rtp(f, CALLER, PORT, host, PORT, 0xA, i);
+		rtp(f, host, PORT, CALLER, PORT, 0xB0U + host, i);
+		f->now_us += 20000;
+	}
+}
+
+static void wait_s(struct fixture *f, int seconds)
+{
+	for (int i = 0; i < seconds * 4; i++) {
+		f->now_us += 250000;
+		et_engine_clock(f->engine, f->now_us);
+	}
+}
+
+static void answered(struct fixture *f)
+{
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b", .port = PORT);
+	SAY(f, CALLER, CALLEE, "ACK sip:bob@x SIP/2.0", "1 ACK", "a", .to = "b");
+}
+
+static void hang_up(struct fixture *f)
+{
+	SAY(f, CALLER, CALLEE, BYE, "9 BYE", "a", .to = "b");
+	SAY(f, CALLEE, CALLER, OK, "9 BYE", "a", .to = "b");
+}
+
+static const struct et_capture_stream *stream_of(const struct closed *c, uint32_t ssrc)
+{
+	for (uint32_t i = 0; i < c->count; i++) {
+		if (c->streams[i].ssrc == ssrc) {
+			return &c->streams[i];
+		}
+	}
+	fail_msg("no stream of SSRC %x", ssrc);
+	return NULL;
+}
+
+/* One recording, `streams` of them, in that state. */
+static const struct closed *only(struct fixture *f, enum et_capture_state state, uint32_t streams)
+{
+	assert_int_equal(f->closed_count, 1);
+	assert_int_equal(f->closed[0].facts.state, state);
+	assert_int_equal(f->closed[0].count, streams);
+	return &f->closed[0];
+}
+
+static void check_stream(const struct closed *c, uint32_t ssrc, uint8_t party, uint64_t packets)
+{
+	const struct et_capture_stream *s = stream_of(c, ssrc);
+	assert_int_equal(s->party, party);
+	assert_int_equal(s->packets, packets);
+	assert_int_equal(s->association, ET_ASSOCIATION_SDP);
+}
+
+/* ---- Forks ----------------------------------------------------------------------------------- */
+
+static void early_media_of_two_branches(struct fixture *f)
+{
+	SAY(f, CALLER, PROXY, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, PROXY, CALLER, "SIP/2.0 183 Progress", "1 INVITE", "a", .to = "b2", .port = PORT,
+	    .at = CALLEE);
+	SAY(f, PROXY, CALLER, "SIP/2.0 183 Progress", "1 INVITE", "a", .to = "b3", .port = PORT,
+	    .at = OTHER);
+	wait_s(f, 6); /* longer than an address counts that another replaced */
+	for (uint32_t i = 0; i < 10; i++) {
+		rtp(f, CALLEE, PORT, CALLER, PORT, 0xB2, i);
+		rtp(f, OTHER, PORT, CALLER, PORT, 0xB3, i);
+		f->now_us += 20000;
+	}
+}
+
+static void a_fork_with_one_answer_is_one_recording_with_all_branches(void **state)
+{
+	struct fixture *f = *state;
+	early_media_of_two_branches(f);
+	SAY(f, PROXY, CALLER, OK, "1 INVITE", "a", .to = "b3", .port = PORT, .at = OTHER);
+	talk(f, OTHER, 10, 500);
+	SAY(f, CALLER, PROXY, BYE, "2 BYE", "a", .to = "b3");
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 3);
+	check_stream(c, 0xA, 0, 500);
+	check_stream(c, 0xB2, 1, 10);
+	check_stream(c, 0xB3, 1, 510);
+	assert_true(c->facts.answer_us > c->facts.start_us + 6000000);
+}
+
+static void of_two_answers_the_last_bye_ends_the_call(void **state)
+{
+	struct fixture *f = *state;
+	early_media_of_two_branches(f);
+	SAY(f, PROXY, CALLER, OK, "1 INVITE", "a", .to = "b2", .port = PORT, .at = CALLEE);
+	SAY(f, PROXY, CALLER, OK, "1 INVITE", "a", .to = "b3", .port = PORT, .at = OTHER);
+	SAY(f, CALLER, PROXY, BYE, "2 BYE", "a", .to = "b2");
+	SAY(f, PROXY, CALLER, OK, "2 BYE", "a", .to = "b2");
+	talk(f, OTHER, 10, 5000); /* 100 s: longer than packets after the end count */
+	SAY(f, PROXY, CALLER, BYE, "7 BYE", "b3", .to = "a");
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 3);
+	check_stream(c, 0xB3, 1, 5010);
+	assert_true(c->facts.end_us - c->facts.answer_us > 99 * 1000000LL);
+}
+
+static void a_branch_that_is_busy_does_not_fail_the_call(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, PROXY, CALLEE, INVITE, "1 INVITE", "a", .port = PORT, .at = CALLER, .via = "x");
+	SAY(f, PROXY, OTHER, INVITE, "1 INVITE", "a", .port = PORT, .at = CALLER, .via = "y");
+	SAY(f, OTHER, PROXY, "SIP/2.0 180 Ringing", "1 INVITE", "a", .to = "b3", .via = "y");
+	SAY(f, CALLEE, PROXY, "SIP/2.0 486 Busy", "1 INVITE", "a", .to = "b2", .via = "x");
+	wait_s(f, 60); /* it rings for longer than a refused call waits */
+	SAY(f, OTHER, PROXY, OK, "1 INVITE", "a", .to = "b3", .port = PORT, .via = "y");
+	talk(f, OTHER, 0, 10);
+	SAY(f, PROXY, OTHER, BYE, "2 BYE", "a", .to = "b3");
+	wait_s(f, 3);
+	(void)only(f, ET_CALL_ANSWERED, 2);
+}
+
+static void a_fork_fails_with_the_transaction_above_it(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, PROXY, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, PROXY, CALLEE, INVITE, "1 INVITE", "a", .port = PORT, .via = "x", .below = true);
+	SAY(f, PROXY, OTHER, INVITE, "1 INVITE", "a", .port = PORT, .via = "y", .below = true);
+	SAY(f, CALLEE, PROXY, "SIP/2.0 486 Busy", "1 INVITE", "a", .to = "b2", .via = "x",
+	    .below = true);
+	wait_s(f, 40);
+	assert_int_equal(f->closed_count, 0);
+	/* The other branch never says anything. */
+	SAY(f, PROXY, CALLER, "SIP/2.0 408 Timeout", "1 INVITE", "a", .to = "p");
+	int64_t ended_us = f->now_us - 1000;
+	wait_s(f, 40);
+	const struct closed *c = only(f, ET_CALL_FAILED, 0);
+	assert_false(c->opened);
+	assert_int_equal(c->facts.end_us, ended_us);
+}
+
+static void a_fork_of_a_thousand_branches_is_bounded(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, PROXY, INVITE, "1 INVITE", "a", .port = PORT);
+	for (uint32_t i = 0; i < 1000; i++) {
+		char tag[16];
+		(void)snprintf(tag, sizeof(tag), "leg%u", i);
+		SAY(f, PROXY, CALLER, "SIP/2.0 183 Progress", "1 INVITE", "a", .to = tag,
+		    .port = (uint16_t)(10000 + 2 * i), .at = CALLEE);
+	}
+	assert_int_equal(f->engine->call_count, 1);
+	const struct et_call *call = f->engine->slots[0];
+	assert_int_equal(call->endpoint_count, ET_CALL_ENDPOINTS_MAX);
+	assert_int_equal(call->dialog_count, ET_CALL_DIALOGS_MAX);
+	SAY(f, PROXY, CALLER, OK, "1 INVITE", "a", .to = "leg777", .port = PORT, .at = CALLEE);
+	/* Early media of forty others, who have not heard of the answer. */
+	for (uint32_t i = 0; i < 40; i++) {
+		talk(f, CALLEE, i, 1);
+		rtp(f, CALLEE, (uint16_t)(20000 + 2 * i), CALLER, PORT, 0x1000 + i, 0);
+	}
+	SAY(f, CALLER, PROXY, BYE, "2 BYE", "a", .to = "leg778"); /* of one that never answered */
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 0);
+	SAY(f, CALLER, PROXY, BYE, "3 BYE", "a", .to = "leg777");
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, ET_CAPTURE_STREAMS_MAX);
+	check_stream(c, 0xA, 0, 40);
+	check_stream(c, 0xB2, 1, 40);
+	assert_int_equal(f->engine->packets.sip, 1004);
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_LIMIT_STREAMS],
+			 42 - ET_CAPTURE_STREAMS_MAX);
+}
+
+/* ---- Offers ---------------------------------------------------------------------------------- */
+
+static void early_media_begins_the_recording_before_the_answer(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, CALLEE, CALLER, "SIP/2.0 183 Progress", "1 INVITE", "a", .to = "b", .port = PORT);
+	int64_t media_us = f->now_us;
+	for (uint32_t i = 0; i < 50; i++) {
+		rtp(f, CALLEE, PORT, CALLER, PORT, 0xB2, i);
+		f->now_us += 20000;
+	}
+	int64_t answer_us = f->now_us;
+	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b"); /* without it again */
+	talk(f, CALLEE, 50, 10);
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	check_stream(c, 0xB2, 1, 60);
+	assert_int_equal(stream_of(c, 0xB2)->first_us, media_us);
+	assert_int_equal(c->facts.answer_us, answer_us);
+}
+
+static void an_offer_may_come_in_183_and_its_answer_in_prack(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a");
+	SAY(f, CALLEE, CALLER, "SIP/2.0 183 Progress", "1 INVITE", "a", .to = "b", .port = PORT,
+	    .more = "Require: 100rel\r\nRSeq: 1\r\n");
+	SAY(f, CALLER, CALLEE, "PRACK sip:bob@x SIP/2.0", "2 PRACK", "a", .to = "b", .port = PORT,
+	    .more = "RAck: 1 1 INVITE\r\n");
+	SAY(f, CALLEE, CALLER, OK, "2 PRACK", "a", .to = "b");
+	talk(f, CALLEE, 0, 10);
+	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b");
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	check_stream(c, 0xA, 0, 10);
+	check_stream(c, 0xB2, 1, 10);
+}
+
+static void a_delayed_offer_stands_in_200_and_its_answer_in_ack(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a");
+	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b", .port = PORT);
+	SAY(f, CALLER, CALLEE, "ACK sip:bob@x SIP/2.0", "1 ACK", "a", .to = "b", .port = PORT);
+	talk(f, CALLEE, 0, 10);
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	check_stream(c, 0xA, 0, 10);
+	check_stream(c, 0xB2, 1, 10);
+}
+
+static void an_update_moves_a_port(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	SAY(f, CALLEE, CALLER, "UPDATE sip:alice@x SIP/2.0", "5 UPDATE", "b", .to = "a",
+	    .port = 7000);
+	SAY(f, CALLER, CALLEE, OK, "5 UPDATE", "b", .to = "a", .port = 7002);
+	wait_s(f, 10);
+	rtp(f, CALLER, 7002, CALLEE, 7000, 0xA2, 0);
+	rtp(f, CALLEE, 7000, CALLER, 7002, 0xB9, 0);
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 4);
+	check_stream(c, 0xA2, 0, 1);
+	check_stream(c, 0xB9, 1, 1);
+}
+
+static void what_a_refused_offer_says_never_was(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	SAY(f, CALLEE, CALLER, "INVITE sip:alice@x SIP/2.0", "5 INVITE", "b", .to = "a",
+	    .port = 7000);
+	wait_s(f, 20); /* somebody is asked */
+	SAY(f, CALLER, CALLEE, "SIP/2.0 488 Not Acceptable", "5 INVITE", "b", .to = "a");
+	wait_s(f, 10);
+	/* A NAT in front of the caller: only the callee's address is named. */
+	rtp(f, 99, 999, CALLEE, PORT, 0xA7, 0);
+	const struct et_call *call = f->engine->slots[0];
+	assert_int_equal(call->endpoint_count, 3); /* and that of the NAT */
+	assert_false(call->ended);
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 3);
+	check_stream(c, 0xA7, 0, 1);
+}
+
+static void a_hold_of_thirty_minutes_is_one_recording(void **state)
+{
+	static const char *const directions[] = { "a=sendonly\r\n", "a=inactive\r\n",
+						  "a=recvonly\r\n" };
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	for (uint32_t i = 0; i < ET_ARRAY_SIZE(directions); i++) {
+		char hold[16];
+		char resume[16];
+		(void)snprintf(hold, sizeof(hold), "%u INVITE", 2 + 2 * i);
+		(void)snprintf(resume, sizeof(resume), "%u INVITE", 3 + 2 * i);
+		SAY(f, CALLER, CALLEE, INVITE, hold, "a", .to = "b", .port = PORT,
+		    .lines = directions[i]);
+		SAY(f, CALLEE, CALLER, OK, hold, "a", .to = "b", .port = PORT,
+		    .lines = directions[i]);
+		wait_s(f, 1800);
+		SAY(f, CALLER, CALLEE, INVITE, resume, "a", .to = "b", .port = PORT);
+		SAY(f, CALLEE, CALLER, OK, resume, "a", .to = "b", .port = PORT);
+		talk(f, CALLEE, 10 + 10 * i, 10);
+	}
+	/* As RFC 2543 did it: the address 0.0.0.0, and nobody who says so again. */
+	SAY(f, CALLER, CALLEE, INVITE, "8 INVITE", "a", .to = "b", .port = PORT,
+	    .lines = "c=IN IP4 0.0.0.0\r\n");
+	wait_s(f, 1800);
+	talk(f, CALLEE, 40, 10);
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	check_stream(c, 0xA, 0, 50);
+	check_stream(c, 0xB2, 1, 50);
+	assert_true(c->facts.end_us - c->facts.start_us > 7200 * 1000000LL);
+}
+
+static void codecs_and_ports_change_in_mid_call(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	SAY(f, CALLER, CALLEE, INVITE, "2 INVITE", "a", .to = "b", .port = 5000, .codec = "96",
+	    .lines = "a=rtpmap:96 opus/48000/2\r\n");
+	SAY(f, CALLEE, CALLER, OK, "2 INVITE", "a", .to = "b", .port = PORT, .codec = "96",
+	    .lines = "a=rtpmap:96 opus/48000/2\r\n");
+	rtp_of(f, CALLEE, PORT, CALLER, 5000, 0xB9, 0, 96); /* another stream */
+	rtp_of(f, CALLER, 5000, CALLEE, PORT, 0xA2, 0, 96); /* another stream */
+	rtp_of(f, CALLER, PORT, CALLEE, PORT, 0xA, 10, 0);  /* one that was on its way */
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 4);
+	assert_string_equal(stream_of(c, 0xA2)->codec, "opus/48000/2");
+	assert_string_equal(stream_of(c, 0xB9)->codec, "opus/48000/2");
+	assert_string_equal(stream_of(c, 0xA)->codec, "PCMU/8000");
+	check_stream(c, 0xA, 0, 11);
+}
+
+/* ---- Set up ---------------------------------------------------------------------------------- */
+
+static void a_redirection_is_one_call(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, CALLEE, CALLER, "SIP/2.0 302 Moved", "1 INVITE", "a", .to = "b",
+	    .more = "Contact: <sip:carol@x>\r\n");
+	SAY(f, CALLER, CALLEE, "ACK sip:bob@x SIP/2.0", "1 ACK", "a", .to = "b");
+	SAY(f, CALLER, OTHER, "INVITE sip:carol@x SIP/2.0", "2 INVITE", "a", .port = PORT);
+	SAY(f, CALLEE, CALLER, "SIP/2.0 302 Moved", "1 INVITE", "a", .to = "b"); /* again */
+	wait_s(f, 40);
+	SAY(f, OTHER, CALLER, OK, "2 INVITE", "a", .to = "c", .port = PORT);
+	talk(f, OTHER, 0, 10);
+	SAY(f, CALLER, OTHER, BYE, "3 BYE", "a", .to = "c");
+	wait_s(f, 3);
+	(void)only(f, ET_CALL_ANSWERED, 2);
+}
+
+static void an_invite_that_comes_again_with_credentials_is_one_call(void **state)
+{
+	static const char *const refusals[] = { "SIP/2.0 401 Unauthorized",
+						"SIP/2.0 407 Proxy Authentication Required" };
+	struct fixture *f = *state;
+	for (uint32_t i = 0; i < 2; i++) {
+		const char *again = i == 0 ? "a" : "a2"; /* some take another tag */
+		const char *id = i == 0 ? "1" : "2";
+		SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT, .id = id);
+		SAY(f, CALLEE, CALLER, refusals[i], "1 INVITE", "a", .to = "p", .id = id);
+		SAY(f, CALLER, CALLEE, "ACK sip:bob@x SIP/2.0", "1 ACK", "a", .to = "p", .id = id);
+		SAY(f, CALLER, CALLEE, INVITE, "2 INVITE", again, .port = PORT, .id = id);
+		SAY(f, CALLEE, CALLER, refusals[i], "1 INVITE", "a", .to = "p", .id = id);
+		wait_s(f, 40); /* a late copy of the refusal does not end it */
+		SAY(f, CALLEE, CALLER, OK, "2 INVITE", again, .to = "b", .port = PORT, .id = id);
+		talk(f, CALLEE, 0, 10);
+		SAY(f, CALLEE, CALLER, BYE, "5 BYE", "b", .to = again, .id = id);
+		wait_s(f, 3);
+		assert_int_equal(f->closed_count, i + 1);
+		assert_int_equal(f->closed[i].facts.state, ET_CALL_ANSWERED);
+		assert_int_equal(f->closed[i].count, 2);
+		check_stream(&f->closed[i], 0xA, 0, 10);
+	}
+}
+
+static void a_cancel_after_180_costs_no_tape(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, CALLEE, CALLER, "SIP/2.0 180 Ringing", "1 INVITE", "a", .to = "b");
+	wait_s(f, 20);
+	SAY(f, CALLER, CALLEE, "CANCEL sip:bob@x SIP/2.0", "1 CANCEL", "a");
+	SAY(f, CALLEE, CALLER, OK, "1 CANCEL", "a", .to = "b");
+	SAY(f, CALLEE, CALLER, "SIP/2.0 487 Terminated", "1 INVITE", "a", .to = "b");
+	wait_s(f, 3);
+	assert_false(only(f, ET_CALL_CANCELLED, 0)->opened);
+}
+
+static void a_bye_before_the_answer_cancels(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, CALLEE, CALLER, "SIP/2.0 180 Ringing", "1 INVITE", "a", .to = "b");
+	SAY(f, CALLER, CALLEE, BYE, "2 BYE", "a", .to = "b");
+	SAY(f, CALLEE, CALLER, OK, "2 BYE", "a", .to = "b");
+	SAY(f, CALLEE, CALLER, "SIP/2.0 487 Terminated", "1 INVITE", "a", .to = "b");
+	wait_s(f, 3);
+	(void)only(f, ET_CALL_CANCELLED, 0);
+}
+
+static void an_answer_that_crosses_a_cancel_is_one(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, CALLER, CALLEE, "CANCEL sip:bob@x SIP/2.0", "1 CANCEL", "a");
+	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b", .port = PORT);
+	SAY(f, CALLEE, CALLER, "SIP/2.0 481 None", "1 CANCEL", "a", .to = "b");
+	talk(f, CALLEE, 0, 10);
+	hang_up(f);
+	wait_s(f, 3);
+	(void)only(f, ET_CALL_ANSWERED, 2);
+}
+
+/* ---- Transfers ------------------------------------------------------------------------------- */
+
+static void a_call_that_replaces_another_is_told_as_one_with_it(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	SAY(f, CALLER, CALLEE, "REFER sip:bob@x SIP/2.0", "2 REFER", "a", .to = "b",
+	    .more = "Refer-To: <sip:carol@x>\r\n");
+	SAY(f, CALLEE, CALLER, "SIP/2.0 202 Accepted", "2 REFER", "a", .to = "b");
+	SAY(f, OTHER, CALLEE, INVITE, "1 INVITE", "c", .id = "2", .port = PORT, .user = "carol",
+	    .more = "Replaces: 1;to-tag=b;from-tag=a\r\n");
+	SAY(f, CALLEE, OTHER, OK, "1 INVITE", "c", .to = "d", .id = "2", .port = 6000);
+	hang_up(f);
+	rtp(f, OTHER, PORT, CALLEE, 6000, 0xC, 0);
+	SAY(f, OTHER, CALLEE, BYE, "2 BYE", "c", .to = "d", .id = "2");
+	/* It says so, and knows no tags of it. */
+	SAY(f, OTHER, CALLEE, INVITE, "1 INVITE", "e", .id = "3", .port = PORT,
+	    .more = "Replaces: 1;to-tag=b;from-tag=guessed\r\n");
+	SAY(f, CALLEE, OTHER, "SIP/2.0 481 None", "1 INVITE", "e", .to = "x", .id = "3");
+	wait_s(f, 40);
+	assert_int_equal(f->closed_count, 3);
+	const struct closed *old = &f->closed[0];
+	const struct closed *next = &f->closed[1];
+	assert_string_equal(old->facts.sip_call_id, "1");
+	assert_string_equal(next->facts.sip_call_id, "2");
+	assert_memory_equal(old->facts.call, next->facts.call, 16);
+	assert_memory_not_equal(old->facts.id, next->facts.id, 16);
+	assert_memory_not_equal(old->facts.call, f->closed[2].facts.call, 16);
+	assert_int_equal(old->count, 2);
+	assert_int_equal(next->count, 1);
+	assert_int_equal(old->facts.state, ET_CALL_ANSWERED);
+	assert_int_equal(next->facts.state, ET_CALL_ANSWERED);
+}
+
+/* ---- Ends ------------------------------------------------------------------------------------ */
+
+static void byes_that_cross_are_one_end(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	int64_t end_us = f->now_us;
+	SAY(f, CALLER, CALLEE, BYE, "2 BYE", "a", .to = "b");
+	SAY(f, CALLEE, CALLER, BYE, "7 BYE", "b", .to = "a");
+	SAY(f, CALLEE, CALLER, "SIP/2.0 481 None", "2 BYE", "a", .to = "b");
+	SAY(f, CALLER, CALLEE, "SIP/2.0 481 None", "7 BYE", "b", .to = "a");
+	wait_s(f, 3);
+	assert_int_equal(only(f, ET_CALL_ANSWERED, 2)->facts.end_us, end_us);
+}
+
+static void a_bye_with_other_tags_ends_nothing(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	SAY(f, 66, CALLEE, BYE, "2 BYE", "evil", .to = "b");
+	SAY(f, 66, CALLEE, BYE, "2 BYE", "a", .to = "guessed");
+	SAY(f, 66, CALLER, BYE, "2 BYE", "guessed", .to = "a");
+	talk(f, CALLEE, 10, 5000);
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	check_stream(c, 0xA, 0, 5010);
+	assert_true(c->facts.end_us - c->facts.start_us > 99 * 1000000LL);
+}
+
+/* Who knows the tags has seen the dialog: the call is over in the books, from wherever it comes.
+ * Its media is recorded all the same: two seconds of silence end the recording, or a minute; what
+ * comes then is a recording without signalling. */
+static void a_forged_bye_with_the_right_tags_costs_a_name_and_no_packet(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	SAY(f, 66, CALLEE, BYE, "2 BYE", "a", .to = "b");
+	talk(f, CALLEE, 10, 5000);
+	wait_s(f, 40);
+	assert_int_equal(f->closed_count, 2);
+	assert_int_equal(f->closed[0].facts.state, ET_CALL_ANSWERED);
+	assert_int_equal(f->closed[1].facts.state, ET_CALL_MEDIA_ONLY);
+	assert_int_equal(f->media, 2 * 5010);
+	assert_int_equal(f->closed[0].streams[0].packets + f->closed[1].streams[0].packets, 5010);
+}
+
+static void a_bye_that_is_refused_ends_nothing(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	SAY(f, 66, CALLEE, BYE, "2 BYE", "a", .to = "b");
+	SAY(f, CALLEE, 66, "SIP/2.0 403 Forbidden", "2 BYE", "a", .to = "b");
+	talk(f, CALLEE, 10, 5000);
+	SAY(f, CALLER, CALLEE, BYE, "3 BYE", "a", .to = "b");
+	SAY(f, CALLEE, CALLER, "SIP/2.0 401 Unauthorized", "3 BYE", "a", .to = "b");
+	talk(f, CALLEE, 5010, 10);
+	hang_up(f);
+	wait_s(f, 3);
+	check_stream(only(f, ET_CALL_ANSWERED, 2), 0xA, 0, 5020);
+}
+
+static void a_bye_whose_answer_was_not_seen_ends_the_call(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
+	talk(f, CALLEE, 0, 10);
+	SAY(f, CALLEE, CALLER, BYE, "7 BYE", "b", .to = "a");
+	wait_s(f, 3);
+	(void)only(f, ET_CALL_PARTIAL, 2); /* whether it was answered nobody saw */
+}
+
+static void a_call_joined_in_its_middle_lasts_until_its_bye(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, BYE, "9 BYE", "x", .to = "y", .id = "gone"); /* no call */
+	SAY(f, CALLER, CALLEE, "UPDATE sip:bob@x SIP/2.0", "9 UPDATE", "x", .to = "y",
+	    .id = "gone");
+	assert_int_equal(f->engine->call_count, 0);
+	SAY(f, CALLEE, CALLER, "INVITE sip:alice@x SIP/2.0", "5 INVITE", "b", .to = "a",
+	    .port = PORT);
+	SAY(f, CALLER, CALLEE, "SIP/2.0 488 Not Acceptable", "5 INVITE", "b", .to = "a");
+	wait_s(f, 40); /* what is refused is not the call */
+	talk(f, CALLEE, 0, 10);
+	SAY(f, CALLEE, CALLER, "INVITE sip:alice@x SIP/2.0", "6 INVITE", "b", .to = "a",
+	    .port = PORT);
+	SAY(f, CALLER, CALLEE, OK, "6 INVITE", "b", .to = "a", .port = PORT);
+	talk(f, CALLEE, 10, 10);
+	SAY(f, CALLER, CALLEE, BYE, "9 BYE", "a", .to = "b");
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	check_stream(c, 0xA, 1, 20); /* who speaks first in what was seen is the caller here */
+	check_stream(c, 0xB2, 0, 20);
+}
+
+static void a_port_is_used_again_though_no_bye_was_seen(void **state)
+{
+	struct fixture *f = *state;
+	answered(f);
+	talk(f, CALLEE, 0, 10);
+	wait_s(f, 60);
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "x", .port = PORT, .id = "2");
+	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "x", .to = "y", .port = PORT, .id = "2");
+	for (uint32_t i = 0; i < 10; i++) {
+		rtp(f, CALLER, PORT, CALLEE, PORT, 0x77, i);
+		rtp(f, CALLEE, PORT, CALLER, PORT, 0x78, i);
+	}
+	SAY(f, CALLER, CALLEE, BYE, "2 BYE", "x", .to = "y", .id = "2");
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	assert_string_equal(c->facts.sip_call_id, "2");
+	assert_int_equal(stream_of(c, 0x77)->packets, 10);
+	assert_int_equal(stream_of(c, 0x77)->association, ET_ASSOCIATION_INFERRED);
+	wait_s(f, 14400);
+	assert_int_equal(f->closed_count, 2);
+	assert_int_equal(f->closed[1].facts.state, ET_CALL_PARTIAL);
+	assert_int_equal(f->closed[1].count, 2);
+	assert_int_equal(stream_of(&f->closed[1], 0xA)->packets, 10);
+}
+
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+static void tags_that_are_long_and_begin_alike_differ(void **state)
+{
+	struct fixture *f = *state;
+	char a[201];
+	char b[201];
+	memset(a, 'x', sizeof(a) - 1);
+	a[sizeof(a) - 1] = '\0';
+	memcpy(b, a, sizeof(b));
+	b[199] = 'y';
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", a, .port = PORT);
+	SAY(f, CALLEE, CALLER, OK, "1 INVITE", a, .to = b, .port = PORT);
+	SAY(f, CALLEE, CALLER, "INVITE sip:alice@x SIP/2.0", "5 INVITE", b, .to = a, .port = 7000);
+	SAY(f, CALLER, CALLEE, OK, "5 INVITE", b, .to = a, .port = 7002);
+	rtp(f, CALLER, 7002, CALLEE, 7000, 0xA2, 0);
+	rtp(f, CALLEE, 7000, CALLER, 7002, 0xB9, 0);
+	SAY(f, CALLEE, CALLER, BYE, "6 BYE", b, .to = a);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	check_stream(c, 0xA2, 0, 1);
+	check_stream(c, 0xB9, 1, 1);
+}
+
+static void a_name_with_escapes_is_the_name_they_stand_for(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT, .user = "%2B420%00%31");
+	SAY(f, CALLEE, CALLER, "SIP/2.0 486 Busy", "1 INVITE", "a", .to = "b");
+	wait_s(f, 40);
+	const struct closed *c = only(f, ET_CALL_FAILED, 0);
+	assert_string_equal(c->facts.from, "+420?1");
+	assert_string_equal(c->facts.from_uri, "sip:%2B420%00%31@x"); /* as it came */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_fork_with_one_answer_is_one_recording_with_all_branches),
+		TEST(of_two_answers_the_last_bye_ends_the_call),
+		TEST(a_branch_that_is_busy_does_not_fail_the_call),
+		TEST(a_fork_fails_with_the_transaction_above_it),
+		TEST(a_fork_of_a_thousand_branches_is_bounded),
+		TEST(early_media_begins_the_recording_before_the_answer),
+		TEST(an_offer_may_come_in_183_and_its_answer_in_prack),
+		TEST(a_delayed_offer_stands_in_200_and_its_answer_in_ack),
+		TEST(an_update_moves_a_port),
+		TEST(what_a_refused_offer_says_never_was),
+		TEST(a_hold_of_thirty_minutes_is_one_recording),
+		TEST(codecs_and_ports_change_in_mid_call),
+		TEST(a_redirection_is_one_call),
+		TEST(an_invite_that_comes_again_with_credentials_is_one_call),
+		TEST(a_cancel_after_180_costs_no_tape),
+		TEST(a_bye_before_the_answer_cancels),
+		TEST(an_answer_that_crosses_a_cancel_is_one),
+		TEST(a_call_that_replaces_another_is_told_as_one_with_it),
+		TEST(byes_that_cross_are_one_end),
+		TEST(a_bye_with_other_tags_ends_nothing),
+		TEST(a_forged_bye_with_the_right_tags_costs_a_name_and_no_packet),
+		TEST(a_bye_that_is_refused_ends_nothing),
+		TEST(a_bye_whose_answer_was_not_seen_ends_the_call),
+		TEST(a_call_joined_in_its_middle_lasts_until_its_bye),
+		TEST(a_port_is_used_again_though_no_bye_was_seen),
+		TEST(tags_that_are_long_and_begin_alike_differ),
+		TEST(a_name_with_escapes_is_the_name_they_stand_for),
+	};
+	return cmocka_run_group_tests_name("node/capture/dialog", tests, NULL, NULL);
+}
