@@ -1,5 +1,5 @@
 et_program(gencalls cluster-tests/harness
     SOURCES calls.c
     USES node/base
-    TESTS tapes
+    TESTS tapes losses
     TEST_USES node/io node/crypto node/sip node/rtp node/tape node/audio node/capture)
