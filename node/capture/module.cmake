@@ -3,7 +3,7 @@ et_module(node/capture
         openlog.c ack.c recover.c relay.c source.c replay.c capture.c follow.c turn.c
     USES node/base node/io node/crypto node/sip node/rtp node/keylog node/tlsread node/tape node/srtp
     LIBRARIES PkgConfig::pcap Threads::Threads
-    TESTS packet engine dialog srtp samples live tcp follow turn
+    TESTS packet engine dialog torture srtp samples live tcp follow turn
     TEST_USES node/audio
     FUZZERS packets table)
 set_tests_properties(node/capture/samples node/capture/live PROPERTIES SKIP_RETURN_CODE 77)

@@ -174,6 +174,7 @@ static json_t *errors_json(const struct et_replay_summary *s)
 /* One call of a pass. */
 struct mixing {
 	const struct et_capture_recording *recording; /* of the first pass */
+	const uint8_t *id;			      /* ... : what its file is called */
 	struct et_mix *mix;			      /* owned */
 	struct et_wav wav;
 	bool used; /* something could be decoded */
@@ -232,17 +233,31 @@ static void on_media(void *arg, const struct et_replay_media *media)
 	m->code = et_mix_add(m->mix, &packet);
 }
 
+/* A file is called as its call; that of a recording which took the place of another of the same
+ * call (Replaces) as the recording. */
+static const uint8_t *wav_id(const struct et_replay_summary *summary, uint32_t call)
+{
+	const struct et_capture_recording *r = &summary->calls[call].recording;
+	for (uint32_t i = 0; i < call; i++) {
+		if (memcmp(summary->calls[i].recording.call, r->call, 16) == 0) {
+			return r->id;
+		}
+	}
+	return r->call;
+}
+
 static int mixing_begin(struct mixing *m, const char *folder,
-			const struct et_capture_recording *recording, struct et_error *reterr)
+			const struct et_capture_recording *recording, const uint8_t *wav,
+			struct et_error *reterr)
 {
 	char id[ET_UUID_TEXT_SIZE];
 	char path[4096];
-	et_uuid_format(recording->call, id);
+	et_uuid_format(wav, id);
 	int n = snprintf(path, sizeof(path), "%s/%s.wav", folder, id);
 	if (n < 0 || (size_t)n >= sizeof(path)) {
 		return et_fail(reterr, -ENAMETOOLONG, "folder '%s'", folder);
 	}
-	*m = (struct mixing){ .recording = recording, .wav = { .fd = -1 } };
+	*m = (struct mixing){ .recording = recording, .id = wav, .wav = { .fd = -1 } };
 	(void)unlink(path);
 	uint32_t rate = 8000; /* what the best of its codecs needs */
 	for (uint32_t i = 0; i < recording->stream_count; i++) {
@@ -263,7 +278,7 @@ static int mixing_begin(struct mixing *m, const char *folder,
 static int mixing_end(struct mixing *m, const char *folder, char name[64], struct et_error *reterr)
 {
 	char id[ET_UUID_TEXT_SIZE];
-	et_uuid_format(m->recording->call, id);
+	et_uuid_format(m->id, id);
 	int rc = m->code;
 	if (rc == 0) {
 		rc = et_mix_finish(m->mix, m->recording->end_us);
@@ -300,7 +315,7 @@ static int run_pass(const struct et_replay_config *first, const char *folder,
 	int rc = 0;
 	for (uint32_t i = from; i < summary->call_count && pass.count < ET_REPLAY_MIXES; i++) {
 		rc = mixing_begin(&pass.mixings[pass.count++], folder, &summary->calls[i].recording,
-				  reterr);
+				  wav_id(summary, i), reterr);
 		if (rc < 0) {
 			return rc;
 		}

@@ -719,6 +719,67 @@ static void a_port_is_used_again_though_no_bye_was_seen(void **state)
 	assert_int_equal(stream_of(&f->closed[1], 0xA)->packets, 10);
 }
 
+/* Five calls on one 5-tuple, all set up before any of them speaks. With a=ssrc in their
+ * descriptions each stream says so, whatever the order; without, the order of the calls is taken
+ * for that of the streams, both directions of a call find each other by their SSRC, and the streams
+ * say that this is inferred. */
+static void five_calls_on_one_tuple(struct fixture *f, bool told, bool one_ssrc)
+{
+	static const uint32_t order[2][5] = { { 0, 1, 2, 3, 4 }, { 3, 0, 4, 2, 1 } };
+	char id[5][4];
+	for (uint32_t i = 0; i < 5; i++) {
+		char a[64];
+		char b[64];
+		(void)snprintf(id[i], sizeof(id[i]), "c%u", i);
+		(void)snprintf(a, sizeof(a), "a=ssrc:%u cname:a\r\n", 0xA00 + i);
+		(void)snprintf(b, sizeof(b), "a=ssrc:%u cname:b\r\n",
+			       (one_ssrc ? 0xA00 : 0xB00) + i);
+		SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT, .id = id[i],
+		    .lines = told ? a : NULL);
+		SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b", .port = PORT, .id = id[i],
+		    .lines = told ? b : NULL);
+	}
+	for (uint32_t k = 0; k < 50; k++) {
+		for (uint32_t i = 0; i < 5; i++) {
+			uint32_t call = order[told][i];
+			rtp(f, CALLER, PORT, CALLEE, PORT, 0xA00 + call, k);
+			rtp(f, CALLEE, PORT, CALLER, PORT, (one_ssrc ? 0xA00 : 0xB00) + call, k);
+		}
+		f->now_us += 20000;
+	}
+	for (uint32_t i = 0; i < 5; i++) {
+		SAY(f, CALLER, CALLEE, BYE, "9 BYE", "a", .to = "b", .id = id[i]);
+	}
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 5);
+	for (uint32_t i = 0; i < 5; i++) {
+		const struct closed *c = &f->closed[i];
+		uint32_t call = (uint32_t)(c->facts.sip_call_id[1] - '0');
+		assert_int_equal(c->facts.state, ET_CALL_ANSWERED);
+		assert_int_equal(c->count, 2);
+		for (uint32_t k = 0; k < 2; k++) {
+			const struct et_capture_stream *s = &c->streams[k];
+			assert_int_equal(s->ssrc,
+					 (s->party == 0 || one_ssrc ? 0xA00 : 0xB00) + call);
+			assert_int_equal(s->packets, 50);
+			assert_int_equal(s->association,
+					 told ? ET_ASSOCIATION_SSRC : ET_ASSOCIATION_INFERRED);
+		}
+		assert_true(c->streams[0].party != c->streams[1].party);
+	}
+	f->closed_count = 0;
+	wait_s(f, 10);
+}
+
+static void calls_on_one_tuple_are_told_by_ssrc_or_inferred(void **state)
+{
+	struct fixture *f = *state;
+	five_calls_on_one_tuple(f, true, false);
+	five_calls_on_one_tuple(f, true, true);
+	five_calls_on_one_tuple(f, false, true);
+	five_calls_on_one_tuple(f, false, false);
+}
+
 /* ---- Names ----------------------------------------------------------------------------------- */
 
 static void tags_that_are_long_and_begin_alike_differ(void **state)
@@ -784,6 +845,7 @@ int main(void)
 		TEST(a_bye_whose_answer_was_not_seen_ends_the_call),
 		TEST(a_call_joined_in_its_middle_lasts_until_its_bye),
 		TEST(a_port_is_used_again_though_no_bye_was_seen),
+		TEST(calls_on_one_tuple_are_told_by_ssrc_or_inferred),
 		TEST(tags_that_are_long_and_begin_alike_differ),
 		TEST(a_name_with_escapes_is_the_name_they_stand_for),
 	};
