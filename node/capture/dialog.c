@@ -339,6 +339,9 @@ static void go_on(struct et_engine *e, struct et_call *c)
 static void on_invite_answer(struct et_engine *e, struct et_call *c, const struct et_sip *m)
 {
 	struct et_view tag;
+	if (m->status >= 200 && m->status < 300 && !c->answered) {
+		et_leg_tag(m->from.tag, c->caller_tag); /* of several, that which was answered */
+	}
 	if (m->status > 100 && m->status < 300 && et_leg_of(c, m, &tag)) {
 		et_leg_note(c, et_leg_id(e, tag), m->status >= 200);
 	}

@@ -661,6 +661,22 @@ static void a_bye_that_is_refused_ends_nothing(void **state)
 	check_stream(only(f, ET_CALL_ANSWERED, 2), 0xA, 0, 5020);
 }
 
+/* An INVITE with the same Call-ID that somebody else makes up does not take the call away. */
+static void a_forged_invite_does_not_become_the_call(void **state)
+{
+	struct fixture *f = *state;
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
+	SAY(f, 66, CALLEE, INVITE, "7 INVITE", "evil", .port = 9000);
+	SAY(f, CALLEE, 66, "SIP/2.0 482 Loop", "7 INVITE", "evil", .to = "z");
+	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b", .port = PORT);
+	talk(f, CALLEE, 0, 10);
+	hang_up(f);
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 2);
+	assert_int_equal(stream_of(c, 0xA)->packets, 10);
+	assert_int_equal(stream_of(c, 0xA)->party, 0);
+}
+
 static void a_bye_whose_answer_was_not_seen_ends_the_call(void **state)
 {
 	struct fixture *f = *state;
@@ -842,6 +858,7 @@ int main(void)
 		TEST(a_bye_with_other_tags_ends_nothing),
 		TEST(a_forged_bye_with_the_right_tags_costs_a_name_and_no_packet),
 		TEST(a_bye_that_is_refused_ends_nothing),
+		TEST(a_forged_invite_does_not_become_the_call),
 		TEST(a_bye_whose_answer_was_not_seen_ends_the_call),
 		TEST(a_call_joined_in_its_middle_lasts_until_its_bye),
 		TEST(a_port_is_used_again_though_no_bye_was_seen),
