@@ -11,6 +11,7 @@
 #include <glob.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "node/capture/test/sink.h"
 
@@ -232,6 +233,138 @@ static void a_call_among_them_is_whole(void **state)
 	end(f);
 }
 
+/* ---- A flood --------------------------------------------------------------------------------- */
+
+enum { GOOD = 200, FLOOD = 50000, TICKS = 50 };
+
+struct flood {
+	struct fixture *f;
+	uint64_t random;
+	uint64_t media; /* of good calls, that reached the sink */
+	uint8_t texts[64][TEXT_SIZE_MAX];
+	size_t sizes[64];
+};
+
+static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
+		      const struct et_packet *packet)
+{
+	struct flood *x = arg;
+	(void)slot;
+	(void)stream;
+	(void)rtp;
+	(void)packet;
+	x->media++;
+	return 0;
+}
+
+/* SplitMix64 */
+static uint64_t next(uint64_t *state)
+{
+	uint64_t z = *state += 0x9E3779B97F4A7C15U;
+	z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+	z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+	return z ^ (z >> 31);
+}
+
+static void good_calls(struct flood *x)
+{
+	for (uint32_t i = 0; i < GOOD; i++) {
+		for (uint32_t m = 0; m < 2; m++) {
+			char text[400];
+			int n = snprintf(text, sizeof(text),
+					 "%s\r\nFrom: <sip:a@x>;tag=a\r\nTo: <sip:b@x>%s\r\n"
+					 "Call-ID: good%u\r\nCSeq: 1 INVITE\r\nContent-Type: "
+					 "application/sdp\r\n\r\nv=0\r\nc=IN IP4 10.0.0.%u\r\n"
+					 "m=audio %u RTP/AVP 0\r\n",
+					 m == 0 ? "INVITE sip:b@x SIP/2.0" : "SIP/2.0 200 OK",
+					 m == 0 ? "" : ";tag=b", i, m + 1, 4000 + 2 * i);
+			engine_datagram_at(x->f->engine, x->f->now_us, (uint8_t)(1 + m), 5060,
+					   (uint8_t)(2 - m), 5060, text, (size_t)n);
+		}
+	}
+}
+
+/* A torture message with some of its bytes changed; each third with a Call-ID of its own. */
+static void hostile(struct flood *x, uint32_t number)
+{
+	uint8_t text[TEXT_SIZE_MAX];
+	uint32_t which = (uint32_t)(next(&x->random) % x->f->count);
+	size_t size = x->sizes[which];
+	memcpy(text, x->texts[which], size);
+	for (uint32_t i = (uint32_t)(next(&x->random) % 4); i > 0; i--) {
+		text[next(&x->random) % size] = (uint8_t)next(&x->random);
+	}
+	if (number % 3 == 0) {
+		size = (size_t)snprintf((char *)text, sizeof(text),
+					"INVITE sip:b@x SIP/2.0\r\nCall-ID: evil%u\r\nCSeq: 1 "
+					"INVITE\r\nContent-Length: -1\r\n\r\nv=0",
+					number);
+	}
+	engine_datagram_at(x->f->engine, x->f->now_us, 66, 5060, (uint8_t)(1 + number % 2), 5060,
+			   text, size);
+}
+
+/* Two seconds of 200 calls, and 50,000 messages a second beside them, which also fill the table. */
+static void a_flood_of_malformed_messages_costs_no_packet(void **state)
+{
+	struct fixture *f = *state;
+	struct flood *x = calloc(1, sizeof(*x));
+	assert_non_null(x);
+	x->f = f;
+	for (uint32_t i = 0; i < f->count; i++) {
+		x->sizes[i] = load(f->paths[i], x->texts[i]);
+	}
+	struct et_sink sink = sink_of(x);
+	sink.media = take_media;
+	struct et_engine_config config = {
+		.capture = &f->config,
+		.sink = &sink,
+		.deterministic = true,
+	};
+	assert_int_equal(et_engine_new(&config, &f->engine, NULL), 0);
+	good_calls(x);
+	struct timespec from;
+	struct timespec to;
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+	for (uint32_t tick = 0; tick < 2 * TICKS; tick++) {
+		for (uint32_t i = 0; i < GOOD; i++) {
+			uint16_t port = (uint16_t)(4000 + 2 * i);
+			uint8_t rtp[172] = { 0x80, 0 };
+			et_put16(rtp + 2, (uint16_t)tick);
+			et_put32(rtp + 4, tick * 160);
+			et_put32(rtp + 8, i);
+			engine_datagram_at(f->engine, f->now_us, 1, port, 2, port, rtp,
+					   sizeof(rtp));
+			engine_datagram_at(f->engine, f->now_us, 2, port, 1, port, rtp,
+					   sizeof(rtp));
+			for (uint32_t k = 0; k < FLOOD / TICKS / GOOD; k++) {
+				hostile(x, (tick * GOOD + i) * (FLOOD / TICKS / GOOD) + k);
+			}
+		}
+		f->now_us += 20000;
+	}
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+	assert_int_equal(x->media, 2 * GOOD * 2 * TICKS);
+	assert_int_equal(f->engine->packets.rtp, x->media);
+	assert_int_equal(f->engine->media_dropped, 0);
+	assert_true(f->engine->calls_refused_limit > 0);
+	for (uint32_t i = 0; i < GOOD; i++) {
+		char id[16];
+		int n = snprintf(id, sizeof(id), "good%u", i);
+		const struct et_call *c =
+			et_call_find(f->engine, (struct et_view){ (const uint8_t *)id, (size_t)n });
+		assert_non_null(c);
+		assert_int_equal(c->stream_count, 2);
+		assert_true(c->answered && !c->ended);
+	}
+	print_message("%u messages and %llu packets of %u calls in 2 s: %.0f ms of CPU\n",
+		      2 * FLOOD, (unsigned long long)x->media, GOOD,
+		      (double)(to.tv_sec - from.tv_sec) * 1e3 +
+			      (double)(to.tv_nsec - from.tv_nsec) / 1e6);
+	end(f);
+	free(x);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -240,6 +373,7 @@ int main(void)
 		TEST(as_datagrams),
 		TEST(over_tcp),
 		TEST(a_call_among_them_is_whole),
+		TEST(a_flood_of_malformed_messages_costs_no_packet),
 	};
 	return cmocka_run_group_tests_name("node/capture/torture", tests, NULL, NULL);
 }
