@@ -355,7 +355,7 @@ static void early_media_begins_the_recording_before_the_answer(void **state)
 static void an_offer_may_come_in_183_and_its_answer_in_prack(void **state)
 {
 	struct fixture *f = *state;
-	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a");
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = 0);
 	SAY(f, CALLEE, CALLER, "SIP/2.0 183 Progress", "1 INVITE", "a", .to = "b", .port = PORT,
 	    .more = "Require: 100rel\r\nRSeq: 1\r\n");
 	SAY(f, CALLER, CALLEE, "PRACK sip:bob@x SIP/2.0", "2 PRACK", "a", .to = "b", .port = PORT,
@@ -373,7 +373,7 @@ static void an_offer_may_come_in_183_and_its_answer_in_prack(void **state)
 static void a_delayed_offer_stands_in_200_and_its_answer_in_ack(void **state)
 {
 	struct fixture *f = *state;
-	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a");
+	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = 0);
 	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b", .port = PORT);
 	SAY(f, CALLER, CALLEE, "ACK sip:bob@x SIP/2.0", "1 ACK", "a", .to = "b", .port = PORT);
 	talk(f, CALLEE, 0, 10);
@@ -528,7 +528,7 @@ static void a_cancel_after_180_costs_no_tape(void **state)
 	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
 	SAY(f, CALLEE, CALLER, "SIP/2.0 180 Ringing", "1 INVITE", "a", .to = "b");
 	wait_s(f, 20);
-	SAY(f, CALLER, CALLEE, "CANCEL sip:bob@x SIP/2.0", "1 CANCEL", "a");
+	SAY(f, CALLER, CALLEE, "CANCEL sip:bob@x SIP/2.0", "1 CANCEL", "a", .port = 0);
 	SAY(f, CALLEE, CALLER, OK, "1 CANCEL", "a", .to = "b");
 	SAY(f, CALLEE, CALLER, "SIP/2.0 487 Terminated", "1 INVITE", "a", .to = "b");
 	wait_s(f, 3);
@@ -551,7 +551,7 @@ static void an_answer_that_crosses_a_cancel_is_one(void **state)
 {
 	struct fixture *f = *state;
 	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
-	SAY(f, CALLER, CALLEE, "CANCEL sip:bob@x SIP/2.0", "1 CANCEL", "a");
+	SAY(f, CALLER, CALLEE, "CANCEL sip:bob@x SIP/2.0", "1 CANCEL", "a", .port = 0);
 	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b", .port = PORT);
 	SAY(f, CALLEE, CALLER, "SIP/2.0 481 None", "1 CANCEL", "a", .to = "b");
 	talk(f, CALLEE, 0, 10);
