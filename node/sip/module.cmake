@@ -1,5 +1,5 @@
 et_module(node/sip
-    SOURCES sip.c uri.c sdp.c framer.c websocket.c
+    SOURCES sip.c uri.c sdp.c framer.c websocket.c server.c
     USES node/base
-    TESTS sip torture sdp framer
-    FUZZERS sip sdp framer)
+    TESTS sip torture sdp framer server
+    FUZZERS sip sdp framer server)

@@ -269,6 +269,8 @@ static void read_attribute(struct et_sdp *sdp, struct et_sdp_media *m, struct et
 	} else if (is_word(name, "fingerprint")) {
 		keep_first(&m->fingerprint, rest);
 		m->is_srtp = true;
+	} else if (is_word(name, "label")) {
+		keep_first(&m->label, next_word(&rest, ""));
 	}
 }
 

@@ -65,6 +65,7 @@ struct et_sdp_media {
 	struct et_sdp_crypto crypto[ET_SDP_CRYPTO_MAX];
 	uint32_t crypto_count;
 	struct et_view fingerprint; /* DTLS-SRTP */
+	struct et_view label;	    /* RFC 4574 */
 };
 
 struct et_sdp {

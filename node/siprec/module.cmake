@@ -1,0 +1,6 @@
+et_module(node/siprec
+    SOURCES metadata.c
+    USES node/base
+    LIBRARIES PkgConfig::expat
+    TESTS metadata
+    FUZZERS metadata)
