@@ -195,6 +195,7 @@ bool et_call_open(struct et_engine *e, struct et_call *c)
 	e->table_changed = true;
 	flush_pending(e, c);
 	et_keys_tell(e, c);
+	et_session_tell(e, c);
 	return true;
 }
 
@@ -318,6 +319,7 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 	e->pending_bytes -= c->pending.size;
 	et_buffer_release(&c->pending);
 	c->keys = et_srtp_ring_free(c->keys);
+	free(c->session);
 	e->slots[c->slot] = NULL;
 	e->free_slots[e->free_count++] = c->slot;
 	e->call_count--;
@@ -364,6 +366,7 @@ void et_call_sweep(struct et_engine *e, struct et_call *c)
 		(void)et_call_open(e, c);
 	}
 	et_keys_tell(e, c);
+	et_session_tell(e, c);
 	if (c->opened && e->now_us - c->updated_us >= UPDATE_US &&
 	    (c->dirty || c->media_us >= c->updated_us)) {
 		update(e, c);

@@ -20,6 +20,7 @@
 #include "node/capture/follow_internal.h"
 #include "node/capture/relay_internal.h"
 #include "node/capture/source_internal.h"
+#include "node/capture/srs_internal.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
 
@@ -56,6 +57,7 @@ struct et_capture {
 	et_capture_event_fn on_event; /* the caller's */
 	void *arg;
 
+	struct et_srs *srs;	  /* owned: of the ring thread; NULL: no recording server */
 	struct et_keylog *keylog; /* owned: of the ring thread; NULL: no key log is named */
 	struct et_follow *follow; /* owned: between sync thread and ring thread */
 
@@ -235,8 +237,11 @@ static bool has_source(const struct et_capture *c)
 
 static void wait_for_packets(struct et_capture *c)
 {
-	struct pollfd fds[ET_CAPTURE_SOURCES_MAX];
+	struct pollfd fds[ET_CAPTURE_SOURCES_MAX + 1];
 	nfds_t count = 0;
+	if (c->srs != NULL) {
+		fds[count++] = (struct pollfd){ .fd = et_srs_fd(c->srs), .events = POLLIN };
+	}
 	for (uint32_t i = 0; i < c->source_count; i++) {
 		if (c->sources[i] != NULL && et_source_fd(c->sources[i]) >= 0) {
 			fds[count++] = (struct pollfd){ .fd = et_source_fd(c->sources[i]),
@@ -265,6 +270,10 @@ static void publish(struct et_capture *c, bool with_table)
 	metrics.kernel_received = sum.received;
 	metrics.kernel_dropped = sum.dropped;
 	metrics.interface_dropped = sum.interface_dropped;
+	if (c->srs != NULL) {
+		et_srs_tell(c->srs, &metrics);
+		c->kernel_drops = metrics.kernel_dropped;
+	}
 
 	struct et_buffer table = { .data = NULL };
 	if (with_table && c->engine->table_changed) {
@@ -333,8 +342,14 @@ static void *ring_main(void *arg)
 			(void)et_follow_take(c->follow, c->keylog);
 		}
 		bool more = read_sources(c);
+		if (c->srs != NULL) {
+			more = et_srs_read(c->srs, et_clock_mono_us()) || more;
+		}
 		if (!c->from_files) {
 			et_engine_clock(c->engine, et_clock_now_us());
+		}
+		if (c->srs != NULL) {
+			et_srs_clock(c->srs, et_clock_mono_us());
 		}
 		if (!more) {
 			et_relay_flush(&c->relay);
@@ -343,12 +358,16 @@ static void *ring_main(void *arg)
 				et_relay_flush(&c->relay);
 				publish(c, true);
 			}
-			c->finished = !has_source(c);
+			c->finished = !has_source(c) && c->srs == NULL;
 			wait_for_packets(c);
 		}
 		ring_second(c, &published_us);
 	}
 	drain(c);
+	if (c->srs != NULL) {
+		(void)et_srs_read(c->srs, et_clock_mono_us());
+		et_srs_leave(c->srs);
+	}
 	et_engine_finish(c->engine, false);
 	publish(c, true);
 	et_relay_close(&c->relay);
@@ -511,6 +530,16 @@ static int make_parts(struct et_capture *c, const struct et_capture_config *conf
 	return et_engine_new(&engine, &c->engine, reterr);
 }
 
+static int open_siprec(struct et_capture *c, const struct et_capture_config *config,
+		       struct et_error *reterr)
+{
+	if (c->from_files) {
+		return et_fail(reterr, ET_EUSAGE,
+			       "capture: a recording server and capture files do not go together");
+	}
+	return et_srs_new(&config->siprec, c->engine, et_clock_mono_us(), &c->srs, reterr);
+}
+
 static int start_threads(struct et_capture *c, struct et_error *reterr)
 {
 	int rc = pthread_create(&c->sync_thread, NULL, sync_main, c);
@@ -533,7 +562,8 @@ int et_capture_start(const struct et_capture_config *config, struct et_capture *
 		     struct et_error *reterr)
 {
 	pthread_condattr_t attr;
-	if (config->media == NULL || config->sign_key == NULL || config->source_count == 0) {
+	if (config->media == NULL || config->sign_key == NULL ||
+	    (config->source_count == 0 && config->siprec.listen_count == 0)) {
 		return et_fail(reterr, ET_EUSAGE,
 			       "capture needs a media folder, a signing key and a source");
 	}
@@ -557,6 +587,9 @@ int et_capture_start(const struct et_capture_config *config, struct et_capture *
 	}
 	if (rc == 0) {
 		rc = take_over(c, reterr);
+	}
+	if (rc == 0 && config->siprec.listen_count > 0) {
+		rc = open_siprec(c, config, reterr);
 	}
 	if (rc == 0) {
 		et_writer_sync(c->writer); /* free space is known before the first call */
@@ -600,6 +633,7 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 		free(c->names[i]);
 		free(c->filters[i]);
 	}
+	(void)et_srs_free(c->srs);
 	(void)et_engine_free(c->engine);
 	(void)et_follow_free(c->follow);
 	(void)et_keylog_free(c->keylog);

@@ -21,8 +21,11 @@
  * callback; one sync thread (a syncfs a second). They meet in a bounded queue. A full queue drops
  * media with the reason "writer_full"; it never grows.
  *
- * What is not built here yet: SIPREC, PACKET_FANOUT. Such packets are counted under
- * "other" or "unclaimed" with their reason.
+ * Beside what it overhears, capture is a recording server (SIPREC, RFC 7866): recording clients
+ * send it sessions on sockets of its own, which the ring thread polls too. What arrives there is a
+ * packet like any other: counted once, kept as received.
+ *
+ * What is not built here yet: PACKET_FANOUT.
  */
 #ifndef ET_NODE_CAPTURE_CAPTURE_H
 #define ET_NODE_CAPTURE_CAPTURE_H
@@ -39,6 +42,7 @@
 #define ET_CAPTURE_SIP_PORTS_MAX 16
 #define ET_CAPTURE_RULES_MAX 64
 #define ET_CAPTURE_SITE_MAX 64
+#define ET_CAPTURE_LISTENS_MAX 8
 
 struct et_capture_source {
 	const char *interface; /* "eth1"; or NULL: a file */
@@ -79,6 +83,25 @@ struct et_capture_limits {
 	uint32_t setup_timeout_s;      /* an INVITE without a final answer ends: 240 */
 };
 
+enum et_capture_transport { ET_TRANSPORT_UDP, ET_TRANSPORT_TCP, ET_TRANSPORT_TLS };
+
+/* The recording server. Addresses are those of this machine, never wildcards: they stand in what
+ * peers are told, and passive capture leaves out what has them. */
+struct et_capture_siprec {
+	struct {
+		enum et_capture_transport transport;
+		const char *address; /* "10.1.0.11:5060", "[fd00::1]:5060" */
+	} listens[ET_CAPTURE_LISTENS_MAX];
+	uint32_t listen_count; /* 0: there is no recording server */
+	const char *media;     /* the IP address that media is received at */
+	uint16_t port_first;   /* of media: an even port for RTP and the next one for RTCP */
+	uint16_t port_last;
+	uint32_t sessions;	 /* at a time; 0: 1,024 */
+	uint32_t connections;	 /* TCP and TLS, at a time; 0: 256 */
+	const char *certificate; /* TLS: PEM files; NULL without a listen of that kind */
+	const char *key;
+};
+
 struct et_capture_event;
 
 /* Runs on the writer thread (replay: on the caller's). Pointers inside `ev` are borrowed until it
@@ -105,6 +128,7 @@ struct et_capture_config {
 	struct et_capture_rule rules[ET_CAPTURE_RULES_MAX];
 	uint32_t rule_count;
 	struct et_capture_limits limits;
+	struct et_capture_siprec siprec;
 	et_capture_event_fn on_event;
 	void *arg;
 };
@@ -169,6 +193,32 @@ struct et_capture_gap {
 	const char *cause; /* "recorder-restart", "disk-full", "writer_full": static */
 };
 
+#define ET_CAPTURE_PARTICIPANTS_MAX 16
+
+/* Of the session that a recording client sends (RFC 7865). Texts are a stranger's. */
+struct et_capture_participant {
+	char id[48];
+	char aor[256];	 /* "sip:+420…@example.com" */
+	char number[64]; /* its user part */
+	char name[128];
+	char labels[96];   /* of the streams that it is heard in: "1,3" */
+	uint8_t party;	   /* channel of an export */
+	int64_t joined_us; /* 0: not told */
+	int64_t left_us;   /* 0: it takes part, or nobody told when it left */
+	bool gone;
+};
+
+struct et_capture_session {
+	char id[48];
+	char group[48];
+	char sip_session[128]; /* RFC 7989 */
+	int64_t start_us;      /* of the session that is recorded, as told; 0: not told */
+	int64_t stop_us;
+	uint32_t revision; /* 1: the first metadata; grows with each that follows */
+	struct et_capture_participant participants[ET_CAPTURE_PARTICIPANTS_MAX];
+	uint32_t participant_count;
+};
+
 struct et_capture_recording {
 	uint8_t id[16];
 	uint8_t call[16];
@@ -190,6 +240,7 @@ struct et_capture_recording {
 	uint32_t stream_count;
 	const struct et_capture_gap *gaps;
 	uint32_t gap_count;
+	const struct et_capture_session *session; /* NULL: none, or it was told before */
 };
 
 enum et_capture_seal { ET_SEAL_SEALED, ET_SEAL_RECOVERED_UNVERIFIED };
@@ -259,9 +310,11 @@ struct et_capture_event {
 	X(DTLS, "dtls")                                                                            \
 	X(TURN, "turn")		  /* something in a TURN channel or indication that is no media */ \
 	X(KEEPALIVE, "keepalive") /* too short for SIP, on its port */                             \
-	X(T38, "t38")		  /* on an address that SDP names for fax */                       \
-	X(FRAGMENT, "fragment")	  /* part of a datagram that was put together; its last piece      \
-				   * is counted as what the datagram is */
+	X(SIPREC, "siprec")	/* overheard on its way from or to our recording server, which has \
+				 * it already */                                                   \
+	X(T38, "t38")		/* on an address that SDP names for fax */                         \
+	X(FRAGMENT, "fragment") /* part of a datagram that was put together; its last piece        \
+				 * is counted as what the datagram is */
 
 /* Might have been ours. */
 #define ET_CAPTURE_UNCLAIMED_MAP(X)                                                                \
@@ -290,6 +343,9 @@ struct et_capture_event {
 	X(RTP_RULE, "rtp_rule")		  /* a rule says: not recorded */                          \
 	X(RTP_REFUSED, "rtp_refused")	  /* its call was refused by admission */                  \
 	X(RTP_AFTER_END, "rtp_after_end") /* its call is over */                                   \
+	X(RTP_STRANGER, "rtp_stranger")	  /* to a recording session, from an address that is not   \
+					   * its client's */                                       \
+	X(SIPREC_LIMIT, "siprec_limit")	  /* the recording server has no room for it */            \
 	X(RTCP_UNKNOWN, "rtcp_malformed")
 
 enum et_capture_other {
@@ -342,6 +398,12 @@ struct et_capture_metrics {
 	uint64_t tcp_no_length;		/* messages without a Content-Length that can be read */
 	uint64_t tcp_evicted;		/* given up because a pool was full */
 	uint64_t websocket_compressed;	/* messages under permessage-deflate: not read */
+	uint64_t siprec_sessions;	/* recording sessions, now */
+	uint64_t siprec_total;		/* ... taken since the start */
+	uint64_t siprec_refused; /* INVITEs of recording clients that were answered 4xx or 5xx */
+	uint64_t siprec_connections; /* TCP and TLS, now */
+	uint64_t siprec_evicted;     /* connections closed to make room, or not let in */
+	uint64_t siprec_resent;	     /* responses and requests that were sent again */
 	uint64_t media_dropped; /* packets in streams, dropped before their tape: writer_full, disk
 				 * full, not recorded */
 	uint64_t tape_bytes;	/* written */

@@ -172,6 +172,9 @@ static void read_description(struct et_engine *e, struct et_call *c, const struc
 	uint8_t side = said->side;
 	for (uint32_t i = 0; i < e->sdp.media_count; i++) {
 		const struct et_sdp_media *m = &e->sdp.media[i];
+		if (c->session != NULL && side == 0) {
+			et_session_describe(c, i, m);
+		}
 		const uint8_t *address = m->has_address ? m->address : said->packet->src;
 		/* Port 0 refuses or ends it; the address 0.0.0.0 holds it (RFC 3264, 8.4). */
 		if (m->port == 0 || is_unspecified(address) ||

@@ -151,6 +151,7 @@ static void drop_call(struct et_engine *e, struct et_call *c)
 	}
 	et_buffer_release(&c->pending);
 	(void)et_srtp_ring_free(c->keys);
+	free(c->session);
 	free(c);
 }
 
@@ -309,6 +310,27 @@ static void engine_datagram(struct et_engine *e, const struct et_packet *p)
 	}
 }
 
+static bool in_own(const struct et_own_addresses *own, const uint8_t address[16], uint16_t port)
+{
+	if (port >= own->port_first && port <= own->port_last && own->port_first != 0 &&
+	    memcmp(address, own->media, 16) == 0) {
+		return true;
+	}
+	for (uint32_t i = 0; i < own->listen_count; i++) {
+		if (port == own->listens[i].port &&
+		    memcmp(address, own->listens[i].address, 16) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_own(const struct et_engine *e, const struct et_packet *p)
+{
+	return e->own.listen_count > 0 &&
+	       (in_own(&e->own, p->dst, p->dport) || in_own(&e->own, p->src, p->sport));
+}
+
 void et_engine_frame(struct et_engine *e, const struct et_frame *frame)
 {
 	struct et_packet p;
@@ -318,10 +340,53 @@ void et_engine_frame(struct et_engine *e, const struct et_frame *frame)
 	if (!et_packet_decode(frame, e->defrag, &p, &e->packets)) {
 		return;
 	}
-	if (p.is_tcp) {
+	if (is_own(e, &p)) {
+		e->packets.other[ET_OTHER_SIPREC]++;
+	} else if (p.is_tcp) {
 		et_tcp_packet(e, &p, is_sip_port(e, p.sport) || is_sip_port(e, p.dport));
 	} else {
 		engine_datagram(e, &p);
+	}
+}
+
+void et_engine_arrival(struct et_engine *e, int64_t time_us)
+{
+	e->packets.total++;
+	et_engine_clock(e, time_us);
+	e->packet_us = time_us;
+}
+
+/* The client may send from another port than it names, never from another machine; signalling's
+ * address counts too, for a client behind a NAT. */
+static bool is_from_client(const struct et_call *c, const uint8_t address[16])
+{
+	for (const struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
+		if (ep->side == 0 && (memcmp(ep->address, address, 16) == 0 ||
+				      memcmp(ep->told_by, address, 16) == 0)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void et_engine_own_media(struct et_engine *e, const struct et_packet *p)
+{
+	enum et_rtp_kind kind = et_rtp_classify(p->payload, p->size);
+	/* RTCP has the port above its RTP, or the same one. */
+	const struct et_endpoint *ep = endpoint_at(e, p->dst, p->dport);
+
+	et_engine_arrival(e, p->time_us);
+	if (ep == NULL && p->dport > 0) {
+		ep = endpoint_at(e, p->dst, (uint16_t)(p->dport - 1));
+	}
+	if (kind == ET_RTP_KIND_STUN) {
+		e->packets.other[ET_OTHER_STUN]++;
+	} else if (ep == NULL || ep->call->session == NULL) {
+		e->packets.unclaimed[ET_UNCLAIMED_RTP_AFTER_END]++;
+	} else if (!is_from_client(ep->call, p->src)) {
+		e->packets.unclaimed[ET_UNCLAIMED_RTP_STRANGER]++;
+	} else if (!engine_media(e, p, kind)) {
+		e->packets.unclaimed[ET_UNCLAIMED_MALFORMED_RTP]++;
 	}
 }
 

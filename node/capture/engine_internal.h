@@ -28,6 +28,7 @@
 #include "node/rtp/source.h"
 #include "node/sip/sdp.h"
 #include "node/sip/sip.h"
+#include "node/siprec/metadata.h"
 #include "node/srtp/ring.h"
 #include "node/tape/meta.h"
 
@@ -43,6 +44,7 @@ enum {
 	ET_TAG_TEXT = 64,		       /* of a dialog, and a NUL */
 	ET_CALL_DIALOGS_MAX = 8,	       /* branches of a fork that are told apart */
 	ET_CALL_SENT_MAX = 16,		       /* transactions of its INVITE */
+	ET_NO_MEDIA = 0xFF,		       /* no m-line */
 };
 
 /* ---- What a sink gets ------------------------------------------------------------------------ */
@@ -82,6 +84,8 @@ struct et_sink {
 	int (*meta)(void *arg, uint32_t slot, struct et_view plain);
 	int (*keys)(void *arg, uint32_t slot,
 		    struct et_view plain); /* a KEYS plaintext: a secret */
+	/* Metadata of a recording session; NULL: the sink does not care. After open(). */
+	int (*session)(void *arg, uint32_t slot, const struct et_capture_session *session);
 	int (*update)(void *arg, uint32_t slot, const struct et_facts *facts,
 		      const struct et_capture_stream *streams, uint32_t count);
 	/* `opened`: open() came before. */
@@ -161,6 +165,7 @@ struct et_stream {
 	uint32_t number;
 	uint32_t clock_hz;
 	uint8_t party;
+	uint8_t media; /* index of its m-line; ET_NO_MEDIA: not known */
 	uint8_t payload_type;
 	bool has_codec;
 	bool announced;		/* the sink knows it */
@@ -182,6 +187,20 @@ enum et_decision {
 	ET_DECISION_RECORD,
 	ET_DECISION_RULE,    /* a rule says no */
 	ET_DECISION_REFUSED, /* admission */
+};
+
+/* What makes a call of a recording client's session: all of its media comes from one side, and the
+ * metadata tells whose it is. */
+struct et_session {
+	struct et_siprec_metadata known;
+	struct {
+		char label[32];
+		uint8_t party;
+	} media[ET_SDP_MEDIA_MAX]; /* by index of the m-line */
+	uint32_t media_count;
+	uint32_t revision; /* of `known`; 0: no metadata came */
+	uint32_t told;	   /* the revision that the sink has */
+	bool has_parties;  /* facts name participants, not client and server */
 };
 
 struct et_call {
@@ -217,10 +236,11 @@ struct et_call {
 	int64_t media_us; /* last RTP packet */
 	int64_t updated_us;
 	uint64_t drops_before;
-	uint64_t dropped;	   /* packets that found no room on the way to the tape */
-	struct et_srtp_ring *keys; /* owned; NULL: none */
-	uint64_t keys_told;	   /* number of the last one that the sink has */
-	struct et_buffer pending;  /* owned: META plaintexts, each behind its 32-bit size */
+	uint64_t dropped;	    /* packets that found no room on the way to the tape */
+	struct et_srtp_ring *keys;  /* owned; NULL: none */
+	uint64_t keys_told;	    /* number of the last one that the sink has */
+	struct et_session *session; /* owned; NULL: nobody sends it to us */
+	struct et_buffer pending;   /* owned: META plaintexts, each behind its 32-bit size */
 };
 
 struct et_held {
@@ -272,6 +292,18 @@ struct et_engine_config {
 	bool keep_openers;		  /* for et_engine_plain() */
 };
 
+/* Addresses of our own sockets: what is overheard of them is not ours to record again. */
+struct et_own_addresses {
+	struct {
+		uint8_t address[16];
+		uint16_t port;
+	} listens[ET_CAPTURE_LISTENS_MAX];
+	uint32_t listen_count;
+	uint8_t media[16];
+	uint16_t port_first; /* 0: none */
+	uint16_t port_last;
+};
+
 struct et_engine {
 	struct et_engine_config config;
 	struct et_capture_limits limits;
@@ -279,6 +311,7 @@ struct et_engine {
 	struct et_engine_rule rules[ET_CAPTURE_RULES_MAX];
 	uint32_t rule_count;
 	uint64_t sip_ports[65536 / 64]; /* bit: port */
+	struct et_own_addresses own;
 
 	struct et_capture_packets packets;
 	uint64_t calls_total;
@@ -333,6 +366,12 @@ struct et_engine *et_engine_free(struct et_engine *e);
 
 /* One captured frame: counted, once. */
 void et_engine_frame(struct et_engine *e, const struct et_frame *frame);
+
+/* A datagram of a media socket of our own: counted, once. */
+void et_engine_own_media(struct et_engine *e, const struct et_packet *p);
+
+/* Something came in at `time_us` by a socket of our own; the caller counts what it is. */
+void et_engine_arrival(struct et_engine *e, int64_t time_us);
 
 /* Timers; `now_us` may not go back. */
 void et_engine_clock(struct et_engine *e, int64_t now_us);
@@ -408,6 +447,35 @@ bool et_leg_bye_refused(const struct et_engine *e, struct et_call *c,
 void et_leg_sent(const struct et_engine *e, struct et_call *c, const struct et_sip *m, bool first);
 bool et_leg_failed(const struct et_engine *e, struct et_call *c,
 		   const struct et_sip *m); /* true: the call has */
+/* session.c: calls that a recording client sends us */
+enum et_session_result {
+	ET_SESSION_TAKEN,
+	ET_SESSION_RULE,	 /* a rule says: not recorded */
+	ET_SESSION_DRAIN,	 /* the node is to be emptied */
+	ET_SESSION_DISK,	 /* free space is below the reserve */
+	ET_SESSION_FULL,	 /* no room for a call */
+	ET_SESSION_TAKEN_BEFORE, /* another call has this Call-ID */
+};
+
+/* An INVITE that can be answered with 200, with the metadata in it (or NULL; `problem` then says
+ * why not, or is NULL). It is kept, its description read. */
+enum et_session_result et_session_begin(struct et_engine *e, const struct et_packet *p,
+					const struct et_sip *m,
+					const struct et_siprec_metadata *metadata,
+					const char *problem, uint32_t *ret_slot);
+/* Its call; NULL: it is over. */
+struct et_call *et_session_call(struct et_engine *e, uint32_t slot, const uint8_t id[16]);
+/* More metadata, at the time of the packet in hand. */
+void et_session_metadata(struct et_engine *e, struct et_call *c,
+			 const struct et_siprec_metadata *metadata);
+/* A message that we sent: kept, and read as any other. */
+void et_session_sent(struct et_engine *e, const struct et_packet *p);
+/* One side described a media line. */
+void et_session_describe(struct et_call *c, uint32_t media, const struct et_sdp_media *m);
+/* The channel of what comes in on a media line. */
+uint8_t et_session_party(const struct et_call *c, uint8_t media);
+/* What the sink does not have yet. */
+void et_session_tell(struct et_engine *e, struct et_call *c);
 
 /* keys.c */
 void et_keys_from_description(struct et_engine *e, struct et_call *c, uint8_t side,

@@ -99,6 +99,9 @@ void et_keys_from_description(struct et_engine *e, struct et_call *c, uint8_t si
 {
 	struct et_sdp_key keys[ET_SDP_KEYS_MAX];
 
+	if (c->session != NULL && side != 0) {
+		return; /* ours: nothing is sent with it */
+	}
 	for (uint32_t i = m->crypto_count; i > 0; i--) { /* the one that is preferred, last */
 		const struct et_sdp_crypto *line = &m->crypto[i - 1];
 		enum et_srtp_suite suite = et_srtp_suite_find(line->suite);
@@ -111,7 +114,8 @@ void et_keys_from_description(struct et_engine *e, struct et_call *c, uint8_t si
 					.mki = { keys[k].mki, keys[k].mki_size },
 				},
 				.origin = ET_SRTP_ORIGIN_SDES,
-				.party = side,
+				/* One side sends for all participants. */
+				.party = c->session != NULL ? ET_SRTP_PARTY_ANY : side,
 				.tag = line->tag,
 				.time_us = e->packet_us,
 			};

@@ -2,7 +2,7 @@
 
 enum { BATCHES_MIN = 32, BATCHES_KEPT = 8 /* for what must not be lost */ };
 
-enum op_kind { OP_OPEN, OP_STREAM, OP_MEDIA, OP_META, OP_KEYS, OP_UPDATE, OP_CLOSE };
+enum op_kind { OP_OPEN, OP_STREAM, OP_MEDIA, OP_META, OP_KEYS, OP_SESSION, OP_UPDATE, OP_CLOSE };
 
 /* One operation in a batch, followed by `extra` bytes; the next one begins at a multiple of 8. */
 struct op {
@@ -215,6 +215,16 @@ static int relay_keys(void *arg, uint32_t slot, struct et_view plain)
 	return 0;
 }
 
+static int relay_session(void *arg, uint32_t slot, const struct et_capture_session *session)
+{
+	struct op *op = reserve(arg, OP_SESSION, slot, sizeof(*session));
+	if (op == NULL) {
+		return ET_ELIMIT;
+	}
+	memcpy(op + 1, session, sizeof(*session));
+	return 0;
+}
+
 static int push_facts(struct et_relay *r, enum op_kind kind, uint32_t slot,
 		      const struct et_facts *facts, const struct et_capture_stream *streams,
 		      uint32_t count)
@@ -254,6 +264,7 @@ struct et_sink et_relay_sink(struct et_relay *r)
 		.rtcp = relay_rtcp,
 		.meta = relay_meta,
 		.keys = relay_keys,
+		.session = relay_session,
 		.update = relay_update,
 		.close = relay_close,
 	};
@@ -297,6 +308,9 @@ static void run_op(struct et_writer *w, const struct op *op)
 		break;
 	case OP_KEYS:
 		et_writer_keys(w, op->slot, (struct et_view){ extra, op->size - sizeof(*op) });
+		break;
+	case OP_SESSION:
+		et_writer_session(w, op->slot, extra);
 		break;
 	case OP_UPDATE:
 		et_writer_update(w, op->slot, facts, streams, op->stream);

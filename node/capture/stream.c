@@ -21,7 +21,6 @@ enum {
 	TYPE_RTCP_FIRST = 72, /* RFC 3551, section 6: never RTP */
 	TYPE_RTCP_LAST = 76,
 	CLOCK_DEFAULT = 8000,
-	NO_MEDIA = 0xFF,
 };
 
 /* ---- Matching -------------------------------------------------------------------------------- */
@@ -177,10 +176,15 @@ static bool is_aux(const char *name)
 	       strcasecmp(name, "tone") == 0;
 }
 
-static const struct et_format *format_in(const struct et_call *c, uint8_t side, uint8_t type)
+/* `media`: of that media line only; ET_NO_MEDIA: of any. */
+static const struct et_format *format_in(const struct et_call *c, uint8_t side, uint8_t media,
+					 uint8_t type)
 {
 	for (const struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
-		for (uint32_t i = 0; ep->side == side && i < ep->format_count; i++) {
+		if (ep->side != side || (media != ET_NO_MEDIA && ep->media != media)) {
+			continue;
+		}
+		for (uint32_t i = 0; i < ep->format_count; i++) {
 			if (ep->formats[i].payload_type == type && ep->formats[i].name[0] != '\0') {
 				return &ep->formats[i];
 			}
@@ -193,9 +197,12 @@ static const struct et_format *format_in(const struct et_call *c, uint8_t side, 
 static void codec_of(const struct et_stream *s, uint8_t type, char name[20], uint32_t *clock_hz,
 		     uint8_t *channels)
 {
-	const struct et_format *f = format_in(s->call, s->party == 0 ? 1 : 0, type);
+	/* In a recording session several media lines come from one side, each with its own types.
+	 */
+	uint8_t media = s->call->session != NULL ? s->media : ET_NO_MEDIA;
+	const struct et_format *f = format_in(s->call, s->party == 0 ? 1 : 0, media, type);
 	if (f == NULL) {
-		f = format_in(s->call, s->party, type);
+		f = format_in(s->call, s->party, media, type);
 	}
 	name[0] = '\0';
 	*clock_hz = 0;
@@ -363,7 +370,7 @@ static void learn_address(struct et_engine *e, const struct match *m,
 		ep = et_endpoint_add(e, m->call, m->party == 0 ? 1 : 0, key->dst, key->dport);
 	}
 	if (ep != NULL && ep->format_count == 0) {
-		ep->media = NO_MEDIA;
+		ep->media = ET_NO_MEDIA;
 	}
 }
 
@@ -380,7 +387,8 @@ static struct et_stream *begin_stream(struct et_engine *e, const struct match *m
 	}
 	s->call = c;
 	s->key = *key;
-	s->party = m->party;
+	s->media = m->to != NULL ? m->to->media : ET_NO_MEDIA;
+	s->party = c->session != NULL ? et_session_party(c, s->media) : m->party;
 	s->number = c->stream_count++;
 	s->association = (m->certain & RANK_SSRC) != 0	    ? ET_ASSOCIATION_SSRC
 			 : m->rivals == 1 && !c->media_only ? ET_ASSOCIATION_SDP
@@ -552,8 +560,8 @@ static void candidate_promote(struct et_engine *e, struct et_candidate *c)
 		struct et_endpoint *from = et_endpoint_add(e, call, 0, c->key.src, c->key.sport);
 		struct et_endpoint *to = et_endpoint_add(e, call, 1, c->key.dst, c->key.dport);
 		if (from != NULL && to != NULL) {
-			from->media = NO_MEDIA;
-			to->media = NO_MEDIA;
+			from->media = ET_NO_MEDIA;
+			to->media = ET_NO_MEDIA;
 		}
 		m = (struct match){ .call = call, .party = 0, .to = to, .from = from, .rivals = 1 };
 	}

@@ -73,6 +73,7 @@ static void slot_free(struct et_writer *w, uint32_t slot)
 		for (size_t i = 0; i < ET_SLOT_KEYS_MAX; i++) {
 			s->keys[i] = et_secret_free(s->keys[i]);
 		}
+		free(s->session);
 		free(s->streams);
 		free(s);
 		w->slots[slot] = NULL;
@@ -136,9 +137,10 @@ bool et_writer_kek_settled(struct et_writer *w, uint32_t version)
 
 /* ---- Telling --------------------------------------------------------------------------------- */
 
-int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
-		   const struct et_facts *facts, const struct et_capture_stream *streams,
-		   uint32_t count, const struct et_capture_segment *segment, bool restored)
+static int tell(struct et_writer *w, enum et_capture_event_kind kind, const struct et_facts *facts,
+		const struct et_capture_stream *streams, uint32_t count,
+		const struct et_capture_segment *segment, bool restored,
+		const struct et_capture_session *session)
 {
 	struct et_capture_recording recording;
 	struct et_capture_event ev = {
@@ -152,9 +154,24 @@ int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
 	}
 	if (facts != NULL) {
 		et_facts_tell(facts, streams, count, w->config.node, w->site, &recording);
+		recording.session = session;
 		ev.recording = &recording;
 	}
 	return w->config.on_event(w->config.arg, &ev);
+}
+
+int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
+		   const struct et_facts *facts, const struct et_capture_stream *streams,
+		   uint32_t count, const struct et_capture_segment *segment, bool restored)
+{
+	return tell(w, kind, facts, streams, count, segment, restored, NULL);
+}
+
+void et_writer_tell_update(struct et_writer *w, const struct et_slot *s,
+			   const struct et_capture_stream *streams, uint32_t count)
+{
+	(void)tell(w, ET_CAPTURE_RECORDING_UPDATE, &s->facts, streams, count, NULL, s->restored,
+		   s->session);
 }
 
 /* At most one a second of each kind. */
@@ -496,8 +513,22 @@ void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts 
 		return;
 	}
 	take_facts(s, facts);
-	(void)et_writer_tell(w, ET_CAPTURE_RECORDING_UPDATE, &s->facts, streams, count, NULL,
-			     s->restored);
+	et_writer_tell_update(w, s, streams, count);
+}
+
+void et_writer_session(struct et_writer *w, uint32_t slot, const struct et_capture_session *session)
+{
+	struct et_slot *s = slot_of(w, slot);
+	if (s == NULL || s->state == ET_SLOT_REFUSED || w->config.media == NULL) {
+		return;
+	}
+	if (s->session == NULL) {
+		s->session = malloc(sizeof(*s->session));
+	}
+	if (s->session != NULL) {
+		*s->session = *session;
+		et_writer_tell_update(w, s, NULL, 0);
+	}
 }
 
 void et_writer_close(struct et_writer *w, uint32_t slot, const struct et_facts *facts,

@@ -74,7 +74,8 @@ struct et_slot {
 	char file[ET_RELATIVE_MAX];
 	struct et_media_encoder encoder;
 	struct et_facts facts;
-	struct et_capture_stream *streams; /* owned; of this incarnation, by number from first */
+	struct et_capture_session *session; /* owned; NULL: none, or none since the start */
+	struct et_capture_stream *streams;  /* owned; of this incarnation, by number from first */
 	uint32_t stream_count;
 	uint32_t stream_room;
 	/* KEYS plaintexts for the next segments, each behind its 16-bit size. */
@@ -170,6 +171,9 @@ void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_captur
 void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_packet *packet);
 void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain);
 void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain);
+/* Told at once, and with each update that follows. */
+void et_writer_session(struct et_writer *w, uint32_t slot,
+		       const struct et_capture_session *session);
 void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
 		      const struct et_capture_stream *streams, uint32_t count);
 void et_writer_close(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
@@ -196,6 +200,9 @@ struct et_media_packet et_writer_packet(uint32_t stream, const struct et_rtp *rt
 int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
 		   const struct et_facts *facts, const struct et_capture_stream *streams,
 		   uint32_t count, const struct et_capture_segment *segment, bool restored);
+/* RECORDING_UPDATE, with the session where there is one. */
+void et_writer_tell_update(struct et_writer *w, const struct et_slot *s,
+			   const struct et_capture_stream *streams, uint32_t count);
 void et_writer_problem(struct et_writer *w, int kind, int code, const char *text);
 
 /* writer.c: what a new segment says first */

@@ -45,6 +45,26 @@ struct et_config_capture {
 	uint32_t sip_port_count;
 };
 
+/* The recording server for SIPREC clients; without listens there is none. */
+#define ET_CONFIG_LISTENS_MAX 8
+
+enum et_config_transport { ET_CONFIG_UDP, ET_CONFIG_TCP, ET_CONFIG_TLS };
+
+struct et_config_siprec {
+	struct {
+		enum et_config_transport transport;
+		char address[ET_CONFIG_ADDRESS_MAX + 1]; /* "10.1.0.11:5060"; never a wildcard */
+	} listens[ET_CONFIG_LISTENS_MAX]; /* listen: [udp://10.1.0.11:5060, tcp://…, tls://…] */
+	uint32_t listen_count;
+	char media[ET_CONFIG_ADDRESS_MAX + 1]; /* media: 10.1.0.11; default: that of the first */
+	uint16_t port_first;		       /* media-ports: 20000-24999 */
+	uint16_t port_last;
+	uint32_t sessions;			  /* sessions: 1024 */
+	uint32_t connections;			  /* connections: 256 of TCP and TLS */
+	char certificate[ET_CONFIG_PATH_MAX + 1]; /* with tls: PEM */
+	char key[ET_CONFIG_PATH_MAX + 1];
+};
+
 /* One recording rule. The first that fits decides; when none does, `record_default`. */
 struct et_config_rule {
 	char name[ET_CONFIG_NAME_MAX + 1];
@@ -77,6 +97,8 @@ struct et_config {
 
 	struct et_config_capture captures[ET_CONFIG_CAPTURES_MAX];
 	uint32_t capture_count;
+
+	struct et_config_siprec siprec;
 
 	/* recording: {default: record, rules: [...], setup-timeout: 4m, ...} */
 	struct et_config_rule rules[ET_CONFIG_RULES_MAX];

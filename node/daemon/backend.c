@@ -371,6 +371,18 @@ static void backend_metrics(void *arg, struct et_buffer *out)
 		   "Calls not recorded: free space below the reserve.", m->calls_refused_disk);
 	add_metric(out, "capture_calls_refused_journal_total", "counter",
 		   "Calls not recorded: the journal refused.", m->calls_refused_journal);
+	add_metric(out, "siprec_sessions", "gauge", "Recording sessions of SIPREC clients, now.",
+		   m->siprec_sessions);
+	add_metric(out, "siprec_sessions_total", "counter",
+		   "Recording sessions that were taken from SIPREC clients.", m->siprec_total);
+	add_metric(out, "siprec_refused_total", "counter",
+		   "Recording sessions that were refused (4xx, 5xx).", m->siprec_refused);
+	add_metric(out, "siprec_connections", "gauge", "TCP and TLS connections of SIPREC clients.",
+		   m->siprec_connections);
+	add_metric(out, "siprec_evicted_total", "counter",
+		   "Connections that were closed to make room, or not let in.", m->siprec_evicted);
+	add_metric(out, "siprec_resent_total", "counter", "SIP messages that were sent again.",
+		   m->siprec_resent);
 	add_metric(out, "tape_written_bytes_total", "counter", "Bytes written to tapes.",
 		   m->tape_bytes);
 	add_metric(out, "media_sync_failures_total", "counter", "Failed syncs of the media disk.",

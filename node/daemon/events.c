@@ -22,10 +22,16 @@ struct message {
 	enum { MESSAGE_COMMAND, MESSAGE_LIVE, MESSAGE_ENDED } kind;
 };
 
-enum { RECORD_TEXTS = 7 + ET_CAPTURE_STREAMS_MAX };
+enum { RECORD_TEXTS = 7 + ET_CAPTURE_STREAMS_MAX + 3 + 5 * ET_CAPTURE_PARTICIPANTS_MAX };
 
 /* What raft/command/rules.c allows for these fields, bytes. */
-enum { NUMBER_BYTES_MAX = 255, URI_BYTES_MAX = 500, CODEC_BYTES_MAX = 60, PROBLEM_BYTES_MAX = 500 };
+enum {
+	NUMBER_BYTES_MAX = 255,
+	URI_BYTES_MAX = 500,
+	CODEC_BYTES_MAX = 60,
+	PROBLEM_BYTES_MAX = 500,
+	ID_BYTES_MAX = 60
+};
 
 /* A recording with the arrays that its pointers need. */
 struct record {
@@ -34,6 +40,9 @@ struct record {
 	Et__Stream *stream_list[ET_CAPTURE_STREAMS_MAX];
 	Et__Gap gaps[ET_CAPTURE_GAPS_MAX];
 	Et__Gap *gap_list[ET_CAPTURE_GAPS_MAX];
+	Et__Session session;
+	Et__Participant participants[ET_CAPTURE_PARTICIPANTS_MAX];
+	Et__Participant *participant_list[ET_CAPTURE_PARTICIPANTS_MAX];
 	struct et_buffer texts[RECORD_TEXTS]; /* owned: foreign text, made fit for its field */
 	size_t text_count;
 };
@@ -105,6 +114,38 @@ static void record_fill_streams(struct record *r, const struct et_capture_record
 	}
 }
 
+static void record_fill_session(struct record *r, const struct et_capture_session *from)
+{
+	Et__Session *to = &r->session;
+
+	et_assert(from->participant_count <= ET_CAPTURE_PARTICIPANTS_MAX);
+	et__session__init(to);
+	to->id = foreign(r, from->id, ID_BYTES_MAX);
+	to->group = foreign(r, from->group, ID_BYTES_MAX);
+	to->sip_session = foreign(r, from->sip_session, NUMBER_BYTES_MAX);
+	to->start_us = from->start_us;
+	to->stop_us = from->stop_us;
+	to->revision = from->revision;
+	to->n_participants = from->participant_count;
+	to->participants = r->participant_list;
+	for (uint32_t i = 0; i < from->participant_count; i++) {
+		const struct et_capture_participant *p = &from->participants[i];
+		Et__Participant *who = &r->participants[i];
+		et__participant__init(who);
+		who->id = foreign(r, p->id, ID_BYTES_MAX);
+		who->aor = foreign(r, p->aor, URI_BYTES_MAX);
+		who->number = foreign(r, p->number, NUMBER_BYTES_MAX);
+		who->name = foreign(r, p->name, NUMBER_BYTES_MAX);
+		who->labels = foreign(r, p->labels, NUMBER_BYTES_MAX);
+		who->party = p->party;
+		who->joined_us = p->joined_us;
+		who->left_us = p->left_us;
+		who->gone = p->gone;
+		r->participant_list[i] = who;
+	}
+	r->recording.session = to;
+}
+
 static void record_fill(struct record *r, const struct et_capture_recording *from)
 {
 	Et__Recording *to = &r->recording;
@@ -132,6 +173,9 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	to->problem = foreign(r, from->problem, PROBLEM_BYTES_MAX);
 	to->capture_drops = from->capture_drops;
 	record_fill_streams(r, from);
+	if (from->session != NULL) {
+		record_fill_session(r, from->session);
+	}
 	to->n_gaps = from->gap_count;
 	to->gaps = r->gap_list;
 	for (uint32_t i = 0; i < from->gap_count; i++) {

@@ -407,6 +407,26 @@ static void fill_sources(const struct et_config *from, struct et_capture_config 
 	}
 }
 
+static void fill_siprec(const struct et_config *from, struct et_capture_config *to)
+{
+	const struct et_config_siprec *s = &from->siprec;
+	for (uint32_t i = 0; i < s->listen_count && i < ET_CAPTURE_LISTENS_MAX; i++) {
+		to->siprec.listens[i].transport =
+			s->listens[i].transport == ET_CONFIG_UDP   ? ET_TRANSPORT_UDP
+			: s->listens[i].transport == ET_CONFIG_TCP ? ET_TRANSPORT_TCP
+								   : ET_TRANSPORT_TLS;
+		to->siprec.listens[i].address = s->listens[i].address;
+		to->siprec.listen_count = i + 1;
+	}
+	to->siprec.media = s->media;
+	to->siprec.port_first = s->port_first;
+	to->siprec.port_last = s->port_last;
+	to->siprec.sessions = s->sessions;
+	to->siprec.connections = s->connections;
+	to->siprec.certificate = s->certificate[0] != '\0' ? s->certificate : NULL;
+	to->siprec.key = s->key[0] != '\0' ? s->key : NULL;
+}
+
 static void fill_rules(const struct et_config *from, struct et_capture_config *to)
 {
 	for (uint32_t i = 0; i < from->rule_count && to->rule_count < ET_CAPTURE_RULES_MAX - 1;
@@ -432,6 +452,7 @@ static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 		return et_fail(reterr, -ENOMEM, "start capture");
 	}
 	fill_sources(&d->config, c);
+	fill_siprec(&d->config, c);
 	fill_rules(&d->config, c);
 	c->media = d->config.media;
 	c->node = d->identity.node;
@@ -465,7 +486,8 @@ void daemon_try_capture(struct et_daemon *d)
 	}
 	daemon_keys_floor(d, &pick);
 	d->kek = pick;
-	if ((d->config.roles & ET_ROLE_CAPTURE) == 0 || d->config.capture_count == 0) {
+	if ((d->config.roles & ET_ROLE_CAPTURE) == 0 ||
+	    (d->config.capture_count == 0 && d->config.siprec.listen_count == 0)) {
 		d->phase = DAEMON_RUNNING;
 		return;
 	}
@@ -483,5 +505,6 @@ void daemon_try_capture(struct et_daemon *d)
 	}
 	d->kek_version = pick.version;
 	d->phase = DAEMON_RUNNING;
-	et_info("capture.started", "sources=%u kek=%u", d->config.capture_count, pick.version);
+	et_info("capture.started", "sources=%u siprec=%u kek=%u", d->config.capture_count,
+		d->config.siprec.listen_count, pick.version);
 }

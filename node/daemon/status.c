@@ -55,6 +55,8 @@ static void add_capture(const struct et_daemon *d, json_t *object)
 	et_json_set(capture, "refused_drain", et_json_u64(m.calls_refused_drain));
 	et_json_set(capture, "refused_journal", et_json_u64(m.calls_refused_journal));
 	et_json_set(capture, "refused_writer", et_json_u64(m.calls_refused_writer));
+	et_json_set(capture, "siprec_sessions", et_json_u64(m.siprec_sessions));
+	et_json_set(capture, "siprec_refused", et_json_u64(m.siprec_refused));
 	et_json_set(capture, "sync_failures", et_json_u64(m.sync_failures));
 	et_json_set(capture, "recovered", et_json_u64(m.recovered));
 	et_json_set(object, "capture", capture);

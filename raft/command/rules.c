@@ -96,6 +96,22 @@ static const struct et_rule gap_rules[] = {
 	TEXT(cause, NAME_MAX_),
 };
 
+static const struct et_rule participant_rules[] = {
+	TEXT(id, NAME_MAX_),	TEXT(aor, URI_MAX),    TEXT(number, NUMBER_MAX),
+	TEXT(name, NUMBER_MAX), TEXT(labels, URI_MAX), ANY(party),
+	TIME(joined_us),	TIME(left_us),	       ANY(gone),
+};
+
+static const struct et_rule session_rules[] = {
+	TEXT(id, NAME_MAX_),
+	TEXT(group, NAME_MAX_),
+	TEXT(sip_session, NUMBER_MAX),
+	TIME(start_us),
+	TIME(stop_us),
+	ANY(revision),
+	MANY(participants, ET_COMMAND_PARTICIPANTS_MAX),
+};
+
 static const struct et_rule recording_rules[] = {
 	ID(id),
 	ID_OPT(call),
@@ -119,6 +135,7 @@ static const struct et_rule recording_rules[] = {
 	ANY(capture_drops),
 	ANY(opened_index),
 	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
+	ONE_OPT(session),
 	TIME(erased_us),
 	ANY(erased_index),
 };
@@ -595,6 +612,8 @@ static const struct {
 	ROW(segment_seal, segment_seal_rules),
 	ROW(recording_close, recording_body_rules),
 	ROW(recording_update, recording_body_rules),
+	ROW(participant, participant_rules),
+	ROW(session, session_rules),
 	ROW(stream, stream_rules),
 	ROW(gap, gap_rules),
 	ROW(copy_add, copy_add_rules),

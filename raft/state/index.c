@@ -351,6 +351,11 @@ static void set_make(struct index_set *set, const struct indexed *x)
 	set->failed |= cover.failed;
 	add_number(set, r->from, r);
 	add_number(set, r->to, r);
+	for (size_t i = 0; r->session != NULL && i < r->session->n_participants; i++) {
+		const Et__Participant *who = r->session->participants[i];
+		add_words(set, who->number, r);
+		add_words(set, who->name, r);
+	}
 	k = find_key(0, 'o');
 	key_add_text(&k, r->site);
 	key_add64(&k, r->node);

@@ -137,6 +137,23 @@ static int gap_merge(Et__Recording *r, const Et__Gap *told)
 	return 0;
 }
 
+/* ---- Sessions ---- */
+
+/* The newest metadata is what counts. */
+static int session_merge(Et__Recording *r, const Et__Session *told)
+{
+	if (told == NULL || (r->session != NULL && r->session->revision >= told->revision)) {
+		return 0;
+	}
+	Et__Session *copy = message_copy(told);
+	if (copy == NULL) {
+		return -ENOMEM;
+	}
+	message_freep(&r->session);
+	r->session = copy;
+	return 0;
+}
+
 /* ---- Recordings ---- */
 
 static int texts_merge(Et__Recording *r, const Et__Recording *told, bool replace)
@@ -193,6 +210,9 @@ int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how)
 	}
 	for (size_t i = 0; i < told->n_gaps && rc == 0; i++) {
 		rc = gap_merge(r, told->gaps[i]);
+	}
+	if (rc == 0) {
+		rc = session_merge(r, told->session);
 	}
 	if (rc < 0) {
 		return rc;

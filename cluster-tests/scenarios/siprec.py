@@ -1,0 +1,218 @@
+"""Recording clients (SIPREC, RFC 7866) send their sessions to a node: what they sent is on the tape, sample for sample,
+with who said it; sessions change while they run; a recorder that is killed keeps what it had; one without room says so.
+
+Clients are sipp (UDP and TCP, one mixed stream) and a small one of our own (two streams, re-INVITE, UPDATE). The node
+also captures the interface that the clients use: nothing is recorded twice.
+"""
+import sys
+import time
+
+from story import Cluster, Broken, audio, check, free_net, run, socket, wait_for
+
+from lab.siprec import Client, Sipp, Stream, metadata
+
+TALK = 5
+ANN = ("YW5u", "sip:+420111@example.com", "Ann", ["1"])
+BOB = ("Ym9i", "sip:222@example.com", "Bob", ["2"])
+EVE = ("ZXZl", "tel:+333", "Eve", ["3"])
+
+
+def make_node(s):
+    phones = free_net(socket.SOCK_DGRAM, 5070)
+    s.cluster = Cluster(s.folder / "cluster", name="scenario", net=free_net())
+    node = s.cluster.add("prg-1", "prg", capture_filter=f"net 127.{phones}.0.0/16")
+    node.phones = f"127.{phones}.1"
+    node.srs = (node.address, 5060)
+    node.siprec = (f'siprec: {{listen: ["udp://{node.address}:5060", "tcp://{node.address}:5060"], '
+                   "media-ports: 21000-21099, sessions: 8}\n")
+    node.extra = node.siprec
+    s.cluster.create()
+    return node
+
+
+def by_call_id(node, call_id):
+    found = node.recordings("--call-id", call_id)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} recordings of {call_id}, want 1")
+    return found[0]
+
+
+def closed(node, probe, what):
+    def ready():
+        rec = node.recording(probe()["id"])
+        return rec if rec["state"] not in ("capturing",) and not rec["pending"] else None
+    return wait_for(f"{what} to be closed and committed", ready, 20, every=0.2)
+
+
+def exported(s, node, rec, label):
+    path = s.folder / f"{label}.wav"
+    node.export(rec["id"], path)
+    channels, rate = audio.read_wav(path)
+    check(rate == audio.RATE, f"{label}: {rate} Hz")
+    return channels
+
+
+def exact(channel, sent, label):
+    try:
+        return audio.compare(channel, sent, len(sent) - 1)[1]
+    except ValueError as error:
+        raise Broken(f"{label}: {error}") from error
+
+
+def sipp_clients(s, node):
+    """One over UDP and one over TCP, at once."""
+    xml = metadata([("YW5u", "sip:+420111@example.com", "Ann", ["1"]), ("Ym9i", "sip:222@example.com", "Bob", ["1"])])
+    clients = {t: Sipp(s.folder / f"sipp-{t}", f"{node.phones}.{10 + i}", node.srs, t, xml, TALK)
+               for i, t in enumerate(("udp", "tcp"))}
+    s.outside += [c.stop for c in clients.values()]
+    for client in clients.values():
+        client.wait()
+
+    def found():
+        recs = [r for r in node.recordings() if r["from"] == "+420111" and r["state"] != "capturing"]
+        return recs if len(recs) == 2 else None
+    recs = wait_for("two recordings of sipp", found, 20, every=0.2)
+    ways = {t: audio.to_pcm(c.sound, "PCMU") for t, c in clients.items()}
+    samples = 0
+    for i, rec in enumerate(recs):
+        check(rec["to"] == "222", f"to is {rec['to']}")
+        channels = exported(s, node, rec, f"sipp-{i}")
+        good = 0
+        for way in list(ways):
+            try:
+                samples += audio.compare(channels[0], ways[way], int((TALK - 0.5) * audio.RATE))[1]
+                del ways[way]
+                good = 1
+                break
+            except ValueError as error:
+                last = error
+        check(good == 1, f"recording {rec['id']} is neither of what sipp sent: {last if not good else ''}")
+    s.say(f"sipp over UDP and TCP: both recordings equal what was sent, {samples} samples")
+
+
+def two_parties(s, node):
+    client = Client(f"{node.phones}.20", node.srs)
+    s.outside.append(client.close)
+    check(client.simple("OPTIONS") == 200 and "siprec" in client.last, f"OPTIONS: {client.last}")
+    streams = [Stream(client.ip, i + 1, f"two-{i}", 60, c) for i, c in enumerate(("PCMU", "PCMA"))]
+    check(client.invite(streams, metadata([ANN, BOB])) == 200, client.last)
+    client.talk()
+    rec = wait_for("the session in the catalogue",
+                   lambda: node.recording(by_call_id(node, client.call_id)["id"]).get("session") and
+                   node.recording(by_call_id(node, client.call_id)["id"]), 10)
+    check(rec["state"] == "capturing", rec["state"])
+    check(len(rec["session"]["participants"]) == 2, f"session: {rec['session']}")
+    s.say("a client with two streams is being recorded; `recording show` names Ann and Bob")
+
+    # Somebody joins: metadata first, then a stream more; the others go on.
+    check(client.update(metadata([EVE], "partial")) == 200, "UPDATE with metadata only")
+    client.streams.append(Stream(client.ip, 3, "two-2", 60))
+    client.request("INVITE", client.offer(), None, "Require: siprec\r\n")
+    status, text = client.answer("INVITE")
+    check(status == 200, text)
+    client.learn(text)
+    client.request("ACK", cseq=client.cseq)
+    time.sleep(2)
+    check(client.update(metadata([], "partial", left=["Ym9i"])) == 200, "UPDATE: Bob left")
+    client.quiet()
+    check(client.simple("BYE") == 200, client.last)
+    rec = closed(node, lambda: by_call_id(node, client.call_id), "the session")
+    check(rec["call_state"] == "answered" and rec["from"] == "+420111" and rec["to"] == "222",
+          f"{rec['from']} to {rec['to']}: {rec['call_state']}")
+    check([x["lost"] for x in rec["streams"]] == [0, 0, 0], f"streams: {rec['streams']}")
+    who = {p["name"]: p for p in rec["session"]["participants"]}
+    check(sorted(who) == ["Ann", "Bob", "Eve"] and who["Bob"]["gone"] and who["Bob"]["left"] and not who["Ann"]["gone"],
+          f"participants: {who}")
+    check(who["Eve"]["number"] == "+333" and who["Eve"]["labels"] == "3", f"Eve: {who['Eve']}")
+    hits = node.cli("recording", "search", "Eve")["recordings"]
+    check([h["id"] for h in hits] == [rec["id"]], f"a search for Eve finds {[h['id'] for h in hits]}")
+    hits = node.recordings("--number", "222")
+    check(rec["id"] in [h["id"] for h in hits], "a search by number does not find it")
+
+    channels = exported(s, node, rec, "two")
+    samples = exact(channels[0], client.streams[0].pcm(), "Ann")
+    check(sum(x["packets"] for x in rec["streams"]) == sum(x.sent for x in client.streams), "packets are missing")
+    s.say(f"re-INVITE and UPDATE: three streams without loss; Ann is exact in {samples} samples; "
+          "Bob left, Eve is found by her name")
+    return client
+
+
+def only_two(s, node):
+    """Two streams to the end: each party is a channel."""
+    client = Client(f"{node.phones}.21", node.srs, "tcp")
+    s.outside.append(client.close)
+    streams = [Stream(client.ip, i + 1, f"only-{i}", 60, c) for i, c in enumerate(("PCMU", "PCMA"))]
+    check(client.invite(streams, metadata([ANN, BOB])) == 200, client.last)
+    client.talk()
+    time.sleep(2)
+    client.quiet()
+    check(client.simple("BYE") == 200, client.last)
+    rec = closed(node, lambda: by_call_id(node, client.call_id), "the session over TCP")
+    channels = exported(s, node, rec, "only")
+    check(len(channels) == 2, f"{len(channels)} channels")
+    samples = sum(exact(channels[i], x.pcm(), x.label) for i, x in enumerate(streams))
+    s.say(f"over TCP: both parties are exact, each in its channel, {samples} samples")
+
+
+def killed(s, node):
+    client = Client(f"{node.phones}.22", node.srs)
+    s.outside.append(client.close)
+    check(client.invite([Stream(client.ip, 1, "killed", 60)], metadata([ANN])) == 200, client.last)
+    client.talk()
+    wait_for("some seconds of sound", lambda: client.streams[0].sent > 150, 10)
+    node.kill()
+    client.quiet()
+    node.start()
+    wait_for("the recording server", lambda: client.update(metadata([ANN])) in (481,) , 20)
+    rec = wait_for("what was sealed to be recovered",
+                   lambda: (r := node.recording(by_call_id(node, client.call_id)["id"]))["segments"][0]["state"]
+                   .startswith("recovered") and r, 20, every=0.2)
+    check(rec["session"]["participants"][0]["name"] == "Ann", "the session is forgotten")
+    # The client begins anew under the same name: the recording goes on, with the gap stated.
+    client.to_tag = ""
+    check(client.invite([], metadata([ANN])) == 200, client.last)
+    check(client.simple("BYE") == 200, client.last)
+    rec = closed(node, lambda: by_call_id(node, client.call_id), "the continued session")
+    check(rec["gaps"], "no gap is stated")
+    path = s.folder / "killed.wav"
+    done = node.cli_raw("recording", "export", rec["id"], "--format", "wav", "--out", str(path), "--reason", "test")
+    check(done.returncode in (0, 6), done.stderr.decode())
+    channels, _rate = audio.read_wav(path)
+    good, _before, behind, holes = audio.holes(channels[0], client.streams[0].pcm())
+    check(not holes and good >= 100, f"{good} frames are exact, {behind} are missing, holes {holes}")
+    s.say(f"kill -9: {good} frames before it are exact; the client began anew, and its recording went on")
+
+
+def no_room(s, node):
+    node.stop()
+    node.extra = node.siprec + "limits: {disk-reserve: 16TiB}\n"
+    node.write_config()
+    node.start()
+    client = Client(f"{node.phones}.23", node.srs)
+    s.outside.append(client.close)
+
+    def refused():
+        client.to_tag = ""
+        status = client.invite([], metadata([ANN])) if client.streams else client.invite(
+            [Stream(client.ip, 1, "none", 1)], metadata([ANN]))
+        return status if status != 200 else None
+    status = wait_for("an answer", refused, 10)
+    check(status == 503 and "Retry-After: " in client.last, client.last)
+    s.say("without room on the disk: 503 with Retry-After, before anything is recorded")
+
+
+def tell(s):
+    node = make_node(s)
+    s.say(f"{node.name} takes recording sessions at {node.srs[0]}:{node.srs[1]} over UDP and TCP")
+    sipp_clients(s, node)
+    two_parties(s, node)
+    only_two(s, node)
+    check(len(node.recordings()) == 4, f"{len(node.recordings())} recordings, want 4: something is recorded twice")
+    metrics = node.cli_raw("status", "-o", "json").stdout
+    check(b'"health"' in metrics, "status does not answer")
+    killed(s, node)
+    no_room(s, node)
+
+
+if __name__ == "__main__":
+    sys.exit(run("siprec", tell))

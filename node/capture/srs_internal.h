@@ -1,0 +1,182 @@
+/* The recording server: a SIP user agent that takes recording sessions (RFC 7866) over UDP, TCP and
+ * TLS, and the sockets that their media arrives at.
+ *
+ *   srs.c   sockets: listens, connections, media ports; what arrives is counted and handed on
+ *   uas.c   requests and what is answered; sessions; transactions (RFC 3261, section 17.2)
+ *
+ *   request ──▶ transaction known? ──yes──▶ its response again
+ *                  │ no
+ *                  ▼
+ *   INVITE: offer, metadata, room, rule, disk ──▶ 200 (again until ACK, at most 32 s) ──▶ session
+ *                                             └─▶ 4xx, 5xx (again until ACK, over UDP)
+ *   session ──BYE──▶ its ports stay open for late packets ──2 s──▶ gone
+ *      └──its call is over (silence), or no ACK, or the recorder stops──▶ BYE from us
+ *
+ * All answers are given at once: there are no provisional ones, and nothing waits for a disk.
+ * Everything is bounded: sessions, transactions (rejections beyond the bound are answered without
+ * being remembered), connections, bytes that wait for a peer. Tags of responses are hashes with a
+ * random seed, so a flood makes no state.
+ *
+ * Threads: the engine's. Times: `mono_us` for timers; packets have the kernel's. */
+#ifndef ET_NODE_CAPTURE_SRS_INTERNAL_H
+#define ET_NODE_CAPTURE_SRS_INTERNAL_H
+
+#include "node/capture/engine_internal.h"
+#include "node/sip/framer.h"
+#include "node/sip/server.h"
+
+enum {
+	ET_SRS_TAG_SIZE = 17, /* 16 digits and a NUL */
+	ET_SRS_TRANSACTIONS = 4096,
+	ET_SRS_REJECTIONS = 3072, /* of them at most for what makes no session */
+};
+
+/* How a message came, and how an answer goes back. */
+struct et_srs_peer {
+	uint32_t listen;
+	uint32_t connection; /* TCP: its place, and which of those that were there */
+	uint64_t serial;     /* 0: UDP */
+	uint8_t address[16];
+	uint16_t port;
+};
+
+struct et_srs_listen {
+	enum et_capture_transport transport;
+	int fd; /* owned */
+	uint8_t address[16];
+	uint16_t port;
+	uint32_t dropped; /* by the kernel, as it told last */
+};
+
+struct et_srs_connection {
+	int fd; /* owned; -1: not in use */
+	struct et_srs_peer peer;
+	struct et_framer framer;
+	struct et_buffer out; /* what waits to be sent, from out_at */
+	size_t out_at;
+	bool broken; /* to be closed after the event in hand */
+	bool wants_out;
+	uint32_t sessions; /* that were made over it, and live */
+	int64_t seen_us;   /* the last whole message, or the start */
+};
+
+struct et_srs_media {
+	int rtp;  /* owned; -1: none */
+	int rtcp; /* owned; -1: none */
+	uint16_t port;
+	uint32_t dropped[2]; /* by the kernel, as it told last: RTP, RTCP */
+	enum et_srtp_suite suite;
+	char key[72]; /* ours, base64: the answer needs one, nothing is sent with it */
+};
+
+struct et_srs_session {
+	struct et_link link; /* by Call-ID, while its dialog lives */
+	uint32_t index;
+	bool alive; /* its dialog lives */
+	bool acked;
+	uint32_t slot; /* of its call */
+	uint8_t id[16];
+	struct et_buffer call_id; /* owned */
+	struct et_buffer remote;  /* owned: From of the INVITE, with the tag */
+	struct et_buffer local;	  /* owned: To of it, without */
+	struct et_buffer target;  /* owned: URI in Contact */
+	struct et_buffer routes;  /* owned: Route lines for requests of ours */
+	char local_tag[ET_SRS_TAG_SIZE];
+	char remote_tag[128];
+	uint32_t remote_cseq;
+	struct et_srs_peer peer; /* of the last request */
+	struct et_srs_media media[ET_SDP_MEDIA_MAX];
+	uint32_t media_count;
+	uint64_t sdp_id;
+	uint64_t sdp_version;
+	struct et_buffer answer; /* owned: the description that is in force */
+	int64_t ends_us;	 /* not alive: when it is forgotten */
+	struct et_buffer bye;	 /* owned: a request of ours that waits for its answer */
+	char bye_branch[32];
+	int64_t bye_us; /* when it is sent again */
+	int64_t bye_interval_us;
+};
+
+struct et_srs_transaction {
+	struct et_link link;		 /* by key */
+	struct et_srs_transaction *next; /* all of them */
+	struct et_srs_transaction **place;
+	uint64_t key[2]; /* hashes of what names it (RFC 3261, section 17.2.3) */
+	bool invite;
+	bool success; /* 2xx to INVITE: until ACK, and no longer */
+	bool confirmed;
+	uint32_t cseq;
+	struct et_srs_session *session; /* borrowed; NULL: none was made */
+	struct et_srs_peer peer;
+	struct et_buffer response; /* owned */
+	int64_t resend_us;	   /* 0: not by itself */
+	int64_t interval_us;
+	int64_t ends_us;
+};
+
+struct et_srs {
+	struct et_engine *engine; /* borrowed */
+	int epoll;		  /* owned */
+	struct et_srs_listen listens[ET_CAPTURE_LISTENS_MAX];
+	uint32_t listen_count;
+	uint8_t media_address[16];
+	char media_text[64];
+	uint16_t port_first;
+	uint16_t port_last;
+	uint16_t port_next;
+	struct et_srs_connection *connections; /* owned */
+	uint32_t connection_max;
+	uint32_t connection_count;
+	uint64_t serial;
+	struct et_framer_counts framed;
+	struct et_srs_session **sessions; /* owned: by index; NULL: free */
+	uint32_t session_max;
+	uint32_t session_count;
+	struct et_table by_call_id;
+	struct et_table by_key;
+	struct et_srs_transaction *transactions; /* owned */
+	uint32_t transaction_count;
+	uint64_t seeds[3];
+	int64_t mono_us;
+	int64_t swept_us;
+	uint8_t *room;	   /* owned: datagrams and segments as they are read */
+	struct et_sdp sdp; /* scratch */
+
+	uint64_t kernel_dropped;
+	uint64_t total;
+	uint64_t refused;
+	uint64_t evicted;
+	uint64_t resent;
+};
+
+/* Binds all of it; the engine learns which addresses are ours. -EADDRINUSE, -EADDRNOTAVAIL,
+ * ET_EUSAGE (an address or a range that makes no sense), ... */
+int et_srs_new(const struct et_capture_siprec *config, struct et_engine *e, int64_t mono_us,
+	       struct et_srs **ret, struct et_error *reterr) ET_MUST_CHECK;
+struct et_srs *et_srs_free(struct et_srs *s);
+
+int et_srs_fd(const struct et_srs *s); /* readable: there is something to read */
+/* What is there now, within bounds. true: there may be more at once. */
+bool et_srs_read(struct et_srs *s, int64_t mono_us);
+void et_srs_clock(struct et_srs *s, int64_t mono_us);
+/* The recorder stops: BYE to all, once. */
+void et_srs_leave(struct et_srs *s);
+void et_srs_tell(const struct et_srs *s, struct et_capture_metrics *ret);
+
+/* ---- Between the files ----------------------------------------------------------------------- */
+
+/* srs.c */
+void et_srs_send(struct et_srs *s, const struct et_srs_peer *peer, struct et_view message);
+/* A port pair, the RTCP one too unless `mux`. false: none is free. */
+bool et_srs_media_open(struct et_srs *s, struct et_srs_session *x, uint32_t media, bool mux);
+void et_srs_media_close(struct et_srs_media *m);
+void et_srs_count_session(struct et_srs *s, const struct et_srs_peer *peer, int by);
+
+/* uas.c */
+void et_uas_message(struct et_srs *s, const struct et_srs_peer *peer, const struct et_packet *p,
+		    const struct et_sip *m);
+void et_uas_sweep(struct et_srs *s);
+void et_uas_leave(struct et_srs *s);
+void et_uas_release(struct et_srs *s);
+
+#endif

@@ -1,0 +1,1065 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "node/capture/srs_internal.h"
+#include "node/io/clock.h"
+
+/* RFC 3261, table 4. */
+#define T1_US 500000LL
+#define T2_US 4000000LL
+#define T4_US 5000000LL
+#define LIFE_US (64 * T1_US)
+#define LINGER_US 2000000LL /* media ports after a BYE: what is on its way */
+
+#define ALLOW "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE\r\n"
+#define ACCEPT                                                                                     \
+	"Accept: application/sdp, application/rs-metadata+xml, application/rs-metadata, "          \
+	"multipart/mixed\r\n"
+#define SUPPORTED "Supported: siprec\r\n"
+#define RETRY_LATER "Retry-After: 60\r\n"
+#define RETRY_SOON "Retry-After: 10\r\n"
+
+enum { HEADERS_MAX = 1024, ROUTES_MAX = 8192 };
+
+/* A request in hand. */
+struct request {
+	struct et_srs *s;
+	const struct et_srs_peer *peer;
+	const struct et_packet *packet;
+	const struct et_sip *m;
+	struct et_view text;
+	uint64_t key[2];
+	char tag[ET_SRS_TAG_SIZE];	/* for To, where it has none */
+	struct et_srs_session *session; /* NULL: none */
+};
+
+/* What is to be answered. */
+struct answer {
+	uint16_t status;
+	const char *reason;
+	const char *headers;
+	const char *content_type;
+	struct et_view body;
+	bool dialog;
+};
+
+/* What a body holds. */
+struct content {
+	bool has_sdp;
+	struct et_view sdp;
+	bool has_metadata;
+	struct et_view metadata;
+	bool unknown; /* something, and nothing that we know; or what must be understood */
+};
+
+static struct et_view view_of(const struct et_buffer *b)
+{
+	return (struct et_view){ b->data, b->size };
+}
+
+static bool view_is(const struct et_buffer *b, struct et_view v)
+{
+	return b->size == v.size && (v.size == 0 || memcmp(b->data, v.data, v.size) == 0);
+}
+
+/* ---- Transactions ---------------------------------------------------------------------------- */
+
+/* The branch names it, where its sender follows RFC 3261; with who put it there, and the method. */
+static void key_of(const struct request *r, enum et_sip_method method, uint64_t ret[2])
+{
+	struct et_view via;
+	uint64_t parts[5];
+	(void)et_sip_header_find(r->text, "Via", 'v', &via);
+	const uint8_t *comma = via.size > 0 ? memchr(via.data, ',', via.size) : NULL;
+	via.size = comma != NULL ? (size_t)(comma - via.data) : via.size; /* the topmost */
+	bool cookie = r->m->via_branch.size > 7 && memcmp(r->m->via_branch.data, "z9hG4bK", 7) == 0;
+	for (int i = 0; i < 2; i++) {
+		uint64_t seed = r->s->seeds[i];
+		parts[0] = et_hash(seed, via.data, via.size);
+		parts[1] = et_hash(seed, r->m->via_branch.data, r->m->via_branch.size);
+		/* Without it (RFC 2543) all that tells requests apart. */
+		parts[2] = cookie ? 0 : et_hash(seed, r->m->call_id.data, r->m->call_id.size);
+		parts[3] = cookie ? 0 : et_hash(seed, r->m->from.tag.data, r->m->from.tag.size);
+		parts[4] = (uint64_t)method << 32 | (cookie ? 0 : r->m->cseq);
+		ret[i] = et_hash(seed, parts, sizeof(parts));
+	}
+}
+
+static struct et_srs_transaction *transaction_find(struct et_srs *s, const uint64_t key[2])
+{
+	struct et_link *l = et_table_first(&s->by_key, key[0]);
+	for (; l != NULL; l = l->next) {
+		struct et_srs_transaction *t = ET_CONTAINER_OF(l, struct et_srs_transaction, link);
+		if (l->hash == key[0] && t->key[1] == key[1]) {
+			return t;
+		}
+	}
+	return NULL;
+}
+
+static void transaction_free(struct et_srs *s, struct et_srs_transaction *t)
+{
+	*t->place = t->next;
+	if (t->next != NULL) {
+		t->next->place = t->place;
+	}
+	et_table_remove(&s->by_key, &t->link);
+	et_buffer_release(&t->response);
+	s->transaction_count--;
+	free(t);
+}
+
+/* NULL: no room; the answer goes out all the same. */
+static struct et_srs_transaction *transaction_new(const struct request *r, uint32_t max)
+{
+	struct et_srs *s = r->s;
+	struct et_srs_transaction *t = s->transaction_count < max ? calloc(1, sizeof(*t)) : NULL;
+	if (t == NULL) {
+		return NULL;
+	}
+	memcpy(t->key, r->key, sizeof(t->key));
+	t->peer = *r->peer;
+	t->invite = r->m->method == ET_SIP_INVITE;
+	t->cseq = r->m->cseq;
+	t->next = s->transactions;
+	t->place = &s->transactions;
+	if (t->next != NULL) {
+		t->next->place = &t->next;
+	}
+	s->transactions = t;
+	s->transaction_count++;
+	et_table_add(&s->by_key, &t->link, r->key[0]);
+	return t;
+}
+
+static void transaction_timers(struct et_srs *s, struct et_srs_transaction *t, uint16_t status)
+{
+	bool reliable = t->peer.serial != 0;
+	t->ends_us = s->mono_us + LIFE_US;
+	t->success = t->invite && status < 300;
+	/* A 2xx is sent again over every transport (section 13.3.1.4), a refusal over UDP (timer
+	 * G), an answer to another method only when it is asked again (timer J). */
+	if (t->invite && (t->success || !reliable)) {
+		t->interval_us = T1_US;
+		t->resend_us = s->mono_us + T1_US;
+	}
+}
+
+/* ---- Answers --------------------------------------------------------------------------------- */
+
+static void keep_sent(const struct request *r, struct et_view message)
+{
+	struct et_packet p = *r->packet;
+	if (r->session == NULL) {
+		return;
+	}
+	memcpy(p.src, r->packet->dst, 16);
+	memcpy(p.dst, r->packet->src, 16);
+	p.sport = r->packet->dport;
+	p.dport = r->packet->sport;
+	p.payload = message.data;
+	p.size = (uint32_t)message.size;
+	et_session_sent(r->s->engine, &p);
+}
+
+/* The IP address alone: "[2001:db8::1]:0" and "192.0.2.1:0" without what is around it. */
+static void received_write(const struct et_srs_peer *peer, char ret[ET_CAPTURE_ADDRESS_TEXT])
+{
+	char text[ET_CAPTURE_ADDRESS_TEXT];
+	et_address_format(peer->address, 0, text);
+	const char *start = text[0] == '[' ? text + 1 : text;
+	size_t size = strcspn(start, text[0] == '[' ? "]" : ":");
+	memcpy(ret, start, size);
+	ret[size] = '\0';
+}
+
+static void answer(const struct request *r, const struct answer *a)
+{
+	struct et_srs *s = r->s;
+	struct et_buffer out = { .data = NULL };
+	char received[ET_CAPTURE_ADDRESS_TEXT];
+	received_write(r->peer, received);
+	struct et_sip_reply reply = {
+		.status = a->status,
+		.reason = a->reason,
+		.to_tag = r->session != NULL ? r->session->local_tag : r->tag,
+		.received = received,
+		.rport = r->peer->port,
+		.dialog = a->dialog,
+		.headers = a->headers,
+		.content_type = a->content_type,
+		.body = a->body,
+	};
+	et_sip_reply_write(r->text, &reply, &out);
+	if (out.failed) {
+		return;
+	}
+	bool keeps = r->m->method == ET_SIP_INVITE || r->peer->serial == 0;
+	struct et_srs_transaction *t =
+		keeps ? transaction_new(r, a->dialog ? ET_SRS_TRANSACTIONS : ET_SRS_REJECTIONS)
+		      : NULL;
+	et_srs_send(s, r->peer, view_of(&out));
+	keep_sent(r, view_of(&out));
+	if (t == NULL) {
+		et_buffer_release(&out);
+		return;
+	}
+	t->session = a->status < 300 ? r->session : NULL;
+	t->response = out;
+	transaction_timers(s, t, a->status);
+}
+
+static void refuse(const struct request *r, uint16_t status, const char *reason,
+		   const char *headers)
+{
+	if (r->m->method == ET_SIP_INVITE && r->session == NULL) {
+		r->s->refused++;
+	}
+	answer(r, &(struct answer){ .status = status, .reason = reason, .headers = headers });
+}
+
+/* ---- Sessions -------------------------------------------------------------------------------- */
+
+static void session_unlink(struct et_srs *s, struct et_srs_session *x)
+{
+	if (x->alive) {
+		x->alive = false;
+		et_table_remove(&s->by_call_id, &x->link);
+		et_srs_count_session(s, &x->peer, -1);
+		x->ends_us = s->mono_us + LINGER_US;
+	}
+}
+
+static void session_free(struct et_srs *s, struct et_srs_session *x)
+{
+	session_unlink(s, x);
+	for (struct et_srs_transaction *t = s->transactions; t != NULL; t = t->next) {
+		if (t->session == x) {
+			t->session = NULL;
+		}
+	}
+	for (uint32_t i = 0; i < ET_SDP_MEDIA_MAX; i++) {
+		et_srs_media_close(&x->media[i]);
+		explicit_bzero(x->media[i].key, sizeof(x->media[i].key));
+	}
+	et_buffer_release(&x->call_id);
+	et_buffer_release(&x->remote);
+	et_buffer_release(&x->local);
+	et_buffer_release(&x->target);
+	et_buffer_release(&x->routes);
+	if (x->answer.data != NULL) {
+		explicit_bzero(x->answer.data, x->answer.size); /* it has keys of SRTP */
+	}
+	et_buffer_release(&x->answer);
+	et_buffer_release(&x->bye);
+	s->sessions[x->index] = NULL;
+	s->session_count--;
+	free(x);
+}
+
+/* NULL: no room. */
+static struct et_srs_session *session_new(struct et_srs *s)
+{
+	for (uint32_t i = 0; i < s->session_max; i++) {
+		if (s->sessions[i] != NULL) {
+			continue;
+		}
+		struct et_srs_session *x = calloc(1, sizeof(*x));
+		if (x == NULL) {
+			return NULL;
+		}
+		x->index = i;
+		for (uint32_t k = 0; k < ET_SDP_MEDIA_MAX; k++) {
+			x->media[k].rtp = -1;
+			x->media[k].rtcp = -1;
+		}
+		s->sessions[i] = x;
+		s->session_count++;
+		return x;
+	}
+	return NULL;
+}
+
+/* The live one of this dialog. `any_tag`: whatever its tags are. */
+static struct et_srs_session *session_find(struct et_srs *s, const struct et_sip *m, bool any_tag)
+{
+	uint64_t hash = et_hash(s->seeds[2], m->call_id.data, m->call_id.size);
+	for (struct et_link *l = et_table_first(&s->by_call_id, hash); l != NULL; l = l->next) {
+		struct et_srs_session *x = ET_CONTAINER_OF(l, struct et_srs_session, link);
+		const struct et_sip_party *ours = m->is_request ? &m->to : &m->from;
+		const struct et_sip_party *theirs = m->is_request ? &m->from : &m->to;
+		struct et_view local = { (const uint8_t *)x->local_tag, strlen(x->local_tag) };
+		struct et_view remote = { (const uint8_t *)x->remote_tag, strlen(x->remote_tag) };
+		if (l->hash != hash || !view_is(&x->call_id, m->call_id)) {
+			continue;
+		}
+		if (any_tag || (ours->tag.size == local.size &&
+				memcmp(ours->tag.data, local.data, local.size) == 0 &&
+				theirs->tag.size == remote.size &&
+				memcmp(theirs->tag.data, remote.data, remote.size) == 0)) {
+			return x;
+		}
+	}
+	return NULL;
+}
+
+/* Who is at the other end of the dialog (RFC 3261, section 12.1.1). */
+static bool session_learn(struct et_srs_session *x, const struct request *r)
+{
+	struct et_view value;
+	struct et_sip_header h;
+	size_t at = 0;
+	et_buffer_add(&x->call_id, r->m->call_id.data, r->m->call_id.size);
+	if (et_sip_header_find(r->text, "From", 'f', &value)) {
+		et_sip_value_write(value, &x->remote);
+	}
+	if (et_sip_header_find(r->text, "To", 't', &value)) {
+		et_sip_value_write(value, &x->local);
+	}
+	et_sip_value_write(r->m->contact.uri.size > 0 ? r->m->contact.uri : r->m->from.uri,
+			   &x->target);
+	while (et_sip_header_next(r->text, &at, &h)) {
+		if (et_sip_header_is(&h, "Record-Route", '\0') && x->routes.size < ROUTES_MAX) {
+			et_buffer_add(&x->routes, "Route: ", 7);
+			et_sip_value_write(h.value, &x->routes);
+			et_buffer_add(&x->routes, "\r\n", 2);
+		}
+	}
+	et_copy_text(x->remote_tag, sizeof(x->remote_tag), r->m->from.tag);
+	memcpy(x->local_tag, r->tag, sizeof(x->local_tag));
+	x->remote_cseq = r->m->cseq;
+	x->peer = *r->peer;
+	et_random(&x->sdp_id, sizeof(x->sdp_id));
+	x->sdp_id >>= 2; /* fits in what readers call a number */
+	x->sdp_version = 1;
+	return !x->call_id.failed && !x->remote.failed && !x->local.failed && !x->target.failed &&
+	       !x->routes.failed && r->m->from.tag.size < sizeof(x->remote_tag);
+}
+
+/* ---- BYE from us ----------------------------------------------------------------------------- */
+
+static const char *transport_text(enum et_capture_transport t)
+{
+	static const char *const texts[] = {
+		[ET_TRANSPORT_UDP] = "UDP",
+		[ET_TRANSPORT_TCP] = "TCP",
+		[ET_TRANSPORT_TLS] = "TLS",
+	};
+	return texts[t];
+}
+
+static void bye_write(struct et_srs *s, struct et_srs_session *x)
+{
+	const struct et_srs_listen *l = &s->listens[x->peer.listen];
+	char own[ET_CAPTURE_ADDRESS_TEXT];
+	uint64_t number = 0;
+	struct et_buffer *b = &x->bye;
+
+	et_address_format(l->address, l->port, own);
+	et_random(&number, sizeof(number));
+	(void)snprintf(x->bye_branch, sizeof(x->bye_branch), "z9hG4bK%016" PRIx64, number);
+	et_buffer_printf(b, "BYE ");
+	et_buffer_add(b, x->target.data, x->target.size);
+	et_buffer_printf(b,
+			 " SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=%s;rport\r\nMax-Forwards: 70\r\n",
+			 transport_text(l->transport), own, x->bye_branch);
+	et_buffer_add(b, x->routes.data, x->routes.size);
+	et_buffer_printf(b, "From: ");
+	et_buffer_add(b, x->local.data, x->local.size);
+	et_buffer_printf(b, ";tag=%s\r\nTo: ", x->local_tag);
+	et_buffer_add(b, x->remote.data, x->remote.size);
+	et_buffer_printf(b, "\r\nCall-ID: ");
+	et_buffer_add(b, x->call_id.data, x->call_id.size);
+	et_buffer_printf(b, "\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n");
+}
+
+/* We end it. */
+static void session_bye(struct et_srs *s, struct et_srs_session *x)
+{
+	const struct et_srs_listen *l = &s->listens[x->peer.listen];
+	struct et_packet p = { .time_us = et_clock_now_us() };
+
+	bye_write(s, x);
+	session_unlink(s, x);
+	if (x->bye.failed) {
+		et_buffer_release(&x->bye);
+		return;
+	}
+	memcpy(p.src, l->address, 16);
+	memcpy(p.dst, x->peer.address, 16);
+	p.sport = l->port;
+	p.dport = x->peer.port;
+	p.payload = x->bye.data;
+	p.size = (uint32_t)x->bye.size;
+	et_srs_send(s, &x->peer, view_of(&x->bye));
+	if (et_session_call(s->engine, x->slot, x->id) != NULL) {
+		et_session_sent(s->engine, &p);
+	}
+	x->ends_us = s->mono_us + LIFE_US;
+	x->bye_interval_us = T1_US;
+	x->bye_us = x->peer.serial == 0 ? s->mono_us + T1_US : INT64_MAX;
+}
+
+static void on_response(struct et_srs *s, const struct et_sip *m)
+{
+	for (uint32_t i = 0; i < s->session_max && s->session_count > 0; i++) {
+		struct et_srs_session *x = s->sessions[i];
+		if (x != NULL && x->bye.size > 0 && m->status >= 200 &&
+		    m->via_branch.size == strlen(x->bye_branch) &&
+		    memcmp(m->via_branch.data, x->bye_branch, m->via_branch.size) == 0) {
+			et_buffer_release(&x->bye);
+			x->ends_us = s->mono_us + LINGER_US;
+		}
+	}
+}
+
+/* ---- Bodies ---------------------------------------------------------------------------------- */
+
+static bool must_be_understood(struct et_view disposition)
+{
+	struct et_view handling;
+	return et_sip_param(disposition, "handling", &handling) && et_sip_is(handling, "required");
+}
+
+static void read_content(const struct request *r, struct content *ret)
+{
+	struct et_sip_part parts[ET_SIP_PARTS_MAX];
+	struct et_view encoding;
+	uint32_t count = et_sip_parts(r->m->content_type, r->m->body, parts, ET_SIP_PARTS_MAX);
+	*ret = (struct content){ .unknown = false };
+	for (uint32_t i = 0; i < count; i++) {
+		const struct et_sip_part *part = &parts[i];
+		if (et_sip_is(part->type, "application/sdp")) {
+			ret->has_sdp = true;
+			ret->sdp = part->body;
+		} else if (et_sip_is(part->type, "application/rs-metadata+xml") ||
+			   et_sip_is(part->type, "application/rs-metadata")) {
+			ret->has_metadata = true;
+			ret->metadata = part->body;
+		} else if (must_be_understood(part->disposition)) {
+			ret->unknown = true;
+		}
+	}
+	if (et_sip_header_find(r->text, "Content-Encoding", 'e', &encoding) &&
+	    !et_sip_is(encoding, "identity")) {
+		ret->unknown = true;
+	}
+	ret->unknown = ret->unknown || (r->m->body.size > 0 && !ret->has_sdp && !ret->has_metadata);
+}
+
+/* Options that it requires and we do not know, into Unsupported. false: there are some. */
+static bool read_require(const struct request *r, char headers[HEADERS_MAX])
+{
+	static const char *const known[] = { "siprec", "100rel" }; /* we send no 1xx to confirm */
+	struct et_buffer b = { .data = NULL };
+	struct et_sip_header h;
+	struct et_view one;
+	size_t at = 0;
+	while (et_sip_header_next(r->text, &at, &h)) {
+		while (et_sip_header_is(&h, "Require", '\0') && et_sip_list_next(&h.value, &one)) {
+			bool is_known = et_sip_is(one, known[0]) || et_sip_is(one, known[1]);
+			if (!is_known && b.size + one.size < HEADERS_MAX - 32) {
+				et_buffer_printf(&b, b.size > 0 ? ", " : "Unsupported: ");
+				et_sip_value_write(one, &b);
+			}
+		}
+	}
+	bool good = b.size == 0;
+	(void)snprintf(headers, HEADERS_MAX, "%.*s\r\n", (int)b.size,
+		       b.data != NULL ? (const char *)b.data : "");
+	et_buffer_release(&b);
+	return good;
+}
+
+/* ---- Offers ---------------------------------------------------------------------------------- */
+
+/* The crypto line to take: the first that we can follow; NULL: none. */
+static const struct et_sdp_crypto *crypto_of(const struct et_sdp_media *m)
+{
+	struct et_sdp_key keys[ET_SDP_KEYS_MAX];
+	for (uint32_t i = 0; i < m->crypto_count; i++) {
+		if (et_srtp_suite_find(m->crypto[i].suite) != ET_SRTP_NONE) {
+			uint32_t count = et_sdp_crypto_keys(&m->crypto[i], keys);
+			explicit_bzero(keys, sizeof(keys));
+			if (count > 0) {
+				return &m->crypto[i];
+			}
+		}
+	}
+	return NULL;
+}
+
+/* Protected without a key that we can follow (DTLS): its client would wait for us in vain. */
+static bool is_acceptable(const struct et_sdp_media *m)
+{
+	return m->port != 0 && m->is_rtp && (m->kind == ET_SDP_AUDIO || m->kind == ET_SDP_VIDEO) &&
+	       (!m->is_secure || crypto_of(m) != NULL);
+}
+
+/* Base64 with '+', '/' and padding, as SDP has it. */
+static void key_text(const uint8_t *key, size_t size, char ret[72])
+{
+	et_base64(key, size, ret);
+	size_t n = strlen(ret);
+	for (size_t i = 0; i < n; i++) {
+		ret[i] = (char)(ret[i] == '-' ? '+' : ret[i] == '_' ? '/' : ret[i]);
+	}
+	while (n % 4 != 0) {
+		ret[n++] = '=';
+	}
+	ret[n] = '\0';
+}
+
+static void answer_crypto(struct et_srs_media *own, const struct et_sdp_media *m, char ret[160])
+{
+	const struct et_sdp_crypto *line = crypto_of(m);
+	uint8_t key[ET_SRTP_MATERIAL_MAX];
+	ret[0] = '\0';
+	if (line == NULL) {
+		return;
+	}
+	enum et_srtp_suite suite = et_srtp_suite_find(line->suite);
+	if (own->suite != suite) {
+		size_t size = et_srtp_key_size(suite) + et_srtp_salt_size(suite);
+		et_assert(size <= sizeof(key));
+		et_random(key, size);
+		key_text(key, size, own->key);
+		explicit_bzero(key, sizeof(key));
+		own->suite = suite;
+	}
+	(void)snprintf(ret, 160, "%u %.*s inline:%s", line->tag, (int)line->suite.size,
+		       (const char *)line->suite.data, own->key);
+}
+
+/* What becomes of the offer in s->sdp. 0; ET_EUNSUPPORTED: nothing in it can be received;
+ * ET_ELIMIT: no port is free. */
+static int take_offer(struct et_srs *s, struct et_srs_session *x, struct et_sdp_answer *ret)
+{
+	const struct et_sdp *sdp = &s->sdp;
+	uint32_t accepted = 0;
+	bool full = false;
+
+	*ret = (struct et_sdp_answer){
+		.session = x->sdp_id,
+		.version = x->sdp_version,
+		.address = s->media_text,
+		.ipv6 = strchr(s->media_text, ':') != NULL,
+	};
+	if (sdp->clipped || sdp->media_count < x->media_count) {
+		return ET_EUNSUPPORTED;
+	}
+	for (uint32_t i = 0; i < sdp->media_count; i++) {
+		const struct et_sdp_media *m = &sdp->media[i];
+		struct et_srs_media *own = &x->media[i];
+		if (!is_acceptable(m)) {
+			continue;
+		}
+		if (own->rtp < 0 && !et_srs_media_open(s, x, i, m->rtcp_mux)) {
+			full = true;
+			continue;
+		}
+		ret->media[i].port = own->port;
+		ret->media[i].rtcp_mux = m->rtcp_mux;
+		ret->media[i].inactive =
+			m->direction == ET_SDP_INACTIVE || m->direction == ET_SDP_RECVONLY;
+		answer_crypto(own, m, ret->media[i].crypto);
+		accepted++;
+	}
+	if (accepted == 0) {
+		return full ? ET_ELIMIT : ET_EUNSUPPORTED;
+	}
+	x->media_count = sdp->media_count;
+	return 0;
+}
+
+/* Into x->answer, under a new version where it says something new. */
+static int write_answer(struct et_srs *s, struct et_srs_session *x, struct et_view offer,
+			struct et_sdp_answer *a)
+{
+	struct et_buffer b = { .data = NULL };
+	et_sdp_answer_write(offer, &s->sdp, a, &b);
+	if (x->answer.size > 0 && !view_is(&x->answer, view_of(&b))) {
+		if (b.data != NULL) {
+			explicit_bzero(b.data, b.size);
+		}
+		et_buffer_release(&b);
+		a->version = ++x->sdp_version;
+		et_sdp_answer_write(offer, &s->sdp, a, &b);
+	}
+	explicit_bzero(a->media, sizeof(a->media));
+	if (b.failed) {
+		et_buffer_release(&b);
+		return -ENOMEM;
+	}
+	if (x->answer.data != NULL) {
+		explicit_bzero(x->answer.data, x->answer.size);
+	}
+	et_buffer_release(&x->answer);
+	x->answer = b;
+	return 0;
+}
+
+static int negotiate(struct et_srs *s, struct et_srs_session *x, struct et_view offer)
+{
+	struct et_sdp_answer a;
+	if (et_sdp_parse(offer, &s->sdp) < 0) {
+		return ET_EMALFORMED;
+	}
+	int rc = take_offer(s, x, &a);
+	return rc < 0 ? rc : write_answer(s, x, offer, &a);
+}
+
+static void refuse_offer(const struct request *r, int code)
+{
+	if (code == ET_EMALFORMED) {
+		refuse(r, 400, "Bad Session Description", "");
+	} else if (code == ET_EUNSUPPORTED) {
+		refuse(r, 488, "Not Acceptable Here",
+		       "Warning: 304 evertape \"no media line that can be received\"\r\n");
+	} else {
+		refuse(r, 503, "Service Unavailable", RETRY_SOON);
+	}
+}
+
+/* ---- The first INVITE ------------------------------------------------------------------------ */
+
+static void contact_write(const struct request *r, char headers[HEADERS_MAX])
+{
+	static const char *const parameters[] = {
+		[ET_TRANSPORT_UDP] = "",
+		[ET_TRANSPORT_TCP] = ";transport=tcp",
+		[ET_TRANSPORT_TLS] = ";transport=tls",
+	};
+	const struct et_srs_listen *l = &r->s->listens[r->peer->listen];
+	char own[ET_CAPTURE_ADDRESS_TEXT];
+	et_address_format(l->address, l->port, own);
+	(void)snprintf(headers, HEADERS_MAX,
+		       "Contact: <sip:evertape@%s%s>;+sip.srs\r\n" ALLOW SUPPORTED ACCEPT, own,
+		       parameters[l->transport]);
+}
+
+static void answer_offer(const struct request *r, bool dialog)
+{
+	char headers[HEADERS_MAX];
+	contact_write(r, headers);
+	answer(r, &(struct answer){
+			  .status = 200,
+			  .reason = "OK",
+			  .headers = headers,
+			  .content_type = "application/sdp",
+			  .body = view_of(&r->session->answer),
+			  .dialog = dialog,
+		  });
+}
+
+static void refuse_session(const struct request *r, enum et_session_result why)
+{
+	switch (why) {
+	case ET_SESSION_RULE:
+		refuse(r, 403, "Not Recorded", "");
+		break;
+	case ET_SESSION_TAKEN_BEFORE:
+		refuse(r, 482, "Loop Detected", "");
+		break;
+	case ET_SESSION_DISK:
+	case ET_SESSION_DRAIN:
+		refuse(r, 503, "Service Unavailable", RETRY_LATER);
+		break;
+	case ET_SESSION_FULL:
+	case ET_SESSION_TAKEN:
+	default:
+		refuse(r, 503, "Service Unavailable", RETRY_SOON);
+		break;
+	}
+}
+
+/* Its metadata; NULL: there is none that can be read, and `problem` says why, where it should. The
+ * call is worth more than what is said about it: it is recorded all the same. */
+static const struct et_siprec_metadata *
+read_metadata(const struct content *content, struct et_siprec_metadata *room, char problem[128])
+{
+	struct et_error error = { .text = "" };
+	problem[0] = '\0';
+	if (!content->has_metadata) {
+		return NULL;
+	}
+	if (et_siprec_parse(content->metadata, room, &error) == 0) {
+		return room;
+	}
+	(void)snprintf(problem, 128, "SIPREC: %.80s; it is kept as received", error.text);
+	return NULL;
+}
+
+/* All is there but the call itself. false: refused, and answered. */
+static bool open_call(struct request *r, struct et_srs_session *x, const struct content *content)
+{
+	struct et_siprec_metadata room;
+	char problem[128];
+	const struct et_siprec_metadata *metadata = read_metadata(content, &room, problem);
+	enum et_session_result result =
+		et_session_begin(r->s->engine, r->packet, r->m, metadata,
+				 problem[0] != '\0' ? problem : NULL, &x->slot);
+	if (result != ET_SESSION_TAKEN) {
+		refuse_session(r, result);
+		return false;
+	}
+	memcpy(x->id, r->s->engine->slots[x->slot]->facts.id, 16);
+	return true;
+}
+
+static void begin_session(struct request *r, const struct content *content)
+{
+	struct et_srs *s = r->s;
+	struct et_srs_session *x =
+		s->transaction_count < ET_SRS_TRANSACTIONS ? session_new(s) : NULL;
+	if (x == NULL) {
+		refuse_session(r, ET_SESSION_FULL);
+		return;
+	}
+	int rc = session_learn(x, r) ? negotiate(s, x, content->sdp) : ET_ELIMIT;
+	if (rc < 0) {
+		refuse_offer(r, rc);
+		session_free(s, x);
+		return;
+	}
+	if (!open_call(r, x, content)) {
+		session_free(s, x);
+		return;
+	}
+	x->alive = true;
+	et_table_add(&s->by_call_id, &x->link,
+		     et_hash(s->seeds[2], x->call_id.data, x->call_id.size));
+	et_srs_count_session(s, &x->peer, 1);
+	s->total++;
+	r->session = x;
+	answer_offer(r, true);
+}
+
+static bool is_recording(const struct request *r, const struct content *content)
+{
+	struct et_view contact;
+	if (content->has_metadata || et_sip_header_has(r->text, "Require", '\0', "siprec")) {
+		return true;
+	}
+	struct et_view value;
+	return et_sip_header_find(r->text, "Contact", 'm', &contact) &&
+	       et_sip_param(contact, "+sip.src", &value);
+}
+
+static void on_first_invite(struct request *r, const struct content *content)
+{
+	if (session_find(r->s, r->m, true) != NULL) { /* section 8.2.2.2 */
+		refuse(r, 482, "Loop Detected", "");
+	} else if (!is_recording(r, content)) {
+		refuse(r, 421, "Extension Required", "Require: siprec\r\n");
+	} else if (!content->has_sdp) {
+		refuse(r, 488, "Not Acceptable Here",
+		       "Warning: 399 evertape \"a recording session needs an offer\"\r\n");
+	} else {
+		begin_session(r, content);
+	}
+}
+
+/* ---- In a dialog ----------------------------------------------------------------------------- */
+
+/* The route back is what its last request came by (it may have connected again). */
+static void session_follow(struct et_srs *s, struct et_srs_session *x, const struct request *r)
+{
+	if (r->peer->serial != x->peer.serial) {
+		et_srs_count_session(s, &x->peer, -1);
+		et_srs_count_session(s, r->peer, 1);
+	}
+	x->peer = *r->peer;
+	x->remote_cseq = r->m->cseq;
+	if (r->m->contact.uri.size > 0 &&
+	    (r->m->method == ET_SIP_INVITE || r->m->method == ET_SIP_UPDATE)) {
+		et_buffer_release(&x->target);
+		et_sip_value_write(r->m->contact.uri, &x->target);
+	}
+}
+
+static void on_bye(struct request *r, struct et_call *c)
+{
+	et_dialog_message(r->s->engine, r->packet, r->m);
+	struct content content;
+	struct et_siprec_metadata metadata;
+	read_content(r, &content);
+	if (content.has_metadata && et_siprec_parse(content.metadata, &metadata, NULL) == 0) {
+		et_session_metadata(r->s->engine, c, &metadata); /* who left, and when */
+	}
+	answer(r, &(struct answer){ .status = 200, .reason = "OK", .headers = "" });
+	session_unlink(r->s, r->session);
+}
+
+/* INVITE or UPDATE: a description, metadata, both, or neither (which refreshes). */
+static void on_change(struct request *r, struct et_call *c)
+{
+	struct et_srs *s = r->s;
+	struct content content;
+	struct et_siprec_metadata metadata;
+	read_content(r, &content);
+	if (content.unknown) {
+		refuse(r, 415, "Unsupported Media Type", ACCEPT);
+		return;
+	}
+	bool good = content.has_metadata && et_siprec_parse(content.metadata, &metadata, NULL) == 0;
+	if (content.has_metadata && !good && !content.has_sdp) {
+		et_dialog_message(s->engine, r->packet, r->m); /* kept as received */
+		refuse(r, 400, "Bad Recording Metadata", "");
+		return;
+	}
+	if (content.has_sdp) {
+		int rc = negotiate(s, r->session, content.sdp);
+		if (rc < 0) {
+			refuse_offer(r, rc);
+			return;
+		}
+	}
+	et_dialog_message(s->engine, r->packet, r->m);
+	if (good) {
+		et_session_metadata(s->engine, c, &metadata);
+	}
+	if (content.has_sdp || r->m->method == ET_SIP_INVITE) {
+		answer_offer(r, r->m->method == ET_SIP_INVITE);
+	} else {
+		char headers[HEADERS_MAX];
+		contact_write(r, headers);
+		answer(r, &(struct answer){ .status = 200, .reason = "OK", .headers = headers });
+	}
+}
+
+static void on_options(const struct request *r)
+{
+	answer(r, &(struct answer){
+			  .status = 200, .reason = "OK", .headers = ALLOW SUPPORTED ACCEPT });
+}
+
+static void in_dialog(struct request *r)
+{
+	struct et_srs *s = r->s;
+	struct et_srs_session *x = session_find(s, r->m, false);
+	struct et_call *c = x != NULL ? et_session_call(s->engine, x->slot, x->id) : NULL;
+	if (c == NULL) {
+		refuse(r, 481, "Call/Transaction Does Not Exist", "");
+		return;
+	}
+	r->session = x;
+	if (r->m->cseq <= x->remote_cseq) { /* section 12.2.2 */
+		refuse(r, 500, "Out of Order", "");
+		return;
+	}
+	session_follow(s, x, r);
+	if (r->m->method == ET_SIP_BYE) {
+		on_bye(r, c);
+	} else if (r->m->method == ET_SIP_INVITE || r->m->method == ET_SIP_UPDATE) {
+		on_change(r, c);
+	} else if (r->m->method == ET_SIP_OPTIONS) {
+		on_options(r);
+	} else {
+		refuse(r, 405, "Method Not Allowed", ALLOW);
+	}
+}
+
+/* ---- Requests -------------------------------------------------------------------------------- */
+
+/* It ends the sending again of what it confirms, and is never answered. */
+static void on_ack(struct request *r)
+{
+	struct et_srs *s = r->s;
+	key_of(r, ET_SIP_INVITE, r->key);
+	struct et_srs_transaction *t = transaction_find(s, r->key);
+	if (t != NULL && !t->success && !t->confirmed) { /* of a refusal: the same branch */
+		t->confirmed = true;
+		t->resend_us = 0;
+		t->ends_us = s->mono_us + T4_US;
+		return;
+	}
+	struct et_srs_session *x = session_find(s, r->m, false);
+	for (t = s->transactions; x != NULL && t != NULL; t = t->next) {
+		if (t->session == x && t->success && t->cseq == r->m->cseq && !t->confirmed) {
+			t->confirmed = true;
+			t->resend_us = 0;
+			if (et_session_call(s->engine, x->slot, x->id) != NULL) {
+				et_dialog_message(s->engine, r->packet, r->m);
+			}
+		}
+	}
+	if (x != NULL) {
+		x->acked = true;
+	}
+}
+
+/* All that we answer is answered at once: it comes too late, or it means nothing we know. */
+static void on_cancel(struct request *r)
+{
+	uint64_t invite[2];
+	key_of(r, ET_SIP_INVITE, invite);
+	if (transaction_find(r->s, invite) != NULL) {
+		answer(r, &(struct answer){ .status = 200, .reason = "OK", .headers = "" });
+	} else {
+		refuse(r, 481, "Call/Transaction Does Not Exist", "");
+	}
+}
+
+static void out_of_dialog(struct request *r)
+{
+	struct content content;
+	if (r->m->method == ET_SIP_OPTIONS) {
+		on_options(r);
+		return;
+	}
+	if (r->m->method == ET_SIP_BYE || r->m->method == ET_SIP_UPDATE ||
+	    r->m->method == ET_SIP_PRACK) {
+		refuse(r, 481, "Call/Transaction Does Not Exist", "");
+		return;
+	}
+	if (r->m->method != ET_SIP_INVITE) {
+		bool known = r->m->method != ET_SIP_UNKNOWN;
+		refuse(r, known ? 405 : 501, known ? "Method Not Allowed" : "Not Implemented",
+		       ALLOW);
+		return;
+	}
+	read_content(r, &content);
+	if (content.unknown) {
+		refuse(r, 415, "Unsupported Media Type", ACCEPT);
+	} else {
+		on_first_invite(r, &content);
+	}
+}
+
+static void tag_write(struct request *r)
+{
+	uint64_t parts[3] = {
+		r->key[0],
+		et_hash(r->s->seeds[1], r->m->call_id.data, r->m->call_id.size),
+		et_hash(r->s->seeds[1], r->m->from.tag.data, r->m->from.tag.size),
+	};
+	(void)snprintf(r->tag, sizeof(r->tag), "%016" PRIx64,
+		       et_hash(r->s->seeds[2], parts, sizeof(parts)));
+}
+
+static void on_request(struct request *r)
+{
+	char headers[HEADERS_MAX];
+	key_of(r, r->m->method, r->key);
+	struct et_srs_transaction *t = transaction_find(r->s, r->key);
+	if (t != NULL) { /* it did not hear us */
+		r->s->resent++;
+		et_srs_send(r->s, r->peer, view_of(&t->response));
+		return;
+	}
+	tag_write(r);
+	if (r->m->method == ET_SIP_CANCEL) {
+		on_cancel(r);
+	} else if (r->m->call_id.size == 0 || r->m->from.tag.size == 0 || !r->m->has_cseq ||
+		   r->m->truncated) {
+		refuse(r, 400, "Bad Request", "");
+	} else if (!read_require(r, headers)) {
+		refuse(r, 420, "Bad Extension", headers);
+	} else if (r->m->to.tag.size > 0) {
+		in_dialog(r);
+	} else {
+		out_of_dialog(r);
+	}
+}
+
+void et_uas_message(struct et_srs *s, const struct et_srs_peer *peer, const struct et_packet *p,
+		    const struct et_sip *m)
+{
+	struct request r = {
+		.s = s,
+		.peer = peer,
+		.packet = p,
+		.m = m,
+		.text = { p->payload, p->size },
+	};
+	struct et_view via;
+	if (!m->is_request) {
+		on_response(s, m);
+	} else if (!et_sip_header_find(r.text, "Via", 'v', &via)) {
+		return; /* nobody can be answered */
+	} else if (m->method == ET_SIP_ACK) {
+		on_ack(&r);
+	} else {
+		on_request(&r);
+	}
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+static void sweep_transaction(struct et_srs *s, struct et_srs_transaction *t)
+{
+	if (s->mono_us >= t->ends_us) {
+		struct et_srs_session *x = t->session;
+		/* Never confirmed: the client is gone (section 13.3.1.4). */
+		bool lost = t->success && !t->confirmed && x != NULL && x->alive;
+		transaction_free(s, t);
+		if (lost) {
+			session_bye(s, x);
+		}
+		return;
+	}
+	if (t->resend_us != 0 && s->mono_us >= t->resend_us) {
+		t->interval_us = t->interval_us * 2 < T2_US ? t->interval_us * 2 : T2_US;
+		t->resend_us = s->mono_us + t->interval_us;
+		s->resent++;
+		et_srs_send(s, &t->peer, view_of(&t->response));
+	}
+}
+
+static void sweep_session(struct et_srs *s, struct et_srs_session *x)
+{
+	if (x->alive) {
+		if (et_session_call(s->engine, x->slot, x->id) == NULL) {
+			session_bye(s, x); /* it was silent too long, or its tape refused */
+		}
+		return;
+	}
+	if (s->mono_us >= x->ends_us) {
+		session_free(s, x);
+		return;
+	}
+	if (x->bye.size > 0 && s->mono_us >= x->bye_us) {
+		x->bye_interval_us =
+			x->bye_interval_us * 2 < T2_US ? x->bye_interval_us * 2 : T2_US;
+		x->bye_us = s->mono_us + x->bye_interval_us;
+		s->resent++;
+		et_srs_send(s, &x->peer, view_of(&x->bye));
+	}
+}
+
+void et_uas_sweep(struct et_srs *s)
+{
+	struct et_srs_transaction *next = NULL;
+	for (struct et_srs_transaction *t = s->transactions; t != NULL; t = next) {
+		next = t->next;
+		sweep_transaction(s, t);
+	}
+	for (uint32_t i = 0; i < s->session_max && s->session_count > 0; i++) {
+		if (s->sessions[i] != NULL) {
+			sweep_session(s, s->sessions[i]);
+		}
+	}
+}
+
+void et_uas_leave(struct et_srs *s)
+{
+	for (uint32_t i = 0; i < s->session_max; i++) {
+		if (s->sessions[i] != NULL && s->sessions[i]->alive) {
+			session_bye(s, s->sessions[i]);
+		}
+	}
+}
+
+void et_uas_release(struct et_srs *s)
+{
+	for (uint32_t i = 0; i < s->session_max; i++) {
+		if (s->sessions[i] != NULL) {
+			session_free(s, s->sessions[i]);
+		}
+	}
+	while (s->transactions != NULL) {
+		transaction_free(s, s->transactions);
+	}
+}
