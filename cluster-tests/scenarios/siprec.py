@@ -1,15 +1,15 @@
 """Recording clients (SIPREC, RFC 7866) send their sessions to a node: what they sent is on the tape, sample for sample,
 with who said it; sessions change while they run; a recorder that is killed keeps what it had; one without room says so.
 
-Clients are sipp (UDP and TCP, one mixed stream) and a small one of our own (two streams, re-INVITE, UPDATE). The node
+Clients are sipp (UDP and TCP, one mixed stream) and a small one of our own (two streams, re-INVITE, UPDATE, TLS, SRTP). The node
 also captures the interface that the clients use: nothing is recorded twice.
 """
+import subprocess
 import sys
-import time
 
 from story import Cluster, Broken, audio, check, free_net, run, socket, wait_for
 
-from lab.siprec import Client, Sipp, Stream, metadata
+from lab.siprec import Client, Sipp, Srtp, Stream, metadata
 
 TALK = 5
 ANN = ("YW5u", "sip:+420111@example.com", "Ann", ["1"])
@@ -23,8 +23,13 @@ def make_node(s):
     node = s.cluster.add("prg-1", "prg", capture_filter=f"net 127.{phones}.0.0/16")
     node.phones = f"127.{phones}.1"
     node.srs = (node.address, 5060)
-    node.siprec = (f'siprec: {{listen: ["udp://{node.address}:5060", "tcp://{node.address}:5060"], '
-                   "media-ports: 21000-21099, sessions: 8}\n")
+    node.folder.mkdir(parents=True)
+    certificate, key = node.folder / "srs.pem", node.folder / "srs.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+                    "-subj", "/CN=srs", "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    node.siprec = (f'siprec: {{listen: ["udp://{node.address}:5060", "tcp://{node.address}:5060", '
+                   f'"tls://{node.address}:5061"], media-ports: 21000-21099, sessions: 8, '
+                   f"certificate: {certificate}, key: {key}}}\n")
     node.extra = node.siprec
     s.cluster.create()
     return node
@@ -101,7 +106,7 @@ def two_parties(s, node):
                    lambda: node.recording(by_call_id(node, client.call_id)["id"]).get("session") and
                    node.recording(by_call_id(node, client.call_id)["id"]), 10)
     check(rec["state"] == "capturing", rec["state"])
-    check(len(rec["session"]["participants"]) == 2, f"session: {rec['session']}")
+    check(len(rec["participants"]) == 2, f"participants: {rec['participants']}")
     s.say("a client with two streams is being recorded; `recording show` names Ann and Bob")
 
     # Somebody joins: metadata first, then a stream more; the others go on.
@@ -112,7 +117,7 @@ def two_parties(s, node):
     check(status == 200, text)
     client.learn(text)
     client.request("ACK", cseq=client.cseq)
-    time.sleep(2)
+    wait_for("a second of the third stream", lambda: client.streams[2].sent > 50, 10)
     check(client.update(metadata([], "partial", left=["Ym9i"])) == 200, "UPDATE: Bob left")
     client.quiet()
     check(client.simple("BYE") == 200, client.last)
@@ -120,7 +125,7 @@ def two_parties(s, node):
     check(rec["call_state"] == "answered" and rec["from"] == "+420111" and rec["to"] == "222",
           f"{rec['from']} to {rec['to']}: {rec['call_state']}")
     check([x["lost"] for x in rec["streams"]] == [0, 0, 0], f"streams: {rec['streams']}")
-    who = {p["name"]: p for p in rec["session"]["participants"]}
+    who = {p["name"]: p for p in rec["participants"]}
     check(sorted(who) == ["Ann", "Bob", "Eve"] and who["Bob"]["gone"] and who["Bob"]["left"] and not who["Ann"]["gone"],
           f"participants: {who}")
     check(who["Eve"]["number"] == "+333" and who["Eve"]["labels"] == "3", f"Eve: {who['Eve']}")
@@ -137,21 +142,30 @@ def two_parties(s, node):
     return client
 
 
-def only_two(s, node):
-    """Two streams to the end: each party is a channel."""
-    client = Client(f"{node.phones}.21", node.srs, "tcp")
-    s.outside.append(client.close)
-    streams = [Stream(client.ip, i + 1, f"only-{i}", 60, c) for i, c in enumerate(("PCMU", "PCMA"))]
-    check(client.invite(streams, metadata([ANN, BOB])) == 200, client.last)
-    client.talk()
-    time.sleep(2)
-    client.quiet()
-    check(client.simple("BYE") == 200, client.last)
-    rec = closed(node, lambda: by_call_id(node, client.call_id), "the session over TCP")
-    channels = exported(s, node, rec, "only")
-    check(len(channels) == 2, f"{len(channels)} channels")
-    samples = sum(exact(channels[i], x.pcm(), x.label) for i, x in enumerate(streams))
-    s.say(f"over TCP: both parties are exact, each in its channel, {samples} samples")
+def by_streams(s, node):
+    """Two streams to the end, over TCP, and over TLS with SRTP, at once: each party is a channel."""
+    made = []
+    for transport, port in (("tcp", 5060), ("tls", 5061)):
+        client = Client(f"{node.phones}.{21 + len(made)}", (node.address, port), transport)
+        s.outside.append(client.close)
+        streams = [Stream(client.ip, i + 1, f"{transport}-{i}", 60, c, Srtp() if transport == "tls" else None)
+                   for i, c in enumerate(("PCMU", "PCMA"))]
+        check(client.invite(streams, metadata([ANN, BOB])) == 200, client.last)
+        client.talk()
+        made.append(client)
+    check(f"a=crypto:1 {Srtp.SUITE} inline:" in made[1].last and "RTP/SAVP" in made[1].last, made[1].last)
+    wait_for("two seconds of sound", lambda: all(x.sent > 100 for c in made for x in c.streams), 10)
+    samples = []
+    for client in made:
+        client.quiet()
+        check(client.simple("BYE") == 200, client.last)
+    for client in made:
+        rec = closed(node, lambda c=client: by_call_id(node, c.call_id), f"the session over {client.transport}")
+        check(rec["problem"] == "", rec["problem"])
+        channels = exported(s, node, rec, client.transport)
+        check(len(channels) == 2, f"{len(channels)} channels")
+        samples.append(sum(exact(channels[i], x.pcm(), x.label) for i, x in enumerate(client.streams)))
+    s.say(f"over TCP, and over TLS with SRTP: both parties are exact, each in its channel, {samples} samples")
 
 
 def killed(s, node):
@@ -167,7 +181,7 @@ def killed(s, node):
     rec = wait_for("what was sealed to be recovered",
                    lambda: (r := node.recording(by_call_id(node, client.call_id)["id"]))["segments"][0]["state"]
                    .startswith("recovered") and r, 20, every=0.2)
-    check(rec["session"]["participants"][0]["name"] == "Ann", "the session is forgotten")
+    check(rec["participants"][0]["name"] == "Ann", "the session is forgotten")
     # The client begins anew under the same name: the recording goes on, with the gap stated.
     client.to_tag = ""
     check(client.invite([], metadata([ANN])) == 200, client.last)
@@ -203,16 +217,14 @@ def no_room(s, node):
 
 def tell(s):
     node = make_node(s)
-    s.say(f"{node.name} takes recording sessions at {node.srs[0]}:{node.srs[1]} over UDP and TCP")
+    s.say(f"{node.name} takes recording sessions at {node.srs[0]} over UDP, TCP and TLS")
     sipp_clients(s, node)
     two_parties(s, node)
-    only_two(s, node)
-    check(len(node.recordings()) == 4, f"{len(node.recordings())} recordings, want 4: something is recorded twice")
-    metrics = node.cli_raw("status", "-o", "json").stdout
-    check(b'"health"' in metrics, "status does not answer")
+    by_streams(s, node)
+    check(len(node.recordings()) == 5, f"{len(node.recordings())} recordings, want 5: something is recorded twice")
     killed(s, node)
     no_room(s, node)
 
 
 if __name__ == "__main__":
-    sys.exit(run("siprec", tell))
+    sys.exit(run("siprec", tell, "openssl"))

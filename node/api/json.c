@@ -257,11 +257,10 @@ static json_t *redactions_json(const Et__Recording *r)
 	return list;
 }
 
-static json_t *session_json(const Et__Session *s)
+static json_t *participants_json(const Et__Session *s)
 {
-	json_t *o = json_object();
 	json_t *list = json_array();
-	for (size_t i = 0; i < s->n_participants; i++) {
+	for (size_t i = 0; s != NULL && i < s->n_participants; i++) {
 		const Et__Participant *p = s->participants[i];
 		json_t *who = json_object();
 		et_json_set(who, "id", et_json_text(p->id));
@@ -275,13 +274,19 @@ static json_t *session_json(const Et__Session *s)
 		et_json_set(who, "gone", json_boolean(p->gone));
 		et_json_add(list, who);
 	}
+	return list;
+}
+
+/* What a recording client told of the session that it sent. */
+static json_t *session_json(const Et__Session *s)
+{
+	json_t *o = json_object();
 	et_json_set(o, "id", et_json_text(s->id));
 	et_json_set(o, "group", et_json_text(s->group));
 	et_json_set(o, "sip_session", et_json_text(s->sip_session));
 	et_json_set(o, "start", api_time(s->start_us));
 	et_json_set(o, "stop", api_time(s->stop_us));
 	et_json_set(o, "revision", json_integer(s->revision));
-	et_json_set(o, "participants", list);
 	return o;
 }
 
@@ -310,6 +315,7 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	et_json_set(o, "gaps", gaps);
 	et_json_set(o, "redactions", redactions_json(r));
 	et_json_set(o, "segments", segments);
+	et_json_set(o, "participants", participants_json(r->session));
 	et_json_set(o, "session", r->session != NULL ? session_json(r->session) : json_null());
 }
 

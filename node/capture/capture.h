@@ -214,7 +214,7 @@ struct et_capture_session {
 	char sip_session[128]; /* RFC 7989 */
 	int64_t start_us;      /* of the session that is recorded, as told; 0: not told */
 	int64_t stop_us;
-	uint32_t revision; /* 1: the first metadata; grows with each that follows */
+	uint32_t revision; /* grows with each metadata, also over restarts */
 	struct et_capture_participant participants[ET_CAPTURE_PARTICIPANTS_MAX];
 	uint32_t participant_count;
 };

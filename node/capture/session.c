@@ -226,7 +226,16 @@ void et_session_tell(struct et_engine *e, struct et_call *c)
 	describe(c->session, &description);
 	if (e->sink.session(e->sink.arg, c->slot, &description) == 0) {
 		c->session->told = c->session->revision;
-	} /* else no room: the next sweep tries again */
+		c->dirty = true;
+		c->updated_us = 0; /* the next sweep tells it, with the streams */
+	}			   /* else no room: the next sweep tries again */
+}
+
+/* It grows, also over a restart, of which this knows nothing: by the second. */
+static void next_revision(const struct et_engine *e, struct et_session *s)
+{
+	uint32_t second = (uint32_t)(e->packet_us / 1000000);
+	s->revision = second > s->revision ? second : s->revision + 1;
 }
 
 void et_session_metadata(struct et_engine *e, struct et_call *c,
@@ -234,7 +243,7 @@ void et_session_metadata(struct et_engine *e, struct et_call *c,
 {
 	struct et_siprec_metadata before = c->session->known;
 	et_siprec_merge(&c->session->known, metadata);
-	c->session->revision++;
+	next_revision(e, c->session);
 	set_parties(c->session);
 	set_facts(c);
 	keep_changes(e, c, &before);
@@ -350,7 +359,7 @@ enum et_session_result et_session_begin(struct et_engine *e, const struct et_pac
 	et_dialog_message(e, p, m);
 	if (metadata != NULL) {
 		const struct et_siprec_metadata nothing = { .partial = false };
-		c->session->revision = 1;
+		next_revision(e, c->session);
 		keep_changes(e, c, &nothing);
 		et_session_tell(e, c);
 	}

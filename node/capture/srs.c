@@ -25,6 +25,7 @@ enum {
 	OUT_MAX = 256 * 1024, /* bytes that wait for one peer */
 	SIGNAL_BUFFER = 4 * 1024 * 1024,
 	BACKLOG = 64,
+	HANDSHAKES_PER_SECOND = 50, /* each costs about a millisecond of the ring thread */
 };
 
 #define SECOND_US 1000000LL
@@ -206,6 +207,7 @@ static void connection_close(struct et_srs *s, struct et_srs_connection *c)
 	}
 	close_fd(&c->fd);
 	et_framer_release(&c->framer);
+	c->tls = et_tls_server_close(c->tls);
 	et_buffer_release(&c->out);
 	s->connection_count--;
 }
@@ -237,6 +239,19 @@ static void connection_flush(struct et_srs *s, struct et_srs_connection *c)
 		uint64_t tag = tag_of(TAG_CONNECTION, c->peer.connection, 0);
 		c->broken = c->broken || watch(s, c->fd, tag, waits, true) < 0;
 	}
+}
+
+/* All that is to be said goes out, as far as the peer takes it. */
+static void connection_push(struct et_srs *s, struct et_srs_connection *c)
+{
+	if (c->tls != NULL) {
+		et_tls_server_take(c->tls, &c->out);
+	}
+	if (c->out.failed) {
+		c->broken = true;
+		return;
+	}
+	connection_flush(s, c);
 }
 
 static struct et_srs_connection *connection_of(struct et_srs *s, const struct et_srs_peer *peer)
@@ -271,12 +286,13 @@ void et_srs_send(struct et_srs *s, const struct et_srs_peer *peer, struct et_vie
 		c->broken = true;
 		return;
 	}
-	et_buffer_add(&c->out, message.data, message.size);
-	if (c->out.failed) {
+	if (c->tls == NULL) {
+		et_buffer_add(&c->out, message.data, message.size);
+	} else if (et_tls_server_write(c->tls, message) < 0) {
 		c->broken = true;
 		return;
 	}
-	connection_flush(s, c);
+	connection_push(s, c);
 }
 
 /* A place for another connection: free, or of the one without session that was silent longest. */
@@ -299,6 +315,15 @@ static struct et_srs_connection *connection_place(struct et_srs *s)
 	return oldest;
 }
 
+static bool may_shake_hands(struct et_srs *s)
+{
+	if (s->mono_us - s->handshakes_since_us >= SECOND_US) {
+		s->handshakes_since_us = s->mono_us;
+		s->handshakes = 0;
+	}
+	return s->handshakes++ < HANDSHAKES_PER_SECOND;
+}
+
 static bool accept_one(struct et_srs *s, uint32_t listen)
 {
 	struct sockaddr_storage from;
@@ -310,6 +335,11 @@ static bool accept_one(struct et_srs *s, uint32_t listen)
 		return false;
 	}
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (s->listens[listen].transport == ET_TRANSPORT_TLS && !may_shake_hands(s)) {
+		s->evicted++;
+		(void)close(fd);
+		return true;
+	}
 	struct et_srs_connection *c = connection_place(s);
 	if (c == NULL) {
 		(void)close(fd);
@@ -324,7 +354,10 @@ static bool accept_one(struct et_srs *s, uint32_t listen)
 	};
 	address_of(&from, c->peer.address, &c->peer.port);
 	s->connection_count++;
-	if (watch(s, fd, tag_of(TAG_CONNECTION, at, 0), false, false) < 0) {
+	bool secure = s->listens[listen].transport == ET_TRANSPORT_TLS;
+	c->tls = secure ? et_tls_server_accept(s->tls) : NULL;
+	if ((secure && c->tls == NULL) ||
+	    watch(s, fd, tag_of(TAG_CONNECTION, at, 0), false, false) < 0) {
 		connection_close(s, c);
 	}
 	return true;
@@ -401,6 +434,26 @@ static void connection_feed(struct et_srs *s, struct et_srs_connection *c, struc
 	}
 }
 
+static void on_plain(void *arg, struct et_view plain)
+{
+	const struct feed *f = arg;
+	if (!f->c->broken) {
+		connection_feed(f->s, f->c, plain);
+	}
+}
+
+static void connection_take(struct et_srs *s, struct et_srs_connection *c, struct et_view bytes)
+{
+	struct feed f = { s, c, 0 };
+	if (c->tls == NULL) {
+		connection_feed(s, c, bytes);
+		return;
+	}
+	bool over = et_tls_server_read(c->tls, bytes, on_plain, &f) < 0;
+	connection_push(s, c); /* the handshake's part, or why it failed */
+	c->broken = c->broken || over;
+}
+
 static void connection_read(struct et_srs *s, struct et_srs_connection *c)
 {
 	for (int i = 0; i < READS_MAX && !c->broken; i++) {
@@ -412,7 +465,7 @@ static void connection_read(struct et_srs *s, struct et_srs_connection *c)
 			c->broken = true;
 			return;
 		}
-		connection_feed(s, c, (struct et_view){ s->room, (size_t)n });
+		connection_take(s, c, (struct et_view){ s->room, (size_t)n });
 	}
 }
 
@@ -587,7 +640,8 @@ static void sweep_connections(struct et_srs *s)
 		if (c->fd < 0) {
 			continue;
 		}
-		bool waits = et_framer_held(&c->framer) > 0; /* half a message, or none at all */
+		bool shakes = c->tls != NULL && !et_tls_server_is_open(c->tls);
+		bool waits = shakes || et_framer_held(&c->framer) > 0; /* half a message */
 		int64_t quiet = s->mono_us - c->seen_us;
 		if (c->broken || (waits && quiet > QUIET_US) ||
 		    (c->sessions == 0 && quiet > IDLE_US)) {
@@ -625,8 +679,15 @@ static int open_listen(struct et_srs *s, const struct et_capture_siprec *config,
 	if (!read_address(address, l->address, &l->port)) {
 		return et_fail(reterr, ET_EUSAGE, "siprec: listen address '%s'", address);
 	}
-	if (l->transport == ET_TRANSPORT_TLS) {
-		return et_fail(reterr, ET_EUNSUPPORTED, "siprec: listen on '%s' by TLS", address);
+	if (l->transport == ET_TRANSPORT_TLS && s->tls == NULL) {
+		if (config->certificate == NULL || config->key == NULL) {
+			return et_fail(reterr, ET_EUSAGE,
+				       "siprec: TLS needs a certificate and a key");
+		}
+		int failed = et_tls_server_new(config->certificate, config->key, &s->tls, reterr);
+		if (failed < 0) {
+			return failed;
+		}
 	}
 	l->fd = bind_socket(l->address, l->port, l->transport != ET_TRANSPORT_UDP);
 	if (l->fd < 0) {
@@ -737,6 +798,7 @@ struct et_srs *et_srs_free(struct et_srs *s)
 	for (uint32_t i = 0; i < s->listen_count; i++) {
 		close_fd(&s->listens[i].fd);
 	}
+	s->tls = et_tls_server_free(s->tls);
 	close_fd(&s->epoll);
 	et_table_release(&s->by_call_id);
 	et_table_release(&s->by_key);

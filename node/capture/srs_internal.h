@@ -24,6 +24,7 @@
 #include "node/capture/engine_internal.h"
 #include "node/sip/framer.h"
 #include "node/sip/server.h"
+#include "node/tls/server.h"
 
 enum {
 	ET_SRS_TAG_SIZE = 17, /* 16 digits and a NUL */
@@ -52,7 +53,8 @@ struct et_srs_connection {
 	int fd; /* owned; -1: not in use */
 	struct et_srs_peer peer;
 	struct et_framer framer;
-	struct et_buffer out; /* what waits to be sent, from out_at */
+	struct et_tls_server_end *tls; /* owned; NULL: plain */
+	struct et_buffer out;	       /* what waits to be sent, from out_at */
 	size_t out_at;
 	bool broken; /* to be closed after the event in hand */
 	bool wants_out;
@@ -128,6 +130,9 @@ struct et_srs {
 	uint32_t connection_max;
 	uint32_t connection_count;
 	uint64_t serial;
+	struct et_tls_server *tls;   /* owned; NULL: no listen speaks it */
+	int64_t handshakes_since_us; /* of those that began in this second: */
+	uint32_t handshakes;
 	struct et_framer_counts framed;
 	struct et_srs_session **sessions; /* owned: by index; NULL: free */
 	uint32_t session_max;

@@ -167,13 +167,6 @@ int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
 	return tell(w, kind, facts, streams, count, segment, restored, NULL);
 }
 
-void et_writer_tell_update(struct et_writer *w, const struct et_slot *s,
-			   const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)tell(w, ET_CAPTURE_RECORDING_UPDATE, &s->facts, streams, count, NULL, s->restored,
-		   s->session);
-}
-
 /* At most one a second of each kind. */
 void et_writer_problem(struct et_writer *w, int kind, int code, const char *text)
 {
@@ -513,7 +506,8 @@ void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts 
 		return;
 	}
 	take_facts(s, facts);
-	et_writer_tell_update(w, s, streams, count);
+	(void)tell(w, ET_CAPTURE_RECORDING_UPDATE, &s->facts, streams, count, NULL, s->restored,
+		   s->session);
 }
 
 void et_writer_session(struct et_writer *w, uint32_t slot, const struct et_capture_session *session)
@@ -527,7 +521,6 @@ void et_writer_session(struct et_writer *w, uint32_t slot, const struct et_captu
 	}
 	if (s->session != NULL) {
 		*s->session = *session;
-		et_writer_tell_update(w, s, NULL, 0);
 	}
 }
 

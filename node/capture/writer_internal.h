@@ -171,7 +171,7 @@ void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_captur
 void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_packet *packet);
 void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain);
 void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain);
-/* Told at once, and with each update that follows. */
+/* Told with each update that follows. */
 void et_writer_session(struct et_writer *w, uint32_t slot,
 		       const struct et_capture_session *session);
 void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
@@ -200,9 +200,6 @@ struct et_media_packet et_writer_packet(uint32_t stream, const struct et_rtp *rt
 int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
 		   const struct et_facts *facts, const struct et_capture_stream *streams,
 		   uint32_t count, const struct et_capture_segment *segment, bool restored);
-/* RECORDING_UPDATE, with the session where there is one. */
-void et_writer_tell_update(struct et_writer *w, const struct et_slot *s,
-			   const struct et_capture_stream *streams, uint32_t count);
 void et_writer_problem(struct et_writer *w, int kind, int code, const char *text);
 
 /* writer.c: what a new segment says first */

@@ -94,7 +94,10 @@ const char *et_config_defaults_text(void)
 	       "first listen\n"
 	       "#   media-ports: 20000-24999       # two for each stream\n"
 	       "#   sessions: 1024                 # at a time\n"
-	       "#   connections: 256               # of TCP, at a time\n"
+	       "#   connections: 256               # of TCP and TLS, at a time\n"
+	       "#   certificate: /etc/evertape/srs.pem  # with tls://10.1.0.11:5061: PEM, "
+	       "with its chain\n"
+	       "#   key: /etc/evertape/private/srs.key\n"
 	       "recording:\n"
 	       "  default: record                  # or skip: what happens when no rule fits\n"
 	       "  rules: []                        # - {name: no-test, from: \"999*\", to: \"*\", "
@@ -546,7 +549,7 @@ static bool is_wildcard(const char *ip)
 static int parse_siprec_address(const struct et_yaml_node *item, struct et_config_siprec *s,
 				struct et_error *reterr)
 {
-	static const char *const schemes[] = { "udp://", "tcp://" };
+	static const char *const schemes[] = { "udp://", "tcp://", "tls://" };
 	char text[ET_CONFIG_ADDRESS_MAX + 8];
 	char ip[ET_CONFIG_ADDRESS_MAX + 1];
 	int rc = copy_text(item, text, sizeof(text), reterr);
@@ -574,7 +577,7 @@ static int parse_siprec_address(const struct et_yaml_node *item, struct et_confi
 		return 0;
 	}
 	return et_yaml_fail(item, reterr, ET_EMALFORMED,
-			    "siprec: listen is udp://ADDRESS:PORT or tcp://ADDRESS:PORT, not "
+			    "siprec: listen is udp://ADDRESS:PORT, tcp:// or tls://, not "
 			    "\"%.64s\"",
 			    text);
 }
@@ -645,11 +648,33 @@ static int parse_siprec_media(const struct et_yaml_node *map, struct et_config_s
 	return node != NULL ? parse_media_ports(node, s, reterr) : 0;
 }
 
+/* The certificate that clients over TLS are shown. */
+static int parse_siprec_files(const struct et_yaml_node *map, struct et_config_siprec *s,
+			      struct et_error *reterr)
+{
+	const struct et_yaml_node *certificate = et_yaml_get(map, "certificate");
+	const struct et_yaml_node *key = et_yaml_get(map, "key");
+	bool tls = false;
+	for (uint32_t i = 0; i < s->listen_count; i++) {
+		tls = tls || s->listens[i].transport == ET_CONFIG_TLS;
+	}
+	if ((certificate != NULL) != tls || (key != NULL) != tls) {
+		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
+					"siprec: a listen of tls:// goes with certificate and key");
+	}
+	if (!tls) {
+		return 0;
+	}
+	int rc = copy_path(certificate, s->certificate, reterr);
+	return rc < 0 ? rc : copy_path(key, s->key, reterr);
+}
+
 static int parse_siprec(const struct et_yaml_node *map, struct et_config *c,
 			struct et_error *reterr)
 {
-	static const char *const known[] = { "listen", "media", "media-ports", "sessions",
-					     "connections" };
+	static const char *const known[] = { "listen",	 "media",	"media-ports",
+					     "sessions", "connections", "certificate",
+					     "key" };
 	const struct et_yaml_node *listen;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
@@ -666,6 +691,9 @@ static int parse_siprec(const struct et_yaml_node *map, struct et_config *c,
 	}
 	if (rc == 0) {
 		rc = maybe_u32(map, "connections", 1, 65536, &c->siprec.connections, reterr);
+	}
+	if (rc == 0) {
+		rc = parse_siprec_files(map, &c->siprec, reterr);
 	}
 	if (rc == 0 && (c->roles & ET_ROLE_CAPTURE) == 0) {
 		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,

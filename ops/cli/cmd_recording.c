@@ -235,6 +235,13 @@ static const struct et_cli_column note_columns[] = {
 	{ NULL, NULL, ET_CLI_TEXT, false },
 };
 
+static const struct et_cli_column participant_columns[] = {
+	{ "PARTICIPANT", "name", ET_CLI_TEXT, false }, { "NUMBER", "number", ET_CLI_TEXT, false },
+	{ "HEARD IN", "labels", ET_CLI_TEXT, false },  { "PARTY", "party", ET_CLI_NUMBER, false },
+	{ "JOINED", "joined", ET_CLI_TIME, false },    { "LEFT", "left", ET_CLI_TIME, false },
+	{ "ADDRESS", "aor", ET_CLI_TEXT, true },       { NULL, NULL, ET_CLI_TEXT, false },
+};
+
 static const struct et_cli_column gap_columns[] = {
 	{ "GAP FROM", "from", ET_CLI_TIME, false },
 	{ "TO", "to", ET_CLI_TIME, false },
@@ -247,10 +254,15 @@ int et_cli_recording_show(struct et_cli *cli, struct et_error *reterr)
 	static const struct {
 		const char *key;
 		const struct et_cli_column *columns;
-	} parts[] = { { "agents", agent_columns },   { "facts", fact_columns },
-		      { "tags", tag_columns },	     { "notes", note_columns },
-		      { "streams", stream_columns }, { "segments", segment_columns },
-		      { "gaps", gap_columns },	     { "copies", copy_columns } };
+	} parts[] = { { "participants", participant_columns },
+		      { "agents", agent_columns },
+		      { "facts", fact_columns },
+		      { "tags", tag_columns },
+		      { "notes", note_columns },
+		      { "streams", stream_columns },
+		      { "segments", segment_columns },
+		      { "gaps", gap_columns },
+		      { "copies", copy_columns } };
 	char path[160];
 	ET_CLEANUP(et_json_freep) json_t *j = NULL;
 	int rc = recording_path(cli, "", path, reterr);

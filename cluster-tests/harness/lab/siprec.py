@@ -1,4 +1,7 @@
 """A recording client (SRC, RFC 7866) over UDP, TCP or TLS, and sipp as one."""
+import base64
+import hashlib
+import hmac
 import pathlib
 import random
 import re
@@ -32,10 +35,38 @@ def metadata(participants, mode="complete", session="c2Vzc2lvbi0x", left=()):
     return "".join(out) + "</recording>"
 
 
+class Srtp:
+    """AES_CM_128_HMAC_SHA1_80 (RFC 3711), the sender's side, for streams shorter than 2^16 packets."""
+
+    SUITE = "AES_CM_128_HMAC_SHA1_80"
+
+    def __init__(self):
+        self.master = random.SystemRandom().randbytes(30)
+        self.key, self.auth, self.salt = (self._derive(label, size) for label, size in ((0, 16), (1, 20), (2, 14)))
+
+    def _stream(self, key, block, size):
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+        return Cipher(algorithms.AES(key), modes.CTR(block.to_bytes(16, "big"))).encryptor().update(bytes(size))
+
+    def _derive(self, label, size):
+        salt = int.from_bytes(self.master[16:], "big") ^ (label << 48)
+        return self._stream(self.master[:16], salt << 16, size)
+
+    def line(self, tag=1):
+        return f"a=crypto:{tag} {self.SUITE} inline:{base64.b64encode(self.master).decode()}\r\n"
+
+    def protect(self, packet):
+        sequence, ssrc = struct.unpack("!H", packet[2:4])[0], struct.unpack("!I", packet[8:12])[0]
+        block = (int.from_bytes(self.salt, "big") << 16) ^ (ssrc << 64) ^ (sequence << 16)
+        pad = self._stream(self.key, block, len(packet) - 12)
+        out = packet[:12] + bytes(a ^ b for a, b in zip(packet[12:], pad))
+        return out + hmac.new(self.auth, out + bytes(4), hashlib.sha1).digest()[:10]
+
+
 class Stream:
     """One media line: its label, its sound, its socket; sends 20 ms frames when told to."""
 
-    def __init__(self, ip, label, seed, seconds, codec="PCMU"):
+    def __init__(self, ip, label, seed, seconds, codec="PCMU", srtp=None):
         self.label, self.codec = str(label), codec
         self.sound = audio.noise(seed, seconds)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -44,11 +75,13 @@ class Stream:
         self.to = None
         self.ssrc = random.SystemRandom().getrandbits(32)
         self.sent = 0
-        self.protect = None  # bytes -> bytes
+        self.srtp = srtp
 
     def line(self):
         pt = {"PCMU": 0, "PCMA": 8}[self.codec]
-        return f"m=audio {self.port} RTP/AVP {pt}\r\na=rtpmap:{pt} {self.codec}/8000\r\na=label:{self.label}\r\na=sendonly\r\n"
+        kind, crypto = ("RTP/SAVP", self.srtp.line()) if self.srtp else ("RTP/AVP", "")
+        return (f"m=audio {self.port} {kind} {pt}\r\na=rtpmap:{pt} {self.codec}/8000\r\na=label:{self.label}\r\n"
+                f"{crypto}a=sendonly\r\n")
 
     def frame(self):
         at = self.sent * audio.FRAME
@@ -58,7 +91,7 @@ class Stream:
         head = struct.pack("!BBHII", 0x80, {"PCMU": 0, "PCMA": 8}[self.codec] | (0x80 if self.sent == 0 else 0),
                            self.sent & 0xFFFF, at & 0xFFFFFFFF, self.ssrc)
         packet = head + body
-        self.socket.sendto(self.protect(packet) if self.protect else packet, self.to)
+        self.socket.sendto(self.srtp.protect(packet) if self.srtp else packet, self.to)
         self.sent += 1
 
     def pcm(self):

@@ -483,6 +483,7 @@ static void a_session_changes(void **state)
 	struct fixture *f = make(8, 8);
 	(void)state;
 	struct dialog d = invite(f);
+	uint32_t before = f->session.revision;
 	struct message m = { .method = "UPDATE",
 			     .call_id = "one",
 			     .to_tag = d.tag,
@@ -501,7 +502,8 @@ static void a_session_changes(void **state)
 	const char *answer = ask(f, message_text(f, &m));
 	assert_begins(answer, "SIP/2.0 200 OK\r\n");
 	assert_lacks(answer, "m=audio");
-	assert_int_equal(f->session.revision, 2);
+	uint32_t revision = f->session.revision;
+	assert_true(revision > before);
 	assert_int_equal(f->session.participant_count, 3);
 	assert_true(f->session.participants[1].gone);
 	assert_string_equal(f->session.participants[2].number, "333");
@@ -575,7 +577,7 @@ static void a_session_changes(void **state)
 	m.branch = 17;
 	m.metadata = "<recording>";
 	assert_begins(ask(f, message_text(f, &m)), "SIP/2.0 400 ");
-	assert_int_equal(f->session.revision, 2);
+	assert_int_equal(f->session.revision, revision);
 	m.cseq = 8;
 	m.branch = 18;
 	m.metadata = NULL;

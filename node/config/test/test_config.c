@@ -191,6 +191,55 @@ static void refuses_nodes_that_make_no_sense(void **state)
 		 "f.yaml:5:38: key-log must be an absolute path, not \"tls.keys\"");
 }
 
+static void a_recording_server_is_described(void **state)
+{
+	struct et_config *c = *state;
+#define CAPTURE_LINE "capture: [{interface: eth1"
+	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"udp://10.1.0.11:5060\"]}\n" CAPTURE_LINE,
+		 "");
+	assert_int_equal(c->siprec.listen_count, 1);
+	assert_int_equal(c->siprec.listens[0].transport, ET_CONFIG_UDP);
+	assert_string_equal(c->siprec.listens[0].address, "10.1.0.11:5060");
+	assert_string_equal(c->siprec.media, "10.1.0.11");
+	assert_int_equal(c->siprec.port_first, 20000);
+	assert_int_equal(c->siprec.port_last, 24999);
+	assert_int_equal(c->siprec.sessions, 1024);
+	replaced(c, CAPTURE_LINE,
+		 "siprec: {listen: [\"tcp://[fd00::1]:5060\", \"tls://[fd00::1]:5061\"], media: "
+		 "10.1.0.12, "
+		 "media-ports: 3001-4000, sessions: 5, connections: 6, certificate: /a.pem, "
+		 "key: /b.pem}\n" CAPTURE_LINE,
+		 "");
+	assert_int_equal(c->siprec.listens[1].transport, ET_CONFIG_TLS);
+	assert_string_equal(c->siprec.listens[1].address, "[fd00::1]:5061");
+	assert_string_equal(c->siprec.media, "10.1.0.12");
+	assert_int_equal(c->siprec.port_first, 3001);
+	assert_int_equal(c->siprec.connections, 6);
+	assert_string_equal(c->siprec.key, "/b.pem");
+	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"tcp://[fd00::1]:5060\"]}\n" CAPTURE_LINE,
+		 "");
+	assert_string_equal(c->siprec.media, "fd00::1");
+
+	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"udp://0.0.0.0:5060\"]}\n" CAPTURE_LINE,
+		 "f.yaml:5:19: siprec: clients are told this address: name one of this machine, "
+		 "not 0.0.0.0");
+	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"udp://[::]:5060\"]}\n" CAPTURE_LINE,
+		 "f.yaml:5:19: siprec: clients are told this address: name one of this machine, "
+		 "not ::");
+	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"10.1.0.11:5060\"]}\n" CAPTURE_LINE,
+		 "f.yaml:5:19: siprec: listen is udp://ADDRESS:PORT, tcp:// or tls://, not "
+		 "\"10.1.0.11:5060\"");
+	replaced(c, CAPTURE_LINE, "siprec: {listen: []}\n" CAPTURE_LINE,
+		 "f.yaml:5:10: siprec: listen needs 1 to 8 addresses");
+	replaced(c, CAPTURE_LINE,
+		 "siprec: {listen: [\"udp://10.1.0.11:5060\"], media-ports: 5-6}\n" CAPTURE_LINE,
+		 "f.yaml:5:57: siprec: media-ports is FIRST-LAST, 1024 to 65535, such as "
+		 "20000-24999, "
+		 "not \"5-6\"");
+	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"tls://10.1.0.11:5061\"]}\n" CAPTURE_LINE,
+		 "f.yaml:5:1: siprec: a listen of tls:// goes with certificate and key");
+}
+
 static void roles_have_names(void **state)
 {
 	(void)state;
@@ -211,6 +260,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(refuses_nodes_that_make_no_sense, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_recording_server_is_described, set_up, tear_down),
 		cmocka_unit_test(roles_have_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

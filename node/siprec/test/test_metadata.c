@@ -1,8 +1,12 @@
-#include <cmocka.h>
+/* Metadata of recording sessions: the RFC's example, changes, what drafts wrote, and what nobody
+ * should send. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 

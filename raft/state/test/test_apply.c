@@ -141,6 +141,52 @@ static void a_recording_is_opened_updated_and_closed(void **state)
 	assert_int_equal(kit_counts(k).recordings, 1);
 }
 
+static int tell_session(struct kit *k, uint32_t revision, const char *name)
+{
+	struct told t;
+	Et__Session session = ET__SESSION__INIT;
+	Et__Participant who = ET__PARTICIPANT__INIT;
+	Et__Participant *list[1] = { &who };
+
+	told_make(&t, 5, 1, 100);
+	(void)snprintf(t.texts[1], sizeof(t.texts[1]), "%s", name);
+	(void)snprintf(t.texts[2], sizeof(t.texts[2]), "+420333");
+	who.name = t.texts[1];
+	who.number = t.texts[2];
+	session.revision = revision;
+	session.participants = list;
+	session.n_participants = 1;
+	t.r.session = &session;
+	return kit_tell_recording(k, 2, KIT_UPDATE, &t.r);
+}
+
+/* What a recording client says of its session: the newest counts, also where an older one comes
+ * later, and what does not speak of it takes nothing away. */
+static void the_newest_session_counts(void **state)
+{
+	struct kit *k = *state;
+	const struct kit_call call = { 5, 1700000000000000, "100", "200", "abc@host", 6 };
+	struct told t;
+
+	kit_cluster(k);
+	assert_int_equal(kit_open_call(k, 2, &call), 0);
+	assert_int_equal(tell_session(k, 2, "Eve"), 0);
+	assert_int_equal(tell_session(k, 1, "Ann"), 0);
+	told_make(&t, 5, 1, 200);
+	assert_int_equal(kit_tell_recording(k, 2, KIT_CLOSE, &t.r), 0);
+
+	Et__Recording *r = recording_read(k, 5);
+	assert_non_null(r->session);
+	assert_int_equal(r->session->revision, 2);
+	assert_int_equal(r->session->n_participants, 1);
+	assert_string_equal(r->session->participants[0]->name, "Eve");
+	et__recording__free_unpacked(r, NULL);
+	assert_int_equal(tell_session(k, 3, "Joe"), 0); /* overtaken by the close */
+	r = recording_read(k, 5);
+	assert_string_equal(r->session->participants[0]->name, "Joe");
+	et__recording__free_unpacked(r, NULL);
+}
+
 /* Whether a recording is there is not asked of the database when its id is above all others: before
  * and after a start, and in a database that takes the place of another, whatever the order in which
  * ids come. */
@@ -636,6 +682,7 @@ int main(void)
 		TEST(nodes_join_once_with_a_good_token),
 		TEST(tokens_can_be_revoked),
 		TEST(a_recording_is_opened_updated_and_closed),
+		TEST(the_newest_session_counts),
 		TEST(ids_come_in_any_order),
 		TEST(create_commands_may_come_in_any_order),
 		TEST(a_sealed_root_stays),

@@ -1,0 +1,181 @@
+#include "node/tls/server.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { RECORD_MAX = 16384 };
+
+struct et_tls_server {
+	SSL_CTX *ctx; /* owned */
+};
+
+struct et_tls_server_end {
+	SSL *ssl; /* owned; with both BIOs */
+	BIO *in;  /* borrowed: of ssl */
+	BIO *out; /* borrowed: of ssl */
+};
+
+/* TLS 1.2 only with keys of its own for each session, and AEAD. */
+#define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+static SSL_CTX *context_new(void)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	if (ctx == NULL || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
+	    SSL_CTX_set_cipher_list(ctx, CIPHERS) != 1 || SSL_CTX_set_num_tickets(ctx, 0) != 1) {
+		SSL_CTX_free(ctx);
+		return NULL;
+	}
+	(void)SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
+					       SSL_OP_NO_COMPRESSION |
+					       SSL_OP_CIPHER_SERVER_PREFERENCE);
+	(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	return ctx;
+}
+
+/* A service has nobody to ask for a passphrase. */
+static int no_passphrase(char *buffer, int size, int writes, void *arg)
+{
+	(void)buffer;
+	(void)size;
+	(void)writes;
+	(void)arg;
+	return -1;
+}
+
+static int load(SSL_CTX *ctx, const char *certificate, const char *key, struct et_error *reterr)
+{
+	if (access(certificate, R_OK) < 0) {
+		return et_fail(reterr, -errno, "certificate '%s'", certificate);
+	}
+	if (access(key, R_OK) < 0) {
+		return et_fail(reterr, -errno, "key '%s'", key);
+	}
+	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1) {
+		return et_fail(reterr, ET_EMALFORMED, "certificate '%s'", certificate);
+	}
+	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_check_private_key(ctx) != 1) {
+		return et_fail(reterr, ET_EMALFORMED, "key '%s', or it is of another certificate",
+			       key);
+	}
+	return 0;
+}
+
+int et_tls_server_new(const char *certificate, const char *key, struct et_tls_server **ret,
+		      struct et_error *reterr)
+{
+	struct et_tls_server *s = calloc(1, sizeof(*s));
+	if (s != NULL) {
+		s->ctx = context_new();
+	}
+	if (s == NULL || s->ctx == NULL) {
+		ERR_clear_error();
+		free(s);
+		return et_fail(reterr, -ENOMEM, "TLS");
+	}
+	int rc = load(s->ctx, certificate, key, reterr);
+	ERR_clear_error();
+	if (rc < 0) {
+		(void)et_tls_server_free(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+struct et_tls_server *et_tls_server_free(struct et_tls_server *s)
+{
+	if (s != NULL) {
+		SSL_CTX_free(s->ctx);
+		free(s);
+	}
+	return NULL;
+}
+
+struct et_tls_server_end *et_tls_server_accept(struct et_tls_server *s)
+{
+	struct et_tls_server_end *e = calloc(1, sizeof(*e));
+	if (e == NULL) {
+		return NULL;
+	}
+	e->ssl = SSL_new(s->ctx);
+	e->in = BIO_new(BIO_s_mem());
+	e->out = BIO_new(BIO_s_mem());
+	if (e->ssl == NULL || e->in == NULL || e->out == NULL) {
+		BIO_free(e->in);
+		BIO_free(e->out);
+		SSL_free(e->ssl);
+		free(e);
+		return NULL;
+	}
+	(void)BIO_set_mem_eof_return(e->in, -1); /* empty is not the end */
+	SSL_set_bio(e->ssl, e->in, e->out);
+	SSL_set_accept_state(e->ssl);
+	return e;
+}
+
+struct et_tls_server_end *et_tls_server_close(struct et_tls_server_end *e)
+{
+	if (e != NULL) {
+		SSL_free(e->ssl);
+		free(e);
+	}
+	return NULL;
+}
+
+static int judge(struct et_tls_server_end *e, int n)
+{
+	int why = SSL_get_error(e->ssl, n);
+	ERR_clear_error();
+	return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : ET_ECLOSED;
+}
+
+int et_tls_server_read(struct et_tls_server_end *e, struct et_view bytes,
+		       void (*fn)(void *arg, struct et_view plain), void *arg)
+{
+	uint8_t plain[RECORD_MAX];
+	if (bytes.size > INT32_MAX || BIO_write(e->in, bytes.data, (int)bytes.size) < 0) {
+		return ET_ECLOSED;
+	}
+	for (;;) {
+		int n = SSL_read(e->ssl, plain,
+				 sizeof(plain)); /* also goes on with the handshake */
+		if (n <= 0) {
+			return judge(e, n);
+		}
+		fn(arg, (struct et_view){ plain, (size_t)n });
+	}
+}
+
+int et_tls_server_write(struct et_tls_server_end *e, struct et_view plain)
+{
+	if (plain.size == 0) {
+		return 0;
+	}
+	if (plain.size > INT32_MAX || !et_tls_server_is_open(e)) {
+		return ET_ECLOSED;
+	}
+	int n = SSL_write(e->ssl, plain.data, (int)plain.size);
+	ERR_clear_error();
+	return n == (int)plain.size ? 0 : ET_ECLOSED;
+}
+
+void et_tls_server_take(struct et_tls_server_end *e, struct et_buffer *ret)
+{
+	size_t size = BIO_ctrl_pending(e->out);
+	uint8_t *to = size > 0 && size <= INT32_MAX ? et_buffer_reserve(ret, size) : NULL;
+	if (to != NULL) {
+		int n = BIO_read(e->out, to, (int)size);
+		ret->size += n > 0 ? (size_t)n : 0;
+	}
+}
+
+bool et_tls_server_is_open(const struct et_tls_server_end *e)
+{
+	return SSL_is_init_finished(e->ssl) == 1;
+}
