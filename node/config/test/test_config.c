@@ -221,13 +221,13 @@ static void a_recording_server_is_described(void **state)
 	assert_string_equal(c->siprec.media, "fd00::1");
 
 	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"udp://0.0.0.0:5060\"]}\n" CAPTURE_LINE,
-		 "f.yaml:5:19: siprec: clients are told this address: name one of this machine, "
+		 "f.yaml:5:20: siprec: clients are told this address: name one of this machine, "
 		 "not 0.0.0.0");
 	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"udp://[::]:5060\"]}\n" CAPTURE_LINE,
-		 "f.yaml:5:19: siprec: clients are told this address: name one of this machine, "
+		 "f.yaml:5:20: siprec: clients are told this address: name one of this machine, "
 		 "not ::");
 	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"10.1.0.11:5060\"]}\n" CAPTURE_LINE,
-		 "f.yaml:5:19: siprec: listen is udp://ADDRESS:PORT, tcp:// or tls://, not "
+		 "f.yaml:5:20: siprec: listen is udp://ADDRESS:PORT, tcp:// or tls://, not "
 		 "\"10.1.0.11:5060\"");
 	replaced(c, CAPTURE_LINE, "siprec: {listen: []}\n" CAPTURE_LINE,
 		 "f.yaml:5:10: siprec: listen needs 1 to 8 addresses");
