@@ -63,6 +63,12 @@ static bool view_is(const struct et_buffer *b, struct et_view v)
 	return b->size == v.size && (v.size == 0 || memcmp(b->data, v.data, v.size) == 0);
 }
 
+/* An empty view may point nowhere. */
+static uint64_t hash_of(uint64_t seed, struct et_view v)
+{
+	return v.size > 0 ? et_hash(seed, v.data, v.size) : seed;
+}
+
 /* ---- Transactions ---------------------------------------------------------------------------- */
 
 /* The branch names it, where its sender follows RFC 3261; with who put it there, and the method. */
@@ -76,11 +82,11 @@ static void key_of(const struct request *r, enum et_sip_method method, uint64_t 
 	bool cookie = r->m->via_branch.size > 7 && memcmp(r->m->via_branch.data, "z9hG4bK", 7) == 0;
 	for (int i = 0; i < 2; i++) {
 		uint64_t seed = r->s->seeds[i];
-		parts[0] = et_hash(seed, via.data, via.size);
-		parts[1] = et_hash(seed, r->m->via_branch.data, r->m->via_branch.size);
+		parts[0] = hash_of(seed, via);
+		parts[1] = hash_of(seed, r->m->via_branch);
 		/* Without it (RFC 2543) all that tells requests apart. */
-		parts[2] = cookie ? 0 : et_hash(seed, r->m->call_id.data, r->m->call_id.size);
-		parts[3] = cookie ? 0 : et_hash(seed, r->m->from.tag.data, r->m->from.tag.size);
+		parts[2] = cookie ? 0 : hash_of(seed, r->m->call_id);
+		parts[3] = cookie ? 0 : hash_of(seed, r->m->from.tag);
 		parts[4] = (uint64_t)method << 32 | (cookie ? 0 : r->m->cseq);
 		ret[i] = et_hash(seed, parts, sizeof(parts));
 	}
@@ -284,7 +290,7 @@ static struct et_srs_session *session_new(struct et_srs *s)
 /* The live one of this dialog. `any_tag`: whatever its tags are. */
 static struct et_srs_session *session_find(struct et_srs *s, const struct et_sip *m, bool any_tag)
 {
-	uint64_t hash = et_hash(s->seeds[2], m->call_id.data, m->call_id.size);
+	uint64_t hash = hash_of(s->seeds[2], m->call_id);
 	for (struct et_link *l = et_table_first(&s->by_call_id, hash); l != NULL; l = l->next) {
 		struct et_srs_session *x = ET_CONTAINER_OF(l, struct et_srs_session, link);
 		const struct et_sip_party *ours = m->is_request ? &m->to : &m->from;
@@ -728,8 +734,7 @@ static void begin_session(struct request *r, const struct content *content)
 		return;
 	}
 	x->alive = true;
-	et_table_add(&s->by_call_id, &x->link,
-		     et_hash(s->seeds[2], x->call_id.data, x->call_id.size));
+	et_table_add(&s->by_call_id, &x->link, hash_of(s->seeds[2], view_of(&x->call_id)));
 	et_srs_count_session(s, &x->peer, 1);
 	s->total++;
 	r->session = x;
@@ -932,8 +937,8 @@ static void tag_write(struct request *r)
 {
 	uint64_t parts[3] = {
 		r->key[0],
-		et_hash(r->s->seeds[1], r->m->call_id.data, r->m->call_id.size),
-		et_hash(r->s->seeds[1], r->m->from.tag.data, r->m->from.tag.size),
+		hash_of(r->s->seeds[1], r->m->call_id),
+		hash_of(r->s->seeds[1], r->m->from.tag),
 	};
 	(void)snprintf(r->tag, sizeof(r->tag), "%016" PRIx64,
 		       et_hash(r->s->seeds[2], parts, sizeof(parts)));
