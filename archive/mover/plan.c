@@ -177,8 +177,9 @@ static int copy_take(void *arg, const Et__Copy *copy)
 static int hold_take(void *arg, const Et__Hold *hold)
 {
 	struct planner *p = arg;
-	p->held = p->held || hold->released_us == 0;
-	return 0;
+	(void)hold;
+	p->held = true;
+	return 1; /* one is enough */
 }
 
 /* Load what belongs to the recording of the next segment. */
@@ -196,7 +197,11 @@ static int recording_enter(struct planner *p, const uint8_t id[16])
 		return rc;
 	}
 	rc = et_state_each_copy_of(p->v, id, copy_take, p);
-	return rc < 0 ? rc : et_state_each_hold_of(p->v, id, hold_take, p);
+	if (rc < 0 || p->recording == NULL) {
+		return rc;
+	}
+	rc = et_state_each_hold_over(p->v, p->recording, hold_take, p);
+	return rc < 0 ? rc : 0;
 }
 
 static bool facts_recording(const struct planner *p, const Et__Segment *s,

@@ -355,6 +355,30 @@ static int agent_check(const Et__Agent *a, struct et_error *reterr)
 	return rc;
 }
 
+/* A hold is of one recording, or of a scope that says something. */
+static int hold_check(const Et__Hold *h, struct et_error *reterr)
+{
+	const Et__HoldScope *s = h->scope;
+
+	if ((h->recording.len == 0) != (s != NULL)) {
+		return et_fail(reterr, ET_EMALFORMED, "a hold is of one recording, or of a scope");
+	}
+	if (s == NULL) {
+		return 0;
+	}
+	if (s->number[0] == '\0' && s->agent[0] == '\0' && s->site[0] == '\0' &&
+	    s->sip_call_id[0] == '\0' && s->from_us == 0 && s->to_us == 0) {
+		return et_fail(reterr, ET_EMALFORMED, "a hold's scope without any condition");
+	}
+	if (s->to_us != 0 && s->to_us <= s->from_us) {
+		return et_fail(reterr, ET_EMALFORMED, "a hold's scope ends before it begins");
+	}
+	if (strcmp(s->number, "*") == 0) {
+		return et_fail(reterr, ET_EMALFORMED, "a hold's number is more than \"*\"");
+	}
+	return 0;
+}
+
 /* What the rules of fields cannot say. */
 static int told_check(const Et__Command *c, struct et_error *reterr)
 {
@@ -378,6 +402,8 @@ static int told_check(const Et__Command *c, struct et_error *reterr)
 		return rc < 0 ? rc : card_check(c->note_add->note->text, "a note", reterr);
 	case ET__COMMAND__BODY_AGENT_SET:
 		return agent_check(c->agent_set->agent, reterr);
+	case ET__COMMAND__BODY_HOLD_ADD:
+		return hold_check(c->hold_add->hold, reterr);
 	default:
 		return 0;
 	}

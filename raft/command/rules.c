@@ -72,6 +72,8 @@
 #define SEAL_KEYS_MAX 64  /* of one node: its living KEK versions */
 #define REWRAPS_MAX 1024  /* in one command */
 #define LINK_MAX 65536	  /* of one generation to the one before */
+#define RETENTION_RULES_MAX 256
+#define SELECT_MAX 64 /* values of one condition */
 
 static const struct et_rule stream_rules[] = {
 	ANY(ssrc),
@@ -136,6 +138,8 @@ static const struct et_rule recording_rules[] = {
 	ANY(opened_index),
 	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
 	ONE_OPT(session),
+	TIME(ended_us),
+	ANY(erased_audit),
 	TIME(erased_us),
 	ANY(erased_index),
 };
@@ -296,19 +300,43 @@ static const struct et_rule token_rules[] = {
 };
 
 static const struct et_rule policy_rules[] = {
-	WORD(name, NAME_MAX_), ANY(revision),	 TEXT(text, POLICY_MAX),
-	HASH_OPT(hash),	       TIME(applied_us), TEXT(principal, NUMBER_MAX),
+	WORD(name, NAME_MAX_),
+	ANY(revision),
+	TEXT(text, POLICY_MAX),
+	HASH_OPT(hash),
+	TIME(applied_us),
+	TEXT(principal, NUMBER_MAX),
+	MANY(retention, RETENTION_RULES_MAX),
+};
+
+static const struct et_rule retention_rule_rules[] = {
+	WORD(name, NAME_MAX_),
+	WORDS(sites, NUMBER_MAX, SELECT_MAX),
+	WORDS(directions, NUMBER_MAX, SELECT_MAX),
+	WORDS(numbers, NUMBER_MAX, SELECT_MAX),
+	WORDS(recorded_by, NUMBER_MAX, SELECT_MAX),
+	TIME(min_duration_us),
+	TIME(keep_us),
+	TIME(erase_after_us),
+};
+
+static const struct et_rule hold_scope_rules[] = {
+	TEXT(number, NUMBER_MAX),   TEXT(agent, NAME_MAX_), TEXT(site, NAME_MAX_),
+	TEXT(sip_call_id, URI_MAX), TIME(from_us),	    TIME(to_us),
 };
 
 static const struct et_rule hold_rules[] = {
 	ID(id),
 	TEXT(matter, NUMBER_MAX),
-	ID(recording),
+	ID_OPT(recording),
 	TEXT(reason, SENTENCE_MAX),
 	TEXT(principal, NUMBER_MAX),
 	TIME(placed_us),
 	TIME(released_us),
 	ANY(changed_index),
+	ONE_OPT(scope),
+	TEXT(released_by, NUMBER_MAX),
+	TEXT(release_reason, SENTENCE_MAX),
 };
 
 static const struct et_rule plan_item_rules[] = {
@@ -319,9 +347,10 @@ static const struct et_rule plan_item_rules[] = {
 };
 
 static const struct et_rule plan_rules[] = {
-	ID(id),		 WORD(kind, 16), TEXT(policy, NAME_MAX_), ANY(policy_revision),
-	ANY(made_index), TIME(made_us),	 MANY(items, ITEMS_MAX),  HASH_OPT(hash),
-	TEXT(state, 16),
+	ID(id),		 WORD(kind, 16),   TEXT(policy, NAME_MAX_), ANY(policy_revision),
+	ANY(made_index), TIME(made_us),	   MANY(items, ITEMS_MAX),  HASH_OPT(hash),
+	TEXT(state, 16), TIME(applied_us), ANY(applied_index),	    ANY(audit_first),
+	ANY(audit_last),
 };
 
 static const struct et_rule job_rules[] = {
@@ -637,6 +666,8 @@ static const struct {
 	ROW(certificate, certificate_rules),
 	ROW(token, token_rules),
 	ROW(policy, policy_rules),
+	ROW(retention_rule, retention_rule_rules),
+	ROW(hold_scope, hold_scope_rules),
 	ROW(hold, hold_rules),
 	ROW(token_add, token_add_rules),
 	ROW(token_revoke, id_rules),

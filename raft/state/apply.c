@@ -244,6 +244,7 @@ static void audit_target(const Et__Command *c, char *ret, size_t size)
 		break;
 	case ET__COMMAND__BODY_HOLD_ADD:
 		hex_of(c->hold_add->hold->recording, hex);
+		text = c->hold_add->hold->scope != NULL ? c->hold_add->hold->matter : hex;
 		break;
 	case ET__COMMAND__BODY_HOLD_RELEASE:
 		hex_of(c->hold_release->id, hex);

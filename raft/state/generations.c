@@ -383,7 +383,7 @@ static int redact_check(struct apply *a, const Et__Recording *r, const Et__Recor
 	if (r->n_redactions >= ET_COMMAND_REDACTIONS_MAX) {
 		return refuse(a, ET_ELIMIT, "the recording has %zu redactions", r->n_redactions);
 	}
-	return recording_not_held(a, told->recording);
+	return recording_not_held(a, r);
 }
 
 static int redact_segments_check(struct apply *a, const Et__RecordingRedact *told)
@@ -621,7 +621,7 @@ int apply_generation_put(struct apply *a)
 	rc = rc < 0 ? rc : put_check_old(a, told, old);
 	rc = rc < 0 ? rc : put_check_reason(a, told, r, old);
 	rc = rc < 0 ? rc : put_check_key(a, g->wrap);
-	rc = rc < 0 ? rc : recording_not_held(a, g->recording);
+	rc = rc < 0 ? rc : recording_not_held(a, r);
 	return rc < 0 ? rc : put_write(a, told, newest, old);
 }
 
@@ -713,11 +713,14 @@ int apply_generation_finish(struct apply *a)
 {
 	const Et__GenerationFinish *told = a->c->generation_finish;
 	ET_CLEANUP(message_freep) Et__Segment *old = NULL;
+	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
 	char lacks[ET_STATE_LACKS_SIZE];
 
 	result_id(a, told->recording);
-	int rc = et_state_get_segment(a->v, told->recording.data, told->generation, told->segment,
-				      &old);
+	int rc = et_state_get_recording(a->v, told->recording.data, &r);
+	rc = rc < 0 ? rc
+		    : et_state_get_segment(a->v, told->recording.data, told->generation,
+					   told->segment, &old);
 	if (rc == ET_ENOTFOUND) {
 		return refuse(a, ET_ENOTFOUND, "the segment is not known");
 	}
@@ -730,7 +733,7 @@ int apply_generation_finish(struct apply *a)
 	if (!segment_has_key(old)) {
 		return 0; /* it is gone */
 	}
-	rc = recording_not_held(a, told->recording);
+	rc = recording_not_held(a, r);
 	rc = rc < 0 ? rc : et_state_generation_lacks(a->v, old, lacks);
 	if (rc < 0) {
 		return rc;

@@ -1,4 +1,4 @@
-/* Policies, holds, plans and the jobs they become. */
+/* Policies, plans and the jobs they become. */
 #include <stdio.h>
 
 #include "raft/state/state_internal.h"
@@ -16,6 +16,10 @@ int apply_policy_set(struct apply *a)
 	if (rc < 0 && rc != ET_ENOTFOUND) {
 		return rc;
 	}
+	if (after.n_retention > 0 && strcmp(after.name, ET_STATE_RETENTION) != 0) {
+		return refuse(a, ET_EREFUSED, "retention rules are of the policy '%s'",
+			      ET_STATE_RETENTION);
+	}
 	uint32_t revision = known != NULL ? known->revision : 0;
 	if (set->expect_revision != revision) {
 		return refuse(a, ET_ESTALE, "policy '%.64s' is at revision %u", after.name,
@@ -32,105 +36,6 @@ int apply_policy_set(struct apply *a)
 	a->o->result.number = after.revision;
 	struct key key = key_text(after.name);
 	return state_put_message(a->s, CF_POLICY, &key, &after);
-}
-
-/* ---- Holds ---- */
-
-static struct key hold_key(const Et__Hold *h)
-{
-	struct key k = key_of(h->recording.data, 16);
-
-	key_add(&k, h->id.data, 16);
-	return k;
-}
-
-static struct key hold_index_key(ProtobufCBinaryData id)
-{
-	struct key k = key_tag('h');
-
-	key_add(&k, id.data, 16);
-	return k;
-}
-
-static int hold_load(struct apply *a, ProtobufCBinaryData id, Et__Hold **ret)
-{
-	ET_CLEANUP(et_buffer_release) struct et_buffer recording = { 0 };
-	struct key index = hold_index_key(id);
-
-	int rc = view_get(a->v, CF_INDEX, &index, &recording);
-	if (rc < 0) {
-		return rc;
-	}
-	if (recording.size != 16) {
-		return ET_ECORRUPT;
-	}
-	struct key key = key_of(recording.data, 16);
-	key_add(&key, id.data, 16);
-	rc = view_get_message(a->v, CF_HOLD, &key, &et__hold__descriptor, ret);
-	return rc == ET_ENOTFOUND ? ET_ECORRUPT : rc;
-}
-
-static int hold_put(struct apply *a, const Et__Hold *h)
-{
-	struct key key = hold_key(h);
-
-	return state_put_message(a->s, CF_HOLD, &key, h);
-}
-
-int apply_hold_add(struct apply *a)
-{
-	const Et__Hold *told = a->c->hold_add->hold;
-	ET_CLEANUP(message_freep) Et__Hold *known = NULL;
-	ET_CLEANUP(message_freep) Et__Recording *recording = NULL;
-	Et__Hold after = *told;
-
-	result_id(a, told->id);
-	int rc = hold_load(a, told->id, &known);
-	if (rc == 0) {
-		return refuse(a, ET_EEXISTS, "there is a hold of this id");
-	}
-	if (rc != ET_ENOTFOUND) {
-		return rc;
-	}
-	rc = et_state_get_recording(a->v, told->recording.data, &recording);
-	if (rc == ET_ENOTFOUND) {
-		return refuse(a, ET_ENOTFOUND, "the recording is not known");
-	}
-	if (rc < 0) {
-		return rc;
-	}
-	if (recording->state == ET__RECORDING_STATE__ERASED) {
-		return refuse(a, ET_EREFUSED, "the recording is erased");
-	}
-	after.placed_us = apply_time(a);
-	after.released_us = 0;
-	after.changed_index = a->index;
-	after.principal = a->c->principal;
-	struct key index = hold_index_key(told->id);
-	state_put(a->s, CF_INDEX, &index, told->recording.data, 16);
-	a->s->counts.holds++;
-	return hold_put(a, &after);
-}
-
-int apply_hold_release(struct apply *a)
-{
-	ET_CLEANUP(message_freep) Et__Hold *h = NULL;
-
-	int rc = hold_load(a, a->c->hold_release->id, &h);
-	if (rc == ET_ENOTFOUND) {
-		return refuse(a, ET_ENOTFOUND, "the hold is not known");
-	}
-	if (rc < 0) {
-		return rc;
-	}
-	result_id(a, h->id);
-	if (h->released_us != 0) {
-		return 0;
-	}
-	h->released_us = apply_time(a);
-	h->changed_index = a->index;
-	a->s->counts.holds--;
-	return hold_put(a, h);
 }
 
 /* ---- Plans ---- */
@@ -186,6 +91,12 @@ int apply_plan_put(struct apply *a)
 	if (plan.made_index > a->index) {
 		return refuse(a, ET_EREFUSED, "a plan is made of what was");
 	}
+	rc = erase_plan_check(a, &plan);
+	if (rc < 0) {
+		return rc;
+	}
+	plan.applied_us = 0;
+	plan.applied_index = plan.audit_first = plan.audit_last = 0;
 	char state[] = "planned";
 	plan.hash = (ProtobufCBinaryData){ sizeof(hash), hash };
 	plan.state = state;
@@ -208,6 +119,22 @@ static int hold_search_each(void *arg, const void *message)
 
 	s->changed |= h->changed_index > s->since;
 	return 0;
+}
+
+static int hold_search_standing(void *arg, const Et__Hold *h)
+{
+	return hold_search_each(arg, h);
+}
+
+static int item_scopes(struct apply *a, const Et__PlanItem *item, struct hold_search *holds)
+{
+	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
+
+	int rc = et_state_get_recording(a->v, item->recording.data, &r);
+	if (rc < 0) {
+		return rc == ET_ENOTFOUND ? 0 : rc;
+	}
+	return et_state_each_hold_over(a->v, r, hold_search_standing, holds);
 }
 
 static bool copy_is_verified(struct apply *a, const Et__PlanItem *item, const char *place)
@@ -286,8 +213,11 @@ static int item_check(struct apply *a, const Et__Plan *plan, const Et__PlanItem 
 	struct key prefix = key_of(item->recording.data, 16);
 
 	bool acts = strcmp(item->action, "upload") == 0 || strcmp(item->action, "evict") == 0;
+	if (strcmp(item->action, "erase") == 0) {
+		return erase_item_check(a, plan, item);
+	}
 	if (!acts) {
-		return 0; /* keep, skip */
+		return 0; /* keep, skip, exempt */
 	}
 	int rc = item_check_media(a, item);
 	if (rc < 0) {
@@ -303,6 +233,9 @@ static int item_check(struct apply *a, const Et__Plan *plan, const Et__PlanItem 
 	if (rc == 0) {
 		rc = view_walk_messages(a->v, CF_HOLD, &prefix, &et__hold__descriptor,
 					hold_search_each, &holds);
+	}
+	if (rc == 0 && !holds.changed) { /* or one whose scope it is in */
+		rc = item_scopes(a, item, &holds);
 	}
 	if (rc == 0 && holds.changed) {
 		return item_stale(a, item, "a hold changed");
@@ -433,6 +366,13 @@ int apply_plan_apply(struct apply *a)
 	if (rc < 0) {
 		return rc;
 	}
+	Et__Plan after = *plan;
+	after.state = applied;
+	a->o->result.number = apply->n_jobs;
+	if (plan_erases(plan)) {
+		rc = erase_plan_carry_out(a, &after);
+		return rc < 0 ? rc : plan_put(a, &after);
+	}
 	for (size_t i = 0; i < apply->n_jobs && rc == 0; i++) {
 		Et__Job job = *apply->jobs[i];
 		job.plan = apply->plan;
@@ -441,9 +381,6 @@ int apply_plan_apply(struct apply *a)
 		job.updated_us = apply_time(a);
 		rc = job_put(a, &job, true);
 	}
-	Et__Plan after = *plan;
-	after.state = applied;
-	a->o->result.number = apply->n_jobs;
 	return rc < 0 ? rc : plan_put(a, &after);
 }
 

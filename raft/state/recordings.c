@@ -162,6 +162,7 @@ static int recording_new_folded(struct apply *a, const Et__Recording *told, enum
 		return -ENOMEM;
 	}
 	int rc = recording_merge(r, told, how);
+	r->ended_us = r->state != ET__RECORDING_STATE__CAPTURING ? apply_time(a) : 0;
 	return rc < 0 ? rc : recording_put(a, NULL, r);
 }
 
@@ -182,6 +183,9 @@ static int recording_new(struct apply *a, const Et__Recording *told, enum merge 
 	r.node = a->c->op->node;
 	r.opened_index = a->index;
 	r.site = site;
+	r.ended_us = r.state != ET__RECORDING_STATE__CAPTURING ? apply_time(a) : 0;
+	r.erased_us = 0;
+	r.erased_index = r.erased_audit = 0;
 	return recording_put(a, NULL, &r);
 }
 
@@ -215,6 +219,10 @@ static int recording_tell(struct apply *a, const Et__Recording *told, enum merge
 	rc = recording_merge(after, told, how);
 	if (rc < 0) {
 		return rc;
+	}
+	if (after->state != ET__RECORDING_STATE__CAPTURING &&
+	    before->state == ET__RECORDING_STATE__CAPTURING) {
+		after->ended_us = apply_time(a);
 	}
 	a->o->result.number = after->opened_index;
 	return recording_put(a, before, after);

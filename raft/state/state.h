@@ -166,9 +166,55 @@ int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording
 			  int (*fn)(void *arg, const Et__Copy *record), void *arg);
 int et_state_each_hold_of(const struct et_state_view *v, const uint8_t recording[16],
 			  int (*fn)(void *arg, const Et__Hold *record), void *arg);
+/* Holds that stand over a recording: its own, then those whose scope it is in. Of an erased one:
+ * none. */
+int et_state_each_hold_over(const struct et_state_view *v, const Et__Recording *r,
+			    int (*fn)(void *arg, const Et__Hold *record), void *arg);
 /* Jobs that are not done, of one node. */
 int et_state_each_job_of(const struct et_state_view *v, uint64_t node,
 			 int (*fn)(void *arg, const Et__Job *record), void *arg);
+
+/* ---- Retention and erasure ---- */
+
+#define ET_STATE_RETENTION "retention" /* the policy whose `retention` apply obeys */
+#define ET_STATE_ERASE_MAX 500	       /* recordings that one plan erases, in one entry */
+
+/* What the rules come to for one recording. Names are views of the policy. */
+struct et_state_retention {
+	int64_t since_us; /* all is counted from here: its end, or when that was told, if later */
+	int64_t keep_until_us; /* 0: no minimum */
+	const char *keep_rule; /* NULL: none */
+	int64_t erase_at_us;   /* not before the minimum; 0: never by itself */
+	const char *erase_rule;
+};
+/* Pure. `policy` NULL: there is none. */
+void et_state_retention(const Et__Policy *policy, const Et__Recording *r,
+			struct et_state_retention *ret);
+
+/* What keeps a recording from being erased at this cluster time: what apply looks at, too. */
+enum et_state_exempt {
+	ET_EXEMPT_NOT,
+	ET_EXEMPT_ERASED,
+	ET_EXEMPT_CAPTURING,
+	ET_EXEMPT_HOLD,
+	ET_EXEMPT_RETENTION,
+};
+struct et_state_exemption {
+	enum et_state_exempt why;
+	int64_t until_us; /* RETENTION */
+	char text[200];	  /* a sentence for people; "" for NOT */
+};
+int et_state_exempt(const struct et_state_view *v, const Et__Policy *policy, const Et__Recording *r,
+		    int64_t cluster_time_us, struct et_state_exemption *ret) ET_MUST_CHECK;
+
+/* Recordings behind *at (zeros: from the first), in order of id: at most `most` are looked at, `fn`
+ * gets those whose time to go has come (held ones, too), and *at goes along. A result of `fn` that
+ * is not 0 ends the walk before that recording and is returned. false in *ret_more: that was the
+ * last. */
+int et_state_each_due(const struct et_state_view *v, const Et__Policy *policy,
+		      int64_t cluster_time_us, uint8_t at[16], uint32_t most,
+		      int (*fn)(void *arg, const Et__Recording *record), void *arg,
+		      bool *ret_more) ET_MUST_CHECK;
 
 /* ---- What is told of calls ---- */
 

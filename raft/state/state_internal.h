@@ -16,7 +16,8 @@
  *   recording      id 16                                Recording
  *   segment        recording 16, generation 4, segment 4   Segment
  *   copy           recording 16, generation 4, segment 4, place  Copy
- *   hold           recording 16, id 16                  Hold
+ *   hold           recording 16, id 16                  Hold; of a scope: zeros in place of the
+ *                                                       recording while it stands, then ones
  *   site           name                                 Site
  *   node           id 8                                 Node
  *   kek            version 4                            Kek
@@ -416,10 +417,18 @@ int site_ensure(struct apply *a, const char *name);
 /* Erase for good (erase.c). `known` NULL: nothing is known of it yet. */
 int recording_erase(struct apply *a, const uint8_t id[16], const Et__Recording *known,
 		    int64_t erased_us, uint64_t erased_index);
+/* Plans to erase. Check: when it is put; item_check: when it is applied, ET_ESTALE if the world has
+ * moved; carry_out: after all checks. */
+bool plan_erases(const Et__Plan *plan);
+int erase_plan_check(struct apply *a, const Et__Plan *plan);
+int erase_item_check(struct apply *a, const Et__Plan *plan, const Et__PlanItem *item);
+int erase_plan_carry_out(struct apply *a, Et__Plan *plan);
+/* Does either party's number fit "4930*", "*4711" or an exact one? (holds.c) */
+bool state_number_fits(const char *pattern, const Et__Recording *r);
 /* 0, or the refusal that it is erased. */
 int recording_not_erased(struct apply *a, ProtobufCBinaryData id);
 /* 0, or the refusal that a hold stands. */
-int recording_not_held(struct apply *a, ProtobufCBinaryData id);
+int recording_not_held(struct apply *a, const Et__Recording *known);
 /* The wrapped key of one segment goes. */
 int segment_erase(struct apply *a, const Et__Segment *g);
 bool segment_is_sealed(const Et__Segment *g);
@@ -472,6 +481,8 @@ size_t told_subjects(const Et__Recording *r, Et__Subject subjects[TOLD_SUBJECTS]
 int told_load(const struct et_state_view *v, const Et__Recording *r,
 	      Et__Told *told[TOLD_SUBJECTS]) ET_MUST_CHECK;
 void told_free(Et__Told *told[TOLD_SUBJECTS]);
+/* Nothing of this subject stays, unless another recording carries its call or SIP Call-ID. */
+int told_forget(struct apply *a, const Et__Subject *about);
 /* A recording is there: what waited for it waits no more. */
 int told_claim(struct apply *a, const Et__Recording *r);
 

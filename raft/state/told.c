@@ -61,6 +61,9 @@ size_t told_subjects(const Et__Recording *r, Et__Subject subjects[TOLD_SUBJECTS]
 	for (size_t i = 0; i < TOLD_SUBJECTS; i++) {
 		et__subject__init(&subjects[i]);
 	}
+	if (r->state == ET__RECORDING_STATE__ERASED) {
+		return 0; /* nothing is told of what is erased */
+	}
 	subjects[count++].recording = r->id;
 	if (r->call.len == 16) {
 		subjects[count++].call = r->call;
@@ -275,6 +278,46 @@ int told_claim(struct apply *a, const Et__Recording *r)
 		rc = waiting_end(a, &subjects[i]);
 	}
 	return rc;
+}
+
+/* ---- Erasing ---- */
+
+static int forget_seen(void *arg, struct et_view key, struct et_view value)
+{
+	(void)arg;
+	(void)key;
+	(void)value;
+	return 1; /* one is enough */
+}
+
+int told_forget(struct apply *a, const Et__Subject *about)
+{
+	ET_CLEANUP(message_freep) Et__Told *told = NULL;
+	struct key key = key_told(about);
+	struct key links = { 0 };
+	int rc = et_state_get_told(a->v, about, &told);
+
+	if (rc < 0) {
+		return rc == ET_ENOTFOUND ? 0 : rc;
+	}
+	if (about->call.len == 16) {
+		links = key_tag('c');
+		key_add(&links, about->call.data, 16);
+	} else if (about->sip_call_id[0] != '\0') {
+		links = key_tag('i');
+		key_add_text(&links, about->sip_call_id);
+	}
+	rc = links.size > 0 ? view_walk(a->v, CF_LINK, &links, NULL, forget_seen, NULL) : 0;
+	if (rc != 0) {
+		return rc < 0 ? rc : 0; /* another recording carries it */
+	}
+	if (told->waiting) {
+		struct key waiting = key_waiting(told->waiting_us, &key);
+		state_delete(a->s, CF_TOLD, &waiting);
+		a->s->counts.waiting--;
+	}
+	state_delete(a->s, CF_TOLD, &key);
+	return 0;
 }
 
 /* ---- Writing ---- */

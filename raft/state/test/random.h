@@ -95,6 +95,9 @@ struct dice_room {
 	Et__Certificate certificate;
 	Et__Policy policy;
 	Et__Hold hold;
+	Et__HoldScope hold_scope;
+	Et__RetentionRule retention;
+	Et__RetentionRule *retention_list[1];
 	Et__Plan plan;
 	Et__PlanItem items[4];
 	Et__PlanItem *item_list[4];
@@ -598,8 +601,16 @@ static inline void dice_work(struct dice *d, struct dice_room *m, uint64_t kind)
 	case ET__COMMAND__BODY_POLICY_SET:
 		et__policy_set__init(&m->policy_set);
 		et__policy__init(&m->policy);
-		m->policy.name = DICE_WORD(d, "archive", "placement");
+		m->policy.name = DICE_WORD(d, "archive", "placement", "retention");
 		m->policy.text = dice_text(d);
+		if (dice_one_in(d, 2)) {
+			et__retention_rule__init(&m->retention);
+			m->retention.name = DICE_WORD(d, "mifid", "all");
+			m->retention.keep_us = (int64_t)dice_below(d, 1000000000);
+			m->retention_list[0] = &m->retention;
+			m->policy.retention = m->retention_list;
+			m->policy.n_retention = 1;
+		}
 		m->policy_set.policy = &m->policy;
 		m->policy_set.expect_revision = (uint32_t)dice_below(d, 4);
 		c->policy_set = &m->policy_set;
@@ -608,7 +619,15 @@ static inline void dice_work(struct dice *d, struct dice_room *m, uint64_t kind)
 		et__hold_add__init(&m->hold_add);
 		et__hold__init(&m->hold);
 		m->hold.id = dice_id(d, DICE_HOLD);
-		m->hold.recording = dice_id(d, DICE_RECORDING);
+		if (dice_one_in(d, 3)) {
+			et__hold_scope__init(&m->hold_scope);
+			m->hold_scope.number = dice_text(d);
+			m->hold_scope.site = DICE_WORD(d, "", "prg", "brq");
+			m->hold_scope.agent = DICE_WORD(d, "", "a1");
+			m->hold.scope = &m->hold_scope;
+		} else {
+			m->hold.recording = dice_id(d, DICE_RECORDING);
+		}
 		m->hold.matter = dice_text(d);
 		m->hold_add.hold = &m->hold;
 		c->hold_add = &m->hold_add;
@@ -622,11 +641,14 @@ static inline void dice_work(struct dice *d, struct dice_room *m, uint64_t kind)
 		et__plan_put__init(&m->plan_put);
 		et__plan__init(&m->plan);
 		m->plan.id = dice_id(d, DICE_PLAN);
-		m->plan.kind = DICE_WORD(d, "archive");
+		m->plan.kind = DICE_WORD(d, "archive", "archive", "erase");
 		m->plan.policy = DICE_WORD(d, "", "archive");
 		m->plan.policy_revision = (uint32_t)dice_below(d, 3);
 		m->plan.items = m->item_list;
 		m->plan.n_items = dice_items(d, m);
+		for (size_t i = 0; i < m->plan.n_items && strcmp(m->plan.kind, "erase") == 0; i++) {
+			m->items[i].action = DICE_WORD(d, "erase", "exempt");
+		}
 		m->plan_put.plan = &m->plan;
 		c->plan_put = &m->plan_put;
 		break;
@@ -687,7 +709,9 @@ static inline bool dice_rare(struct dice *d, struct dice_room *m, uint64_t kind)
 		return true;
 	case ET__COMMAND__BODY_RECORDING_ERASE:
 		et__recording_erase__init(&m->recording_erase);
-		m->recording_erase.recording = dice_id(d, DICE_RECORDING);
+		/* What is erased is found no more: most of it must stay, or nothing is left. */
+		m->recording_erase.recording =
+			dice_one_in(d, 4) ? dice_id(d, DICE_RECORDING) : kit_id(dice_roll(d) | 1);
 		c->recording_erase = &m->recording_erase;
 		return true;
 	case ET__COMMAND__BODY_RECORDING_REDACT:
