@@ -2,4 +2,4 @@ et_module(archive/policy
     SOURCES parse.c policy.c target.c
     USES node/base node/text archive/bucket
     TESTS policy
-    FUZZERS policy)
+    FUZZERS policy retention)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "archive/policy/policy.h"
+#include "archive/policy/retention.h"
 #include "node/text/units.h"
 #include "node/text/yaml.h"
 
@@ -399,6 +400,119 @@ int et_archive_policy_parse(const char *text, size_t size, const char *file,
 		*ret = ET_TAKE(p);
 	}
 	return rc;
+}
+
+/* ---- Retention ---- */
+
+static void retention_rule_release(struct et_retention_rule *r)
+{
+	struct et_archive_values *values[] = { &r->sites, &r->directions, &r->numbers,
+					       &r->recorded_by };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(values); i++) {
+		for (size_t k = 0; k < values[i]->count; k++) {
+			free(values[i]->items[k]);
+		}
+		free(values[i]->items);
+		*values[i] = (struct et_archive_values){ 0 };
+	}
+}
+
+static int retention_select(const struct et_yaml_node *map, struct et_retention_rule *r,
+			    struct et_error *reterr)
+{
+	if (map == NULL) {
+		return 0;
+	}
+	int rc = et_yaml_check_keys(map, select_keys, ET_ARRAY_SIZE(select_keys), reterr);
+	rc = rc < 0 ? rc : values_of(map, "site", &r->sites, reterr);
+	rc = rc < 0 ? rc : values_of(map, "direction", &r->directions, reterr);
+	rc = rc < 0 ? rc : values_of(map, "number", &r->numbers, reterr);
+	rc = rc < 0 ? rc : values_of(map, "rule", &r->recorded_by, reterr);
+	return rc < 0 ? rc : duration_of(map, "min-duration", &r->min_duration_us, reterr);
+}
+
+static int retention_rule_parse(const struct et_yaml_node *map, const struct et_retention_policy *p,
+				struct et_retention_rule *r, struct et_error *reterr)
+{
+	static const char *const keys[] = { "name", "select", "keep", "erase-after" };
+	const struct et_yaml_node *node = NULL;
+	const struct et_yaml_node *erase = et_yaml_get(map, "erase-after");
+	const char *name = NULL;
+	int rc = et_yaml_check_keys(map, keys, ET_ARRAY_SIZE(keys), reterr);
+	rc = rc < 0 ? rc : et_yaml_need(map, "name", &node, reterr);
+	rc = rc < 0 ? rc : et_yaml_name(node, &name, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	(void)snprintf(r->name, sizeof(r->name), "%s", name);
+	for (size_t i = 0; i < p->rule_count; i++) {
+		if (strcmp(p->rules[i].name, name) == 0) {
+			return et_yaml_fail(node, reterr, ET_EMALFORMED,
+					    "there is a rule \"%s\" already", name);
+		}
+	}
+	if (erase == NULL && et_yaml_get(map, "keep") == NULL) {
+		return et_yaml_fail(map, reterr, ET_EMALFORMED,
+				    "rule \"%s\" says neither keep nor erase-after", name);
+	}
+	rc = retention_select(et_yaml_get(map, "select"), r, reterr);
+	rc = rc < 0 ? rc : duration_of(map, "keep", &r->keep_us, reterr);
+	rc = rc < 0 || erase == NULL
+		     ? rc
+		     : et_yaml_duration(erase, 1000000, SPAN_MAX_US, &r->erase_after_us, reterr);
+	return rc;
+}
+
+int et_retention_policy_parse(const char *text, size_t size, const char *file,
+			      struct et_retention_policy **ret, struct et_error *reterr)
+{
+	static const char *const keys[] = { "rules" };
+	ET_CLEANUP(et_yaml_freep) struct et_yaml *yaml = NULL;
+	ET_CLEANUP(et_retention_policy_freep)
+	struct et_retention_policy *p = calloc(1, sizeof(*p));
+	const struct et_yaml_node *rules = NULL;
+	if (p == NULL) {
+		return et_fail(reterr, -ENOMEM, "retention policy");
+	}
+	int rc = et_yaml_parse(file, text, size, &yaml, reterr);
+	rc = rc < 0 ? rc
+		    : et_yaml_check_keys(et_yaml_root(yaml), keys, ET_ARRAY_SIZE(keys), reterr);
+	rc = rc < 0 ? rc : et_yaml_need(et_yaml_root(yaml), "rules", &rules, reterr);
+	rc = rc < 0 ? rc : et_yaml_is_list(rules, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	if (rules->count > ET_ARCHIVE_RULES_MAX) {
+		return et_yaml_fail(rules, reterr, ET_EMALFORMED, "expected at most %d rules",
+				    ET_ARCHIVE_RULES_MAX);
+	}
+	p->rules = calloc(rules->count + 1, sizeof(*p->rules));
+	if (p->rules == NULL) {
+		return et_fail(reterr, -ENOMEM, "retention policy");
+	}
+	ET_YAML_EACH(node, rules)
+	{
+		rc = retention_rule_parse(node, p, &p->rules[p->rule_count], reterr);
+		p->rule_count++; /* what it has so far is released with the others */
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	*ret = ET_TAKE(p);
+	return 0;
+}
+
+struct et_retention_policy *et_retention_policy_free(struct et_retention_policy *p)
+{
+	if (p == NULL) {
+		return NULL;
+	}
+	for (size_t i = 0; i < p->rule_count; i++) {
+		retention_rule_release(&p->rules[i]);
+	}
+	free(p->rules);
+	free(p);
+	return NULL;
 }
 
 static void target_release(struct et_archive_target *t)

@@ -319,11 +319,14 @@ api_handler api_policy_get, api_policy_put, api_plan_make, api_plan_get, api_pla
 	api_archive_status, api_archive_verify;			   /* archive.c */
 api_handler api_upgrade_plan, api_upgrade_apply, api_schema_probe; /* upgrade.c */
 api_handler api_keys, api_key_rotate, api_key_schedule, api_key_set, api_key_touches,
-	api_key_escrow;		      /* keys.c */
-api_handler api_backup;		      /* backup.c */
-api_handler api_recording_erase;      /* erase.c */
-api_handler api_recording_redact;     /* redact.c */
-api_handler api_console, api_openapi; /* console.c */
+	api_key_escrow; /* keys.c */
+api_handler api_backup; /* backup.c */
+api_handler api_recording_erase, api_erasure_plan, api_erasure_get, api_erasure_apply; /* erase.c */
+api_handler api_recording_redact;				      /* redact.c */
+api_handler api_erasure_certificate;				      /* certificate.c */
+api_handler api_holds, api_hold_add, api_hold_release;		      /* holds.c */
+api_handler api_retention_get, api_retention_put, api_retention_plan; /* retention.c */
+api_handler api_console, api_openapi;				      /* console.c */
 
 /* admin.c: what a command was about, for the feed of changes: "recording UUID", "node 3", "". */
 void api_change_target(const Et__Command *command, const Et__Result *result, char *ret,
@@ -332,6 +335,20 @@ void api_change_target(const Et__Command *command, const Et__Result *result, cha
 int api_fact_type(const char *name);
 /* told.c: what counts of what was told of a recording, into `o`. */
 void api_told_json(const struct et_state_view *v, const Et__Recording *r, json_t *o);
+/* recordings.c: ids (16 bytes each) of all committed recordings that fit the call's parameters,
+ * which are those of a search, at most `most`; *ret_more: there are more. A call without any
+ * condition is refused, and so is an index that is behind (ET_EBUSY). */
+int api_recordings_match(struct api_call *call, size_t most, struct et_buffer *ids, bool *ret_more,
+			 struct et_error *reterr) ET_MUST_CHECK;
+/* archive.c: ET_EPOLICY when this node hears no majority; the reason that must be in a body. */
+int api_need_quorum(struct api_call *call, struct et_error *reterr) ET_MUST_CHECK;
+int api_need_reason(const json_t *body, const char **ret, struct et_error *reterr) ET_MUST_CHECK;
+/* holds.c: the holds that stand over a recording, as an array. */
+json_t *api_holds_over(const struct et_state_view *v, const Et__Recording *r);
+/* retention.c: what retention says of a recording: {since, keep_until, keep_rule, erase_at,
+ * erase_rule, exempt}. */
+json_t *api_retention_json(const struct et_state_view *v, const Et__Recording *r,
+			   int64_t cluster_time_us);
 /* recordings.c: the record of a recording, committed or pending here. */
 int api_recording_find(struct api_call *call, const uint8_t id[16], Et__Recording **ret,
 		       bool *ret_pending, struct et_error *reterr) ET_MUST_CHECK;

@@ -66,7 +66,7 @@ static int policy_commit(struct api_call *call, const char *text, uint32_t expec
 	return rc;
 }
 
-static int need_reason(const json_t *body, const char **ret, struct et_error *reterr)
+int api_need_reason(const json_t *body, const char **ret, struct et_error *reterr)
 {
 	*ret = et_json_get_text(body, "reason", "");
 	if (**ret == '\0') {
@@ -78,7 +78,7 @@ static int need_reason(const json_t *body, const char **ret, struct et_error *re
 
 /* What moves or destroys, now or by what it allows, needs a quorum: refused at once when there is
  * none, rather than after a timeout with an outcome that nobody knows. */
-static int need_quorum(struct api_call *call, struct et_error *reterr)
+int api_need_quorum(struct api_call *call, struct et_error *reterr)
 {
 	struct et_catalog_status raft;
 
@@ -103,7 +103,7 @@ int api_policy_put(struct api_call *call, struct et_error *reterr)
 	uint64_t revision = 0;
 	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
 	if (rc == 0) {
-		rc = need_reason(body, &reason, reterr);
+		rc = api_need_reason(body, &reason, reterr);
 	}
 	if (rc == 0) {
 		rc = api_view(call, &v, reterr);
@@ -120,7 +120,7 @@ int api_policy_put(struct api_call *call, struct et_error *reterr)
 	if (expect < 0 || expect > UINT32_MAX - 1) {
 		return et_fail_plain(reterr, ET_EUSAGE, "expect_revision is a revision");
 	}
-	rc = need_quorum(call, reterr);
+	rc = api_need_quorum(call, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -272,6 +272,11 @@ static int plan_find(struct api_call *call, Et__Plan **ret, struct et_error *ret
 		return rc;
 	}
 	rc = et_state_get_plan(v, id, ret);
+	if (rc == 0 && strcmp((*ret)->kind, "erase") == 0) { /* it is applied elsewhere */
+		et__plan__free_unpacked(*ret, NULL);
+		*ret = NULL;
+		rc = ET_ENOTFOUND;
+	}
 	if (rc < 0) {
 		rc = et_fail_plain(reterr, rc, "there is no such plan");
 		(void)et_fail_next(reterr, "evertape archive plan");
@@ -359,10 +364,10 @@ int api_plan_apply(struct api_call *call, struct et_error *reterr)
 	size_t jobs = 0;
 	int rc = api_body(call, known, 1, &body, reterr);
 	if (rc == 0) {
-		rc = need_reason(body, &reason, reterr);
+		rc = api_need_reason(body, &reason, reterr);
 	}
 	if (rc == 0) {
-		rc = need_quorum(call, reterr);
+		rc = api_need_quorum(call, reterr);
 	}
 	if (rc == 0) {
 		rc = plan_find(call, &plan, reterr);

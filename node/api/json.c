@@ -197,22 +197,6 @@ static json_t *stream_json(const Et__Stream *s)
 	return o;
 }
 
-static int add_hold(void *arg, const Et__Hold *hold)
-{
-	json_t *o = json_object();
-	if (hold->released_us != 0) {
-		json_decref(o);
-		return 0;
-	}
-	et_json_set(o, "id", api_uuid(&hold->id));
-	et_json_set(o, "name", et_json_text(hold->matter));
-	et_json_set(o, "reason", et_json_text(hold->reason));
-	et_json_set(o, "principal", et_json_text(hold->principal));
-	et_json_set(o, "placed", api_time(hold->placed_us));
-	et_json_add(arg, o);
-	return 0;
-}
-
 static int add_segment(void *arg, const Et__Segment *segment)
 {
 	static const char *const states[] = { "open", "sealed", "recovered-unverified", "recovered",
@@ -312,6 +296,11 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	et_json_set(o, "rule", et_json_text(r->rule));
 	et_json_set(o, "capture_drops", et_json_u64(r->capture_drops));
 	et_json_set(o, "opened_index", et_json_u64(r->opened_index));
+	if (r->state == ET__RECORDING_STATE__ERASED) {
+		et_json_set(o, "erased", api_time(r->erased_us));
+		et_json_set(o, "erased_index", et_json_u64(r->erased_index));
+		et_json_set(o, "erased_audit", et_json_u64(r->erased_audit));
+	}
 	et_json_set(o, "gaps", gaps);
 	et_json_set(o, "redactions", redactions_json(r));
 	et_json_set(o, "segments", segments);
@@ -333,12 +322,10 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 {
 	json_t *o = json_object();
 	json_t *streams = json_array();
-	json_t *holds = json_array();
 	struct copies copies = { .nodes = nodes, .list = json_array(), .v = v };
 	if (r->id.len == 16) {
 		(void)et_state_each_segment_of(v, r->id.data, count_segment, &copies);
 		(void)et_state_each_copy_of(v, r->id.data, add_copy, &copies);
-		(void)et_state_each_hold_of(v, r->id.data, add_hold, holds);
 	}
 	copies_segment_done(&copies);
 	for (size_t i = 0; i < r->n_streams; i++) {
@@ -356,7 +343,7 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 	et_json_set(o, "state", json_string(state_word(r, pending, &copies)));
 	et_json_set(o, "call_state", et_json_text(r->call_state));
 	et_json_set(o, "pending", json_boolean(pending));
-	et_json_set(o, "holds", holds);
+	et_json_set(o, "holds", api_holds_over(v, r));
 	et_json_set(o, "streams", streams);
 	et_json_set(o, "copies", copies.list);
 	et_json_set(o, "twin_of", json_null());

@@ -400,6 +400,73 @@ int api_recordings(struct api_call *call, struct et_error *reterr)
 	return api_json(call, 200, o);
 }
 
+/* ---- All that fit, for who acts on them ---- */
+
+struct match {
+	struct et_buffer *ids;
+	size_t most;
+	bool more;
+};
+
+static int match_add(void *arg, const Et__Recording *r)
+{
+	struct match *m = arg;
+	if (m->ids->size / 16 == m->most) {
+		m->more = true;
+		return 1;
+	}
+	et_buffer_add(m->ids, r->id.data, 16);
+	return 0;
+}
+
+static int match_conditions(const struct api_request *r, struct et_error *reterr)
+{
+	static const char *const not_conditions[] = { "limit=", "cursor=", "read=" };
+	unsigned conditions = r->param_count;
+	for (unsigned i = 0; i < r->param_count; i++) {
+		for (size_t k = 0; k < ET_ARRAY_SIZE(not_conditions); k++) {
+			const char *c = not_conditions[k];
+			conditions -= strncmp(r->params[i], c, strlen(c)) == 0;
+		}
+	}
+	return conditions > 0 ? 0
+			      : et_fail_plain(reterr, ET_EUSAGE,
+					      "name recordings, or say which: all there are is "
+					      "not a choice");
+}
+
+int api_recordings_match(struct api_call *call, size_t most, struct et_buffer *ids, bool *ret_more,
+			 struct et_error *reterr)
+{
+	struct query query;
+	struct et_state_view *v;
+	struct et_state_found found = { .cursor = "" };
+	struct match m = { .ids = ids, .most = most };
+	char cursor[ET_STATE_CURSOR_SIZE] = "";
+	int rc = match_conditions(&call->request, reterr);
+	rc = rc < 0 ? rc : query_read(&call->request, &query, reterr);
+	rc = rc < 0 ? rc : api_view_indexed(call, &v, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	query.q.limit = LIMIT_MAX;
+	do {
+		query.q.cursor = cursor;
+		rc = et_state_search(v, &query.q, match_add, &m, &found);
+		if (rc < 0) {
+			return et_fail(reterr, rc, "search");
+		}
+		if (!found.complete) {
+			return et_fail_plain(reterr, ET_EBUSY,
+					     "the index does not have everything yet: nothing is "
+					     "decided by half of an answer");
+		}
+		memcpy(cursor, found.cursor, sizeof(cursor));
+	} while (!m.more && cursor[0] != '\0');
+	*ret_more = m.more;
+	return ids->failed ? et_fail(reterr, -ENOMEM, "recordings") : 0;
+}
+
 int api_recording(struct api_call *call, struct et_error *reterr)
 {
 	uint8_t id[16];
@@ -414,7 +481,10 @@ int api_recording(struct api_call *call, struct et_error *reterr)
 		return rc;
 	}
 	api_nodes_load(call->view, &nodes);
+	struct et_catalog_status raft;
+	et_catalog_status(call->api->services.catalog, &raft);
 	json_t *o = api_recording_json(call->view, &nodes, r, pending, true);
+	et_json_set(o, "retention", api_retention_json(call->view, r, raft.cluster_time_us));
 	et__recording__free_unpacked(r, NULL);
 	return api_json(call, 200, o);
 }

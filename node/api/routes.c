@@ -46,6 +46,18 @@ const struct api_route api_routes[] = {
 	{ "GET", "/v1/recordings/*/original", API_LISTEN, true, false, false, api_original },
 	{ "GET", "/v1/recordings/*/proof", API_OPERATE, true, false, false, api_recording_proof },
 
+	{ "POST", "/v1/erasures", API_OPERATE, true, false, false, api_erasure_plan },
+	{ "GET", "/v1/erasures/*", API_READ, false, false, false, api_erasure_get },
+	{ "POST", "/v1/erasures/*/apply", API_ADMIN, true, false, false, api_erasure_apply },
+	{ "GET", "/v1/erasures/*/certificate", API_AUDIT, true, false, false,
+	  api_erasure_certificate },
+	{ "GET", "/v1/holds", API_READ, true, false, false, api_holds },
+	{ "POST", "/v1/holds", API_OPERATE, true, false, false, api_hold_add },
+	{ "POST", "/v1/holds/release", API_ADMIN, true, false, false, api_hold_release },
+	{ "GET", "/v1/retention/policy", API_READ, false, false, false, api_retention_get },
+	{ "PUT", "/v1/retention/policy", API_ADMIN, false, false, false, api_retention_put },
+	{ "GET", "/v1/retention/plan", API_READ, true, false, false, api_retention_plan },
+
 	{ "GET", "/v1/told", API_READ, false, false, false, api_told_get },
 	{ "POST", "/v1/facts", API_TELL, true, false, false, api_facts_add },
 	{ "POST", "/v1/tags", API_TELL, true, false, false, api_tags_set },

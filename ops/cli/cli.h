@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "node/base/err.h"
+#include "node/io/clock.h"
 #include "node/text/json.h"
 
 #define ET_CLI_ARGS_MAX 64
@@ -160,6 +161,14 @@ int et_cli_download_file(struct et_cli *cli, const char *path, const char *out,
 			 struct et_cli_audio *ret, struct et_error *reterr) ET_MUST_CHECK;
 /* Add "?key=value" or "&key=value", escaped; nothing when value is NULL. */
 void et_cli_query(struct et_buffer *path, const char *key, const char *value);
+/* The request `base` with the search options that were given, `words`: the arguments, too; ends
+ * with NUL (cmd_recording.c). */
+int et_cli_search_path(struct et_cli *cli, const char *base, bool words, struct et_buffer *path,
+		       struct et_error *reterr) ET_MUST_CHECK;
+/* A time option (RFC 3339, a date, or an age such as 2h) as RFC 3339 in `text`; *ret is NULL when
+ * it was not given. */
+int et_cli_time_option(struct et_cli *cli, const char *name, char text[ET_TIME_TEXT_SIZE],
+		       const char **ret, struct et_error *reterr) ET_MUST_CHECK;
 /* The code for a name such as "ET_ENOTFOUND" or "EACCES"; -EIO when it is none. */
 int et_cli_code_of(const char *name);
 
@@ -186,10 +195,13 @@ et_cli_handler et_cli_recording_fact, et_cli_recording_tag, et_cli_recording_not
 et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show, et_cli_archive_plan,
 	et_cli_archive_apply, et_cli_archive_status, et_cli_archive_verify; /* cmd_archive.c */
 et_cli_handler et_cli_cluster_backup, et_cli_backup_list, et_cli_backup_verify,
-	et_cli_cluster_restore;							  /* cmd_backup.c */
-et_cli_handler et_cli_upgrade_plan, et_cli_upgrade_apply, et_cli_recording_erase; /* cmd_backup.c */
-et_cli_handler et_cli_recording_redact;						  /* cmd_tape.c */
-et_cli_handler et_cli_audit_list, et_cli_audit_verify;				  /* cmd_audit.c */
-et_cli_handler et_cli_capture_replay;						  /* cmd_replay.c */
+	et_cli_cluster_restore;				  /* cmd_backup.c */
+et_cli_handler et_cli_upgrade_plan, et_cli_upgrade_apply; /* cmd_backup.c */
+et_cli_handler et_cli_hold_add, et_cli_hold_list, et_cli_hold_show, et_cli_hold_release,
+	et_cli_recording_erase, et_cli_recording_certificate, et_cli_retention_validate,
+	et_cli_retention_apply, et_cli_retention_show, et_cli_retention_plan; /* cmd_hold.c */
+et_cli_handler et_cli_recording_redact;					      /* cmd_tape.c */
+et_cli_handler et_cli_audit_list, et_cli_audit_verify;			      /* cmd_audit.c */
+et_cli_handler et_cli_capture_replay;					      /* cmd_replay.c */
 
 #endif

@@ -87,43 +87,6 @@ int et_cli_upgrade_apply(struct et_cli *cli, struct et_error *reterr)
 	return 0;
 }
 
-/* ---- Erasure ---- */
-
-int et_cli_recording_erase(struct et_cli *cli, struct et_error *reterr)
-{
-	uint8_t id[16];
-	char text[ET_UUID_TEXT_SIZE];
-	char path[128];
-	const char *confirm = et_cli_option(cli, "confirm");
-	if (!et_uuid_parse(cli->args[0], id)) {
-		return et_cli_usage(cli, reterr, "\"%.40s\" is no recording id", cli->args[0]);
-	}
-	if (confirm == NULL) {
-		return et_cli_usage(cli, reterr,
-				    "recording erase is for good: it needs --confirm CLUSTER, the "
-				    "cluster's name");
-	}
-	et_uuid_format(id, text);
-	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/erase", text);
-	ET_CLEANUP(et_json_freep) json_t *body = json_object();
-	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
-	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
-	et_json_set(body, "confirm", et_json_text(confirm));
-	int rc = et_cli_send(cli, "POST", path, body, &answer, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	if (et_cli_is_json(cli)) {
-		et_cli_print_json(cli, answer);
-	} else {
-		(void)fprintf(cli->out,
-			      "Recording %s is erased: its keys are destroyed at index %" PRId64
-			      ".\n",
-			      text, et_json_get_int(answer, "index", 0));
-	}
-	return 0;
-}
-
 /* ---- Backups ---- */
 
 static json_t *head_json(const char *path, const struct et_backup_head *h)

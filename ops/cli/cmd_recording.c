@@ -33,7 +33,7 @@ static const struct et_cli_column list_columns[] = {
 };
 
 /* RFC 3339, a date, or an age ("2h"), as RFC 3339. */
-static int time_option(struct et_cli *cli, const char *name, char text[ET_TIME_TEXT_SIZE],
+int et_cli_time_option(struct et_cli *cli, const char *name, char text[ET_TIME_TEXT_SIZE],
 		       const char **ret, struct et_error *reterr)
 {
 	const char *given = et_cli_option(cli, name);
@@ -83,12 +83,12 @@ static void list_query(const struct et_cli *cli, const char *name, struct et_buf
 	}
 }
 
-/* The words of `recording search`, or --text. */
-static void text_query(const struct et_cli *cli, struct et_buffer *path)
+/* The words of `recording search` (`words`), and --text. */
+static void text_query(const struct et_cli *cli, bool words_too, struct et_buffer *path)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer words = { 0 };
 	const char *text = et_cli_option(cli, "text");
-	for (unsigned i = 0; i < cli->arg_count; i++) {
+	for (unsigned i = 0; i < cli->arg_count && words_too; i++) {
 		et_buffer_printf(&words, "%s ", cli->args[i]);
 	}
 	et_buffer_printf(&words, "%s", text != NULL ? text : "");
@@ -98,7 +98,8 @@ static void text_query(const struct et_cli *cli, struct et_buffer *path)
 	}
 }
 
-static int search_path(struct et_cli *cli, struct et_buffer *path, struct et_error *reterr)
+int et_cli_search_path(struct et_cli *cli, const char *base, bool words, struct et_buffer *path,
+		       struct et_error *reterr)
 {
 	static const char *const plain[] = { "number", "site",	"state", "agent",
 					     "team",   "limit", "cursor" };
@@ -106,14 +107,14 @@ static int search_path(struct et_cli *cli, struct et_buffer *path, struct et_err
 	char until_text[ET_TIME_TEXT_SIZE];
 	const char *since;
 	const char *until;
-	int rc = time_option(cli, "since", since_text, &since, reterr);
+	int rc = et_cli_time_option(cli, "since", since_text, &since, reterr);
 	if (rc == 0) {
-		rc = time_option(cli, "until", until_text, &until, reterr);
+		rc = et_cli_time_option(cli, "until", until_text, &until, reterr);
 	}
 	if (rc < 0) {
 		return rc;
 	}
-	et_buffer_printf(path, "/v1/recordings");
+	et_buffer_printf(path, "%s", base);
 	et_cli_query(path, "from", since);
 	et_cli_query(path, "to", until);
 	et_cli_query(path, "call_id", et_cli_option(cli, "call-id"));
@@ -122,7 +123,7 @@ static int search_path(struct et_cli *cli, struct et_buffer *path, struct et_err
 	}
 	list_query(cli, "tag", path);
 	list_query(cli, "fact", path);
-	text_query(cli, path);
+	text_query(cli, words, path);
 	rc = duration_query(cli, "min-duration", "min_duration_ms", path, reterr);
 	if (rc == 0) {
 		rc = duration_query(cli, "max-duration", "max_duration_ms", path, reterr);
@@ -135,7 +136,7 @@ int et_cli_recording_list(struct et_cli *cli, struct et_error *reterr)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
 	ET_CLEANUP(et_json_freep) json_t *j = NULL;
-	int rc = search_path(cli, &path, reterr);
+	int rc = et_cli_search_path(cli, "/v1/recordings", true, &path, reterr);
 	if (rc == 0) {
 		rc = et_cli_get(cli, (char *)path.data, &j, reterr);
 	}
@@ -242,6 +243,13 @@ static const struct et_cli_column participant_columns[] = {
 	{ "ADDRESS", "aor", ET_CLI_TEXT, true },       { NULL, NULL, ET_CLI_TEXT, false },
 };
 
+static const struct et_cli_column hold_columns[] = {
+	{ "HOLD", "name", ET_CLI_TEXT, false },	    { "SCOPE", "scope", ET_CLI_TEXT, false },
+	{ "PLACED", "placed", ET_CLI_TIME, false }, { "BY", "principal", ET_CLI_TEXT, false },
+	{ "REASON", "reason", ET_CLI_TEXT, false }, { "ID", "id", ET_CLI_TEXT, true },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
 static const struct et_cli_column gap_columns[] = {
 	{ "GAP FROM", "from", ET_CLI_TIME, false },
 	{ "TO", "to", ET_CLI_TIME, false },
@@ -255,6 +263,7 @@ int et_cli_recording_show(struct et_cli *cli, struct et_error *reterr)
 		const char *key;
 		const struct et_cli_column *columns;
 	} parts[] = { { "participants", participant_columns },
+		      { "holds", hold_columns },
 		      { "agents", agent_columns },
 		      { "facts", fact_columns },
 		      { "tags", tag_columns },
@@ -273,6 +282,15 @@ int et_cli_recording_show(struct et_cli *cli, struct et_error *reterr)
 		return rc < 0 ? rc : et_cli_print_object(cli, j, reterr);
 	}
 	ET_CLEANUP(et_json_freep) json_t *facts = json_copy(j);
+	static const char *const rest[] = { "keep_until", "keep_rule", "erase_at", "exempt" };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(rest); i++) { /* of retention, what says something */
+		json_t *value = json_object_get(json_object_get(j, "retention"), rest[i]);
+		if (value != NULL && !json_is_null(value) &&
+		    !(json_is_string(value) && json_string_length(value) == 0)) {
+			et_json_set(facts, rest[i], json_incref(value));
+		}
+	}
+	(void)json_object_del(facts, "retention");
 	for (size_t i = 0; i < ET_ARRAY_SIZE(parts); i++) {
 		(void)json_object_del(facts, parts[i].key);
 	}

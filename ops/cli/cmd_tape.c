@@ -6,6 +6,7 @@
 #include "node/io/file.h"
 #include "node/tape/proof.h"
 #include "node/text/units.h"
+#include "ops/cli/certificate.h"
 #include "ops/cli/cli.h"
 
 #define PROOF_BYTES_MAX (UINT64_C(4) << 30)
@@ -314,6 +315,69 @@ static int proof_check(struct et_view bytes, const struct et_tape_expect *expect
 	return rc;
 }
 
+/* ---- Certificates of erasure ---- */
+
+static const struct et_cli_column erasure_columns[] = {
+	{ "RECORDING", "recording", ET_CLI_TEXT, false },
+	{ "ERASED", "erased", ET_CLI_TIME, false },
+	{ "AUDIT EVENT", "audit", ET_CLI_NUMBER, false },
+	{ "INDEX", "index", ET_CLI_NUMBER, true },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+static int certificate_verdict(struct et_cli *cli, const json_t *certificate, struct et_error *why)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer log = { 0 };
+	const char *signer_text = et_cli_option(cli, "signer");
+	const char *audit = et_cli_option(cli, "audit");
+	uint8_t signer[32];
+
+	if (signer_text != NULL &&
+	    !et_unhex(signer_text, strlen(signer_text), signer, sizeof(signer))) {
+		return et_cli_usage(cli, why, "--signer is a key, 64 hex digits");
+	}
+	int rc = et_certificate_check(certificate, signer_text != NULL ? signer : NULL, why);
+	if (rc < 0 || audit == NULL) {
+		return rc;
+	}
+	rc = et_file_read(audit, PROOF_BYTES_MAX, &log, why);
+	return rc < 0 ? rc
+		      : et_certificate_in_log(certificate, audit,
+					      log.data != NULL ? (const char *)log.data : "",
+					      log.size, why);
+}
+
+static int certificate_verify(struct et_cli *cli, const struct et_buffer *bytes,
+			      struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *certificate = NULL;
+	ET_CLEANUP(et_json_freep) json_t *o = json_object();
+	struct et_error why = { 0 };
+
+	int rc = et_json_parse(cli->args[0], bytes->data, bytes->size, PROOF_BYTES_MAX,
+			       &certificate, &why);
+	rc = rc == ET_EMALFORMED ? ET_EINTEGRITY : rc;
+	rc = rc < 0 ? rc : certificate_verdict(cli, certificate, &why);
+	if (rc < 0 && rc != ET_EINTEGRITY) {
+		*reterr = why;
+		return rc;
+	}
+	const json_t *body = json_object_get(certificate, "body");
+	et_json_set(o, "schema", json_string("evertape/v1"));
+	et_json_set(o, "result", json_string(rc == 0 ? "ok" : "bad"));
+	et_json_set(o, "why", et_json_text(why.text));
+	if (rc < 0) {
+		int printed = et_cli_is_json(cli) ? et_cli_print_object(cli, o, reterr) : 0;
+		return printed < 0 ? printed : et_fail_plain(reterr, ET_EINTEGRITY, "%s", why.text);
+	}
+	et_json_set(o, "cluster", json_incref(json_object_get(body, "cluster")));
+	et_json_set(o, "issued", json_incref(json_object_get(body, "issued")));
+	et_json_set(o, "signer",
+		    json_incref(json_object_get(json_object_get(certificate, "signed"), "key")));
+	et_json_set(o, "erasures", json_incref(json_object_get(body, "erasures")));
+	return et_cli_print(cli, o, "erasures", erasure_columns, reterr);
+}
+
 int et_cli_verify_proof(struct et_cli *cli, struct et_error *reterr)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer bytes = { 0 };
@@ -324,6 +388,9 @@ int et_cli_verify_proof(struct et_cli *cli, struct et_error *reterr)
 	rc = rc < 0 ? rc : et_file_read(cli->args[0], PROOF_BYTES_MAX, &bytes, reterr);
 	if (rc < 0) {
 		return rc;
+	}
+	if (bytes.size > 0 && bytes.data[0] == '{') {
+		return certificate_verify(cli, &bytes, reterr);
 	}
 	ET_CLEANUP(et_json_freep) json_t *o = json_object();
 	json_t *list = json_array();

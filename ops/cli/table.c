@@ -8,8 +8,8 @@
 		"reason", "TEXT", "why; goes into the audit log", NULL                             \
 	}
 
-#define SEARCH_OPTIONS                                                                             \
-	OPTIONS({ "since", "TIME", "started at or after", NULL },                                  \
+#define SEARCH_LIST                                                                                \
+	{ "since", "TIME", "started at or after", NULL },                                          \
 		{ "until", "TIME", "started before", NULL },                                       \
 		{ "number", "TEXT", "caller or called; 4930* is a prefix, *4711 a suffix", NULL }, \
 		{ "agent", "AGENT", "the agent of the time of the call", NULL },                   \
@@ -23,7 +23,11 @@
 		{ "state", "STATE", "only these", "capturing sealed lost erased" },                \
 		{ "call-id", "TEXT", "SIP Call-ID", NULL },                                        \
 		{ "limit", "N", "at most so many; default 50", NULL },                             \
-		{ "cursor", "TEXT", "go on where a page ended", NULL })
+	{                                                                                          \
+		"cursor", "TEXT", "go on where a page ended", NULL                                 \
+	}
+
+#define SEARCH_OPTIONS OPTIONS(SEARCH_LIST)
 
 #define WAIT                                                                                       \
 	{                                                                                          \
@@ -394,17 +398,36 @@ const struct et_cli_command et_cli_commands[] = {
 	  .options = OPTIONS(REASON),
 	  .run = et_cli_recording_play },
 	{ .path = "recording erase",
-	  .arguments = "ID",
+	  .arguments = "[ID...]",
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "destroy recordings' keys, for good and in every copy",
+	  .details =
+		  "One ID at once; more by plan. --plan with ids, - (what recording list or search "
+		  "printed, on standard input) or search options shows what would go and what is "
+		  "exempt, and why, and erases nothing (exit 7). --apply PLAN erases all that the "
+		  "plan says, or nothing when the world has moved. Refused while a hold stands or "
+		  "a retention rule keeps it, and without a quorum. Numbers, notes, facts and "
+		  "addresses go with the keys; what media is left anywhere can be opened by "
+		  "nobody; a restored backup erases it again.",
+	  .example = "evertape recording erase --plan --number '+4930123*'",
+	  .options = OPTIONS(
+		  { "confirm", "CLUSTER", "the cluster's name (needed to erase)", NULL },
+		  { "plan", NULL, "only show what would go, under a plan's id", NULL },
+		  { "apply", "PLAN", "erase what this plan says", NULL },
+		  { "reason", "TEXT", "why; goes into the audit log (needed to erase)", NULL },
+		  SEARCH_LIST),
+	  .run = et_cli_recording_erase },
+	{ .path = "recording certificate",
+	  .arguments = "PLAN|ID",
 	  .min_args = 1,
 	  .max_args = 1,
-	  .summary = "destroy a recording's keys, for good and in every copy",
-	  .details =
-		  "Refused while a hold stands, and without a quorum. What media is left anywhere "
-		  "can be opened by nobody; a restored backup erases it again.",
-	  .example = "evertape recording erase ID --reason 'GDPR 4711' --confirm acme-voice",
-	  .options = OPTIONS({ "confirm", "CLUSTER", "the cluster's name (needed)", NULL }, REASON),
-	  .run = et_cli_recording_erase,
-	  .destructive = true },
+	  .summary = "a signed certificate of an erasure, with its audit events",
+	  .details = "Of an applied plan, or of one erased recording. It names what was erased, "
+		     "what was exempt and why, and which keys are destroyed. verify-proof checks "
+		     "it without a cluster.",
+	  .example = "evertape recording certificate PLAN --out erased-4711.json",
+	  .options = OPTIONS({ "out", "FILE", "where to (needed)", NULL }),
+	  .run = et_cli_recording_certificate },
 	{ .path = "recording redact",
 	  .arguments = "ID",
 	  .min_args = 1,
@@ -549,6 +572,82 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "where the copies of a recording are",
 	  .example = "evertape recording where ID",
 	  .run = et_cli_recording_where },
+	{ .path = "hold add",
+	  .arguments = "NAME [ID...]",
+	  .min_args = 1,
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "a legal hold: what it covers is not erased until it is released",
+	  .details =
+		  "Of recordings (ids, --recording, or - for what recording list or search "
+		  "printed), or of all that fits the conditions, now and whatever comes later. "
+		  "NAME is that of the matter; several holds may have it. Who was ever told to be "
+		  "the agent at the time counts for --agent. Needs a quorum; exits 6 when some "
+		  "recordings could not be held.",
+	  .example = "evertape hold add case-118 --number '+4930123*' --since 2026-01-01 --reason "
+		     "'court order 7'",
+	  .options = OPTIONS(
+		  REASON, { "recording", "ID...", "these recordings", NULL },
+		  { "number", "TEXT", "caller or called; 4930* is a prefix, *4711 a suffix", NULL },
+		  { "agent", "AGENT", "whoever was this agent then", NULL },
+		  { "site", "NAME", "captured at this site", NULL },
+		  { "call-id", "TEXT", "SIP Call-ID", NULL },
+		  { "since", "TIME", "started at or after", NULL },
+		  { "until", "TIME", "started before", NULL }),
+	  .run = et_cli_hold_add,
+	  .destructive = true },
+	{ .path = "hold list",
+	  .arguments = "",
+	  .summary = "holds that stand, with who placed them and why",
+	  .example = "evertape hold list --all",
+	  .options = OPTIONS({ "all", NULL, "released ones, too", NULL }),
+	  .run = et_cli_hold_list },
+	{ .path = "hold show",
+	  .arguments = "NAME",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "all holds of a name, released ones too",
+	  .example = "evertape hold show case-118",
+	  .run = et_cli_hold_show },
+	{ .path = "hold release",
+	  .arguments = "NAME|ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "release all holds of a name, or one by its id; erases nothing by itself",
+	  .details = "What retention has to erase goes afterwards. Needs the role admin and a "
+		     "quorum.",
+	  .example = "evertape hold release case-118 --reason 'judgment of 2026-11-02'",
+	  .options = OPTIONS(REASON),
+	  .run = et_cli_hold_release,
+	  .destructive = true },
+	{ .path = "retention policy validate",
+	  .arguments = "FILE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "check a retention policy, without a cluster",
+	  .example = "evertape retention policy validate retention.yaml",
+	  .run = et_cli_retention_validate },
+	{ .path = "retention policy apply",
+	  .arguments = "FILE",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "put a retention policy in force: what must stay, and what goes when",
+	  .example = "evertape retention policy apply retention.yaml --reason CHG-1042",
+	  .options = OPTIONS(REASON, { "expect", "REVISION",
+				       "refuse when the revision in force is another", NULL }),
+	  .run = et_cli_retention_apply,
+	  .destructive = true },
+	{ .path = "retention policy show",
+	  .arguments = "",
+	  .summary = "the retention policy in force",
+	  .example = "evertape retention policy show",
+	  .run = et_cli_retention_show },
+	{ .path = "retention plan",
+	  .arguments = "",
+	  .summary = "what is due to go by the cluster's time, and what is exempt and why; exits 7 "
+		     "when there is anything",
+	  .example = "evertape retention plan --items",
+	  .options = OPTIONS({ "items", NULL, "list recordings, 1000 at most", NULL }),
+	  .run = et_cli_retention_plan },
 	{ .path = "replication lag",
 	  .arguments = "",
 	  .summary = "what each site still lacks, and how fast it comes",
@@ -738,10 +837,14 @@ const struct et_cli_command et_cli_commands[] = {
 	  .details =
 		  "It proves that the records stand in the tape whose root this key signed. That "
 		  "the key is that node's, and the root the catalogue's, is for who knows them: "
-		  "--signer and --root.",
+		  "--signer and --root. FILE may also be a certificate of erasure: its signature "
+		  "and the hashes of its audit events are checked, with --audit also that they "
+		  "stand in that log.",
 	  .example = "evertape verify-proof case-118.evtp --root HEX",
-	  .options = OPTIONS({ "root", "HEX", "must be this Merkle root", NULL },
-			     { "signer", "HEX", "must be signed by this key", NULL }),
+	  .options = OPTIONS(
+		  { "root", "HEX", "must be this Merkle root", NULL },
+		  { "signer", "HEX", "must be signed by this key", NULL },
+		  { "audit", "FILE", "of a certificate: what audit list -o ndjson printed", NULL }),
 	  .run = et_cli_verify_proof },
 	{ .path = "config check",
 	  .arguments = "FILE",

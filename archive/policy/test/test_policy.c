@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "archive/policy/policy.h"
+#include "archive/policy/retention.h"
 
 #define S 1000000LL
 #define DAY (86400 * S)
@@ -341,6 +341,61 @@ static void limits_the_members_of_a_pack(void **state)
 	p = et_archive_policy_free(p);
 }
 
+/* ---- Retention ---- */
+
+static void reads_a_retention_policy(void **state)
+{
+	(void)state;
+	static const char text[] = "rules:\n"
+				   "  - name: mifid\n"
+				   "    select: {site: [prg, brq], number: \"+49*\"}\n"
+				   "    keep: 5d\n"
+				   "  - {name: all, erase-after: 30d, keep: 1d}\n";
+	struct et_retention_policy *p = NULL;
+	struct et_error e = { 0 };
+	assert_int_equal(et_retention_policy_parse(text, strlen(text), "r.yaml", &p, &e), 0);
+	assert_int_equal(p->rule_count, 2);
+	assert_string_equal(p->rules[0].name, "mifid");
+	assert_int_equal(p->rules[0].sites.count, 2);
+	assert_string_equal(p->rules[0].numbers.items[0], "+49*");
+	assert_int_equal(p->rules[0].keep_us, 5 * DAY);
+	assert_int_equal(p->rules[0].erase_after_us, 0);
+	assert_int_equal(p->rules[1].erase_after_us, 30 * DAY);
+	p = et_retention_policy_free(p);
+	assert_int_equal(et_retention_policy_parse("rules: []", 9, "r.yaml", &p, &e), 0);
+	assert_int_equal(p->rule_count, 0);
+	p = et_retention_policy_free(p);
+}
+
+static void says_what_is_wrong_with_a_retention_policy(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		const char *says;
+	} bad[] = {
+		{ "rules:\n  - {name: a}\n", "neither keep nor erase-after" },
+		{ "rules:\n  - {name: a, keep: 1d}\n  - {name: a, keep: 2d}\n", "r.yaml:3:12" },
+		{ "rules:\n  - {name: a, keeep: 1d}\n", "did you mean" },
+		{ "rules:\n  - {name: a, erase-after: 0s}\n", "r.yaml:2" },
+		{ "rules:\n  - {name: a, keep: -1d}\n", "r.yaml:2" },
+		{ "rules:\n  - {name: a, keep: 1d, select: {tag: x}}\n", "tag" },
+		{ "targets: {}\n", "targets" },
+		{ "", "" },
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(bad); i++) {
+		struct et_retention_policy *p = NULL;
+		struct et_error e = { 0 };
+		assert_int_equal(et_retention_policy_parse(bad[i].text, strlen(bad[i].text),
+							   "r.yaml", &p, &e),
+				 ET_EMALFORMED);
+		assert_null(p);
+		if (strstr(e.text, bad[i].says) == NULL) {
+			fail_msg("'%s' does not say '%s'", e.text, bad[i].says);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +409,8 @@ int main(void)
 		cmocka_unit_test(packs_what_belongs_together),
 		cmocka_unit_test(packs_the_same_whatever_the_order),
 		cmocka_unit_test(limits_the_members_of_a_pack),
+		cmocka_unit_test(reads_a_retention_policy),
+		cmocka_unit_test(says_what_is_wrong_with_a_retention_policy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
