@@ -38,6 +38,7 @@ static void on_second(uv_timer_t *timer)
 	daemon_tell_recovery(d);
 	daemon_watch_capture(d);
 	daemon_watch_keys(d);
+	daemon_watch_retention(d);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -222,6 +223,7 @@ static int tell_manager(struct et_daemon *d, struct et_error *reterr)
 static void daemon_free(struct et_daemon *d)
 {
 	daemon_backup_release(d);
+	daemon_retention_release(d);
 	daemon_pitr_release(d);
 	d->journal = et_journal_close(d->journal);
 	d->members = et_members_close(d->members);

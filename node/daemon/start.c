@@ -61,6 +61,7 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 		daemon_try_capture(d);
 		break;
 	case ET__COMMAND__BODY_RECORDING_ERASE:
+	case ET__COMMAND__BODY_PLAN_APPLY: /* it may erase */
 	case ET__COMMAND__BODY_POLICY_SET:
 		daemon_backup_wake(d);
 		break;
