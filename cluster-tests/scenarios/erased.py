@@ -117,8 +117,9 @@ def erase_and_return(s, cluster, gone, plan):
     s.say("erased, rotated once; a node that was off came back: it knows, and the old version's keys are wiped on all")
 
 
-def timed(s, first, call):
+def timed(s, cluster, call):
     """What a rule says must go, goes by itself, by the cluster's time."""
+    first = cluster.nodes[0]
     policy = s.folder / "timed.yaml"
     policy.write_text(f"rules:\n  - name: short\n    select: {{number: '{call.caller}'}}\n    erase-after: 1s\n")
     first.cli("hold", "add", "case-120", "--recording", call.id, "--reason", "wait for it")
@@ -126,12 +127,17 @@ def timed(s, first, call):
     done = wait_for("it to be due", lambda: (p := json.loads(
         first.cli_raw("retention", "plan", "-o", "json").stdout))["exempt"] == 1 and p, 30)
     check(done["erase"] == 0 and "case-120" in done["actions"][0]["why"], f"retention plan: {done}")
+    # Another leader goes on where the first one was.
+    leader = next(n for n in cluster.nodes if n.name != first.status()["leader"])
+    first.cli("raft", "transfer", leader.name, "--reason", "scenario")
+    wait_for("another leader", lambda: first.status()["leader"] == leader.name, 30)
     first.cli("hold", "release", "case-120", "--reason", "now")
     wait_for("it to go by itself", lambda: first.recording(call.id)["state"] == "erased", 40, every=0.2)
     events = [e for e in first.cli("audit", "list", "--from", "1")["events"] if e["action"] == "recording.erase"
               and e["target"] == call.id.replace("-", "") and e["outcome"] == "ok"]
     check(len(events) == 1 and "rule short" in events[0]["detail"], f"audited: {events}")
-    s.say("a rule's recording waited for its hold, and went by itself when that was released; one audit event")
+    check(events[0]["principal"] == f"node:{leader.number}", f"not by {leader.name}: {events}")
+    s.say("a rule's recording waited for its hold, and went by itself when that was released, by a new leader; one audit event")
 
 
 def old_backup(s, cluster, backup, archive, shares, keep, gone):
@@ -185,7 +191,7 @@ def tell(s):
 
     plan = holds_and_retention(s, first, held, kept, gone, short)
     erase_and_return(s, cluster, gone, plan)
-    timed(s, first, short)
+    timed(s, cluster, short)
     archived_object(s, first, archive, gone)
     wait_for("the ledger in the archive", lambda: all(any(
         p.read_bytes().find(bytes.fromhex(c.id.replace("-", ""))) > 0 for p in (archive / "ledger").rglob("*.evl"))

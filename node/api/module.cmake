@@ -16,7 +16,7 @@ et_module(node/api
     USES node/base node/io node/crypto node/text node/tls node/tape node/audio node/playback node/keeper
         raft/command raft/state raft/catalog raft/backup replication/sync archive/policy archive/bucket archive/mover
     LIBRARIES PkgConfig::lws PkgConfig::ssl PkgConfig::crypto
-    TESTS request api member nodes told survives
+    TESTS request api member nodes told holds survives
     TEST_USES raft/journal
     TEST_LIBRARIES PkgConfig::curl
     FUZZERS request)

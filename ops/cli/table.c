@@ -403,7 +403,8 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "destroy recordings' keys, for good and in every copy",
 	  .details =
 		  "One ID at once; more by plan. --plan with ids, - (what recording list or search "
-		  "printed, on standard input) or search options shows what would go and what is "
+		  "printed, on standard input; mind their --limit) or search options shows what "
+		  "would go and what is "
 		  "exempt, and why, and erases nothing (exit 7). --apply PLAN erases all that the "
 		  "plan says, or nothing when the world has moved. Refused while a hold stands or "
 		  "a retention rule keeps it, and without a quorum. Numbers, notes, facts and "

@@ -140,6 +140,63 @@ static void drops_the_file_only_after_the_eviction_is_applied(void **state)
 	free(t.bytes);
 }
 
+/* Of all that started after 1970. */
+static void hold_all(struct world *w, bool release)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__HoldAdd add = ET__HOLD_ADD__INIT;
+	Et__HoldRelease rel = ET__HOLD_RELEASE__INIT;
+	Et__Hold h = ET__HOLD__INIT;
+	Et__HoldScope scope = ET__HOLD_SCOPE__INIT;
+	static uint8_t id[16] = { 7 };
+	scope.from_us = 1;
+	h.id = rel.id = (ProtobufCBinaryData){ sizeof(id), id };
+	h.scope = &scope;
+	add.hold = &h;
+	c.body_case = release ? ET__COMMAND__BODY_HOLD_RELEASE : ET__COMMAND__BODY_HOLD_ADD;
+	if (release) {
+		c.hold_release = &rel;
+	} else {
+		c.hold_add = &add;
+	}
+	assert_int_equal(apply(w, &c), 0);
+}
+
+static void a_hold_of_a_scope_keeps_local_copies(void **state)
+{
+	struct world *w = *state;
+	struct tape t = tape_record(w, 1, 5000);
+	Et__Command c = ET__COMMAND__INIT;
+	Et__PlanPut put = ET__PLAN_PUT__INIT;
+	Et__PlanApply apply_plan = ET__PLAN_APPLY__INIT;
+	assert_int_equal(policy_set(w, GO, 0), 0);
+	mover_begin(w);
+	plan_and_apply(w);
+	wait_for(w, one_job_ended);
+	mover_end(w);
+	Et__Plan *plan = plan_now(w, NULL);
+	assert_string_equal(plan->items[0]->action, "evict");
+	put.plan = plan;
+	c.body_case = ET__COMMAND__BODY_PLAN_PUT;
+	c.plan_put = &put;
+	assert_int_equal(apply(w, &c), 0);
+	hold_all(w, false);
+	apply_plan.plan = plan->id;
+	apply_plan.hash = plan->hash;
+	c.body_case = ET__COMMAND__BODY_PLAN_APPLY;
+	c.plan_apply = &apply_plan;
+	assert_int_equal(apply(w, &c), ET_ESTALE); /* it was made before the hold */
+	et__plan__free_unpacked(plan, NULL);
+	plan = plan_now(w, NULL);
+	assert_int_equal(plan->n_items, 0);
+	et__plan__free_unpacked(plan, NULL);
+	hold_all(w, true);
+	plan = plan_now(w, NULL);
+	assert_int_equal(plan->n_items, 1);
+	et__plan__free_unpacked(plan, NULL);
+	free(t.bytes);
+}
+
 static void removes_what_was_evicted_before_a_crash(void **state)
 {
 	struct world *w = *state;
@@ -458,6 +515,7 @@ int main(void)
 		TEST(archives_a_pack_and_reads_it_back),
 		TEST(packs_are_filled_up_to_their_size),
 		TEST(drops_the_file_only_after_the_eviction_is_applied),
+		TEST(a_hold_of_a_scope_keeps_local_copies),
 		TEST(removes_what_was_evicted_before_a_crash),
 		TEST(finds_its_pack_again_after_a_crash),
 		TEST(leaves_out_a_member_that_is_missing),
