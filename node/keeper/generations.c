@@ -70,6 +70,7 @@ struct generations {
 
 	/* The look. */
 	uv_work_t work;
+	bool did_any; /* of what was found: something else may be due now */
 	struct task found[TASKS_MAX];
 	size_t found_count;
 	size_t at;		      /* found[at] is next */
@@ -478,6 +479,7 @@ static void task_end(struct generations *g, int code)
 			et_log_quote(g->why.text, quoted, sizeof(quoted)));
 		put_off(g);
 	}
+	g->did_any = g->did_any || code == 0;
 	task_release(g);
 	tasks_next(g);
 }
@@ -548,6 +550,7 @@ static void on_put(void *arg, int code, const Et__Result *result)
 		et_info("generation.made", "recording=%s generation=%u segment=%u bytes=%llu", id,
 			g->next, g->task.segment, (unsigned long long)g->seal.size_bytes);
 		unlink_both(g->k, NULL, g->name);
+		g->swept = false; /* others that were made of it are decided now */
 	} else if (is_decided(result)) {
 		(void)et_fail_plain(&g->why, code, "%s", result->text);
 		unlink_both(g->k, g->file, g->name);
@@ -856,6 +859,9 @@ static void tasks_next(struct generations *g)
 		}
 	}
 	g->busy = false;
+	if (g->did_any) {
+		generations_round(k);
+	}
 	keeper_end(k);
 }
 
@@ -868,6 +874,7 @@ static void on_looked(uv_work_t *work, int status)
 	}
 	tasks_age(g, et_clock_mono_us());
 	g->at = 0;
+	g->did_any = false;
 	tasks_next(g);
 }
 

@@ -20,6 +20,7 @@ static void keeper_maybe_closed(struct et_keeper *k)
 
 	verify_free(k->verify);
 	rewrap_free(k->rewrap);
+	generations_free(k->generations);
 	node_keys_release(&k->keys);
 	(void)et_secret_free(k->root);
 	et_identity_release(&k->identity);
@@ -461,6 +462,9 @@ void et_keeper_on_applied(struct et_keeper *k, uint64_t index, const Et__Command
 		}
 		break;
 	}
+	case ET__COMMAND__BODY_RECORDING_REDACT:
+		generations_round(k);
+		break;
 	case ET__COMMAND__BODY_COPY_ADD:
 		copies_look(k, command->copy_add);
 		break;

@@ -237,7 +237,7 @@ bool rewrap_is_put_off(const struct rewrap *r, uint32_t version);
 /* ---- generations.c ---- */
 struct generations *generations_new(struct et_keeper *k);
 void generations_free(struct generations *g); /* NULL is allowed */
-void generations_round(struct et_keeper *k);  /* every second */
+void generations_round(struct et_keeper *k);  /* every second, and when something is asked for */
 
 /* ---- open.c, admit.c, renew.c, verify.c ---- */
 void open_serve(struct et_keeper *k);
