@@ -3,10 +3,10 @@
  *   new ──▶ (decided) ──▶ opened, at the first media or the answer ──▶ ended ──▶ closed
  *
  * A call that never has media nor an answer is never opened: it costs no tape. */
-#include <fnmatch.h>
 #include <stdio.h>
 
 #include "node/capture/engine_internal.h"
+#include "node/crypto/hash.h"
 #include "node/io/clock.h"
 
 #define SECOND_US 1000000LL
@@ -124,42 +124,103 @@ struct et_call *et_call_new(struct et_engine *e)
 
 /* ---- Rule and admission ---------------------------------------------------------------------- */
 
-static bool rule_fits(const struct et_engine_rule *rule, const struct et_call *c)
+static bool find_header(const void *arg, const char *name, uint32_t n, struct et_view *ret)
 {
-	if (rule->media_only && !c->media_only) {
-		return false;
-	}
-	return (!rule->has_from || fnmatch(rule->from, c->facts.from, 0) == 0) &&
-	       (!rule->has_to || fnmatch(rule->to, c->facts.to, 0) == 0);
+	const struct et_view *invite = arg;
+	return et_sip_header(*invite, name, n, ret);
 }
 
-void et_call_decide(struct et_engine *e, struct et_call *c)
+/* Calls without signalling have no Call-ID: their addresses stand for it. */
+static uint64_t sample_of(const struct et_call *c)
 {
-	et_copy_text(c->facts.rule, sizeof(c->facts.rule),
-		     (struct et_view){ (const uint8_t *)"default", 7 });
-	for (uint32_t i = 0; i < e->rule_count; i++) {
-		if (rule_fits(&e->rules[i], c)) {
-			(void)snprintf(c->facts.rule, sizeof(c->facts.rule), "%s",
-				       e->rules[i].name);
-			if (!e->rules[i].record) {
-				c->decision = ET_DECISION_RULE;
-				e->calls_refused_rule++;
-				return;
-			}
-			break;
-		}
+	uint8_t hash[ET_SHA256_SIZE];
+	char text[2 * sizeof(c->facts.from) + 2];
+	const char *id = c->facts.sip_call_id;
+	if (c->media_only) {
+		(void)snprintf(text, sizeof(text), "%s %s", c->facts.from, c->facts.to);
+		id = text;
 	}
+	et_sha256(id, strlen(id), hash);
+	return et_rule_sample(hash);
+}
+
+static struct et_rule_decision ask_rules(struct et_engine *e, const struct et_call *c,
+					 const struct et_view *invite)
+{
+	struct et_rule_facts facts = {
+		.from = c->facts.from,
+		.to = c->facts.to,
+		.site = e->site,
+		.start_us = c->facts.start_us,
+		.sample = e->has_sample ? sample_of(c) : 0,
+		.media_only = c->media_only,
+		.header = invite != NULL ? find_header : NULL,
+		.arg = invite,
+	};
+	if (e->config.decided != NULL) {
+		e->config.decided(e->config.decided_arg, &facts, c->facts.sip_call_id);
+	}
+	return et_rules_decide(&e->rules, &facts);
+}
+
+static uint64_t *calls_of_rule(struct et_engine *e, int rule)
+{
+	return &e->rule_calls[rule >= 0 ? (uint32_t)rule : e->rules.count];
+}
+
+/* Admission of a call that the rules want. */
+static void admit(struct et_engine *e, struct et_call *c)
+{
 	if (e->config.draining != NULL && *e->config.draining) {
 		c->decision = ET_DECISION_REFUSED;
 		e->calls_refused_drain++;
-		return;
-	}
-	if (e->config.refuse != NULL && *e->config.refuse) {
+	} else if (e->config.refuse != NULL && *e->config.refuse) {
 		c->decision = ET_DECISION_REFUSED;
 		e->calls_refused_disk++;
+	} else {
+		c->decision = ET_DECISION_RECORD;
+	}
+}
+
+static void take_rule(struct et_engine *e, struct et_call *c, const struct et_rule_decision *d)
+{
+	(void)snprintf(c->facts.rule, sizeof(c->facts.rule), "%s",
+		       et_rules_name(&e->rules, d->rule));
+	(*calls_of_rule(e, d->rule))++;
+	c->rule = d->rule;
+	c->counted = true;
+	if (d->action == ET_RULE_SKIP) {
+		c->decision = ET_DECISION_RULE;
+		e->calls_refused_rule++;
+	} else {
+		admit(e, c);
+	}
+}
+
+void et_call_decide(struct et_engine *e, struct et_call *c, const struct et_view *invite)
+{
+	struct et_rule_decision d = ask_rules(e, c, invite);
+	c->facts.direction = et_rules_direction(&e->rules, c->facts.from, c->facts.to);
+	/* Without signalling there are no headers, and never will be. */
+	c->provisional = d.provisional && !c->media_only;
+	take_rule(e, c, &d);
+}
+
+void et_call_decide_again(struct et_engine *e, struct et_call *c, const struct et_view *invite)
+{
+	struct et_rule_decision d = ask_rules(e, c, invite);
+	c->provisional = false;
+	e->table_changed = true;
+	/* What is being recorded goes on; what was refused by admission stays so. */
+	if (c->opened || c->restored || c->decision == ET_DECISION_REFUSED || d.rule == c->rule) {
 		return;
 	}
-	c->decision = ET_DECISION_RECORD;
+	if (c->counted) {
+		(*calls_of_rule(e, c->rule))--;
+		e->calls_refused_rule -= c->decision == ET_DECISION_RULE;
+	}
+	take_rule(e, c, &d);
+	c->dirty = true;
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */

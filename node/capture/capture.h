@@ -35,12 +35,12 @@
 
 #include "node/base/err.h"
 #include "node/base/secret.h"
+#include "node/rule/rule.h"
 
 /* ---- What it is told ------------------------------------------------------------------------- */
 
 #define ET_CAPTURE_SOURCES_MAX 8
 #define ET_CAPTURE_SIP_PORTS_MAX 16
-#define ET_CAPTURE_RULES_MAX 64
 #define ET_CAPTURE_SITE_MAX 64
 #define ET_CAPTURE_LISTENS_MAX 8
 
@@ -50,16 +50,6 @@ struct et_capture_source {
 	const char *filter;    /* BPF; NULL or "": everything. Must let IP fragments pass. */
 	const char *keylog;    /* a TLS key log, followed as it grows: opens SIP over TLS; or NULL.
 				* Its secrets serve all sources */
-};
-
-/* Rules are tried in order, the first that fits decides; none fits: record. Patterns are shell
- * patterns ("+4202*", "*") over the user part of From and To; NULL fits everything. */
-struct et_capture_rule {
-	const char *name; /* told in the recording */
-	const char *from;
-	const char *to;
-	bool media_only; /* fits calls without signalling only */
-	bool record;
 };
 
 /* Zero means: the default, which stands behind. */
@@ -125,8 +115,12 @@ struct et_capture_config {
 	uint32_t kek_id;
 	uint32_t kek_version;
 	uint8_t kek_public[32]; /* X25519 */
-	struct et_capture_rule rules[ET_CAPTURE_RULES_MAX];
-	uint32_t rule_count;
+	/* Which calls are recorded (node/rule/rule.h); NULL: all, by "default". Evaluated
+	 *   - when a call begins: at its INVITE, or at a 2xx to one that was not seen (headers are
+	 *     not known then); RTP without signalling when it has proven to be a call;
+	 *   - once more at the next INVITE of its dialog, when a rule on headers stood before the
+	 *     one that fired and headers were not known. A recording that was opened goes on. */
+	const struct et_rules *rules;
 	struct et_capture_limits limits;
 	struct et_capture_siprec siprec;
 	et_capture_event_fn on_event;
@@ -232,8 +226,9 @@ struct et_capture_recording {
 	const char *from_uri;
 	const char *to_uri;
 	const char *sip_call_id;
-	const char *rule;    /* the rule that fired, "default" */
-	const char *problem; /* "" or what a listener must know */
+	const char *rule;      /* the rule that fired, "default" */
+	const char *direction; /* by the own numbers of the rules; "": there are none */
+	const char *problem;   /* "" or what a listener must know */
 	enum et_capture_state state;
 	uint64_t capture_drops; /* by the kernel while it ran: they may concern it */
 	const struct et_capture_stream *streams;
@@ -383,21 +378,22 @@ struct et_capture_metrics {
 	uint64_t calls_live;
 	uint64_t calls_total;
 	uint64_t streams_live;
-	uint64_t calls_refused_disk;	/* admission: free space below the reserve */
-	uint64_t calls_refused_limit;	/* limits.calls */
-	uint64_t calls_refused_rule;	/* a rule says: not recorded */
-	uint64_t calls_refused_drain;	/* the node drains */
-	uint64_t calls_refused_journal; /* the callback refused */
-	uint64_t calls_refused_writer;	/* a tape could not be opened */
-	uint64_t tcp_connections;	/* TCP connections that are read, now */
-	uint64_t tcp_messages;		/* SIP messages out of them, WebSocket among them */
-	uint64_t tcp_gaps;		/* holes in a stream that were given up */
-	uint64_t tcp_resyncs;		/* streams found again at a start line */
-	uint64_t tcp_cut;		/* messages that lost their end */
-	uint64_t tcp_too_long;		/* messages longer than limits.tcp_message_bytes */
-	uint64_t tcp_no_length;		/* messages without a Content-Length that can be read */
-	uint64_t tcp_evicted;		/* given up because a pool was full */
-	uint64_t websocket_compressed;	/* messages under permessage-deflate: not read */
+	uint64_t calls_refused_disk;	       /* admission: free space below the reserve */
+	uint64_t calls_refused_limit;	       /* limits.calls */
+	uint64_t calls_refused_rule;	       /* a rule says: not recorded */
+	uint64_t rule_calls[ET_RULES_MAX + 1]; /* by the rule that fired; [their count]: default */
+	uint64_t calls_refused_drain;	       /* the node drains */
+	uint64_t calls_refused_journal;	       /* the callback refused */
+	uint64_t calls_refused_writer;	       /* a tape could not be opened */
+	uint64_t tcp_connections;	       /* TCP connections that are read, now */
+	uint64_t tcp_messages;		       /* SIP messages out of them, WebSocket among them */
+	uint64_t tcp_gaps;		       /* holes in a stream that were given up */
+	uint64_t tcp_resyncs;		       /* streams found again at a start line */
+	uint64_t tcp_cut;		       /* messages that lost their end */
+	uint64_t tcp_too_long;		       /* messages longer than limits.tcp_message_bytes */
+	uint64_t tcp_no_length;	       /* messages without a Content-Length that can be read */
+	uint64_t tcp_evicted;	       /* given up because a pool was full */
+	uint64_t websocket_compressed; /* messages under permessage-deflate: not read */
 	uint64_t siprec_sessions;	/* recording sessions, now */
 	uint64_t siprec_total;		/* ... taken since the start */
 	uint64_t siprec_refused; /* INVITEs of recording clients that were answered 4xx or 5xx */

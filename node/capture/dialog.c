@@ -262,7 +262,8 @@ static void join_replaced(struct et_engine *e, struct et_call *c, const struct e
 }
 
 /* What begins a call: an INVITE, or a good answer to one that we did not see. */
-static struct et_call *begin(struct et_engine *e, const struct et_sip *m)
+static struct et_call *begin(struct et_engine *e, const struct et_sip *m,
+			     const struct et_view *message)
 {
 	if (m->method != ET_SIP_INVITE || (!m->is_request && m->status >= 300)) {
 		return NULL;
@@ -277,7 +278,7 @@ static struct et_call *begin(struct et_engine *e, const struct et_sip *m)
 	et_make_id(e, c, c->facts.call);
 	c->invite_cseq = m->cseq;
 	join_replaced(e, c, m);
-	et_call_decide(e, c);
+	et_call_decide(e, c, m->is_request ? message : NULL);
 	return c;
 }
 
@@ -436,9 +437,12 @@ void et_dialog_message(struct et_engine *e, const struct et_packet *p, const str
 	if (m->call_id.size == 0) {
 		return;
 	}
+	const struct et_view message = { p->payload, p->size };
 	struct et_call *c = et_call_find(e, m->call_id);
 	if (c == NULL) {
-		c = begin(e, m);
+		c = begin(e, m, &message);
+	} else if (c->provisional && m->is_request && m->method == ET_SIP_INVITE) {
+		et_call_decide_again(e, c, &message);
 	}
 	if (c == NULL) {
 		return;

@@ -61,25 +61,17 @@ static bool is_sip_port(const struct et_engine *e, uint16_t port)
 	return (e->sip_ports[port / 64] >> (port % 64) & 1) != 0;
 }
 
-static void set_text(char *ret, size_t size, const char *text)
-{
-	et_copy_text(ret, size, (struct et_view){ (const uint8_t *)text, strlen(text) });
-}
-
 static void set_rules(struct et_engine *e, const struct et_capture_config *config)
 {
-	e->rule_count = config->rule_count;
-	for (uint32_t i = 0; i < e->rule_count; i++) {
-		const struct et_capture_rule *from = &config->rules[i];
-		struct et_engine_rule *to = &e->rules[i];
-		to->media_only = from->media_only;
-		to->record = from->record;
-		to->has_from = from->from != NULL;
-		to->has_to = from->to != NULL;
-		set_text(to->name, sizeof(to->name), from->name != NULL ? from->name : "");
-		set_text(to->from, sizeof(to->from), to->has_from ? from->from : "");
-		set_text(to->to, sizeof(to->to), to->has_to ? from->to : "");
+	const char *site = config->site != NULL ? config->site : "";
+	if (config->rules != NULL) {
+		e->rules = *config->rules;
+	} else {
+		e->rules.otherwise = ET_RULE_RECORD;
 	}
+	e->has_sample = et_rules_have_sample(&e->rules);
+	et_copy_text(e->site, sizeof(e->site),
+		     (struct et_view){ (const uint8_t *)site, strlen(site) });
 }
 
 static bool engine_allocate(struct et_engine *e, uint64_t seed)
@@ -108,9 +100,8 @@ int et_engine_new(const struct et_engine_config *config, struct et_engine **ret,
 		  struct et_error *reterr)
 {
 	const struct et_capture_config *capture = config->capture;
-	if (capture->rule_count > ET_CAPTURE_RULES_MAX ||
-	    capture->sip_port_count > ET_CAPTURE_SIP_PORTS_MAX) {
-		return et_fail(reterr, ET_EUSAGE, "capture: too many rules or SIP ports");
+	if (capture->sip_port_count > ET_CAPTURE_SIP_PORTS_MAX) {
+		return et_fail(reterr, ET_EUSAGE, "capture: too many SIP ports");
 	}
 	struct et_engine *e = calloc(1, sizeof(*e));
 	if (e == NULL) {
@@ -439,6 +430,7 @@ void et_engine_tell(const struct et_engine *e, struct et_capture_metrics *ret)
 	ret->calls_refused_limit = e->calls_refused_limit;
 	ret->calls_refused_rule = e->calls_refused_rule;
 	ret->calls_refused_drain = e->calls_refused_drain;
+	memcpy(ret->rule_calls, e->rule_calls, sizeof(ret->rule_calls));
 	ret->media_dropped = e->media_dropped;
 	et_tcp_tell(e->tcp, ret);
 }

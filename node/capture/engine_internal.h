@@ -67,6 +67,7 @@ struct et_facts {
 	char to_uri[128];
 	char sip_call_id[256];
 	char rule[64];
+	enum et_rule_direction direction; /* 0: not known */
 	char problem[128];
 	bool problem_srtp; /* it is about keys, which may come yet */
 };
@@ -222,6 +223,8 @@ struct et_call {
 	uint64_t sent[ET_CALL_SENT_MAX]; /* ids of branches */
 	struct et_dialog dialogs[ET_CALL_DIALOGS_MAX];
 	enum et_decision decision;
+	int rule;     /* its number; -1: the default */
+	bool counted; /* under its rule, by this process */
 	bool linked;
 	bool media_only;
 	bool answered;
@@ -231,6 +234,7 @@ struct et_call {
 	bool superseded; /* ended, and another call names one of its addresses */
 	bool opened;
 	bool restored;
+	bool provisional; /* a rule on headers stood before the one that fired: not known then */
 	bool dirty;	  /* facts changed since the last update */
 	int64_t seen_us;  /* last SIP message */
 	int64_t media_us; /* last RTP packet */
@@ -267,16 +271,6 @@ struct et_candidate {
 
 /* ---- The engine ------------------------------------------------------------------------------ */
 
-struct et_engine_rule {
-	char name[64];
-	char from[64];
-	char to[64];
-	bool has_from;
-	bool has_to;
-	bool media_only;
-	bool record;
-};
-
 struct et_engine_config {
 	const struct et_capture_config *capture; /* rules, ports, limits: copied */
 	const struct et_sink *sink;		 /* copied */
@@ -290,6 +284,9 @@ struct et_engine_config {
 	const struct et_keylog *keylog;	  /* borrowed: of the engine's thread; NULL: none */
 	bool keylog_grows;		  /* what it lacks may still come */
 	bool keep_openers;		  /* for et_engine_plain() */
+	/* A call is decided about, with what is known of it; NULL: nobody asks. */
+	void (*decided)(void *arg, const struct et_rule_facts *facts, const char *sip_call_id);
+	void *decided_arg;
 };
 
 /* Addresses of our own sockets: what is overheard of them is not ours to record again. */
@@ -308,8 +305,10 @@ struct et_engine {
 	struct et_engine_config config;
 	struct et_capture_limits limits;
 	struct et_sink sink;
-	struct et_engine_rule rules[ET_CAPTURE_RULES_MAX];
-	uint32_t rule_count;
+	struct et_rules rules;
+	bool has_sample; /* a rule asks for a share of the calls */
+	char site[ET_CAPTURE_SITE_MAX];
+	uint64_t rule_calls[ET_RULES_MAX + 1];
 	uint64_t sip_ports[65536 / 64]; /* bit: port */
 	struct et_own_addresses own;
 
@@ -400,7 +399,10 @@ bool et_engine_plain(struct et_engine *e, uint32_t slot, uint32_t stream, const 
 struct et_call *et_call_new(struct et_engine *e); /* NULL: no room (counted) */
 void et_call_link(struct et_engine *e, struct et_call *c, struct et_view call_id);
 struct et_call *et_call_find(struct et_engine *e, struct et_view call_id);
-void et_call_decide(struct et_engine *e, struct et_call *c);
+/* Rule and admission. `invite`: the request, whose headers are known; NULL: there is none. */
+void et_call_decide(struct et_engine *e, struct et_call *c, const struct et_view *invite);
+/* An INVITE of a call whose decision is provisional. */
+void et_call_decide_again(struct et_engine *e, struct et_call *c, const struct et_view *invite);
 bool et_call_open(struct et_engine *e, struct et_call *c); /* true: it is open */
 void et_call_meta(struct et_engine *e, struct et_call *c, const struct et_meta_item *item);
 void et_call_close(struct et_engine *e, struct et_call *c);

@@ -272,6 +272,8 @@ static int replay_init(struct replay *r, struct et_error *reterr)
 		.given = r->config->srtp_keys,
 		.keylog = r->config->keylog,
 		.keep_openers = r->config->on_media != NULL,
+		.decided = r->config->on_decided,
+		.decided_arg = r->config->decided_arg,
 	};
 	int rc = et_engine_new(&config, &r->engine, reterr);
 	if (rc < 0) {

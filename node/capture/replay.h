@@ -35,6 +35,10 @@ struct et_replay_config {
 	const struct et_srtp_ring *srtp_keys; /* keys by hand, of any party; or NULL */
 	void (*on_media)(void *arg, const struct et_replay_media *media); /* or NULL */
 	void *media_arg;
+	/* A call is decided about by the rules, with what is known of it then; may come again for
+	 * the same call when more is known. Or NULL. */
+	void (*on_decided)(void *arg, const struct et_rule_facts *facts, const char *sip_call_id);
+	void *decided_arg;
 };
 
 struct et_replay_call {

@@ -556,7 +556,7 @@ static void candidate_promote(struct et_engine *e, struct et_candidate *c)
 		(void)snprintf(call->facts.from, sizeof(call->facts.from), "%s", text);
 		et_address_format(c->key.dst, c->key.dport, text);
 		(void)snprintf(call->facts.to, sizeof(call->facts.to), "%s", text);
-		et_call_decide(e, call);
+		et_call_decide(e, call, NULL);
 		struct et_endpoint *from = et_endpoint_add(e, call, 0, c->key.src, c->key.sport);
 		struct et_endpoint *to = et_endpoint_add(e, call, 1, c->key.dst, c->key.dport);
 		if (from != NULL && to != NULL) {

@@ -17,6 +17,7 @@ enum {
 	FLAG_BYE = 16,
 	FLAG_OPENED = 32,
 	FLAG_LINKED = 64,
+	FLAG_PROVISIONAL = 128,
 };
 
 static const char *const causes[] = { "recorder-restart", "disk-full", "writer_full" };
@@ -105,7 +106,7 @@ static uint8_t flags_of(const struct et_call *c)
 	return (uint8_t)((c->media_only ? FLAG_MEDIA_ONLY : 0) | (c->answered ? FLAG_ANSWERED : 0) |
 			 (c->cancelled ? FLAG_CANCELLED : 0) | (c->ended ? FLAG_ENDED : 0) |
 			 (c->bye ? FLAG_BYE : 0) | (c->opened ? FLAG_OPENED : 0) |
-			 (c->linked ? FLAG_LINKED : 0));
+			 (c->linked ? FLAG_LINKED : 0) | (c->provisional ? FLAG_PROVISIONAL : 0));
 }
 
 static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_call *c)
@@ -311,6 +312,17 @@ static void restore_link(struct et_engine *e, struct et_call *c, uint8_t flags, 
 	}
 }
 
+/* Of today's rules: those of before the restart may have been others. */
+static int rule_number(const struct et_engine *e, const char *name)
+{
+	for (uint32_t i = 0; i < e->rules.count; i++) {
+		if (strcmp(e->rules.rules[i].name, name) == 0) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
 static bool restore_call(struct et_engine *e, struct et_reader *r)
 {
 	struct et_call *c = et_call_new(e);
@@ -332,6 +344,9 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 	c->ended = (flags & FLAG_ENDED) != 0;
 	c->bye = (flags & FLAG_BYE) != 0;
 	c->restored = (flags & FLAG_OPENED) != 0;
+	c->provisional = (flags & FLAG_PROVISIONAL) != 0;
+	c->rule = rule_number(e, c->facts.rule);
+	c->facts.direction = et_rules_direction(&e->rules, c->facts.from, c->facts.to);
 	restore_link(e, c, flags, id_size);
 	uint32_t count = et_read8(r);
 	for (uint32_t i = 0; i < count && !r->failed; i++) {

@@ -57,6 +57,7 @@ void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream 
 		.to_uri = facts->to_uri,
 		.sip_call_id = facts->sip_call_id,
 		.rule = facts->rule,
+		.direction = et_rule_direction_text(facts->direction),
 		.problem = facts->problem,
 		.state = facts->state,
 		.capture_drops = facts->capture_drops,

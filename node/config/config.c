@@ -40,7 +40,7 @@ static void config_defaults(struct et_config *c)
 {
 	*c = (struct et_config){
 		.root_kind = ET_ROOT_FILE,
-		.record_default = true,
+		.rules = { .otherwise = ET_RULE_RECORD },
 		.siprec = { .port_first = 20000,
 			    .port_last = 24999,
 			    .sessions = 1024,
@@ -100,8 +100,23 @@ const char *et_config_defaults_text(void)
 	       "#   key: /etc/evertape/private/srs.key\n"
 	       "recording:\n"
 	       "  default: record                  # or skip: what happens when no rule fits\n"
-	       "  rules: []                        # - {name: no-test, from: \"999*\", to: \"*\", "
-	       "media-only: false, action: skip}\n"
+	       "  own-numbers: []                  # of this site: they say which way a call goes; "
+	       "needed for direction\n"
+	       "  rules: []                        # in order; the first whose conditions all hold "
+	       "decides, for example\n"
+	       "    # - name: sales                # told in the recording\n"
+	       "    #   from: \"+4202*\"             # number, shell pattern or range (1000-1999), "
+	       "or "
+	       "a list of them\n"
+	       "    #   to: [\"1000-1099\", \"2*\"]\n"
+	       "    #   direction: [inbound, internal]  # also outbound, external\n"
+	       "    #   site: prg                  # this node's site; or a list\n"
+	       "    #   header: {X-Queue: \"sales*\"}  # of the INVITE; all of them must fit\n"
+	       "    #   time: {zone: Europe/Prague, days: mon-fri, from: \"08:00\", to: "
+	       "\"18:00\"}\n"
+	       "    #   sample: 10%                # of the calls, by their Call-ID\n"
+	       "    #   media-only: false          # true: only calls without signalling\n"
+	       "    #   action: record             # or skip\n"
 	       "  setup-timeout: 4m                # an INVITE without a final answer ends\n"
 	       "  media-timeout: 4h                # an answered call without media ends\n"
 	       "  media-only-timeout: 30s          # RTP without signalling that stopped ends\n"
@@ -406,16 +421,259 @@ static int parse_capture(const struct et_yaml_node *list, struct et_config *c,
 
 static const char *const actions[] = { "skip", "record" };
 
-static int parse_rule(const struct et_yaml_node *map, struct et_config_rule *rule,
-		      struct et_error *reterr)
+/* One value or a list of them: run `take` on each. */
+static int each_value(const struct et_yaml_node *node, size_t max,
+		      int (*take)(const struct et_yaml_node *item, void *arg,
+				  struct et_error *reterr),
+		      void *arg, struct et_error *reterr)
 {
-	static const char *const known[] = { "name", "from", "to", "media-only", "action" };
-	*rule = (struct et_config_rule){ 0 };
-	const struct et_yaml_node *node;
-	size_t action;
+	if (node->kind != ET_YAML_LIST) {
+		return take(node, arg, reterr);
+	}
+	if (node->count == 0 || node->count > max) {
+		return et_yaml_fail_key(node, reterr, ET_EMALFORMED, "%s is a list of 1 to %zu",
+					node->key, max);
+	}
+	ET_YAML_EACH(item, node)
+	{
+		int rc = take(item, arg, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static int copy_number(const struct et_yaml_node *item, struct et_rule_number *ret,
+		       struct et_error *reterr)
+{
+	const char *why;
+	int rc = copy_text(item, ret->text, sizeof(ret->text), reterr);
+	if (rc == 0 && !et_rule_number_check(ret->text, &why)) {
+		return et_yaml_fail(item, reterr, ET_EMALFORMED, "\"%s\" %s", ret->text, why);
+	}
+	return rc;
+}
+
+static int take_number(const struct et_yaml_node *item, void *arg, struct et_error *reterr)
+{
+	struct et_rule_numbers *n = arg;
+	return copy_number(item, &n->list[n->count++], reterr);
+}
+
+static int take_direction(const struct et_yaml_node *item, void *arg, struct et_error *reterr)
+{
+	static const char *const names[] = { "inbound", "outbound", "internal", "external" };
+	unsigned *directions = arg;
+	size_t which;
+	int rc = et_yaml_choice(item, names, ET_ARRAY_SIZE(names), &which, reterr);
+	if (rc == 0) {
+		*directions |= 1U << which;
+	}
+	return rc;
+}
+
+static int take_site(const struct et_yaml_node *item, void *arg, struct et_error *reterr)
+{
+	struct et_rule *rule = arg;
+	return copy_name(item, rule->sites[rule->site_count++], reterr);
+}
+
+static const char *const day_names[] = { "mon", "tue", "wed", "thu", "fri", "sat", "sun" };
+
+/* "mon", or "mon-fri"; "sat-mon" goes over the week's end. */
+static int take_days(const struct et_yaml_node *item, void *arg, struct et_error *reterr)
+{
+	struct et_rule_time *t = arg;
+	char text[8];
+	size_t from = 7;
+	size_t to = 7;
+	int rc = copy_text(item, text, sizeof(text), reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	for (size_t i = 0; i < 7; i++) {
+		if (strncmp(text, day_names[i], 3) == 0) {
+			from = i;
+			to = text[3] == '\0' ? i : to;
+		}
+		if (text[3] == '-' && strcmp(text + 4, day_names[i]) == 0) {
+			to = i;
+		}
+	}
+	if (from == 7 || to == 7) {
+		return et_yaml_fail(item, reterr, ET_EMALFORMED,
+				    "days are mon, tue, wed, thu, fri, sat, sun or mon-fri, not "
+				    "\"%s\"",
+				    text);
+	}
+	for (size_t i = from; i != to; i = (i + 1) % 7) {
+		t->days = (uint8_t)(t->days | 1U << i);
+	}
+	t->days = (uint8_t)(t->days | 1U << to);
+	return 0;
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* "08:00" to "24:00", as minutes. */
+static int take_minute(const struct et_yaml_node *item, uint16_t *ret, struct et_error *reterr)
+{
+	char text[8];
+	int rc = copy_text(item, text, sizeof(text), reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	unsigned minute = 1441;
+	if (strlen(text) == 5 && is_digit(text[0]) && is_digit(text[1]) && text[2] == ':' &&
+	    is_digit(text[3]) && is_digit(text[4]) && text[3] < '6') {
+		minute = (unsigned)((text[0] - '0') * 10 + text[1] - '0') * 60 +
+			 (unsigned)((text[3] - '0') * 10 + text[4] - '0');
+	}
+	if (minute > 1440) {
+		return et_yaml_fail(item, reterr, ET_EMALFORMED,
+				    "%s is a time of day from \"00:00\" to \"24:00\", not \"%s\"",
+				    item->key, text);
+	}
+	*ret = (uint16_t)minute;
+	return 0;
+}
+
+/* The number of the zone among those that the rules name; read when it is new. */
+static int take_zone(const struct et_yaml_node *item, struct et_rules *rules, uint8_t *ret,
+		     struct et_error *reterr)
+{
+	char name[ET_ZONE_NAME_MAX + 1];
+	struct et_error e;
+	int rc = copy_text(item, name, sizeof(name), reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	for (uint32_t i = 0; i < rules->zone_count; i++) {
+		if (strcmp(rules->zones[i].name, name) == 0) {
+			*ret = (uint8_t)i;
+			return 0;
+		}
+	}
+	if (rules->zone_count == ET_RULE_ZONES_MAX) {
+		return et_yaml_fail(item, reterr, ET_ELIMIT, "more than %d time zones",
+				    ET_RULE_ZONES_MAX);
+	}
+	if (et_zone_load(name, &rules->zones[rules->zone_count], &e) < 0) {
+		return et_yaml_fail(item, reterr, ET_EMALFORMED, "%s", e.text);
+	}
+	*ret = (uint8_t)rules->zone_count++;
+	return 0;
+}
+
+static int parse_rule_time(const struct et_yaml_node *map, struct et_rules *rules,
+			   struct et_rule_time *t, struct et_error *reterr)
+{
+	static const char *const known[] = { "zone", "days", "from", "to" };
+	const struct et_yaml_node *zone;
+	const struct et_yaml_node *days = et_yaml_get(map, "days");
+	const struct et_yaml_node *from = et_yaml_get(map, "from");
+	const struct et_yaml_node *to = et_yaml_get(map, "to");
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
-		rc = need_name(map, "name", rule->name, reterr);
+		rc = et_yaml_need(map, "zone", &zone, reterr);
+	}
+	if (rc == 0) {
+		rc = take_zone(zone, rules, &t->zone, reterr);
+	}
+	t->given = true;
+	t->days = days == NULL ? 0x7F : 0;
+	t->to_minute = 1440;
+	if (rc == 0 && days != NULL) {
+		rc = each_value(days, 7, take_days, t, reterr);
+	}
+	if (rc == 0 && from != NULL) {
+		rc = take_minute(from, &t->from_minute, reterr);
+	}
+	if (rc == 0 && to != NULL) {
+		rc = take_minute(to, &t->to_minute, reterr);
+	}
+	if (rc == 0 && t->from_minute == t->to_minute) {
+		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
+					"time ends when it begins: leave from and to out for the "
+					"whole day");
+	}
+	return rc;
+}
+
+static int parse_headers(const struct et_yaml_node *map, struct et_rule *rule,
+			 struct et_error *reterr)
+{
+	int rc = et_yaml_is_map(map, reterr);
+	if (rc == 0 && (map->count == 0 || map->count > ET_RULE_HEADERS_MAX)) {
+		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
+					"header names 1 to %d headers and their patterns",
+					ET_RULE_HEADERS_MAX);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	ET_YAML_EACH(item, map)
+	{
+		struct et_rule_header *h = &rule->headers[rule->header_count++];
+		size_t size = strlen(item->key);
+		if (size == 0 || size > ET_RULE_NAME_MAX || strpbrk(item->key, " \t:") != NULL) {
+			return et_yaml_fail_key(item, reterr, ET_EMALFORMED,
+						"\"%.64s\" is no name of a header", item->key);
+		}
+		(void)snprintf(h->name, sizeof(h->name), "%s", item->key);
+		rc = copy_text(item, h->value, sizeof(h->value), reterr);
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* "10%", "0.25%": hundredths of a percent. */
+static int parse_sample(const struct et_yaml_node *node, uint32_t *ret, struct et_error *reterr)
+{
+	char text[16];
+	uint32_t value = 0;
+	uint32_t decimals = 0;
+	int rc = copy_text(node, text, sizeof(text), reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	const char *p = text;
+	while (is_digit(*p) && value <= 100) {
+		value = value * 10 + (uint32_t)(*p++ - '0');
+	}
+	bool sound = p != text;
+	if (*p == '.') {
+		for (p++; is_digit(*p) && decimals < 2; decimals++) {
+			value = value * 10 + (uint32_t)(*p++ - '0');
+		}
+		sound = sound && decimals > 0;
+	}
+	for (; decimals < 2; decimals++) {
+		value *= 10;
+	}
+	if (!sound || strcmp(p, "%") != 0 || value == 0 || value > ET_RULE_SAMPLE_ALL) {
+		return et_yaml_fail(node, reterr, ET_EMALFORMED,
+				    "sample is a share from 0.01%% to 100%%, not \"%s\"", text);
+	}
+	*ret = value;
+	return 0;
+}
+
+static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rule,
+			     struct et_error *reterr)
+{
+	const struct et_yaml_node *node;
+	size_t action;
+	int rc = need_name(map, "name", rule->name, reterr);
+	if (rc == 0 && strcmp(rule->name, "default") == 0) {
+		return et_yaml_fail(et_yaml_get(map, "name"), reterr, ET_EMALFORMED,
+				    "no rule is named default: recording.default is");
 	}
 	if (rc == 0) {
 		rc = et_yaml_need(map, "action", &node, reterr);
@@ -423,26 +681,55 @@ static int parse_rule(const struct et_yaml_node *map, struct et_config_rule *rul
 	if (rc == 0) {
 		rc = et_yaml_choice(node, actions, 2, &action, reterr);
 	}
-	if (rc < 0) {
-		return rc;
+	if (rc == 0) {
+		rule->action = action == 1 ? ET_RULE_RECORD : ET_RULE_SKIP;
 	}
-	rule->record = action == 1;
-	node = et_yaml_get(map, "from");
-	if (node != NULL) {
-		rc = copy_text(node, rule->from, sizeof(rule->from), reterr);
+	return rc;
+}
+
+static int parse_rule(const struct et_yaml_node *map, struct et_rules *rules, struct et_rule *rule,
+		      struct et_error *reterr)
+{
+	static const char *const known[] = { "name",   "from", "to",	 "direction",  "site",
+					     "header", "time", "sample", "media-only", "action" };
+	*rule = (struct et_rule){ .name = "" };
+	const struct et_yaml_node *node;
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0) {
+		rc = parse_rule_action(map, rule, reterr);
 	}
-	node = et_yaml_get(map, "to");
-	if (rc == 0 && node != NULL) {
-		rc = copy_text(node, rule->to, sizeof(rule->to), reterr);
+	if (rc == 0 && (node = et_yaml_get(map, "from")) != NULL) {
+		rc = each_value(node, ET_RULE_NUMBERS_MAX, take_number, &rule->from, reterr);
 	}
-	node = et_yaml_get(map, "media-only");
-	if (rc == 0 && node != NULL) {
+	if (rc == 0 && (node = et_yaml_get(map, "to")) != NULL) {
+		rc = each_value(node, ET_RULE_NUMBERS_MAX, take_number, &rule->to, reterr);
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "direction")) != NULL) {
+		rc = each_value(node, 4, take_direction, &rule->directions, reterr);
+		if (rc == 0 && rules->own_count == 0) {
+			return et_yaml_fail_key(node, reterr, ET_EMALFORMED,
+						"direction needs recording: {own-numbers: [...]}");
+		}
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "site")) != NULL) {
+		rc = each_value(node, ET_RULE_SITES_MAX, take_site, rule, reterr);
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "header")) != NULL) {
+		rc = parse_headers(node, rule, reterr);
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "time")) != NULL) {
+		rc = parse_rule_time(node, rules, &rule->time, reterr);
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "sample")) != NULL) {
+		rc = parse_sample(node, &rule->sample, reterr);
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "media-only")) != NULL) {
 		rc = et_yaml_bool(node, &rule->media_only, reterr);
 	}
 	return rc;
 }
 
-static int parse_rules(const struct et_yaml_node *list, struct et_config *c,
+static int parse_rules(const struct et_yaml_node *list, struct et_rules *rules,
 		       struct et_error *reterr)
 {
 	int rc = et_yaml_is_list(list, reterr);
@@ -451,22 +738,43 @@ static int parse_rules(const struct et_yaml_node *list, struct et_config *c,
 	}
 	ET_YAML_EACH(item, list)
 	{
-		if (c->rule_count == ET_CONFIG_RULES_MAX) {
+		if (rules->count == ET_RULES_MAX) {
 			return et_yaml_fail(item, reterr, ET_ELIMIT, "more than %d rules",
-					    ET_CONFIG_RULES_MAX);
+					    ET_RULES_MAX);
 		}
-		struct et_config_rule *rule = &c->rules[c->rule_count];
-		rc = parse_rule(item, rule, reterr);
+		struct et_rule *rule = &rules->rules[rules->count];
+		rc = parse_rule(item, rules, rule, reterr);
 		if (rc < 0) {
 			return rc;
 		}
-		for (uint32_t i = 0; i < c->rule_count; i++) {
-			if (strcmp(c->rules[i].name, rule->name) == 0) {
+		for (uint32_t i = 0; i < rules->count; i++) {
+			if (strcmp(rules->rules[i].name, rule->name) == 0) {
 				return et_yaml_fail(item, reterr, ET_EMALFORMED,
 						    "two rules are named %s", rule->name);
 			}
 		}
-		c->rule_count++;
+		rules->count++;
+	}
+	return 0;
+}
+
+static int parse_own_numbers(const struct et_yaml_node *list, struct et_rules *rules,
+			     struct et_error *reterr)
+{
+	int rc = et_yaml_is_list(list, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	ET_YAML_EACH(item, list)
+	{
+		if (rules->own_count == ET_RULE_OWN_MAX) {
+			return et_yaml_fail(item, reterr, ET_ELIMIT, "more than %d own numbers",
+					    ET_RULE_OWN_MAX);
+		}
+		rc = copy_number(item, &rules->own[rules->own_count++], reterr);
+		if (rc < 0) {
+			return rc;
+		}
 	}
 	return 0;
 }
@@ -505,18 +813,24 @@ static int maybe_u32(const struct et_yaml_node *map, const char *key, uint32_t m
 static int parse_recording(const struct et_yaml_node *map, struct et_config *c,
 			   struct et_error *reterr)
 {
-	static const char *const known[] = { "default", "rules", "setup-timeout", "media-timeout",
-					     "media-only-timeout" };
+	static const char *const known[] = {
+		"default",	 "own-numbers",	  "rules",
+		"setup-timeout", "media-timeout", "media-only-timeout"
+	};
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	const struct et_yaml_node *node = et_yaml_get(map, "default");
 	if (rc == 0 && node != NULL) {
 		size_t action;
 		rc = et_yaml_choice(node, actions, 2, &action, reterr);
-		c->record_default = rc == 0 && action == 1;
+		c->rules.otherwise = rc == 0 && action == 1 ? ET_RULE_RECORD : ET_RULE_SKIP;
+	}
+	node = et_yaml_get(map, "own-numbers");
+	if (rc == 0 && node != NULL) { /* before the rules: they look at it */
+		rc = parse_own_numbers(node, &c->rules, reterr);
 	}
 	node = et_yaml_get(map, "rules");
 	if (rc == 0 && node != NULL) {
-		rc = parse_rules(node, c, reterr);
+		rc = parse_rules(node, &c->rules, reterr);
 	}
 	if (rc == 0) {
 		rc = maybe_duration(map, "setup-timeout", 5 * S, 3600 * S, &c->setup_timeout_us,

@@ -22,15 +22,14 @@
 #include "node/base/err.h"
 #include "node/base/log.h"
 #include "node/base/role.h"
+#include "node/rule/rule.h"
 
 #define ET_CONFIG_NAME_MAX 63	  /* bytes of a name (node/text/units.h) */
 #define ET_CONFIG_PATH_MAX 512	  /* bytes of a path: a Unix socket's own limit is checked apart */
 #define ET_CONFIG_ADDRESS_MAX 63  /* bytes of "ip:port" */
 #define ET_CONFIG_FILTER_MAX 1024 /* bytes of a pcap filter */
-#define ET_CONFIG_PATTERN_MAX 63
 #define ET_CONFIG_CAPTURES_MAX 16
 #define ET_CONFIG_SIP_PORTS_MAX 16
-#define ET_CONFIG_RULES_MAX 64
 
 /* Where the node root is: only "file:PATH" in this version. */
 enum et_config_root { ET_ROOT_FILE };
@@ -65,16 +64,7 @@ struct et_config_siprec {
 	char key[ET_CONFIG_PATH_MAX + 1];
 };
 
-/* One recording rule. The first that fits decides; when none does, `record_default`. */
-struct et_config_rule {
-	char name[ET_CONFIG_NAME_MAX + 1];
-	char from[ET_CONFIG_PATTERN_MAX + 1]; /* shell pattern over the user part, or "" for any */
-	char to[ET_CONFIG_PATTERN_MAX + 1];
-	bool media_only; /* fits calls without signalling only */
-	bool record;	 /* or skip */
-};
-
-/* Plain values, nothing owned: may be copied. About 64 KiB, so keep it off small stacks. */
+/* Plain values, nothing owned: may be copied. About 256 KiB: off the stack. */
 struct et_config {
 	char file[ET_CONFIG_PATH_MAX + 1]; /* where it was read from */
 
@@ -101,9 +91,7 @@ struct et_config {
 	struct et_config_siprec siprec;
 
 	/* recording: {default: record, rules: [...], setup-timeout: 4m, ...} */
-	struct et_config_rule rules[ET_CONFIG_RULES_MAX];
-	uint32_t rule_count;
-	bool record_default;	       /* default: record | skip */
+	struct et_rules rules;	       /* and default: record | skip, own-numbers: [...] */
 	int64_t setup_timeout_us;      /* an INVITE without a final answer ends */
 	int64_t media_timeout_us;      /* an answered call without media ends */
 	int64_t media_only_timeout_us; /* RTP without signalling that stopped ends */

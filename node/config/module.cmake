@@ -1,5 +1,5 @@
 et_module(node/config
     SOURCES config.c
-    USES node/base node/text
+    USES node/base node/text node/rule
     TESTS config
     FUZZERS config)

@@ -310,6 +310,23 @@ static void add_reasons(struct et_buffer *out, const struct et_capture_packets *
 	}
 }
 
+static void add_rules(struct et_buffer *out, const struct et_rules *rules,
+		      const struct et_capture_metrics *m)
+{
+	et_buffer_printf(
+		out, "# HELP evertape_capture_rule_calls_total Calls by the recording rule that "
+		     "fired; action skip: not recorded.\n"
+		     "# TYPE evertape_capture_rule_calls_total counter\n");
+	for (uint32_t i = 0; i <= rules->count; i++) {
+		const bool is_rule = i < rules->count;
+		et_buffer_printf(
+			out, "evertape_capture_rule_calls_total{rule=\"%s\",action=\"%s\"} %llu\n",
+			is_rule ? rules->rules[i].name : "default",
+			et_rule_action_text(is_rule ? rules->rules[i].action : rules->otherwise),
+			(unsigned long long)m->rule_calls[i]);
+	}
+}
+
 struct metrics_ask {
 	struct et_daemon *daemon;
 	struct et_capture_metrics capture;
@@ -367,6 +384,7 @@ static void backend_metrics(void *arg, struct et_buffer *out)
 		   "Packets of streams that did not reach a tape.", m->media_dropped);
 	add_metric(out, "capture_calls_live", "gauge", "Calls being recorded.", m->calls_live);
 	add_metric(out, "capture_calls_total", "counter", "Calls seen.", m->calls_total);
+	add_rules(out, &ask.daemon->config.rules, m);
 	add_metric(out, "capture_calls_refused_disk_total", "counter",
 		   "Calls not recorded: free space below the reserve.", m->calls_refused_disk);
 	add_metric(out, "capture_calls_refused_journal_total", "counter",

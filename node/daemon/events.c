@@ -170,6 +170,7 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	to->sip_call_id = foreign(r, from->sip_call_id, URI_BYTES_MAX);
 	to->call_state = text(et_capture_state_text(from->state));
 	to->rule = text(from->rule);
+	to->direction = text(from->direction);
 	to->problem = foreign(r, from->problem, PROBLEM_BYTES_MAX);
 	to->capture_drops = from->capture_drops;
 	record_fill_streams(r, from);

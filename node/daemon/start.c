@@ -428,23 +428,6 @@ static void fill_siprec(const struct et_config *from, struct et_capture_config *
 	to->siprec.key = s->key[0] != '\0' ? s->key : NULL;
 }
 
-static void fill_rules(const struct et_config *from, struct et_capture_config *to)
-{
-	for (uint32_t i = 0; i < from->rule_count && to->rule_count < ET_CAPTURE_RULES_MAX - 1;
-	     i++) {
-		const struct et_config_rule *r = &from->rules[i];
-		to->rules[to->rule_count++] = (struct et_capture_rule){
-			.name = r->name,
-			.from = r->from[0] != '\0' ? r->from : NULL,
-			.to = r->to[0] != '\0' ? r->to : NULL,
-			.media_only = r->media_only,
-			.record = r->record,
-		};
-	}
-	to->rules[to->rule_count++] =
-		(struct et_capture_rule){ .name = "default", .record = from->record_default };
-}
-
 static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick, uint32_t kek_id,
 			 struct et_error *reterr)
 {
@@ -454,7 +437,7 @@ static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 	}
 	fill_sources(&d->config, c);
 	fill_siprec(&d->config, c);
-	fill_rules(&d->config, c);
+	c->rules = &d->config.rules;
 	c->media = d->config.media;
 	c->node = d->identity.node;
 	c->site = d->identity.site;

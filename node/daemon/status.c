@@ -30,6 +30,24 @@ static void add_disk(json_t *object, const char *prefix, const char *path)
 	et_json_set(object, key, et_json_u64((uint64_t)fs.f_blocks * fs.f_frsize));
 }
 
+/* Calls by the rule that fired: what was not recorded is told with the rule that says so. */
+static json_t *rule_calls(const struct et_rules *rules, const struct et_capture_metrics *m)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i <= rules->count; i++) {
+		const bool is_rule = i < rules->count;
+		json_t *rule = json_object();
+		et_json_set(rule, "name", et_json_text(is_rule ? rules->rules[i].name : "default"));
+		et_json_set(rule, "action",
+			    json_string(et_rule_action_text(is_rule ? rules->rules[i].action
+								    : rules->otherwise)));
+		et_json_set(rule, "calls", et_json_u64(m->rule_calls[i]));
+		et_json_add(list, rule);
+	}
+	return list;
+}
+
 static void add_capture(const struct et_daemon *d, json_t *object)
 {
 	struct et_capture_metrics m = { 0 };
@@ -52,6 +70,7 @@ static void add_capture(const struct et_daemon *d, json_t *object)
 	et_json_set(capture, "refused_disk", et_json_u64(m.calls_refused_disk));
 	et_json_set(capture, "refused_limit", et_json_u64(m.calls_refused_limit));
 	et_json_set(capture, "refused_rule", et_json_u64(m.calls_refused_rule));
+	et_json_set(capture, "rules", rule_calls(&d->config.rules, &m));
 	et_json_set(capture, "refused_drain", et_json_u64(m.calls_refused_drain));
 	et_json_set(capture, "refused_journal", et_json_u64(m.calls_refused_journal));
 	et_json_set(capture, "refused_writer", et_json_u64(m.calls_refused_writer));

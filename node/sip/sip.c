@@ -311,22 +311,37 @@ static void read_header(enum header header, struct et_view value, struct et_sip 
 	}
 }
 
-/* One header line with its folded continuations, from `p`. Returns where the next one begins. */
-static const uint8_t *read_line(const uint8_t *p, const uint8_t *end, struct et_sip *m)
+/* One header line with its folded continuations, from `p`; without a colon the name is empty.
+ * Returns where the next one begins. */
+static const uint8_t *next_line(const uint8_t *p, const uint8_t *end, struct et_view *ret_name,
+				struct et_view *ret_value)
 {
 	const uint8_t *lf = line_end(p, end);
 	while (lf + 1 < end && (lf[1] == ' ' || lf[1] == '\t')) {
 		lf = line_end(lf + 1, end);
 	}
 	const uint8_t *colon = memchr(p, ':', (size_t)(lf - p));
+	*ret_name = (struct et_view){ .data = p, .size = 0 };
 	if (colon != NULL) {
-		enum header header = header_of(trim(p, colon));
+		*ret_name = trim(p, colon);
+		*ret_value = trim(colon + 1, lf);
+	}
+	return lf < end ? lf + 1 : end;
+}
+
+static const uint8_t *read_line(const uint8_t *p, const uint8_t *end, struct et_sip *m)
+{
+	struct et_view name;
+	struct et_view value;
+	const uint8_t *next = next_line(p, end, &name, &value);
+	if (name.size > 0) {
+		enum header header = header_of(name);
 		if (header != HEADER_OTHER) {
-			read_header(header, trim(colon + 1, lf), m);
+			read_header(header, value, m);
 		}
 	}
 	m->header_count++;
-	return lf < end ? lf + 1 : end;
+	return next;
 }
 
 /* Where the body begins, or NULL: the headers do not end. */
@@ -374,4 +389,29 @@ int et_sip_parse(const uint8_t *data, size_t size, struct et_sip *ret)
 	m.message_size = (uint32_t)(m.body.data + m.body.size - data);
 	*ret = m;
 	return 0;
+}
+
+bool et_sip_header(struct et_view message, const char *name, uint32_t n, struct et_view *ret)
+{
+	struct et_view wanted = { (const uint8_t *)name, strlen(name) };
+	enum header header = header_of(wanted);
+	const uint8_t *end = message.data + message.size;
+	const uint8_t *p = message.data + skip_empty(message.data, message.size);
+	p = line_end(p, end);
+	p = p < end ? p + 1 : end;
+	for (uint32_t lines = 0; p < end && lines < ET_SIP_HEADERS_MAX; lines++) {
+		struct et_view key;
+		struct et_view value;
+		if (*p == '\n' || (*p == '\r' && p + 1 < end && p[1] == '\n')) {
+			return false; /* the body */
+		}
+		p = next_line(p, end, &key, &value);
+		bool same = header != HEADER_OTHER ? header_of(key) == header
+						   : key.size > 0 && et_sip_is(key, name);
+		if (same && n-- == 0) {
+			*ret = value;
+			return true;
+		}
+	}
+	return false;
 }

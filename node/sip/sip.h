@@ -83,6 +83,10 @@ bool et_sip_probe(const uint8_t *data, size_t size);
 /* Read the message at the front. ET_EMALFORMED and *ret untouched: no start line of SIP. */
 int et_sip_parse(const uint8_t *data, size_t size, struct et_sip *ret) ET_MUST_CHECK;
 
+/* The value of the n-th header line of this name (from 0) of a message that et_sip_parse() read; a
+ * compact name of what is known here is its long one. false: there are no more. */
+bool et_sip_header(struct et_view message, const char *name, uint32_t n, struct et_view *ret);
+
 /* Read the value of From, To, Contact, P-Asserted-Identity, ... Never fails: what is not there is
  * empty. */
 struct et_sip_party et_sip_party(struct et_view value);

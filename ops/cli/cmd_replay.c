@@ -12,6 +12,7 @@
 #include "node/audio/wav.h"
 #include "node/base/fd.h"
 #include "node/capture/replay.h"
+#include "node/config/config.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "node/srtp/given.h"
@@ -71,6 +72,9 @@ static json_t *leg_json(const struct et_capture_recording *r)
 	et_json_set(o, "to_uri", et_json_text(r->to_uri));
 	et_json_set(o, "answer", time_json(r->answer_us));
 	et_json_set(o, "rule", et_json_text(r->rule));
+	if (r->direction[0] != '\0') {
+		et_json_set(o, "direction", json_string(r->direction));
+	}
 	return o;
 }
 
@@ -154,6 +158,23 @@ static json_t *tcp_json(const struct et_capture_metrics *m)
 	et_json_set(o, "evicted", et_json_u64(m->tcp_evicted));
 	et_json_set(o, "websocket_compressed", et_json_u64(m->websocket_compressed));
 	return o;
+}
+
+/* How many calls each rule took, or kept from being recorded; the default last. */
+static json_t *rules_json(const struct et_rules *rules, const struct et_capture_metrics *m)
+{
+	json_t *list = json_array();
+	for (uint32_t i = 0; i <= rules->count; i++) {
+		json_t *o = json_object();
+		bool is_rule = i < rules->count;
+		et_json_set(o, "name", et_json_text(is_rule ? rules->rules[i].name : "default"));
+		et_json_set(o, "action",
+			    json_string(et_rule_action_text(is_rule ? rules->rules[i].action
+								    : rules->otherwise)));
+		et_json_set(o, "calls", et_json_u64(m->rule_calls[i]));
+		et_json_add(list, o);
+	}
+	return list;
 }
 
 static json_t *errors_json(const struct et_replay_summary *s)
@@ -402,6 +423,32 @@ static int read_ports(struct et_cli *cli, struct et_capture_config *config, stru
 	return 0;
 }
 
+static void config_freep(struct et_config **c)
+{
+	free(*c);
+	*c = NULL;
+}
+
+/* Without --config everything is recorded. */
+static int read_rules(struct et_cli *cli, struct et_config **ret, struct et_capture_config *capture,
+		      struct et_error *reterr)
+{
+	const char *path = et_cli_option(cli, "config");
+	if (path == NULL) {
+		return 0;
+	}
+	*ret = malloc(sizeof(**ret));
+	if (*ret == NULL) {
+		return et_fail(reterr, -ENOMEM, "configuration");
+	}
+	int rc = et_config_load(path, *ret, reterr);
+	if (rc == 0) {
+		capture->rules = &(*ret)->rules;
+		capture->site = (*ret)->site;
+	}
+	return rc;
+}
+
 static void ring_freep(struct et_srtp_ring **r)
 {
 	*r = et_srtp_ring_free(*r);
@@ -451,7 +498,8 @@ static int read_keys(struct et_cli *cli, struct et_srtp_ring **ret, struct et_er
 	return rc == 0 ? et_srtp_given_load(path, *ret, reterr) : rc;
 }
 
-static json_t *document_of(const struct et_replay_summary *s, char (*names)[64])
+static json_t *document_of(const struct et_replay_summary *s, const struct et_rules *rules,
+			   char (*names)[64])
 {
 	json_t *document = json_object();
 	json_t *calls = json_array();
@@ -463,14 +511,17 @@ static json_t *document_of(const struct et_replay_summary *s, char (*names)[64])
 	et_json_set(document, "packets", packets_json(&s->packets));
 	et_json_set(document, "tcp", tcp_json(&s->metrics));
 	et_json_set(document, "calls", calls);
+	if (rules != NULL) {
+		et_json_set(document, "rules", rules_json(rules, &s->metrics));
+	}
 	et_json_set(document, "errors", errors_json(s));
 	return document;
 }
 
-static int print(struct et_cli *cli, const struct et_replay_summary *s, char (*names)[64],
-		 struct et_error *reterr)
+static int print(struct et_cli *cli, const struct et_replay_summary *s,
+		 const struct et_rules *rules, char (*names)[64], struct et_error *reterr)
 {
-	ET_CLEANUP(et_json_freep) json_t *document = document_of(s, names);
+	ET_CLEANUP(et_json_freep) json_t *document = document_of(s, rules, names);
 	int rc = et_cli_print(cli, document, "calls", columns, reterr);
 	if (rc == 0 && !et_cli_is_json(cli)) {
 		note_packets(cli, json_object_get(document, "packets"));
@@ -488,7 +539,11 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 	const char *folder = et_cli_option(cli, "wav");
 	ET_CLEANUP(ring_freep) struct et_srtp_ring *keys = NULL;
 	ET_CLEANUP(et_keylog_freep) struct et_keylog *keylog = NULL;
+	ET_CLEANUP(config_freep) struct et_config *settings = NULL;
 	int rc = read_ports(cli, &config.capture, reterr);
+	if (rc == 0) {
+		rc = read_rules(cli, &settings, &config.capture, reterr);
+	}
 	if (rc == 0) {
 		rc = read_keys(cli, &keys, reterr);
 	}
@@ -511,7 +566,7 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 				   : write_wavs(cli, &config, folder, &summary, names, reterr);
 	}
 	if (rc == 0) {
-		rc = print(cli, &summary, names, reterr);
+		rc = print(cli, &summary, config.capture.rules, names, reterr);
 	}
 	free(names);
 	et_replay_summary_release(&summary);

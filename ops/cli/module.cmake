@@ -6,7 +6,7 @@ endif()
 set(replay_sources)
 set(replay_uses)
 if(EXISTS "${PROJECT_SOURCE_DIR}/ops/cli/cmd_replay.c")
-    set(replay_sources cmd_replay.c)
+    set(replay_sources cmd_replay.c cmd_rules.c)
     set(replay_uses node/capture node/keylog node/srtp node/audio)
     set_property(SOURCE ops/cli/table.c APPEND PROPERTY COMPILE_DEFINITIONS ET_CLI_REPLAY)
 endif()
@@ -15,7 +15,7 @@ et_program(evertape ops/cli
     SOURCES cli.c table.c help.c output.c http.c codes.c untar.c chain.c certificate.c cmd_local.c cmd_status.c
         cmd_cluster.c cmd_key.c cmd_node.c cmd_recording.c cmd_told.c cmd_archive.c cmd_audit.c ${replay_sources}
         cmd_backup.c cmd_tape.c cmd_hold.c
-    USES node/base node/io node/crypto node/text node/config node/tape raft/command raft/backup archive/policy archive/bucket ${replay_uses}
+    USES node/base node/io node/crypto node/text node/config node/tape raft/command raft/backup archive/policy archive/bucket ${replay_uses} node/rule
     LIBRARIES PkgConfig::curl PkgConfig::smartcols
     TESTS cli chain certificate untar tape
     TEST_USES raft/state)

@@ -357,8 +357,29 @@ const struct et_cli_command et_cli_commands[] = {
 		  OPTIONS({ "wav", "DIR", "write each call as stereo WAV", NULL },
 			  { "keylog", "FILE", "TLS key log: opens SIP over TLS", NULL },
 			  { "srtp-keys", "FILE", "TSV of ssrc, suite, base64 key and salt", NULL },
-			  { "sip-port", "PORT...", "signalling ports; default 5060", NULL }),
+			  { "sip-port", "PORT...", "signalling ports; default 5060", NULL },
+			  { "config", "FILE", "record by the rules of this evertape.yaml", NULL }),
 	  .run = et_cli_capture_replay },
+	{ .path = "capture explain",
+	  .arguments = "FROM TO | FILE",
+	  .min_args = 1,
+	  .max_args = 2,
+	  .summary = "which recording rule fires for a call, and why none before it does",
+	  .details =
+		  "FROM and TO are the user parts of a call's addresses; with one argument, a "
+		  "capture "
+		  "file, all calls in it are explained. The rules are those of the configuration "
+		  "FILE, without a node; a node that runs has those of its last start. Exits 6 "
+		  "when "
+		  "a capture file is cut in the middle.",
+	  .example = "evertape capture explain 4711 +420212345678 --header X-Queue=sales",
+	  .options =
+		  OPTIONS({ "config", "FILE", "default: /etc/evertape/evertape.yaml", NULL },
+			  { "time", "TIME", "when the call begins; default: now", NULL },
+			  { "header", "NAME=VALUE...", "a header of the INVITE", NULL },
+			  { "call-id", "TEXT", "SIP Call-ID: for rules that take a share", NULL },
+			  { "media-only", NULL, "a call without signalling", NULL }),
+	  .run = et_cli_capture_explain },
 #endif
 	{ .path = "recording list",
 	  .arguments = "",

@@ -440,8 +440,9 @@ static void a_rule_keeps_a_call_from_being_recorded(void **state)
 {
 	struct fixture *f = *state;
 	et_engine_free(f->engine);
-	f->config.rules[0] = (struct et_capture_rule){ .name = "not-bob", .to = "b*" };
-	f->config.rule_count = 1;
+	static struct et_rules rules = { .count = 1, .otherwise = ET_RULE_RECORD };
+	rules.rules[0] = (struct et_rule){ .name = "not-bob", .to = { 1, { { "b*" } } } };
+	f->config.rules = &rules;
 	f->engine = make(f);
 	answered(f, "1", 4000);
 	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
@@ -451,6 +452,106 @@ static void a_rule_keeps_a_call_from_being_recorded(void **state)
 	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_RULE], 1);
 	assert_int_equal(f->engine->calls_refused_rule, 1);
 	assert_string_equal(f->closed[0].facts.rule, "not-bob");
+}
+
+/* Rules in force from here on: they are copied. */
+static struct et_rule *rules_of(struct fixture *f, struct et_rules *rules, const char *to,
+				const char *header, enum et_rule_action action)
+{
+	struct et_rule *r = &rules->rules[rules->count++];
+	(void)snprintf(r->name, sizeof(r->name), "rule-%u", rules->count);
+	r->action = action;
+	if (to != NULL) {
+		r->to.count = 1;
+		(void)snprintf(r->to.list[0].text, sizeof(r->to.list[0].text), "%s", to);
+	}
+	if (header != NULL) {
+		r->header_count = 1;
+		(void)snprintf(r->headers[0].name, sizeof(r->headers[0].name), "Contact");
+		(void)snprintf(r->headers[0].value, sizeof(r->headers[0].value), "%s", header);
+	}
+	f->config.rules = rules;
+	return r;
+}
+
+static void the_rule_that_fired_and_the_direction_are_told(void **state)
+{
+	struct fixture *f = *state;
+	static struct et_rules rules = { .otherwise = ET_RULE_SKIP };
+	rules.own_count = 1;
+	(void)snprintf(rules.own[0].text, sizeof(rules.own[0].text), "bob");
+	(void)rules_of(f, &rules, "carol", NULL, ET_RULE_SKIP);
+	(void)rules_of(f, &rules, "bob", NULL, ET_RULE_RECORD);
+	et_engine_free(f->engine);
+	f->engine = make(f);
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->opens, 1);
+	assert_string_equal(f->closed[0].facts.rule, "rule-2");
+	assert_int_equal(f->closed[0].facts.direction, ET_RULE_INBOUND);
+	struct et_capture_metrics m;
+	et_engine_tell(f->engine, &m);
+	assert_int_equal(m.rule_calls[0], 0);
+	assert_int_equal(m.rule_calls[1], 1);
+	assert_int_equal(m.rule_calls[2], 0);
+}
+
+/* The INVITE was missed: its headers are known at the next one of the dialog. */
+static void a_provisional_decision_is_made_again_at_a_reinvite(void **state)
+{
+	struct fixture *f = *state;
+	static struct et_rules rules = { .otherwise = ET_RULE_SKIP };
+	(void)rules_of(f, &rules, NULL, "*alice*", ET_RULE_RECORD);
+	et_engine_free(f->engine);
+	f->engine = make(f);
+	sip(f, false, "SIP/2.0 200 OK", "1", "1 INVITE", "ab", 2, 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	assert_int_equal(f->opens, 0);
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_RULE], 1);
+	assert_int_equal(f->engine->rule_calls[1], 1);
+	struct et_buffer saved = { .data = NULL };
+	et_engine_save(f->engine, &saved); /* also over a restart */
+	et_engine_finish(f->engine, false);
+	et_engine_free(f->engine);
+	f->engine = make(f);
+	et_engine_clock(f->engine, f->now_us);
+	assert_int_equal(et_engine_restore(f->engine, (struct et_view){ saved.data, saved.size },
+					   NULL, NULL, NULL),
+			 0);
+	et_buffer_release(&saved);
+	sip(f, true, "INVITE sip:bob@x SIP/2.0\r\nContact: <sip:alice@10.0.0.1>", "1", "2 INVITE",
+	    "ab", 1, 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 2);
+	assert_int_equal(f->opens, 1);
+	assert_int_equal(f->media, 1);
+	assert_int_equal(f->engine->rule_calls[0], 1);
+	assert_int_equal(f->engine->calls_refused_rule, 0);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->closed_count, 1);
+	assert_string_equal(f->closed[0].facts.rule, "rule-1");
+}
+
+/* What is being recorded goes on, whatever a header says later. */
+static void a_recording_that_was_opened_is_not_taken_back(void **state)
+{
+	struct fixture *f = *state;
+	static struct et_rules rules = { .otherwise = ET_RULE_RECORD };
+	(void)rules_of(f, &rules, NULL, "*alice*", ET_RULE_SKIP);
+	et_engine_free(f->engine);
+	f->engine = make(f);
+	sip(f, false, "SIP/2.0 200 OK", "1", "1 INVITE", "ab", 2, 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 1);
+	assert_int_equal(f->opens, 1);
+	sip(f, true, "INVITE sip:bob@x SIP/2.0\r\nContact: <sip:alice@10.0.0.1>", "1", "2 INVITE",
+	    "ab", 1, 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 2);
+	assert_int_equal(f->media, 2);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_string_equal(f->closed[0].facts.rule, "default");
 }
 
 static void a_flood_of_invites_does_not_push_out_live_calls(void **state)
@@ -596,6 +697,9 @@ int main(void)
 		TEST(rtp_without_signalling_is_a_call_of_both_directions),
 		TEST(what_only_looks_like_rtp_is_no_call),
 		TEST(a_rule_keeps_a_call_from_being_recorded),
+		TEST(the_rule_that_fired_and_the_direction_are_told),
+		TEST(a_provisional_decision_is_made_again_at_a_reinvite),
+		TEST(a_recording_that_was_opened_is_not_taken_back),
 		TEST(a_flood_of_invites_does_not_push_out_live_calls),
 		TEST(a_slow_writer_costs_media_and_says_so),
 		TEST(a_call_that_had_ended_is_closed_after_a_restart),

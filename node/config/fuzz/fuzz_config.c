@@ -25,6 +25,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	et_assert(c.state[0] == '/' && c.media[0] == '/' && c.root[0] == '/');
 	et_assert(c.roles != 0 && c.heartbeat_us * 3 <= c.election_us);
 	et_assert(c.limits.snapshot_rate_bytes == 0 || c.limits.snapshot_rate_bytes >= 256 * 1024);
-	et_assert(c.capture_count <= ET_CONFIG_CAPTURES_MAX && c.rule_count <= ET_CONFIG_RULES_MAX);
+	et_assert(c.capture_count <= ET_CONFIG_CAPTURES_MAX && c.rules.count <= ET_RULES_MAX);
 	return 0;
 }

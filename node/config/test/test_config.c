@@ -137,6 +137,102 @@ static void errors_name_file_line_and_column(void **state)
 		"f.yaml:6:14: level must be one of debug, info, warn, error, not \"loud\"");
 }
 
+static void rules_are_read_in_order(void **state)
+{
+	struct et_config *c = *state;
+	struct et_error e = { 0 };
+	char text[4096];
+	(void)snprintf(
+		text, sizeof(text),
+		"%srecording:\n"
+		"  default: skip\n"
+		"  own-numbers: [\"1000-1999\", \"+4202*\"]\n"
+		"  rules:\n"
+		"    - {name: private, from: 1001, direction: outbound, action: skip}\n"
+		"    - name: sales\n"
+		"      to: [\"1000-1099\", \"2*\"]\n"
+		"      direction: [inbound, internal]\n"
+		"      site: [prg, brq]\n"
+		"      header: {X-Queue: \"sales*\", User-Agent: \"*\"}\n"
+		"      time: {zone: Europe/Prague, days: [mon-wed, fri], from: \"08:00\", to: "
+		"\"18:30\"}\n"
+		"      sample: 12.5%%\n"
+		"      action: record\n"
+		"    - {name: night, time: {zone: Europe/Prague, from: \"22:00\", to: "
+		"\"06:00\"}, action: record}\n"
+		"    - {name: weekend, time: {zone: UTC, days: sat-sun}, action: record}\n",
+		smallest);
+	int rc = et_config_parse("f.yaml", text, strlen(text), c, &e);
+	assert_string_equal(e.text, "");
+	assert_int_equal(rc, 0);
+	const struct et_rules *r = &c->rules;
+	assert_int_equal(r->otherwise, ET_RULE_SKIP);
+	assert_int_equal(r->count, 4);
+	assert_int_equal(r->own_count, 2);
+	assert_int_equal(r->zone_count, 2);
+	assert_string_equal(r->rules[0].from.list[0].text, "1001");
+	assert_int_equal(r->rules[0].directions, ET_RULE_OUTBOUND);
+	const struct et_rule *s = &r->rules[1];
+	assert_string_equal(s->name, "sales");
+	assert_int_equal(s->to.count, 2);
+	assert_int_equal(s->directions, ET_RULE_INBOUND | ET_RULE_INTERNAL);
+	assert_int_equal(s->site_count, 2);
+	assert_int_equal(s->header_count, 2);
+	assert_string_equal(s->headers[0].name, "X-Queue");
+	assert_string_equal(s->headers[0].value, "sales*");
+	assert_int_equal(s->time.days, 0x17);
+	assert_int_equal(s->time.from_minute, 480);
+	assert_int_equal(s->time.to_minute, 1110);
+	assert_int_equal(s->sample, 1250);
+	assert_int_equal(s->action, ET_RULE_RECORD);
+	assert_int_equal(r->rules[2].time.days, 0x7F);
+	assert_int_equal(r->rules[3].time.days, 0x60);
+	assert_int_equal(r->rules[3].time.to_minute, 1440);
+}
+
+/* In a rule, behind `recording: {rules: [{name: a, action: skip, `: column 45. */
+static void rule_refused(struct et_config *c, const char *condition, const char *sentence)
+{
+	char text[512];
+	char wanted[512];
+	(void)snprintf(text, sizeof(text), "recording: {rules: [{name: a, action: skip, %s}]}\n",
+		       condition);
+	(void)snprintf(wanted, sizeof(wanted), "f.yaml:6:%s", sentence);
+	refused(c, text, wanted);
+}
+
+static void a_wrong_condition_is_named(void **state)
+{
+	struct et_config *c = *state;
+	rule_refused(c, "tow: \"1\"", "45: unknown key \"tow\" (did you mean \"to\"?)");
+	rule_refused(c, "to: 100-1",
+		     "49: \"100-1\" is no range: both ends need as many digits, and "
+		     "both a plus or none");
+	rule_refused(c, "to: [\"1*\", 9-1]", "56: \"9-1\" ends before it begins");
+	rule_refused(c, "to: []", "45: to is a list of 1 to 16");
+	rule_refused(c, "direction: inbound",
+		     "45: direction needs recording: {own-numbers: [...]}");
+	rule_refused(c, "direction: up",
+		     "56: direction must be one of inbound, outbound, internal, external, not "
+		     "\"up\"");
+	rule_refused(c, "header: {\"X Y\": a}", "55: \"X Y\" is no name of a header");
+	rule_refused(c, "time: {days: mon}", "45: the key \"zone\" is missing in time");
+	rule_refused(c, "time: {zone: Europe/Prag}",
+		     "58: there is no time zone \"Europe/Prag\" in /usr/share/zoneinfo");
+	rule_refused(c, "time: {zone: UTC, days: mon-fry}",
+		     "69: days are mon, tue, wed, thu, fri, sat, sun or mon-fri, not \"mon-fry\"");
+	rule_refused(c, "time: {zone: UTC, from: \"8:00\"}",
+		     "70: from is a time of day from \"00:00\" to \"24:00\", not \"8:00\"");
+	rule_refused(c, "time: {zone: UTC, from: \"08:00\", to: \"08:00\"}",
+		     "45: time ends when it begins: leave from and to out for the whole day");
+	rule_refused(c, "sample: 10", "53: sample is a share from 0.01% to 100%, not \"10\"");
+	rule_refused(c, "sample: 100.01%",
+		     "53: sample is a share from 0.01% to 100%, not \"100.01%\"");
+	rule_refused(c, "sample: 0%", "53: sample is a share from 0.01% to 100%, not \"0%\"");
+	refused(c, "recording: {rules: [{name: default, action: skip}]}\n",
+		"f.yaml:6:28: no rule is named default: recording.default is");
+}
+
 /* Replace one piece of the smallest node and say what must come of it. */
 static void replaced(struct et_config *c, const char *old, const char *new, const char *sentence)
 {
@@ -258,6 +354,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(errors_name_file_line_and_column, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(rules_are_read_in_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_wrong_condition_is_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_nodes_that_make_no_sense, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_recording_server_is_described, set_up, tear_down),

@@ -48,6 +48,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	party_inside(&m.to);
 	party_inside(&m.contact);
 	party_inside(&m.asserted);
+	static const char *const names[] = { "Via", "X-Queue", "From" };
+	for (unsigned i = 0; i < 3; i++) {
+		struct et_view value = { NULL, 0 };
+		for (uint32_t n = 0;
+		     et_sip_header((struct et_view){ data, size }, names[i], n, &value); n++) {
+			inside(value);
+		}
+	}
 	if (m.message_size > size || m.header_count > ET_SIP_HEADERS_MAX) {
 		abort();
 	}

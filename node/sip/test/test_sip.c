@@ -162,6 +162,33 @@ static void never_tells_a_password(void **state)
 	assert_view(p.tag, "6433");
 }
 
+static void finds_a_header_by_name(void **state)
+{
+	static const char text[] = "INVITE sip:bob@b SIP/2.0\r\n"
+				   "v: SIP/2.0/UDP one\r\n"
+				   "x-queue : sales\r\n"
+				   " and more\r\n"
+				   "Via: SIP/2.0/UDP two\r\n"
+				   "X-Queue:support\n"
+				   "Call-ID: 1\r\n"
+				   "\r\n"
+				   "X-Body: not a header\r\n";
+	struct et_view message = { (const uint8_t *)text, sizeof(text) - 1 };
+	struct et_view v;
+	(void)state;
+	assert_true(et_sip_header(message, "X-Queue", 0, &v));
+	assert_view(v, "sales\r\n and more");
+	assert_true(et_sip_header(message, "X-QUEUE", 1, &v));
+	assert_view(v, "support");
+	assert_false(et_sip_header(message, "X-Queue", 2, &v));
+	assert_true(et_sip_header(message, "Via", 0, &v));
+	assert_view(v, "SIP/2.0/UDP one");
+	assert_true(et_sip_header(message, "v", 1, &v));
+	assert_view(v, "SIP/2.0/UDP two");
+	assert_false(et_sip_header(message, "X-Body", 0, &v));
+	assert_false(et_sip_header((struct et_view){ message.data, 0 }, "Via", 0, &v));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +199,7 @@ int main(void)
 		cmocka_unit_test(refuses_what_is_not_sip),
 		cmocka_unit_test(stops_at_too_many_headers),
 		cmocka_unit_test(never_tells_a_password),
+		cmocka_unit_test(finds_a_header_by_name),
 	};
 	return cmocka_run_group_tests_name("node/sip/sip", tests, NULL, NULL);
 }

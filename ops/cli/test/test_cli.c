@@ -51,6 +51,63 @@ static void release(struct result *r)
 
 #define RUN(line) ET_CLEANUP(release) struct result r = run(line)
 
+static const char rules_file[] =
+	"cluster: a\n"
+	"node: {name: prg-1, site: prg, roles: [voter, vault, capture, api]}\n"
+	"listen: {cluster: 10.1.0.11:7400, api: 0.0.0.0:7443}\n"
+	"data: {state: /s, media: /m, root: \"file:/k\"}\n"
+	"recording:\n"
+	"  default: skip\n"
+	"  rules:\n"
+	"    - {name: private, from: 1001, action: skip}\n"
+	"    - {name: sales, to: \"1*\", header: {X-Queue: \"sales*\"}, action: record}\n"
+	"    - {name: tenth, to: \"2*\", sample: 10%, action: record}\n";
+
+static void the_rule_that_fires_is_explained(void **state)
+{
+	char path[] = "/tmp/et_rules.XXXXXX";
+	char line[256];
+	int fd = mkstemp(path);
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, rules_file, sizeof(rules_file) - 1), sizeof(rules_file) - 1);
+	(void)close(fd);
+	{
+		(void)snprintf(line, sizeof(line),
+			       "capture explain 4711 1234 --call-id x --header x-queue=sales-2 "
+			       "--config %s -o csv",
+			       path);
+		RUN(line);
+		assert_int_equal(r.code, 0);
+		assert_string_equal(r.out, "number,name,action,result,why\r\n"
+					   "1,private,skip,no,\"from \"\"4711\"\" is not 1001\"\r\n"
+					   "2,sales,record,fires,\"to 1*, X-Queue sales*\"\r\n"
+					   "3,tenth,record,not reached,a rule before it fires\r\n"
+					   "4,default,skip,not reached,a rule before it fires\r\n");
+	}
+	{ /* SHA-256 of abc1 begins dbfcfd0d: its place is told, and is not among a tenth */
+		(void)snprintf(line, sizeof(line),
+			       "capture explain 4711 2 --call-id abc1 --config %s -o json", path);
+		RUN(line);
+		assert_int_equal(r.code, 0);
+		assert_non_null(strstr(r.out, "(its place: 17.94)"));
+		assert_non_null(strstr(r.out, "\"rule\": \"default\""));
+	}
+	{
+		(void)snprintf(line, sizeof(line), "capture explain 4711 1 --config %s", path);
+		RUN(line);
+		assert_int_equal(r.code, 2);
+		assert_non_null(strstr(r.err, "say which with --call-id"));
+	}
+	{
+		(void)snprintf(line, sizeof(line), "capture explain x.pcap --call-id 1 --config %s",
+			       path);
+		RUN(line);
+		assert_int_equal(r.code, 2);
+	}
+	(void)unlink(path);
+}
+
 static void unknown_commands_suggest_the_nearest(void **state)
 {
 	(void)state;
@@ -331,6 +388,7 @@ int main(void)
 	(void)unsetenv("EVERTAPE_SOCKET");
 	(void)unsetenv("EVERTAPE_CLUSTER");
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_rule_that_fires_is_explained),
 		cmocka_unit_test(unknown_commands_suggest_the_nearest),
 		cmocka_unit_test(misuse_exits_2_and_says_how),
 		cmocka_unit_test(errors_are_json_when_asked),

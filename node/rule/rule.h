@@ -1,0 +1,159 @@
+/* Recording rules: is this call recorded, which rule says so, and why none before it did.
+ *
+ * Rules are tried in order. The first whose conditions all hold decides; when none does, the
+ * explicit default. A condition that is not given holds for every call.
+ *
+ * A call about which something is not known (its INVITE was not seen, so its headers are not) makes
+ * conditions on it ET_RULE_UNKNOWN. Such a rule does not fire; when one stands before the rule that
+ * does, the decision is provisional and may be made again when more is known. The caller decides
+ * whether it is.
+ *
+ * The engine, `capture explain` and the tests evaluate with the same function, so that what is
+ * explained is what is done.
+ *
+ * Cost: bounded by the limits below. A pattern costs at most its length times the text's; of a
+ * text from the wire at most ET_RULE_TEXT_MAX bytes are looked at.
+ *
+ * Threads: pure functions over plain values, which may be copied; et_zone_load() reads a file. */
+#ifndef ET_NODE_RULE_RULE_H
+#define ET_NODE_RULE_RULE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/bytes.h"
+#include "node/base/err.h"
+#include "node/rule/zone.h"
+
+#define ET_RULES_MAX 64
+#define ET_RULE_NAME_MAX 63	 /* bytes, as everywhere of names */
+#define ET_RULE_NUMBERS_MAX 16	 /* of one condition */
+#define ET_RULE_OWN_MAX 64	 /* own numbers */
+#define ET_RULE_PATTERN_MAX 63	 /* bytes */
+#define ET_RULE_SITES_MAX 8	 /* of one rule */
+#define ET_RULE_HEADERS_MAX 4	 /* of one rule */
+#define ET_RULE_HEADER_LINES 8	 /* of one name that are looked at in a message */
+#define ET_RULE_TEXT_MAX 256	 /* bytes of a number or header from the wire that are looked at */
+#define ET_RULE_ZONES_MAX 8	 /* different time zones of all rules */
+#define ET_RULE_SAMPLE_ALL 10000 /* shares are in hundredths of a percent */
+
+enum et_rule_action { ET_RULE_SKIP, ET_RULE_RECORD };
+
+/* As the own numbers say; EXTERNAL: neither party is one of them. */
+enum et_rule_direction {
+	ET_RULE_INBOUND = 1,
+	ET_RULE_OUTBOUND = 2,
+	ET_RULE_INTERNAL = 4,
+	ET_RULE_EXTERNAL = 8,
+};
+
+/* Over the user part of From or To. Three forms:
+ *   4711            exactly this
+ *   +4202*          a shell pattern: * ? [a-z] [!a-z] and \ before one of them
+ *   1000-1999       a range of numbers of equal length, both ends among them; +420100-+420199 */
+struct et_rule_number {
+	char text[ET_RULE_PATTERN_MAX + 1];
+};
+
+struct et_rule_numbers {
+	uint32_t count; /* 0: every number fits */
+	struct et_rule_number list[ET_RULE_NUMBERS_MAX];
+};
+
+struct et_rule_header {
+	char name[ET_RULE_NAME_MAX + 1];     /* without regard to case */
+	char value[ET_RULE_PATTERN_MAX + 1]; /* a shell pattern over the whole value */
+};
+
+/* Minutes of the local day; from > to goes over midnight and belongs to the day on which it began.
+ */
+struct et_rule_time {
+	bool given;
+	uint8_t days; /* bit 0: Monday */
+	uint8_t zone; /* number in et_rules.zones */
+	uint16_t from_minute;
+	uint16_t to_minute; /* not itself in it; 1440: the day's end */
+};
+
+struct et_rule {
+	char name[ET_RULE_NAME_MAX + 1];
+	enum et_rule_action action;
+	struct et_rule_numbers from;
+	struct et_rule_numbers to;
+	unsigned directions; /* of enum et_rule_direction; 0: all */
+	uint32_t site_count; /* 0: every site */
+	char sites[ET_RULE_SITES_MAX][ET_RULE_NAME_MAX + 1];
+	uint32_t header_count; /* all of them must hold */
+	struct et_rule_header headers[ET_RULE_HEADERS_MAX];
+	struct et_rule_time time;
+	uint32_t sample; /* of ET_RULE_SAMPLE_ALL; 0: not given, all */
+	bool media_only; /* only calls without signalling */
+};
+
+struct et_rules {
+	uint32_t count;
+	struct et_rule rules[ET_RULES_MAX];
+	enum et_rule_action otherwise; /* the default, when no rule fires */
+	uint32_t own_count;
+	struct et_rule_number own[ET_RULE_OWN_MAX];
+	uint32_t zone_count;
+	struct et_zone zones[ET_RULE_ZONES_MAX];
+};
+
+/* What is known of a call. Texts are borrowed for the call of a function. */
+struct et_rule_facts {
+	const char *from; /* user part; "" when there is none */
+	const char *to;
+	const char *site;
+	int64_t start_us; /* UTC */
+	uint64_t sample;  /* et_rule_sample() */
+	bool media_only;
+	/* The value of the n-th header line of this name, n from 0; false: there are no more. NULL:
+	 * the headers are not known. */
+	bool (*header)(const void *arg, const char *name, uint32_t n, struct et_view *ret);
+	const void *arg; /* borrowed */
+};
+
+struct et_rule_decision {
+	int rule; /* number of the rule that fired; -1: none, the default */
+	enum et_rule_action action;
+	bool provisional; /* a rule before it could not be told from what is known */
+};
+
+enum et_rule_verdict { ET_RULE_FITS, ET_RULE_NO, ET_RULE_UNKNOWN };
+
+#define ET_RULE_WHY_MAX 256
+
+/* Does the rule fit? `why` (ET_RULE_WHY_MAX bytes, or NULL) gets a sentence about the first
+ * condition that does not hold or is not known; about all that hold when it fits. */
+enum et_rule_verdict et_rule_fits(const struct et_rules *rules, const struct et_rule *rule,
+				  const struct et_rule_facts *facts, char *why);
+
+struct et_rule_decision et_rules_decide(const struct et_rules *rules,
+					const struct et_rule_facts *facts);
+
+/* The name of the rule of a decision, or "default": borrowed from `rules`, or static. */
+const char *et_rules_name(const struct et_rules *rules, int rule);
+
+/* 0 when there are no own numbers: the direction of a call is not known then. */
+enum et_rule_direction et_rules_direction(const struct et_rules *rules, const char *from,
+					  const char *to);
+/* "inbound", ...; "" for 0: static. */
+const char *et_rule_direction_text(enum et_rule_direction d);
+const char *et_rule_action_text(enum et_rule_action a); /* "record", "skip" */
+
+bool et_rules_have_sample(const struct et_rules *rules);
+
+/* Which calls a share of them takes: the first eight bytes (big-endian) of the SHA-256 of the
+ * Call-ID, modulo ET_RULE_SAMPLE_ALL, is less than the share. So every node and every replay takes
+ * the same calls, and a larger share takes those of a smaller one too. */
+uint64_t et_rule_sample(const uint8_t sha256[32]);
+
+/* Is it one of the three forms? false, and *ret_why a static clause about what is wrong. */
+bool et_rule_number_check(const char *text, const char **ret_why);
+bool et_rule_number_fits(const struct et_rule_number *n, const char *number);
+
+/* Does the shell pattern fit the whole text? At most pattern times text steps. */
+bool et_rule_glob(const char *pattern, const char *text, size_t text_size, bool ignore_case);
+
+#endif
