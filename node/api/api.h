@@ -73,6 +73,24 @@ struct et_api_told {
 	uint64_t index; /* log index, when committed */
 };
 
+/* To pause a recording that this node makes, or to go on with it. */
+struct et_api_pause {
+	const uint8_t *recording; /* 16 bytes; borrowed, as the texts */
+	bool pause;
+	const char *principal;
+	const char *reason;
+	int64_t max_us; /* it goes on by itself; 0: as the node's configuration says */
+};
+
+struct et_api_paused {
+	bool paused;
+	bool changed;
+	int64_t from_us;
+	int64_t to_us;
+	int64_t until_us;
+	uint64_t packets; /* not written in all its pauses */
+};
+
 struct et_api_backend {
 	/* Make the cluster; returns when its first entry is committed. ET_EEXISTS: there is one. */
 	int (*init_cluster)(void *arg, const struct et_api_init *request,
@@ -98,6 +116,10 @@ struct et_api_backend {
 	 * command->op; principal, reason and schema are set. NULL: such commands are proposed. */
 	int (*tell)(void *arg, Et__Command *command, struct et_api_told *ret,
 		    struct et_error *reterr);
+	/* In force and synced on this node's disk when it returns 0. ET_ENOTFOUND: this node does
+	 * not record it (any more). */
+	int (*pause)(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,
+		     struct et_error *reterr);
 	/* The recording was erased: return when its tombstone is durable in this node's ledger of
 	 * erasures. */
 	int (*erased)(void *arg, const uint8_t recording[16], struct et_error *reterr);

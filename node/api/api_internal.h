@@ -323,6 +323,7 @@ api_handler api_keys, api_key_rotate, api_key_schedule, api_key_set, api_key_tou
 api_handler api_backup; /* backup.c */
 api_handler api_recording_erase, api_erasure_plan, api_erasure_get, api_erasure_apply; /* erase.c */
 api_handler api_recording_redact;				      /* redact.c */
+api_handler api_recording_pause, api_recording_resume;		      /* pause.c */
 api_handler api_erasure_certificate;				      /* certificate.c */
 api_handler api_holds, api_hold_add, api_hold_release;		      /* holds.c */
 api_handler api_retention_get, api_retention_put, api_retention_plan; /* retention.c */

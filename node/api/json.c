@@ -277,6 +277,7 @@ static json_t *session_json(const Et__Session *s)
 static void add_details(const struct et_state_view *v, const Et__Recording *r, json_t *o)
 {
 	json_t *gaps = json_array();
+	bool paused = false;
 	json_t *segments = json_array();
 	for (size_t i = 0; i < r->n_gaps; i++) {
 		json_t *gap = json_object();
@@ -284,6 +285,9 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 		et_json_set(gap, "to", api_time(r->gaps[i]->to_us));
 		et_json_set(gap, "cause", et_json_text(r->gaps[i]->cause));
 		et_json_add(gaps, gap);
+		paused = paused ||
+			 (r->gaps[i]->to_us == 0 && r->state == ET__RECORDING_STATE__CAPTURING &&
+			  strcmp(r->gaps[i]->cause, "paused") == 0);
 	}
 	if (r->id.len == 16) {
 		(void)et_state_each_segment_of(v, r->id.data, add_segment, segments);
@@ -303,6 +307,7 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	}
 	et_json_set(o, "gaps", gaps);
 	et_json_set(o, "redactions", redactions_json(r));
+	et_json_set(o, "paused", json_boolean(paused));
 	et_json_set(o, "segments", segments);
 	et_json_set(o, "participants", participants_json(r->session));
 	et_json_set(o, "session", r->session != NULL ? session_json(r->session) : json_null());

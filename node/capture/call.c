@@ -324,8 +324,11 @@ static uint32_t describe(struct et_engine *e, struct et_call *c)
 	return count;
 }
 
-static void update(struct et_engine *e, struct et_call *c)
+void et_call_update(struct et_engine *e, struct et_call *c)
 {
+	if (!c->opened) {
+		return; /* it is told when it opens */
+	}
 	uint32_t count = describe(e, c);
 	if (e->sink.update(e->sink.arg, c->slot, &c->facts, e->scratch, count) == 0) {
 		c->updated_us = e->now_us;
@@ -362,6 +365,9 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 	c->facts.state = final_state(c);
 	if (c->facts.end_us == 0) {
 		c->facts.end_us = c->media_us > c->seen_us ? c->media_us : c->seen_us;
+	}
+	if (et_call_is_paused(c)) {
+		et_call_pause_end(e, c, c->facts.end_us);
 	}
 	if (e->sink.close(e->sink.arg, c->slot, c->opened, &c->facts, e->scratch, count) < 0) {
 		c->facts.state = before; /* no room: the next sweep tries again */
@@ -428,8 +434,9 @@ void et_call_sweep(struct et_engine *e, struct et_call *c)
 	}
 	et_keys_tell(e, c);
 	et_session_tell(e, c);
+	et_call_pause_sweep(e, c);
 	if (c->opened && e->now_us - c->updated_us >= UPDATE_US &&
 	    (c->dirty || c->media_us >= c->updated_us)) {
-		update(e, c);
+		et_call_update(e, c);
 	}
 }

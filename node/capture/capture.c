@@ -31,6 +31,7 @@ enum {
 	TABLE_MAX = 256 * 1024 * 1024,
 	SMALL_TABLE_CALLS = 256,
 	KEYLOG_SECRETS = 1 << 16, /* the oldest are forgotten */
+	COMMAND_S = 10,		  /* for a command to be in force and saved */
 };
 
 #define TICK_US 1000000LL
@@ -40,6 +41,19 @@ enum {
 #define DEFAULT_QUEUE_BYTES ((size_t)32 * 1024 * 1024)
 #define DEFAULT_RING_BYTES ((size_t)64 * 1024 * 1024)
 #define DEFAULT_RESERVE_BYTES ((uint64_t)256 * 1024 * 1024)
+
+/* To pause, or to go on. Two hold it: who asks, and the list that it is in. */
+struct command {
+	struct command *next;
+	uint8_t recording[16];
+	bool pause;
+	bool done; /* under the mutex, as all that follows */
+	int refs;
+	int code;
+	int64_t max_us;
+	struct et_capture_pause result;
+	char cause[ET_CAPTURE_CAUSE_MAX];
+};
 
 struct et_capture {
 	struct et_engine *engine;
@@ -69,11 +83,16 @@ struct et_capture {
 	_Atomic int source_code; /* the last source that was lost */
 	_Atomic uint64_t kernel_drops;
 	_Atomic bool finished;
+	_Atomic bool has_asked; /* something is in `asked` */
 
 	pthread_mutex_t mutex;		   /* over what follows */
 	pthread_cond_t wake;		   /* of the sync thread */
+	pthread_cond_t answered;	   /* of those who asked */
 	struct et_capture_metrics metrics; /* the ring thread's part */
 	struct et_buffer table;		   /* a call table to be written; empty: none */
+	struct command *asked;		   /* owned: for the ring thread */
+	struct command *unsaved;	   /* owned: in force, and in `table` */
+	bool no_more;			   /* nobody takes `asked` any more */
 	char source_text[256];
 	bool sync_stop;
 	_Atomic bool draining; /* new calls are not recorded */
@@ -81,8 +100,39 @@ struct et_capture {
 
 /* ---- Sync thread ----------------------------------------------------------------------------- */
 
-/* Replaced by rename before the tick: durable with it. */
-static void write_table(struct et_capture *c, struct et_buffer *table)
+static void command_unref(struct command *cmd)
+{
+	if (--cmd->refs == 0) {
+		free(cmd);
+	}
+}
+
+/* Answer a list of commands, which gives them up. */
+static void answer(struct et_capture *c, struct command *list, int code)
+{
+	(void)pthread_mutex_lock(&c->mutex);
+	while (list != NULL) {
+		struct command *next = list->next;
+		list->done = true;
+		list->code = code;
+		command_unref(list);
+		list = next;
+	}
+	(void)pthread_cond_broadcast(&c->answered);
+	(void)pthread_mutex_unlock(&c->mutex);
+}
+
+/* What a rename did is durable with its folder. */
+static int sync_folder(struct et_capture *c)
+{
+	char path[PATH_MAX];
+	et_writer_path(c->writer, "calls", path);
+	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Replaced by rename before the tick: durable with it; with `now`, when this returns 0. */
+static int write_table(struct et_capture *c, struct et_buffer *table, bool now)
 {
 	char path[PATH_MAX];
 	char temp[PATH_MAX];
@@ -90,10 +140,18 @@ static void write_table(struct et_capture *c, struct et_buffer *table)
 	et_writer_path(c->writer, "calls/table.new", temp);
 	ET_CLEANUP(et_fd_closep)
 	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd >= 0 && et_file_pwrite(fd, table->data, table->size, 0) == 0) {
-		/* On failure the older table stays: calls of the last second are not continued. */
-		(void)rename(temp, path);
+	if (fd < 0) {
+		return -errno;
 	}
+	/* On failure the older table stays: calls of the last second are not continued. */
+	int rc = et_file_pwrite(fd, table->data, table->size, 0);
+	if (rc == 0 && now && fdatasync(fd) < 0) {
+		rc = -errno;
+	}
+	if (rc == 0 && rename(temp, path) < 0) {
+		rc = -errno;
+	}
+	return rc == 0 && now ? sync_folder(c) : rc;
 }
 
 /* The table that the ring thread left, if there is one. */
@@ -103,9 +161,12 @@ static void take_table(struct et_capture *c)
 	(void)pthread_mutex_lock(&c->mutex);
 	table = c->table;
 	c->table = (struct et_buffer){ .data = NULL };
+	struct command *unsaved = c->unsaved;
+	c->unsaved = NULL;
 	(void)pthread_mutex_unlock(&c->mutex);
 	if (table.size > 0) {
-		write_table(c, &table);
+		int rc = write_table(c, &table, unsaved != NULL);
+		answer(c, unsaved, rc);
 	}
 	et_buffer_release(&table);
 }
@@ -251,8 +312,9 @@ static void wait_for_packets(struct et_capture *c)
 	(void)poll(fds, count, POLL_MS);
 }
 
-/* Once a second: counters for others to read, and the call table when it changed. */
-static void publish(struct et_capture *c, bool with_table)
+/* Once a second: counters for others to read, and the call table when it changed. `unsaved` (or
+ * NULL) is given away: commands that this table is to make durable. */
+static void publish(struct et_capture *c, bool with_table, struct command *unsaved)
 {
 	struct et_capture_metrics metrics = { .calls_live = 0 };
 	struct et_source_stats sum = c->past;
@@ -288,9 +350,50 @@ static void publish(struct et_capture *c, bool with_table)
 	if (table.size > 0) {
 		et_buffer_release(&c->table);
 		c->table = table;
+		for (struct command *next = NULL; unsaved != NULL; unsaved = next) {
+			next = unsaved->next;
+			unsaved->next = c->unsaved;
+			c->unsaved = unsaved;
+		}
 		(void)pthread_cond_signal(&c->wake);
 	}
 	(void)pthread_mutex_unlock(&c->mutex);
+	if (unsaved != NULL) {
+		answer(c, unsaved, -ENOMEM);
+	}
+}
+
+/* Pause and go on, as asked. Who asked is answered when the call table that says so is durable; a
+ * recording that is not here is answered at once. */
+static void run_commands(struct et_capture *c)
+{
+	struct command *unsaved = NULL;
+	struct command *nothing = NULL;
+	(void)pthread_mutex_lock(&c->mutex);
+	struct command *list = c->asked;
+	c->asked = NULL;
+	c->has_asked = false;
+	(void)pthread_mutex_unlock(&c->mutex);
+	if (list != NULL &&
+	    !c->from_files) { /* not a wait for packets ago: a pause would end early */
+		et_engine_clock(c->engine, et_clock_now_us());
+	}
+	for (struct command *next = NULL; list != NULL; list = next) {
+		next = list->next;
+		int rc = et_engine_pause(c->engine, list->recording, list->pause, list->cause,
+					 list->max_us, &list->result);
+		struct command **to = rc == 0 ? &unsaved : &nothing;
+		list->next = *to;
+		*to = list;
+	}
+	et_relay_flush(&c->relay); /* the marks, and the news for the catalogue */
+	if (nothing != NULL) {
+		answer(c, nothing, ET_ENOTFOUND);
+	}
+	if (unsaved != NULL) {
+		c->engine->table_changed = true; /* also what was so already may not be saved yet */
+		publish(c, true, unsaved);
+	}
 }
 
 /* Interfaces that went away: now and then, until they are back. */
@@ -318,7 +421,7 @@ static void ring_second(struct et_capture *c, int64_t *published_us)
 	bool soon = c->engine->table_changed && c->engine->call_count <= SMALL_TABLE_CALLS;
 	if (mono_us - *published_us >= (soon ? TABLE_US : TICK_US)) {
 		*published_us = mono_us;
-		publish(c, true);
+		publish(c, true, NULL);
 	}
 }
 
@@ -356,10 +459,13 @@ static void *ring_main(void *arg)
 			if (c->from_files && !c->finished && !has_source(c)) {
 				et_engine_finish(c->engine, true);
 				et_relay_flush(&c->relay);
-				publish(c, true);
+				publish(c, true, NULL);
 			}
 			c->finished = !has_source(c) && c->srs == NULL;
 			wait_for_packets(c);
+		}
+		if (c->has_asked) {
+			run_commands(c);
 		}
 		ring_second(c, &published_us);
 	}
@@ -369,7 +475,7 @@ static void *ring_main(void *arg)
 		et_srs_leave(c->srs);
 	}
 	et_engine_finish(c->engine, false);
-	publish(c, true);
+	publish(c, true, NULL);
 	et_relay_close(&c->relay);
 	return NULL;
 }
@@ -451,7 +557,7 @@ static int take_over(struct et_capture *c, struct et_error *reterr)
 		 * them: a kill in the next second must not start from older numbers. */
 		et_engine_save(c->engine, &table);
 		if (!table.failed) {
-			write_table(c, &table);
+			(void)write_table(c, &table, false);
 		}
 		et_buffer_release(&table);
 		c->engine->table_changed = true;
@@ -575,6 +681,7 @@ int et_capture_start(const struct et_capture_config *config, struct et_capture *
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&c->wake, &attr);
+	(void)pthread_cond_init(&c->answered, &attr);
 	(void)pthread_condattr_destroy(&attr);
 	c->on_event = config->on_event;
 	c->arg = config->arg;
@@ -619,8 +726,14 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 	}
 	if (c->threads == 3) { /* once more: now the writer's segment numbers are final */
 		c->engine->table_changed = true;
-		publish(c, true);
+		publish(c, true, NULL);
 	}
+	(void)pthread_mutex_lock(&c->mutex);
+	struct command *left = c->asked;
+	c->asked = NULL;
+	c->no_more = true;
+	(void)pthread_mutex_unlock(&c->mutex);
+	answer(c, left, ET_ECLOSED);
 	if (c->threads >= 1) {
 		(void)pthread_mutex_lock(&c->mutex);
 		c->sync_stop = true;
@@ -642,6 +755,7 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 		et_relay_release(&c->relay);
 	}
 	et_buffer_release(&c->table);
+	(void)pthread_cond_destroy(&c->answered);
 	(void)pthread_cond_destroy(&c->wake);
 	(void)pthread_mutex_destroy(&c->mutex);
 	free(c);
@@ -649,6 +763,54 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 }
 
 /* ---- Any thread ------------------------------------------------------------------------------ */
+
+static int command_wait(struct et_capture *c, struct command *cmd)
+{
+	struct timespec until;
+	int rc = 0;
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += COMMAND_S;
+	while (!cmd->done && rc == 0) {
+		rc = -pthread_cond_timedwait(&c->answered, &c->mutex, &until);
+	}
+	return cmd->done ? cmd->code : rc;
+}
+
+int et_capture_pause(struct et_capture *c, const uint8_t recording[16], bool pause,
+		     const char *cause, int64_t max_us, struct et_capture_pause *ret,
+		     struct et_error *reterr)
+{
+	const char *what = pause ? "pause" : "resume";
+	struct command *cmd = calloc(1, sizeof(*cmd));
+	if (cmd == NULL) {
+		return et_fail(reterr, -ENOMEM, "%s", what);
+	}
+	memcpy(cmd->recording, recording, 16);
+	cmd->pause = pause;
+	cmd->max_us = max_us;
+	et_copy_text(cmd->cause, sizeof(cmd->cause),
+		     (struct et_view){ (const uint8_t *)cause, strlen(cause) });
+	(void)pthread_mutex_lock(&c->mutex);
+	int rc = c->no_more ? ET_ECLOSED : 0;
+	cmd->refs = rc == 0 ? 2 : 1;
+	if (rc == 0) {
+		cmd->next = c->asked;
+		c->asked = cmd;
+		c->has_asked = true;
+		rc = command_wait(c, cmd);
+	}
+	bool in_force = cmd->done && cmd->result.from_us != 0;
+	if (cmd->done) {
+		*ret = cmd->result;
+	}
+	command_unref(cmd);
+	(void)pthread_mutex_unlock(&c->mutex);
+	if (rc == 0) {
+		return 0;
+	}
+	return in_force ? et_fail(reterr, rc, "%s is in force, but could not be saved", what)
+			: et_fail(reterr, rc, "%s", what);
+}
 
 void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32])
 {

@@ -71,6 +71,7 @@ struct et_capture_limits {
 	uint32_t media_timeout_s;      /* an answered call without media ends: 14,400 */
 	uint32_t media_only_timeout_s; /* RTP without signalling that stopped ends: 30 */
 	uint32_t setup_timeout_s;      /* an INVITE without a final answer ends: 240 */
+	uint32_t max_pause_s;	       /* a pause ends by itself: 900 */
 };
 
 enum et_capture_transport { ET_TRANSPORT_UDP, ET_TRANSPORT_TCP, ET_TRANSPORT_TLS };
@@ -130,7 +131,7 @@ struct et_capture_config {
 /* ---- What it tells --------------------------------------------------------------------------- */
 
 #define ET_CAPTURE_STREAMS_MAX 32
-#define ET_CAPTURE_GAPS_MAX 16
+#define ET_CAPTURE_GAPS_MAX 64
 #define ET_CAPTURE_ADDRESS_TEXT 56 /* "[ipv6]:port" and a NUL */
 
 enum et_capture_state {
@@ -184,7 +185,8 @@ struct et_capture_stream {
 struct et_capture_gap {
 	int64_t from_us;
 	int64_t to_us;
-	const char *cause; /* "recorder-restart", "disk-full", "writer_full": static */
+	const char *cause; /* "recorder-restart", "disk-full", "writer_full", "paused": static.
+			    * to_us of a pause that goes on is 0 */
 };
 
 #define ET_CAPTURE_PARTICIPANTS_MAX 16
@@ -335,6 +337,7 @@ struct et_capture_event {
 	X(RTP_LIMIT_CANDIDATES, "rtp_limit_candidates")                                            \
 	X(RTP_LIMIT_STREAMS, "rtp_limit_streams")                                                  \
 	X(RTP_LIMIT_CALLS, "rtp_limit_calls")                                                      \
+	X(RTP_PAUSED, "paused")		  /* its recording was paused */                           \
 	X(RTP_RULE, "rtp_rule")		  /* a rule says: not recorded */                          \
 	X(RTP_REFUSED, "rtp_refused")	  /* its call was refused by admission */                  \
 	X(RTP_AFTER_END, "rtp_after_end") /* its call is over */                                   \
@@ -439,6 +442,37 @@ bool et_capture_kek_settled(struct et_capture *c, uint32_t kek_version);
 /* While it drains new calls are not recorded (and counted so); live ones go on to their end. Any
  * thread. */
 void et_capture_set_draining(struct et_capture *c, bool draining);
+
+/* A recording's last pause. Times are of packets. */
+struct et_capture_pause {
+	bool paused;
+	bool changed;	  /* by this call; else it was so already */
+	int64_t from_us;  /* of the last pause; 0: it was never paused */
+	int64_t to_us;	  /* 0: it goes on */
+	int64_t until_us; /* it ends by itself then */
+	uint64_t packets; /* not written, in all its pauses */
+};
+
+#define ET_CAPTURE_CAUSE_MAX 160 /* bytes, with the NUL */
+
+/* Pause a live recording of this recorder, or go on with it. While it is paused, packets of media
+ * (RTP, RTCP) that arrive are counted as "paused" and written nowhere, and of SIP only what makes
+ * the dialog is kept. `cause` goes into the tape's mark; `max_us` (0: limits.max_pause_s) is when
+ * it goes on by itself, at most the limit. A pause of what is paused changes nothing, not even that
+ * moment.
+ *
+ * It is in force when this returns, and the state is synced to the media filesystem: a recorder
+ * that is killed or loses power after that starts again with the recording paused. On failure of
+ * that sync the pause is in force all the same, and the error says so.
+ *
+ * Blocks, some ms and a sync. Any thread but capture's own.
+ *   ET_ENOTFOUND  this recorder has no such live recording
+ *   ET_ECLOSED    capture is being stopped
+ *   -ETIMEDOUT    no answer in 10 s: it may be in force; ask again
+ *   others        it is in force, but could not be saved */
+int et_capture_pause(struct et_capture *c, const uint8_t recording[16], bool pause,
+		     const char *cause, int64_t max_us, struct et_capture_pause *ret,
+		     struct et_error *reterr) ET_MUST_CHECK;
 
 /* A copy of the counters, at most a second old. Any thread. */
 void et_capture_metrics(struct et_capture *c, struct et_capture_metrics *ret);

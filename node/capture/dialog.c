@@ -414,8 +414,13 @@ static void on_description(struct et_engine *e, struct et_call *c, const struct 
 	read_description(e, c, &said);
 }
 
-static void keep_message(struct et_engine *e, struct et_call *c, const struct et_packet *p)
+static void keep_message(struct et_engine *e, struct et_call *c, const struct et_packet *p,
+			 enum et_sip_method method)
 {
+	if (!et_call_keeps_message(e, c, p->time_us, method)) {
+		e->sip_not_kept++;
+		return;
+	}
 	char src[ET_CAPTURE_ADDRESS_TEXT];
 	char dst[ET_CAPTURE_ADDRESS_TEXT];
 	et_address_format(p->src, p->sport, src);
@@ -448,7 +453,7 @@ void et_dialog_message(struct et_engine *e, const struct et_packet *p, const str
 		return;
 	}
 	c->seen_us = e->now_us;
-	keep_message(e, c, p);
+	keep_message(e, c, p, m->method);
 	if (m->is_request) {
 		on_request(e, c, m);
 	} else {

@@ -69,7 +69,8 @@ struct et_facts {
 	char rule[64];
 	enum et_rule_direction direction; /* 0: not known */
 	char problem[128];
-	bool problem_srtp; /* it is about keys, which may come yet */
+	bool problem_srtp;			/* it is about keys, which may come yet */
+	char pause_cause[ET_CAPTURE_CAUSE_MAX]; /* of the last pause: for the tape's mark */
 };
 
 struct et_stream;
@@ -169,6 +170,7 @@ struct et_stream {
 	uint8_t media; /* index of its m-line; ET_NO_MEDIA: not known */
 	uint8_t payload_type;
 	bool has_codec;
+	uint64_t paused;	/* packets that arrived in a pause */
 	bool announced;		/* the sink knows it */
 	bool frozen;		/* from before a restart: counts only */
 	uint8_t checks;		/* packets on which keys are still to be tried */
@@ -202,6 +204,13 @@ struct et_session {
 	uint32_t revision; /* of `known`; 0: no metadata came */
 	uint32_t told;	   /* the revision that the sink has */
 	bool has_parties;  /* facts name participants, not client and server */
+};
+
+struct et_pause {
+	int64_t from_us;  /* 0: never paused */
+	int64_t to_us;	  /* 0: it goes on */
+	int64_t until_us; /* it ends by itself */
+	uint64_t packets; /* in all pauses of the call */
 };
 
 struct et_call {
@@ -245,6 +254,7 @@ struct et_call {
 	uint64_t keys_told;	    /* number of the last one that the sink has */
 	struct et_session *session; /* owned; NULL: nobody sends it to us */
 	struct et_buffer pending;   /* owned: META plaintexts, each behind its 32-bit size */
+	struct et_pause pause;
 };
 
 struct et_held {
@@ -388,6 +398,10 @@ int et_engine_restore(struct et_engine *e, struct et_view saved,
 		      int64_t (*gap_from)(void *arg, const uint8_t id[16], uint32_t *segment),
 		      void *arg, struct et_error *reterr) ET_MUST_CHECK;
 
+/* Pause or go on: see et_capture_pause(). ET_ENOTFOUND. */
+int et_engine_pause(struct et_engine *e, const uint8_t recording[16], bool pause, const char *cause,
+		    int64_t max_us, struct et_capture_pause *ret);
+
 /* From the sink's media(): what the packet of this stream is without its protection; *ret stays as
  * it is when there is none. false: it cannot be opened. With config.keep_openers only. */
 bool et_engine_plain(struct et_engine *e, uint32_t slot, uint32_t stream, const struct et_packet *p,
@@ -407,9 +421,20 @@ bool et_call_open(struct et_engine *e, struct et_call *c); /* true: it is open *
 void et_call_meta(struct et_engine *e, struct et_call *c, const struct et_meta_item *item);
 void et_call_close(struct et_engine *e, struct et_call *c);
 void et_call_sweep(struct et_engine *e, struct et_call *c);
+void et_call_update(struct et_engine *e, struct et_call *c);
 void et_facts_gap(struct et_facts *f, int64_t from_us, int64_t to_us, const char *cause);
 void et_copy_text(char *ret, size_t size, struct et_view text);
 void et_make_id(struct et_engine *e, const struct et_call *c, uint8_t ret[16]);
+
+/* pause.c */
+extern const char *const et_gap_paused; /* the cause of its gaps: compared as a pointer */
+bool et_call_is_paused(const struct et_call *c);
+/* What arrived then is not to be kept. Ends a pause whose time is over. */
+bool et_call_drops(struct et_engine *e, struct et_call *c, int64_t time_us);
+bool et_call_keeps_message(struct et_engine *e, struct et_call *c, int64_t time_us,
+			   enum et_sip_method method);
+void et_call_pause_end(struct et_engine *e, struct et_call *c, int64_t at_us);
+void et_call_pause_sweep(struct et_engine *e, struct et_call *c);
 
 /* text.c: a view of the facts, for an event. */
 void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream *streams,

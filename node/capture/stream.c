@@ -297,7 +297,7 @@ void et_stream_describe(const struct et_stream *s, struct et_capture_stream *ret
 		.payload_type = s->payload_type,
 		.party = s->party,
 		.clock_hz = s->clock_hz,
-		.packets = s->source.packets,
+		.packets = s->source.packets - s->paused,
 		.lost = et_rtp_source_lost(&s->source),
 		.duplicate = s->source.duplicate,
 		.late = s->source.late,
@@ -417,11 +417,17 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 	(void)et_rtp_source_add(&s->source, rtp->sequence, rtp->timestamp, p->time_us, clock_hz);
 	s->last_us = p->time_us > s->last_us ? p->time_us : s->last_us;
 	c->media_us = e->now_us;
-	e->packets.rtp++;
 	e->plain_of = NULL;
 	if (s->checks > 0) {
 		et_keys_check(e, s, p);
 	}
+	if (et_call_drops(e, c, p->time_us)) {
+		e->packets.unclaimed[ET_UNCLAIMED_RTP_PAUSED]++;
+		s->paused++;
+		c->pause.packets++;
+		return;
+	}
+	e->packets.rtp++;
 	if (!et_call_open(e, c) || !et_stream_announce(e, s) ||
 	    e->sink.media(e->sink.arg, c->slot, s->number, rtp, p) < 0) {
 		c->dropped++;
@@ -737,7 +743,7 @@ void et_stream_rtcp(struct et_engine *e, const struct et_packet *p)
 	}
 	e->packets.rtcp++;
 	struct match m = find_rtcp(e, p, rtcp.ssrc);
-	if (m.call == NULL || !m.call->opened) {
+	if (m.call == NULL || !m.call->opened || et_call_drops(e, m.call, p->time_us)) {
 		return;
 	}
 	for (struct et_stream *s = m.call->streams; s != NULL; s = s->next) {

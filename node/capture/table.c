@@ -2,6 +2,8 @@
  *
  *   file := "EVCT" version 1 | saved_us 8 | count 4 | { size 4 | call }* | crc32c 4
  *
+ * A call's pause stands behind its streams; what follows it is passed over.
+ *
  * It is rewritten as a whole when dialogs changed, at most once a second. A restart reads it to go
  * on with live recordings. It is a cache of what the wire told: a damaged one is refused as a whole
  * and costs the continuation of live calls, nothing that was recorded. */
@@ -132,6 +134,12 @@ static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_
 		et_stream_describe(s, &description);
 		et_stream_save(b, &description);
 	}
+	/* Later than version 1, which passes over what is behind the streams. */
+	et_buffer_add64(b, (uint64_t)c->pause.from_us);
+	et_buffer_add64(b, (uint64_t)c->pause.to_us);
+	et_buffer_add64(b, (uint64_t)c->pause.until_us);
+	et_buffer_add64(b, c->pause.packets);
+	et_table_add_text(b, c->facts.pause_cause);
 }
 
 void et_engine_save(struct et_engine *e, struct et_buffer *ret)
@@ -271,6 +279,9 @@ static void read_gaps(struct et_reader *r, struct et_facts *f)
 		int64_t from_us = (int64_t)et_read64(r);
 		int64_t to_us = (int64_t)et_read64(r);
 		et_table_read_text(r, text, sizeof(text));
+		if (strcmp(text, et_gap_paused) == 0) {
+			et_facts_gap(f, from_us, to_us, et_gap_paused);
+		}
 		for (size_t k = 0; k < ET_ARRAY_SIZE(causes); k++) {
 			if (strcmp(text, causes[k]) == 0) {
 				et_facts_gap(f, from_us, to_us, causes[k]);
@@ -358,6 +369,13 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 			return false;
 		}
 		c->stream_count++;
+	}
+	if (!r->failed && et_reader_left(r) > 0) {
+		c->pause.from_us = (int64_t)et_read64(r);
+		c->pause.to_us = (int64_t)et_read64(r);
+		c->pause.until_us = (int64_t)et_read64(r);
+		c->pause.packets = et_read64(r);
+		et_table_read_text(r, c->facts.pause_cause, sizeof(c->facts.pause_cause));
 	}
 	return !r->failed;
 }

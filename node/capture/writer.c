@@ -325,19 +325,73 @@ static void write_parties(struct et_writer *w, struct et_slot *s)
 static void write_gap(struct et_writer *w, struct et_slot *s, const struct et_capture_gap *gap)
 {
 	struct et_buffer plain = { .data = NULL };
+	bool paused = gap->cause == et_gap_paused;
 	struct et_meta_item item = {
 		.type = ET_META_MARK,
 		.mark = {
-			.what = ET_MARK_GAP,
+			.what = paused ? ET_MARK_PAUSE : ET_MARK_GAP,
 			.from_us = gap->from_us,
 			.to_us = gap->to_us,
 			.cause = { (const uint8_t *)gap->cause, strlen(gap->cause) },
 		},
 	};
 	if (et_meta_add(&plain, &item) == 0 && !plain.failed) {
-		et_segment_append(w, s, ET_TAPE_META, gap->to_us, plain.data, plain.size);
+		et_segment_append(w, s, ET_TAPE_META, gap->to_us != 0 ? gap->to_us : s->t0_us,
+				  plain.data, plain.size);
 	}
 	et_buffer_release(&plain);
+}
+
+/* A pause begins or ends while the tape is open: it stands between the packets where it happened,
+ * for facts and packets come through one queue. */
+static void write_pause(struct et_writer *w, struct et_slot *s, enum et_meta_mark what,
+			int64_t at_us)
+{
+	struct et_buffer plain = { .data = NULL };
+	const char *cause = s->facts.pause_cause;
+	struct et_meta_item item = {
+		.type = ET_META_MARK,
+		.mark = {
+			.what = (uint8_t)what,
+			.from_us = at_us,
+			.cause = { (const uint8_t *)cause, strlen(cause) },
+		},
+	};
+	if (s->state == ET_SLOT_OPEN && s->tape != NULL && et_meta_add(&plain, &item) == 0 &&
+	    !plain.failed) {
+		et_segment_flush(w, s); /* what was said before it */
+		et_segment_append(w, s, ET_TAPE_META, at_us, plain.data, plain.size);
+	}
+	et_buffer_release(&plain);
+}
+
+static const struct et_capture_gap *find_gap(const struct et_facts *f,
+					     const struct et_capture_gap *like)
+{
+	for (uint32_t i = 0; i < f->gap_count; i++) {
+		if (f->gaps[i].from_us == like->from_us &&
+		    strcmp(f->gaps[i].cause, like->cause) == 0) {
+			return &f->gaps[i];
+		}
+	}
+	return NULL;
+}
+
+static void write_pauses(struct et_writer *w, struct et_slot *s, const struct et_facts *before)
+{
+	for (uint32_t i = 0; i < s->facts.gap_count; i++) {
+		const struct et_capture_gap *g = &s->facts.gaps[i];
+		const struct et_capture_gap *old = find_gap(before, g);
+		if (g->cause != et_gap_paused) {
+			continue;
+		}
+		if (old == NULL) {
+			write_pause(w, s, ET_MARK_PAUSE, g->from_us);
+		}
+		if (g->to_us != 0 && (old == NULL || old->to_us == 0)) {
+			write_pause(w, s, ET_MARK_RESUME, g->to_us);
+		}
+	}
 }
 
 /* Keep a KEYS plaintext for the segments to come; the oldest give way. */
@@ -486,16 +540,20 @@ void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain)
 }
 
 /* Facts of the engine; gaps that the writer added stay. */
-static void take_facts(struct et_slot *s, const struct et_facts *facts)
+static void take_facts(struct et_writer *w, struct et_slot *s, const struct et_facts *facts)
 {
 	struct et_facts own = s->facts;
 	s->facts = *facts;
-	for (uint32_t i = facts->gap_count; i < own.gap_count; i++) {
-		et_facts_gap(&s->facts, own.gaps[i].from_us, own.gaps[i].to_us, own.gaps[i].cause);
+	for (uint32_t i = 0; i < own.gap_count; i++) {
+		if (find_gap(facts, &own.gaps[i]) == NULL) {
+			et_facts_gap(&s->facts, own.gaps[i].from_us, own.gaps[i].to_us,
+				     own.gaps[i].cause);
+		}
 	}
 	if (s->facts.problem[0] == '\0' && !own.problem_srtp) {
 		memcpy(s->facts.problem, own.problem, sizeof(own.problem));
 	}
+	write_pauses(w, s, &own);
 }
 
 void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
@@ -505,7 +563,7 @@ void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts 
 	if (s == NULL || s->state == ET_SLOT_REFUSED || w->config.media == NULL) {
 		return;
 	}
-	take_facts(s, facts);
+	take_facts(w, s, facts);
 	(void)tell(w, ET_CAPTURE_RECORDING_UPDATE, &s->facts, streams, count, NULL, s->restored,
 		   s->session);
 }
@@ -531,7 +589,7 @@ void et_writer_close(struct et_writer *w, uint32_t slot, const struct et_facts *
 	if (s == NULL) {
 		return;
 	}
-	take_facts(s, facts);
+	take_facts(w, s, facts);
 	if (s->state == ET_SLOT_BROKEN) {
 		et_facts_gap(&s->facts, s->broken_us, w->now_us, "disk-full");
 	}

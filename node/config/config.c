@@ -45,6 +45,7 @@ static void config_defaults(struct et_config *c)
 			    .port_last = 24999,
 			    .sessions = 1024,
 			    .connections = 256 },
+		.max_pause_us = 900 * S,
 		.setup_timeout_us = 240 * S,
 		.media_timeout_us = 14400 * S,
 		.media_only_timeout_us = 30 * S,
@@ -117,6 +118,8 @@ const char *et_config_defaults_text(void)
 	       "    #   sample: 10%                # of the calls, by their Call-ID\n"
 	       "    #   media-only: false          # true: only calls without signalling\n"
 	       "    #   action: record             # or skip\n"
+	       "  max-pause: 15m                   # a paused recording goes on by itself after so "
+	       "long\n"
 	       "  setup-timeout: 4m                # an INVITE without a final answer ends\n"
 	       "  media-timeout: 4h                # an answered call without media ends\n"
 	       "  media-only-timeout: 30s          # RTP without signalling that stopped ends\n"
@@ -813,10 +816,9 @@ static int maybe_u32(const struct et_yaml_node *map, const char *key, uint32_t m
 static int parse_recording(const struct et_yaml_node *map, struct et_config *c,
 			   struct et_error *reterr)
 {
-	static const char *const known[] = {
-		"default",	 "own-numbers",	  "rules",
-		"setup-timeout", "media-timeout", "media-only-timeout"
-	};
+	static const char *const known[] = { "default",		  "own-numbers",   "rules",
+					     "max-pause",	  "setup-timeout", "media-timeout",
+					     "media-only-timeout" };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	const struct et_yaml_node *node = et_yaml_get(map, "default");
 	if (rc == 0 && node != NULL) {
@@ -831,6 +833,9 @@ static int parse_recording(const struct et_yaml_node *map, struct et_config *c,
 	node = et_yaml_get(map, "rules");
 	if (rc == 0 && node != NULL) {
 		rc = parse_rules(node, &c->rules, reterr);
+	}
+	if (rc == 0) {
+		rc = maybe_duration(map, "max-pause", 1 * S, 86400 * S, &c->max_pause_us, reterr);
 	}
 	if (rc == 0) {
 		rc = maybe_duration(map, "setup-timeout", 5 * S, 3600 * S, &c->setup_timeout_us,

@@ -92,6 +92,7 @@ struct et_config {
 
 	/* recording: {default: record, rules: [...], setup-timeout: 4m, ...} */
 	struct et_rules rules;	       /* and default: record | skip, own-numbers: [...] */
+	int64_t max_pause_us;	       /* a paused recording goes on by itself */
 	int64_t setup_timeout_us;      /* an INVITE without a final answer ends */
 	int64_t media_timeout_us;      /* an answered call without media ends */
 	int64_t media_only_timeout_us; /* RTP without signalling that stopped ends */

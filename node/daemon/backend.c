@@ -191,8 +191,14 @@ static void add_live(void *arg, const Et__Recording *r)
 	et_json_set(object, "from", et_json_text(r->from));
 	et_json_set(object, "to", et_json_text(r->to));
 	et_json_set(object, "rule", et_json_text(r->rule));
+	bool paused = false;
+	for (size_t i = 0; i < r->n_gaps; i++) {
+		paused = paused ||
+			 (r->gaps[i]->to_us == 0 && strcmp(r->gaps[i]->cause, "paused") == 0);
+	}
 	et_json_set(object, "packets", et_json_u64(packets));
 	et_json_set(object, "lost", et_json_u64(lost));
+	et_json_set(object, "paused", json_boolean(paused));
 	et_json_add(list, object);
 }
 
@@ -450,6 +456,7 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 		.capture = backend_capture,
 		.pending = backend_pending,
 		.tell = daemon_tell,
+		.pause = daemon_pause,
 		.metrics = backend_metrics,
 		.erased = backend_erased,
 		.backup = backend_backup,

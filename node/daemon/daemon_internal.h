@@ -172,6 +172,10 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret);
 /* tell.c: a create command of the API, into the journal and towards the catalogue. */
 int daemon_tell(void *arg, Et__Command *command, struct et_api_told *ret,
 		struct et_error *reterr) ET_MUST_CHECK;
+
+/* pause.c: on API workers. */
+int daemon_pause(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,
+		 struct et_error *reterr);
 /* On the loop: a journalled command was answered for good. */
 void daemon_tell_answered(struct et_daemon *d, const Et__Command *command, int code,
 			  const Et__Result *result);

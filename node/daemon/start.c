@@ -449,6 +449,7 @@ static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 	c->limits.free_reserve_bytes = d->config.limits.disk_reserve_bytes;
 	c->limits.ring_bytes = (size_t)d->config.limits.ring_bytes;
 	c->limits.queue_bytes = (size_t)d->config.limits.queue_bytes;
+	c->limits.max_pause_s = (uint32_t)(d->config.max_pause_us / 1000000);
 	c->limits.setup_timeout_s = (uint32_t)(d->config.setup_timeout_us / 1000000);
 	c->limits.media_timeout_s = (uint32_t)(d->config.media_timeout_us / 1000000);
 	c->limits.media_only_timeout_s = (uint32_t)(d->config.media_only_timeout_us / 1000000);

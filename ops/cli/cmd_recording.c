@@ -432,6 +432,40 @@ static int play_aloud(struct et_cli *cli, const char *path, struct et_cli_audio 
 	return rc;
 }
 
+static int pause_or_resume(struct et_cli *cli, bool pause, struct et_error *reterr)
+{
+	const char *most = et_cli_option(cli, "max");
+	char path[160];
+	int64_t us = 0;
+	if (most != NULL && (!et_duration_parse(most, &us) || us < 1000)) {
+		return et_cli_usage(cli, reterr, "--max is a duration such as 2m, not \"%.40s\"",
+				    most);
+	}
+	if (strlen(cli->args[0]) != ET_UUID_TEXT_SIZE - 1) {
+		return et_cli_usage(cli, reterr, "\"%.40s\" is no id of a recording", cli->args[0]);
+	}
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/%s", cli->args[0],
+		       pause ? "pause" : "resume");
+	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
+	ET_CLEANUP(et_json_freep) json_t *body = json_object();
+	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
+	if (us > 0) {
+		et_json_set(body, "max_ms", json_integer(us / 1000));
+	}
+	int rc = et_cli_send(cli, "POST", path, body, &answer, reterr);
+	return rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
+}
+
+int et_cli_recording_pause(struct et_cli *cli, struct et_error *reterr)
+{
+	return pause_or_resume(cli, true, reterr);
+}
+
+int et_cli_recording_resume(struct et_cli *cli, struct et_error *reterr)
+{
+	return pause_or_resume(cli, false, reterr);
+}
+
 int et_cli_recording_play(struct et_cli *cli, struct et_error *reterr)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };

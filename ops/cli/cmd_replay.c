@@ -85,8 +85,17 @@ static json_t *call_json(const struct et_capture_recording *r, const char *wav)
 	json_t *ids = json_array();
 	json_t *legs = json_array();
 	json_t *streams = json_array();
+	json_t *pauses = json_array();
 	uint64_t packets = 0;
 	uint64_t lost = 0;
+	for (uint32_t i = 0; i < r->gap_count; i++) {
+		if (strcmp(r->gaps[i].cause, "paused") == 0) {
+			json_t *pause = json_object();
+			et_json_set(pause, "from", time_json(r->gaps[i].from_us));
+			et_json_set(pause, "to", time_json(r->gaps[i].to_us));
+			et_json_add(pauses, pause);
+		}
+	}
 	et_uuid_format(r->call, id);
 	if (r->sip_call_id[0] != '\0') {
 		et_json_add(ids, et_json_text(r->sip_call_id));
@@ -107,7 +116,7 @@ static json_t *call_json(const struct et_capture_recording *r, const char *wav)
 	et_json_set(o, "packets", et_json_u64(packets));
 	et_json_set(o, "lost", et_json_u64(lost));
 	et_json_set(o, "legs", legs);
-	et_json_set(o, "pauses", json_array());
+	et_json_set(o, "pauses", pauses);
 	et_json_set(o, "streams", streams);
 	if (wav != NULL) {
 		et_json_set(o, "wav", wav[0] != '\0' ? et_json_text(wav) : json_null());

@@ -587,6 +587,31 @@ const struct et_cli_command et_cli_commands[] = {
 			     { "root", "HEX", "of the file: must be this Merkle root", NULL },
 			     { "signer", "HEX", "of the file: must be signed by this key", NULL }),
 	  .run = et_cli_recording_verify },
+	{ .path = "recording pause",
+	  .arguments = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "pause a live recording: nothing of the media is written until it is resumed",
+	  .details =
+		  "Ask the node that records it; another one says which that is. It is in force "
+		  "and saved on that node's disk when this returns, so a recorder that is killed "
+		  "starts again with it. Needs no quorum. The pause is a gap of the recording, "
+		  "silence in an export, and an event of the audit log. It ends by itself after "
+		  "recording.max-pause.",
+	  .example = "evertape recording pause ID --reason \"card number\"",
+	  .options = OPTIONS({ "max", "DURATION", "go on by itself sooner than max-pause", NULL },
+			     REASON),
+	  .destructive = true,
+	  .run = et_cli_recording_pause },
+	{ .path = "recording resume",
+	  .arguments = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "go on with a paused recording",
+	  .example = "evertape recording resume ID --reason \"card number taken\"",
+	  .options = OPTIONS(REASON),
+	  .destructive = true,
+	  .run = et_cli_recording_resume },
 	{ .path = "recording where",
 	  .arguments = "ID",
 	  .min_args = 1,

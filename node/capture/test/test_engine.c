@@ -677,6 +677,201 @@ static void calls_go_on_after_a_restart(void **state)
 	et_buffer_release(&table);
 }
 
+/* ---- Pauses ---------------------------------------------------------------------------------- */
+
+static struct et_capture_pause pause_it(struct fixture *f, bool pause, int64_t max_us)
+{
+	struct et_capture_pause p;
+	const struct et_call *c = f->engine->slots[0];
+	et_engine_clock(f->engine, f->now_us);
+	assert_int_equal(et_engine_pause(f->engine, c->facts.id, pause, "test: card", max_us, &p),
+			 0);
+	return p;
+}
+
+/* 20 ms of both sides, `count` times. */
+static void talk(struct fixture *f, uint32_t from, uint32_t count)
+{
+	for (uint32_t i = from; i < from + count; i++) {
+		f->now_us += 20000;
+		rtp(f, 1, 4000, 2, 4000, 0xA, i);
+		rtp(f, 2, 4000, 1, 4000, 0xB, i);
+	}
+}
+
+static void what_arrives_in_a_pause_goes_nowhere(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	talk(f, 0, 5);
+	struct et_capture_pause p = pause_it(f, true, 0);
+	assert_true(p.paused && p.changed);
+	assert_int_equal(p.from_us, f->now_us);
+	assert_int_equal(p.until_us, f->now_us + 900000000LL);
+	uint64_t meta = f->meta;
+	talk(f, 5, 7);
+	sip(f, true, "INFO sip:bob@x SIP/2.0", "1", "3 INFO", "ab", 0, 0);
+	assert_int_equal(f->meta, meta); /* it may carry digits */
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "1", "4 INVITE", "ab", 1, 4000);
+	assert_int_equal(f->meta, meta + 1);
+	struct et_capture_pause again = pause_it(f, true, 1);
+	assert_true(again.paused && !again.changed);
+	assert_int_equal(again.from_us, p.from_us);
+	assert_int_equal(again.until_us, p.until_us);
+	assert_int_equal(again.packets, 14);
+	assert_int_equal(f->media, 10);
+	struct et_capture_pause end = pause_it(f, false, 0);
+	assert_true(!end.paused && end.changed);
+	assert_false(pause_it(f, false, 0).changed);
+	talk(f, 12, 3);
+	sip(f, true, "INFO sip:bob@x SIP/2.0", "1", "5 INFO", "ab", 0, 0);
+	assert_int_equal(f->meta, meta + 2);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->media, 16);
+	assert_int_equal(f->engine->packets.rtp, 16);
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_PAUSED], 14);
+	const struct closed *c = &f->closed[0];
+	assert_int_equal(c->facts.gap_count, 1);
+	assert_int_equal(c->facts.gaps[0].from_us, p.from_us);
+	assert_int_equal(c->facts.gaps[0].to_us, end.to_us);
+	assert_string_equal(c->facts.gaps[0].cause, "paused");
+	assert_string_equal(c->facts.pause_cause, "test: card");
+	assert_int_equal(c->count, 2);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(c->streams[i].packets, 8);
+		assert_int_equal(c->streams[i].lost, 0); /* they were not */
+	}
+}
+
+static void rtp_at(struct fixture *f, int64_t time_us, uint32_t number)
+{
+	uint8_t p[172] = { 0x80, 0 };
+	et_put16(p + 2, (uint16_t)number);
+	et_put32(p + 4, number * 160);
+	et_put32(p + 8, 0xA);
+	engine_datagram_at(f->engine, time_us, 1, 4000, 2, 4000, p, sizeof(p));
+}
+
+/* A ring is read late: what counts is when a packet came, not when its turn does. */
+static void a_pause_is_a_span_of_arrival(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	talk(f, 0, 1);
+	f->now_us += 1000000;
+	int64_t from_us = pause_it(f, true, 0).from_us;
+	rtp_at(f, from_us - 1, 1);
+	assert_int_equal(f->media, 3);
+	rtp_at(f, from_us, 2);
+	assert_int_equal(f->media, 3);
+	f->now_us += 1000000;
+	int64_t to_us = pause_it(f, false, 0).to_us;
+	rtp_at(f, to_us - 1, 3);
+	assert_int_equal(f->media, 3);
+	f->now_us += 1000000;
+	(void)pause_it(f, true, 0);
+	rtp_at(f, to_us - 1, 4); /* of the first pause still */
+	assert_int_equal(f->media, 3);
+	rtp_at(f, to_us, 5); /* between the two */
+	assert_int_equal(f->media, 4);
+	bye(f, "1");
+	wait_s(f, 40);
+	const struct et_facts *facts = &f->closed[0].facts;
+	assert_int_equal(facts->gap_count, 2);
+	assert_true(facts->gaps[1].to_us >= facts->gaps[1].from_us); /* the call ended in it */
+}
+
+static void a_pause_ends_by_itself(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	talk(f, 0, 1);
+	int64_t until_us = pause_it(f, true, 3000000).until_us;
+	assert_int_equal(until_us, f->now_us + 3000000);
+	wait_s(f, 2);
+	talk(f, 1, 1);
+	assert_int_equal(f->media, 2);
+	f->now_us = until_us - 20000;
+	talk(f, 2, 1); /* at the moment itself */
+	assert_int_equal(f->media, 4);
+	assert_false(et_call_is_paused(f->engine->slots[0]));
+	(void)pause_it(f, true, 0);
+	wait_s(f, 901); /* nobody speaks */
+	assert_false(et_call_is_paused(f->engine->slots[0]));
+	assert_int_equal(f->engine->slots[0]->facts.gaps[0].to_us, until_us);
+	assert_int_equal(f->engine->slots[0]->facts.gaps[1].to_us -
+				 f->engine->slots[0]->facts.gaps[1].from_us,
+			 900000000LL);
+	bye(f, "1");
+	wait_s(f, 3);
+}
+
+static void a_paused_call_is_paused_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct et_buffer table = { .data = NULL };
+	answered(f, "1", 4000);
+	talk(f, 0, 3);
+	struct et_capture_pause p = pause_it(f, true, 60000000);
+	talk(f, 3, 2);
+	et_engine_save(f->engine, &table);
+	int64_t died_us = f->now_us;
+	et_engine_free(f->engine);
+	f->now_us += 3000000;
+	f->engine = make(f);
+	et_engine_clock(f->engine, f->now_us);
+	struct et_view view = { table.data, table.size };
+	assert_int_equal(et_engine_restore(f->engine, view, gap_from, &died_us, NULL), 0);
+	et_buffer_release(&table);
+	talk(f, 155, 4);
+	assert_int_equal(f->media, 6);
+	struct et_capture_pause end = pause_it(f, false, 0);
+	assert_true(end.changed);
+	assert_int_equal(end.from_us, p.from_us);
+	assert_int_equal(end.packets, 4 + 8);
+	talk(f, 159, 2);
+	assert_int_equal(f->media, 10);
+	bye(f, "1");
+	wait_s(f, 3);
+	const struct et_facts *facts = &f->closed[0].facts;
+	assert_int_equal(facts->gap_count, 2);
+	assert_string_equal(facts->gaps[0].cause, "paused");
+	assert_int_equal(facts->gaps[0].from_us, p.from_us);
+	assert_int_equal(facts->gaps[0].to_us, end.to_us);
+	assert_string_equal(facts->gaps[1].cause, "recorder-restart");
+}
+
+/* Those that are not listed are in force all the same, and the recording says so. */
+static void more_pauses_than_are_listed_are_in_force(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	talk(f, 0, 1);
+	for (uint32_t i = 0; i <= ET_CAPTURE_GAPS_MAX; i++) {
+		(void)pause_it(f, true, 0);
+		talk(f, 1 + 2 * i, 1);
+		(void)pause_it(f, false, 0);
+		talk(f, 2 + 2 * i, 1);
+	}
+	assert_int_equal(f->media, 2 + 2 * (ET_CAPTURE_GAPS_MAX + 1));
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->closed[0].facts.gap_count, ET_CAPTURE_GAPS_MAX);
+	assert_string_equal(f->closed[0].facts.problem, "there are more pauses than are listed");
+}
+
+static void what_is_not_recorded_cannot_be_paused(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[16] = { 1 };
+	struct et_capture_pause p;
+	sip(f, true, "INVITE sip:bob@x SIP/2.0", "1", "1 INVITE", "a", 1, 4000);
+	assert_int_equal(et_engine_pause(f->engine, id, true, "", 0, &p), ET_ENOTFOUND);
+	assert_int_equal(et_engine_pause(f->engine, f->engine->slots[0]->facts.id, true, "", 0, &p),
+			 ET_ENOTFOUND); /* it is not open yet */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -704,6 +899,12 @@ int main(void)
 		TEST(a_slow_writer_costs_media_and_says_so),
 		TEST(a_call_that_had_ended_is_closed_after_a_restart),
 		TEST(calls_go_on_after_a_restart),
+		TEST(what_arrives_in_a_pause_goes_nowhere),
+		TEST(a_pause_is_a_span_of_arrival),
+		TEST(a_pause_ends_by_itself),
+		TEST(a_paused_call_is_paused_after_a_restart),
+		TEST(more_pauses_than_are_listed_are_in_force),
+		TEST(what_is_not_recorded_cannot_be_paused),
 	};
 	return cmocka_run_group_tests_name("node/capture/engine", tests, NULL, NULL);
 }

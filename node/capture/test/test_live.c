@@ -37,6 +37,14 @@
 
 enum { TOLD_MAX = 512, PATIENCE_MS = 20000, SIP = 5060, RTP = 4000 };
 
+enum { TOLD_PAUSE = 100 }; /* a kind of our own: what a pause was answered with */
+
+/* What the recorder is asked for: a pause, or its end. */
+struct order {
+	bool pause;
+	uint8_t recording[16];
+};
+
 /* An event, as it goes through the pipe. */
 struct told {
 	enum et_capture_event_kind kind;
@@ -52,6 +60,7 @@ struct told {
 	struct et_capture_segment segment;
 	char file[128];
 	uint8_t recording[16];
+	struct et_capture_pause pause;
 };
 
 struct fixture {
@@ -105,7 +114,7 @@ static void run_recorder(const struct fixture *f, int told_fd, int stop_fd)
 {
 	struct et_capture *c = NULL;
 	struct et_error error;
-	char byte;
+	ssize_t n = 0;
 	struct et_capture_config config = {
 		.sources = { { .interface = "lo", .filter = "udp" } },
 		.source_count = 1,
@@ -128,7 +137,14 @@ static void run_recorder(const struct fixture *f, int told_fd, int stop_fd)
 	if (write(told_fd, &t, sizeof(t)) != (ssize_t)sizeof(t)) {
 		_exit(1);
 	}
-	while (read(stop_fd, &byte, 1) < 0 && errno == EINTR) {
+	struct order order;
+	while ((n = read(stop_fd, &order, sizeof(order))) > 0 || (n < 0 && errno == EINTR)) {
+		t = (struct told){ .kind = (enum et_capture_event_kind)TOLD_PAUSE };
+		t.code = et_capture_pause(c, order.recording, order.pause, "test", 0, &t.pause,
+					  &error);
+		if (write(told_fd, &t, sizeof(t)) != (ssize_t)sizeof(t)) {
+			_exit(1);
+		}
 	}
 	struct et_capture_metrics m;
 	et_capture_metrics(c, &m);
@@ -182,6 +198,16 @@ static void start(struct fixture *f)
 	/* It is ready, or has seals of before to tell first. */
 	while (next_told(f)->segment.t0_us != 0) {
 	}
+}
+
+static struct et_capture_pause pause_it(struct fixture *f, const uint8_t recording[16], bool pause)
+{
+	struct order order = { .pause = pause };
+	memcpy(order.recording, recording, 16);
+	assert_int_equal(write(f->stop_fd, &order, sizeof(order)), (ssize_t)sizeof(order));
+	const struct told *t = wait_for(f, (enum et_capture_event_kind)TOLD_PAUSE);
+	assert_int_equal(t->code, 0);
+	return t->pause;
 }
 
 static void ended(struct fixture *f, bool killed)
@@ -311,6 +337,10 @@ static void hang_up(struct fixture *f)
 
 struct content {
 	uint32_t packets;
+	uint32_t first; /* sequence numbers */
+	uint32_t last;
+	uint32_t pauses;
+	uint32_t resumes;
 	uint32_t gaps;
 	uint32_t sip;
 };
@@ -323,6 +353,8 @@ static void count_meta(struct et_view plain, struct content *c)
 	while (et_meta_reader_next(&m, &item, NULL) == 1) {
 		c->sip += item.type == ET_META_SIP;
 		c->gaps += item.type == ET_META_MARK && item.mark.what == ET_MARK_GAP;
+		c->pauses += item.type == ET_META_MARK && item.mark.what == ET_MARK_PAUSE;
+		c->resumes += item.type == ET_META_MARK && item.mark.what == ET_MARK_RESUME;
 	}
 }
 
@@ -334,6 +366,8 @@ static void count_media(struct et_view plain, struct content *c)
 	while (et_media_decoder_next(&d, &p, NULL) == 1) {
 		assert_int_equal(p.payload.size, 160);
 		assert_int_equal(p.payload.data[0], p.sequence & 0x7F);
+		c->first = c->packets == 0 || p.sequence < c->first ? p.sequence : c->first;
+		c->last = p.sequence > c->last ? p.sequence : c->last;
 		c->packets++;
 	}
 }
@@ -506,6 +540,63 @@ static void a_killed_recorder_goes_on_with_the_call(void **state)
 	assert_int_equal(read_tape(f, 2).packets, 200);
 }
 
+/* What was acknowledged as paused is paused when it is back: nothing of the pause is on a tape. */
+static void a_killed_recorder_goes_on_paused(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[16];
+	start(f);
+	call(f);
+	talk(f, 50);
+	memcpy(id, wait_for(f, ET_CAPTURE_SEGMENT_OPEN)->recording, 16);
+	struct et_capture_pause p = pause_it(f, id, true);
+	assert_true(p.paused && p.changed);
+	uint32_t from = f->number;
+	talk(f, 20);
+	struct et_capture_pause again = pause_it(f, id, true);
+	assert_false(again.changed);
+	assert_in_range(again.packets, 1, 40);
+	for (int i = 0; i < 3; i++) { /* the sound before it is sealed by its age, and synced */
+		wait_for(f, ET_CAPTURE_TICK);
+	}
+	kill_it(f);
+	talk(f, 20);
+	start(f);
+	talk(f, 50);
+	struct et_capture_pause end = pause_it(f, id, false);
+	assert_true(!end.paused && end.changed);
+	assert_int_equal(end.from_us, p.from_us);
+	uint32_t to = f->number;
+	talk(f, 50);
+	hang_up(f);
+	struct told *closed = wait_for(f, ET_CAPTURE_RECORDING_CLOSE);
+	assert_int_equal(closed->gaps, 2);
+	assert_string_equal(closed->cause, "paused");
+	assert_int_equal(closed->gap_us, end.to_us - end.from_us);
+	stop(f);
+	struct content before = read_tape(f, 1);
+	assert_int_equal(before.packets, 100);
+	assert_int_equal(before.last, from - 1);
+	assert_int_equal(before.pauses, 1);
+	assert_int_equal(before.resumes, 0);
+	struct content after = read_tape(f, 2);
+	assert_int_equal(after.packets, 100);
+	assert_int_equal(after.first, to);
+	assert_int_equal(after.pauses, 1); /* it says so itself */
+	assert_int_equal(after.resumes, 1);
+	assert_int_equal(after.gaps, 1);
+}
+
+static void what_is_not_recorded_is_not_paused(void **state)
+{
+	struct fixture *f = *state;
+	struct order order = { .pause = true };
+	start(f);
+	assert_int_equal(write(f->stop_fd, &order, sizeof(order)), (ssize_t)sizeof(order));
+	assert_int_equal(wait_for(f, (enum et_capture_event_kind)TOLD_PAUSE)->code, ET_ENOTFOUND);
+	stop(f);
+}
+
 /* On a filesystem of 3 MiB: what was told is there, nothing crashes, the next start works. */
 static void a_full_disk_loses_nothing_that_was_told(void **state)
 {
@@ -570,6 +661,8 @@ int main(void)
 		TEST(a_call_is_recorded_sealed_and_told),
 		TEST(a_stop_and_a_start_go_on_with_the_call),
 		TEST(a_killed_recorder_goes_on_with_the_call),
+		TEST(a_killed_recorder_goes_on_paused),
+		TEST(what_is_not_recorded_is_not_paused),
 		TEST(a_full_disk_loses_nothing_that_was_told),
 	};
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 ||
