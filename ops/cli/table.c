@@ -597,7 +597,7 @@ const struct et_cli_command et_cli_commands[] = {
 		  "and saved on that node's disk when this returns, so a recorder that is killed "
 		  "starts again with it. Needs no quorum. The pause is a gap of the recording, "
 		  "silence in an export, and an event of the audit log. It ends by itself after "
-		  "recording.max-pause.",
+		  "recording.max-pause. Twins and other legs are recordings of their own.",
 	  .example = "evertape recording pause ID --reason \"card number\"",
 	  .options = OPTIONS({ "max", "DURATION", "go on by itself sooner than max-pause", NULL },
 			     REASON),

@@ -1,7 +1,7 @@
 /* The whole way of a packet: link layer, IP, fragments, tunnels, UDP, TCP, SIP, SDP, RTP, call
  * table. The input is a list of frames; each has two bytes of length, one that picks the link
- * layer, one for the time that has passed. Whatever comes: the accounting identity holds, the
- * limits are kept, and the call table can be saved and restored. */
+ * layer (and now and then pauses calls), one for the time that has passed. Whatever comes: the
+ * accounting identity holds, the limits are kept, and the call table can be saved and restored. */
 #include <pcap/dlt.h>
 #include <stdlib.h>
 
@@ -156,6 +156,21 @@ static struct et_engine *make(const struct et_sink *sink)
 	return e;
 }
 
+/* Whatever is recorded is paused, or goes on. */
+static void toggle_pauses(struct et_engine *e)
+{
+	for (uint32_t i = 0; i < CALLS; i++) {
+		struct et_capture_pause p;
+		const struct et_call *c = e->slots[i];
+		bool paused = c != NULL && et_call_is_paused(c);
+		if (c != NULL && (c->opened || c->restored) &&
+		    (et_engine_pause(e, c->facts.id, !paused, "fuzz", 300000, &p) < 0 ||
+		     p.paused == paused)) {
+			abort();
+		}
+	}
+}
+
 static void feed(struct et_engine *e, const uint8_t *data, size_t size)
 {
 	static const int links[] = { DLT_EN10MB, DLT_LINUX_SLL, DLT_LINUX_SLL2, DLT_NULL,
@@ -183,6 +198,9 @@ static void feed(struct et_engine *e, const uint8_t *data, size_t size)
 		}
 		memcpy(copy, bytes, length);
 		frame.data = copy;
+		if ((link >> 3 & 7) == 7) {
+			toggle_pauses(e);
+		}
 		et_engine_frame(e, &frame);
 		free(copy);
 		check(e);
