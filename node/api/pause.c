@@ -125,18 +125,22 @@ static int run(struct api_call *call, const json_t *body, bool pause, struct et_
 	if (rc == ET_ENOTFOUND) {
 		return say_where(call, id, verb, reterr);
 	}
-	if (rc < 0) {
-		return rc;
+	const int failed = rc;
+	if (failed < 0 && paused.from_us == 0) {
+		return failed; /* it did not come to be */
 	}
 	et_uuid_format(id, text);
-	(void)snprintf(detail, sizeof(detail), "%s; %" PRIu64 " packets not written so far",
+	(void)snprintf(detail, sizeof(detail), "%s%s; %" PRIu64 " packets not written so far",
 		       paused.changed ? (pause ? "paused" : "goes on")
 		       : pause	      ? "was paused already"
 				      : "was not paused",
-		       paused.packets);
-	struct et_error e;
+		       failed < 0 ? ", but not saved" : "", paused.packets);
+	struct et_error e = { 0 };
 	rc = audit(call, pause ? "recording.pause" : "recording.resume", text, detail, reason,
 		   &told, &e);
+	if (failed < 0) {
+		return failed; /* reterr says what; the audit log has it, if it can */
+	}
 	if (rc < 0) {
 		return et_fail_plain(reterr, rc,
 				     "the recording %s, but its audit event could not be kept "

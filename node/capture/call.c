@@ -189,6 +189,7 @@ static void take_rule(struct et_engine *e, struct et_call *c, const struct et_ru
 	(*calls_of_rule(e, d->rule))++;
 	c->rule = d->rule;
 	c->counted = true;
+	c->drop_digits = et_rules_drop_digits(&e->rules, d->rule);
 	if (d->action == ET_RULE_SKIP) {
 		c->decision = ET_DECISION_RULE;
 		e->calls_refused_rule++;

@@ -338,6 +338,7 @@ struct et_capture_event {
 	X(RTP_LIMIT_STREAMS, "rtp_limit_streams")                                                  \
 	X(RTP_LIMIT_CALLS, "rtp_limit_calls")                                                      \
 	X(RTP_PAUSED, "paused")		  /* its recording was paused */                           \
+	X(RTP_DIGITS, "digits")		  /* telephone events that a rule drops */                 \
 	X(RTP_RULE, "rtp_rule")		  /* a rule says: not recorded */                          \
 	X(RTP_REFUSED, "rtp_refused")	  /* its call was refused by admission */                  \
 	X(RTP_AFTER_END, "rtp_after_end") /* its call is over */                                   \

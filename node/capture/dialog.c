@@ -415,9 +415,10 @@ static void on_description(struct et_engine *e, struct et_call *c, const struct 
 }
 
 static void keep_message(struct et_engine *e, struct et_call *c, const struct et_packet *p,
-			 enum et_sip_method method)
+			 const struct et_sip *m)
 {
-	if (!et_call_keeps_message(e, c, p->time_us, method)) {
+	if (!et_call_keeps_message(e, c, p->time_us, m->method) ||
+	    et_digits_drops_message(e, c, p->time_us, m)) {
 		e->sip_not_kept++;
 		return;
 	}
@@ -453,7 +454,7 @@ void et_dialog_message(struct et_engine *e, const struct et_packet *p, const str
 		return;
 	}
 	c->seen_us = e->now_us;
-	keep_message(e, c, p, m->method);
+	keep_message(e, c, p, m);
 	if (m->is_request) {
 		on_request(e, c, m);
 	} else {

@@ -170,7 +170,9 @@ struct et_stream {
 	uint8_t media; /* index of its m-line; ET_NO_MEDIA: not known */
 	uint8_t payload_type;
 	bool has_codec;
-	uint64_t paused;	/* packets that arrived in a pause */
+	uint64_t unwritten;	  /* packets that arrived in a pause, or were digits */
+	uint32_t digit_timestamp; /* of the last key press that was dropped */
+	bool has_digit;
 	bool announced;		/* the sink knows it */
 	bool frozen;		/* from before a restart: counts only */
 	uint8_t checks;		/* packets on which keys are still to be tried */
@@ -243,10 +245,12 @@ struct et_call {
 	bool superseded; /* ended, and another call names one of its addresses */
 	bool opened;
 	bool restored;
-	bool provisional; /* a rule on headers stood before the one that fired: not known then */
-	bool dirty;	  /* facts changed since the last update */
-	int64_t seen_us;  /* last SIP message */
-	int64_t media_us; /* last RTP packet */
+	bool drop_digits;    /* its rule says so */
+	uint32_t digit_cseq; /* of the last digit in SIP that was dropped */
+	bool provisional;    /* a rule on headers stood before the one that fired: not known then */
+	bool dirty;	     /* facts changed since the last update */
+	int64_t seen_us;     /* last SIP message */
+	int64_t media_us;    /* last RTP packet */
 	int64_t updated_us;
 	uint64_t drops_before;
 	uint64_t dropped;	    /* packets that found no room on the way to the tape */
@@ -435,6 +439,12 @@ bool et_call_keeps_message(struct et_engine *e, struct et_call *c, int64_t time_
 			   enum et_sip_method method);
 void et_call_pause_end(struct et_engine *e, struct et_call *c, int64_t at_us);
 void et_call_pause_sweep(struct et_engine *e, struct et_call *c);
+
+/* digits.c: a key press that the call's rule drops. Marks the tape, once for each. */
+bool et_digits_drops(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
+		     const struct et_packet *p);
+bool et_digits_drops_message(struct et_engine *e, struct et_call *c, int64_t time_us,
+			     const struct et_sip *m);
 
 /* text.c: a view of the facts, for an event. */
 void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream *streams,

@@ -297,7 +297,7 @@ void et_stream_describe(const struct et_stream *s, struct et_capture_stream *ret
 		.payload_type = s->payload_type,
 		.party = s->party,
 		.clock_hz = s->clock_hz,
-		.packets = s->source.packets - s->paused,
+		.packets = s->source.packets - s->unwritten,
 		.lost = et_rtp_source_lost(&s->source),
 		.duplicate = s->source.duplicate,
 		.late = s->source.late,
@@ -423,8 +423,13 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 	}
 	if (et_call_drops(e, c, p->time_us)) {
 		e->packets.unclaimed[ET_UNCLAIMED_RTP_PAUSED]++;
-		s->paused++;
+		s->unwritten++;
 		c->pause.packets++;
+		return;
+	}
+	if (et_digits_drops(e, s, rtp, p)) {
+		e->packets.unclaimed[ET_UNCLAIMED_RTP_DIGITS]++;
+		s->unwritten++;
 		return;
 	}
 	e->packets.rtp++;

@@ -2,7 +2,8 @@
  *
  *   file := "EVCT" version 1 | saved_us 8 | count 4 | { size 4 | call }* | crc32c 4
  *
- * A call's pause stands behind its streams; what follows it is passed over.
+ * A call's pause, and whether its digits are dropped, stand behind its streams; what follows is
+ * passed over.
  *
  * It is rewritten as a whole when dialogs changed, at most once a second. A restart reads it to go
  * on with live recordings. It is a cache of what the wire told: a damaged one is refused as a whole
@@ -140,6 +141,7 @@ static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_
 	et_buffer_add64(b, (uint64_t)c->pause.until_us);
 	et_buffer_add64(b, c->pause.packets);
 	et_table_add_text(b, c->facts.pause_cause);
+	et_buffer_add8(b, c->drop_digits);
 }
 
 void et_engine_save(struct et_engine *e, struct et_buffer *ret)
@@ -376,6 +378,7 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 		c->pause.until_us = (int64_t)et_read64(r);
 		c->pause.packets = et_read64(r);
 		et_table_read_text(r, c->facts.pause_cause, sizeof(c->facts.pause_cause));
+		c->drop_digits = et_read8(r) != 0;
 	}
 	return !r->failed;
 }

@@ -40,7 +40,7 @@ static void config_defaults(struct et_config *c)
 {
 	*c = (struct et_config){
 		.root_kind = ET_ROOT_FILE,
-		.rules = { .otherwise = ET_RULE_RECORD },
+		.rules = { .otherwise = ET_RULE_RECORD, .digits = ET_RULE_DIGITS_KEEP },
 		.siprec = { .port_first = 20000,
 			    .port_last = 24999,
 			    .sessions = 1024,
@@ -118,6 +118,10 @@ const char *et_config_defaults_text(void)
 	       "    #   sample: 10%                # of the calls, by their Call-ID\n"
 	       "    #   media-only: false          # true: only calls without signalling\n"
 	       "    #   action: record             # or skip\n"
+	       "    #   digits: drop               # or keep; not said: as below\n"
+	       "  digits: keep                     # or drop: key presses (RFC 4733, SIP INFO, "
+	       "KPML) "
+	       "are written nowhere\n"
 	       "  max-pause: 15m                   # a paused recording goes on by itself after so "
 	       "long\n"
 	       "  setup-timeout: 4m                # an INVITE without a final answer ends\n"
@@ -668,6 +672,19 @@ static int parse_sample(const struct et_yaml_node *node, uint32_t *ret, struct e
 	return 0;
 }
 
+/* "keep" or "drop"; NULL: not said. */
+static int parse_digits(const struct et_yaml_node *node, enum et_rule_digits *ret,
+			struct et_error *reterr)
+{
+	static const char *const words[] = { "keep", "drop" };
+	size_t which;
+	int rc = node != NULL ? et_yaml_choice(node, words, 2, &which, reterr) : 0;
+	if (rc == 0 && node != NULL) {
+		*ret = which == 1 ? ET_RULE_DIGITS_DROP : ET_RULE_DIGITS_KEEP;
+	}
+	return rc;
+}
+
 static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rule,
 			     struct et_error *reterr)
 {
@@ -686,6 +703,7 @@ static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rul
 	}
 	if (rc == 0) {
 		rule->action = action == 1 ? ET_RULE_RECORD : ET_RULE_SKIP;
+		rc = parse_digits(et_yaml_get(map, "digits"), &rule->digits, reterr);
 	}
 	return rc;
 }
@@ -693,8 +711,9 @@ static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rul
 static int parse_rule(const struct et_yaml_node *map, struct et_rules *rules, struct et_rule *rule,
 		      struct et_error *reterr)
 {
-	static const char *const known[] = { "name",   "from", "to",	 "direction",  "site",
-					     "header", "time", "sample", "media-only", "action" };
+	static const char *const known[] = { "name",	   "from",   "to",    "direction",
+					     "site",	   "header", "time",  "sample",
+					     "media-only", "action", "digits" };
 	*rule = (struct et_rule){ .name = "" };
 	const struct et_yaml_node *node;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
@@ -816,15 +835,19 @@ static int maybe_u32(const struct et_yaml_node *map, const char *key, uint32_t m
 static int parse_recording(const struct et_yaml_node *map, struct et_config *c,
 			   struct et_error *reterr)
 {
-	static const char *const known[] = { "default",		  "own-numbers",   "rules",
-					     "max-pause",	  "setup-timeout", "media-timeout",
-					     "media-only-timeout" };
+	static const char *const known[] = { "default",	      "own-numbers",
+					     "rules",	      "max-pause",
+					     "digits",	      "setup-timeout",
+					     "media-timeout", "media-only-timeout" };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	const struct et_yaml_node *node = et_yaml_get(map, "default");
 	if (rc == 0 && node != NULL) {
 		size_t action;
 		rc = et_yaml_choice(node, actions, 2, &action, reterr);
 		c->rules.otherwise = rc == 0 && action == 1 ? ET_RULE_RECORD : ET_RULE_SKIP;
+	}
+	if (rc == 0) {
+		rc = parse_digits(et_yaml_get(map, "digits"), &c->rules.digits, reterr);
 	}
 	node = et_yaml_get(map, "own-numbers");
 	if (rc == 0 && node != NULL) { /* before the rules: they look at it */

@@ -37,6 +37,12 @@ uint64_t et_rule_sample(const uint8_t sha256[32])
 	return et_get64(sha256) % ET_RULE_SAMPLE_ALL;
 }
 
+bool et_rules_drop_digits(const struct et_rules *rules, int rule)
+{
+	enum et_rule_digits d = rule >= 0 ? rules->rules[rule].digits : ET_RULE_DIGITS_DEFAULT;
+	return (d != ET_RULE_DIGITS_DEFAULT ? d : rules->digits) == ET_RULE_DIGITS_DROP;
+}
+
 bool et_rules_have_sample(const struct et_rules *rules)
 {
 	for (uint32_t i = 0; i < rules->count; i++) {

@@ -75,6 +75,9 @@ struct et_rule_time {
 	uint16_t to_minute; /* not itself in it; 1440: the day's end */
 };
 
+/* Key presses of a call that is recorded: telephone events, and those in SIP. */
+enum et_rule_digits { ET_RULE_DIGITS_DEFAULT, ET_RULE_DIGITS_KEEP, ET_RULE_DIGITS_DROP };
+
 struct et_rule {
 	char name[ET_RULE_NAME_MAX + 1];
 	enum et_rule_action action;
@@ -86,14 +89,16 @@ struct et_rule {
 	uint32_t header_count; /* all of them must hold */
 	struct et_rule_header headers[ET_RULE_HEADERS_MAX];
 	struct et_rule_time time;
-	uint32_t sample; /* of ET_RULE_SAMPLE_ALL; 0: not given, all */
-	bool media_only; /* only calls without signalling */
+	uint32_t sample;	    /* of ET_RULE_SAMPLE_ALL; 0: not given, all */
+	bool media_only;	    /* only calls without signalling */
+	enum et_rule_digits digits; /* no condition: what becomes of key presses */
 };
 
 struct et_rules {
 	uint32_t count;
 	struct et_rule rules[ET_RULES_MAX];
 	enum et_rule_action otherwise; /* the default, when no rule fires */
+	enum et_rule_digits digits;    /* of the default, and of rules that do not say */
 	uint32_t own_count;
 	struct et_rule_number own[ET_RULE_OWN_MAX];
 	uint32_t zone_count;
@@ -141,6 +146,9 @@ enum et_rule_direction et_rules_direction(const struct et_rules *rules, const ch
 /* "inbound", ...; "" for 0: static. */
 const char *et_rule_direction_text(enum et_rule_direction d);
 const char *et_rule_action_text(enum et_rule_action a); /* "record", "skip" */
+
+/* Are key presses of a call for which `rule` fired (-1: the default) dropped? */
+bool et_rules_drop_digits(const struct et_rules *rules, int rule);
 
 bool et_rules_have_sample(const struct et_rules *rules);
 

@@ -872,6 +872,97 @@ static void what_is_not_recorded_cannot_be_paused(void **state)
 			 ET_ENOTFOUND); /* it is not open yet */
 }
 
+/* ---- Digits ---------------------------------------------------------------------------------- */
+
+/* One packet of a key press: the type is what the descriptions call telephone-event. */
+static void event(struct fixture *f, uint32_t number, uint32_t timestamp)
+{
+	uint8_t p[16] = { 0x80, 101 };
+	et_put16(p + 2, (uint16_t)number);
+	et_put32(p + 4, timestamp);
+	et_put32(p + 8, 0xA);
+	p[12] = 7; /* the digit */
+	datagram(f, 1, 4000, 2, 4000, p, sizeof(p));
+}
+
+static void info(struct fixture *f, const char *cseq)
+{
+	char text[512];
+	int n = snprintf(
+		text, sizeof(text),
+		"INFO sip:bob@x SIP/2.0\r\nFrom: <sip:alice@x>;tag=a\r\n"
+		"To: <sip:bob@x>;tag=b\r\nCall-ID: 1\r\nCSeq: %s\r\n"
+		"Content-Type: application/dtmf-relay\r\nContent-Length: 8\r\n\r\nSignal=7",
+		cseq);
+	datagram(f, 1, 5060, 2, 5060, text, (size_t)n);
+}
+
+static void key_presses(struct fixture *f)
+{
+	rtp(f, 1, 4000, 2, 4000, 0xA, 0);
+	for (uint32_t i = 1; i <= 5; i++) { /* one of five packets, and one of two */
+		event(f, i, 160);
+	}
+	event(f, 6, 1600);
+	event(f, 7, 1600);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 8);
+	info(f, "3 INFO");
+	info(f, "3 INFO"); /* sent again */
+	info(f, "4 INFO");
+}
+
+static void a_rule_drops_digits_and_marks_each_key_press(void **state)
+{
+	struct fixture *f = *state;
+	static struct et_rules rules = { .otherwise = ET_RULE_RECORD,
+					 .digits = ET_RULE_DIGITS_DROP };
+	struct et_buffer table = { .data = NULL };
+	f->config.rules = &rules;
+	et_engine_free(f->engine);
+	f->engine = make(f);
+	answered(f, "1", 4000);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 65535);
+	uint64_t meta = f->meta;
+	key_presses(f);
+	assert_int_equal(f->media, 3);
+	assert_int_equal(f->meta, meta + 5); /* four marks, and what type 101 is */
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_DIGITS], 7);
+
+	/* A restart under other rules: it was promised to this call. */
+	rules.digits = ET_RULE_DIGITS_KEEP;
+	et_engine_save(f->engine, &table);
+	int64_t died_us = f->now_us;
+	et_engine_free(f->engine);
+	f->now_us += 1000000;
+	f->engine = make(f);
+	et_engine_clock(f->engine, f->now_us);
+	struct et_view view = { table.data, table.size };
+	assert_int_equal(et_engine_restore(f->engine, view, gap_from, &died_us, NULL), 0);
+	et_buffer_release(&table);
+	rtp(f, 1, 4000, 2, 4000, 0xA, 100);
+	event(f, 101, 16000);
+	assert_int_equal(f->media, 4);
+	bye(f, "1");
+	wait_s(f, 3);
+	const struct closed *c = &f->closed[0];
+	assert_int_equal(c->streams[0].packets, 3);
+	assert_int_equal(c->streams[0].lost, 0);
+	assert_int_equal(c->streams[1].packets, 1);
+}
+
+static void digits_are_kept_where_no_rule_drops_them(void **state)
+{
+	struct fixture *f = *state;
+	answered(f, "1", 4000);
+	uint64_t meta = f->meta;
+	key_presses(f);
+	assert_int_equal(f->media, 9);
+	assert_true(f->meta >= meta + 3); /* the INFO, all of them; and the codec of the events */
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_DIGITS], 0);
+	bye(f, "1");
+	wait_s(f, 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -905,6 +996,8 @@ int main(void)
 		TEST(a_paused_call_is_paused_after_a_restart),
 		TEST(more_pauses_than_are_listed_are_in_force),
 		TEST(what_is_not_recorded_cannot_be_paused),
+		TEST(a_rule_drops_digits_and_marks_each_key_press),
+		TEST(digits_are_kept_where_no_rule_drops_them),
 	};
 	return cmocka_run_group_tests_name("node/capture/engine", tests, NULL, NULL);
 }

@@ -146,6 +146,8 @@ static void rules_are_read_in_order(void **state)
 		text, sizeof(text),
 		"%srecording:\n"
 		"  default: skip\n"
+		"  digits: drop\n"
+		"  max-pause: 2m\n"
 		"  own-numbers: [\"1000-1999\", \"+4202*\"]\n"
 		"  rules:\n"
 		"    - {name: private, from: 1001, direction: outbound, action: skip}\n"
@@ -157,6 +159,7 @@ static void rules_are_read_in_order(void **state)
 		"      time: {zone: Europe/Prague, days: [mon-wed, fri], from: \"08:00\", to: "
 		"\"18:30\"}\n"
 		"      sample: 12.5%%\n"
+		"      digits: keep\n"
 		"      action: record\n"
 		"    - {name: night, time: {zone: Europe/Prague, from: \"22:00\", to: "
 		"\"06:00\"}, action: record}\n"
@@ -169,6 +172,10 @@ static void rules_are_read_in_order(void **state)
 	assert_int_equal(r->otherwise, ET_RULE_SKIP);
 	assert_int_equal(r->count, 4);
 	assert_int_equal(r->own_count, 2);
+	assert_int_equal(r->digits, ET_RULE_DIGITS_DROP);
+	assert_int_equal(r->rules[0].digits, ET_RULE_DIGITS_DEFAULT);
+	assert_int_equal(r->rules[1].digits, ET_RULE_DIGITS_KEEP);
+	assert_int_equal(c->max_pause_us, INT64_C(120000000));
 	assert_int_equal(r->zone_count, 2);
 	assert_string_equal(r->rules[0].from.list[0].text, "1001");
 	assert_int_equal(r->rules[0].directions, ET_RULE_OUTBOUND);
@@ -225,6 +232,7 @@ static void a_wrong_condition_is_named(void **state)
 		     "70: from is a time of day from \"00:00\" to \"24:00\", not \"8:00\"");
 	rule_refused(c, "time: {zone: UTC, from: \"08:00\", to: \"08:00\"}",
 		     "45: time ends when it begins: leave from and to out for the whole day");
+	rule_refused(c, "digits: mask", "53: digits must be one of keep, drop, not \"mask\"");
 	rule_refused(c, "sample: 10", "53: sample is a share from 0.01% to 100%, not \"10\"");
 	rule_refused(c, "sample: 100.01%",
 		     "53: sample is a share from 0.01% to 100%, not \"100.01%\"");

@@ -172,6 +172,23 @@ static void all_conditions_must_hold(void **state)
 	assert_int_equal(et_rule_fits(r, rule, &bob, why), ET_RULE_NO);
 }
 
+static void a_rule_or_the_default_drops_digits(void **state)
+{
+	struct et_rules *r = *state;
+	struct et_rule *rule = add(r, "a", ET_RULE_RECORD);
+	assert_false(et_rules_drop_digits(r, -1));
+	assert_false(et_rules_drop_digits(r, 0));
+	r->digits = ET_RULE_DIGITS_DROP;
+	assert_true(et_rules_drop_digits(r, -1));
+	assert_true(et_rules_drop_digits(r, 0));
+	rule->digits = ET_RULE_DIGITS_KEEP;
+	assert_false(et_rules_drop_digits(r, 0));
+	r->digits = ET_RULE_DIGITS_KEEP;
+	rule->digits = ET_RULE_DIGITS_DROP;
+	assert_true(et_rules_drop_digits(r, 0));
+	assert_false(et_rules_drop_digits(r, -1));
+}
+
 static void direction_comes_from_own_numbers(void **state)
 {
 	struct et_rules *r = *state;
@@ -296,6 +313,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_first_that_fits_decides, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_default_is_what_is_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(all_conditions_must_hold, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_rule_or_the_default_drops_digits, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(direction_comes_from_own_numbers, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_header_that_is_not_known_makes_it_provisional,
