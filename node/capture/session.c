@@ -332,6 +332,7 @@ enum et_session_result et_session_begin(struct et_engine *e, const struct et_pac
 					const struct et_siprec_metadata *metadata,
 					const char *problem, uint32_t *ret_slot)
 {
+	const struct et_view invite = { p->payload, p->size };
 	struct et_call *c = NULL;
 	enum et_session_result result = make(e, m, &c);
 	if (result != ET_SESSION_TAKEN) {
@@ -343,7 +344,7 @@ enum et_session_result et_session_begin(struct et_engine *e, const struct et_pac
 		set_facts(c);
 	}
 	if (!c->restored) {
-		et_call_decide(e, c);
+		et_call_decide(e, c, &invite);
 	}
 	if (c->decision != ET_DECISION_RECORD) {
 		result = why_refused(e, c);

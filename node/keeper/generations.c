@@ -336,7 +336,7 @@ static int look_recording(void *arg, const uint8_t recording[16])
 	}
 	l->recordings++;
 	memcpy(l->last, recording, 16);
-	int rc = et_state_each_due_of(l->v, recording, look_due, l);
+	int rc = et_state_each_generation_due_of(l->v, recording, look_due, l);
 	return rc < 0 ? rc : 0;
 }
 
@@ -355,7 +355,7 @@ static int look_wrapped(void *arg, const Et__Segment *s)
 	}
 	l->wrapped_any = true;
 	memcpy(l->last_wrapped, s->recording.data, 16);
-	int rc = et_state_each_due_of(l->v, s->recording.data, look_due, l);
+	int rc = et_state_each_generation_due_of(l->v, s->recording.data, look_due, l);
 	return rc < 0 ? rc : 0;
 }
 
@@ -399,8 +399,8 @@ static void look_run(struct look *l)
 	g->goes_on = false;
 	l->code = et_state_each_node(l->v, look_vault, l);
 	l->code = l->code < 0 ? l->code
-			      : et_state_each_due(l->v, from_begin ? NULL : g->after,
-						  look_recording, l);
+			      : et_state_each_generation_due(l->v, from_begin ? NULL : g->after,
+							     look_recording, l);
 	memcpy(g->after, l->last, sizeof(g->after));
 	l->code = l->code < 0 ? l->code : look_compromised(l);
 }

@@ -170,8 +170,8 @@ static int due_of(const struct et_state_view *v, const Et__Recording *r,
 	return rc;
 }
 
-int et_state_each_due_of(const struct et_state_view *v, const uint8_t recording[16],
-			 et_state_due_fn fn, void *arg)
+int et_state_each_generation_due_of(const struct et_state_view *v, const uint8_t recording[16],
+				    et_state_due_fn fn, void *arg)
 {
 	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
 	struct segment_list l;
@@ -213,8 +213,8 @@ static struct key due_key(const uint8_t recording[16])
 	return k;
 }
 
-int et_state_each_due(const struct et_state_view *v, const uint8_t *after,
-		      int (*fn)(void *arg, const uint8_t recording[16]), void *arg)
+int et_state_each_generation_due(const struct et_state_view *v, const uint8_t *after,
+				 int (*fn)(void *arg, const uint8_t recording[16]), void *arg)
 {
 	struct due_walk w = { fn, arg };
 	struct key all = key_tag('g');
@@ -688,7 +688,7 @@ static int redactions_settle(struct apply *a, const Et__Segment *finished)
 	ET_CLEANUP(message_freep) Et__Recording *after = NULL;
 	const uint8_t *id = finished->recording.data;
 
-	int rc = et_state_each_due_of(a->v, id, due_any, (void *)(uintptr_t)finished);
+	int rc = et_state_each_generation_due_of(a->v, id, due_any, (void *)(uintptr_t)finished);
 	if (rc != 0) {
 		return rc == 1 ? 0 : rc;
 	}

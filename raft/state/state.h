@@ -411,11 +411,11 @@ enum et_state_due {
  * during the call. A result of `fn` that is not 0 ends the walk and is returned. */
 typedef int (*et_state_due_fn)(void *arg, enum et_state_due due, const Et__Segment *segment,
 			       const Et__Redaction *redaction);
-int et_state_each_due_of(const struct et_state_view *v, const uint8_t recording[16],
-			 et_state_due_fn fn, void *arg);
+int et_state_each_generation_due_of(const struct et_state_view *v, const uint8_t recording[16],
+				    et_state_due_fn fn, void *arg);
 /* Recordings, by id, behind `after` (NULL: from the first), of which something may be due. */
-int et_state_each_due(const struct et_state_view *v, const uint8_t *after,
-		      int (*fn)(void *arg, const uint8_t recording[16]), void *arg);
+int et_state_each_generation_due(const struct et_state_view *v, const uint8_t *after,
+				 int (*fn)(void *arg, const uint8_t recording[16]), void *arg);
 /* What the newest generation of this replaced one still lacks before the old key may go; apply asks
  * the same. "" in `ret`: nothing. */
 #define ET_STATE_LACKS_SIZE 160

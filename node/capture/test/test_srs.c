@@ -146,9 +146,15 @@ static struct fixture *make(uint32_t sessions, uint32_t connections)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	assert_non_null(f);
+	static const struct et_rules rules = {
+		.count = 1,
+		.rules = { { .name = "no-test",
+			     .action = ET_RULE_SKIP,
+			     .from = { .count = 1, .list = { { "999*" } } } } },
+		.otherwise = ET_RULE_RECORD,
+	};
 	struct et_capture_config capture = {
-		.rules = { { .name = "no-test", .from = "999*", .record = false } },
-		.rule_count = 1,
+		.rules = &rules,
 		.limits = { .calls = 64, .media_timeout_s = 10 },
 		.siprec = {
 			.listens = { { ET_TRANSPORT_UDP, "127.0.0.1:0" },

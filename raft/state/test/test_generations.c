@@ -186,8 +186,8 @@ static void assert_due(struct kit *k, uint64_t id, unsigned make, unsigned finis
 	unsigned found = 0;
 	struct et_state_view *v = et_state_view_open(k->s);
 
-	assert_int_equal(et_state_each_due_of(v, kit_id(id).data, due_count, &d), 0);
-	assert_int_equal(et_state_each_due(v, NULL, one_more, &found), 0);
+	assert_int_equal(et_state_each_generation_due_of(v, kit_id(id).data, due_count, &d), 0);
+	assert_int_equal(et_state_each_generation_due(v, NULL, one_more, &found), 0);
 	(void)et_state_view_close(v);
 	assert_int_equal(d.make, make);
 	assert_int_equal(d.finish, finish_);
