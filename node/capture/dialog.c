@@ -324,6 +324,8 @@ static void on_request(struct et_engine *e, struct et_call *c, const struct et_s
 		on_invite(e, c, m);
 	} else if (m->method == ET_SIP_CANCEL) {
 		c->cancelled = true;
+	} else if (m->method == ET_SIP_ACK) {
+		et_leg_ack(e, c, m);
 	} else if (m->method == ET_SIP_BYE && et_leg_bye(e, c, m)) {
 		end(e, c, ET_CALL_ANSWERED);
 		c->bye = true;

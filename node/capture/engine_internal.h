@@ -112,6 +112,7 @@ enum et_offer { ET_OFFER_NONE, ET_OFFER_NEW, ET_OFFER_OLD };
 struct et_dialog {
 	uint64_t id;
 	bool confirmed; /* answered */
+	bool acked;	/* ... and the caller took it */
 	bool over;	/* BYE */
 };
 
@@ -476,6 +477,7 @@ uint64_t et_leg_id(const struct et_engine *e, struct et_view tag); /* 0: no tag 
 void et_leg_note(struct et_call *c, uint64_t id, bool confirmed);
 bool et_leg_known(const struct et_call *c, uint64_t id);
 bool et_leg_confirmed(const struct et_call *c, uint64_t id); /* id 0: any */
+void et_leg_ack(const struct et_engine *e, struct et_call *c, const struct et_sip *m);
 bool et_leg_bye(const struct et_engine *e, struct et_call *c,
 		const struct et_sip *m); /* true: the call is over */
 bool et_leg_bye_refused(const struct et_engine *e, struct et_call *c,

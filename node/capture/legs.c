@@ -112,11 +112,33 @@ bool et_leg_known(const struct et_call *c, uint64_t id)
 	return false;
 }
 
+void et_leg_ack(const struct et_engine *e, struct et_call *c, const struct et_sip *m)
+{
+	struct et_view tag;
+	struct et_dialog *d = et_leg_of(c, m, &tag) ? find_dialog(c, et_leg_id(e, tag)) : NULL;
+	if (d != NULL && d->confirmed) {
+		d->acked = true;
+	}
+}
+
+/* 2: answered, and the caller took it; 1: answered; 0: early. */
+static int firmness(const struct et_dialog *d)
+{
+	return d->confirmed ? d->acked ? 2 : 1 : 0;
+}
+
+/* A dialog that is less firm than another was never the call: an early one beside an answer, an
+ * answer that nobody acknowledged beside one that was (some servers answer with one tag, and the
+ * hop above them with another). */
 static bool goes_on(const struct et_call *c)
 {
-	bool confirmed = et_leg_confirmed(c, 0);
+	int firmest = 0;
 	for (uint8_t i = 0; i < c->dialog_count; i++) {
-		if (!c->dialogs[i].over && (c->dialogs[i].confirmed || !confirmed)) {
+		int firm = firmness(&c->dialogs[i]);
+		firmest = firm > firmest ? firm : firmest;
+	}
+	for (uint8_t i = 0; i < c->dialog_count; i++) {
+		if (!c->dialogs[i].over && firmness(&c->dialogs[i]) == firmest) {
 			return true;
 		}
 	}

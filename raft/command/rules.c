@@ -136,10 +136,10 @@ static const struct et_rule recording_rules[] = {
 	TEXT(problem, SENTENCE_MAX),
 	ANY(capture_drops),
 	ANY(opened_index),
-	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
 	ONE_OPT(session),
 	TIME(ended_us),
 	ANY(erased_audit),
+	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
 	TIME(erased_us),
 	ANY(erased_index),
 };

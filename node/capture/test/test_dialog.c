@@ -262,6 +262,21 @@ static void of_two_answers_the_last_bye_ends_the_call(void **state)
 	assert_true(c->facts.end_us - c->facts.answer_us > 99 * 1000000LL);
 }
 
+/* A server that answers with a tag which the hop above it does not know. */
+static void an_answer_that_nobody_acknowledged_keeps_no_call_open(void **state)
+{
+	struct fixture *f = *state;
+	early_media_of_two_branches(f);
+	SAY(f, PROXY, CALLER, OK, "1 INVITE", "a", .to = "b2", .port = PORT, .at = CALLEE);
+	SAY(f, PROXY, CALLER, OK, "1 INVITE", "a", .to = "b3", .port = PORT, .at = OTHER);
+	SAY(f, CALLER, PROXY, "ACK sip:bob@x SIP/2.0", "1 ACK", "a", .to = "b3");
+	talk(f, OTHER, 10, 100);
+	SAY(f, CALLER, PROXY, BYE, "2 BYE", "a", .to = "b3");
+	wait_s(f, 3);
+	const struct closed *c = only(f, ET_CALL_ANSWERED, 3);
+	check_stream(c, 0xB3, 1, 110);
+}
+
 static void a_branch_that_is_busy_does_not_fail_the_call(void **state)
 {
 	struct fixture *f = *state;
@@ -838,6 +853,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_fork_with_one_answer_is_one_recording_with_all_branches),
 		TEST(of_two_answers_the_last_bye_ends_the_call),
+		TEST(an_answer_that_nobody_acknowledged_keeps_no_call_open),
 		TEST(a_branch_that_is_busy_does_not_fail_the_call),
 		TEST(a_fork_fails_with_the_transaction_above_it),
 		TEST(a_fork_of_a_thousand_branches_is_bounded),

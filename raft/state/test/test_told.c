@@ -330,7 +330,7 @@ static void search_says_what_the_records_say(void **state)
 		bool more = false;
 		if (dice_one_in(&d, 8)) {
 			tuning.paused = !tuning.paused;
-			tuning.bulk_bytes = dice_one_in(&d, 10) ? 1 : TAIL_BULK_BYTES;
+			tuning.bulk_bytes = dice_one_in(&d, 4) ? 1 : TAIL_BULK_BYTES;
 		}
 		tail_tune(k->s->tail, &tuning);
 		bool hangs = tuning.paused;
