@@ -136,12 +136,12 @@ static const struct et_rule recording_rules[] = {
 	TEXT(problem, SENTENCE_MAX),
 	ANY(capture_drops),
 	ANY(opened_index),
+	TIME(erased_us),
+	ANY(erased_index),
 	ONE_OPT(session),
 	TIME(ended_us),
 	ANY(erased_audit),
 	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
-	TIME(erased_us),
-	ANY(erased_index),
 };
 
 static const struct et_rule wrap_rules[] = {

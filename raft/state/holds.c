@@ -91,7 +91,12 @@ static bool number_fits(const char *pattern, const char *number)
 
 bool state_number_fits(const char *pattern, const Et__Recording *r)
 {
-	return number_fits(pattern, r->from) || number_fits(pattern, r->to);
+	bool fits = number_fits(pattern, r->from) || number_fits(pattern, r->to);
+
+	for (size_t i = 0; !fits && r->session != NULL && i < r->session->n_participants; i++) {
+		fits = number_fits(pattern, r->session->participants[i]->number);
+	}
+	return fits;
 }
 
 struct ever {

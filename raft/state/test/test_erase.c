@@ -569,14 +569,43 @@ static void stream_tell(struct kit *k, uint64_t id)
 	Et__Recording r = ET__RECORDING__INIT;
 	Et__Stream s = ET__STREAM__INIT;
 	Et__Stream *list[] = { &s };
+	Et__Session session = ET__SESSION__INIT;
+	Et__Participant third = ET__PARTICIPANT__INIT;
+	Et__Participant *participants[] = { &third };
 	char src[] = "10.9.8.7:5004";
+	char name[] = "Secretword Nowak"; /* words are indexed in small letters */
+	char number[] = "4930secret3";
+	char aor[] = "sip:secret@pbx";
 
 	s.ssrc = 7;
 	s.src = src;
 	r.id = kit_id(id);
 	r.streams = list;
 	r.n_streams = 1;
+	third.name = name;
+	third.number = number;
+	third.aor = aor;
+	session.revision = 1;
+	session.participants = participants;
+	session.n_participants = 1;
+	r.session = &session;
 	assert_int_equal(kit_tell_recording(k, 1, KIT_UPDATE, &r), 0);
+}
+
+static void a_hold_of_a_number_covers_every_participant_of_a_session(void **state)
+{
+	struct kit *k = *state;
+	Et__HoldScope scope = ET__HOLD_SCOPE__INIT;
+	char number[] = "*secret3";
+
+	kit_cluster(k);
+	make(k, &(struct made){ .id = 5, .from = "1" });
+	scope.number = number;
+	assert_int_equal(hold_scope(k, 90, &scope), 0);
+	assert_int_equal(holds_over(k, 5), 0);
+	stream_tell(k, 5);
+	assert_int_equal(holds_over(k, 5), 1);
+	assert_int_equal(kit_erase(k, 5), ET_EPOLICY);
 }
 
 static void numbers_words_and_addresses_go_with_the_recording(void **state)
@@ -642,6 +671,7 @@ int main(void)
 		T(what_is_due_is_found_in_pieces),
 		T(a_plan_erases_all_that_it_says_or_nothing),
 		T(plans_that_mix_what_they_do_are_refused),
+		T(a_hold_of_a_number_covers_every_participant_of_a_session),
 		T(numbers_words_and_addresses_go_with_the_recording),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
