@@ -398,8 +398,8 @@ struct et_capture_metrics {
 	uint64_t tcp_no_length;	       /* messages without a Content-Length that can be read */
 	uint64_t tcp_evicted;	       /* given up because a pool was full */
 	uint64_t websocket_compressed; /* messages under permessage-deflate: not read */
-	uint64_t siprec_sessions;	/* recording sessions, now */
-	uint64_t siprec_total;		/* ... taken since the start */
+	uint64_t siprec_sessions;      /* recording sessions, now */
+	uint64_t siprec_total;	       /* ... taken since the start */
 	uint64_t siprec_refused; /* INVITEs of recording clients that were answered 4xx or 5xx */
 	uint64_t siprec_connections; /* TCP and TLS, now */
 	uint64_t siprec_evicted;     /* connections closed to make room, or not let in */

@@ -203,6 +203,6 @@ et_cli_handler et_cli_hold_add, et_cli_hold_list, et_cli_hold_show, et_cli_hold_
 et_cli_handler et_cli_recording_redact;					      /* cmd_tape.c */
 et_cli_handler et_cli_audit_list, et_cli_audit_verify;			      /* cmd_audit.c */
 et_cli_handler et_cli_capture_replay;					      /* cmd_replay.c */
-et_cli_handler et_cli_capture_explain; /* cmd_rules.c */
+et_cli_handler et_cli_capture_explain;					      /* cmd_rules.c */
 
 #endif
