@@ -7,10 +7,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Flip a bit of `key`'s value in the column family `family`, at `offset` from its end. false: it
- * could not be done. */
+/* Flip a bit of the byte `at` of `key`'s value in the column family `family`; below zero: counted
+ * from its end, -1 the last. false: it could not be done. */
 static inline bool et_state_damage(const char *path, const char *family, const char *key,
-				   size_t key_size, size_t offset)
+				   size_t key_size, int at)
 {
 	rocksdb_options_t *o = rocksdb_options_create();
 	rocksdb_readoptions_t *r = rocksdb_readoptions_create();
@@ -36,8 +36,9 @@ static inline bool et_state_damage(const char *path, const char *family, const c
 			strcmp(names[i], family) != 0
 				? NULL
 				: rocksdb_get_cf(db, r, handles[i], key, key_size, &size, &error);
-		if (value != NULL && size > offset) {
-			value[size - 1 - offset] ^= 1;
+		size_t byte = at < 0 ? size + (size_t)at : (size_t)at;
+		if (value != NULL && byte < size) {
+			value[byte] ^= 1;
 			rocksdb_put_cf(db, w, handles[i], key, key_size, value, size, &error);
 			done = error == NULL;
 		}
