@@ -191,18 +191,44 @@ static const char *const local_keys[] = { "keep" };
 static const char *const lock_keys[] = { "mode", "until" };
 static const char *const lock_modes[] = { "governance", "compliance" };
 
-static int rule_select(const struct et_yaml_node *map, struct et_archive_rule *r,
-		       struct et_error *reterr)
+/* What a rule of either policy selects by. */
+struct selection {
+	struct et_archive_values *sites, *directions, *numbers, *recorded_by;
+	int64_t *min_duration_us;
+};
+
+#define SELECTION(rule)                                                                            \
+	&(const struct selection)                                                                  \
+	{                                                                                          \
+		&(rule)->sites, &(rule)->directions, &(rule)->numbers, &(rule)->recorded_by,       \
+			&(rule)->min_duration_us                                                   \
+	}
+
+static int selection_parse(const struct et_yaml_node *map, const struct selection *s,
+			   struct et_error *reterr)
 {
 	if (map == NULL) {
 		return 0;
 	}
 	int rc = et_yaml_check_keys(map, select_keys, ET_ARRAY_SIZE(select_keys), reterr);
-	rc = rc < 0 ? rc : values_of(map, "site", &r->sites, reterr);
-	rc = rc < 0 ? rc : values_of(map, "direction", &r->directions, reterr);
-	rc = rc < 0 ? rc : values_of(map, "number", &r->numbers, reterr);
-	rc = rc < 0 ? rc : values_of(map, "rule", &r->recorded_by, reterr);
-	return rc < 0 ? rc : duration_of(map, "min-duration", &r->min_duration_us, reterr);
+	rc = rc < 0 ? rc : values_of(map, "site", s->sites, reterr);
+	rc = rc < 0 ? rc : values_of(map, "direction", s->directions, reterr);
+	rc = rc < 0 ? rc : values_of(map, "number", s->numbers, reterr);
+	rc = rc < 0 ? rc : values_of(map, "rule", s->recorded_by, reterr);
+	return rc < 0 ? rc : duration_of(map, "min-duration", s->min_duration_us, reterr);
+}
+
+static void selection_release(const struct selection *s)
+{
+	struct et_archive_values *values[] = { s->sites, s->directions, s->numbers,
+					       s->recorded_by };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(values); i++) {
+		for (size_t k = 0; k < values[i]->count; k++) {
+			free(values[i]->items[k]);
+		}
+		free(values[i]->items);
+		*values[i] = (struct et_archive_values){ 0 };
+	}
 }
 
 static int rule_target(const struct et_yaml_node *map, const struct et_archive_policy *p,
@@ -325,25 +351,12 @@ static int rule_parse(const struct et_yaml_node *map, const struct et_archive_po
 {
 	int rc = et_yaml_check_keys(map, rule_keys, ET_ARRAY_SIZE(rule_keys), reterr);
 	rc = rc < 0 ? rc : rule_name(map, p, r, reterr);
-	rc = rc < 0 ? rc : rule_select(et_yaml_get(map, "select"), r, reterr);
+	rc = rc < 0 ? rc : selection_parse(et_yaml_get(map, "select"), SELECTION(r), reterr);
 	rc = rc < 0 ? rc : rule_target(map, p, r, reterr);
 	rc = rc < 0 ? rc : duration_of(map, "after", &r->after_us, reterr);
 	rc = rc < 0 ? rc : rule_pack(et_yaml_get(map, "pack"), r, reterr);
 	rc = rc < 0 ? rc : rule_local(et_yaml_get(map, "local"), r, reterr);
 	return rc < 0 ? rc : rule_lock(et_yaml_get(map, "lock"), p, r, reterr);
-}
-
-static void rule_release(struct et_archive_rule *r)
-{
-	struct et_archive_values *values[] = { &r->sites, &r->directions, &r->numbers,
-					       &r->recorded_by };
-	for (size_t i = 0; i < ET_ARRAY_SIZE(values); i++) {
-		for (size_t k = 0; k < values[i]->count; k++) {
-			free(values[i]->items[k]);
-		}
-		free(values[i]->items);
-		*values[i] = (struct et_archive_values){ 0 };
-	}
 }
 
 static int rules_parse(const struct et_yaml_node *list, struct et_archive_policy *p,
@@ -365,7 +378,7 @@ static int rules_parse(const struct et_yaml_node *list, struct et_archive_policy
 	{
 		rc = rule_parse(node, p, &p->rules[p->rule_count], reterr);
 		if (rc < 0) {
-			rule_release(&p->rules[p->rule_count]);
+			selection_release(SELECTION(&p->rules[p->rule_count]));
 			return rc;
 		}
 		p->rule_count++;
@@ -404,33 +417,6 @@ int et_archive_policy_parse(const char *text, size_t size, const char *file,
 
 /* ---- Retention ---- */
 
-static void retention_rule_release(struct et_retention_rule *r)
-{
-	struct et_archive_values *values[] = { &r->sites, &r->directions, &r->numbers,
-					       &r->recorded_by };
-	for (size_t i = 0; i < ET_ARRAY_SIZE(values); i++) {
-		for (size_t k = 0; k < values[i]->count; k++) {
-			free(values[i]->items[k]);
-		}
-		free(values[i]->items);
-		*values[i] = (struct et_archive_values){ 0 };
-	}
-}
-
-static int retention_select(const struct et_yaml_node *map, struct et_retention_rule *r,
-			    struct et_error *reterr)
-{
-	if (map == NULL) {
-		return 0;
-	}
-	int rc = et_yaml_check_keys(map, select_keys, ET_ARRAY_SIZE(select_keys), reterr);
-	rc = rc < 0 ? rc : values_of(map, "site", &r->sites, reterr);
-	rc = rc < 0 ? rc : values_of(map, "direction", &r->directions, reterr);
-	rc = rc < 0 ? rc : values_of(map, "number", &r->numbers, reterr);
-	rc = rc < 0 ? rc : values_of(map, "rule", &r->recorded_by, reterr);
-	return rc < 0 ? rc : duration_of(map, "min-duration", &r->min_duration_us, reterr);
-}
-
 static int retention_rule_parse(const struct et_yaml_node *map, const struct et_retention_policy *p,
 				struct et_retention_rule *r, struct et_error *reterr)
 {
@@ -455,7 +441,7 @@ static int retention_rule_parse(const struct et_yaml_node *map, const struct et_
 		return et_yaml_fail(map, reterr, ET_EMALFORMED,
 				    "rule \"%s\" says neither keep nor erase-after", name);
 	}
-	rc = retention_select(et_yaml_get(map, "select"), r, reterr);
+	rc = selection_parse(et_yaml_get(map, "select"), SELECTION(r), reterr);
 	rc = rc < 0 ? rc : duration_of(map, "keep", &r->keep_us, reterr);
 	rc = rc < 0 || erase == NULL
 		     ? rc
@@ -508,7 +494,7 @@ struct et_retention_policy *et_retention_policy_free(struct et_retention_policy 
 		return NULL;
 	}
 	for (size_t i = 0; i < p->rule_count; i++) {
-		retention_rule_release(&p->rules[i]);
+		selection_release(SELECTION(&p->rules[i]));
 	}
 	free(p->rules);
 	free(p);
@@ -536,7 +522,7 @@ struct et_archive_policy *et_archive_policy_free(struct et_archive_policy *p)
 		target_release(&p->targets[i]);
 	}
 	for (size_t i = 0; i < p->rule_count; i++) {
-		rule_release(&p->rules[i]);
+		selection_release(SELECTION(&p->rules[i]));
 	}
 	free(p->targets);
 	free(p->rules);

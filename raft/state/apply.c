@@ -181,111 +181,118 @@ static const struct body {
 	[ET__COMMAND__BODY_GENERATION_FINISH] = { apply_generation_finish, AUDIT_ALWAYS },
 };
 
-static void hex_of(ProtobufCBinaryData id, char ret[33])
+/* ---- What an audited command was about: an id, a number, or a name ---- */
+
+/* The id that an audited command is about. NULL: it is not about one. */
+static const ProtobufCBinaryData *audit_id(const Et__Command *c)
 {
-	ret[0] = '\0';
-	if (id.len == 16) {
-		et_hex(id.data, id.len, ret);
+	switch ((int)c->body_case) {
+	case ET__COMMAND__BODY_COPY_BAD:
+		return &c->copy_bad->copy->recording;
+	case ET__COMMAND__BODY_COPY_EVICT:
+		return c->copy_evict->n_copies > 0 ? &c->copy_evict->copies[0]->recording : NULL;
+	case ET__COMMAND__BODY_TOKEN_ADD:
+		return &c->token_add->token->id;
+	case ET__COMMAND__BODY_TOKEN_REVOKE:
+		return &c->token_revoke->id;
+	case ET__COMMAND__BODY_HOLD_ADD:
+		return c->hold_add->hold->scope == NULL ? &c->hold_add->hold->recording : NULL;
+	case ET__COMMAND__BODY_HOLD_RELEASE:
+		return &c->hold_release->id;
+	case ET__COMMAND__BODY_PLAN_PUT:
+		return &c->plan_put->plan->id;
+	case ET__COMMAND__BODY_PLAN_APPLY:
+		return &c->plan_apply->plan;
+	case ET__COMMAND__BODY_RECORDING_ERASE:
+		return &c->recording_erase->recording;
+	case ET__COMMAND__BODY_RECORDING_REDACT:
+		return &c->recording_redact->recording;
+	case ET__COMMAND__BODY_GENERATION_PUT:
+		return &c->generation_put->segment->recording;
+	case ET__COMMAND__BODY_GENERATION_FINISH:
+		return &c->generation_finish->recording;
+	default:
+		return NULL;
+	}
+}
+
+/* A number that it is about, and of what. NULL: it is not about one. */
+static const char *audit_number(const Et__Command *c, uint64_t *ret)
+{
+	switch ((int)c->body_case) {
+	case ET__COMMAND__BODY_NODE_REMOVE:
+		*ret = c->node_remove->node;
+		return "node";
+	case ET__COMMAND__BODY_NODE_ROLES:
+		*ret = c->node_roles->node;
+		return "node";
+	case ET__COMMAND__BODY_NODE_DRAIN:
+		*ret = c->node_drain->node;
+		return "node";
+	case ET__COMMAND__BODY_CERTIFICATE_ADD:
+		*ret = c->certificate_add->certificate->node;
+		return "node";
+	case ET__COMMAND__BODY_KEK_ADD:
+		*ret = c->kek_add->kek->version;
+		return "kek";
+	case ET__COMMAND__BODY_KEK_SET:
+		*ret = c->kek_set->version;
+		return "kek";
+	case ET__COMMAND__BODY_KEK_ESCROW:
+		*ret = c->kek_escrow->version;
+		return "kek";
+	case ET__COMMAND__BODY_CLUSTER_UPGRADE:
+		*ret = c->cluster_upgrade->to;
+		return "schema";
+	default:
+		return NULL;
+	}
+}
+
+/* The name that it is about. "": it is not about one. */
+static const char *audit_name(const Et__Command *c)
+{
+	switch ((int)c->body_case) {
+	case ET__COMMAND__BODY_CLUSTER_INIT:
+		return c->cluster_init->cluster->name;
+	case ET__COMMAND__BODY_NODE_JOIN:
+		return c->node_join->node->name;
+	case ET__COMMAND__BODY_POLICY_SET:
+		return c->policy_set->policy->name;
+	case ET__COMMAND__BODY_HOLD_ADD: /* of a scope */
+		return c->hold_add->hold->matter;
+	case ET__COMMAND__BODY_SITE_SET:
+		return c->site_set->site->name;
+	case ET__COMMAND__BODY_AGENT_SET:
+		return c->agent_set->agent->id;
+	case ET__COMMAND__BODY_RESTORE_STEP:
+		return c->restore_step->detail;
+	case ET__COMMAND__BODY_SCHEMA_PROBE:
+		return c->schema_probe->text;
+	default:
+		return "";
 	}
 }
 
 /* What an audited command was about, as text. */
 static void audit_target(const Et__Command *c, char *ret, size_t size)
 {
+	const ProtobufCBinaryData *id = audit_id(c);
+	uint64_t number = 0;
+	const char *kind = audit_number(c, &number);
 	char hex[33] = "";
-	const char *text = hex;
 
-	switch ((int)c->body_case) {
-	case ET__COMMAND__BODY_COPY_BAD:
-		hex_of(c->copy_bad->copy->recording, hex);
-		break;
-	case ET__COMMAND__BODY_COPY_EVICT:
-		if (c->copy_evict->n_copies > 0) {
-			hex_of(c->copy_evict->copies[0]->recording, hex);
-		}
-		break;
-	case ET__COMMAND__BODY_CLUSTER_INIT:
-		text = c->cluster_init->cluster->name;
-		break;
-	case ET__COMMAND__BODY_TOKEN_ADD:
-		hex_of(c->token_add->token->id, hex);
-		break;
-	case ET__COMMAND__BODY_TOKEN_REVOKE:
-		hex_of(c->token_revoke->id, hex);
-		break;
-	case ET__COMMAND__BODY_NODE_JOIN:
-		text = c->node_join->node->name;
-		break;
-	case ET__COMMAND__BODY_NODE_REMOVE:
-		(void)snprintf(ret, size, "node:%llu", (unsigned long long)c->node_remove->node);
-		return;
-	case ET__COMMAND__BODY_NODE_ROLES:
-		(void)snprintf(ret, size, "node:%llu", (unsigned long long)c->node_roles->node);
-		return;
-	case ET__COMMAND__BODY_NODE_DRAIN:
-		(void)snprintf(ret, size, "node:%llu", (unsigned long long)c->node_drain->node);
-		return;
-	case ET__COMMAND__BODY_CERTIFICATE_ADD:
-		(void)snprintf(ret, size, "node:%llu",
-			       (unsigned long long)c->certificate_add->certificate->node);
-		return;
-	case ET__COMMAND__BODY_KEK_ADD:
-		(void)snprintf(ret, size, "kek:%u", c->kek_add->kek->version);
-		return;
-	case ET__COMMAND__BODY_KEK_SET:
-		(void)snprintf(ret, size, "kek:%u %s", c->kek_set->version,
-			       et_state_kek_state((int)c->kek_set->state));
-		return;
-	case ET__COMMAND__BODY_KEK_ESCROW:
-		(void)snprintf(ret, size, "kek:%u", c->kek_escrow->version);
-		return;
-	case ET__COMMAND__BODY_POLICY_SET:
-		text = c->policy_set->policy->name;
-		break;
-	case ET__COMMAND__BODY_HOLD_ADD:
-		hex_of(c->hold_add->hold->recording, hex);
-		text = c->hold_add->hold->scope != NULL ? c->hold_add->hold->matter : hex;
-		break;
-	case ET__COMMAND__BODY_HOLD_RELEASE:
-		hex_of(c->hold_release->id, hex);
-		break;
-	case ET__COMMAND__BODY_PLAN_PUT:
-		hex_of(c->plan_put->plan->id, hex);
-		break;
-	case ET__COMMAND__BODY_PLAN_APPLY:
-		hex_of(c->plan_apply->plan, hex);
-		break;
-	case ET__COMMAND__BODY_SITE_SET:
-		text = c->site_set->site->name;
-		break;
-	case ET__COMMAND__BODY_AGENT_SET:
-		text = c->agent_set->agent->id;
-		break;
-	case ET__COMMAND__BODY_CLUSTER_UPGRADE:
-		(void)snprintf(ret, size, "schema:%u", c->cluster_upgrade->to);
-		return;
-	case ET__COMMAND__BODY_RECORDING_ERASE:
-		hex_of(c->recording_erase->recording, hex);
-		break;
-	case ET__COMMAND__BODY_RECORDING_REDACT:
-		hex_of(c->recording_redact->recording, hex);
-		break;
-	case ET__COMMAND__BODY_GENERATION_PUT:
-		hex_of(c->generation_put->segment->recording, hex);
-		break;
-	case ET__COMMAND__BODY_GENERATION_FINISH:
-		hex_of(c->generation_finish->recording, hex);
-		break;
-	case ET__COMMAND__BODY_RESTORE_STEP:
-		text = c->restore_step->detail;
-		break;
-	case ET__COMMAND__BODY_SCHEMA_PROBE:
-		text = c->schema_probe->text;
-		break;
-	default:
-		break;
+	if (id != NULL && id->len == 16) {
+		et_hex(id->data, id->len, hex);
 	}
-	(void)snprintf(ret, size, "%s", text);
+	if (kind != NULL) {
+		bool moves = c->body_case == ET__COMMAND__BODY_KEK_SET;
+		(void)snprintf(ret, size, "%s:%llu%s%s", kind, (unsigned long long)number,
+			       moves ? " " : "",
+			       moves ? et_state_kek_state((int)c->kek_set->state) : "");
+	} else {
+		(void)snprintf(ret, size, "%s", id != NULL ? hex : audit_name(c));
+	}
 }
 
 static int command_audit(struct apply *a, int code)

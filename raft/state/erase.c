@@ -7,36 +7,6 @@
 
 #include "raft/state/state_internal.h"
 
-struct segments {
-	const struct et_state_view *v;
-	Et__Segment **list; /* owned, and what it points to */
-	size_t count;
-};
-
-static int segments_add(void *arg, const void *message)
-{
-	struct segments *s = arg;
-	const Et__Segment *g = message;
-	Et__Segment **list = realloc(s->list, (s->count + 1) * sizeof(*list));
-
-	if (list == NULL) {
-		return -ENOMEM;
-	}
-	s->list = list;
-	int rc = et_state_get_segment(s->v, g->recording.data, g->generation, g->segment,
-				      &list[s->count]);
-	s->count += rc == 0;
-	return rc;
-}
-
-static void segments_release(struct segments *s)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		message_freep(&s->list[i]);
-	}
-	free(s->list);
-}
-
 /* The wrapped key is gone from the record; what is left says which key it was. */
 int segment_erase(struct apply *a, const Et__Segment *g)
 {
@@ -56,15 +26,16 @@ int segment_erase(struct apply *a, const Et__Segment *g)
 
 static int segments_erase(struct apply *a, const uint8_t id[16])
 {
-	struct segments s = { .v = a->v };
-	struct key prefix = key_of(id, 16);
+	struct segment_list l;
 
-	int rc = view_walk_messages(a->v, CF_SEGMENT, &prefix, &et__segment__descriptor,
-				    segments_add, &s);
-	for (size_t i = 0; i < s.count && rc == 0; i++) {
-		rc = segment_erase(a, s.list[i]);
+	int rc = segment_list_load(a->v, id, &l);
+	if (rc < 0) {
+		return rc;
 	}
-	segments_release(&s);
+	for (size_t i = 0; i < l.count && rc == 0; i++) {
+		rc = segment_erase(a, l.list[i]);
+	}
+	segment_list_release(&l);
 	return rc;
 }
 

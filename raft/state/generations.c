@@ -19,55 +19,6 @@
 
 /* ---- The newest segments of a recording ---- */
 
-struct segment_list {
-	const struct et_state_view *v;
-	Et__Segment **list; /* owned, and what it points to; all generations, in order */
-	size_t count;
-};
-
-static void segment_list_release(struct segment_list *l)
-{
-	for (size_t i = 0; i < l->count; i++) {
-		message_freep(&l->list[i]);
-	}
-	free(l->list);
-}
-
-static int segment_list_add(void *arg, const void *message)
-{
-	struct segment_list *l = arg;
-	const Et__Segment *g = message;
-	Et__Segment **list = realloc(l->list, (l->count + 1) * sizeof(*list));
-
-	if (list == NULL) {
-		return -ENOMEM;
-	}
-	l->list = list;
-	int rc = et_state_get_segment(l->v, g->recording.data, g->generation, g->segment,
-				      &list[l->count]);
-	l->count += rc == 0;
-	return rc;
-}
-
-static int segment_list_load(const struct et_state_view *v, const uint8_t recording[16],
-			     struct segment_list *ret)
-{
-	struct key prefix = key_of(recording, 16);
-
-	*ret = (struct segment_list){ .v = v };
-	int rc = view_walk_messages(v, CF_SEGMENT, &prefix, &et__segment__descriptor,
-				    segment_list_add, ret);
-	if (rc < 0) {
-		segment_list_release(ret);
-	}
-	return rc;
-}
-
-static bool segment_has_key(const Et__Segment *g)
-{
-	return g->wrap != NULL && !g->wrap->erased && g->wrap->ciphertext.len > 0;
-}
-
 /* When the media behind it begins: the next segment's first time, or never. */
 static int64_t segment_end(const struct segment_list *l, const Et__Segment *g)
 {
@@ -115,7 +66,7 @@ static int kek_is_compromised(const struct et_state_view *v, const Et__Segment *
 	ET_CLEANUP(message_freep) Et__Kek *kek = NULL;
 
 	*ret = false;
-	if (!segment_has_key(g)) {
+	if (!wrap_counts(g->wrap)) {
 		return 0;
 	}
 	int rc = et_state_get_kek(v, g->wrap->kek_version, &kek);
@@ -147,7 +98,7 @@ static int due_of(const struct et_state_view *v, const Et__Recording *r,
 
 	for (size_t i = 0; i < l->count && rc == 0; i++) {
 		const Et__Segment *g = l->list[i];
-		if (!segment_has_key(g) || !segment_is_sealed(g)) {
+		if (!wrap_counts(g->wrap) || !segment_is_sealed(g)) {
 			continue;
 		}
 		bool instead = false;
@@ -259,25 +210,36 @@ struct place_list {
 	bool full;
 };
 
+/* 1: the copy counts; *ret_node is its node, which the caller frees, or NULL of a target. 0: it
+ * does not. */
+static int place_counts(const struct et_state_view *v, const Et__Copy *c, bool with_damaged,
+			Et__Node **ret_node)
+{
+	uint64_t id = place_node(c->place);
+
+	if (c->state == ET__COPY__STATE__EVICTED ||
+	    (c->state != ET__COPY__STATE__VERIFIED && !with_damaged)) {
+		return 0;
+	}
+	if (id == 0) {
+		return 1;
+	}
+	int rc = et_state_get_node(v, id, ret_node);
+	if (rc < 0) {
+		return rc == ET_ENOTFOUND ? 0 : rc;
+	}
+	return node_keeps(*ret_node); /* else what it holds is about to go, or is gone */
+}
+
 static int place_add(void *arg, const void *message)
 {
 	struct place_list *l = arg;
 	const Et__Copy *c = message;
-	uint64_t id = place_node(c->place);
 	ET_CLEANUP(message_freep) Et__Node *node = NULL;
 
-	if (c->state == ET__COPY__STATE__EVICTED ||
-	    (c->state != ET__COPY__STATE__VERIFIED && !l->with_damaged)) {
-		return 0;
-	}
-	if (id != 0) {
-		int rc = et_state_get_node(l->v, id, &node);
-		if (rc == ET_ENOTFOUND || (rc == 0 && !node_keeps(node))) {
-			return 0; /* what it holds is about to go, or is gone */
-		}
-		if (rc < 0) {
-			return rc;
-		}
+	int rc = place_counts(l->v, c, l->with_damaged, &node);
+	if (rc <= 0) {
+		return rc;
 	}
 	if (l->count == PLACES_MAX) {
 		l->full = true;
@@ -311,14 +273,21 @@ static bool places_have(const struct place_list *l, const char *place, const cha
 	return false;
 }
 
+static int place_is(void *arg, const void *message)
+{
+	const struct et_state_view *const *v = arg;
+	ET_CLEANUP(message_freep) Et__Node *node = NULL;
+
+	return place_counts(*v, message, false, &node);
+}
+
 static int segment_lives(const struct et_state_view *v, const Et__Segment *g, bool *ret)
 {
-	struct place_list *l = calloc(1, sizeof(*l));
-	int rc = l == NULL ? -ENOMEM : places_load(v, g, false, l);
+	struct key prefix = key_segment(g->recording.data, g->generation, g->segment);
 
-	*ret = rc == 0 && l->count > 0;
-	free(l);
-	return rc;
+	int rc = view_walk_messages(v, CF_COPY, &prefix, &et__copy__descriptor, place_is, &v);
+	*ret = rc == 1;
+	return rc < 0 ? rc : 0;
 }
 
 static void places_compare(const struct place_list *old, const struct place_list *new,
@@ -400,7 +369,7 @@ static int redact_segments_check(struct apply *a, const Et__RecordingRedact *tol
 		if (!et_state_segment_is_newest(g) || g->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
 			continue;
 		}
-		if (!segment_is_sealed(g) || !segment_has_key(g)) {
+		if (!segment_is_sealed(g) || !wrap_counts(g->wrap)) {
 			rc = refuse(a, ET_EREFUSED, "segment %u is not sealed yet", g->segment);
 		}
 		met += segment_meets(&l, g, told->from_us, told->to_us);
@@ -479,7 +448,7 @@ static int put_check_old(struct apply *a, const Et__GenerationPut *told, const E
 		return refuse(a, ET_ESTALE, "generation %u of segment %u is another one",
 			      old->generation, old->segment);
 	}
-	if (!segment_is_sealed(old) || !segment_has_key(old)) {
+	if (!segment_is_sealed(old) || !wrap_counts(old->wrap)) {
 		return refuse(a, ET_EREFUSED, "generation %u of segment %u is not sealed or erased",
 			      old->generation, old->segment);
 	}
@@ -730,7 +699,7 @@ int apply_generation_finish(struct apply *a)
 	if (et_state_segment_is_newest(old)) {
 		return refuse(a, ET_EREFUSED, "no generation took its place");
 	}
-	if (!segment_has_key(old)) {
+	if (!wrap_counts(old->wrap)) {
 		return 0; /* it is gone */
 	}
 	rc = recording_not_held(a, r);

@@ -262,7 +262,12 @@ bool recording_begin(const Et__Recording *told, enum merge how, Et__Recording *r
 	ret->base.unknown_fields = NULL;
 	ret->end_us = told->end_us > 0 ? told->end_us : 0;
 	ret->state = state_merge(ET__RECORDING_STATE__CAPTURING, told, how);
-	ret->n_redactions = 0; /* apply alone makes them */
+	/* What apply alone sets. */
+	ret->opened_index = 0;
+	ret->ended_us = 0;
+	ret->erased_us = 0;
+	ret->erased_index = ret->erased_audit = 0;
+	ret->n_redactions = 0;
 	ret->redactions = NULL;
 	return true;
 }

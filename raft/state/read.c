@@ -25,6 +25,44 @@ int et_state_get_segment(const struct et_state_view *v, const uint8_t recording[
 	return view_get_message(v, CF_SEGMENT, &key, &et__segment__descriptor, ret);
 }
 
+void segment_list_release(struct segment_list *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		message_freep(&l->list[i]);
+	}
+	free(l->list);
+}
+
+static int segment_list_add(void *arg, const void *message)
+{
+	struct segment_list *l = arg;
+	const Et__Segment *g = message;
+	Et__Segment **list = realloc(l->list, (l->count + 1) * sizeof(*list));
+
+	if (list == NULL) {
+		return -ENOMEM;
+	}
+	l->list = list;
+	int rc = et_state_get_segment(l->v, g->recording.data, g->generation, g->segment,
+				      &list[l->count]);
+	l->count += rc == 0;
+	return rc;
+}
+
+int segment_list_load(const struct et_state_view *v, const uint8_t recording[16],
+		      struct segment_list *ret)
+{
+	struct key prefix = key_of(recording, 16);
+
+	*ret = (struct segment_list){ .v = v };
+	int rc = view_walk_messages(v, CF_SEGMENT, &prefix, &et__segment__descriptor,
+				    segment_list_add, ret);
+	if (rc < 0) {
+		segment_list_release(ret);
+	}
+	return rc;
+}
+
 int et_state_get_node(const struct et_state_view *v, uint64_t id, Et__Node **ret)
 {
 	struct key key = key_u64(id);

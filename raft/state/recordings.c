@@ -142,6 +142,16 @@ static int recording_is_own(struct apply *a, uint64_t node)
 	return 0;
 }
 
+/* When the catalogue heard that it ended. `before` NULL: it is new. */
+static void recording_note_end(const struct apply *a, const Et__Recording *before,
+			       Et__Recording *after)
+{
+	if (after->state != ET__RECORDING_STATE__CAPTURING &&
+	    (before == NULL || before->state == ET__RECORDING_STATE__CAPTURING)) {
+		after->ended_us = apply_time(a);
+	}
+}
+
 /* What must be folded: streams or gaps that are told twice in one command. */
 static int recording_new_folded(struct apply *a, const Et__Recording *told, enum merge how,
 				char *site)
@@ -162,7 +172,7 @@ static int recording_new_folded(struct apply *a, const Et__Recording *told, enum
 		return -ENOMEM;
 	}
 	int rc = recording_merge(r, told, how);
-	r->ended_us = r->state != ET__RECORDING_STATE__CAPTURING ? apply_time(a) : 0;
+	recording_note_end(a, NULL, r);
 	return rc < 0 ? rc : recording_put(a, NULL, r);
 }
 
@@ -183,9 +193,7 @@ static int recording_new(struct apply *a, const Et__Recording *told, enum merge 
 	r.node = a->c->op->node;
 	r.opened_index = a->index;
 	r.site = site;
-	r.ended_us = r.state != ET__RECORDING_STATE__CAPTURING ? apply_time(a) : 0;
-	r.erased_us = 0;
-	r.erased_index = r.erased_audit = 0;
+	recording_note_end(a, NULL, &r);
 	return recording_put(a, NULL, &r);
 }
 
@@ -220,10 +228,7 @@ static int recording_tell(struct apply *a, const Et__Recording *told, enum merge
 	if (rc < 0) {
 		return rc;
 	}
-	if (after->state != ET__RECORDING_STATE__CAPTURING &&
-	    before->state == ET__RECORDING_STATE__CAPTURING) {
-		after->ended_us = apply_time(a);
-	}
+	recording_note_end(a, before, after);
 	a->o->result.number = after->opened_index;
 	return recording_put(a, before, after);
 }

@@ -432,6 +432,19 @@ int recording_not_held(struct apply *a, const Et__Recording *known);
 /* The wrapped key of one segment goes. */
 int segment_erase(struct apply *a, const Et__Segment *g);
 bool segment_is_sealed(const Et__Segment *g);
+
+/* All segments of a recording: of every generation, in order. */
+struct segment_list {
+	const struct et_state_view *v;
+	Et__Segment **list; /* owned, and what it points to */
+	size_t count;
+};
+
+/* On success the caller releases it; a failure leaves nothing. */
+int segment_list_load(const struct et_state_view *v, const uint8_t recording[16],
+		      struct segment_list *ret) ET_MUST_CHECK;
+void segment_list_release(struct segment_list *l);
+
 /* The node that sealed it has it; copies of what was sealed before, elsewhere, are no good now. */
 int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid, bool was_sealed);
 
@@ -463,6 +476,7 @@ int recording_put(struct apply *a, const Et__Recording *before, const Et__Record
 
 /* ---- Wrapped DEKs by KEK version (wraps.c) ---- */
 
+bool wrap_counts(const Et__Wrap *wrap); /* a key that is there; NULL is allowed */
 int wraps_add(struct et_state *s, const Et__Wrap *wrap) ET_MUST_CHECK;
 int wraps_remove(struct et_state *s, const Et__Wrap *wrap) ET_MUST_CHECK;
 void wraps_write(struct et_state *s); /* into the batch */

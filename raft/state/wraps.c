@@ -7,8 +7,7 @@
 
 #define ROW_SIZE 12
 
-/* NULL is allowed. */
-static bool wrap_counts(const Et__Wrap *wrap)
+bool wrap_counts(const Et__Wrap *wrap)
 {
 	return wrap != NULL && !wrap->erased && wrap->ciphertext.len > 0;
 }

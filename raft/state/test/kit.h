@@ -591,6 +591,51 @@ static inline int kit_erase(struct kit *k, uint64_t id)
 	return kit_apply(k, &c);
 }
 
+/* ---- Holds ---- */
+
+static inline int kit_hold_put(struct kit *k, Et__Hold *h)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__HoldAdd add = ET__HOLD_ADD__INIT;
+
+	add.hold = h;
+	c.body_case = ET__COMMAND__BODY_HOLD_ADD;
+	c.hold_add = &add;
+	return kit_apply(k, &c);
+}
+
+/* Of one recording. */
+static inline int kit_hold_add(struct kit *k, uint64_t id, uint64_t recording)
+{
+	Et__Hold h = ET__HOLD__INIT;
+
+	h.id = kit_id(id);
+	h.recording = kit_id(recording);
+	return kit_hold_put(k, &h);
+}
+
+static inline int kit_hold_scope(struct kit *k, uint64_t id, Et__HoldScope *scope)
+{
+	Et__Hold h = ET__HOLD__INIT;
+	char matter[] = "case 118";
+
+	h.id = kit_id(id);
+	h.matter = matter;
+	h.scope = scope;
+	return kit_hold_put(k, &h);
+}
+
+static inline int kit_hold_release(struct kit *k, uint64_t id)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__HoldRelease release = ET__HOLD_RELEASE__INIT;
+
+	release.id = kit_id(id);
+	c.body_case = ET__COMMAND__BODY_HOLD_RELEASE;
+	c.hold_release = &release;
+	return kit_apply(k, &c);
+}
+
 static inline int kit_policy_set(struct kit *k, const char *text, uint32_t expect)
 {
 	Et__Command c = ET__COMMAND__INIT;

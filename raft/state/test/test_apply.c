@@ -101,6 +101,69 @@ static void told_make(struct told *t, uint64_t id, uint32_t ssrc, uint64_t packe
 	t->r.n_gaps = 1;
 }
 
+/* What a node may not say of a recording: apply alone sets it. */
+static void say_what_apply_sets(struct told *t, Et__Redaction *d, Et__Redaction **list)
+{
+	et__redaction__init(d);
+	d->done_index = 9;
+	list[0] = d;
+	t->r.redactions = list;
+	t->r.n_redactions = 1;
+	t->r.opened_index = UINT64_MAX;
+	t->r.ended_us = INT64_C(1);
+	t->r.erased_us = 7;
+	t->r.erased_index = 8;
+	t->r.erased_audit = 9;
+	t->r.state = ET__RECORDING_STATE__ERASED;
+}
+
+static void assert_apply_set_it(struct kit *k, uint64_t id, Et__RecordingState state,
+				uint64_t opened_index, int64_t ended_us)
+{
+	Et__Recording *r = recording_read(k, id);
+
+	assert_int_equal(r->state, state);
+	assert_int_equal(r->opened_index, opened_index);
+	assert_int_equal(r->ended_us, ended_us);
+	assert_int_equal(r->erased_us, 0);
+	assert_int_equal(r->erased_index, 0);
+	assert_int_equal(r->erased_audit, 0);
+	assert_int_equal(r->n_redactions, 0);
+	et__recording__free_unpacked(r, NULL);
+}
+
+static void what_apply_sets_no_node_can_tell(void **state)
+{
+	const int64_t now_us = INT64_C(1700000000000000);
+	struct kit *k = *state;
+	struct told t;
+	Et__Redaction d;
+	Et__Redaction *list[1];
+	Et__Stream *twice[2] = { &t.stream, &t.stream };
+
+	kit_cluster(k);
+	assert_int_equal(kit_tick(k, now_us), 0);
+	for (uint64_t id = 5; id < 7; id++) { /* as it is; folded, for a stream is told twice */
+		told_make(&t, id, 1, 100);
+		if (id == 6) {
+			t.r.streams = twice;
+			t.r.n_streams = 2;
+		}
+		say_what_apply_sets(&t, &d, list);
+		assert_int_equal(kit_tell_recording(k, 2, KIT_OPEN, &t.r), 0);
+		uint64_t opened = k->index;
+		assert_apply_set_it(k, id, ET__RECORDING_STATE__CAPTURING, opened, 0);
+		assert_int_equal(kit_tell_recording(k, 2, KIT_UPDATE, &t.r), 0);
+		assert_apply_set_it(k, id, ET__RECORDING_STATE__CAPTURING, opened, 0);
+		assert_int_equal(kit_tell_recording(k, 2, KIT_CLOSE, &t.r), 0);
+		assert_apply_set_it(k, id, ET__RECORDING_STATE__SEALED, opened, now_us);
+	}
+	told_make(&t, 7, 1, 100); /* its close comes first */
+	say_what_apply_sets(&t, &d, list);
+	assert_int_equal(kit_tell_recording(k, 2, KIT_CLOSE, &t.r), 0);
+	assert_apply_set_it(k, 7, ET__RECORDING_STATE__SEALED, k->index, now_us);
+}
+
 static void a_recording_is_opened_updated_and_closed(void **state)
 {
 	struct kit *k = *state;
@@ -682,6 +745,7 @@ int main(void)
 		TEST(nodes_join_once_with_a_good_token),
 		TEST(tokens_can_be_revoked),
 		TEST(a_recording_is_opened_updated_and_closed),
+		TEST(what_apply_sets_no_node_can_tell),
 		TEST(the_newest_session_counts),
 		TEST(ids_come_in_any_order),
 		TEST(create_commands_may_come_in_any_order),

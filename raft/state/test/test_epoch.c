@@ -51,25 +51,6 @@ static void assert_erased(struct kit *k, uint64_t id, bool has_segment)
 	(void)et_state_view_close(v);
 }
 
-static int hold(struct kit *k, uint64_t id, uint64_t recording, bool release)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldAdd add = ET__HOLD_ADD__INIT;
-	Et__HoldRelease rel = ET__HOLD_RELEASE__INIT;
-	Et__Hold h = ET__HOLD__INIT;
-
-	h.id = rel.id = kit_id(id);
-	h.recording = kit_id(recording);
-	add.hold = &h;
-	c.body_case = release ? ET__COMMAND__BODY_HOLD_RELEASE : ET__COMMAND__BODY_HOLD_ADD;
-	if (release) {
-		c.hold_release = &rel;
-	} else {
-		c.hold_add = &add;
-	}
-	return kit_apply(k, &c);
-}
-
 static void erasing_destroys_the_keys_for_good(void **state)
 {
 	struct kit *k = *state;
@@ -80,9 +61,9 @@ static void erasing_destroys_the_keys_for_good(void **state)
 	assert_int_equal(kit_erase(k, 99), ET_ENOTFOUND);
 	assert_int_equal(kit_open_call(k, 1, &call), 0);
 	assert_int_equal(kit_erase(k, 6), ET_EREFUSED); /* it is being made */
-	assert_int_equal(hold(k, 70, 5, false), 0);
+	assert_int_equal(kit_hold_add(k, 70, 5), 0);
 	assert_int_equal(kit_erase(k, 5), ET_EPOLICY);
-	assert_int_equal(hold(k, 70, 5, true), 0);
+	assert_int_equal(kit_hold_release(k, 70), 0);
 	assert_int_equal(kit_erase(k, 5), 0);
 	assert_erased(k, 5, true);
 	uint64_t first = k->result->number;
@@ -163,7 +144,7 @@ static void a_restore_erases_again_and_shuts_the_old_nodes_out(void **state)
 	kit_cluster(k);
 	sealed(k, 1, 5);
 	sealed(k, 2, 8);
-	assert_int_equal(hold(k, 70, 5, false), 0);
+	assert_int_equal(kit_hold_add(k, 70, 5), 0);
 	known.recording = kit_id(5);
 	unknown.recording = kit_id(77); /* made and erased after the backup */
 	known.index = unknown.index = 500;

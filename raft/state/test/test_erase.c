@@ -67,47 +67,6 @@ static int state_of(struct kit *k, uint64_t id)
 
 /* ---- Holds ---- */
 
-static int hold_scope(struct kit *k, uint64_t id, const Et__HoldScope *scope)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldAdd add = ET__HOLD_ADD__INIT;
-	Et__Hold h = ET__HOLD__INIT;
-	char matter[] = "case 118";
-
-	h.id = kit_id(id);
-	h.matter = matter;
-	h.scope = (Et__HoldScope *)(uintptr_t)scope;
-	add.hold = &h;
-	c.body_case = ET__COMMAND__BODY_HOLD_ADD;
-	c.hold_add = &add;
-	return kit_apply(k, &c);
-}
-
-static int hold_one(struct kit *k, uint64_t id, uint64_t recording)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldAdd add = ET__HOLD_ADD__INIT;
-	Et__Hold h = ET__HOLD__INIT;
-
-	h.id = kit_id(id);
-	h.recording = kit_id(recording);
-	add.hold = &h;
-	c.body_case = ET__COMMAND__BODY_HOLD_ADD;
-	c.hold_add = &add;
-	return kit_apply(k, &c);
-}
-
-static int release(struct kit *k, uint64_t id)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldRelease rel = ET__HOLD_RELEASE__INIT;
-
-	rel.id = kit_id(id);
-	c.body_case = ET__COMMAND__BODY_HOLD_RELEASE;
-	c.hold_release = &rel;
-	return kit_apply(k, &c);
-}
-
 static int count_hold(void *arg, const Et__Hold *h)
 {
 	(void)h;
@@ -141,8 +100,8 @@ static void a_scope_holds_what_is_there_and_what_comes(void **state)
 	scope.number = number;
 	scope.to_us = T0 + MINUTE;
 	before = kit_counts(k).holds;
-	assert_int_equal(hold_scope(k, 70, &scope), 0);
-	assert_int_equal(hold_scope(k, 70, &scope), ET_EEXISTS);
+	assert_int_equal(kit_hold_scope(k, 70, &scope), 0);
+	assert_int_equal(kit_hold_scope(k, 70, &scope), ET_EEXISTS);
 	make(k, &(struct made){ .id = 7, .from = "49302" });
 	make(k, &(struct made){ .id = 8, .from = "49303", .start_us = T0 + MINUTE });
 	assert_int_equal(kit_counts(k).holds, before + 1);
@@ -152,14 +111,14 @@ static void a_scope_holds_what_is_there_and_what_comes(void **state)
 	assert_int_equal(kit_erase(k, 6), 0);	       /* another number */
 	assert_int_equal(kit_erase(k, 8), 0);	       /* another time */
 	assert_int_equal(holds_over(k, 7), 1);
-	assert_int_equal(hold_one(k, 71, 7), 0);
+	assert_int_equal(kit_hold_add(k, 71, 7), 0);
 	assert_int_equal(holds_over(k, 7), 2);
-	assert_int_equal(release(k, 70), 0);
-	assert_int_equal(release(k, 70), 0);
+	assert_int_equal(kit_hold_release(k, 70), 0);
+	assert_int_equal(kit_hold_release(k, 70), 0);
 	assert_int_equal(kit_counts(k).holds, before + 1);
 	assert_int_equal(kit_erase(k, 5), 0);
 	assert_int_equal(kit_erase(k, 7), ET_EPOLICY); /* its own stands */
-	assert_int_equal(release(k, 71), 0);
+	assert_int_equal(kit_hold_release(k, 71), 0);
 	assert_int_equal(kit_erase(k, 7), 0);
 }
 
@@ -173,12 +132,12 @@ static void holds_survive_a_restart(void **state)
 	kit_cluster(k);
 	make(k, &(struct made){ .id = 5, .from = "1", .sip = sip });
 	scope.sip_call_id = sip;
-	assert_int_equal(hold_scope(k, 70, &scope), 0);
+	assert_int_equal(kit_hold_scope(k, 70, &scope), 0);
 	assert_int_equal(et_state_flush(k->s, &error), 0);
 	(void)et_state_close(k->s);
 	k->s = kit_open(k->db);
 	assert_int_equal(kit_erase(k, 5), ET_EPOLICY);
-	assert_int_equal(release(k, 70), 0);
+	assert_int_equal(kit_hold_release(k, 70), 0);
 	assert_int_equal(kit_erase(k, 5), 0);
 }
 
@@ -215,7 +174,7 @@ static void a_hold_of_an_agent_is_never_narrowed_by_what_is_told_later(void **st
 	make(k, &(struct made){ .id = 7, .from = "300" });
 	assert_int_equal(agent(k, T0 - MINUTE, "100", false), 0);
 	scope.agent = id;
-	assert_int_equal(hold_scope(k, 70, &scope), 0);
+	assert_int_equal(kit_hold_scope(k, 70, &scope), 0);
 	assert_int_equal(agent(k, T0 - MINUTE, "200", false), 0); /* told anew: another number */
 	assert_int_equal(agent(k, T0 - MINUTE, "200", true), 0);  /* and that it was an error */
 	assert_int_equal(kit_erase(k, 5), ET_EPOLICY);
@@ -231,21 +190,21 @@ static void hostile_holds_are_refused(void **state)
 	char site[] = "prg";
 
 	kit_cluster(k);
-	assert_int_equal(hold_scope(k, 70, &scope), ET_EMALFORMED); /* says nothing */
+	assert_int_equal(kit_hold_scope(k, 70, &scope), ET_EMALFORMED); /* says nothing */
 	scope.number = star;
-	assert_int_equal(hold_scope(k, 70, &scope), ET_EMALFORMED);
+	assert_int_equal(kit_hold_scope(k, 70, &scope), ET_EMALFORMED);
 	et__hold_scope__init(&scope);
 	scope.from_us = T0;
 	scope.to_us = T0;
-	assert_int_equal(hold_scope(k, 70, &scope), ET_EMALFORMED);
+	assert_int_equal(kit_hold_scope(k, 70, &scope), ET_EMALFORMED);
 	scope.to_us = 0;
 	scope.site = site;
 	for (uint64_t i = 0; i < 128; i++) {
-		assert_int_equal(hold_scope(k, 1000 + i, &scope), 0);
+		assert_int_equal(kit_hold_scope(k, 1000 + i, &scope), 0);
 	}
-	assert_int_equal(hold_scope(k, 2000, &scope), ET_ELIMIT);
-	assert_int_equal(release(k, 1000), 0);
-	assert_int_equal(hold_scope(k, 2000, &scope), 0);
+	assert_int_equal(kit_hold_scope(k, 2000, &scope), ET_ELIMIT);
+	assert_int_equal(kit_hold_release(k, 1000), 0);
+	assert_int_equal(kit_hold_scope(k, 2000, &scope), 0);
 }
 
 /* ---- Retention ---- */
@@ -444,17 +403,17 @@ static void a_plan_erases_all_that_it_says_or_nothing(void **state)
 	for (uint64_t id = 5; id < 8; id++) {
 		make(k, &(struct made){ .id = id, .from = "1" });
 	}
-	assert_int_equal(hold_one(k, 70, 7), 0);
+	assert_int_equal(kit_hold_add(k, 70, 7), 0);
 	plan_begin(&p, 60, 0);
 	plan_add(&p, 5, "erase");
 	plan_add(&p, 6, "erase");
 	plan_add(&p, 5, "erase"); /* twice */
 	plan_add(&p, 7, "exempt");
 	assert_int_equal(plan_put(k, &p.plan), 0);
-	assert_int_equal(hold_one(k, 71, 6), 0); /* the world moves */
+	assert_int_equal(kit_hold_add(k, 71, 6), 0); /* the world moves */
 	assert_int_equal(plan_apply(k, &p.plan), ET_ESTALE);
 	assert_int_equal(state_of(k, 5), SEALED);
-	assert_int_equal(release(k, 71), 0);
+	assert_int_equal(kit_hold_release(k, 71), 0);
 	assert_int_equal(retention(k, 100 * MINUTE, 0, "9"), 0); /* another policy */
 	assert_int_equal(plan_apply(k, &p.plan), ET_ESTALE);
 	assert_int_equal(state_of(k, 5), SEALED);
@@ -601,7 +560,7 @@ static void a_hold_of_a_number_covers_every_participant_of_a_session(void **stat
 	kit_cluster(k);
 	make(k, &(struct made){ .id = 5, .from = "1" });
 	scope.number = number;
-	assert_int_equal(hold_scope(k, 90, &scope), 0);
+	assert_int_equal(kit_hold_scope(k, 90, &scope), 0);
 	assert_int_equal(holds_over(k, 5), 0);
 	stream_tell(k, 5);
 	assert_int_equal(holds_over(k, 5), 1);

@@ -98,27 +98,6 @@ static int finish(struct kit *k, uint64_t recording, uint32_t generation, uint32
 	return kit_apply(k, &c);
 }
 
-static int hold(struct kit *k, uint64_t recording, bool release)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldAdd add = ET__HOLD_ADD__INIT;
-	Et__HoldRelease rel = ET__HOLD_RELEASE__INIT;
-	Et__Hold h = ET__HOLD__INIT;
-	static char matter[] = "case 7";
-
-	h.id = rel.id = kit_id(5000 + recording);
-	h.matter = matter;
-	h.recording = kit_id(recording);
-	add.hold = &h;
-	c.body_case = release ? ET__COMMAND__BODY_HOLD_RELEASE : ET__COMMAND__BODY_HOLD_ADD;
-	if (release) {
-		c.hold_release = &rel;
-	} else {
-		c.hold_add = &add;
-	}
-	return kit_apply(k, &c);
-}
-
 static int copy_of(struct kit *k, uint64_t node, uint64_t recording, uint32_t generation,
 		   const char *place)
 {
@@ -146,9 +125,8 @@ static void call(struct kit *k, uint64_t id)
 	assert_int_equal(kit_copy_add(k, 3, id, 1, "node:3"), 0);
 }
 
-static struct put sound(struct kit *k, uint64_t id)
+static struct put sound(uint64_t id)
 {
-	(void)k;
 	return (struct put){ .node = 3,
 			     .recording = id,
 			     .generation = 2,
@@ -157,6 +135,20 @@ static struct put sound(struct kit *k, uint64_t id)
 			     .old_root = 7,
 			     .kek = 1,
 			     .t0_us = T0 };
+}
+
+/* A cluster with recording `id`, whose first second was asked to be left out: generation 2 is
+ * there, at node 3. */
+static struct put redacted(struct kit *k, uint64_t id)
+{
+	struct put p = sound(id);
+
+	kit_cluster(k);
+	call(k, id);
+	assert_int_equal(redact(k, id, T0, T0 + S), 0);
+	p.redaction = k->index;
+	assert_int_equal(put(k, p), 0);
+	return p;
 }
 
 struct due {
@@ -225,9 +217,9 @@ static void a_redaction_is_refused_where_it_must_be(void **state)
 	close_call(k, 10);
 	assert_int_equal(redact(k, 10, T0 + S, T0 + S), ET_EREFUSED);
 	assert_int_equal(redact(k, 10, T0 - 90 * S, T0 - 80 * S), ET_ENOTFOUND);
-	assert_int_equal(hold(k, 10, false), 0);
+	assert_int_equal(kit_hold_add(k, 70, 10), 0);
 	assert_int_equal(redact(k, 10, T0, T0 + S), ET_EPOLICY);
-	assert_int_equal(hold(k, 10, true), 0);
+	assert_int_equal(kit_hold_release(k, 70), 0);
 	assert_int_equal(kit_segment_open(k, 2, 10, 2), 0); /* and not sealed */
 	assert_int_equal(redact(k, 10, T0, T0 + S), ET_EREFUSED);
 	assert_due(k, 10, 0, 0, 0);
@@ -249,7 +241,7 @@ static void a_generation_comes_whole_and_for_a_reason(void **state)
 
 	kit_cluster(k);
 	call(k, 10);
-	struct put p = sound(k, 10);
+	struct put p = sound(10);
 	assert_int_equal(put(k, p), ET_EREFUSED); /* nobody asked, and nothing is compromised */
 	p.redaction = 3;
 	assert_int_equal(put(k, p), ET_ESTALE);
@@ -274,9 +266,9 @@ static void a_generation_comes_whole_and_for_a_reason(void **state)
 	bad = p;
 	bad.t0_us = T0 + 1;
 	assert_int_equal(put(k, bad), ET_EREFUSED);
-	assert_int_equal(hold(k, 10, false), 0);
+	assert_int_equal(kit_hold_add(k, 70, 10), 0);
 	assert_int_equal(put(k, p), ET_EPOLICY);
-	assert_int_equal(hold(k, 10, true), 0);
+	assert_int_equal(kit_hold_release(k, 70), 0);
 	assert_int_equal(wraps(k, 1), 1);
 
 	assert_int_equal(put(k, p), 0);
@@ -312,16 +304,16 @@ static void the_old_key_waits_for_copies_and_holds(void **state)
 	assert_int_equal(copy_of(k, 1, 10, 1, "target:cold"), 0);
 	assert_int_equal(finish(k, 10, 1, 1), ET_EREFUSED); /* nothing took its place */
 	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
-	struct put p = sound(k, 10);
+	struct put p = sound(10);
 	p.redaction = k->index;
 	assert_int_equal(put(k, p), 0);
 	assert_int_equal(finish(k, 10, 1, 1), ET_EPOLICY); /* site-0 (node 2) has none of it */
 	assert_int_equal(copy_of(k, 2, 10, 2, "node:2"), 0);
 	assert_int_equal(finish(k, 10, 1, 1), ET_EPOLICY); /* the target has none */
 	assert_int_equal(copy_of(k, 1, 10, 2, "target:cold"), 0);
-	assert_int_equal(hold(k, 10, false), 0);
+	assert_int_equal(kit_hold_add(k, 70, 10), 0);
 	assert_int_equal(finish(k, 10, 1, 1), ET_EPOLICY);
-	assert_int_equal(hold(k, 10, true), 0);
+	assert_int_equal(kit_hold_release(k, 70), 0);
 	assert_int_equal(finish(k, 10, 2, 1), ET_EREFUSED); /* the newest never */
 	assert_int_equal(wraps(k, 1), 2);
 	assert_int_equal(finish(k, 10, 1, 1), 0);
@@ -362,12 +354,7 @@ static void old_copies_at_nodes_are_evicted(void **state)
 	struct kit *k = *state;
 	unsigned n[3] = { 0 };
 
-	kit_cluster(k);
-	call(k, 10);
-	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
-	struct put p = sound(k, 10);
-	p.redaction = k->index;
-	assert_int_equal(put(k, p), 0);
+	(void)redacted(k, 10);
 	assert_int_equal(copy_of(k, 2, 10, 2, "node:2"), 0);
 	assert_int_equal(finish(k, 10, 1, 1), 0);
 	struct et_state_view *v = et_state_view_open(k->s);
@@ -384,12 +371,7 @@ static void a_chain_is_finished_by_its_newest(void **state)
 {
 	struct kit *k = *state;
 
-	kit_cluster(k);
-	call(k, 10);
-	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
-	struct put p = sound(k, 10);
-	p.redaction = k->index;
-	assert_int_equal(put(k, p), 0);
+	struct put p = redacted(k, 10);
 	assert_int_equal(redact(k, 10, T0 + 5 * S, T0 + 6 * S), 0);
 	assert_due(k, 10, 1, 1, 1);
 	struct put q = p;
@@ -419,7 +401,7 @@ static void redactions_that_wait_together_are_done_one_by_one(void **state)
 	uint64_t first = k->index;
 	assert_int_equal(redact(k, 10, T0 + 5 * S, T0 + 6 * S), 0);
 	uint64_t second = k->index;
-	struct put p = sound(k, 10);
+	struct put p = sound(10);
 	p.redaction = second;
 	assert_int_equal(put(k, p), ET_ESTALE);
 	p.redaction = 0;
@@ -458,12 +440,7 @@ static void what_is_lost_with_its_maker_is_made_again_of_the_old_one(void **stat
 {
 	struct kit *k = *state;
 
-	kit_cluster(k);
-	call(k, 10);
-	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
-	struct put p = sound(k, 10);
-	p.redaction = k->index;
-	assert_int_equal(put(k, p), 0);
+	struct put p = redacted(k, 10);
 	struct put q = p;
 	q.node = 2;
 	q.generation = 3;
@@ -487,12 +464,7 @@ static void an_erasure_wins(void **state)
 {
 	struct kit *k = *state;
 
-	kit_cluster(k);
-	call(k, 10);
-	assert_int_equal(redact(k, 10, T0, T0 + S), 0);
-	struct put p = sound(k, 10);
-	p.redaction = k->index;
-	assert_int_equal(put(k, p), 0);
+	struct put p = redacted(k, 10);
 	assert_int_equal(kit_erase(k, 10), 0);
 	assert_int_equal(wraps(k, 1), 0);
 	assert_due(k, 10, 0, 0, 0);

@@ -31,45 +31,20 @@ static void a_policy_is_set_by_who_saw_the_last_one(void **state)
 	(void)et_state_view_close(v);
 }
 
-static int hold_add(struct kit *k, uint64_t id, uint64_t recording)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldAdd add = ET__HOLD_ADD__INIT;
-	Et__Hold h = ET__HOLD__INIT;
-
-	h.id = kit_id(id);
-	h.recording = kit_id(recording);
-	add.hold = &h;
-	c.body_case = ET__COMMAND__BODY_HOLD_ADD;
-	c.hold_add = &add;
-	return kit_apply(k, &c);
-}
-
-static int hold_release(struct kit *k, uint64_t id)
-{
-	Et__Command c = ET__COMMAND__INIT;
-	Et__HoldRelease release = ET__HOLD_RELEASE__INIT;
-
-	release.id = kit_id(id);
-	c.body_case = ET__COMMAND__BODY_HOLD_RELEASE;
-	c.hold_release = &release;
-	return kit_apply(k, &c);
-}
-
 static void holds_are_placed_and_released(void **state)
 {
 	struct kit *k = *state;
 
 	kit_cluster(k);
 	kit_sealed_segment(k, 5);
-	assert_int_equal(hold_add(k, 70, 6), ET_ENOTFOUND);
-	assert_int_equal(hold_add(k, 70, 5), 0);
-	assert_int_equal(hold_add(k, 70, 5), ET_EEXISTS);
-	assert_int_equal(hold_add(k, 71, 5), 0);
+	assert_int_equal(kit_hold_add(k, 70, 6), ET_ENOTFOUND);
+	assert_int_equal(kit_hold_add(k, 70, 5), 0);
+	assert_int_equal(kit_hold_add(k, 70, 5), ET_EEXISTS);
+	assert_int_equal(kit_hold_add(k, 71, 5), 0);
 	assert_int_equal(kit_counts(k).holds, 2);
-	assert_int_equal(hold_release(k, 72), ET_ENOTFOUND);
-	assert_int_equal(hold_release(k, 70), 0);
-	assert_int_equal(hold_release(k, 70), 0);
+	assert_int_equal(kit_hold_release(k, 72), ET_ENOTFOUND);
+	assert_int_equal(kit_hold_release(k, 70), 0);
+	assert_int_equal(kit_hold_release(k, 70), 0);
 	assert_int_equal(kit_counts(k).holds, 1);
 }
 
@@ -156,7 +131,7 @@ static void plans_fail_when_the_world_moved(void **state)
 	assert_int_equal(plan_apply(k, &other, 61, 2), ET_ESTALE); /* not the plan that was put */
 	assert_int_equal(plan_apply(k, &p, 61, 3), ET_EREFUSED);   /* not its node */
 
-	assert_int_equal(hold_add(k, 70, 5), 0);
+	assert_int_equal(kit_hold_add(k, 70, 5), 0);
 	assert_int_equal(plan_apply(k, &p, 61, 2), ET_ESTALE); /* a hold came */
 	plan_make(&p, 62, "upload", 2);
 	assert_int_equal(plan_put(k, &p.plan), 0);
