@@ -20,7 +20,9 @@
  *     and removes the second name, or both;
  *   - a copy here that does not verify, or a key that does not open: logged, put off; another vault
  *     node steps in;
- *   - a hold: apply refuses; it is tried again, until the hold is released. */
+ *   - no majority, a full disk: nothing is made meanwhile;
+ *   - a hold: nothing is proposed until it is released; one that comes between look and apply is
+ *     refused there, once. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -520,10 +522,11 @@ static void propose(struct generations *g, Et__Command *command, et_catalog_cb c
 	et_catalog_propose(k->catalog, command, PROPOSE_TIMEOUT_MS, cb, g);
 }
 
-/* Was it decided, or is it not known whether it still will be? */
-static bool is_decided(const Et__Result *result)
+/* Was it decided, or is it not known whether it still will be? What was refused before it was in
+ * any log (a full disk, an older schema) is decided, too. */
+static bool is_decided(int code, const Et__Result *result)
 {
-	return result != NULL;
+	return result != NULL || (code != ET_EUNKNOWN && code != ET_ENOQUORUM);
 }
 
 /* ---- FINISH ---- */
@@ -573,8 +576,8 @@ static void on_put(void *arg, int code, const Et__Result *result)
 			g->next, g->task.segment, (unsigned long long)g->seal.size_bytes);
 		unlink_both(g->k, NULL, g->name);
 		g->swept = false; /* others that were made of it are decided now */
-	} else if (is_decided(result)) {
-		(void)et_fail_plain(&g->why, code, "%s", result->text);
+	} else if (is_decided(code, result)) {
+		(void)et_fail_plain(&g->why, code, "%s", result != NULL ? result->text : "");
 		unlink_both(g->k, g->file, g->name);
 	} else {
 		g->sweep_us = et_clock_mono_us() + PUT_OFF_US; /* it may be taken yet */
@@ -900,12 +903,22 @@ static void on_looked(uv_work_t *work, int status)
 	tasks_next(g);
 }
 
+/* Without a majority nobody takes what is made: each try would leave a whole tape of which nobody
+ * knows whether it will be taken. */
+static bool is_heard(struct et_keeper *k)
+{
+	struct et_catalog_status status;
+
+	et_catalog_status(k->catalog, &status);
+	return status.has_quorum && !status.disk_full;
+}
+
 void generations_round(struct et_keeper *k)
 {
 	struct generations *g = k->generations;
 
 	if (g->busy || k->stopping || !atomic_load(&k->health.is_vault) ||
-	    et_clock_mono_us() < g->next_us) {
+	    et_clock_mono_us() < g->next_us || !is_heard(k)) {
 		return;
 	}
 	g->work.data = g;

@@ -280,12 +280,142 @@ static void a_replaced_generation_is_opened_for_nobody(void **state)
 	(void)et_secret_free(r.dek);
 }
 
+/* ---- What is not to be proposed is not even made ---- */
+
+static int hold_scope(struct node *n, bool release)
+{
+	Et__Command command = ET__COMMAND__INIT;
+	Et__HoldAdd add = ET__HOLD_ADD__INIT;
+	Et__HoldRelease rel = ET__HOLD_RELEASE__INIT;
+	Et__Hold hold = ET__HOLD__INIT;
+	Et__HoldScope scope = ET__HOLD_SCOPE__INIT;
+	uint8_t id[16] = { 7 };
+
+	scope.from_us = 1; /* all that began after 1970 */
+	hold.id = rel.id = (ProtobufCBinaryData){ sizeof(id), id };
+	hold.scope = &scope;
+	add.hold = &hold;
+	command.body_case = release ? ET__COMMAND__BODY_HOLD_RELEASE : ET__COMMAND__BODY_HOLD_ADD;
+	if (release) {
+		command.hold_release = &rel;
+	} else {
+		command.hold_add = &add;
+	}
+	return propose(n, &command).code;
+}
+
+static int kek_state(struct node *n, uint32_t version)
+{
+	struct et_state_view *v = view(n);
+	Et__Kek *kek = NULL;
+	int is = -1;
+
+	if (et_state_get_kek(v, version, &kek) == 0) {
+		is = (int)kek->state;
+		et__kek__free_unpacked(kek, NULL);
+	}
+	(void)et_state_view_close(v);
+	return is;
+}
+
+/* Version 2 becomes active, version 1 compromised. */
+static void compromise(struct cluster *c, struct node *n)
+{
+	Et__KekRotate rotate = ET__KEK_ROTATE__INIT;
+	Et__KekSet set = ET__KEK_SET__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+
+	command.body_case = ET__COMMAND__BODY_KEK_ROTATE;
+	command.kek_rotate = &rotate;
+	assert_int_equal(propose(n, &command).code, 0);
+	RUN_UNTIL(c, kek_state(n, 2) == ET__KEK_STATE__KEK_ACTIVE);
+	set.version = 1;
+	set.expect = ET__KEK_STATE__KEK_DECRYPT_ONLY;
+	set.state = ET__KEK_STATE__KEK_COMPROMISED;
+	command.body_case = ET__COMMAND__BODY_KEK_SET;
+	command.kek_set = &set;
+	assert_int_equal(propose(n, &command).code, 0);
+}
+
+static int put_count(void *arg, const Et__AuditEvent *e)
+{
+	*(unsigned *)arg += strcmp(e->action, "generation.put") == 0;
+	return 0;
+}
+
+static unsigned puts_audited(struct node *n)
+{
+	struct et_state_view *v = view(n);
+	unsigned count = 0;
+
+	assert_int_equal(et_state_each_audit(v, 1, 0, put_count, &count), 0);
+	(void)et_state_view_close(v);
+	return count;
+}
+
+/* One look, and all that follows from it. */
+static void look(struct cluster *c, struct node *n)
+{
+	RUN_UNTIL(c, n->keeper->pending == 0);
+	generations_round(n->keeper);
+	assert_true(n->keeper->pending > 0);
+	RUN_UNTIL(c, n->keeper->pending == 0);
+}
+
+static void while_a_hold_stands_nothing_is_proposed(void **state)
+{
+	struct cluster *c = *state;
+	struct node *n = &c->nodes[0];
+	struct recording r;
+
+	assert_int_equal(hold_scope(n, false), 0);
+	compromise(c, n);
+	record(n, &r);
+	look(c, n);
+	look(c, n);
+	assert_int_equal(puts_audited(n), 0); /* apply was not asked, and refused nothing */
+	assert_null(segment(n, &r, 2));
+	assert_int_equal(hold_scope(n, true), 0);
+	RUN_UNTIL(c, is_erased(n, &r, 1));
+	assert_int_equal(puts_audited(n), 1);
+	assert_int_equal(packets(n, &r, 2), PACKETS);
+	(void)et_secret_free(r.dek);
+}
+
+static bool has_quorum(struct node *n)
+{
+	struct et_catalog_status status;
+
+	et_catalog_status(n->catalog, &status);
+	return status.has_quorum;
+}
+
+/* Each try would leave a whole tape that nobody knows to be taken or not. */
+static void a_node_that_is_cut_off_makes_nothing(void **state)
+{
+	struct cluster *c = *state;
+	struct node *n = &c->nodes[0];
+	struct outcome o = { 0 };
+
+	node_join(c, 1, "brq-1", "brq", ET_ROLE_VOTER | ET_ROLE_VAULT);
+	et_catalog_assign(n->catalog, c->nodes[1].identity.node, ET_CATALOG_VOTER, on_outcome, &o);
+	RUN_UNTIL(c, o.done);
+	assert_int_equal(o.code, 0);
+	look(c, n);
+	node_close(&c->nodes[1]);
+	RUN_UNTIL(c, !has_quorum(n) && n->keeper->pending == 0);
+	generations_round(n->keeper);
+	assert_int_equal(n->keeper->pending, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, cluster_set_up, cluster_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_span_is_left_out_over_what_deaths_have_left),
 		TEST(a_replaced_generation_is_opened_for_nobody),
+		TEST(while_a_hold_stands_nothing_is_proposed),
+		TEST(a_node_that_is_cut_off_makes_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
