@@ -344,7 +344,6 @@ struct et_capture_event {
 	X(RTP_AFTER_END, "rtp_after_end") /* its call is over */                                   \
 	X(RTP_STRANGER, "rtp_stranger")	  /* to a recording session, from an address that is not   \
 					   * its client's */                                       \
-	X(SIPREC_LIMIT, "siprec_limit")	  /* the recording server has no room for it */            \
 	X(RTCP_UNKNOWN, "rtcp_malformed")
 
 enum et_capture_other {

@@ -79,8 +79,8 @@ bool et_call_drops(struct et_engine *e, struct et_call *c, int64_t time_us)
 	if (et_call_is_paused(c) && time_us >= c->pause.until_us) {
 		et_call_pause_end(e, c, c->pause.until_us);
 	}
-	if (time_us >= c->pause.from_us && (c->pause.to_us == 0 || time_us < c->pause.to_us)) {
-		return true;
+	if (time_us >= c->pause.from_us) {
+		return c->pause.to_us == 0 || time_us < c->pause.to_us;
 	}
 	for (uint32_t i = 0; i < c->facts.gap_count; i++) { /* an earlier one, read late */
 		const struct et_capture_gap *g = &c->facts.gaps[i];

@@ -74,8 +74,7 @@ struct et_srs_media {
 struct et_srs_session {
 	struct et_link link; /* by Call-ID, while its dialog lives */
 	uint32_t index;
-	bool alive; /* its dialog lives */
-	bool acked;
+	bool alive;    /* its dialog lives */
 	uint32_t slot; /* of its call */
 	uint8_t id[16];
 	struct et_buffer call_id; /* owned */

@@ -76,7 +76,7 @@ static void key_of(const struct request *r, enum et_sip_method method, uint64_t 
 {
 	struct et_view via;
 	uint64_t parts[5];
-	(void)et_sip_header_find(r->text, "Via", 'v', &via);
+	(void)et_sip_header(r->text, "Via", 0, &via);
 	const uint8_t *comma = via.size > 0 ? memchr(via.data, ',', via.size) : NULL;
 	via.size = comma != NULL ? (size_t)(comma - via.data) : via.size; /* the topmost */
 	bool cookie = r->m->via_branch.size > 7 && memcmp(r->m->via_branch.data, "z9hG4bK", 7) == 0;
@@ -317,16 +317,16 @@ static bool session_learn(struct et_srs_session *x, const struct request *r)
 	struct et_sip_header h;
 	size_t at = 0;
 	et_buffer_add(&x->call_id, r->m->call_id.data, r->m->call_id.size);
-	if (et_sip_header_find(r->text, "From", 'f', &value)) {
+	if (et_sip_header(r->text, "From", 0, &value)) {
 		et_sip_value_write(value, &x->remote);
 	}
-	if (et_sip_header_find(r->text, "To", 't', &value)) {
+	if (et_sip_header(r->text, "To", 0, &value)) {
 		et_sip_value_write(value, &x->local);
 	}
 	et_sip_value_write(r->m->contact.uri.size > 0 ? r->m->contact.uri : r->m->from.uri,
 			   &x->target);
 	while (et_sip_header_next(r->text, &at, &h)) {
-		if (et_sip_header_is(&h, "Record-Route", '\0') && x->routes.size < ROUTES_MAX) {
+		if (et_sip_header_is(&h, "Record-Route") && x->routes.size < ROUTES_MAX) {
 			et_buffer_add(&x->routes, "Route: ", 7);
 			et_sip_value_write(h.value, &x->routes);
 			et_buffer_add(&x->routes, "\r\n", 2);
@@ -437,24 +437,25 @@ static void read_content(const struct request *r, struct content *ret)
 	for (uint32_t i = 0; i < count; i++) {
 		const struct et_sip_part *part = &parts[i];
 		if (et_sip_is(part->type, "application/sdp")) {
+			ret->sdp = ret->has_sdp ? ret->sdp : part->body; /* as et_sdp_find() */
 			ret->has_sdp = true;
-			ret->sdp = part->body;
 		} else if (et_sip_is(part->type, "application/rs-metadata+xml") ||
 			   et_sip_is(part->type, "application/rs-metadata")) {
+			ret->metadata = ret->has_metadata ? ret->metadata : part->body;
 			ret->has_metadata = true;
-			ret->metadata = part->body;
 		} else if (must_be_understood(part->disposition)) {
 			ret->unknown = true;
 		}
 	}
-	if (et_sip_header_find(r->text, "Content-Encoding", 'e', &encoding) &&
+	if (et_sip_header(r->text, "Content-Encoding", 0, &encoding) &&
 	    !et_sip_is(encoding, "identity")) {
 		ret->unknown = true;
 	}
 	ret->unknown = ret->unknown || (r->m->body.size > 0 && !ret->has_sdp && !ret->has_metadata);
 }
 
-/* Options that it requires and we do not know, into Unsupported. false: there are some. */
+/* Options that it requires and we do not know, into Unsupported (as many as fit). false: there are
+ * some. */
 static bool read_require(const struct request *r, char headers[HEADERS_MAX])
 {
 	static const char *const known[] = { "siprec", "100rel" }; /* we send no 1xx to confirm */
@@ -462,18 +463,23 @@ static bool read_require(const struct request *r, char headers[HEADERS_MAX])
 	struct et_sip_header h;
 	struct et_view one;
 	size_t at = 0;
+	bool good = true;
 	while (et_sip_header_next(r->text, &at, &h)) {
-		while (et_sip_header_is(&h, "Require", '\0') && et_sip_list_next(&h.value, &one)) {
-			bool is_known = et_sip_is(one, known[0]) || et_sip_is(one, known[1]);
-			if (!is_known && b.size + one.size < HEADERS_MAX - 32) {
+		while (et_sip_header_is(&h, "Require") && et_sip_list_next(&h.value, &one)) {
+			if (et_sip_is(one, known[0]) || et_sip_is(one, known[1])) {
+				continue;
+			}
+			good = false;
+			if (b.size + one.size < HEADERS_MAX - 32) {
 				et_buffer_printf(&b, b.size > 0 ? ", " : "Unsupported: ");
 				et_sip_value_write(one, &b);
 			}
 		}
 	}
-	bool good = b.size == 0;
-	(void)snprintf(headers, HEADERS_MAX, "%.*s\r\n", (int)b.size,
-		       b.data != NULL ? (const char *)b.data : "");
+	headers[0] = '\0';
+	if (b.size > 0) {
+		(void)snprintf(headers, HEADERS_MAX, "%.*s\r\n", (int)b.size, (const char *)b.data);
+	}
 	et_buffer_release(&b);
 	return good;
 }
@@ -744,11 +750,11 @@ static void begin_session(struct request *r, const struct content *content)
 static bool is_recording(const struct request *r, const struct content *content)
 {
 	struct et_view contact;
-	if (content->has_metadata || et_sip_header_has(r->text, "Require", '\0', "siprec")) {
+	if (content->has_metadata || et_sip_header_has(r->text, "Require", "siprec")) {
 		return true;
 	}
 	struct et_view value;
-	return et_sip_header_find(r->text, "Contact", 'm', &contact) &&
+	return et_sip_header(r->text, "Contact", 0, &contact) &&
 	       et_sip_param(contact, "+sip.src", &value);
 }
 
@@ -890,9 +896,6 @@ static void on_ack(struct request *r)
 			}
 		}
 	}
-	if (x != NULL) {
-		x->acked = true;
-	}
 }
 
 /* All that we answer is answered at once: it comes too late, or it means nothing we know. */
@@ -958,7 +961,7 @@ static void on_request(struct request *r)
 	if (r->m->method == ET_SIP_CANCEL) {
 		on_cancel(r);
 	} else if (r->m->call_id.size == 0 || r->m->from.tag.size == 0 || !r->m->has_cseq ||
-		   r->m->truncated) {
+		   r->m->truncated || r->m->bad_content_length) {
 		refuse(r, 400, "Bad Request", "");
 	} else if (!read_require(r, headers)) {
 		refuse(r, 420, "Bad Extension", headers);
@@ -982,7 +985,7 @@ void et_uas_message(struct et_srs *s, const struct et_srs_peer *peer, const stru
 	struct et_view via;
 	if (!m->is_request) {
 		on_response(s, m);
-	} else if (!et_sip_header_find(r.text, "Via", 'v', &via)) {
+	} else if (!et_sip_header(r.text, "Via", 0, &via)) {
 		return; /* nobody can be answered */
 	} else if (m->method == ET_SIP_ACK) {
 		on_ack(&r);

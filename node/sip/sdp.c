@@ -1,9 +1,9 @@
 #include "node/sip/sdp.h"
 
 #include <arpa/inet.h>
-#include <strings.h>
 
 #include "node/base/err.h"
+#include "node/sip/text_internal.h"
 
 /* ---- Text ------------------------------------------------------------------------------------ */
 
@@ -55,12 +55,6 @@ static bool is_word(struct et_view word, const char *text)
 {
 	size_t size = strlen(text);
 	return word.size == size && strncasecmp((const char *)word.data, text, size) == 0;
-}
-
-static bool begins(struct et_view text, const char *word)
-{
-	size_t size = strlen(word);
-	return text.size >= size && strncasecmp((const char *)text.data, word, size) == 0;
 }
 
 static bool contains(struct et_view text, const char *word)

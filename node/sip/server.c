@@ -1,36 +1,7 @@
 #include "node/sip/server.h"
-
-#include <strings.h>
+#include "node/sip/text_internal.h"
 
 /* ---- Text ------------------------------------------------------------------------------------ */
-
-static bool is_space(uint8_t c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct et_view trim(struct et_view v)
-{
-	while (v.size > 0 && is_space(v.data[0])) {
-		v.data++;
-		v.size--;
-	}
-	while (v.size > 0 && is_space(v.data[v.size - 1])) {
-		v.size--;
-	}
-	return v;
-}
-
-static struct et_view between(struct et_view v, size_t start, size_t end)
-{
-	return (struct et_view){ v.data + start, end - start };
-}
-
-static bool begins(struct et_view v, const char *word)
-{
-	size_t size = strlen(word);
-	return v.size >= size && strncasecmp((const char *)v.data, word, size) == 0;
-}
 
 /* The end of the line that begins at `at`: its LF, or the end. */
 static size_t line_end(struct et_view v, size_t at)
@@ -41,67 +12,14 @@ static size_t line_end(struct et_view v, size_t at)
 
 /* ---- Headers --------------------------------------------------------------------------------- */
 
-bool et_sip_header_next(struct et_view message, size_t *at, struct et_sip_header *ret)
-{
-	if (*at == 0) { /* over empty lines, then the start line */
-		while (*at < message.size && is_space(message.data[*at])) {
-			(*at)++;
-		}
-		*at = line_end(message, *at) + 1;
-	}
-	while (*at < message.size) {
-		size_t start = *at;
-		size_t end = line_end(message, start);
-		if (trim(between(message, start, end)).size == 0) {
-			return false; /* the headers end */
-		}
-		while (end + 1 < message.size &&
-		       (message.data[end + 1] == ' ' || message.data[end + 1] == '\t')) {
-			end = line_end(message, end + 1);
-		}
-		*at = end + 1;
-		const uint8_t *colon = memchr(message.data + start, ':', end - start);
-		if (colon == NULL) {
-			continue;
-		}
-		size_t middle = (size_t)(colon - message.data);
-		ret->name = trim(between(message, start, middle));
-		ret->value = trim(between(message, middle + 1, end));
-		return true;
-	}
-	return false;
-}
-
-bool et_sip_header_is(const struct et_sip_header *h, const char *name, char compact)
-{
-	if (h->name.size == 1) {
-		return compact != '\0' && (h->name.data[0] | 0x20) == compact;
-	}
-	return et_sip_is(h->name, name);
-}
-
-bool et_sip_header_find(struct et_view message, const char *name, char compact, struct et_view *ret)
-{
-	struct et_sip_header h;
-	size_t at = 0;
-	while (et_sip_header_next(message, &at, &h)) {
-		if (et_sip_header_is(&h, name, compact)) {
-			*ret = h.value;
-			return true;
-		}
-	}
-	*ret = (struct et_view){ .data = NULL };
-	return false;
-}
-
 bool et_sip_list_next(struct et_view *list, struct et_view *ret)
 {
 	while (list->size > 0) {
 		const uint8_t *comma = memchr(list->data, ',', list->size);
 		size_t end = comma != NULL ? (size_t)(comma - list->data) : list->size;
 		size_t taken = comma != NULL ? end + 1 : end;
-		*ret = trim(between(*list, 0, end));
-		*list = between(*list, taken, list->size);
+		*ret = trim(part(*list, 0, end));
+		*list = part(*list, taken, list->size);
 		if (ret->size > 0) {
 			return true;
 		}
@@ -109,13 +27,13 @@ bool et_sip_list_next(struct et_view *list, struct et_view *ret)
 	return false;
 }
 
-bool et_sip_header_has(struct et_view message, const char *name, char compact, const char *word)
+bool et_sip_header_has(struct et_view message, const char *name, const char *word)
 {
 	struct et_sip_header h;
 	struct et_view one;
 	size_t at = 0;
 	while (et_sip_header_next(message, &at, &h)) {
-		while (et_sip_header_is(&h, name, compact) && et_sip_list_next(&h.value, &one)) {
+		while (et_sip_header_is(&h, name) && et_sip_list_next(&h.value, &one)) {
 			if (et_sip_is(one, word)) {
 				return true;
 			}
@@ -130,17 +48,17 @@ bool et_sip_header_has(struct et_view message, const char *name, char compact, c
 static struct et_view bare_type(struct et_view type)
 {
 	const uint8_t *end = type.size > 0 ? memchr(type.data, ';', type.size) : NULL;
-	return trim(end != NULL ? between(type, 0, (size_t)(end - type.data)) : type);
+	return trim(end != NULL ? part(type, 0, (size_t)(end - type.data)) : type);
 }
 
 /* What stands between two delimiters: headers, an empty line, a body. */
 static struct et_sip_part read_part(struct et_view v)
 {
-	struct et_sip_part part = { .type = { .data = NULL } };
+	struct et_sip_part p = { .type = { .data = NULL } };
 	size_t at = 0;
 	while (at < v.size) {
 		size_t end = line_end(v, at);
-		struct et_view line = trim(between(v, at, end));
+		struct et_view line = trim(part(v, at, end));
 		at = end < v.size ? end + 1 : v.size;
 		if (line.size == 0) {
 			break;
@@ -150,23 +68,23 @@ static struct et_sip_part read_part(struct et_view v)
 			continue;
 		}
 		size_t middle = (size_t)(colon - line.data);
-		struct et_sip_header h = { trim(between(line, 0, middle)),
-					   trim(between(line, middle + 1, line.size)) };
-		if (et_sip_header_is(&h, "Content-Type", 'c')) {
-			part.type = bare_type(h.value);
-		} else if (et_sip_header_is(&h, "Content-Disposition", '\0')) {
-			part.disposition = h.value;
+		struct et_sip_header h = { trim(part(line, 0, middle)),
+					   trim(part(line, middle + 1, line.size)) };
+		if (et_sip_header_is(&h, "Content-Type")) {
+			p.type = bare_type(h.value);
+		} else if (et_sip_header_is(&h, "Content-Disposition")) {
+			p.disposition = h.value;
 		}
 	}
-	part.body = between(v, at, v.size);
+	p.body = part(v, at, v.size);
 	/* The line end before a delimiter belongs to it. */
-	if (part.body.size > 0 && part.body.data[part.body.size - 1] == '\n') {
-		part.body.size--;
+	if (p.body.size > 0 && p.body.data[p.body.size - 1] == '\n') {
+		p.body.size--;
 	}
-	if (part.body.size > 0 && part.body.data[part.body.size - 1] == '\r') {
-		part.body.size--;
+	if (p.body.size > 0 && p.body.data[p.body.size - 1] == '\r') {
+		p.body.size--;
 	}
-	return part;
+	return p;
 }
 
 static bool is_delimiter(struct et_view line, struct et_view boundary, bool *ret_last)
@@ -175,7 +93,7 @@ static bool is_delimiter(struct et_view line, struct et_view boundary, bool *ret
 	    memcmp(line.data + 2, boundary.data, boundary.size) != 0) {
 		return false;
 	}
-	struct et_view rest = trim(between(line, boundary.size + 2, line.size));
+	struct et_view rest = trim(part(line, boundary.size + 2, line.size));
 	*ret_last = rest.size >= 2 && rest.data[0] == '-' && rest.data[1] == '-';
 	return rest.size == 0 || *ret_last;
 }
@@ -197,16 +115,16 @@ uint32_t et_sip_parts(struct et_view content_type, struct et_view body, struct e
 	bool last = false;
 	for (size_t at = 0; at < body.size && count < max && !last;) {
 		size_t end = line_end(body, at);
-		if (is_delimiter(between(body, at, end), boundary, &last)) {
+		if (is_delimiter(part(body, at, end), boundary, &last)) {
 			if (start != SIZE_MAX) {
-				ret[count++] = read_part(between(body, start, at));
+				ret[count++] = read_part(part(body, start, at));
 			}
 			start = end < body.size ? end + 1 : body.size;
 		}
 		at = end < body.size ? end + 1 : body.size;
 	}
 	if (!last && start != SIZE_MAX && start < body.size && count < max) {
-		ret[count++] = read_part(between(body, start, body.size)); /* never closed */
+		ret[count++] = read_part(part(body, start, body.size)); /* never closed */
 	}
 	return count;
 }
@@ -234,20 +152,6 @@ static void line_write(const char *name, struct et_view value, struct et_buffer 
 	add_text(ret, "\r\n");
 }
 
-/* The end of the first element of a list; quotes hold commas. */
-static size_t element_end(struct et_view v)
-{
-	bool quoted = false;
-	for (size_t i = 0; i < v.size; i++) {
-		if (v.data[i] == '"') {
-			quoted = !quoted;
-		} else if (v.data[i] == ',' && !quoted) {
-			return i;
-		}
-	}
-	return v.size;
-}
-
 /* ";rport" that asks for a value, in the topmost Via: where it ends; 0: there is none. */
 static size_t rport_end(struct et_view via)
 {
@@ -259,7 +163,7 @@ static size_t rport_end(struct et_view via)
 		while (k < via.size && is_space(via.data[k])) {
 			k++;
 		}
-		if (!begins(between(via, k, via.size), "rport")) {
+		if (!begins(part(via, k, via.size), "rport")) {
 			continue;
 		}
 		size_t end = k + 5;
@@ -276,19 +180,19 @@ static size_t rport_end(struct et_view via)
 /* With the address that it really came from. */
 static void top_via_write(struct et_view value, const struct et_sip_reply *r, struct et_buffer *ret)
 {
-	size_t end = element_end(value);
-	struct et_view own = trim(between(value, 0, end));
+	size_t end = find(value, 0, ',');
+	struct et_view own = trim(part(value, 0, end));
 	size_t rport = r->rport != 0 ? rport_end(own) : 0;
 	add_text(ret, "Via: ");
-	et_sip_value_write(between(own, 0, rport), ret);
+	et_sip_value_write(part(own, 0, rport), ret);
 	if (rport != 0) {
 		et_buffer_printf(ret, "=%u", (unsigned)r->rport);
 	}
-	et_sip_value_write(between(own, rport, own.size), ret);
+	et_sip_value_write(part(own, rport, own.size), ret);
 	if (r->received != NULL) {
 		et_buffer_printf(ret, ";received=%s", r->received);
 	}
-	et_sip_value_write(between(value, end, value.size), ret);
+	et_sip_value_write(part(value, end, value.size), ret);
 	add_text(ret, "\r\n");
 }
 
@@ -313,27 +217,27 @@ void et_sip_reply_write(struct et_view request, const struct et_sip_reply *reply
 
 	et_buffer_printf(ret, "SIP/2.0 %u %s\r\n", (unsigned)reply->status, reply->reason);
 	while (et_sip_header_next(request, &at, &h)) {
-		if (et_sip_header_is(&h, "Via", 'v')) {
+		if (et_sip_header_is(&h, "Via")) {
 			if (first) {
 				top_via_write(h.value, reply, ret);
 			} else {
 				line_write("Via", h.value, ret);
 			}
 			first = false;
-		} else if (reply->dialog && et_sip_header_is(&h, "Record-Route", '\0')) {
+		} else if (reply->dialog && et_sip_header_is(&h, "Record-Route")) {
 			line_write("Record-Route", h.value, ret);
 		}
 	}
-	if (et_sip_header_find(request, "From", 'f', &value)) {
+	if (et_sip_header(request, "From", 0, &value)) {
 		line_write("From", value, ret);
 	}
-	if (et_sip_header_find(request, "To", 't', &value)) {
+	if (et_sip_header(request, "To", 0, &value)) {
 		to_write(value, reply, ret);
 	}
-	if (et_sip_header_find(request, "Call-ID", 'i', &value)) {
+	if (et_sip_header(request, "Call-ID", 0, &value)) {
 		line_write("Call-ID", value, ret);
 	}
-	if (et_sip_header_find(request, "CSeq", '\0', &value)) {
+	if (et_sip_header(request, "CSeq", 0, &value)) {
 		line_write("CSeq", value, ret);
 	}
 	add_text(ret, reply->headers != NULL ? reply->headers : "");
@@ -354,15 +258,15 @@ static void media_write(struct et_view value, uint16_t port, struct et_buffer *r
 	while (kind < value.size && !is_space(value.data[kind])) {
 		kind++;
 	}
-	struct et_view rest = trim(between(value, kind, value.size));
+	struct et_view rest = trim(part(value, kind, value.size));
 	size_t offered = 0;
 	while (offered < rest.size && !is_space(rest.data[offered])) {
 		offered++;
 	}
 	add_text(ret, "m=");
-	et_sip_value_write(between(value, 0, kind), ret);
+	et_sip_value_write(part(value, 0, kind), ret);
 	et_buffer_printf(ret, " %u ", (unsigned)port);
-	et_sip_value_write(trim(between(rest, offered, rest.size)), ret);
+	et_sip_value_write(trim(part(rest, offered, rest.size)), ret);
 	add_text(ret, "\r\n");
 }
 
@@ -391,6 +295,12 @@ static bool is_repeated(struct et_view line)
 	return false;
 }
 
+/* As et_sdp_parse() has it: `answer` goes by its count. */
+static bool is_media_line(struct et_view line)
+{
+	return line.size >= 2 && line.data[0] == 'm' && line.data[1] == '=';
+}
+
 static void line_copy(struct et_view line, struct et_buffer *ret)
 {
 	et_sip_value_write(line, ret);
@@ -405,8 +315,8 @@ void et_sdp_answer_write(struct et_view offer, const struct et_sdp *sdp,
 	uint32_t count = 0;
 
 	for (size_t at = 0; at < offer.size; at = line_end(offer, at) + 1) {
-		if (begins(between(offer, at, line_end(offer, at)), "t=")) {
-			timing = trim(between(offer, at, line_end(offer, at)));
+		if (begins(part(offer, at, line_end(offer, at)), "t=")) {
+			timing = trim(part(offer, at, line_end(offer, at)));
 			break;
 		}
 	}
@@ -416,8 +326,9 @@ void et_sdp_answer_write(struct et_view offer, const struct et_sdp *sdp,
 			 family, answer->address, family, answer->address);
 	line_copy(timing, ret);
 	for (size_t at = 0; at < offer.size; at = line_end(offer, at) + 1) {
-		struct et_view line = trim(between(offer, at, line_end(offer, at)));
-		if (begins(line, "m=")) {
+		struct et_view whole = part(offer, at, line_end(offer, at));
+		struct et_view line = trim(whole);
+		if (is_media_line(whole)) {
 			if (media != NULL) {
 				attributes_write(media, ret);
 			}
@@ -426,7 +337,7 @@ void et_sdp_answer_write(struct et_view offer, const struct et_sdp *sdp,
 				break;
 			}
 			media = &answer->media[count++];
-			media_write(between(line, 2, line.size), media->port, ret);
+			media_write(part(line, 2, line.size), media->port, ret);
 		} else if (media != NULL && media->port != 0 && is_repeated(line)) {
 			line_copy(line, ret);
 		}

@@ -1,4 +1,4 @@
-/* What a server says of SIP: header lines as they stand, bodies in parts, responses, and the answer
+/* What a server says of SIP: elements of header lines, bodies in parts, responses, and the answer
  * to an offered session description (RFC 3261, RFC 3264, RFC 3581).
  *
  * A response repeats what the request said in the headers that bind them together. Line ends inside
@@ -13,24 +13,10 @@
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-struct et_sip_header {
-	struct et_view name;
-	struct et_view
-		value; /* without white space around it; folded values keep their line ends */
-};
-
-/* Walk the header lines of a message: *at begins with 0. false: no more. */
-bool et_sip_header_next(struct et_view message, size_t *at, struct et_sip_header *ret);
-/* By name, or by its compact form ('\0': it has none). */
-bool et_sip_header_is(const struct et_sip_header *h, const char *name, char compact);
-/* The first of that name. false: there is none, and *ret is empty. */
-bool et_sip_header_find(struct et_view message, const char *name, char compact,
-			struct et_view *ret);
-
 /* Take the next element of "a, b" off `list` (not for values with quotes). false: no more. */
 bool et_sip_list_next(struct et_view *list, struct et_view *ret);
 /* Is `word` among the elements of any header of that name? */
-bool et_sip_header_has(struct et_view message, const char *name, char compact, const char *word);
+bool et_sip_header_has(struct et_view message, const char *name, const char *word);
 
 /* A part of a body. */
 struct et_sip_part {

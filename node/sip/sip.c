@@ -1,15 +1,9 @@
 #include "node/sip/sip.h"
 
-#include <strings.h>
-
 #include "node/base/err.h"
+#include "node/sip/text_internal.h"
 
 /* ---- Text ------------------------------------------------------------------------------------ */
-
-static bool is_space(uint8_t c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
 
 static bool is_token(uint8_t c)
 {
@@ -17,15 +11,9 @@ static bool is_token(uint8_t c)
 	       (c != '\0' && strchr("-.!%*_+`'~", c) != NULL);
 }
 
-static struct et_view trim(const uint8_t *start, const uint8_t *end)
+static struct et_view trimmed(const uint8_t *start, const uint8_t *end)
 {
-	while (start < end && is_space(*start)) {
-		start++;
-	}
-	while (end > start && is_space(end[-1])) {
-		end--;
-	}
-	return (struct et_view){ .data = start, .size = (size_t)(end - start) };
+	return trim((struct et_view){ .data = start, .size = (size_t)(end - start) });
 }
 
 bool et_sip_is(struct et_view text, const char *word)
@@ -104,7 +92,7 @@ static const uint8_t *line_end(const uint8_t *p, const uint8_t *end)
 static bool read_status_line(struct et_view line, struct et_sip *m)
 {
 	const uint8_t *end = line.data + line.size;
-	struct et_view rest = trim(line.data + VERSION_SIZE, end);
+	struct et_view rest = trimmed(line.data + VERSION_SIZE, end);
 	uint32_t status = 0;
 	/* All of its digits: 4294967301 is no 429 (RFC 4475, section 3.1.2.19). */
 	if (rest.size < 3 || rest.data == line.data + VERSION_SIZE ||
@@ -134,7 +122,7 @@ static bool read_request_line(struct et_view line, struct et_sip *m)
 	m->is_request = true;
 	m->method_text = (struct et_view){ line.data, i };
 	m->method = method_of(m->method_text);
-	m->request_uri = trim(line.data + i, version);
+	m->request_uri = trimmed(line.data + i, version);
 	return true;
 }
 
@@ -156,7 +144,7 @@ bool et_sip_probe(const uint8_t *data, size_t size)
 	}
 	const uint8_t *end = line_end(p, p + left);
 	struct et_sip m = { .status = 0 };
-	return read_start_line(trim(p, end), &m);
+	return read_start_line(trimmed(p, end), &m);
 }
 
 /* ---- Headers --------------------------------------------------------------------------------- */
@@ -174,6 +162,7 @@ enum header {
 	HEADER_REFER_TO,
 	HEADER_USER_AGENT,
 	HEADER_CONTENT_TYPE,
+	HEADER_CONTENT_ENCODING,
 	HEADER_CONTENT_LENGTH,
 };
 
@@ -193,6 +182,7 @@ static const struct {
 	{ "Refer-To", 'r', HEADER_REFER_TO },
 	{ "User-Agent", '\0', HEADER_USER_AGENT },
 	{ "Content-Type", 'c', HEADER_CONTENT_TYPE },
+	{ "Content-Encoding", 'e', HEADER_CONTENT_ENCODING },
 	{ "Content-Length", 'l', HEADER_CONTENT_LENGTH },
 };
 
@@ -215,7 +205,7 @@ static void read_cseq(struct et_view value, struct et_sip *m)
 	while (i < value.size && value.data[i] >= '0' && value.data[i] <= '9') {
 		i++;
 	}
-	struct et_view method = trim(value.data + i, value.data + value.size);
+	struct et_view method = trimmed(value.data + i, value.data + value.size);
 	if (!m->is_request) {
 		m->method_text = method;
 		m->method = method_of(method);
@@ -305,6 +295,7 @@ static void read_header(enum header header, struct et_view value, struct et_sip 
 	case HEADER_CONTENT_LENGTH:
 		read_content_length(value, m);
 		break;
+	case HEADER_CONTENT_ENCODING:
 	case HEADER_OTHER:
 	default:
 		break;
@@ -323,8 +314,8 @@ static const uint8_t *next_line(const uint8_t *p, const uint8_t *end, struct et_
 	const uint8_t *colon = memchr(p, ':', (size_t)(lf - p));
 	*ret_name = (struct et_view){ .data = p, .size = 0 };
 	if (colon != NULL) {
-		*ret_name = trim(p, colon);
-		*ret_value = trim(colon + 1, lf);
+		*ret_name = trimmed(p, colon);
+		*ret_value = trimmed(colon + 1, lf);
 	}
 	return lf < end ? lf + 1 : end;
 }
@@ -344,15 +335,18 @@ static const uint8_t *read_line(const uint8_t *p, const uint8_t *end, struct et_
 	return next;
 }
 
+/* The end of the headers: an empty line. */
+static bool is_empty_line(const uint8_t *p, const uint8_t *end)
+{
+	return *p == '\n' || (*p == '\r' && p + 1 < end && p[1] == '\n');
+}
+
 /* Where the body begins, or NULL: the headers do not end. */
 static const uint8_t *read_headers(const uint8_t *p, const uint8_t *end, struct et_sip *m)
 {
 	while (p < end) {
-		if (*p == '\n') {
-			return p + 1;
-		}
-		if (*p == '\r' && p + 1 < end && p[1] == '\n') {
-			return p + 2;
+		if (is_empty_line(p, end)) {
+			return p + (*p == '\n' ? 1 : 2);
 		}
 		if (m->header_count >= ET_SIP_HEADERS_MAX) {
 			break;
@@ -369,7 +363,7 @@ int et_sip_parse(const uint8_t *data, size_t size, struct et_sip *ret)
 	const uint8_t *end = data + size;
 	const uint8_t *lf = line_end(p, end);
 	struct et_sip m = { .status = 0 };
-	if (p == end || !read_start_line(trim(p, lf), &m)) {
+	if (p == end || !read_start_line(trimmed(p, lf), &m)) {
 		return ET_EMALFORMED;
 	}
 
@@ -391,27 +385,51 @@ int et_sip_parse(const uint8_t *data, size_t size, struct et_sip *ret)
 	return 0;
 }
 
-bool et_sip_header(struct et_view message, const char *name, uint32_t n, struct et_view *ret)
+bool et_sip_header_next(struct et_view message, size_t *at, struct et_sip_header *ret)
 {
-	struct et_view wanted = { (const uint8_t *)name, strlen(name) };
-	enum header header = header_of(wanted);
 	const uint8_t *end = message.data + message.size;
-	const uint8_t *p = message.data + skip_empty(message.data, message.size);
-	p = line_end(p, end);
-	p = p < end ? p + 1 : end;
-	for (uint32_t lines = 0; p < end && lines < ET_SIP_HEADERS_MAX; lines++) {
-		struct et_view key;
-		struct et_view value;
-		if (*p == '\n' || (*p == '\r' && p + 1 < end && p[1] == '\n')) {
-			return false; /* the body */
-		}
-		p = next_line(p, end, &key, &value);
-		bool same = header != HEADER_OTHER ? header_of(key) == header
-						   : key.size > 0 && et_sip_is(key, name);
-		if (same && n-- == 0) {
-			*ret = value;
+	const uint8_t *p = message.data + *at;
+	if (*at == 0) { /* over empty lines, then the start line */
+		p = line_end(p + skip_empty(message.data, message.size), end);
+		p = p < end ? p + 1 : end;
+	}
+	while (p < end && !is_empty_line(p, end)) {
+		p = next_line(p, end, &ret->name, &ret->value);
+		*at = (size_t)(p - message.data);
+		if (ret->name.size > 0) {
 			return true;
 		}
 	}
+	return false;
+}
+
+/* A name that is known here has a compact one, perhaps; of others none is known. */
+static bool is_name(struct et_view name, enum header header, const char *wanted)
+{
+	return header != HEADER_OTHER ? header_of(name) == header : et_sip_is(name, wanted);
+}
+
+static enum header header_of_text(const char *name)
+{
+	return header_of((struct et_view){ (const uint8_t *)name, strlen(name) });
+}
+
+bool et_sip_header_is(const struct et_sip_header *h, const char *name)
+{
+	return is_name(h->name, header_of_text(name), name);
+}
+
+bool et_sip_header(struct et_view message, const char *name, uint32_t n, struct et_view *ret)
+{
+	enum header header = header_of_text(name);
+	struct et_sip_header h;
+	size_t at = 0;
+	while (et_sip_header_next(message, &at, &h)) {
+		if (is_name(h.name, header, name) && n-- == 0) {
+			*ret = h.value;
+			return true;
+		}
+	}
+	*ret = (struct et_view){ .data = NULL };
 	return false;
 }

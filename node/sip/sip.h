@@ -83,8 +83,18 @@ bool et_sip_probe(const uint8_t *data, size_t size);
 /* Read the message at the front. ET_EMALFORMED and *ret untouched: no start line of SIP. */
 int et_sip_parse(const uint8_t *data, size_t size, struct et_sip *ret) ET_MUST_CHECK;
 
-/* The value of the n-th header line of this name (from 0) of a message that et_sip_parse() read; a
- * compact name of what is known here is its long one. false: there are no more. */
+/* A header line. Compact names are the long ones of what is known here. */
+struct et_sip_header {
+	struct et_view name;
+	struct et_view value; /* without white space around it; a folded one keeps its line ends */
+};
+
+/* Walk the header lines of a message that et_sip_parse() read: *at begins with 0. false: no more.
+ */
+bool et_sip_header_next(struct et_view message, size_t *at, struct et_sip_header *ret);
+bool et_sip_header_is(const struct et_sip_header *h, const char *name);
+/* The value of the n-th header line of this name (from 0). false: there are no more, and *ret is
+ * empty. */
 bool et_sip_header(struct et_view message, const char *name, uint32_t n, struct et_view *ret);
 
 /* Read the value of From, To, Contact, P-Asserted-Identity, ... Never fails: what is not there is

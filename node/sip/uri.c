@@ -1,48 +1,9 @@
 /* Addresses in headers: name-addr, addr-spec, their parameters (RFC 3261, sections 20.10 and 25).
  */
-#include <strings.h>
-
 #include "node/sip/sip.h"
+#include "node/sip/text_internal.h"
 
 enum { NUMBER_SIZE_MAX = 64 };
-
-static bool is_space(uint8_t c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct et_view trim(struct et_view v)
-{
-	while (v.size > 0 && is_space(v.data[0])) {
-		v.data++;
-		v.size--;
-	}
-	while (v.size > 0 && is_space(v.data[v.size - 1])) {
-		v.size--;
-	}
-	return v;
-}
-
-static struct et_view part(struct et_view v, size_t start, size_t end)
-{
-	return (struct et_view){ .data = v.data + start, .size = end - start };
-}
-
-/* The first of `c` outside quotes, from `start`; v.size when there is none. */
-static size_t find(struct et_view v, size_t start, char c)
-{
-	bool quoted = false;
-	for (size_t i = start; i < v.size; i++) {
-		if (quoted && v.data[i] == '\\') {
-			i++;
-		} else if (v.data[i] == '"') {
-			quoted = !quoted;
-		} else if (!quoted && v.data[i] == (uint8_t)c) {
-			return i;
-		}
-	}
-	return v.size;
-}
 
 static struct et_view unquote(struct et_view v)
 {
@@ -68,12 +29,6 @@ bool et_sip_param(struct et_view params, const char *name, struct et_view *ret)
 		i = next;
 	}
 	return false;
-}
-
-static bool has_scheme(struct et_view uri, const char *scheme)
-{
-	size_t size = strlen(scheme);
-	return uri.size >= size && strncasecmp((const char *)uri.data, scheme, size) == 0;
 }
 
 static int hex_of(uint8_t c)
@@ -131,8 +86,8 @@ static bool is_number(struct et_view v)
 /* The part that names the user; of a URI without one the host. */
 static struct et_view user_of(struct et_view uri)
 {
-	bool tel = has_scheme(uri, "tel:");
-	size_t start = tel || has_scheme(uri, "sip:") ? 4 : has_scheme(uri, "sips:") ? 5 : 0;
+	bool tel = begins(uri, "tel:");
+	size_t start = tel || begins(uri, "sip:") ? 4 : begins(uri, "sips:") ? 5 : 0;
 	struct et_view rest = part(uri, start, uri.size);
 	const uint8_t *at = tel || rest.size == 0 ? NULL : memchr(rest.data, '@', rest.size);
 	if (at == NULL) {

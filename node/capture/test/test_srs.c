@@ -625,6 +625,13 @@ static void refuses_what_it_cannot_take(void **state)
 	(void)state;
 	m.headers = "Require: siprec, timer\r\n";
 	refuse_one(f, m, "SIP/2.0 420 Bad Extension\r\n");
+	char option[1200] = "Require: ";
+	memset(option + 9, 'x', sizeof(option) - 12); /* too long to be told back */
+	memcpy(option + sizeof(option) - 3, "\r\n", 3);
+	m.headers = option;
+	refuse_one(f, m, "SIP/2.0 420 Bad Extension\r\n");
+	m.headers = "Content-Length: 7\r\n"; /* and the true one */
+	refuse_one(f, m, "SIP/2.0 400 ");
 	m = first;
 	m.sdp = "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n";
 	refuse_one(f, m, "SIP/2.0 488 ");
@@ -677,6 +684,22 @@ static void refuses_what_it_cannot_take(void **state)
 	m.method = "CANCEL";
 	assert_begins(ask(f, message_text(f, &m)), "SIP/2.0 200 "); /* too late, and said so */
 	assert_int_equal(f->s->session_count, 1);
+	done(f);
+}
+
+/* Who reads the call sees the same: the first. */
+static void of_two_descriptions_the_first_counts(void **state)
+{
+	struct fixture *f = make(8, 8);
+	struct message m = first;
+	(void)state;
+	m.sdp = "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 0\r\na=label:1\r\n"
+		"--b\r\nContent-Type: application/sdp\r\n\r\n"
+		"v=0\r\nc=IN IP4 127.0.0.1\r\nm=video 4002 RTP/AVP 97\r\na=label:9\r\n";
+	const char *answer = ask(f, message_text(f, &m));
+	assert_begins(answer, "SIP/2.0 200 OK\r\n");
+	assert_has(answer, "a=label:1\r\n");
+	assert_lacks(answer, "m=video");
 	done(f);
 }
 
@@ -897,6 +920,7 @@ int main(void)
 		cmocka_unit_test(sends_its_answer_until_it_is_confirmed),
 		cmocka_unit_test(a_session_changes),
 		cmocka_unit_test(refuses_what_it_cannot_take),
+		cmocka_unit_test(of_two_descriptions_the_first_counts),
 		cmocka_unit_test(bad_metadata_costs_no_call),
 		cmocka_unit_test(what_strangers_send_is_counted_and_not_kept),
 		cmocka_unit_test(floods_are_bounded),

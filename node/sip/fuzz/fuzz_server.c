@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (m.is_request) {
 		reply_to(message);
 	}
-	(void)et_sip_header_has(message, "Require", '\0', "siprec");
+	(void)et_sip_header_has(message, "Require", "siprec");
 	uint32_t n = et_sip_parts(m.content_type, m.body, parts, ET_SIP_PARTS_MAX);
 	for (uint32_t i = 0; i < n; i++) {
 		et_assert(parts[i].body.data >= data &&
