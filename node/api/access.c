@@ -444,3 +444,105 @@ int api_path_id(struct api_call *call, uint8_t ret[16], struct et_error *reterr)
 	}
 	return 0;
 }
+
+/* ---- What a handler needs ---- */
+
+int api_need_reason(const json_t *body, const char **ret, struct et_error *reterr)
+{
+	*ret = et_json_get_text(body, "reason", "");
+	if (**ret == '\0') {
+		return et_fail_plain(reterr, ET_EUSAGE,
+				     "a reason is needed: it goes into the audit log");
+	}
+	return 0;
+}
+
+/* What moves or destroys, now or by what it allows, needs a quorum: refused at once when there is
+ * none, rather than after a timeout with an outcome that nobody knows. */
+int api_need_quorum(struct api_call *call, struct et_error *reterr)
+{
+	struct et_catalog_status raft;
+
+	et_catalog_status(call->api->services.catalog, &raft);
+	if (raft.has_quorum) {
+		return 0;
+	}
+	(void)et_fail_plain(reterr, ET_EPOLICY,
+			    "refused: this node hears %u of %u voters, and what moves or destroys "
+			    "needs a quorum",
+			    raft.reachable_voters, raft.voters);
+	(void)et_fail_next(reterr, "evertape status");
+	return ET_EPOLICY;
+}
+
+int api_need_confirm(struct api_call *call, const json_t *body, const char **ret_reason,
+		     struct et_error *reterr)
+{
+	const char *typed = et_json_get_text(body, "confirm", "");
+	int rc = api_need_reason(body, ret_reason, reterr);
+	if (rc == 0 && strcmp(typed, call->api->config.cluster) != 0) {
+		return et_fail_plain(reterr, ET_EUSAGE,
+				     "what goes is gone for good: confirm with the cluster's name, "
+				     "which is not \"%.60s\"",
+				     typed);
+	}
+	return rc;
+}
+
+int api_plan_find(struct api_call *call, bool erase, Et__Plan **ret, struct et_error *reterr)
+{
+	struct et_state_view *v;
+	Et__Plan *plan = NULL;
+	uint8_t id[16];
+	int rc = api_path_id(call, id, reterr);
+	rc = rc < 0 ? rc : api_view(call, &v, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = et_state_get_plan(v, id, &plan);
+	if (rc == 0 && (strcmp(plan->kind, "erase") == 0) != erase) {
+		et__plan__free_unpacked(plan, NULL);
+		rc = ET_ENOTFOUND;
+	}
+	if (rc < 0) {
+		rc = et_fail_plain(reterr, rc,
+				   erase ? "there is no such plan to erase"
+					 : "there is no such plan");
+		(void)et_fail_next(reterr, erase ? "evertape recording erase --plan ..."
+						 : "evertape archive plan");
+		return rc;
+	}
+	*ret = plan;
+	return 0;
+}
+
+uint32_t api_policy_revision(const struct et_state_view *v, const char *name)
+{
+	Et__Policy *policy = NULL;
+	uint32_t revision = 0;
+	if (et_state_get_policy(v, name, &policy) == 0) {
+		revision = policy->revision;
+		et__policy__free_unpacked(policy, NULL);
+	}
+	return revision;
+}
+
+int api_policy_answer(struct api_call *call, const char *name, const char *word,
+		      struct et_error *reterr)
+{
+	struct et_state_view *v;
+	Et__Policy *policy = NULL;
+	int rc = api_view(call, &v, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = et_state_get_policy(v, name, &policy);
+	if (rc < 0) {
+		rc = et_fail_plain(reterr, rc, "no %s policy is in force", word);
+		(void)et_fail_next(reterr, "evertape %s policy apply FILE --reason TEXT", word);
+		return rc;
+	}
+	json_t *o = api_policy_json(policy);
+	et__policy__free_unpacked(policy, NULL);
+	return api_json(call, 200, o);
+}

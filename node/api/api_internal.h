@@ -212,6 +212,21 @@ int api_body(struct api_call *call, const char *const *known, size_t known_count
 	     struct et_error *reterr) ET_MUST_CHECK;
 /* The UUID in the path's star. */
 int api_path_id(struct api_call *call, uint8_t ret[16], struct et_error *reterr) ET_MUST_CHECK;
+/* The reason that must be in a body: a view into it. */
+int api_need_reason(const json_t *body, const char **ret, struct et_error *reterr) ET_MUST_CHECK;
+/* For what is for good: the reason, and the cluster's name, typed. */
+int api_need_confirm(struct api_call *call, const json_t *body, const char **ret_reason,
+		     struct et_error *reterr) ET_MUST_CHECK;
+/* ET_EPOLICY when this node hears no majority. */
+int api_need_quorum(struct api_call *call, struct et_error *reterr) ET_MUST_CHECK;
+/* The plan in the path's star, to erase or of the archive: the caller's. */
+int api_plan_find(struct api_call *call, bool erase, Et__Plan **ret,
+		  struct et_error *reterr) ET_MUST_CHECK;
+/* Of the policy in force; 0: there is none. */
+uint32_t api_policy_revision(const struct et_state_view *v, const char *name);
+/* Answer with the policy `name`, which people call the `word` policy. */
+int api_policy_answer(struct api_call *call, const char *name, const char *word,
+		      struct et_error *reterr) ET_MUST_CHECK;
 /* Whoever holds a ticket may hear its recording until it ends: an <audio> element sends no
  * Authorization header. Every use stands under one audit event. */
 struct api_ticket {
@@ -235,6 +250,8 @@ void api_nodes_load(const struct et_state_view *v, struct api_nodes *ret);
 const char *api_node_name(const struct api_nodes *nodes, uint64_t id); /* "" when unknown */
 json_t *api_time(int64_t us);					       /* null for 0 */
 json_t *api_uuid(const ProtobufCBinaryData *id);
+json_t *api_segment_name(uint32_t generation, uint32_t segment); /* "g1-s2" */
+json_t *api_exempt_json(const Et__Plan *plan); /* [{recording, why}] of a plan to erase */
 json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes *nodes,
 			   const Et__Recording *r, bool pending, bool details);
 json_t *api_copy_json(const struct api_nodes *nodes, const Et__Copy *copy);
@@ -341,9 +358,6 @@ void api_told_json(const struct et_state_view *v, const Et__Recording *r, json_t
  * condition is refused, and so is an index that is behind (ET_EBUSY). */
 int api_recordings_match(struct api_call *call, size_t most, struct et_buffer *ids, bool *ret_more,
 			 struct et_error *reterr) ET_MUST_CHECK;
-/* archive.c: ET_EPOLICY when this node hears no majority; the reason that must be in a body. */
-int api_need_quorum(struct api_call *call, struct et_error *reterr) ET_MUST_CHECK;
-int api_need_reason(const json_t *body, const char **ret, struct et_error *reterr) ET_MUST_CHECK;
 /* holds.c: the holds that stand over a recording, as an array. */
 json_t *api_holds_over(const struct et_state_view *v, const Et__Recording *r);
 /* retention.c: what retention says of a recording: {since, keep_until, keep_rule, erase_at,

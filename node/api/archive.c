@@ -13,32 +13,7 @@
 
 int api_policy_get(struct api_call *call, struct et_error *reterr)
 {
-	struct et_state_view *v;
-	Et__Policy *policy = NULL;
-	int rc = api_view(call, &v, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	rc = et_state_get_policy(v, ET_ARCHIVE_POLICY, &policy);
-	if (rc < 0) {
-		rc = et_fail_plain(reterr, rc, "no archive policy is in force");
-		(void)et_fail_next(reterr, "evertape archive policy apply FILE --reason TEXT");
-		return rc;
-	}
-	json_t *o = api_policy_json(policy);
-	et__policy__free_unpacked(policy, NULL);
-	return api_json(call, 200, o);
-}
-
-static uint32_t revision_of(const struct et_state_view *v)
-{
-	Et__Policy *policy = NULL;
-	uint32_t revision = 0;
-	if (et_state_get_policy(v, ET_ARCHIVE_POLICY, &policy) == 0) {
-		revision = policy->revision;
-		et__policy__free_unpacked(policy, NULL);
-	}
-	return revision;
+	return api_policy_answer(call, ET_ARCHIVE_POLICY, "archive", reterr);
 }
 
 static int policy_commit(struct api_call *call, const char *text, uint32_t expect,
@@ -66,34 +41,6 @@ static int policy_commit(struct api_call *call, const char *text, uint32_t expec
 	return rc;
 }
 
-int api_need_reason(const json_t *body, const char **ret, struct et_error *reterr)
-{
-	*ret = et_json_get_text(body, "reason", "");
-	if (**ret == '\0') {
-		return et_fail_plain(reterr, ET_EUSAGE,
-				     "a reason is needed: it goes into the audit log");
-	}
-	return 0;
-}
-
-/* What moves or destroys, now or by what it allows, needs a quorum: refused at once when there is
- * none, rather than after a timeout with an outcome that nobody knows. */
-int api_need_quorum(struct api_call *call, struct et_error *reterr)
-{
-	struct et_catalog_status raft;
-
-	et_catalog_status(call->api->services.catalog, &raft);
-	if (raft.has_quorum) {
-		return 0;
-	}
-	(void)et_fail_plain(reterr, ET_EPOLICY,
-			    "refused: this node hears %u of %u voters, and what moves or destroys "
-			    "needs a quorum",
-			    raft.reachable_voters, raft.voters);
-	(void)et_fail_next(reterr, "evertape status");
-	return ET_EPOLICY;
-}
-
 int api_policy_put(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "text", "reason", "expect_revision" };
@@ -116,7 +63,8 @@ int api_policy_put(struct api_call *call, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	int64_t expect = et_json_get_int(body, "expect_revision", revision_of(v));
+	int64_t expect =
+		et_json_get_int(body, "expect_revision", api_policy_revision(v, ET_ARCHIVE_POLICY));
 	if (expect < 0 || expect > UINT32_MAX - 1) {
 		return et_fail_plain(reterr, ET_EUSAGE, "expect_revision is a revision");
 	}
@@ -147,12 +95,10 @@ static json_t *action_row(const char *action)
 
 static json_t *item_json(const struct api_nodes *nodes, const Et__PlanItem *item)
 {
-	char segment[32];
 	json_t *o = json_object();
-	(void)snprintf(segment, sizeof(segment), "g%u-s%u", item->generation, item->segment);
 	et_json_set(o, "action", et_json_text(item->action));
 	et_json_set(o, "recording", api_uuid(&item->recording));
-	et_json_set(o, "segment", json_string(segment));
+	et_json_set(o, "segment", api_segment_name(item->generation, item->segment));
 	et_json_set(o, "rule", et_json_text(item->rule));
 	et_json_set(o, "target", et_json_text(item->target));
 	et_json_set(o, "node", et_json_text(api_node_name(nodes, item->node)));
@@ -260,30 +206,6 @@ int api_plan_make(struct api_call *call, struct et_error *reterr)
 	return rc;
 }
 
-static int plan_find(struct api_call *call, Et__Plan **ret, struct et_error *reterr)
-{
-	struct et_state_view *v;
-	uint8_t id[16];
-	int rc = api_path_id(call, id, reterr);
-	if (rc == 0) {
-		rc = api_view(call, &v, reterr);
-	}
-	if (rc < 0) {
-		return rc;
-	}
-	rc = et_state_get_plan(v, id, ret);
-	if (rc == 0 && strcmp((*ret)->kind, "erase") == 0) { /* it is applied elsewhere */
-		et__plan__free_unpacked(*ret, NULL);
-		*ret = NULL;
-		rc = ET_ENOTFOUND;
-	}
-	if (rc < 0) {
-		rc = et_fail_plain(reterr, rc, "there is no such plan");
-		(void)et_fail_next(reterr, "evertape archive plan");
-	}
-	return rc;
-}
-
 /* Actions of a stored plan: by action alone, as reasons are kept with its items. */
 static json_t *actions_of(const Et__Plan *plan)
 {
@@ -322,7 +244,7 @@ static json_t *actions_of(const Et__Plan *plan)
 int api_plan_get(struct api_call *call, struct et_error *reterr)
 {
 	Et__Plan *plan = NULL;
-	int rc = plan_find(call, &plan, reterr);
+	int rc = api_plan_find(call, /* erase= */ false, &plan, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -370,7 +292,7 @@ int api_plan_apply(struct api_call *call, struct et_error *reterr)
 		rc = api_need_quorum(call, reterr);
 	}
 	if (rc == 0) {
-		rc = plan_find(call, &plan, reterr);
+		rc = api_plan_find(call, /* erase= */ false, &plan, reterr);
 	}
 	if (rc < 0) {
 		return rc;

@@ -27,11 +27,9 @@ struct certificate {
 static int add_segment(void *arg, const Et__Segment *g)
 {
 	json_t *list = arg;
-	char name[32];
 	char dek[20];
 	json_t *o = json_object();
-	(void)snprintf(name, sizeof(name), "g%u-s%u", g->generation, g->segment);
-	et_json_set(o, "segment", json_string(name));
+	et_json_set(o, "segment", api_segment_name(g->generation, g->segment));
 	et_json_set(o, "root", et_json_hex(g->root.data, g->root.len));
 	if (g->wrap != NULL) {
 		(void)snprintf(dek, sizeof(dek), "%016" PRIx64, g->wrap->dek);
@@ -107,20 +105,6 @@ static int erasure_last(struct certificate *c, uint64_t *ret, struct et_error *r
 
 /* ---- Whose certificate ---- */
 
-static json_t *exempt_json(const Et__Plan *plan)
-{
-	json_t *list = json_array();
-	for (size_t i = 0; i < plan->n_items; i++) {
-		if (strcmp(plan->items[i]->action, "exempt") == 0) {
-			json_t *o = json_object();
-			et_json_set(o, "recording", api_uuid(&plan->items[i]->recording));
-			et_json_set(o, "why", et_json_text(plan->items[i]->why));
-			et_json_add(list, o);
-		}
-	}
-	return list;
-}
-
 static int plan_certify(struct certificate *c, const Et__Plan *plan, json_t *body,
 			struct et_error *reterr)
 {
@@ -138,7 +122,7 @@ static int plan_certify(struct certificate *c, const Et__Plan *plan, json_t *bod
 	et_json_set(body, "plan", api_uuid(&plan->id));
 	et_json_set(body, "plan_hash", et_json_hex(plan->hash.data, plan->hash.len));
 	et_json_set(body, "retention_revision", json_integer(plan->policy_revision));
-	et_json_set(body, "exempt", exempt_json(plan));
+	et_json_set(body, "exempt", api_exempt_json(plan));
 	return rc;
 }
 

@@ -7,24 +7,6 @@
 #include "node/api/api_internal.h"
 #include "node/io/clock.h"
 
-/* The name of the cluster must be typed: it is for good. */
-static int confirm_check(struct api_call *call, const json_t *body, struct et_error *reterr)
-{
-	const char *typed = et_json_get_text(body, "confirm", "");
-
-	if (*et_json_get_text(body, "reason", "") == '\0') {
-		return et_fail_plain(reterr, ET_EUSAGE, "erasing needs a reason");
-	}
-	if (strcmp(typed, call->api->config.cluster) != 0) {
-		return et_fail_plain(
-			reterr, ET_EUSAGE,
-			"erasing is for good: confirm with the cluster's name, which is "
-			"not \"%.60s\"",
-			typed);
-	}
-	return 0;
-}
-
 int api_recording_erase(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "reason", "confirm" };
@@ -34,18 +16,19 @@ int api_recording_erase(struct api_call *call, struct et_error *reterr)
 	Et__Command command = ET__COMMAND__INIT;
 	struct api_result result;
 	uint8_t id[16];
-	char text[ET_UUID_TEXT_SIZE];
+	const char *reason = "";
 
 	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
 	rc = rc < 0 ? rc : api_path_id(call, id, reterr);
-	rc = rc < 0 ? rc : confirm_check(call, body, reterr);
+	rc = rc < 0 ? rc : api_need_confirm(call, body, &reason, reterr);
+	rc = rc < 0 ? rc : api_need_quorum(call, reterr);
 	if (rc < 0) {
 		return rc;
 	}
 	erase.recording = (ProtobufCBinaryData){ sizeof(id), id };
 	command.body_case = ET__COMMAND__BODY_RECORDING_ERASE;
 	command.recording_erase = &erase;
-	rc = api_propose(call, &command, et_json_get_text(body, "reason", ""), &result, reterr);
+	rc = api_propose(call, &command, reason, &result, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -57,9 +40,8 @@ int api_recording_erase(struct api_call *call, struct et_error *reterr)
 			return rc;
 		}
 	}
-	et_uuid_format(id, text);
 	json_t *o = json_object();
-	et_json_set(o, "id", et_json_text(text));
+	et_json_set(o, "id", api_uuid(&erase.recording));
 	et_json_set(o, "state", json_string("erased"));
 	et_json_set(o, "index", et_json_u64(result.number));
 	return api_json(call, 200, o);
@@ -185,17 +167,10 @@ static json_t *erasure_json(const Et__Plan *plan)
 {
 	json_t *o = json_object();
 	json_t *erase = json_array();
-	json_t *exempt = json_array();
 	for (size_t i = 0; i < plan->n_items; i++) {
-		const Et__PlanItem *item = plan->items[i];
-		if (strcmp(item->action, "erase") == 0) {
-			et_json_add(erase, api_uuid(&item->recording));
-			continue;
+		if (strcmp(plan->items[i]->action, "erase") == 0) {
+			et_json_add(erase, api_uuid(&plan->items[i]->recording));
 		}
-		json_t *e = json_object();
-		et_json_set(e, "recording", api_uuid(&item->recording));
-		et_json_set(e, "why", et_json_text(item->why));
-		et_json_add(exempt, e);
 	}
 	et_json_set(o, "plan", api_uuid(&plan->id));
 	et_json_set(o, "state", et_json_text(plan->state));
@@ -208,7 +183,7 @@ static json_t *erasure_json(const Et__Plan *plan)
 	et_json_set(o, "audit_first", et_json_u64(plan->audit_first));
 	et_json_set(o, "audit_last", et_json_u64(plan->audit_last));
 	et_json_set(o, "erase", erase);
-	et_json_set(o, "exempt", exempt);
+	et_json_set(o, "exempt", api_exempt_json(plan));
 	return o;
 }
 
@@ -295,32 +270,10 @@ int api_erasure_plan(struct api_call *call, struct et_error *reterr)
 	return rc < 0 ? rc : plan_make(call, &ids, more, reterr);
 }
 
-static int erasure_find(struct api_call *call, Et__Plan **ret, struct et_error *reterr)
-{
-	struct et_state_view *v;
-	uint8_t id[16];
-	int rc = api_path_id(call, id, reterr);
-	rc = rc < 0 ? rc : api_view(call, &v, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	rc = et_state_get_plan(v, id, ret);
-	if (rc == 0 && strcmp((*ret)->kind, "erase") != 0) {
-		et__plan__free_unpacked(*ret, NULL);
-		*ret = NULL;
-		rc = ET_ENOTFOUND;
-	}
-	if (rc < 0) {
-		rc = et_fail_plain(reterr, rc, "there is no such plan to erase");
-		(void)et_fail_next(reterr, "evertape recording erase --plan ...");
-	}
-	return rc;
-}
-
 int api_erasure_get(struct api_call *call, struct et_error *reterr)
 {
 	Et__Plan *plan = NULL;
-	int rc = erasure_find(call, &plan, reterr);
+	int rc = api_plan_find(call, /* erase= */ true, &plan, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -373,14 +326,15 @@ int api_erasure_apply(struct api_call *call, struct et_error *reterr)
 	static const char *const known[] = { "reason", "confirm" };
 	ET_CLEANUP(et_json_freep) json_t *body = NULL;
 	Et__Plan *plan = NULL;
+	const char *reason = "";
 	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
-	rc = rc < 0 ? rc : confirm_check(call, body, reterr);
+	rc = rc < 0 ? rc : api_need_confirm(call, body, &reason, reterr);
 	rc = rc < 0 ? rc : api_need_quorum(call, reterr);
-	rc = rc < 0 ? rc : erasure_find(call, &plan, reterr);
+	rc = rc < 0 ? rc : api_plan_find(call, /* erase= */ true, &plan, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	rc = erasure_apply(call, plan, et_json_get_text(body, "reason", ""), reterr);
+	rc = erasure_apply(call, plan, reason, reterr);
 	et__plan__free_unpacked(plan, NULL);
 	return rc;
 }

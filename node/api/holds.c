@@ -172,37 +172,65 @@ static int standing_one(void *arg, const Et__Hold *h)
 	return s->found;
 }
 
-/* Each is placed or refused by itself: what is placed stands, and the answer says which are not. */
-static int holds_place(struct api_call *call, const json_t *ids, const Et__Hold *like,
-		       struct et_error *reterr)
+/* Which of `ids` are held under the name already, as *stands. */
+static int holds_look(struct api_call *call, const json_t *ids, const char *name,
+		      bool stands[PLACED_MAX], struct et_error *reterr)
 {
 	struct et_state_view *v;
-	size_t placed = 0;
-	size_t stood = 0;
 	size_t i;
 	json_t *one;
 	int rc = api_view_fresh(call, &v, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	json_t *refused = json_array();
 	json_array_foreach(ids, i, one)
 	{
 		uint8_t id[16];
-		uint8_t own[16];
+		struct standing s = { .name = name };
+		stands[i] = json_is_string(one) && et_uuid_parse(json_string_value(one), id) &&
+			    et_state_each_hold_of(v, id, standing_one, &s) == 1;
+	}
+	api_view_release(call); /* what follows waits for as many commits */
+	return 0;
+}
+
+static int recording_hold(struct api_call *call, const char *recording, const Et__Hold *like,
+			  struct et_error *reterr)
+{
+	uint8_t id[16];
+	uint8_t own[16];
+	Et__Hold h = *like;
+	if (!et_uuid_parse(recording, id)) {
+		return et_fail_plain(reterr, ET_EUSAGE, "no recording id");
+	}
+	h.recording = (ProtobufCBinaryData){ sizeof(id), id };
+	int rc = api_need_quorum(call, reterr); /* it may go while others are placed */
+	return rc < 0 ? rc : hold_place(call, &h, own, reterr);
+}
+
+/* Each is placed or refused by itself: what is placed stands, and the answer says which are not. */
+static int holds_place(struct api_call *call, const json_t *ids, const Et__Hold *like,
+		       struct et_error *reterr)
+{
+	bool stands[PLACED_MAX] = { false };
+	size_t placed = 0;
+	size_t stood = 0;
+	size_t i;
+	json_t *one;
+	int rc = holds_look(call, ids, like->matter, stands, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	json_t *refused = json_array();
+	json_array_foreach(ids, i, one)
+	{
 		const char *text = json_string_value(one) != NULL ? json_string_value(one) : "";
-		struct standing s = { .name = like->matter };
 		struct et_error why = { 0 };
-		Et__Hold h = *like;
-		if (!et_uuid_parse(text, id)) {
-			rc = et_fail_plain(&why, ET_EUSAGE, "no recording id");
-		} else if (et_state_each_hold_of(v, id, standing_one, &s) == 1) {
+		if (stands[i]) {
 			stood++;
 			continue;
-		} else {
-			h.recording = (ProtobufCBinaryData){ sizeof(id), id };
-			rc = hold_place(call, &h, own, &why);
 		}
+		rc = recording_hold(call, text, like, &why);
 		placed += rc == 0;
 		if (rc < 0) {
 			json_t *o = json_object();

@@ -53,7 +53,7 @@ json_t *api_uuid(const ProtobufCBinaryData *id)
 	return json_string(text);
 }
 
-static json_t *segment_name(uint32_t generation, uint32_t segment)
+json_t *api_segment_name(uint32_t generation, uint32_t segment)
 {
 	char text[32];
 	(void)snprintf(text, sizeof(text), "g%u-s%u", generation, segment);
@@ -65,7 +65,7 @@ json_t *api_copy_json(const struct api_nodes *nodes, const Et__Copy *copy)
 	static const char *const states[] = { "verified", "bad", "evicted", "lost" };
 	json_t *o = json_object();
 	unsigned long long node = 0;
-	et_json_set(o, "segment", segment_name(copy->generation, copy->segment));
+	et_json_set(o, "segment", api_segment_name(copy->generation, copy->segment));
 	et_json_set(o, "place", et_json_text(copy->place));
 	if (sscanf(copy->place, "node:%llu", &node) == 1) {
 		const char *name = api_node_name(nodes, node);
@@ -203,7 +203,7 @@ static int add_segment(void *arg, const Et__Segment *segment)
 					      "lost" };
 	json_t *o = json_object();
 	unsigned state = (unsigned)segment->state;
-	et_json_set(o, "segment", segment_name(segment->generation, segment->segment));
+	et_json_set(o, "segment", api_segment_name(segment->generation, segment->segment));
 	et_json_set(o, "state", json_string(state < 5 ? states[state] : "unknown"));
 	et_json_set(o, "file", et_json_text(segment->file));
 	et_json_set(o, "size_bytes", et_json_u64(segment->size_bytes));
@@ -390,6 +390,20 @@ json_t *api_policy_json(const Et__Policy *p)
 	et_json_set(o, "applied", api_time(p->applied_us));
 	et_json_set(o, "principal", et_json_text(p->principal));
 	return o;
+}
+
+json_t *api_exempt_json(const Et__Plan *plan)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < plan->n_items; i++) {
+		if (strcmp(plan->items[i]->action, "exempt") == 0) {
+			json_t *o = json_object();
+			et_json_set(o, "recording", api_uuid(&plan->items[i]->recording));
+			et_json_set(o, "why", et_json_text(plan->items[i]->why));
+			et_json_add(list, o);
+		}
+	}
+	return list;
 }
 
 void api_pem(const ProtobufCBinaryData *der, struct et_buffer *ret)

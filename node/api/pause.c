@@ -7,7 +7,7 @@
  *     and goes into the chain when it can (`audit.pending`).
  *   - A good answer means that the pause (or its end) is in force, that it is synced on this disk
  *     (`survives: local`: the recorder may be killed or lose power and starts again with it), and
- * that its audit event is too.
+ *     that its audit event is too.
  *   - What is asked for twice is so once; each request has its audit event.
  * A request is answered by the recorder itself; another node says which one that is. */
 #include <inttypes.h>

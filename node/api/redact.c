@@ -122,23 +122,7 @@ static int answer_plan(struct api_call *call, const struct span *s, const struct
 
 /* ---- Asking ---- */
 
-static int confirm_check(struct api_call *call, const json_t *body, struct et_error *reterr)
-{
-	const char *typed = et_json_get_text(body, "confirm", "");
-
-	if (*et_json_get_text(body, "reason", "") == '\0') {
-		return et_fail_plain(reterr, ET_EUSAGE, "a redaction needs a reason");
-	}
-	if (strcmp(typed, call->api->config.cluster) != 0) {
-		return et_fail_plain(reterr, ET_EUSAGE,
-				     "what is redacted is gone for good: confirm with the "
-				     "cluster's name, which is not \"%.60s\"",
-				     typed);
-	}
-	return 0;
-}
-
-static int propose_redaction(struct api_call *call, const json_t *body, struct span *s,
+static int propose_redaction(struct api_call *call, const char *reason, struct span *s,
 			     struct et_error *reterr)
 {
 	Et__RecordingRedact redact = ET__RECORDING_REDACT__INIT;
@@ -150,7 +134,7 @@ static int propose_redaction(struct api_call *call, const json_t *body, struct s
 	redact.to_us = s->to_us;
 	command.body_case = ET__COMMAND__BODY_RECORDING_REDACT;
 	command.recording_redact = &redact;
-	int rc = api_propose(call, &command, et_json_get_text(body, "reason", ""), &result, reterr);
+	int rc = api_propose(call, &command, reason, &result, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -168,6 +152,7 @@ int api_recording_redact(struct api_call *call, struct et_error *reterr)
 	struct span s = { .begin_us = 0 };
 	Et__Recording *r = NULL;
 	struct et_state_view *v;
+	const char *reason = "";
 	bool pending;
 
 	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
@@ -183,10 +168,8 @@ int api_recording_redact(struct api_call *call, struct et_error *reterr)
 	if (json_is_true(json_object_get(body, "plan"))) {
 		return answer_plan(call, &s, v);
 	}
-	rc = confirm_check(call, body, reterr);
-	if (rc < 0) {
-		return rc;
-	}
 	api_view_release(call);
-	return propose_redaction(call, body, &s, reterr);
+	rc = api_need_confirm(call, body, &reason, reterr);
+	rc = rc < 0 ? rc : api_need_quorum(call, reterr);
+	return rc < 0 ? rc : propose_redaction(call, reason, &s, reterr);
 }

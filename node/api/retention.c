@@ -16,21 +16,7 @@
 
 int api_retention_get(struct api_call *call, struct et_error *reterr)
 {
-	struct et_state_view *v;
-	Et__Policy *policy = NULL;
-	int rc = api_view(call, &v, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	rc = et_state_get_policy(v, ET_STATE_RETENTION, &policy);
-	if (rc < 0) {
-		rc = et_fail_plain(reterr, rc, "no retention policy is in force");
-		(void)et_fail_next(reterr, "evertape retention policy apply FILE --reason TEXT");
-		return rc;
-	}
-	json_t *o = api_policy_json(policy);
-	et__policy__free_unpacked(policy, NULL);
-	return api_json(call, 200, o);
+	return api_policy_answer(call, ET_STATE_RETENTION, "retention", reterr);
 }
 
 static void rule_like(const struct et_retention_rule *from, Et__RetentionRule *to)
@@ -79,17 +65,6 @@ static int policy_commit(struct api_call *call, const char *text,
 	return rc;
 }
 
-static uint32_t revision_of(const struct et_state_view *v)
-{
-	Et__Policy *policy = NULL;
-	uint32_t revision = 0;
-	if (et_state_get_policy(v, ET_STATE_RETENTION, &policy) == 0) {
-		revision = policy->revision;
-		et__policy__free_unpacked(policy, NULL);
-	}
-	return revision;
-}
-
 int api_retention_put(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "text", "reason", "expect_revision" };
@@ -105,7 +80,8 @@ int api_retention_put(struct api_call *call, struct et_error *reterr)
 		return rc;
 	}
 	const char *text = et_json_get_text(body, "text", "");
-	int64_t expect = et_json_get_int(body, "expect_revision", revision_of(v));
+	int64_t expect = et_json_get_int(body, "expect_revision",
+					 api_policy_revision(v, ET_STATE_RETENTION));
 	if (expect < 0 || expect > UINT32_MAX - 1 || strlen(text) > ET_ARCHIVE_POLICY_SIZE_MAX) {
 		return et_fail_plain(reterr, ET_EUSAGE,
 				     "expect_revision is a revision, text at most %d bytes",
@@ -236,7 +212,7 @@ static json_t *rows_json(const struct planning *p)
 	return rows;
 }
 
-static int plan_look(struct planning *p, uint64_t *ret_looked, bool *ret_more)
+static int plan_look(struct planning *p, bool *ret_more)
 {
 	uint8_t at[16] = { 0 };
 	bool more = p->policy != NULL;
@@ -246,7 +222,6 @@ static int plan_look(struct planning *p, uint64_t *ret_looked, bool *ret_more)
 		rc = et_state_each_due(p->v, p->policy, p->now_us, at, LOOK, plan_one, p, &more);
 		looked += LOOK;
 	}
-	*ret_looked = looked;
 	*ret_more = more;
 	return rc;
 }
@@ -256,7 +231,6 @@ int api_retention_plan(struct api_call *call, struct et_error *reterr)
 	struct et_catalog_status raft;
 	struct et_state_view *v;
 	Et__Policy *policy = NULL;
-	uint64_t looked = 0;
 	bool more = false;
 	int rc = api_view(call, &v, reterr);
 	if (rc < 0) {
@@ -276,7 +250,7 @@ int api_retention_plan(struct api_call *call, struct et_error *reterr)
 	p->policy = policy;
 	p->now_us = raft.cluster_time_us;
 	p->list = json_array();
-	rc = plan_look(p, &looked, &more);
+	rc = plan_look(p, &more);
 	if (rc < 0) {
 		json_decref(p->list);
 		(void)et_fail(reterr, rc, "retention plan");
