@@ -22,6 +22,7 @@
 
 #define ET_CLI_ARGS_MAX 64
 #define ET_CLI_OPTIONS_MAX 32
+#define ET_CLI_LONG_MS 600000 /* for what reads or writes much */
 
 enum et_cli_format { ET_CLI_TABLE, ET_CLI_WIDE, ET_CLI_JSON, ET_CLI_NDJSON, ET_CLI_CSV };
 
@@ -169,8 +170,23 @@ int et_cli_search_path(struct et_cli *cli, const char *base, bool words, struct 
  * it was not given. */
 int et_cli_time_option(struct et_cli *cli, const char *name, char text[ET_TIME_TEXT_SIZE],
 		       const char **ret, struct et_error *reterr) ET_MUST_CHECK;
+/* How long to wait for an answer when --timeout does not say. */
+void et_cli_patience(struct et_cli *cli, long timeout_ms);
 /* The code for a name such as "ET_ENOTFOUND" or "EACCES"; -EIO when it is none. */
 int et_cli_code_of(const char *name);
+
+/* ---- Ids (ids.c) ---- */
+
+/* The UUID `given`, as it is written; otherwise a usage error that says it is no `what`. */
+int et_cli_id(const struct et_cli *cli, const char *given, const char *what,
+	      char ret[ET_UUID_TEXT_SIZE], struct et_error *reterr) ET_MUST_CHECK;
+/* Add the recordings of all arguments from `first` on and of --recording to the array `ids`; "-" is
+ * standard input. */
+int et_cli_ids(struct et_cli *cli, unsigned first, json_t *ids,
+	       struct et_error *reterr) ET_MUST_CHECK;
+/* Add those that standard input names, in any format that recording list and search print, or one a
+ * line. ET_EUSAGE: something in it names none, so that one might be forgotten. */
+int et_cli_ids_stdin(json_t *ids, struct et_error *reterr) ET_MUST_CHECK;
 
 /* ---- Handlers, by file ---- */
 typedef int et_cli_handler(struct et_cli *cli, struct et_error *reterr);
@@ -192,17 +208,19 @@ et_cli_handler et_cli_tape_verify, et_cli_proof, et_cli_verify_proof; /* cmd_tap
 et_cli_handler et_cli_recording_fact, et_cli_recording_tag, et_cli_recording_note,
 	et_cli_recording_told, et_cli_agent_list, et_cli_agent_at,
 	et_cli_agent_set; /* cmd_told.c */
-et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show, et_cli_archive_plan,
-	et_cli_archive_apply, et_cli_archive_status, et_cli_archive_verify; /* cmd_archive.c */
+et_cli_handler et_cli_archive_plan, et_cli_archive_apply, et_cli_archive_status,
+	et_cli_archive_verify; /* cmd_archive.c */
+et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show,
+	et_cli_retention_validate, et_cli_retention_apply, et_cli_retention_show; /* cmd_policy.c */
 et_cli_handler et_cli_cluster_backup, et_cli_backup_list, et_cli_backup_verify,
 	et_cli_cluster_restore;				  /* cmd_backup.c */
 et_cli_handler et_cli_upgrade_plan, et_cli_upgrade_apply; /* cmd_backup.c */
 et_cli_handler et_cli_hold_add, et_cli_hold_list, et_cli_hold_show, et_cli_hold_release,
-	et_cli_recording_erase, et_cli_recording_certificate, et_cli_retention_validate,
-	et_cli_retention_apply, et_cli_retention_show, et_cli_retention_plan; /* cmd_hold.c */
-et_cli_handler et_cli_recording_redact;					      /* cmd_tape.c */
-et_cli_handler et_cli_audit_list, et_cli_audit_verify;			      /* cmd_audit.c */
-et_cli_handler et_cli_capture_replay;					      /* cmd_replay.c */
-et_cli_handler et_cli_capture_explain;					      /* cmd_rules.c */
+	et_cli_retention_plan;					     /* cmd_hold.c */
+et_cli_handler et_cli_recording_erase, et_cli_recording_certificate; /* cmd_erase.c */
+et_cli_handler et_cli_recording_redact;				     /* cmd_tape.c */
+et_cli_handler et_cli_audit_list, et_cli_audit_verify;		     /* cmd_audit.c */
+et_cli_handler et_cli_capture_replay;				     /* cmd_replay.c */
+et_cli_handler et_cli_capture_explain;				     /* cmd_rules.c */
 
 #endif

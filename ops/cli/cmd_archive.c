@@ -1,104 +1,10 @@
-/* Archive policy, plans, jobs. */
+/* Archive plans, jobs, verification. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "archive/policy/target.h"
 #include "node/io/clock.h"
-#include "node/io/file.h"
 #include "ops/cli/cli.h"
-
-#define LONG_MS 600000
-
-/* Read and check the policy file named first; its text stays in `text`. */
-static int policy_read(struct et_cli *cli, struct et_buffer *text, struct et_archive_policy **ret,
-		       struct et_error *reterr)
-{
-	const char *file = cli->args[0];
-	int rc = et_file_read(file, ET_ARCHIVE_POLICY_SIZE_MAX, text, reterr);
-	if (rc == 0) {
-		rc = et_archive_policy_parse(text->data != NULL ? (const char *)text->data : "",
-					     text->size, file, ret, reterr);
-	}
-	rc = rc == 0 ? et_archive_targets_check(*ret, file, reterr) : rc;
-	if (rc < 0 && reterr->next[0] == '\0') {
-		(void)et_fail_next(reterr, "correct it, then: evertape archive policy validate %s",
-				   file);
-	}
-	return rc;
-}
-
-int et_cli_policy_validate(struct et_cli *cli, struct et_error *reterr)
-{
-	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
-	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *policy = NULL;
-	int rc = policy_read(cli, &text, &policy, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	ET_CLEANUP(et_json_freep) json_t *o = json_object();
-	et_json_set(o, "schema", json_string("evertape/v1"));
-	et_json_set(o, "file", et_json_text(cli->args[0]));
-	et_json_set(o, "valid", json_true());
-	et_json_set(o, "targets", json_integer((json_int_t)policy->target_count));
-	et_json_set(o, "rules", json_integer((json_int_t)policy->rule_count));
-	return et_cli_print_object(cli, o, reterr);
-}
-
-int et_cli_policy_apply(struct et_cli *cli, struct et_error *reterr)
-{
-	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
-	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *policy = NULL;
-	int rc = policy_read(cli, &text, &policy, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	ET_CLEANUP(et_json_freep) json_t *body = json_object();
-	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
-	et_json_set(body, "text", json_stringn((const char *)text.data, text.size));
-	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
-	const char *expect = et_cli_option(cli, "expect");
-	if (expect != NULL) {
-		char *end;
-		long revision = strtol(expect, &end, 10);
-		if (end == expect || *end != '\0' || revision < 0) {
-			return et_cli_usage(cli, reterr, "--expect is a revision, a whole number");
-		}
-		et_json_set(body, "expect_revision", json_integer(revision));
-	}
-	rc = et_cli_send(cli, "PUT", "/v1/archive/policy", body, &answer, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	if (et_cli_is_json(cli)) {
-		et_cli_print_json(cli, answer);
-	} else {
-		(void)fprintf(cli->out,
-			      "Revision %" PRId64 " is in force. Nothing was moved yet: evertape "
-			      "archive plan\n",
-			      et_json_get_int(answer, "revision", 0));
-	}
-	return 0;
-}
-
-int et_cli_policy_show(struct et_cli *cli, struct et_error *reterr)
-{
-	ET_CLEANUP(et_json_freep) json_t *j = NULL;
-	int rc = et_cli_get(cli, "/v1/archive/policy", &j, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	if (et_cli_is_json(cli)) {
-		et_cli_print_json(cli, j);
-		return 0;
-	}
-	et_cli_note(cli, "revision %" PRId64 ", applied %s by %s",
-		    et_json_get_int(j, "revision", 0), et_json_get_text(j, "applied", "?"),
-		    et_json_get_text(j, "principal", "?"));
-	(void)fputs(et_json_get_text(j, "text", ""), cli->out);
-	return 0;
-}
 
 static const struct et_cli_column action_columns[] = {
 	{ "ACTION", "action", ET_CLI_TEXT, false },
@@ -157,9 +63,7 @@ int et_cli_archive_plan(struct et_cli *cli, struct et_error *reterr)
 {
 	ET_CLEANUP(et_json_freep) json_t *body = json_object();
 	ET_CLEANUP(et_json_freep) json_t *plan = NULL;
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = LONG_MS;
-	}
+	et_cli_patience(cli, ET_CLI_LONG_MS);
 	et_json_set(body, "items", json_boolean(et_cli_option(cli, "items") != NULL));
 	int rc = et_cli_send(cli, "POST", "/v1/archive/plans", body, &plan, reterr);
 	if (rc == 0) {
@@ -203,18 +107,14 @@ static int apply_confirm(struct et_cli *cli, const char *path, struct et_error *
 
 int et_cli_archive_apply(struct et_cli *cli, struct et_error *reterr)
 {
-	uint8_t id[16];
 	char text[ET_UUID_TEXT_SIZE];
 	char path[128];
-	if (!et_uuid_parse(cli->args[0], id)) {
-		return et_cli_usage(cli, reterr,
-				    "\"%.40s\" is no plan id: make one with evertape "
-				    "archive plan",
-				    cli->args[0]);
+	int rc = et_cli_id(cli, cli->args[0], "plan id", text, reterr);
+	if (rc < 0) {
+		return rc;
 	}
-	et_uuid_format(id, text);
 	(void)snprintf(path, sizeof(path), "/v1/archive/plans/%s", text);
-	int rc = apply_confirm(cli, path, reterr);
+	rc = apply_confirm(cli, path, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -291,9 +191,7 @@ int et_cli_archive_verify(struct et_cli *cli, struct et_error *reterr)
 {
 	ET_CLEANUP(et_json_freep) json_t *body = json_object();
 	ET_CLEANUP(et_json_freep) json_t *j = NULL;
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = 24 * 3600 * 1000L;
-	}
+	et_cli_patience(cli, 24 * 3600 * 1000L);
 	if (et_cli_option(cli, "target") != NULL) {
 		et_json_set(body, "target", et_json_text(et_cli_option(cli, "target")));
 	}

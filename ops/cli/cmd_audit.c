@@ -75,9 +75,7 @@ int et_cli_audit_verify(struct et_cli *cli, struct et_error *reterr)
 	if (cli->arg_count == 1) {
 		rc = verify_file(cli, &j, reterr);
 	} else {
-		if (cli->timeout_ms == 0) {
-			cli->timeout_ms = 600000;
-		}
+		et_cli_patience(cli, ET_CLI_LONG_MS);
 		rc = et_cli_send(cli, "POST", "/v1/audit/verify", NULL, &j, reterr);
 	}
 	return rc < 0 ? rc : et_cli_print_object(cli, j, reterr);

@@ -59,9 +59,7 @@ int et_cli_cluster_init(struct et_cli *cli, struct et_error *reterr)
 	if (escrow != NULL && !fraction_parse(escrow, &k, &n)) {
 		return et_cli_usage(cli, reterr, "--escrow is K/N with 1 <= K <= N, such as 3/5");
 	}
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = LONG_MS;
-	}
+	et_cli_patience(cli, LONG_MS);
 	ET_CLEANUP(et_json_freep) json_t *body = json_object();
 	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
 	et_json_set(body, "escrow_threshold", json_integer(k));
@@ -230,9 +228,7 @@ int et_cli_node_join(struct et_cli *cli, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = LONG_MS;
-	}
+	et_cli_patience(cli, LONG_MS);
 	ET_CLEANUP(et_json_freep) json_t *body = json_object();
 	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
 	et_json_set(body, "token", et_json_text(token));

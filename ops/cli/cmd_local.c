@@ -62,9 +62,7 @@ int et_cli_version(struct et_cli *cli, struct et_error *reterr)
 	ET_CLEANUP(et_json_freep) json_t *health = NULL;
 	et_json_set(o, "schema", json_string("evertape/v1"));
 	et_json_set(o, "version", json_string(ET_VERSION));
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = 2000;
-	}
+	et_cli_patience(cli, 2000);
 	/* A node that does not answer is no error here. */
 	if (et_cli_get(cli, "/healthz", &health, NULL) == 0) {
 		et_json_set(o, "node_version",

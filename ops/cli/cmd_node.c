@@ -111,9 +111,7 @@ static int node_post(struct et_cli *cli, const char *name, const char *what, con
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
 
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = CHANGE_MS;
-	}
+	et_cli_patience(cli, CHANGE_MS);
 	node_path(&path, name, what);
 	return path.failed ? et_fail(reterr, -ENOMEM, "%s", name)
 			   : et_cli_send(cli, "POST", (const char *)path.data, body, ret, reterr);
@@ -517,9 +515,7 @@ int et_cli_raft_transfer(struct et_cli *cli, struct et_error *reterr)
 	ET_CLEANUP(et_json_freep) json_t *body = json_object();
 	ET_CLEANUP(et_json_freep) json_t *j = NULL;
 
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = CHANGE_MS;
-	}
+	et_cli_patience(cli, CHANGE_MS);
 	if (cli->arg_count > 0) {
 		et_json_set(body, "to", et_json_text(cli->args[0]));
 	}
@@ -537,9 +533,7 @@ int et_cli_raft_snapshot(struct et_cli *cli, struct et_error *reterr)
 {
 	ET_CLEANUP(et_json_freep) json_t *j = NULL;
 
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = CHANGE_MS;
-	}
+	et_cli_patience(cli, CHANGE_MS);
 	int rc = et_cli_send(cli, "POST", "/v1/raft/snapshot", NULL, &j, reterr);
 	return rc < 0 ? rc : et_cli_print_object(cli, j, reterr);
 }

@@ -13,8 +13,6 @@
 #include "ops/cli/cli.h"
 #include "ops/cli/untar.h"
 
-#define LONG_MS 600000
-
 static const struct et_cli_column list_columns[] = {
 	{ "ID", "id", ET_CLI_TEXT, false },
 	{ "START", "start", ET_CLI_TIME, false },
@@ -164,17 +162,12 @@ int et_cli_recording_list(struct et_cli *cli, struct et_error *reterr)
 static int recording_path(struct et_cli *cli, const char *rest, char path[160],
 			  struct et_error *reterr)
 {
-	uint8_t id[16];
-	if (!et_uuid_parse(cli->args[0], id)) {
-		return et_cli_usage(cli, reterr,
-				    "\"%.40s\" is no recording id (a UUID, as recording "
-				    "list shows it)",
-				    cli->args[0]);
-	}
 	char text[ET_UUID_TEXT_SIZE];
-	et_uuid_format(id, text);
-	(void)snprintf(path, 160, "/v1/recordings/%s%s", text, rest);
-	return 0;
+	int rc = et_cli_id(cli, cli->args[0], "recording id", text, reterr);
+	if (rc == 0) {
+		(void)snprintf(path, 160, "/v1/recordings/%s%s", text, rest);
+	}
+	return rc;
 }
 
 static const struct et_cli_column copy_columns[] = {
@@ -333,9 +326,7 @@ int et_cli_recording_verify(struct et_cli *cli, struct et_error *reterr)
 	if (et_cli_option(cli, "root") != NULL || et_cli_option(cli, "signer") != NULL) {
 		return et_cli_usage(cli, reterr, "--root and --signer are for --ciphertext FILE");
 	}
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = LONG_MS;
-	}
+	et_cli_patience(cli, ET_CLI_LONG_MS);
 	int rc = recording_path(cli, "/verify", path, reterr);
 	if (rc == 0) {
 		rc = et_cli_send(cli, "POST", path, NULL, &j, reterr);
@@ -441,18 +432,17 @@ static int pause_or_resume(struct et_cli *cli, bool pause, struct et_error *rete
 		return et_cli_usage(cli, reterr, "--max is a duration such as 2m, not \"%.40s\"",
 				    most);
 	}
-	if (strlen(cli->args[0]) != ET_UUID_TEXT_SIZE - 1) {
-		return et_cli_usage(cli, reterr, "\"%.40s\" is no id of a recording", cli->args[0]);
+	int rc = recording_path(cli, pause ? "/pause" : "/resume", path, reterr);
+	if (rc < 0) {
+		return rc;
 	}
-	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/%s", cli->args[0],
-		       pause ? "pause" : "resume");
 	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
 	ET_CLEANUP(et_json_freep) json_t *body = json_object();
 	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
 	if (us > 0) {
 		et_json_set(body, "max_ms", json_integer(us / 1000));
 	}
-	int rc = et_cli_send(cli, "POST", path, body, &answer, reterr);
+	rc = et_cli_send(cli, "POST", path, body, &answer, reterr);
 	return rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
 }
 

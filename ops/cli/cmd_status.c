@@ -218,8 +218,8 @@ int et_cli_doctor(struct et_cli *cli, struct et_error *reterr)
 		return deep ? et_cli_usage(cli, reterr, "either --deep or --rebuild-index")
 			    : doctor_rebuild(cli, reterr);
 	}
-	if (deep && cli->timeout_ms == 0) {
-		cli->timeout_ms = 600000;
+	if (deep) {
+		et_cli_patience(cli, ET_CLI_LONG_MS);
 	}
 	int rc = et_cli_get(cli, deep ? "/v1/doctor?deep=true" : "/v1/doctor", &d, reterr);
 	if (rc == 0) {

@@ -10,7 +10,6 @@
 #include "ops/cli/cli.h"
 
 #define PROOF_BYTES_MAX (UINT64_C(4) << 30)
-#define LONG_MS 600000
 
 /* --root and --signer, as bytes. */
 struct known {
@@ -174,16 +173,12 @@ int et_cli_recording_redact(struct et_cli *cli, struct et_error *reterr)
 	const bool plan = et_cli_option(cli, "plan") != NULL;
 	char text[ET_UUID_TEXT_SIZE];
 	char path[128];
-	uint8_t id[16];
 
-	if (!et_uuid_parse(cli->args[0], id)) {
-		return et_cli_usage(cli, reterr, "\"%.40s\" is no recording id", cli->args[0]);
-	}
-	int rc = redact_body(cli, plan, body, reterr);
+	int rc = et_cli_id(cli, cli->args[0], "recording id", text, reterr);
+	rc = rc < 0 ? rc : redact_body(cli, plan, body, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	et_uuid_format(id, text);
 	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/redact", text);
 	rc = et_cli_send(cli, "POST", path, body, &answer, reterr);
 	rc = rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
@@ -230,9 +225,7 @@ static int proof_of_recording(struct et_cli *cli, const uint8_t id[16],
 	if (path.failed) {
 		return et_fail(reterr, -ENOMEM, "proof");
 	}
-	if (cli->timeout_ms == 0) {
-		cli->timeout_ms = LONG_MS;
-	}
+	et_cli_patience(cli, ET_CLI_LONG_MS);
 	return et_cli_download_file(cli, (char *)path.data, out, &ignored, reterr);
 }
 

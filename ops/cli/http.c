@@ -49,6 +49,11 @@ int et_cli_code_of(const char *name)
 	return -EIO;
 }
 
+void et_cli_patience(struct et_cli *cli, long timeout_ms)
+{
+	cli->timeout_ms = cli->timeout_ms == 0 ? timeout_ms : cli->timeout_ms;
+}
+
 void et_cli_query(struct et_buffer *path, const char *key, const char *value)
 {
 	if (value == NULL) {

@@ -108,6 +108,59 @@ static void the_rule_that_fires_is_explained(void **state)
 	(void)unlink(path);
 }
 
+/* Runs with `text` on standard input. */
+static struct result run_with(const char *text, const char *line)
+{
+	FILE *f = tmpfile();
+	int before = dup(STDIN_FILENO);
+	assert_non_null(f);
+	assert_true(before >= 0);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fflush(f), 0);
+	assert_int_equal(lseek(fileno(f), 0, SEEK_SET), 0);
+	assert_true(dup2(fileno(f), STDIN_FILENO) >= 0);
+	clearerr(stdin);
+	struct result r = run(line);
+	assert_true(dup2(before, STDIN_FILENO) >= 0);
+	(void)close(before);
+	(void)fclose(f);
+	return r;
+}
+
+/* A hold that forgets a recording loses it. */
+static void every_recording_on_standard_input_is_understood(void **state)
+{
+#define ID "01a2055c-72c3-73ee-972c-aec581600bc5"
+	static const struct {
+		const char *text;
+		bool sound;
+	} rows[] = {
+		{ ID "\n", true },
+		{ ID "  2026-11-02 09:00\n\n", true },
+		{ "ID                                    START\n" ID "  2026-11-02\n", true },
+		{ "id,start,end\r\n" ID ",2026-11-02,\r\n", true },
+		{ "{\"id\":\"" ID "\"}\n", true },
+		{ "{\"recordings\":[{\"id\":\"" ID "\"}]}", true },
+		{ "01a2055c-72c3-73ee-972c-aec58160\n" ID "\n", false }, /* cut, and the first */
+		{ ID "\nID\n", false },
+		{ ID "\nsomething\n", false },
+		{ "{\"id\":\"" ID "\"}\n{\"id\":\"\"}\n", false },
+		{ "{\"recordings\":[{\"id\":\"" ID "\"},{\"id\":\"01a2\"}]}", false },
+		{ "{\"recordings\":[{\"id\":\"" ID "\"},{\"call\":\"x\"}]}", false },
+	};
+	(void)state;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(rows); i++) {
+		ET_CLEANUP(release)
+		struct result r = run_with(rows[i].text, "hold add case-1 - --reason court "
+							 "--socket /tmp/et_none.sock");
+		/* What is understood goes to the node, which is not there. */
+		if (r.code != (rows[i].sound ? 3 : 2)) {
+			fail_msg("%s: exit %d: %s", rows[i].text, r.code, r.err);
+		}
+	}
+#undef ID
+}
+
 static void unknown_commands_suggest_the_nearest(void **state)
 {
 	(void)state;
@@ -389,6 +442,7 @@ int main(void)
 	(void)unsetenv("EVERTAPE_CLUSTER");
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_rule_that_fires_is_explained),
+		cmocka_unit_test(every_recording_on_standard_input_is_understood),
 		cmocka_unit_test(unknown_commands_suggest_the_nearest),
 		cmocka_unit_test(misuse_exits_2_and_says_how),
 		cmocka_unit_test(errors_are_json_when_asked),
