@@ -41,6 +41,8 @@ static void record_add(struct journal_file *f, const Et__OpId *op, size_t offset
 				      .offset = (uint32_t)offset,
 				      .size = (uint32_t)size };
 	memcpy(r->incarnation, op->incarnation.data, sizeof(r->incarnation));
+	f->seq_low = f->count == 0 || op->seq < f->seq_low ? op->seq : f->seq_low;
+	f->seq_high = op->seq > f->seq_high ? op->seq : f->seq_high;
 	f->count++;
 	f->pending++;
 }

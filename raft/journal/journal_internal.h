@@ -15,7 +15,8 @@ struct journal_record {
 	bool committed;
 };
 
-/* Invariant: records stand in the order of their offsets; 0 <= pending <= count. */
+/* Invariant: records stand in the order of their offsets; 0 <= pending <= count; every seq of a
+ * record is within [seq_low, seq_high]. */
 struct journal_file {
 	struct journal_file *next; /* owned: the next newer one */
 	int fd;
@@ -27,6 +28,8 @@ struct journal_file {
 	size_t capacity;
 	size_t pending; /* records not committed */
 	size_t first;	/* all before it are committed */
+	uint64_t seq_low;
+	uint64_t seq_high;
 	char path[512];
 };
 
