@@ -165,8 +165,7 @@ def archive_policy(store):
         (FOLDER / "archive").mkdir(mode=0o700, exist_ok=True)
         target = f"{{type: dir, path: {FOLDER}/archive}}"
     else:
-        target = (f'{{type: s3, endpoint: "{store["endpoint"]}", region: {store["region"]}, bucket: {store["bucket"]}, '
-                  f'style: path, credentials: "file:{store["credentials"]}"}}')
+        target = store.target()
     return (f"targets:\n  cold: {target}\nrules:\n  - name: all\n    after: 0s\n    to: cold\n"
             "    pack: {target-size: 16MiB}\n    local: {keep: 0s}\n")
 
@@ -199,23 +198,9 @@ def print_calls(node, calls):
 
 
 def start_s3():
-    """A real Ceph RGW below .demo/ceph; what the policy must say to reach it."""
+    """A real Ceph RGW below .demo/ceph."""
     say("starting a Ceph RGW (about 20 s)")
-    script = TOP / "cluster-tests" / "harness" / "ceph"
-    out = subprocess.run([str(script), "up", str(FOLDER / "ceph")], capture_output=True, text=True, check=True)
-    values = dict(word.split("=", 1) for word in out.stdout.split() if "=" in word)
-    credentials = FOLDER / "s3.cred"
-    credentials.touch(mode=0o600)
-    credentials.write_text(f"{values['access_key']}\n{values['secret_key']}\n")
-    s3.make_bucket(values["endpoint"], values["region"], "evertape", values["access_key"], values["secret_key"])
-    return {"endpoint": values["endpoint"], "region": values["region"], "bucket": "evertape",
-            "credentials": str(credentials)}
-
-
-def stop_s3():
-    if (FOLDER / "ceph").exists():
-        subprocess.run([str(TOP / "cluster-tests" / "harness" / "ceph"), "down", str(FOLDER / "ceph")], check=False,
-                       stdout=subprocess.DEVNULL)
+    return s3.Gateway(FOLDER / "ceph")
 
 
 def up(cluster):
@@ -230,7 +215,7 @@ def up(cluster):
 def down(cluster):
     attach(cluster)
     cluster.stop()
-    stop_s3()
+    s3.stop(FOLDER / "ceph")
     import shutil
     shutil.rmtree(FOLDER, ignore_errors=True)
 

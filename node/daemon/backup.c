@@ -181,8 +181,13 @@ static int targets_put(struct daemon_backup *b, struct et_error *reterr)
 	(void)pthread_mutex_lock(&b->mutex);
 	rc = et_file_read(b->paths[0], LEDGER_FILE_MAX, &file, reterr);
 	(void)pthread_mutex_unlock(&b->mutex);
-	for (size_t i = 0; rc == 0 && i < policy->target_count; i++) {
-		rc = target_put(b, &policy->targets[i], &file, reterr);
+	for (size_t i = 0; file.size > 0 && i < policy->target_count; i++) {
+		struct et_error e; /* one that is down keeps it from no other */
+		int one = target_put(b, &policy->targets[i], &file, &e);
+		if (one < 0 && rc == 0) {
+			*reterr = e;
+			rc = one;
+		}
 	}
 	b->archived_size = rc == 0 ? file.size : b->archived_size;
 	et_archive_policy_freep(&policy);

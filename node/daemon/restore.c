@@ -1,9 +1,10 @@
 /* A restore, offline: evertaped --restore CONFIG FILE --confirm CLUSTER ...
  *
  * backup opened (keys of this machine, or escrow shares) → files into <state>/restore.tmp → digest
- * as the backup says → ledgers of erasures found, and new enough → BEGIN, ERASE, END applied → a
- * Raft log that begins behind them → all of it into place → the identity, last: before it is there,
- * nothing starts, and the restore can be made again after removing what the error names. */
+ * as the backup says → ledgers of erasures found (restore_ledger.c), and new enough → BEGIN, ERASE,
+ * END applied → a Raft log that begins behind them → all of it into place → the identity, last:
+ * before it is there, nothing starts, and the restore can be made again after removing what the
+ * error names. */
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -21,13 +22,6 @@
 #define NODE_GAP 10000 /* numbers that nodes of the old cluster may have been given since */
 #define SHARES_BYTES 16384
 #define ERASURES_STEP 1024
-#define LEDGER_FILE_MAX (1024UL * 1024 * 1024)
-
-struct erasure {
-	uint8_t recording[16];
-	uint64_t index;
-	int64_t time_us;
-};
 
 struct restore {
 	const struct et_restore_options *options;
@@ -46,117 +40,39 @@ struct restore {
 	uint64_t seq;
 	uint8_t incarnation[16];
 
-	struct erasure *erasures; /* owned */
-	size_t erasure_count;
-	size_t ledgers;
-	uint64_t ledger_index; /* erasures up to here are known */
-	uint64_t ledger_node;  /* the highest number that wrote one */
-	int64_t ledger_time_us;
-	size_t ledgers_bad;
+	struct restore_ledgers ledgers;
 	unsigned keys_missing; /* living KEK versions that nothing here opens */
 };
 
 /* ---- Ledgers ---- */
 
-static struct restore *walking; /* nftw() hands nothing through */
-
-static int erasure_take(void *arg, const uint8_t recording[16], uint64_t index, int64_t time_us)
-{
-	struct restore *r = arg;
-	struct erasure *list = realloc(r->erasures, (r->erasure_count + 1) * sizeof(*r->erasures));
-
-	if (list == NULL) {
-		return -ENOMEM;
-	}
-	r->erasures = list;
-	struct erasure *e = &list[r->erasure_count++];
-	memcpy(e->recording, recording, 16);
-	e->index = index;
-	e->time_us = time_us;
-	return 0;
-}
-
-static int ledger_trust(void *arg, const struct et_ledger_head *head, struct et_error *reterr)
-{
-	struct restore *r = arg;
-	const struct et_backup_head *backup = et_backup_head(r->backup);
-
-	if (memcmp(head->cluster_id, backup->cluster_id, 16) != 0) {
-		return et_fail_plain(reterr, ET_EREFUSED, "it is of another cluster");
-	}
-	return et_keeper_backup_trust(r->keys.ca_key, backup->ca, head->members, head->node,
-				      head->sign_public, reterr);
-}
-
-static void ledger_take(struct restore *r, const char *path)
-{
-	struct et_buffer file = { 0 };
-	struct et_ledger_info info;
-	struct et_error e;
-	size_t before = r->erasure_count;
-
-	int rc = et_file_read(path, LEDGER_FILE_MAX, &file, &e);
-	rc = rc < 0 ? rc
-		    : et_ledger_read((struct et_view){ file.data, file.size }, ledger_trust,
-				     erasure_take, r, &info, &e);
-	et_buffer_release(&file);
-	if (rc < 0) {
-		r->erasure_count = before;
-		if (rc != ET_EREFUSED) {
-			r->ledgers_bad++;
-			(void)fprintf(stderr, "ledger %s: %s\n", path, e.text);
-		}
-		return;
-	}
-	r->ledgers++;
-	r->ledger_node = info.node > r->ledger_node ? info.node : r->ledger_node;
-	if (info.index > r->ledger_index) {
-		r->ledger_index = info.index;
-		r->ledger_time_us = info.time_us;
-	}
-}
-
-static int walk_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	size_t n = strlen(path);
-
-	(void)st;
-	(void)ftw;
-	if (flag == FTW_F && n > 4 && strcmp(path + n - 4, ".evl") == 0) {
-		ledger_take(walking, path);
-	}
-	return 0;
-}
-
-static void ledgers_find(struct restore *r)
-{
-	char path[ET_CONFIG_PATH_MAX + 32];
-
-	walking = r;
-	for (size_t i = 0; i < r->options->ledger_count; i++) {
-		(void)nftw(r->options->ledgers[i], walk_one, 16, FTW_PHYS);
-	}
-	(void)snprintf(path, sizeof(path), "%s/ledger", r->config.media);
-	(void)nftw(path, walk_one, 16, FTW_PHYS);
-	(void)snprintf(path, sizeof(path), "%s/ledger", r->config.state);
-	(void)nftw(path, walk_one, 16, FTW_PHYS);
-	walking = NULL;
-}
-
 static int ledgers_check(struct restore *r, bool *ret_missing, struct et_error *reterr)
 {
-	ledgers_find(r);
-	*ret_missing = r->ledgers == 0 || r->ledgers_bad > 0 || r->ledger_index < r->index;
+	struct restore_ledgers *l = &r->ledgers;
+	const struct restore_ledgers_from from = {
+		.backup = et_backup_head(r->backup),
+		.ca_key = r->keys.ca_key,
+		.state = r->state,
+		.config = &r->config,
+		.named = r->options->ledgers,
+		.named_count = r->options->ledger_count,
+	};
+
+	int rc = restore_ledgers_find(l, &from, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	*ret_missing = l->count == 0 || l->bad > 0 || l->index < r->index;
 	if (!*ret_missing || r->options->accept_missing) {
 		return 0;
 	}
-	if (r->ledgers_bad > 0) {
+	if (l->bad > 0) {
 		(void)et_fail_plain(
 			reterr, ET_EINTEGRITY,
 			"%zu ledgers of erasures are damaged or of nobody: what was erased "
 			"since might come back",
-			r->ledgers_bad);
-	} else if (r->ledgers == 0) {
+			l->bad);
+	} else if (l->count == 0) {
 		(void)et_fail_plain(
 			reterr, ET_EPOLICY,
 			"no ledger of erasures was found: what was erased since the backup "
@@ -165,8 +81,13 @@ static int ledgers_check(struct restore *r, bool *ret_missing, struct et_error *
 		(void)et_fail_plain(reterr, ET_EPOLICY,
 				    "the newest ledger of erasures ends at index %llu, before the "
 				    "backup's %llu: it is too old",
-				    (unsigned long long)r->ledger_index,
-				    (unsigned long long)r->index);
+				    (unsigned long long)l->index, (unsigned long long)r->index);
+	}
+	if (l->targets_failed > 0) {
+		return et_fail_next(reterr,
+				    "make the archive targets reachable from here (%.200s), or "
+				    "--ledger FOLDER; --accept-missing-erasures, if all are lost",
+				    l->target_why);
 	}
 	return et_fail_next(reterr, "--ledger FOLDER (a node's media/ledger, or an archive's "
 				    "ledger/); --accept-missing-erasures, if all are lost");
@@ -241,7 +162,7 @@ static int erase_again(struct restore *r, size_t from, size_t count, struct et_e
 		return et_fail(reterr, -ENOMEM, "restore");
 	}
 	for (size_t i = 0; i < count; i++) {
-		struct erasure *e = &r->erasures[from + i];
+		struct restore_erasure *e = &r->ledgers.erasures[from + i];
 		et__erasure__init(&list[i]);
 		list[i].recording = (ProtobufCBinaryData){ 16, e->recording };
 		list[i].index = e->index;
@@ -271,8 +192,8 @@ static int steps_apply(struct restore *r, const Et__Cluster *cluster, bool missi
 	(void)snprintf(detail, sizeof(detail),
 		       "backup of node %llu at index %llu; %zu ledgers, "
 		       "erasures known up to index %llu%s",
-		       (unsigned long long)head->node, (unsigned long long)head->index, r->ledgers,
-		       (unsigned long long)r->ledger_index,
+		       (unsigned long long)head->node, (unsigned long long)head->index,
+		       r->ledgers.count, (unsigned long long)r->ledgers.index,
 		       missing ? "; MISSING ERASURES WERE ACCEPTED" : "");
 	begin->kind = ET__RESTORE_STEP__KIND__BEGIN;
 	begin->expect_epoch = cluster->epoch;
@@ -280,8 +201,8 @@ static int steps_apply(struct restore *r, const Et__Cluster *cluster, bool missi
 	begin->detail = strdup(detail);
 	int rc = begin->detail == NULL ? et_fail(reterr, -ENOMEM, "restore")
 				       : entry_apply(r, r->keys.command, reterr);
-	for (size_t at = 0; rc == 0 && at < r->erasure_count; at += ERASURES_STEP) {
-		size_t left = r->erasure_count - at;
+	for (size_t at = 0; rc == 0 && at < r->ledgers.erasure_count; at += ERASURES_STEP) {
+		size_t left = r->ledgers.erasure_count - at;
 		rc = erase_again(r, at, left < ERASURES_STEP ? left : ERASURES_STEP, reterr);
 	}
 	last.kind = ET__RESTORE_STEP__KIND__END;
@@ -444,8 +365,8 @@ static int begin_make(struct restore *r, const Et__Cluster *cluster, struct et_e
 	};
 
 	r->node = cluster->next_node_id + NODE_GAP;
-	if (r->ledger_node >= r->node) { /* this backup was restored before, and that node ran */
-		r->node = r->ledger_node + NODE_GAP;
+	if (r->ledgers.node >= r->node) { /* this backup was restored before, and that node ran */
+		r->node = r->ledgers.node + NODE_GAP;
 	}
 	et_random(r->incarnation, sizeof(r->incarnation));
 	int rc = et_keeper_key_make(r->config.state, r->root, head->kek_version, config.seal_public,
@@ -581,13 +502,15 @@ static int restore_run(struct restore *r, struct et_error *reterr)
 		(void)printf(
 			"{\"schema\":\"evertape/v1\",\"cluster\":\"%s\",\"node\":%llu,\"epoch\":%u,"
 			"\"index\":%llu,\"restored_index\":%llu,\"restored_digest\":\"%s\","
-			"\"backup_index\":%llu,\"ledgers\":%zu,\"erasures\":%zu,"
+			"\"backup_index\":%llu,\"ledgers\":%zu,\"targets_failed\":%u,"
+			"\"erasures\":%zu,"
 			"\"erasures_missing\":%s,\"keys_missing\":%u,"
 			"\"restored_time_us\":%lld}\n",
 			r->config.cluster, (unsigned long long)r->node, cluster->epoch + 1,
 			(unsigned long long)r->index, (unsigned long long)r->point, r->digest,
-			(unsigned long long)et_backup_head(r->backup)->index, r->ledgers,
-			r->erasure_count, missing ? "true" : "false", r->keys_missing,
+			(unsigned long long)et_backup_head(r->backup)->index, r->ledgers.count,
+			r->ledgers.targets_failed, r->ledgers.erasure_count,
+			missing ? "true" : "false", r->keys_missing,
 			(long long)cluster->cluster_time_us);
 	}
 	et__cluster__free_unpacked(cluster, NULL);
@@ -618,7 +541,7 @@ int et_daemon_restore(const struct et_restore_options *options)
 	et_keeper_restore_release(&r->keys);
 	(void)et_backup_close(r->backup);
 	(void)et_secret_free(r->root);
-	free(r->erasures);
+	free(r->ledgers.erasures);
 	free(r);
 	return rc < 0 ? et_exit_code(rc) : 0;
 }

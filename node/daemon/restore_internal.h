@@ -1,7 +1,8 @@
-/* Which base and logs a restore takes. */
+/* Parts of a restore: which base and logs it takes, and what was erased since. */
 #ifndef ET_NODE_DAEMON_RESTORE_INTERNAL_H
 #define ET_NODE_DAEMON_RESTORE_INTERNAL_H
 
+#include "node/config/config.h"
 #include "raft/backup/backup.h"
 #include "raft/state/state.h"
 
@@ -23,5 +24,40 @@ int restore_log_choose(struct restore_log *l, const char *path, const char *at,
 int restore_log_apply(struct restore_log *l, const struct et_backup_head *base,
 		      struct et_state *state, const struct et_secret *kek,
 		      const struct et_secret *ca_key, struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- Ledgers of erasures ---- */
+
+struct restore_erasure {
+	uint8_t recording[16];
+	uint64_t index;
+	int64_t time_us;
+};
+
+struct restore_ledgers {
+	struct restore_erasure *erasures; /* owned by whoever holds this: free() */
+	size_t erasure_count;
+	size_t count;	/* ledgers that were read */
+	size_t bad;	/* damaged, or signed by nobody that the backup knows */
+	uint64_t index; /* erasures up to here are known */
+	uint64_t node;	/* the highest number that wrote one */
+	int64_t time_us;
+	unsigned targets_failed; /* archive targets that could not be asked */
+	char target_why[200];	 /* of the last of them */
+};
+
+struct restore_ledgers_from {
+	const struct et_backup_head *backup;
+	const struct et_secret *ca_key;
+	struct et_state *state; /* the restored catalogue: its archive policy names the targets */
+	const struct et_config *config;
+	const char *const *named; /* files and folders */
+	unsigned named_count;
+};
+
+/* Read all ledgers that can be found: those named, those of this machine, and those in the archive
+ * targets of the backup's own policy, with the credentials that lie where it says. What cannot be
+ * read is told on standard error and counted; only -ENOMEM fails. */
+int restore_ledgers_find(struct restore_ledgers *l, const struct restore_ledgers_from *from,
+			 struct et_error *reterr) ET_MUST_CHECK;
 
 #endif

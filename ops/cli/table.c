@@ -156,10 +156,12 @@ const struct et_cli_command et_cli_commands[] = {
 		  "this "
 		  "machine (a vault node's state/keys and root) or from escrow shares. Everything "
 		  "that "
-		  "the ledgers of erasures know is erased again; without a ledger that reaches the "
-		  "backup it is refused. All other nodes are removed: they join again, with their "
+		  "the ledgers of erasures know is erased again: those of the archive targets (of "
+		  "the backup's own policy), of this node, and of --ledger; without one that "
+		  "reaches the backup it is refused. All other nodes are removed: they join again, "
+		  "with their "
 		  "media folders as they are.",
-	  .example = "evertape cluster restore FILE --confirm acme-voice --ledger /archive",
+	  .example = "evertape cluster restore FILE --confirm acme-voice",
 	  .options = OPTIONS(
 		  { "confirm", "CLUSTER", "the cluster's name (needed)", NULL },
 		  { "config", "FILE",
@@ -171,7 +173,8 @@ const struct et_cli_command et_cli_commands[] = {
 		    "far as the logs go",
 		    NULL },
 		  { "shares", "FILE", "escrow shares, one a line; - for standard input", NULL },
-		  { "ledger", "PATH...", "where to look for ledgers of erasures (*.evl)", NULL },
+		  { "ledger", "PATH...", "where else to look for ledgers of erasures (*.evl)",
+		    NULL },
 		  { "accept-missing-erasures", NULL,
 		    "all ledgers are lost: go on, though what was erased may come back", NULL }),
 	  .run = et_cli_cluster_restore },
