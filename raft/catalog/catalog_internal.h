@@ -352,13 +352,17 @@ static inline void cat_rate_take(struct cat_rate *r, uint64_t bytes, int64_t now
 }
 /* What is on its way to a member (flow.c). */
 struct cat_flow {
-	raft_term term;	     /* of the leader that sent it: this node */
-	raft_index before;   /* entries after this one */
-	raft_index sent;     /* ... up to this one; 0: nothing is known to be on its way */
-	raft_index match;    /* the highest that was seen */
-	int64_t moved_us;    /* monotonic: when anything was last written, or `match` has moved */
-	int64_t patience_us; /* how long that may be before it is sent again */
-	unsigned open;	     /* parts that wait to be written */
+	raft_term term;	       /* of the leader that sent it: this node */
+	raft_index before;     /* entries after this one */
+	raft_index sent;       /* ... up to this one; 0: nothing is known to be on its way */
+	raft_term sent_term;   /* of that entry */
+	raft_index match;      /* the highest that was seen */
+	raft_index asked;      /* somebody waits there for this one to be committed; 0: nobody */
+	raft_index told;       /* the commit index that it was told last */
+	unsigned char version; /* of libraft's messages */
+	int64_t moved_us;      /* monotonic: when anything was last written, or `match` has moved */
+	int64_t patience_us;   /* how long that may be before it is sent again */
+	unsigned open;	       /* parts that wait to be written */
 };
 
 /* What is known of where a member is (operate.c). */
@@ -722,6 +726,9 @@ void et_cat_flow_init(struct et_catalog *c);
 void et_cat_flow_forget(struct et_catalog *c, uint64_t node); /* what was sent may be lost */
 /* An answer, before libraft sees it. */
 void et_cat_flow_result(struct et_catalog *c, const struct raft_message *message);
+/* Leader: somebody at `node` waits until the entry `index` is committed, and is told at once. */
+void et_cat_flow_ask(struct et_catalog *c, uint64_t node, raft_index index);
+void et_cat_flow_turn(struct et_catalog *c);
 
 /* cut.c */
 void et_cat_cut_init(struct et_catalog *c);

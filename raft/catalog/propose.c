@@ -524,7 +524,6 @@ void et_cat_serve_propose(void *arg, const struct et_tls_peer *peer, struct et_v
 	unsigned count = 0;
 	int rc;
 
-	(void)peer;
 	if (r.failed || size == 0 || size % 8 != 0 || size > ET_ENTRY_SIZE_MAX) {
 		rc = ET_EMALFORMED;
 	} else if (!et_cat_is_leader(c) || c->raft.current_term != term) {
@@ -541,6 +540,9 @@ void et_cat_serve_propose(void *arg, const struct et_tls_peer *peer, struct et_v
 		rc = et_entry_each(r.p, size, check_foreign, &count);
 		rc = rc < 0 ? rc : count == 0 ? ET_EMALFORMED : entry_append(c, r.p, size);
 	}
+	if (rc == 0) {
+		et_cat_flow_ask(c, peer->node, raft_last_index(&c->raft));
+	}
 	et_rpc_reply(reply, rc, NULL, 0);
 }
 
@@ -551,6 +553,7 @@ void et_cat_propose_turn(struct et_catalog *c)
 	later_run(c);
 	if (et_cat_is_leader(c)) {
 		leader_flush(c, now_us);
+		et_cat_flow_turn(c);
 	} else {
 		follower_flush(c, now_us);
 	}

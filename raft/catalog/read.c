@@ -18,6 +18,7 @@ struct read_wait {
 	void (*cb)(void *arg, int code, uint64_t index); /* of this process */
 	void *arg;
 	struct et_rpc_reply *reply; /* or of another: owned */
+	uint64_t node;		    /* ... which is this one */
 	uint64_t index;
 	int64_t deadline_us;
 };
@@ -44,6 +45,9 @@ static void wait_end(struct read_wait *w, int code, uint64_t index)
 /* The index is known: another node's reader gets it, ours waits for the database. */
 static void wait_has_index(struct et_catalog *c, struct read_wait *w, uint64_t index)
 {
+	if (w->reply != NULL) {
+		et_cat_flow_ask(c, w->node, index);
+	}
 	if (w->reply != NULL || c->applied >= index) {
 		wait_end(w, 0, index);
 		return;
@@ -321,13 +325,12 @@ void et_cat_serve_read_index(void *arg, const struct et_tls_peer *peer, struct e
 {
 	struct et_catalog *c = arg;
 
-	(void)peer;
 	(void)body;
 	if (c->stopping || !et_cat_is_leader(c)) {
 		et_rpc_reply(reply, ET_ENOTLEADER, NULL, 0);
 		return;
 	}
-	read_add(c, ROUND_TIMEOUT_MS, &(struct read_wait){ .reply = reply });
+	read_add(c, ROUND_TIMEOUT_MS, &(struct read_wait){ .reply = reply, .node = peer->node });
 }
 
 /* term64 (informative) -> own term64. */

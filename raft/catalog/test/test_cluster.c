@@ -113,6 +113,51 @@ static void proposals_of_a_node_keep_their_order(void **state)
 	assert_digests_equal(c);
 }
 
+/* Heartbeats that say nothing of what is committed: who waits for them waits for ever. */
+static int (*send_really)(struct raft_io *io, struct raft_io_send *req,
+			  const struct raft_message *message, raft_io_send_cb cb);
+
+static int send_mute_heartbeats(struct raft_io *io, struct raft_io_send *req,
+				const struct raft_message *message, raft_io_send_cb cb)
+{
+	struct raft_message mute = *message;
+
+	if (mute.type == RAFT_APPEND_ENTRIES && mute.append_entries.n_entries == 0) {
+		mute.append_entries.leader_commit = 0;
+	}
+	return send_really(io, req, &mute, cb);
+}
+
+/* A write through a follower, and a read at another, on a quiet cluster (flow.c). */
+static void who_waits_at_a_follower_waits_for_no_heartbeat(void **state)
+{
+	struct cluster *c = *state;
+	struct node *leader = led(c);
+	struct node *writer = leader == &c->nodes[1] ? &c->nodes[2] : &c->nodes[1];
+	struct node *reader = leader == &c->nodes[0] ? &c->nodes[2] : &c->nodes[0];
+	reader = reader == writer ? &c->nodes[1] : reader;
+	raft_term term = leader->catalog->raft.current_term;
+
+	(void)must_propose(writer); /* the connections stand */
+	send_really = leader->catalog->io.send;
+	leader->catalog->io.send = send_mute_heartbeats;
+	for (uint64_t i = 0; i < 20; i++) {
+		struct answer a = { 0 };
+		struct answer read = { 0 };
+		propose_noop(writer, "quiet", i + 1, 30000, &a);
+		RUN_UNTIL(c, a.calls == 1);
+		assert_int_equal(a.code, 0);
+		et_catalog_read_index(reader->catalog, 30000, on_index, &read);
+		RUN_UNTIL(c, read.calls == 1);
+		assert_int_equal(read.code, 0);
+		assert_true(read.index >= a.index);
+	}
+	assert_ptr_equal(led(c), leader);
+	assert_int_equal(leader->catalog->raft.current_term, term);
+	leader->catalog->io.send = send_really;
+	assert_digests_equal(c);
+}
+
 static void goes_on_without_its_leader(void **state)
 {
 	struct cluster *c = *state;
@@ -340,6 +385,7 @@ int main(void)
 		TEST(every_node_proposes),
 		TEST(a_repeated_command_is_applied_once),
 		TEST(proposals_of_a_node_keep_their_order),
+		TEST(who_waits_at_a_follower_waits_for_no_heartbeat),
 		TEST(goes_on_without_its_leader),
 		TEST(a_leader_that_is_cut_off_commits_nothing),
 		TEST(a_minority_says_so_in_time),
