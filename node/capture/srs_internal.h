@@ -1,8 +1,10 @@
 /* The recording server: a SIP user agent that takes recording sessions (RFC 7866) over UDP, TCP and
  * TLS, and the sockets that their media arrives at.
  *
- *   srs.c   sockets: listens, connections, media ports; what arrives is counted and handed on
- *   uas.c   requests and what is answered; sessions; transactions (RFC 3261, section 17.2)
+ *   srs.c          sockets: listens, connections, media ports; what arrives is counted and handed
+ * on uas.c          requests and what is answered; transactions (RFC 3261, section 17.2)
+ *   srs_session.c  sessions: their dialogs, and BYE from us
+ *   srs_offer.c    offers and answers
  *
  *   request ──▶ transaction known? ──yes──▶ its response again
  *                  │ no
@@ -31,6 +33,10 @@ enum {
 	ET_SRS_TRANSACTIONS = 4096,
 	ET_SRS_REJECTIONS = 3072, /* of them at most for what makes no session */
 };
+
+/* RFC 3261, table 4. */
+#define T1_US 500000LL
+#define LIFE_US (64 * T1_US)
 
 /* How a message came, and how an answer goes back. */
 struct et_srs_peer {
@@ -175,6 +181,40 @@ void et_srs_send(struct et_srs *s, const struct et_srs_peer *peer, struct et_vie
 bool et_srs_media_open(struct et_srs *s, struct et_srs_session *x, uint32_t media, bool mux);
 void et_srs_media_close(struct et_srs_media *m);
 void et_srs_count_session(struct et_srs *s, const struct et_srs_peer *peer, int by);
+
+/* srs_session.c */
+struct et_srs_session *et_srs_session_new(struct et_srs *s); /* NULL: no room */
+void et_srs_session_free(struct et_srs *s, struct et_srs_session *x);
+/* Its dialog is over; late packets of its media are still taken. */
+void et_srs_session_unlink(struct et_srs *s, struct et_srs_session *x);
+/* The live one of this dialog. `any_tag`: whatever its tags are. */
+struct et_srs_session *et_srs_session_find(struct et_srs *s, const struct et_sip *m, bool any_tag);
+/* Who is at the other end of the dialog (RFC 3261, section 12.1.1), from its INVITE; `tag` is ours.
+ * false: no memory, or a tag that is too long. */
+bool et_srs_session_learn(struct et_srs_session *x, const struct et_sip *m, struct et_view text,
+			  const struct et_srs_peer *peer, const char tag[ET_SRS_TAG_SIZE]);
+void et_srs_session_bye(struct et_srs *s, struct et_srs_session *x); /* we end it */
+void et_srs_on_response(struct et_srs *s, const struct et_sip *m);   /* to a BYE of ours */
+
+/* srs_offer.c: answer an offer, into x->answer. ET_EMALFORMED; ET_EUNSUPPORTED: nothing in it can
+ * be received; ET_ELIMIT: no port is free; -ENOMEM. */
+int et_srs_negotiate(struct et_srs *s, struct et_srs_session *x, struct et_view offer);
+
+static inline struct et_view view_of(const struct et_buffer *b)
+{
+	return (struct et_view){ b->data, b->size };
+}
+
+static inline bool view_is(const struct et_buffer *b, struct et_view v)
+{
+	return b->size == v.size && (v.size == 0 || memcmp(b->data, v.data, v.size) == 0);
+}
+
+/* An empty view may point nowhere. */
+static inline uint64_t hash_of(uint64_t seed, struct et_view v)
+{
+	return v.size > 0 ? et_hash(seed, v.data, v.size) : seed;
+}
 
 /* uas.c */
 void et_uas_message(struct et_srs *s, const struct et_srs_peer *peer, const struct et_packet *p,

@@ -1,16 +1,11 @@
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "node/capture/srs_internal.h"
-#include "node/io/clock.h"
 
 /* RFC 3261, table 4. */
-#define T1_US 500000LL
 #define T2_US 4000000LL
 #define T4_US 5000000LL
-#define LIFE_US (64 * T1_US)
-#define LINGER_US 2000000LL /* media ports after a BYE: what is on its way */
 
 #define ALLOW "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE\r\n"
 #define ACCEPT                                                                                     \
@@ -20,7 +15,7 @@
 #define RETRY_LATER "Retry-After: 60\r\n"
 #define RETRY_SOON "Retry-After: 10\r\n"
 
-enum { HEADERS_MAX = 1024, ROUTES_MAX = 8192 };
+enum { HEADERS_MAX = 1024 };
 
 /* A request in hand. */
 struct request {
@@ -52,22 +47,6 @@ struct content {
 	struct et_view metadata;
 	bool unknown; /* something, and nothing that we know; or what must be understood */
 };
-
-static struct et_view view_of(const struct et_buffer *b)
-{
-	return (struct et_view){ b->data, b->size };
-}
-
-static bool view_is(const struct et_buffer *b, struct et_view v)
-{
-	return b->size == v.size && (v.size == 0 || memcmp(b->data, v.data, v.size) == 0);
-}
-
-/* An empty view may point nowhere. */
-static uint64_t hash_of(uint64_t seed, struct et_view v)
-{
-	return v.size > 0 ? et_hash(seed, v.data, v.size) : seed;
-}
 
 /* ---- Transactions ---------------------------------------------------------------------------- */
 
@@ -225,201 +204,6 @@ static void refuse(const struct request *r, uint16_t status, const char *reason,
 	answer(r, &(struct answer){ .status = status, .reason = reason, .headers = headers });
 }
 
-/* ---- Sessions -------------------------------------------------------------------------------- */
-
-static void session_unlink(struct et_srs *s, struct et_srs_session *x)
-{
-	if (x->alive) {
-		x->alive = false;
-		et_table_remove(&s->by_call_id, &x->link);
-		et_srs_count_session(s, &x->peer, -1);
-		x->ends_us = s->mono_us + LINGER_US;
-	}
-}
-
-static void session_free(struct et_srs *s, struct et_srs_session *x)
-{
-	session_unlink(s, x);
-	for (struct et_srs_transaction *t = s->transactions; t != NULL; t = t->next) {
-		if (t->session == x) {
-			t->session = NULL;
-		}
-	}
-	for (uint32_t i = 0; i < ET_SDP_MEDIA_MAX; i++) {
-		et_srs_media_close(&x->media[i]);
-		explicit_bzero(x->media[i].key, sizeof(x->media[i].key));
-	}
-	et_buffer_release(&x->call_id);
-	et_buffer_release(&x->remote);
-	et_buffer_release(&x->local);
-	et_buffer_release(&x->target);
-	et_buffer_release(&x->routes);
-	if (x->answer.data != NULL) {
-		explicit_bzero(x->answer.data, x->answer.size); /* it has keys of SRTP */
-	}
-	et_buffer_release(&x->answer);
-	et_buffer_release(&x->bye);
-	s->sessions[x->index] = NULL;
-	s->session_count--;
-	free(x);
-}
-
-/* NULL: no room. */
-static struct et_srs_session *session_new(struct et_srs *s)
-{
-	for (uint32_t i = 0; i < s->session_max; i++) {
-		if (s->sessions[i] != NULL) {
-			continue;
-		}
-		struct et_srs_session *x = calloc(1, sizeof(*x));
-		if (x == NULL) {
-			return NULL;
-		}
-		x->index = i;
-		for (uint32_t k = 0; k < ET_SDP_MEDIA_MAX; k++) {
-			x->media[k].rtp = -1;
-			x->media[k].rtcp = -1;
-		}
-		s->sessions[i] = x;
-		s->session_count++;
-		return x;
-	}
-	return NULL;
-}
-
-/* The live one of this dialog. `any_tag`: whatever its tags are. */
-static struct et_srs_session *session_find(struct et_srs *s, const struct et_sip *m, bool any_tag)
-{
-	uint64_t hash = hash_of(s->seeds[2], m->call_id);
-	for (struct et_link *l = et_table_first(&s->by_call_id, hash); l != NULL; l = l->next) {
-		struct et_srs_session *x = ET_CONTAINER_OF(l, struct et_srs_session, link);
-		const struct et_sip_party *ours = m->is_request ? &m->to : &m->from;
-		const struct et_sip_party *theirs = m->is_request ? &m->from : &m->to;
-		struct et_view local = { (const uint8_t *)x->local_tag, strlen(x->local_tag) };
-		struct et_view remote = { (const uint8_t *)x->remote_tag, strlen(x->remote_tag) };
-		if (l->hash != hash || !view_is(&x->call_id, m->call_id)) {
-			continue;
-		}
-		if (any_tag || (ours->tag.size == local.size &&
-				memcmp(ours->tag.data, local.data, local.size) == 0 &&
-				theirs->tag.size == remote.size &&
-				memcmp(theirs->tag.data, remote.data, remote.size) == 0)) {
-			return x;
-		}
-	}
-	return NULL;
-}
-
-/* Who is at the other end of the dialog (RFC 3261, section 12.1.1). */
-static bool session_learn(struct et_srs_session *x, const struct request *r)
-{
-	struct et_view value;
-	struct et_sip_header h;
-	size_t at = 0;
-	et_buffer_add(&x->call_id, r->m->call_id.data, r->m->call_id.size);
-	if (et_sip_header(r->text, "From", 0, &value)) {
-		et_sip_value_write(value, &x->remote);
-	}
-	if (et_sip_header(r->text, "To", 0, &value)) {
-		et_sip_value_write(value, &x->local);
-	}
-	et_sip_value_write(r->m->contact.uri.size > 0 ? r->m->contact.uri : r->m->from.uri,
-			   &x->target);
-	while (et_sip_header_next(r->text, &at, &h)) {
-		if (et_sip_header_is(&h, "Record-Route") && x->routes.size < ROUTES_MAX) {
-			et_buffer_add(&x->routes, "Route: ", 7);
-			et_sip_value_write(h.value, &x->routes);
-			et_buffer_add(&x->routes, "\r\n", 2);
-		}
-	}
-	et_copy_text(x->remote_tag, sizeof(x->remote_tag), r->m->from.tag);
-	memcpy(x->local_tag, r->tag, sizeof(x->local_tag));
-	x->remote_cseq = r->m->cseq;
-	x->peer = *r->peer;
-	et_random(&x->sdp_id, sizeof(x->sdp_id));
-	x->sdp_id >>= 2; /* fits in what readers call a number */
-	x->sdp_version = 1;
-	return !x->call_id.failed && !x->remote.failed && !x->local.failed && !x->target.failed &&
-	       !x->routes.failed && r->m->from.tag.size < sizeof(x->remote_tag);
-}
-
-/* ---- BYE from us ----------------------------------------------------------------------------- */
-
-static const char *transport_text(enum et_capture_transport t)
-{
-	static const char *const texts[] = {
-		[ET_TRANSPORT_UDP] = "UDP",
-		[ET_TRANSPORT_TCP] = "TCP",
-		[ET_TRANSPORT_TLS] = "TLS",
-	};
-	return texts[t];
-}
-
-static void bye_write(struct et_srs *s, struct et_srs_session *x)
-{
-	const struct et_srs_listen *l = &s->listens[x->peer.listen];
-	char own[ET_CAPTURE_ADDRESS_TEXT];
-	uint64_t number = 0;
-	struct et_buffer *b = &x->bye;
-
-	et_address_format(l->address, l->port, own);
-	et_random(&number, sizeof(number));
-	(void)snprintf(x->bye_branch, sizeof(x->bye_branch), "z9hG4bK%016" PRIx64, number);
-	et_buffer_printf(b, "BYE ");
-	et_buffer_add(b, x->target.data, x->target.size);
-	et_buffer_printf(b,
-			 " SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=%s;rport\r\nMax-Forwards: 70\r\n",
-			 transport_text(l->transport), own, x->bye_branch);
-	et_buffer_add(b, x->routes.data, x->routes.size);
-	et_buffer_printf(b, "From: ");
-	et_buffer_add(b, x->local.data, x->local.size);
-	et_buffer_printf(b, ";tag=%s\r\nTo: ", x->local_tag);
-	et_buffer_add(b, x->remote.data, x->remote.size);
-	et_buffer_printf(b, "\r\nCall-ID: ");
-	et_buffer_add(b, x->call_id.data, x->call_id.size);
-	et_buffer_printf(b, "\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n");
-}
-
-/* We end it. */
-static void session_bye(struct et_srs *s, struct et_srs_session *x)
-{
-	const struct et_srs_listen *l = &s->listens[x->peer.listen];
-	struct et_packet p = { .time_us = et_clock_now_us() };
-
-	bye_write(s, x);
-	session_unlink(s, x);
-	if (x->bye.failed) {
-		et_buffer_release(&x->bye);
-		return;
-	}
-	memcpy(p.src, l->address, 16);
-	memcpy(p.dst, x->peer.address, 16);
-	p.sport = l->port;
-	p.dport = x->peer.port;
-	p.payload = x->bye.data;
-	p.size = (uint32_t)x->bye.size;
-	et_srs_send(s, &x->peer, view_of(&x->bye));
-	if (et_session_call(s->engine, x->slot, x->id) != NULL) {
-		et_session_sent(s->engine, &p);
-	}
-	x->ends_us = s->mono_us + LIFE_US;
-	x->bye_interval_us = T1_US;
-	x->bye_us = x->peer.serial == 0 ? s->mono_us + T1_US : INT64_MAX;
-}
-
-static void on_response(struct et_srs *s, const struct et_sip *m)
-{
-	for (uint32_t i = 0; i < s->session_max && s->session_count > 0; i++) {
-		struct et_srs_session *x = s->sessions[i];
-		if (x != NULL && x->bye.size > 0 && m->status >= 200 &&
-		    m->via_branch.size == strlen(x->bye_branch) &&
-		    memcmp(m->via_branch.data, x->bye_branch, m->via_branch.size) == 0) {
-			et_buffer_release(&x->bye);
-			x->ends_us = s->mono_us + LINGER_US;
-		}
-	}
-}
-
 /* ---- Bodies ---------------------------------------------------------------------------------- */
 
 static bool must_be_understood(struct et_view disposition)
@@ -484,143 +268,7 @@ static bool read_require(const struct request *r, char headers[HEADERS_MAX])
 	return good;
 }
 
-/* ---- Offers ---------------------------------------------------------------------------------- */
-
-/* The crypto line to take: the first that we can follow; NULL: none. */
-static const struct et_sdp_crypto *crypto_of(const struct et_sdp_media *m)
-{
-	struct et_sdp_key keys[ET_SDP_KEYS_MAX];
-	for (uint32_t i = 0; i < m->crypto_count; i++) {
-		if (et_srtp_suite_find(m->crypto[i].suite) != ET_SRTP_NONE) {
-			uint32_t count = et_sdp_crypto_keys(&m->crypto[i], keys);
-			explicit_bzero(keys, sizeof(keys));
-			if (count > 0) {
-				return &m->crypto[i];
-			}
-		}
-	}
-	return NULL;
-}
-
-/* Protected without a key that we can follow (DTLS): its client would wait for us in vain. */
-static bool is_acceptable(const struct et_sdp_media *m)
-{
-	return m->port != 0 && m->is_rtp && (m->kind == ET_SDP_AUDIO || m->kind == ET_SDP_VIDEO) &&
-	       (!m->is_secure || crypto_of(m) != NULL);
-}
-
-/* Base64 with '+', '/' and padding, as SDP has it. */
-static void key_text(const uint8_t *key, size_t size, char ret[72])
-{
-	et_base64(key, size, ret);
-	size_t n = strlen(ret);
-	for (size_t i = 0; i < n; i++) {
-		ret[i] = (char)(ret[i] == '-' ? '+' : ret[i] == '_' ? '/' : ret[i]);
-	}
-	while (n % 4 != 0) {
-		ret[n++] = '=';
-	}
-	ret[n] = '\0';
-}
-
-static void answer_crypto(struct et_srs_media *own, const struct et_sdp_media *m, char ret[160])
-{
-	const struct et_sdp_crypto *line = crypto_of(m);
-	uint8_t key[ET_SRTP_MATERIAL_MAX];
-	ret[0] = '\0';
-	if (line == NULL) {
-		return;
-	}
-	enum et_srtp_suite suite = et_srtp_suite_find(line->suite);
-	if (own->suite != suite) {
-		size_t size = et_srtp_key_size(suite) + et_srtp_salt_size(suite);
-		et_assert(size <= sizeof(key));
-		et_random(key, size);
-		key_text(key, size, own->key);
-		explicit_bzero(key, sizeof(key));
-		own->suite = suite;
-	}
-	(void)snprintf(ret, 160, "%u %.*s inline:%s", line->tag, (int)line->suite.size,
-		       (const char *)line->suite.data, own->key);
-}
-
-/* What becomes of the offer in s->sdp. 0; ET_EUNSUPPORTED: nothing in it can be received;
- * ET_ELIMIT: no port is free. */
-static int take_offer(struct et_srs *s, struct et_srs_session *x, struct et_sdp_answer *ret)
-{
-	const struct et_sdp *sdp = &s->sdp;
-	uint32_t accepted = 0;
-	bool full = false;
-
-	*ret = (struct et_sdp_answer){
-		.session = x->sdp_id,
-		.version = x->sdp_version,
-		.address = s->media_text,
-		.ipv6 = strchr(s->media_text, ':') != NULL,
-	};
-	if (sdp->clipped || sdp->media_count < x->media_count) {
-		return ET_EUNSUPPORTED;
-	}
-	for (uint32_t i = 0; i < sdp->media_count; i++) {
-		const struct et_sdp_media *m = &sdp->media[i];
-		struct et_srs_media *own = &x->media[i];
-		if (!is_acceptable(m)) {
-			continue;
-		}
-		if (own->rtp < 0 && !et_srs_media_open(s, x, i, m->rtcp_mux)) {
-			full = true;
-			continue;
-		}
-		ret->media[i].port = own->port;
-		ret->media[i].rtcp_mux = m->rtcp_mux;
-		ret->media[i].inactive =
-			m->direction == ET_SDP_INACTIVE || m->direction == ET_SDP_RECVONLY;
-		answer_crypto(own, m, ret->media[i].crypto);
-		accepted++;
-	}
-	if (accepted == 0) {
-		return full ? ET_ELIMIT : ET_EUNSUPPORTED;
-	}
-	x->media_count = sdp->media_count;
-	return 0;
-}
-
-/* Into x->answer, under a new version where it says something new. */
-static int write_answer(struct et_srs *s, struct et_srs_session *x, struct et_view offer,
-			struct et_sdp_answer *a)
-{
-	struct et_buffer b = { .data = NULL };
-	et_sdp_answer_write(offer, &s->sdp, a, &b);
-	if (x->answer.size > 0 && !view_is(&x->answer, view_of(&b))) {
-		if (b.data != NULL) {
-			explicit_bzero(b.data, b.size);
-		}
-		et_buffer_release(&b);
-		a->version = ++x->sdp_version;
-		et_sdp_answer_write(offer, &s->sdp, a, &b);
-	}
-	explicit_bzero(a->media, sizeof(a->media));
-	if (b.failed) {
-		et_buffer_release(&b);
-		return -ENOMEM;
-	}
-	if (x->answer.data != NULL) {
-		explicit_bzero(x->answer.data, x->answer.size);
-	}
-	et_buffer_release(&x->answer);
-	x->answer = b;
-	return 0;
-}
-
-static int negotiate(struct et_srs *s, struct et_srs_session *x, struct et_view offer)
-{
-	struct et_sdp_answer a;
-	if (et_sdp_parse(offer, &s->sdp) < 0) {
-		return ET_EMALFORMED;
-	}
-	int rc = take_offer(s, x, &a);
-	return rc < 0 ? rc : write_answer(s, x, offer, &a);
-}
+/* ---- The first INVITE ------------------------------------------------------------------------ */
 
 static void refuse_offer(const struct request *r, int code)
 {
@@ -633,8 +281,6 @@ static void refuse_offer(const struct request *r, int code)
 		refuse(r, 503, "Service Unavailable", RETRY_SOON);
 	}
 }
-
-/* ---- The first INVITE ------------------------------------------------------------------------ */
 
 static void contact_write(const struct request *r, char headers[HEADERS_MAX])
 {
@@ -724,19 +370,21 @@ static void begin_session(struct request *r, const struct content *content)
 {
 	struct et_srs *s = r->s;
 	struct et_srs_session *x =
-		s->transaction_count < ET_SRS_TRANSACTIONS ? session_new(s) : NULL;
+		s->transaction_count < ET_SRS_TRANSACTIONS ? et_srs_session_new(s) : NULL;
 	if (x == NULL) {
 		refuse_session(r, ET_SESSION_FULL);
 		return;
 	}
-	int rc = session_learn(x, r) ? negotiate(s, x, content->sdp) : ET_ELIMIT;
+	int rc = et_srs_session_learn(x, r->m, r->text, r->peer, r->tag)
+			 ? et_srs_negotiate(s, x, content->sdp)
+			 : ET_ELIMIT;
 	if (rc < 0) {
 		refuse_offer(r, rc);
-		session_free(s, x);
+		et_srs_session_free(s, x);
 		return;
 	}
 	if (!open_call(r, x, content)) {
-		session_free(s, x);
+		et_srs_session_free(s, x);
 		return;
 	}
 	x->alive = true;
@@ -760,7 +408,7 @@ static bool is_recording(const struct request *r, const struct content *content)
 
 static void on_first_invite(struct request *r, const struct content *content)
 {
-	if (session_find(r->s, r->m, true) != NULL) { /* section 8.2.2.2 */
+	if (et_srs_session_find(r->s, r->m, true) != NULL) { /* section 8.2.2.2 */
 		refuse(r, 482, "Loop Detected", "");
 	} else if (!is_recording(r, content)) {
 		refuse(r, 421, "Extension Required", "Require: siprec\r\n");
@@ -800,7 +448,7 @@ static void on_bye(struct request *r, struct et_call *c)
 		et_session_metadata(r->s->engine, c, &metadata); /* who left, and when */
 	}
 	answer(r, &(struct answer){ .status = 200, .reason = "OK", .headers = "" });
-	session_unlink(r->s, r->session);
+	et_srs_session_unlink(r->s, r->session);
 }
 
 /* INVITE or UPDATE: a description, metadata, both, or neither (which refreshes). */
@@ -821,7 +469,7 @@ static void on_change(struct request *r, struct et_call *c)
 		return;
 	}
 	if (content.has_sdp) {
-		int rc = negotiate(s, r->session, content.sdp);
+		int rc = et_srs_negotiate(s, r->session, content.sdp);
 		if (rc < 0) {
 			refuse_offer(r, rc);
 			return;
@@ -849,7 +497,7 @@ static void on_options(const struct request *r)
 static void in_dialog(struct request *r)
 {
 	struct et_srs *s = r->s;
-	struct et_srs_session *x = session_find(s, r->m, false);
+	struct et_srs_session *x = et_srs_session_find(s, r->m, false);
 	struct et_call *c = x != NULL ? et_session_call(s->engine, x->slot, x->id) : NULL;
 	if (c == NULL) {
 		refuse(r, 481, "Call/Transaction Does Not Exist", "");
@@ -886,7 +534,7 @@ static void on_ack(struct request *r)
 		t->ends_us = s->mono_us + T4_US;
 		return;
 	}
-	struct et_srs_session *x = session_find(s, r->m, false);
+	struct et_srs_session *x = et_srs_session_find(s, r->m, false);
 	for (t = s->transactions; x != NULL && t != NULL; t = t->next) {
 		if (t->session == x && t->success && t->cseq == r->m->cseq && !t->confirmed) {
 			t->confirmed = true;
@@ -984,7 +632,7 @@ void et_uas_message(struct et_srs *s, const struct et_srs_peer *peer, const stru
 	};
 	struct et_view via;
 	if (!m->is_request) {
-		on_response(s, m);
+		et_srs_on_response(s, m);
 	} else if (!et_sip_header(r.text, "Via", 0, &via)) {
 		return; /* nobody can be answered */
 	} else if (m->method == ET_SIP_ACK) {
@@ -1004,7 +652,7 @@ static void sweep_transaction(struct et_srs *s, struct et_srs_transaction *t)
 		bool lost = t->success && !t->confirmed && x != NULL && x->alive;
 		transaction_free(s, t);
 		if (lost) {
-			session_bye(s, x);
+			et_srs_session_bye(s, x);
 		}
 		return;
 	}
@@ -1020,12 +668,12 @@ static void sweep_session(struct et_srs *s, struct et_srs_session *x)
 {
 	if (x->alive) {
 		if (et_session_call(s->engine, x->slot, x->id) == NULL) {
-			session_bye(s, x); /* it was silent too long, or its tape refused */
+			et_srs_session_bye(s, x); /* it was silent too long, or its tape refused */
 		}
 		return;
 	}
 	if (s->mono_us >= x->ends_us) {
-		session_free(s, x);
+		et_srs_session_free(s, x);
 		return;
 	}
 	if (x->bye.size > 0 && s->mono_us >= x->bye_us) {
@@ -1055,7 +703,7 @@ void et_uas_leave(struct et_srs *s)
 {
 	for (uint32_t i = 0; i < s->session_max; i++) {
 		if (s->sessions[i] != NULL && s->sessions[i]->alive) {
-			session_bye(s, s->sessions[i]);
+			et_srs_session_bye(s, s->sessions[i]);
 		}
 	}
 }
@@ -1064,7 +712,7 @@ void et_uas_release(struct et_srs *s)
 {
 	for (uint32_t i = 0; i < s->session_max; i++) {
 		if (s->sessions[i] != NULL) {
-			session_free(s, s->sessions[i]);
+			et_srs_session_free(s, s->sessions[i]);
 		}
 	}
 	while (s->transactions != NULL) {
