@@ -91,6 +91,21 @@ struct et_api_paused {
 	uint64_t packets; /* not written in all its pauses */
 };
 
+/* Keys of SRTP that were found to open a recording that is over. */
+struct et_api_late_keys {
+	const uint8_t *recording; /* 16 bytes; borrowed, as all of it */
+	const char *beside;	  /* file of another segment of it */
+	struct et_view plain;	  /* a KEYS record's plaintext: secret */
+	uint32_t state;		  /* enum et_keys_state, with them */
+	int64_t after_us;	  /* end of the recording */
+	const char *principal;
+};
+
+struct et_api_late_keys_kept {
+	uint32_t segment;
+	bool committed; /* else it is durable here, and goes on */
+};
+
 struct et_api_backend {
 	/* Make the cluster; returns when its first entry is committed. ET_EEXISTS: there is one. */
 	int (*init_cluster)(void *arg, const struct et_api_init *request,
@@ -120,6 +135,11 @@ struct et_api_backend {
 	 * not record it (any more). */
 	int (*pause)(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,
 		     struct et_error *reterr);
+	/* Keep keys in a small segment of their own, sealed and synced here: a new DEK, and in the
+	 * catalogue as other segments are, when it returns 0. ET_ELIMIT: this node has added too
+	 * many to this recording. */
+	int (*late_keys)(void *arg, const struct et_api_late_keys *request,
+			 struct et_api_late_keys_kept *ret, struct et_error *reterr);
 	/* The recording was erased: return when its tombstone is durable in this node's ledger of
 	 * erasures. */
 	int (*erased)(void *arg, const uint8_t recording[16], struct et_error *reterr);

@@ -256,6 +256,8 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 			   const Et__Recording *r, bool pending, bool details);
 json_t *api_copy_json(const struct api_nodes *nodes, const Et__Copy *copy);
 json_t *api_audit_json(const Et__AuditEvent *e);
+/* enum et_keys_state as a word. */
+const char *api_keys_word(uint32_t state);
 json_t *api_policy_json(const Et__Policy *p);
 
 /* ---- The process ---- */
@@ -340,6 +342,7 @@ api_handler api_keys, api_key_rotate, api_key_schedule, api_key_set, api_key_tou
 api_handler api_backup; /* backup.c */
 api_handler api_recording_erase, api_erasure_plan, api_erasure_get, api_erasure_apply; /* erase.c */
 api_handler api_recording_redact;				      /* redact.c */
+api_handler api_recording_keys;					      /* late_keys.c */
 api_handler api_recording_pause, api_recording_resume;		      /* pause.c */
 api_handler api_erasure_certificate;				      /* certificate.c */
 api_handler api_holds, api_hold_add, api_hold_release;		      /* holds.c */

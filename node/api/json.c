@@ -4,6 +4,7 @@
 
 #include "node/api/api_internal.h"
 #include "node/io/clock.h"
+#include "node/tape/keys.h"
 
 static int add_node(void *arg, const Et__Node *node)
 {
@@ -100,6 +101,8 @@ struct copies {
 	bool archived;
 	char site[64];
 	bool two_sites;
+	uint32_t keys; /* enum et_keys_state, of the newest segment of late keys; 0: none */
+	int64_t keys_us;
 };
 
 static void copies_segment_done(struct copies *c)
@@ -149,6 +152,12 @@ static int count_segment(void *arg, const Et__Segment *segment)
 	bool newest = et_state_segment_is_newest(segment);
 	c->segments += newest && segment->state != ET__SEGMENT_STATE__SEGMENT_LOST;
 	c->replaced_any = c->replaced_any || !newest;
+	if (newest && segment->keys != 0 && segment->t0_us >= c->keys_us &&
+	    segment->state != ET__SEGMENT_STATE__SEGMENT_LOST &&
+	    segment->state != ET__SEGMENT_STATE__SEGMENT_OPEN) {
+		c->keys = segment->keys;
+		c->keys_us = segment->t0_us;
+	}
 	return 0;
 }
 
@@ -322,6 +331,17 @@ static json_t *duration(const Et__Recording *r)
 	return end > r->start_us ? json_integer((end - r->start_us) / 1000) : json_null();
 }
 
+/* What the recorder said of missing keys is over when they came later. */
+static void set_keys(const Et__Recording *r, const struct copies *c, json_t *o)
+{
+	const uint32_t state = c->keys != 0 ? c->keys : r->keys;
+	const bool over = state == ET_KEYS_COMPLETE && strstr(r->problem, ET_KEYS_PROBLEM) != NULL;
+
+	et_json_set(o, "keys",
+		    state != ET_KEYS_UNTOLD ? json_string(api_keys_word(state)) : json_null());
+	et_json_set(o, "problem", over ? json_string("") : et_json_text(r->problem));
+}
+
 json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes *nodes,
 			   const Et__Recording *r, bool pending, bool details)
 {
@@ -353,7 +373,7 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 	et_json_set(o, "copies", copies.list);
 	et_json_set(o, "twin_of", json_null());
 	et_json_set(o, "sip_call_id", et_json_text(r->sip_call_id));
-	et_json_set(o, "problem", et_json_text(r->problem));
+	set_keys(r, &copies, o);
 	if (details) {
 		add_details(v, r, o);
 	}

@@ -193,6 +193,8 @@ static int on_http(struct lws *wsi, struct session *s, const char *path, size_t 
 	if (s->body_left == 0) {
 		call_submit(api, call);
 	} else {
+		/* At once: it may be a secret, of which no shorter copy is to be left behind. */
+		(void)et_buffer_reserve(&call->body, (size_t)s->body_left);
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, API_STALL_S);
 	}
 	return 0;

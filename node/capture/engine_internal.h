@@ -69,7 +69,8 @@ struct et_facts {
 	char rule[64];
 	enum et_rule_direction direction; /* 0: not known */
 	char problem[128];
-	bool problem_srtp;			/* it is about keys, which may come yet */
+	bool problem_srtp; /* it is about keys, which may come yet */
+	enum et_keys_state keys;
 	char pause_cause[ET_CAPTURE_CAUSE_MAX]; /* of the last pause: for the tape's mark */
 };
 
@@ -178,6 +179,7 @@ struct et_stream {
 	bool frozen;		/* from before a restart: counts only */
 	uint8_t checks;		/* packets on which keys are still to be tried */
 	int64_t checks_wait_us; /* not before: its handshake's secret is waited for */
+	bool handshake_told;	/* its handshake of DTLS is in the tape, or there is none */
 	enum et_capture_opened opened;
 	struct et_srtp_stream opening;
 	uint8_t type_last;
@@ -524,6 +526,7 @@ void et_keys_tell(struct et_engine *e, struct et_call *c); /* what the sink does
 void et_keys_begin_stream(struct et_engine *e, struct et_stream *s, const struct et_endpoint *own);
 void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p);
 void et_keys_problem(struct et_call *c);
+void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s);
 void et_keys_handshake(struct et_engine *e, const struct et_packet *p); /* DTLS */
 void et_handshakes_free(struct et_engine *e);
 

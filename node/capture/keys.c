@@ -21,7 +21,8 @@ enum {
 	HANDSHAKES_MAX = 1024, /* of DTLS, that are remembered */
 	SECRET_LOOK_US =
 		250000, /* between looks for a handshake's secret in a key log that grows */
-	SECRET_PATIENCE_US = 30000000, /* since the stream began */
+	SECRET_LATE_US = 1000000,      /* ... when the stream is older than this: */
+	SECRET_PATIENCE_US = 30000000, /* since it began */
 };
 
 static bool ring_make(struct et_call *c)
@@ -32,10 +33,25 @@ static bool ring_make(struct et_call *c)
 /* ---- To the tape ------------------------------------------------------------------------------
  */
 
-static int tell(struct et_engine *e, const struct et_call *c, const struct et_srtp_entry *entry)
+static int tell_item(struct et_engine *e, const struct et_call *c, const struct et_keys_item *item)
 {
 	struct et_buffer plain = { .data = NULL };
-	struct et_keys_item item = {
+
+	/* One allocation, so that no copy is left behind. */
+	if (et_buffer_reserve(&plain, ET_KEYS_ITEM_MAX) == NULL) {
+		return -ENOMEM;
+	}
+	int rc = et_keys_add(&plain, item);
+	et_assert(rc == 0 && !plain.failed && plain.size <= ET_KEYS_ITEM_MAX);
+	rc = e->sink.keys(e->sink.arg, c->slot, (struct et_view){ plain.data, plain.size });
+	explicit_bzero(plain.data, plain.size);
+	et_buffer_release(&plain);
+	return rc;
+}
+
+static int tell(struct et_engine *e, const struct et_call *c, const struct et_srtp_entry *entry)
+{
+	const struct et_keys_item item = {
 		.type = ET_KEYS_SRTP,
 		.time_us = entry->time_us,
 		.origin = (uint8_t)entry->origin,
@@ -47,16 +63,7 @@ static int tell(struct et_engine *e, const struct et_call *c, const struct et_sr
 		.mki = entry->key.mki,
 		.material = entry->key.material,
 	};
-	/* One allocation, so that no copy is left behind. */
-	if (et_buffer_reserve(&plain, ET_KEYS_ITEM_MAX) == NULL) {
-		return -ENOMEM;
-	}
-	int rc = et_keys_add(&plain, &item);
-	et_assert(rc == 0 && !plain.failed && plain.size <= ET_KEYS_ITEM_MAX);
-	rc = e->sink.keys(e->sink.arg, c->slot, (struct et_view){ plain.data, plain.size });
-	explicit_bzero(plain.data, plain.size);
-	et_buffer_release(&plain);
-	return rc;
+	return tell_item(e, c, &item);
 }
 
 void et_keys_tell(struct et_engine *e, struct et_call *c)
@@ -144,6 +151,7 @@ struct et_handshake {
 	struct et_dtls_hello client;
 	struct et_dtls_hello server;
 	struct et_secret *material; /* owned; NULL: not derived yet */
+	uint8_t told[16];	    /* the recording whose tape has it; zeros: none */
 };
 
 static bool handshakes_make(struct et_engine *e)
@@ -219,10 +227,7 @@ void et_keys_handshake(struct et_engine *e, const struct et_packet *p)
 {
 	struct et_dtls_hello hello;
 
-	if (e->config.keylog == NULL || !et_dtls_hello_find(p->payload, p->size, &hello)) {
-		return;
-	}
-	if (!handshakes_make(e)) {
+	if (!et_dtls_hello_find(p->payload, p->size, &hello) || !handshakes_make(e)) {
 		return;
 	}
 	if (hello.is_client) {
@@ -244,25 +249,67 @@ static bool derive(const struct et_engine *e, struct et_handshake *h)
 	if (h->material != NULL) {
 		return true;
 	}
-	return h->has_server && h->server.suite != ET_SRTP_NONE &&
+	return e->config.keylog != NULL && h->has_server && h->server.suite != ET_SRTP_NONE &&
 	       et_keylog_find(e->config.keylog, ET_KEYLOG_MASTER_SECRET, h->client.random,
 			      &secret) &&
 	       et_dtls_srtp_keys(&h->client, &h->server, secret, &h->material, NULL) == 0;
 }
 
-/* The handshake on the stream's own addresses, if there was one, gives its key. false: its secret
- * is not in the key log. */
-static bool add_from_handshake(struct et_engine *e, struct et_stream *s)
+/* The handshake on the stream's own addresses, or NULL. */
+static struct et_handshake *handshake_of(const struct et_engine *e, const struct et_stream *s,
+					 bool *ret_from_client)
 {
 	const struct et_stream_key *k = &s->key;
 	struct handshake_key key = key_of(k->src, k->sport, k->dst, k->dport);
 	struct et_handshake *h = handshake_find(e, &key);
-	bool from_client = h != NULL;
 
+	*ret_from_client = h != NULL;
 	if (h == NULL) {
 		key = key_of(k->dst, k->dport, k->src, k->sport);
 		h = handshake_find(e, &key);
 	}
+	return h;
+}
+
+/* What it said goes into the tape: with its secret, whenever that comes, the stream is opened. */
+void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s)
+{
+	bool from_client = false;
+	struct et_handshake *h = e->handshakes != NULL ? handshake_of(e, s, &from_client) : NULL;
+
+	if (h != NULL && !h->has_server) {
+		return; /* its answer may come yet */
+	}
+	s->handshake_told = true;
+	if (h == NULL || h->material != NULL || h->server.suite == ET_SRTP_NONE ||
+	    memcmp(h->told, s->call->facts.id, sizeof(h->told)) == 0) {
+		return;
+	}
+	struct et_keys_item item = {
+		.type = ET_KEYS_DTLS,
+		.time_us = e->packet_us,
+		.party = from_client ? s->party : s->party ^ 1U,
+		.suite = (uint8_t)h->server.suite,
+		.version = h->server.version,
+		.cipher = h->server.cipher,
+		.mki = { h->server.mki, h->server.mki_size },
+	};
+	memcpy(item.client_random, h->client.random, sizeof(item.client_random));
+	memcpy(item.server_random, h->server.random, sizeof(item.server_random));
+	if (tell_item(e, s->call, &item) == 0) {
+		memcpy(h->told, s->call->facts.id, sizeof(h->told));
+	} else {
+		s->handshake_told = false; /* no room: the next packet tries again */
+	}
+}
+
+/* The handshake, if there was one, gives the stream's key. false: its secret is not in the key log.
+ */
+static bool add_from_handshake(struct et_engine *e, struct et_stream *s)
+{
+	bool from_client = false;
+	struct et_handshake *h = handshake_of(e, s, &from_client);
+
 	if (h == NULL) {
 		return true;
 	}
@@ -296,14 +343,14 @@ static void closed_so_far(struct et_stream *s)
 }
 
 /* Who writes a key log does it at the end of the handshake, and it is read once a second: by then
- * the stream's first packets are gone by. It is looked for now and then, for a while. */
+ * the stream's first packets are gone by. It is looked for now and then, as long as it lasts. */
 static bool waits_for_secret(const struct et_engine *e, struct et_stream *s)
 {
-	if (!e->config.keylog_grows || e->packet_us - s->first_us > SECRET_PATIENCE_US ||
-	    et_srtp_ring_has(s->call->keys, s->party, s->key.ssrc)) {
+	if (!e->config.keylog_grows || et_srtp_ring_has(s->call->keys, s->party, s->key.ssrc)) {
 		return false;
 	}
-	s->checks_wait_us = e->packet_us + SECRET_LOOK_US;
+	bool is_late = e->packet_us - s->first_us > SECRET_PATIENCE_US;
+	s->checks_wait_us = e->packet_us + (is_late ? SECRET_LATE_US : SECRET_LOOK_US);
 	closed_so_far(s);
 	return true;
 }
@@ -361,7 +408,7 @@ static bool open_with_given(struct et_engine *e, struct et_stream *s, const stru
 void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
 {
 	int64_t wait_us = s->checks_wait_us - e->packet_us;
-	if (wait_us > 0 && wait_us <= SECRET_LOOK_US) { /* more: the clock was set back */
+	if (wait_us > 0 && wait_us <= SECRET_LATE_US) { /* more: the clock was set back */
 		return;
 	}
 	if (e->handshakes != NULL && !add_from_handshake(e, s) && waits_for_secret(e, s)) {
@@ -420,15 +467,20 @@ bool et_engine_plain(struct et_engine *e, uint32_t slot, uint32_t stream, const 
 void et_keys_problem(struct et_call *c)
 {
 	uint32_t closed = 0;
+	uint32_t opened = 0;
 
 	for (const struct et_stream *s = c->streams; s != NULL; s = s->next) {
 		closed += !s->frozen && s->opened == ET_OPENED_NO;
+		opened += !s->frozen && s->opened == ET_OPENED_YES;
+	}
+	if (closed + opened > 0) {
+		c->facts.keys = closed == 0   ? ET_KEYS_COMPLETE
+				: opened == 0 ? ET_KEYS_MISSING
+					      : ET_KEYS_PARTLY;
 	}
 	if (closed > 0 && (c->facts.problem[0] == '\0' || c->facts.problem_srtp)) {
 		(void)snprintf(c->facts.problem, sizeof(c->facts.problem),
-			       "%u streams are protected (SRTP) and no key opens them: they are "
-			       "kept as received",
-			       closed);
+			       "%u streams " ET_KEYS_PROBLEM ": they are kept as received", closed);
 		c->facts.problem_srtp = true;
 	} else if (closed == 0 && c->facts.problem_srtp) {
 		c->facts.problem[0] = '\0';

@@ -438,6 +438,9 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 		c->dropped++;
 		e->media_dropped++;
 	}
+	if (!s->handshake_told && c->opened) {
+		et_keys_tell_handshake(e, s);
+	}
 }
 
 static void count_claimed(struct et_engine *e, const struct match *m,

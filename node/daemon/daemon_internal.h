@@ -77,6 +77,7 @@ struct et_daemon {
 	struct et_capture *capture;
 	uint32_t kek_version;	      /* that capture seals to; 0: capture was not started */
 	struct et_keeper_sealing kek; /* the active one; version 0: none yet */
+	uint32_t kek_id;	      /* of the cluster's KEKs */
 	struct {
 		bool loaded;
 		struct et_keeper_sealing
@@ -172,6 +173,10 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret);
 /* tell.c: a create command of the API, into the journal and towards the catalogue. */
 int daemon_tell(void *arg, Et__Command *command, struct et_api_told *ret,
 		struct et_error *reterr) ET_MUST_CHECK;
+
+/* late.c: on API workers. */
+int daemon_late_keys(void *arg, const struct et_api_late_keys *request,
+		     struct et_api_late_keys_kept *ret, struct et_error *reterr);
 
 /* pause.c: on API workers. */
 int daemon_pause(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,

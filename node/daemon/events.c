@@ -173,6 +173,7 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	to->direction = text(from->direction);
 	to->problem = foreign(r, from->problem, PROBLEM_BYTES_MAX);
 	to->capture_drops = from->capture_drops;
+	to->keys = from->keys;
 	record_fill_streams(r, from);
 	if (from->session != NULL) {
 		record_fill_session(r, from->session);

@@ -471,6 +471,7 @@ void daemon_try_capture(struct et_daemon *d)
 	}
 	daemon_keys_floor(d, &pick);
 	d->kek = pick;
+	d->kek_id = kek_id;
 	if ((d->config.roles & ET_ROLE_CAPTURE) == 0 ||
 	    (d->config.capture_count == 0 && d->config.siprec.listen_count == 0)) {
 		d->phase = DAEMON_RUNNING;

@@ -610,6 +610,7 @@ static void task_put(struct generations *g)
 	s.sealed_us = g->seal.signed_us;
 	s.file = g->file;
 	s.object_hash = (ProtobufCBinaryData){ 32, g->seal.object_hash };
+	s.keys = g->old->keys;
 	s.link = (ProtobufCBinaryData){ g->link.size, g->link.data };
 	body.segment = &s;
 	body.old_root = g->old->root;

@@ -199,9 +199,10 @@ void et_keeper_on_replaced(struct et_keeper *k);
 
 /* Open the DEK of a segment. `audit` is the number of a committed audit event whose target is the
  * recording's UUID (or its recording and more words after a space), whose action is
- * "recording.play", ".export", ".listen", ".waveform", ".peaks", ".verify" or "segment.verify",
- * made by this node within the last hour of cluster time. `cb` runs exactly once, never inside the
- * call, on the loop; `dek` (32 bytes) is borrowed for the call, NULL unless code is 0. */
+ * "recording.play", ".export", ".listen", ".waveform", ".peaks", ".verify", ".keys" or
+ * "segment.verify", made by this node within the last hour of cluster time. `cb` runs exactly once,
+ * never inside the call, on the loop; `dek` (32 bytes) is borrowed for the call, NULL unless code
+ * is 0. */
 typedef void (*et_keeper_dek_fn)(void *arg, int code, const struct et_secret *dek,
 				 const struct et_error *why);
 void et_keeper_open_dek(struct et_keeper *k, const uint8_t recording[16], uint32_t generation,

@@ -25,7 +25,7 @@
 static const char *const opening_actions[] = { "recording.play",   "recording.export",
 					       "recording.verify", "recording.waveform",
 					       "recording.listen", "recording.peaks",
-					       "segment.verify" };
+					       "recording.keys",   "segment.verify" };
 
 struct place {
 	uint8_t recording[16];

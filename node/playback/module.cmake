@@ -1,4 +1,4 @@
 et_module(node/playback
-    SOURCES walk.c render.c export.c
-    USES node/base node/io node/rtp node/crypto node/tape node/srtp node/audio
-    TESTS playback export)
+    SOURCES walk.c render.c export.c fit.c
+    USES node/base node/io node/rtp node/crypto node/tape node/srtp node/keylog node/audio
+    TESTS playback export fit)

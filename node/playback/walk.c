@@ -3,8 +3,6 @@
 #include <strings.h>
 
 #include "node/playback/walk_internal.h"
-#include "node/rtp/rtp.h"
-#include "node/tape/keys.h"
 
 static void note(struct et_playback_summary *s, const struct et_playback_segment *known,
 		 const char *text)
@@ -154,8 +152,7 @@ static int walk_meta(struct walk *w, struct et_view plain, struct et_error *rete
 enum {
 	KEYS_MAX = 256,	  /* of a recording; the oldest give way */
 	PLAIN_AFTER = 64, /* packets that no key opens: it is no SRTP, unless META says so */
-	ROOM = ET_MEDIA_PACKET_MAX + ET_RTP_HEADER_SIZE,
-	ROOM_WORDS = ROOM / 4 + 1,
+	ROOM_WORDS = WALK_ROOM / 4 + 1,
 };
 
 static int walk_keys(struct walk *w, struct et_view plain, struct et_error *reterr)
@@ -163,6 +160,9 @@ static int walk_keys(struct walk *w, struct et_view plain, struct et_error *rete
 	struct et_keys_reader r;
 	struct et_keys_item i;
 
+	if (w->visitor->keys != NULL) {
+		return w->visitor->keys(w->visitor->arg, plain, reterr);
+	}
 	int rc = et_keys_reader_init(&r, plain, reterr);
 	if (rc == 0 && w->keys == NULL) {
 		rc = et_srtp_ring_new(KEYS_MAX, &w->keys, reterr);
@@ -212,9 +212,7 @@ static int walk_look_ahead(struct walk *w, struct et_error *reterr)
 	return 0;
 }
 
-/* The whole packet as it was sent: its header was not kept where it can be told from the rest. */
-static struct et_view packet_whole(const struct walk_stream *s, const struct et_media_packet *p,
-				   uint8_t *room)
+struct et_view et_playback_whole(uint32_t ssrc, const struct et_media_packet *p, uint8_t *room)
 {
 	if (p->whole) {
 		return p->payload;
@@ -223,7 +221,7 @@ static struct et_view packet_whole(const struct walk_stream *s, const struct et_
 	room[1] = (uint8_t)((p->marker ? 0x80 : 0) | p->payload_type);
 	et_put16(room + 2, p->sequence);
 	et_put32(room + 4, p->timestamp);
-	et_put32(room + 8, s->ssrc);
+	et_put32(room + 8, ssrc);
 	memcpy(room + ET_RTP_HEADER_SIZE, p->payload.data, p->payload.size);
 	return (struct et_view){ room, ET_RTP_HEADER_SIZE + p->payload.size };
 }
@@ -253,9 +251,17 @@ static int walk_open(struct walk *w, struct walk_stream *s, struct et_media_pack
 		}
 	}
 	uint8_t *plain = (uint8_t *)(w->room + ROOM_WORDS);
-	struct et_view whole = packet_whole(s, p, (uint8_t *)w->room);
+	struct et_view whole = et_playback_whole(s->ssrc, p, (uint8_t *)w->room);
 	int rc = et_srtp_stream_open(&s->opening, w->keys, s->party, s->ssrc, whole.data,
 				     whole.size, plain, &size);
+	if (rc < 0 && rc != ET_EEXISTS && s->is_protected && !w->looked_ahead) {
+		rc = walk_look_ahead(w, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		rc = et_srtp_stream_open(&s->opening, w->keys, s->party, s->ssrc, whole.data,
+					 whole.size, plain, &size);
+	}
 	if (rc == ET_EEXISTS) {
 		*ret = WALK_TWICE;
 	} else if (rc == 0 && et_rtp_parse(plain, (uint32_t)size, &rtp) == 0) {
@@ -326,6 +332,11 @@ static int walk_media(struct walk *w, struct et_view plain, struct et_error *ret
 	return rc;
 }
 
+static bool wants_keys(const struct walk *w)
+{
+	return w->visitor->opens || w->visitor->keys != NULL;
+}
+
 static int walk_records(struct walk *w, struct et_tape_reader *reader, struct et_error *reterr)
 {
 	struct et_tape_record record;
@@ -340,7 +351,7 @@ static int walk_records(struct walk *w, struct et_tape_reader *reader, struct et
 		} else if (record.kind == ET_TAPE_MEDIA) {
 			rc = walk_media(w, record.plain, reterr);
 		} else if (record.kind == ET_TAPE_KEYS) {
-			rc = w->visitor->opens ? walk_keys(w, record.plain, reterr) : 0;
+			rc = wants_keys(w) ? walk_keys(w, record.plain, reterr) : 0;
 		} else {
 			rc = 0; /* Kinds of later versions: nothing to hear in them. */
 		}
@@ -414,6 +425,20 @@ static void segment_clear(struct walk_segment *segment)
 	memset(segment, 0, sizeof(*segment));
 }
 
+/* Of a segment of keys that came late. */
+static int read_keys(struct walk *w, const struct et_tape_source *source,
+		     const struct et_secret *dek, struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *reader = NULL;
+	struct et_tape_record record;
+
+	int rc = et_tape_reader_new(source, dek, &reader, reterr);
+	while (rc == 0 && (rc = et_tape_reader_next(reader, &record, reterr)) == 1) {
+		rc = record.kind == ET_TAPE_KEYS ? walk_keys(w, record.plain, reterr) : 0;
+	}
+	return rc;
+}
+
 static int play_tape(struct walk *w, const struct et_playback_segment *known,
 		     const struct et_tape_source *source, const struct et_tape_header *header,
 		     const struct et_secret *dek, struct et_error *reterr)
@@ -470,7 +495,9 @@ static int walk_segment(struct walk *w, const struct et_playback_segment *known,
 	} else {
 		rc = supply->open_key(supply->arg, &header, &dek, reterr);
 		if (rc == 0) {
-			rc = play_tape(w, known, &source, &header, dek, reterr);
+			rc = et_keys_segment(known->segment)
+				     ? read_keys(w, &source, dek, reterr)
+				     : play_tape(w, known, &source, &header, dek, reterr);
 		}
 		if (rc == ET_ENOKEY || (rc < 0 && dek == NULL)) {
 			s->segments_no_key++;
@@ -501,8 +528,17 @@ int et_playback_walk(const struct et_playback_config *config, const struct walk_
 	struct walk w = {
 		.config = config, .visitor = visitor, .summary = ret, .segment = segment
 	};
+	for (size_t i = 0; i < config->segment_count && wants_keys(&w); i++) {
+		const struct et_playback_segment *s = &config->segments[i];
+		if (et_keys_segment(s->segment) && walk_segment(&w, s, &e) < 0) {
+			note(ret, s, e.text); /* what it opens is closed, and says so */
+		}
+	}
 	for (size_t i = 0; i < config->segment_count && !w.stopped; i++) {
 		const uint64_t before = ret->packets;
+		if (et_keys_segment(config->segments[i].segment)) {
+			continue;
+		}
 		int rc = walk_segment(&w, &config->segments[i], &e);
 		played += rc == 0 || ret->packets > before;
 		first = first == 0 ? rc : first;

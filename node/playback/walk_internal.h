@@ -5,7 +5,9 @@
 
 #include "node/audio/codec.h"
 #include "node/playback/playback.h"
+#include "node/rtp/rtp.h"
 #include "node/srtp/ring.h"
+#include "node/tape/keys.h"
 #include "node/tape/media.h"
 #include "node/tape/reader.h"
 
@@ -56,13 +58,21 @@ struct walk_visitor {
 		      const struct et_media_packet *packet, struct et_error *reterr);
 	/* Also after a segment that broke off in the middle. */
 	int (*end)(void *arg, struct walk_segment *segment, struct et_error *reterr);
+	/* The plaintext of each KEYS record: first those of keys that came late. May be NULL. */
+	int (*keys)(void *arg, struct et_view plain, struct et_error *reterr);
 	bool opens; /* packets of SRTP come opened; those that no key opens do not come */
 	void *arg;
 };
 
-/* Walk all segments in order. A negative result of the visitor ends the walk and is returned; what
- * is wrong with a segment goes into *ret. ET_ENOTFOUND, ET_ENOKEY, ET_EINTEGRITY: none could be
- * read. */
+/* Walk all segments in order. Segments of keys that came late are read before all others, for those
+ * who open or ask for keys; nobody else sees them. A negative result of the visitor ends the walk
+ * and is returned; what is wrong with a segment goes into *ret. ET_ENOTFOUND, ET_ENOKEY,
+ * ET_EINTEGRITY: none could be read. */
+/* The whole packet as it was sent: a header that was not kept is put before it, in `room` (of
+ * WALK_ROOM bytes). A view into it or into the packet. */
+#define WALK_ROOM (ET_MEDIA_PACKET_MAX + ET_RTP_HEADER_SIZE)
+struct et_view et_playback_whole(uint32_t ssrc, const struct et_media_packet *p, uint8_t *room);
+
 int et_playback_walk(const struct et_playback_config *config, const struct walk_visitor *visitor,
 		     struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
 

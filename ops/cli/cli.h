@@ -148,6 +148,9 @@ int et_cli_get(struct et_cli *cli, const char *path, json_t **ret,
 	       struct et_error *reterr) ET_MUST_CHECK;
 int et_cli_send(struct et_cli *cli, const char *method, const char *path, const json_t *body,
 		json_t **ret, struct et_error *reterr) ET_MUST_CHECK;
+/* POST a text that is no JSON. It may be a secret: nothing here copies it. */
+int et_cli_send_text(struct et_cli *cli, const char *path, struct et_view text, json_t **ret,
+		     struct et_error *reterr) ET_MUST_CHECK;
 /* What the head of audio says: whether all of the recording is in it. */
 struct et_cli_audio {
 	bool complete;
@@ -219,6 +222,7 @@ et_cli_handler et_cli_hold_add, et_cli_hold_list, et_cli_hold_show, et_cli_hold_
 	et_cli_retention_plan;					     /* cmd_hold.c */
 et_cli_handler et_cli_recording_erase, et_cli_recording_certificate; /* cmd_erase.c */
 et_cli_handler et_cli_recording_redact;				     /* cmd_tape.c */
+et_cli_handler et_cli_recording_keys_add;			     /* cmd_keys.c */
 et_cli_handler et_cli_audit_list, et_cli_audit_verify;		     /* cmd_audit.c */
 et_cli_handler et_cli_capture_replay;				     /* cmd_replay.c */
 et_cli_handler et_cli_capture_explain;				     /* cmd_rules.c */

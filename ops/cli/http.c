@@ -285,17 +285,17 @@ static void request_release(struct request *r)
 	et_buffer_release(&r->answer);
 }
 
-static int request_run(struct request *r, const char *method, const json_t *body,
-		       struct et_error *reterr)
+/* `body`: NULL data: none. */
+static int request_perform(struct request *r, const char *method, struct et_view body,
+			   struct et_error *reterr)
 {
-	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
 	long timeout_ms = r->cli->timeout_ms > 0 ? r->cli->timeout_ms : TIMEOUT_MS;
 	r->cli->asked = true;
 	r->curl = curl_easy_init();
 	if (r->curl == NULL) {
 		return et_fail(reterr, -ENOMEM, "libcurl");
 	}
-	int rc = request_headers(r, body != NULL, reterr);
+	int rc = request_headers(r, body.data != NULL, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -317,22 +317,15 @@ static int request_run(struct request *r, const char *method, const json_t *body
 		(void)curl_easy_setopt(r->curl, CURLOPT_LOW_SPEED_TIME,
 				       r->cli->timeout_ms > 0 ? (timeout_ms + 999) / 1000 : 120L);
 	}
-	if (body != NULL) {
-		et_json_print(body, false, &text);
-		if (text.failed) {
-			return et_fail(reterr, -ENOMEM, "request");
-		}
-		(void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDSIZE, (long)text.size);
-		(void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, text.data);
+	if (body.data != NULL) {
+		(void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDSIZE, (long)body.size);
+		(void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, body.data);
 	} else if (strcmp(method, "GET") != 0) {
 		(void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDSIZE, 0L);
 		(void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, "");
 	}
 
 	CURLcode code = curl_easy_perform(r->curl);
-	if (text.data != NULL) {
-		explicit_bzero(text.data, text.size); /* may hold a join token */
-	}
 	if (code != CURLE_OK) {
 		return request_unreachable(r, code, reterr);
 	}
@@ -340,16 +333,28 @@ static int request_run(struct request *r, const char *method, const json_t *body
 	return r->status >= 200 && r->status < 300 ? 0 : request_refused(r, reterr);
 }
 
-int et_cli_send(struct et_cli *cli, const char *method, const char *path, const json_t *body,
-		json_t **ret, struct et_error *reterr)
+static int request_run(struct request *r, const char *method, const json_t *body,
+		       struct et_error *reterr)
 {
-	ET_CLEANUP(request_release) struct request r = { .cli = cli, .path = path };
-	int rc = request_run(&r, method, body, reterr);
-	if (rc < 0) {
-		return rc;
+	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
+
+	if (body != NULL) {
+		et_json_print(body, false, &text);
+		if (text.failed) {
+			return et_fail(reterr, -ENOMEM, "request");
+		}
 	}
+	int rc = request_perform(r, method, (struct et_view){ text.data, text.size }, reterr);
+	if (text.data != NULL) {
+		explicit_bzero(text.data, text.size); /* may hold a join token */
+	}
+	return rc;
+}
+
+static int answer_take(const struct request *r, json_t **ret, struct et_error *reterr)
+{
 	json_t *j = NULL;
-	rc = et_json_parse("answer", r.answer.data, r.answer.size, ANSWER_MAX, &j, reterr);
+	int rc = et_json_parse("answer", r->answer.data, r->answer.size, ANSWER_MAX, &j, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -359,6 +364,22 @@ int et_cli_send(struct et_cli *cli, const char *method, const char *path, const 
 		json_decref(j);
 	}
 	return 0;
+}
+
+int et_cli_send(struct et_cli *cli, const char *method, const char *path, const json_t *body,
+		json_t **ret, struct et_error *reterr)
+{
+	ET_CLEANUP(request_release) struct request r = { .cli = cli, .path = path };
+	int rc = request_run(&r, method, body, reterr);
+	return rc < 0 ? rc : answer_take(&r, ret, reterr);
+}
+
+int et_cli_send_text(struct et_cli *cli, const char *path, struct et_view text, json_t **ret,
+		     struct et_error *reterr)
+{
+	ET_CLEANUP(request_release) struct request r = { .cli = cli, .path = path };
+	int rc = request_perform(&r, "POST", text, reterr);
+	return rc < 0 ? rc : answer_take(&r, ret, reterr);
 }
 
 int et_cli_get(struct et_cli *cli, const char *path, json_t **ret, struct et_error *reterr)

@@ -476,6 +476,25 @@ const struct et_cli_command et_cli_commands[] = {
 		  { "reason", "TEXT", "why (needed without --plan); it is kept in the audit",
 		    NULL }),
 	  .run = et_cli_recording_redact },
+	{ .path = "recording keys add",
+	  .arguments = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "keys of SRTP for a recording that is over",
+	  .details =
+		  "They are tried on the first packets of the streams that are closed. What fits "
+		  "is kept in a small segment of its own, with its own key, and goes wherever the "
+		  "recording goes: to its sites, into the archive, into newer generations, and "
+		  "with its erasure. A key that fits nothing is refused and named by its line; "
+		  "some refused, some accepted: exits 6. A key log is filtered here: only secrets "
+		  "of DTLS 1.2 and older go to the node. `recording show` says `keys`: missing, "
+		  "partly, complete.",
+	  .example = "evertape recording keys add ID --keylog sbc.keylog --reason 'case 118'",
+	  .options = OPTIONS(
+		  { "keylog", "FILE", "lines as of SSLKEYLOGFILE, of the handshake's time", NULL },
+		  { "srtp-keys", "FILE", "a table: ssrc, suite, base64 key and salt, party", NULL },
+		  { "reason", "TEXT", "why (needed); it is kept in the audit", NULL }),
+	  .run = et_cli_recording_keys_add },
 	{ .path = "recording export",
 	  .arguments = "ID",
 	  .min_args = 1,

@@ -142,6 +142,7 @@ static const struct et_rule recording_rules[] = {
 	TIME(ended_us),
 	ANY(erased_audit),
 	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
+	ANY(keys),
 };
 
 static const struct et_rule wrap_rules[] = {
@@ -167,6 +168,7 @@ static const struct et_rule segment_rules[] = {
 	ANY(replaced_by),
 	BYTES_OPT(link, 1, LINK_MAX),
 	ANY(redacted),
+	ANY(keys),
 };
 
 static const struct et_rule copy_rules[] = {

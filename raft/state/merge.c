@@ -223,6 +223,9 @@ int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how)
 	if (told->capture_drops > r->capture_drops) {
 		r->capture_drops = told->capture_drops;
 	}
+	if (told->keys != 0 && (replace || r->keys == 0)) {
+		r->keys = told->keys;
+	}
 	r->state = state_merge(r->state, told, how);
 	return 0;
 }

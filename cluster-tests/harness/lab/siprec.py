@@ -40,8 +40,8 @@ class Srtp:
 
     SUITE = "AES_CM_128_HMAC_SHA1_80"
 
-    def __init__(self):
-        self.master = random.SystemRandom().randbytes(30)
+    def __init__(self, master=None):
+        self.master = master or random.SystemRandom().randbytes(30)
         self.key, self.auth, self.salt = (self._derive(label, size) for label, size in ((0, 16), (1, 20), (2, 14)))
 
     def _stream(self, key, block, size):

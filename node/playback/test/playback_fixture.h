@@ -34,6 +34,7 @@ struct fixture {
 	bool is_protected; /* as SRTP: the key stands in the first segment only */
 	bool keyless;	   /* ... and in none at all */
 	bool keys_behind;  /* ... behind its media */
+	bool handshake;	   /* ... but the DTLS handshake that made it does */
 	struct et_srtp *senders[2];
 	int open; /* sources that are open now */
 	int16_t *heard;
@@ -112,6 +113,30 @@ static inline void put_keys(struct et_tape *t, uint32_t t_ms)
 		};
 		assert_int_equal(et_keys_add(&keys, &item), 0);
 	}
+	assert_int_equal(et_tape_append(t, ET_TAPE_KEYS, t_ms, keys.data, keys.size, NULL), 0);
+	et_buffer_release(&keys);
+}
+
+/* The handshake of the caller, whose master secret is zeros. */
+static inline struct et_keys_item handshake_item(void)
+{
+	struct et_keys_item item = {
+		.type = ET_KEYS_DTLS,
+		.party = 0,
+		.suite = ET_SRTP_AES_CM_128_HMAC_SHA1_80,
+		.version = 0xFEFD,
+		.cipher = 0xC02B,
+	};
+	memset(item.client_random, 0xC1, sizeof(item.client_random));
+	memset(item.server_random, 0x5E, sizeof(item.server_random));
+	return item;
+}
+
+static inline void put_handshake(struct et_tape *t, uint32_t t_ms)
+{
+	struct et_buffer keys = { 0 };
+	const struct et_keys_item item = handshake_item();
+	assert_int_equal(et_keys_add(&keys, &item), 0);
 	assert_int_equal(et_tape_append(t, ET_TAPE_KEYS, t_ms, keys.data, keys.size, NULL), 0);
 	et_buffer_release(&keys);
 }
@@ -216,6 +241,9 @@ static inline void put_segment(struct fixture *f, uint32_t number)
 	const bool keys = f->is_protected && number == 0 && !f->keyless;
 	if (keys && !f->keys_behind) {
 		put_keys(t, 0);
+	}
+	if (f->handshake) {
+		put_handshake(t, 0);
 	}
 	for (uint32_t second = 0; second < SECONDS; second++) {
 		put_second(f, t, number * SECONDS + second, second * 1000);

@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	while (rc == 0 && (rc = et_keys_reader_next(&r, &i, NULL)) == 1) {
 		rc = 0;
-		if (i.type == ET_KEYS_SRTP && (et_keys_add(&b, &i) < 0 || b.failed)) {
+		if ((i.type == ET_KEYS_SRTP || i.type == ET_KEYS_DTLS) &&
+		    (et_keys_add(&b, &i) < 0 || b.failed)) {
 			abort();
 		}
 	}

@@ -124,8 +124,50 @@ static void what_is_cut_or_too_long_is_refused(void **state)
 	x.material = (struct et_view){ zeros, 65 };
 	assert_int_equal(et_keys_add(&b, &x), -EINVAL);
 	x = item_of(1, 0);
-	x.type = 2;
+	x.type = 3;
 	assert_int_equal(et_keys_add(&b, &x), -EINVAL);
+	et_buffer_release(&b);
+}
+
+static void handshakes_come_back(void **state)
+{
+	(void)state;
+	struct et_buffer b = { 0 };
+	struct et_keys_reader r;
+	struct et_keys_item i;
+	uint8_t mki[4] = { 1, 2, 3, 4 };
+	struct et_keys_item x = {
+		.type = ET_KEYS_DTLS,
+		.time_us = 1700000000000000,
+		.party = 1,
+		.suite = 1,
+		.version = 0xFEFD,
+		.cipher = 0xC02C,
+		.mki = { mki, sizeof(mki) },
+	};
+	memset(x.client_random, 0xA1, sizeof(x.client_random));
+	memset(x.server_random, 0xB2, sizeof(x.server_random));
+
+	assert_int_equal(et_keys_add(&b, &x), 0);
+	assert_true(b.size <= ET_KEYS_ITEM_MAX);
+	assert_int_equal(et_keys_reader_init(&r, (struct et_view){ b.data, b.size }, NULL), 0);
+	assert_int_equal(et_keys_reader_next(&r, &i, NULL), 1);
+	assert_int_equal(i.type, ET_KEYS_DTLS);
+	assert_int_equal(i.time_us, x.time_us);
+	assert_int_equal(i.party, 1);
+	assert_int_equal(i.suite, 1);
+	assert_int_equal(i.version, 0xFEFD);
+	assert_int_equal(i.cipher, 0xC02C);
+	assert_memory_equal(i.client_random, x.client_random, 32);
+	assert_memory_equal(i.server_random, x.server_random, 32);
+	assert_int_equal(i.mki.size, 4);
+	assert_memory_equal(i.mki.data, mki, 4);
+	assert_int_equal(et_keys_reader_next(&r, &i, NULL), 0);
+
+	b.data[2]--; /* the item's length: cut */
+	b.size--;
+	assert_int_equal(et_keys_reader_init(&r, (struct et_view){ b.data, b.size }, NULL), 0);
+	assert_int_equal(et_keys_reader_next(&r, &i, NULL), ET_EMALFORMED);
 	et_buffer_release(&b);
 }
 
@@ -133,6 +175,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_come_back),
+		cmocka_unit_test(handshakes_come_back),
 		cmocka_unit_test(what_a_later_version_adds_is_passed_over),
 		cmocka_unit_test(what_is_cut_or_too_long_is_refused),
 	};
