@@ -6,6 +6,7 @@ generations, erasure); one that does not is refused and named. No key is in any 
 """
 import base64
 import json
+import socket
 import sys
 
 from story import check, export_exact, run, wait_committed, wait_for
@@ -48,11 +49,13 @@ def archive(s, first, folder, expect_state):
 
     def gone():
         plan = json.loads(first.cli_raw("archive", "plan", "-o", "json").stdout)
-        if plan.get("actions"):
+        if plan.get("plan"):  # else what it lists waits for something
             actions.extend(a["action"] for a in plan["actions"])
             first.cli("archive", "apply", plan["plan"], "--reason", "scenario", timeout=120)
-        return all(not any(c.get("node") and c["state"] == "verified" for c in first.recording(c2.id)["copies"])
-                   for c2 in s.calls)
+        left = [c for call in s.calls for c in first.recording(call.id)["copies"] if c.get("node") and c["state"] == "verified"]
+        if left:
+            raise ValueError(f"left {left}, the plan says {plan}")
+        return True
     wait_for("all tapes to be in the archive only", gone, 90, every=1)
     states = {first.recording(c.id)["state"] for c in s.calls}
     check(states == {expect_state}, f"states {states}, want {expect_state}")
@@ -82,12 +85,42 @@ def nowhere(s, cluster, folders, calls, keylog):
     return searched
 
 
+def give(node, text):
+    """Through the recorder's socket; what it answers."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(str(node.folder / "keys.sock"))
+        s.sendall(text.encode())
+        answer = b""
+        while answer.count(b"\n") < text.count("\n"):
+            piece = s.recv(4096)
+            check(piece, f"the socket was closed after {answer}")
+            answer += piece
+        return answer.decode().splitlines()
+
+
+def through_the_socket(s, first, recorder):
+    """A table while the call runs; a secret of DTLS when it is over. Nobody asks for either."""
+    live, after = place(s, recorder, 4, "secret"), place(s, recorder, 5, "dtls")
+    check(give(recorder, live.table("caller") + live.table("callee") + "0x1\tAES_CM_128_HMAC_SHA1_80\tS3CRET\n") ==
+          ["ok", "ok", "line 3: its third field is no key and salt in base64"], "the answers of the socket")
+    s.hang_up([live, after])
+    wait_committed(first, [live, after], SITES, 60)
+    words = [first.recording(c.id)["keys"] for c in (live, after)]
+    check(words == ["complete", "missing"], f"keys given while one call ran: {words}")
+    check(give(recorder, after.dtls.keylog.read_text().splitlines()[-1] + "\n") == ["ok"], "a secret after the call")
+    wait_for("the recorder to open what is over", lambda: first.recording(after.id)["keys"] == "complete", 20)
+    wait_committed(first, [live, after], SITES, 60)
+    export_exact(s, first, [live, after], "socket")
+    s.say("through the recorder's socket: a table of keys opens a call that runs, a secret opens one that is over, by itself")
+
+
 def tell(s):
-    cluster = s.make_cluster()
+    cluster = s.make_cluster(extra=lambda folder: f"key-socket: {{path: {folder}/keys.sock}}\n")
     first, second, recorder = cluster.nodes
     dtls, table = place(s, recorder, 1, "dtls"), place(s, recorder, 2, "secret")
     sdes = place(s, recorder, 3, "sdes")
-    calls = s.calls
+    calls = list(s.calls)
     s.hang_up(calls)
     wait_committed(first, calls, SITES, 60)
     words = [first.recording(c.id)["keys"] for c in calls]
@@ -114,6 +147,8 @@ def tell(s):
     check([len(first.recording(c.id)["segments"]) for c in calls] == [1, 1, 1], "a refused key left a segment")
     s.say("wrong keys, a table that is none, key logs of others: refused and named, nothing kept")
 
+    through_the_socket(s, first, recorder)
+
     # One side, then the other; with a line that fits nothing between.
     half = s.folder / "half.tsv"
     half.write_text(table.table("caller") + table.table("callee", wrong=True))
@@ -122,7 +157,7 @@ def tell(s):
     check(first.recording(table.id)["keys"] == "partly", "recording show does not say partly")
 
     # The tapes go away; then the rest comes, at a node that never had them.
-    wait_committed(first, calls, SITES, 60)
+    wait_committed(first, s.calls, SITES, 60)
     cold = s.folder / "cold"
     archive(s, first, cold, "archived")
     half.write_text(table.table("callee"))
@@ -157,7 +192,7 @@ def tell(s):
     export_exact(s, second, [dtls, table], "archived")
     s.say("the segments of keys were replicated and archived; from the archive alone both calls play")
 
-    checked = nowhere(s, cluster, [cold], calls, dtls.dtls.keylog)
+    checked = nowhere(s, cluster, [cold], s.calls, dtls.dtls.keylog)
     events = [e for e in first.cli("audit", "list", "--from", "1")["events"] if e["action"].startswith("recording.keys")]
     check(sum(e["action"] == "recording.keys-added" for e in events) == 3 and
           sum(e["action"] == "recording.keys" for e in events) >= 7, f"audit: {[(e['action'], e['detail']) for e in events]}")

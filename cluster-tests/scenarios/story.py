@@ -80,7 +80,7 @@ class Story:
 
     def make_cluster(self, nodes=(("prg-1", "prg"), ("prg-2", "prg"), ("brq-1", "brq")), extra=""):
         """Start and join the nodes (name, site, and roles if not the usual); each that records captures the telephones
-        of its own network."""
+        of its own network. `extra` is more of the configuration, or a function of a node's folder that makes it."""
         self.cluster = Cluster(self.folder / "cluster", name="scenario", net=free_net())
         used = {self.cluster.net}
         for name, site, *roles in nodes:
@@ -90,8 +90,8 @@ class Story:
             used.add(phones)
             given = {"roles": roles[0]} if roles else {}
             records = not roles or "capture" in roles[0]
-            node = self.cluster.add(name, site, capture_filter=f"net 127.{phones}.0.0/16" if records else "", extra=extra,
-                                    **given)
+            node = self.cluster.add(name, site, capture_filter=f"net 127.{phones}.0.0/16" if records else "", **given)
+            node.extra = extra(node.folder) if callable(extra) else extra
             node.phones, node.rows = phones, 0
         self.cluster.create()
         self.say(f"{len(nodes)} nodes are up and vote: " + ", ".join(f"{n[0]} ({n[1]})" for n in nodes))

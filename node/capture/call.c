@@ -375,6 +375,7 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 		c->facts.end_us = end_before;
 		return;
 	}
+	et_keys_call_over(e, c);
 	while (c->endpoints != NULL) {
 		et_endpoint_remove(e, c->endpoints);
 	}

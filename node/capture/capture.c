@@ -18,6 +18,7 @@
 
 #include "node/base/fd.h"
 #include "node/capture/follow_internal.h"
+#include "node/capture/keysock_internal.h"
 #include "node/capture/relay_internal.h"
 #include "node/capture/source_internal.h"
 #include "node/capture/srs_internal.h"
@@ -31,12 +32,14 @@ enum {
 	TABLE_MAX = 256 * 1024 * 1024,
 	SMALL_TABLE_CALLS = 256,
 	KEYLOG_SECRETS = 1 << 16, /* the oldest are forgotten */
+	GIVEN_KEYS = 512,	  /* of tables, through the socket; these, too */
 	COMMAND_S = 10,		  /* for a command to be in force and saved */
 };
 
 #define TICK_US 1000000LL
 #define TABLE_US 100000LL
 #define REOPEN_US 5000000LL
+#define LATE_US 1000000LL
 #define DRAIN_US 60000LL /* above the timeout of a ring's block */
 #define DEFAULT_QUEUE_BYTES ((size_t)32 * 1024 * 1024)
 #define DEFAULT_RING_BYTES ((size_t)64 * 1024 * 1024)
@@ -66,14 +69,17 @@ struct et_capture {
 	char *filters[ET_CAPTURE_SOURCES_MAX]; /* owned; NULL: none */
 	size_t ring_bytes;
 	int64_t reopened_us;	     /* monotonic: when it was tried last */
+	int64_t late_us;	     /* monotonic: when secrets of ended calls were looked for */
 	struct et_source_stats past; /* of sources that are gone */
 	uint32_t source_count;
 	et_capture_event_fn on_event; /* the caller's */
 	void *arg;
 
-	struct et_srs *srs;	  /* owned: of the ring thread; NULL: no recording server */
-	struct et_keylog *keylog; /* owned: of the ring thread; NULL: no key log is named */
-	struct et_follow *follow; /* owned: between sync thread and ring thread */
+	struct et_srs *srs;	    /* owned: of the ring thread; NULL: no recording server */
+	struct et_keylog *keylog;   /* owned: of the ring thread; NULL: no key log is named */
+	struct et_follow *follow;   /* owned: between sync thread and ring thread */
+	struct et_keysock *keysock; /* owned; NULL: none */
+	struct et_srtp_ring *given; /* owned: of the ring thread; NULL without keysock */
 
 	pthread_t ring_thread;
 	pthread_t writer_thread;
@@ -417,6 +423,10 @@ static void ring_second(struct et_capture *c, int64_t *published_us)
 {
 	int64_t mono_us = et_clock_mono_us();
 	reopen_sources(c, mono_us);
+	if (mono_us - c->late_us >= LATE_US) {
+		c->late_us = mono_us;
+		et_keys_late(c->engine);
+	}
 	/* A table of a few calls costs next to nothing: a new call is safe in it sooner. */
 	bool soon = c->engine->table_changed && c->engine->call_count <= SMALL_TABLE_CALLS;
 	if (mono_us - *published_us >= (soon ? TABLE_US : TICK_US)) {
@@ -443,6 +453,9 @@ static void *ring_main(void *arg)
 	while (!c->stopping) {
 		if (c->follow != NULL) {
 			(void)et_follow_take(c->follow, c->keylog);
+		}
+		if (c->keysock != NULL && et_keysock_take(c->keysock, c->keylog, c->given)) {
+			et_keys_given_came(c->engine);
 		}
 		bool more = read_sources(c);
 		if (c->srs != NULL) {
@@ -579,16 +592,23 @@ static int open_keylogs(struct et_capture *c, const struct et_capture_config *co
 			paths[count++] = config->sources[i].keylog;
 		}
 	}
-	if (count == 0) {
+	const bool has_socket = config->key_socket.path != NULL;
+	if (count == 0 && !has_socket) {
 		return 0;
 	}
 	et_random(&seed, sizeof(seed));
 	int rc = et_keylog_new(KEYLOG_SECRETS, seed, &c->keylog, reterr);
-	if (rc == 0) {
+	if (rc == 0 && count > 0) {
 		rc = et_follow_new(paths, count, &c->follow, reterr);
 	}
-	while (rc == 0 && et_follow_read(c->follow)) {
+	while (rc == 0 && count > 0 && et_follow_read(c->follow)) {
 		(void)et_follow_take(c->follow, c->keylog);
+	}
+	if (rc == 0 && has_socket) {
+		rc = et_srtp_ring_new(GIVEN_KEYS, &c->given, reterr);
+	}
+	if (rc == 0 && has_socket) {
+		rc = et_keysock_new(&config->key_socket, &c->keysock, reterr);
 	}
 	return rc;
 }
@@ -630,6 +650,7 @@ static int make_parts(struct et_capture *c, const struct et_capture_config *conf
 		.draining = &c->draining,
 		.kernel_drops = &c->kernel_drops,
 		.segments = c->writer->segments,
+		.given = c->given,
 		.keylog = c->keylog,
 		.keylog_grows = true,
 	};
@@ -748,8 +769,10 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 	}
 	(void)et_srs_free(c->srs);
 	(void)et_engine_free(c->engine);
+	(void)et_keysock_free(c->keysock);
 	(void)et_follow_free(c->follow);
 	(void)et_keylog_free(c->keylog);
+	(void)et_srtp_ring_free(c->given);
 	(void)et_writer_free(c->writer);
 	if (c->has_relay) {
 		et_relay_release(&c->relay);
@@ -833,6 +856,12 @@ void et_capture_metrics(struct et_capture *c, struct et_capture_metrics *ret)
 	*ret = c->metrics;
 	(void)pthread_mutex_unlock(&c->mutex);
 	et_writer_tell_metrics(c->writer, ret);
+	if (c->keysock != NULL) {
+		const struct et_keysock_counts keys = et_keysock_counts(c->keysock);
+		ret->keys_given = keys.keys;
+		ret->keys_wrong = keys.wrong;
+		ret->keys_refused = keys.refused;
+	}
 	ret->queue_bytes = et_relay_used(&c->relay);
 	ret->sources_finished = c->finished;
 }

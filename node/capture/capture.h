@@ -32,6 +32,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "node/base/err.h"
 #include "node/base/secret.h"
@@ -94,6 +95,14 @@ struct et_capture_siprec {
 	const char *key;
 };
 
+/* Where keys of SRTP and TLS are given while calls run (keysock_internal.h). */
+struct et_capture_key_socket {
+	const char *path; /* NULL: there is none */
+	mode_t mode;	  /* of the file: none for others */
+	bool has_group;
+	gid_t group; /* of the file; its members may give keys */
+};
+
 struct et_capture_event;
 
 /* Runs on the writer thread (replay: on the caller's). Pointers inside `ev` are borrowed until it
@@ -125,6 +134,7 @@ struct et_capture_config {
 	const struct et_rules *rules;
 	struct et_capture_limits limits;
 	struct et_capture_siprec siprec;
+	struct et_capture_key_socket key_socket;
 	et_capture_event_fn on_event;
 	void *arg;
 };
@@ -250,6 +260,7 @@ struct et_capture_segment {
 	uint32_t segment;    /* from 1 */
 	int64_t t0_us;
 	const char *file; /* relative to the media folder: "tapes/2026/11/22/…-g1-s1.evtm" */
+	enum et_keys_state keys; /* of one that holds keys that came when the recording was over */
 
 	/* SEGMENT_OPEN */
 	uint32_t kek_id;
@@ -399,6 +410,9 @@ struct et_capture_metrics {
 	uint64_t tcp_no_length;	       /* messages without a Content-Length that can be read */
 	uint64_t tcp_evicted;	       /* given up because a pool was full */
 	uint64_t websocket_compressed; /* messages under permessage-deflate: not read */
+	uint64_t keys_given;	       /* through the key socket */
+	uint64_t keys_wrong;	       /* lines of it that are no keys */
+	uint64_t keys_refused;	       /* connections to it: not allowed, or too many */
 	uint64_t siprec_sessions;      /* recording sessions, now */
 	uint64_t siprec_total;	       /* ... taken since the start */
 	uint64_t siprec_refused; /* INVITEs of recording clients that were answered 4xx or 5xx */

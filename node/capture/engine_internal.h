@@ -77,6 +77,14 @@ struct et_facts {
 struct et_stream;
 
 /* All pointers are views for the call. Results: 0; ET_ELIMIT: no room now, try again later. */
+/* The secret of its DTLS handshake came when the recording was closed. */
+struct et_late_keys {
+	uint8_t recording[16];
+	int64_t start_us;
+	enum et_keys_state state; /* with them */
+	uint8_t salt;		  /* spreads the numbers of segments */
+};
+
 struct et_sink {
 	void *arg; /* borrowed */
 	int (*open)(void *arg, uint32_t slot, const struct et_facts *facts, bool restored);
@@ -91,6 +99,9 @@ struct et_sink {
 	int (*session)(void *arg, uint32_t slot, const struct et_capture_session *session);
 	int (*update)(void *arg, uint32_t slot, const struct et_facts *facts,
 		      const struct et_capture_stream *streams, uint32_t count);
+	/* Keys of a recording that is over; NULL: the sink does not care. */
+	int (*late)(void *arg, const struct et_late_keys *late,
+		    struct et_view plain); /* a KEYS plaintext: a secret */
 	/* `opened`: open() came before. */
 	int (*close)(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
 		     const struct et_capture_stream *streams, uint32_t count);
@@ -369,6 +380,7 @@ struct et_engine {
 	struct et_handshake *handshakes; /* owned; NULL: no handshake of DTLS was seen */
 	struct et_table handshake_table; /* ... by both addresses */
 	uint32_t handshake_next;	 /* the oldest: gives way */
+	uint32_t handshakes_over;	 /* of them, of calls that are over without a secret */
 	int64_t openers_since_us;	 /* openers that were made in this second */
 	uint32_t openers_made;
 	const struct et_packet *plain_of; /* borrowed: the packet that is open in plain_room */
@@ -526,7 +538,13 @@ void et_keys_tell(struct et_engine *e, struct et_call *c); /* what the sink does
 void et_keys_begin_stream(struct et_engine *e, struct et_stream *s, const struct et_endpoint *own);
 void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p);
 void et_keys_problem(struct et_call *c);
-void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s);
+void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s, const struct et_packet *p);
+/* The call is closed: whose secret did not come, may come yet. */
+void et_keys_call_over(struct et_engine *e, const struct et_call *c);
+/* Now and then: secrets of calls that are over. */
+void et_keys_late(struct et_engine *e);
+/* Keys were added to config.given: streams that are closed are tried again. */
+void et_keys_given_came(struct et_engine *e);
 void et_keys_handshake(struct et_engine *e, const struct et_packet *p); /* DTLS */
 void et_handshakes_free(struct et_engine *e);
 

@@ -49,9 +49,9 @@ static int tell_item(struct et_engine *e, const struct et_call *c, const struct 
 	return rc;
 }
 
-static int tell(struct et_engine *e, const struct et_call *c, const struct et_srtp_entry *entry)
+static struct et_keys_item item_of(const struct et_srtp_entry *entry)
 {
-	const struct et_keys_item item = {
+	return (struct et_keys_item){
 		.type = ET_KEYS_SRTP,
 		.time_us = entry->time_us,
 		.origin = (uint8_t)entry->origin,
@@ -63,7 +63,6 @@ static int tell(struct et_engine *e, const struct et_call *c, const struct et_sr
 		.mki = entry->key.mki,
 		.material = entry->key.material,
 	};
-	return tell_item(e, c, &item);
 }
 
 void et_keys_tell(struct et_engine *e, struct et_call *c)
@@ -76,7 +75,8 @@ void et_keys_tell(struct et_engine *e, struct et_call *c)
 			continue;
 		}
 		struct et_srtp_entry entry = et_srtp_ring_at(c->keys, i);
-		if (tell(e, c, &entry) < 0) {
+		const struct et_keys_item item = item_of(&entry);
+		if (tell_item(e, c, &item) < 0) {
 			return; /* no room: the next sweep tries again */
 		}
 		c->keys_told = serial - count + i + 1;
@@ -152,7 +152,31 @@ struct et_handshake {
 	struct et_dtls_hello server;
 	struct et_secret *material; /* owned; NULL: not derived yet */
 	uint8_t told[16];	    /* the recording whose tape has it; zeros: none */
+
+	/* To try the secret with, should it come when the call is over. */
+	struct {
+		uint8_t *data; /* owned: a packet; NULL: none */
+		uint32_t size;
+		uint32_t ssrc;
+		uint8_t party;
+	} samples[2];
+	uint8_t client_party;
+	bool over; /* the call is, and the secret did not come */
+	int64_t start_us;
+	uint32_t others; /* streams of the recording that something else must open */
 };
+
+static void handshake_clear(struct et_engine *e, struct et_handshake *h)
+{
+	e->handshakes_over -= h->over;
+	h->over = false;
+	h->material = et_secret_free(h->material);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(h->samples); i++) {
+		free(h->samples[i].data);
+		h->samples[i].data = NULL;
+	}
+	memset(h->told, 0, sizeof(h->told));
+}
 
 static bool handshakes_make(struct et_engine *e)
 {
@@ -171,7 +195,7 @@ static bool handshakes_make(struct et_engine *e)
 void et_handshakes_free(struct et_engine *e)
 {
 	for (uint32_t i = 0; e->handshakes != NULL && i < HANDSHAKES_MAX; i++) {
-		(void)et_secret_free(e->handshakes[i].material);
+		handshake_clear(e, &e->handshakes[i]);
 	}
 	free(e->handshakes);
 	e->handshakes = NULL;
@@ -217,7 +241,7 @@ static void on_client_hello(struct et_engine *e, const struct et_packet *p,
 	if (h->has_client) {
 		et_table_remove(&e->handshake_table, &h->link);
 	}
-	(void)et_secret_free(h->material);
+	handshake_clear(e, h);
 	*h = (struct et_handshake){ .key = key, .has_client = true, .client = *hello };
 	et_table_add(&e->handshake_table, &h->link,
 		     et_hash(e->handshake_table.seed, &key, sizeof(key)));
@@ -271,8 +295,26 @@ static struct et_handshake *handshake_of(const struct et_engine *e, const struct
 	return h;
 }
 
+/* A packet of a stream, to try its secret with. */
+static void sample_take(struct et_handshake *h, const struct et_stream *s,
+			const struct et_packet *p)
+{
+	for (size_t i = 0; i < ET_ARRAY_SIZE(h->samples); i++) {
+		if (h->samples[i].data == NULL) {
+			h->samples[i].data = malloc(p->size);
+			if (h->samples[i].data != NULL) {
+				memcpy(h->samples[i].data, p->payload, p->size);
+				h->samples[i].size = p->size;
+				h->samples[i].ssrc = s->key.ssrc;
+				h->samples[i].party = s->party;
+			}
+			return;
+		}
+	}
+}
+
 /* What it said goes into the tape: with its secret, whenever that comes, the stream is opened. */
-void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s)
+void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
 {
 	bool from_client = false;
 	struct et_handshake *h = e->handshakes != NULL ? handshake_of(e, s, &from_client) : NULL;
@@ -281,8 +323,11 @@ void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s)
 		return; /* its answer may come yet */
 	}
 	s->handshake_told = true;
-	if (h == NULL || h->material != NULL || h->server.suite == ET_SRTP_NONE ||
-	    memcmp(h->told, s->call->facts.id, sizeof(h->told)) == 0) {
+	if (h == NULL || h->material != NULL || h->server.suite == ET_SRTP_NONE) {
+		return;
+	}
+	if (memcmp(h->told, s->call->facts.id, sizeof(h->told)) == 0) {
+		sample_take(h, s, p);
 		return;
 	}
 	struct et_keys_item item = {
@@ -297,7 +342,10 @@ void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s)
 	memcpy(item.client_random, h->client.random, sizeof(item.client_random));
 	memcpy(item.server_random, h->server.random, sizeof(item.server_random));
 	if (tell_item(e, s->call, &item) == 0) {
+		handshake_clear(e, h); /* of another recording, before */
 		memcpy(h->told, s->call->facts.id, sizeof(h->told));
+		h->client_party = item.party;
+		sample_take(h, s, p);
 	} else {
 		s->handshake_told = false; /* no room: the next packet tries again */
 	}
@@ -355,6 +403,117 @@ static bool waits_for_secret(const struct et_engine *e, struct et_stream *s)
 	return true;
 }
 
+/* ---- When the call is over ---------------------------------------------------------------------
+ */
+
+void et_keys_call_over(struct et_engine *e, const struct et_call *c)
+{
+	bool from_client;
+	uint32_t closed = 0;
+
+	if (e->handshakes == NULL || !c->opened || e->sink.late == NULL) {
+		return;
+	}
+	for (const struct et_stream *s = c->streams; s != NULL; s = s->next) {
+		closed += s->frozen || (s->srtp[0] != '\0' && s->opened != ET_OPENED_YES);
+	}
+	for (const struct et_stream *s = c->streams; s != NULL && closed > 0; s = s->next) {
+		struct et_handshake *h = s->frozen ? NULL : handshake_of(e, s, &from_client);
+		if (h == NULL || s->opened == ET_OPENED_YES ||
+		    memcmp(h->told, c->facts.id, sizeof(h->told)) != 0) {
+			continue;
+		}
+		if (!h->over) {
+			h->over = true;
+			h->start_us = c->facts.start_us;
+			h->others = closed;
+			e->handshakes_over++;
+		}
+		h->others -= h->others > 0;
+	}
+}
+
+/* Does a key of the ring open one of the packets that were kept? */
+static bool late_fits(struct et_engine *e, const struct et_handshake *h,
+		      const struct et_srtp_ring *ring)
+{
+	bool fits = false;
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(h->samples) && !fits; i++) {
+		struct et_srtp_stream s = { .opener = NULL };
+		size_t size = 0;
+		fits = h->samples[i].data != NULL && h->samples[i].size <= ET_PACKET_SIZE_MAX &&
+		       et_srtp_stream_open(&s, ring, h->samples[i].party, h->samples[i].ssrc,
+					   h->samples[i].data, h->samples[i].size,
+					   (uint8_t *)e->plain_room, &size) == 0;
+		et_srtp_stream_release(&s);
+	}
+	return fits;
+}
+
+static int late_tell(struct et_engine *e, const struct et_handshake *h,
+		     const struct et_srtp_ring *ring)
+{
+	struct et_buffer plain = { .data = NULL };
+	struct et_late_keys late = {
+		.start_us = h->start_us,
+		.state = h->others == 0 ? ET_KEYS_COMPLETE : ET_KEYS_PARTLY,
+		.salt = h->client.random[0],
+	};
+
+	memcpy(late.recording, h->told, sizeof(late.recording));
+	if (et_buffer_reserve(&plain, 2 * ET_KEYS_ITEM_MAX) == NULL) {
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < et_srtp_ring_count(ring); i++) {
+		const struct et_srtp_entry entry = et_srtp_ring_at(ring, i);
+		const struct et_keys_item item = item_of(&entry);
+		int rc = et_keys_add(&plain, &item);
+		et_assert(rc == 0 && !plain.failed);
+	}
+	int rc = e->sink.late(e->sink.arg, &late, (struct et_view){ plain.data, plain.size });
+	explicit_bzero(plain.data, plain.size);
+	et_buffer_release(&plain);
+	return rc;
+}
+
+/* Its secret came, if it did. */
+static void late_try(struct et_engine *e, struct et_handshake *h)
+{
+	struct et_srtp_ring *ring = NULL;
+
+	if (!derive(e, h) || et_srtp_ring_new(2, &ring, NULL) < 0) {
+		return;
+	}
+	const size_t size = et_secret_size(h->material) / 2;
+	int rc = 0;
+	for (uint8_t side = 0; side < 2 && rc >= 0; side++) {
+		const struct et_srtp_entry entry = {
+			.key = { .suite = h->server.suite,
+				 .material = { et_secret_bytes(h->material) + side * size, size },
+				 .mki = { h->server.mki, h->server.mki_size } },
+			.origin = ET_SRTP_ORIGIN_DTLS,
+			.party = h->client_party ^ side,
+			.time_us = e->now_us,
+		};
+		rc = et_srtp_ring_add(ring, &entry);
+	}
+	/* No room: the next look tries again. What does not fit is somebody's mistake: kept out. */
+	if (rc >= 0 && (!late_fits(e, h, ring) || late_tell(e, h, ring) == 0)) {
+		handshake_clear(e, h);
+	}
+	(void)et_srtp_ring_free(ring);
+}
+
+void et_keys_late(struct et_engine *e)
+{
+	for (uint32_t i = 0; i < HANDSHAKES_MAX && e->handshakes_over > 0; i++) {
+		if (e->handshakes[i].over) {
+			late_try(e, &e->handshakes[i]);
+		}
+	}
+}
+
 /* ---- Fitness -----------------------------------------------------------------------------------
  */
 
@@ -366,7 +525,7 @@ void et_keys_begin_stream(struct et_engine *e, struct et_stream *s, const struct
 	if (named && own->is_secure) {
 		memcpy(s->srtp, own->suite, sizeof(s->srtp));
 	}
-	if (named || e->config.given != NULL || e->handshakes != NULL) {
+	if (named || et_srtp_ring_count(e->config.given) > 0 || e->handshakes != NULL) {
 		s->checks = CHECK_PACKETS;
 	}
 }
@@ -461,6 +620,19 @@ bool et_engine_plain(struct et_engine *e, uint32_t slot, uint32_t stream, const 
 		return false;
 	}
 	return et_rtp_parse((uint8_t *)e->plain_room, (uint32_t)e->plain_size, ret) == 0;
+}
+
+void et_keys_given_came(struct et_engine *e)
+{
+	for (uint32_t i = 0; i < e->limits.calls; i++) {
+		struct et_stream *s = e->slots[i] != NULL ? e->slots[i]->streams : NULL;
+		for (; s != NULL; s = s->next) {
+			if (!s->frozen && s->srtp[0] != '\0' && s->opened != ET_OPENED_YES) {
+				s->checks = CHECK_PACKETS;
+				s->checks_wait_us = 0;
+			}
+		}
+	}
 }
 
 /* A sentence for who will listen. */

@@ -2,7 +2,17 @@
 
 enum { BATCHES_MIN = 32, BATCHES_KEPT = 8 /* for what must not be lost */ };
 
-enum op_kind { OP_OPEN, OP_STREAM, OP_MEDIA, OP_META, OP_KEYS, OP_SESSION, OP_UPDATE, OP_CLOSE };
+enum op_kind {
+	OP_OPEN,
+	OP_STREAM,
+	OP_MEDIA,
+	OP_META,
+	OP_KEYS,
+	OP_LATE,
+	OP_SESSION,
+	OP_UPDATE,
+	OP_CLOSE
+};
 
 /* One operation in a batch, followed by `extra` bytes; the next one begins at a multiple of 8. */
 struct op {
@@ -215,6 +225,17 @@ static int relay_keys(void *arg, uint32_t slot, struct et_view plain)
 	return 0;
 }
 
+static int relay_late(void *arg, const struct et_late_keys *late, struct et_view plain)
+{
+	struct op *op = reserve(arg, OP_LATE, 0, sizeof(*late) + plain.size);
+	if (op == NULL) {
+		return ET_ELIMIT;
+	}
+	memcpy(op + 1, late, sizeof(*late));
+	memcpy((uint8_t *)(op + 1) + sizeof(*late), plain.data, plain.size);
+	return 0;
+}
+
 static int relay_session(void *arg, uint32_t slot, const struct et_capture_session *session)
 {
 	struct op *op = reserve(arg, OP_SESSION, slot, sizeof(*session));
@@ -264,6 +285,7 @@ struct et_sink et_relay_sink(struct et_relay *r)
 		.rtcp = relay_rtcp,
 		.meta = relay_meta,
 		.keys = relay_keys,
+		.late = relay_late,
 		.session = relay_session,
 		.update = relay_update,
 		.close = relay_close,
@@ -309,6 +331,12 @@ static void run_op(struct et_writer *w, const struct op *op)
 	case OP_KEYS:
 		et_writer_keys(w, op->slot, (struct et_view){ extra, op->size - sizeof(*op) });
 		break;
+	case OP_LATE:
+		et_writer_late(
+			w, extra,
+			(struct et_view){ (const uint8_t *)extra + sizeof(struct et_late_keys),
+					  op->size - sizeof(*op) - sizeof(struct et_late_keys) });
+		break;
 	case OP_SESSION:
 		et_writer_session(w, op->slot, extra);
 		break;
@@ -337,7 +365,7 @@ bool et_relay_run(struct et_relay *r, struct et_writer *w, int timeout_ms)
 			const struct op *op = (const struct op *)(const void *)(b->data + at);
 			run_op(w, op);
 			size_t size = op->size;
-			if (op->kind == OP_KEYS) {
+			if (op->kind == OP_KEYS || op->kind == OP_LATE) {
 				explicit_bzero(b->data + at, size);
 			}
 			at += aligned(size);

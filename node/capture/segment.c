@@ -180,13 +180,12 @@ static int next_segment(struct et_writer *w, struct et_slot *s, struct et_error 
 	return 0;
 }
 
-bool et_segment_open(struct et_writer *w, uint32_t slot)
+/* The slot's next tape, told of. */
+static bool segment_begin(struct et_writer *w, struct et_slot *s, enum et_keys_state keys)
 {
-	struct et_slot *s = w->slots[slot];
-	struct et_capture_segment segment = { .generation = ET_GENERATION };
+	struct et_capture_segment segment = { .generation = ET_GENERATION, .keys = keys };
 	struct et_error error = { .text = "" };
 	int rc = next_segment(w, s, &error);
-	w->segments[slot] = s->segment;
 	s->t0_us = s->segment == 1 ? s->facts.start_us : w->now_us;
 	if (rc == 0) {
 		rc = et_openlog_open(w, s);
@@ -213,11 +212,41 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 	}
 	s->told = true;
 	s->state = ET_SLOT_OPEN;
+	return true;
+}
+
+bool et_segment_open(struct et_writer *w, uint32_t slot)
+{
+	struct et_slot *s = w->slots[slot];
+	bool open = segment_begin(w, s, ET_KEYS_UNTOLD);
+	w->segments[slot] = s->segment;
+	if (!open) {
+		return false;
+	}
 	et_media_encoder_reset(&s->encoder);
 	/* One allocation for the tape's life, instead of doublings past what a record needs. */
 	(void)et_buffer_reserve(&s->encoder.plain, ET_RECORD_BYTES + ET_MEDIA_PACKET_OVERHEAD);
 	et_writer_begin_segment(w, s);
 	return true;
+}
+
+void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct et_view plain)
+{
+	struct et_slot *s = calloc(1, sizeof(*s));
+	if (s == NULL || w->config.media == NULL) {
+		free(s);
+		return;
+	}
+	memcpy(s->facts.id, late->recording, sizeof(s->facts.id));
+	s->facts.start_us = late->start_us;
+	s->told = true;
+	s->segment = et_keys_segment_base(w->config.node) + ET_KEYS_SEGMENTS_MAX +
+		     late->salt % ET_KEYS_SEGMENTS_MAX - 1; /* the next one is taken */
+	if (segment_begin(w, s, late->state)) {
+		et_segment_append(w, s, ET_TAPE_KEYS, s->t0_us, plain.data, plain.size);
+		et_segment_finish(w, s, NULL);
+	}
+	free(s);
 }
 
 /* ---- Records --------------------------------------------------------------------------------- */

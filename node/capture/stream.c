@@ -439,7 +439,7 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 		e->media_dropped++;
 	}
 	if (!s->handshake_told && c->opened) {
-		et_keys_tell_handshake(e, s);
+		et_keys_tell_handshake(e, s, p);
 	}
 }
 

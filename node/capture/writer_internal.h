@@ -171,6 +171,8 @@ void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_captur
 void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_packet *packet);
 void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain);
 void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain);
+/* A segment of its own for keys of a recording that is over. */
+void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct et_view plain);
 /* Told with each update that follows. */
 void et_writer_session(struct et_writer *w, uint32_t slot,
 		       const struct et_capture_session *session);

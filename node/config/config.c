@@ -1,6 +1,7 @@
 #include "node/config/config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "node/text/units.h"
@@ -65,93 +66,111 @@ static void config_defaults(struct et_config *c)
 	};
 }
 
+/* In two: a compiler need not take a longer literal. */
+static const char defaults_sources[] =
+	"# evertape.yaml: every key, with its default where it has one.\n"
+	"cluster: acme-voice                # needed\n"
+	"node:\n"
+	"  name: prg-1                      # needed; unique in the cluster\n"
+	"  site: prg                        # needed\n"
+	"  roles: [voter, vault, capture, api]  # needed; also standby, spare, witness\n"
+	"listen:\n"
+	"  cluster: 10.1.0.11:7400          # needed; other nodes connect here\n"
+	"  advertise: 10.1.0.11:7400        # what other nodes are told; default: cluster\n"
+	"  api: 0.0.0.0:7443                # HTTPS and console; needed with the role api\n"
+	"data:\n"
+	"  state: /var/lib/evertape/state   # needed; Raft log and catalogue\n"
+	"  media: /var/lib/evertape/media   # needed; tapes\n"
+	"  root: file:/etc/evertape/root.key  # needed; the node root, mode 0400\n"
+	"capture:                           # sources of packets; default: none\n"
+	"  - interface: eth1                # or file: PATH of a capture file\n"
+	"    filter: \"\"                     # as of tcpdump; empty: everything\n"
+	"    sip-ports: [5060]\n"
+	"    # key-log: /run/sbc/tls.keys   # opens SIP over TLS; followed as it grows; "
+	"default: none\n"
+	"# siprec:                          # sessions of SIPREC clients; default: none\n"
+	"#   listen: [udp://10.1.0.11:5060, tcp://10.1.0.11:5060]  # never 0.0.0.0\n"
+	"#   media: 10.1.0.11               # where RTP comes; default: the first listen's\n"
+	"#   media-ports: 20000-24999       # two for each stream\n"
+	"#   sessions: 1024                 # at a time\n"
+	"#   connections: 256               # of TCP and TLS, at a time\n"
+	"#   certificate: /etc/evertape/srs.pem  # with tls://10.1.0.11:5061: PEM, "
+	"with its chain\n"
+	"#   key: /etc/evertape/private/srs.key\n"
+	"# key-socket:                      # keys of SRTP and TLS while calls run; "
+	"default: "
+	"none\n"
+	"#   path: /run/evertape/keys.sock  # lines as of a key log, or ssrc, suite, key "
+	"and "
+	"salt\n"
+	"#   group: sbc                     # its members may give keys; default: root and "
+	"the daemon only\n"
+	"#   mode: \"0660\"                  # default with a group; never rights for "
+	"others\n";
+static const char defaults_rest[] =
+	"recording:\n"
+	"  default: record                  # or skip: what happens when no rule fits\n"
+	"  own-numbers: []                  # of this site: they say which way a call goes; "
+	"needed for direction\n"
+	"  rules: []                        # in order; the first whose conditions all hold "
+	"decides, for example\n"
+	"    # - name: sales                # told in the recording\n"
+	"    #   from: \"+4202*\"             # number, shell pattern or range (1000-1999), "
+	"or "
+	"a list of them\n"
+	"    #   to: [\"1000-1099\", \"2*\"]\n"
+	"    #   direction: [inbound, internal]  # also outbound, external\n"
+	"    #   site: prg                  # this node's site; or a list\n"
+	"    #   header: {X-Queue: \"sales*\"}  # of the INVITE; all of them must fit\n"
+	"    #   time: {zone: Europe/Prague, days: mon-fri, from: \"08:00\", to: "
+	"\"18:00\"}\n"
+	"    #   sample: 10%                # of the calls, by their Call-ID\n"
+	"    #   media-only: false          # true: only calls without signalling\n"
+	"    #   action: record             # or skip\n"
+	"    #   digits: drop               # or keep; not said: as below\n"
+	"  digits: keep                     # or drop: key presses (RFC 4733, SIP INFO, "
+	"KPML) "
+	"are written nowhere\n"
+	"  max-pause: 15m                   # a paused recording goes on by itself after so "
+	"long\n"
+	"  setup-timeout: 4m                # an INVITE without a final answer ends\n"
+	"  media-timeout: 4h                # an answered call without media ends\n"
+	"  media-only-timeout: 30s          # RTP without signalling that stopped ends\n"
+	"raft:\n"
+	"  profile: lan                     # or wan, for sites more than 50 ms apart "
+	"(election 3s, heartbeat 300ms)\n"
+	"  election: 1s                     # without a leader for so long: a new one; at "
+	"least "
+	"three heartbeats and ten round trips\n"
+	"  heartbeat: 50ms                  # at least the round trip to the farthest "
+	"voter\n"
+	"placement: {copies-per-site: 1}\n"
+	"limits:\n"
+	"  live-calls: 8192\n"
+	"  disk-reserve: 256MiB             # of each disk: below it no new calls (media), "
+	"no "
+	"entries (state)\n"
+	"  ring: 64MiB                      # of the kernel, for each interface\n"
+	"  writer-queue: 32MiB\n"
+	"  cache: 1GiB                      # ciphertext fetched for listening\n"
+	"  sync-rate: 0B                    # a second; 0B: no limit\n"
+	"  snapshot-rate: 0B                # a second, of the catalogue to and from "
+	"others; "
+	"0B: no limit, else 256KiB at least\n"
+	"  api-connections: 256\n"
+	"tls:\n"
+	"  certificate-life: 72h\n"
+	"  # api-certificate: /etc/evertape/api.pem   # default: the node's own "
+	"certificate\n"
+	"  # api-key: /etc/evertape/api.key\n"
+	"log: {level: info}                 # debug, info, warn, error\n";
+
 const char *et_config_defaults_text(void)
 {
-	return "# evertape.yaml: every key, with its default where it has one.\n"
-	       "cluster: acme-voice                # needed\n"
-	       "node:\n"
-	       "  name: prg-1                      # needed; unique in the cluster\n"
-	       "  site: prg                        # needed\n"
-	       "  roles: [voter, vault, capture, api]  # needed; also standby, spare, witness\n"
-	       "listen:\n"
-	       "  cluster: 10.1.0.11:7400          # needed; other nodes connect here\n"
-	       "  advertise: 10.1.0.11:7400        # what other nodes are told; default: cluster\n"
-	       "  api: 0.0.0.0:7443                # HTTPS and console; needed with the role api\n"
-	       "data:\n"
-	       "  state: /var/lib/evertape/state   # needed; Raft log and catalogue\n"
-	       "  media: /var/lib/evertape/media   # needed; tapes\n"
-	       "  root: file:/etc/evertape/root.key  # needed; the node root, mode 0400\n"
-	       "capture:                           # sources of packets; default: none\n"
-	       "  - interface: eth1                # or file: PATH of a capture file\n"
-	       "    filter: \"\"                     # as of tcpdump; empty: everything\n"
-	       "    sip-ports: [5060]\n"
-	       "    # key-log: /run/sbc/tls.keys   # opens SIP over TLS; followed as it grows; "
-	       "default: none\n"
-	       "# siprec:                          # sessions of SIPREC clients; default: none\n"
-	       "#   listen: [udp://10.1.0.11:5060, tcp://10.1.0.11:5060]  # never 0.0.0.0\n"
-	       "#   media: 10.1.0.11               # where RTP comes; default: the first listen's\n"
-	       "#   media-ports: 20000-24999       # two for each stream\n"
-	       "#   sessions: 1024                 # at a time\n"
-	       "#   connections: 256               # of TCP and TLS, at a time\n"
-	       "#   certificate: /etc/evertape/srs.pem  # with tls://10.1.0.11:5061: PEM, "
-	       "with its chain\n"
-	       "#   key: /etc/evertape/private/srs.key\n"
-	       "recording:\n"
-	       "  default: record                  # or skip: what happens when no rule fits\n"
-	       "  own-numbers: []                  # of this site: they say which way a call goes; "
-	       "needed for direction\n"
-	       "  rules: []                        # in order; the first whose conditions all hold "
-	       "decides, for example\n"
-	       "    # - name: sales                # told in the recording\n"
-	       "    #   from: \"+4202*\"             # number, shell pattern or range (1000-1999), "
-	       "or "
-	       "a list of them\n"
-	       "    #   to: [\"1000-1099\", \"2*\"]\n"
-	       "    #   direction: [inbound, internal]  # also outbound, external\n"
-	       "    #   site: prg                  # this node's site; or a list\n"
-	       "    #   header: {X-Queue: \"sales*\"}  # of the INVITE; all of them must fit\n"
-	       "    #   time: {zone: Europe/Prague, days: mon-fri, from: \"08:00\", to: "
-	       "\"18:00\"}\n"
-	       "    #   sample: 10%                # of the calls, by their Call-ID\n"
-	       "    #   media-only: false          # true: only calls without signalling\n"
-	       "    #   action: record             # or skip\n"
-	       "    #   digits: drop               # or keep; not said: as below\n"
-	       "  digits: keep                     # or drop: key presses (RFC 4733, SIP INFO, "
-	       "KPML) "
-	       "are written nowhere\n"
-	       "  max-pause: 15m                   # a paused recording goes on by itself after so "
-	       "long\n"
-	       "  setup-timeout: 4m                # an INVITE without a final answer ends\n"
-	       "  media-timeout: 4h                # an answered call without media ends\n"
-	       "  media-only-timeout: 30s          # RTP without signalling that stopped ends\n"
-	       "raft:\n"
-	       "  profile: lan                     # or wan, for sites more than 50 ms apart "
-	       "(election 3s, heartbeat 300ms)\n"
-	       "  election: 1s                     # without a leader for so long: a new one; at "
-	       "least "
-	       "three heartbeats and ten round trips\n"
-	       "  heartbeat: 50ms                  # at least the round trip to the farthest "
-	       "voter\n"
-	       "placement: {copies-per-site: 1}\n"
-	       "limits:\n"
-	       "  live-calls: 8192\n"
-	       "  disk-reserve: 256MiB             # of each disk: below it no new calls (media), "
-	       "no "
-	       "entries (state)\n"
-	       "  ring: 64MiB                      # of the kernel, for each interface\n"
-	       "  writer-queue: 32MiB\n"
-	       "  cache: 1GiB                      # ciphertext fetched for listening\n"
-	       "  sync-rate: 0B                    # a second; 0B: no limit\n"
-	       "  snapshot-rate: 0B                # a second, of the catalogue to and from "
-	       "others; "
-	       "0B: no limit, else 256KiB at least\n"
-	       "  api-connections: 256\n"
-	       "tls:\n"
-	       "  certificate-life: 72h\n"
-	       "  # api-certificate: /etc/evertape/api.pem   # default: the node's own "
-	       "certificate\n"
-	       "  # api-key: /etc/evertape/api.key\n"
-	       "log: {level: info}                 # debug, info, warn, error\n";
+	static char text[sizeof(defaults_sources) + sizeof(defaults_rest)];
+
+	(void)snprintf(text, sizeof(text), "%s%s", defaults_sources, defaults_rest);
+	return text;
 }
 
 /* ---- Parts of the file ---- */
@@ -1042,6 +1061,54 @@ static int parse_siprec(const struct et_yaml_node *map, struct et_config *c,
 	return rc;
 }
 
+static int parse_socket_mode(const struct et_yaml_node *node, uint32_t *ret,
+			     struct et_error *reterr)
+{
+	char text[16];
+	char *end = NULL;
+
+	int rc = copy_text(node, text, sizeof(text), reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	unsigned long mode = strtoul(text, &end, 8);
+	if (text[0] == '\0' || *end != '\0' || (mode & ~0660UL) != 0 || (mode & 0600) != 0600) {
+		return et_yaml_fail(node, reterr, ET_EMALFORMED,
+				    "key-socket: mode is \"0600\" or \"0660\" (others never have "
+				    "rights), not \"%s\"",
+				    text);
+	}
+	*ret = (uint32_t)mode;
+	return 0;
+}
+
+static int parse_key_socket(const struct et_yaml_node *map, struct et_config *c,
+			    struct et_error *reterr)
+{
+	static const char *const known[] = { "path", "group", "mode" };
+	struct et_config_key_socket *k = &c->key_socket;
+	const struct et_yaml_node *path = NULL;
+
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	rc = rc < 0 ? rc : et_yaml_need(map, "path", &path, reterr);
+	rc = rc < 0 ? rc : copy_path(path, k->path, reterr);
+	const struct et_yaml_node *group = et_yaml_get(map, "group");
+	if (rc == 0 && group != NULL) {
+		rc = copy_text(group, k->group, sizeof(k->group), reterr);
+	}
+	k->mode = k->group[0] != '\0' ? 0660 : 0600;
+	const struct et_yaml_node *mode = et_yaml_get(map, "mode");
+	if (rc == 0 && mode != NULL) {
+		rc = parse_socket_mode(mode, &k->mode, reterr);
+	}
+	if (rc == 0 && (c->roles & ET_ROLE_CAPTURE) == 0) {
+		return et_yaml_fail_key(
+			map, reterr, ET_EMALFORMED,
+			"this node takes keys of calls, but its roles lack capture");
+	}
+	return rc;
+}
+
 static int parse_raft(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
 {
 	static const char *const known[] = { "profile", "election", "heartbeat" };
@@ -1186,7 +1253,8 @@ static const struct part {
 	{ "listen", true, parse_listen },
 	{ "data", true, parse_data },
 	{ "capture", false, parse_capture }, /* after node: it looks at the roles */
-	{ "siprec", false, parse_siprec },   /* ... and so does this */
+	{ "siprec", false, parse_siprec },   /* ... and so do these */
+	{ "key-socket", false, parse_key_socket },
 	{ "recording", false, parse_recording },
 	{ "raft", false, parse_raft },
 	{ "backup", false, parse_backup },

@@ -64,6 +64,13 @@ struct et_config_siprec {
 	char key[ET_CONFIG_PATH_MAX + 1];
 };
 
+/* Where keys are given while calls run; without a path there is none. */
+struct et_config_key_socket {
+	char path[ET_CONFIG_PATH_MAX + 1];
+	char group[ET_CONFIG_NAME_MAX + 1]; /* group: NAME; "": nobody but root and the daemon */
+	uint32_t mode;			    /* mode: "0660" with a group, "0600" without */
+};
+
 /* Plain values, nothing owned: may be copied. About 256 KiB: off the stack. */
 struct et_config {
 	char file[ET_CONFIG_PATH_MAX + 1]; /* where it was read from */
@@ -89,6 +96,7 @@ struct et_config {
 	uint32_t capture_count;
 
 	struct et_config_siprec siprec;
+	struct et_config_key_socket key_socket;
 
 	/* recording: {default: record, rules: [...], setup-timeout: 4m, ...} */
 	struct et_rules rules;	       /* and default: record | skip, own-numbers: [...] */

@@ -395,6 +395,13 @@ static void backend_metrics(void *arg, struct et_buffer *out)
 		   "Calls not recorded: free space below the reserve.", m->calls_refused_disk);
 	add_metric(out, "capture_calls_refused_journal_total", "counter",
 		   "Calls not recorded: the journal refused.", m->calls_refused_journal);
+	add_metric(out, "capture_keys_given_total", "counter",
+		   "Keys that came through the key socket.", m->keys_given);
+	add_metric(out, "capture_keys_wrong_total", "counter",
+		   "Lines of the key socket that are no keys.", m->keys_wrong);
+	add_metric(out, "capture_keys_refused_total", "counter",
+		   "Connections to the key socket that were not allowed, or too many.",
+		   m->keys_refused);
 	add_metric(out, "siprec_sessions", "gauge", "Recording sessions of SIPREC clients, now.",
 		   m->siprec_sessions);
 	add_metric(out, "siprec_sessions_total", "counter",

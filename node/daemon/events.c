@@ -425,6 +425,7 @@ static int on_segment_open(struct et_events *events, const struct et_capture_eve
 	segment.t0_us = s->t0_us;
 	segment.state = ET__SEGMENT_STATE__SEGMENT_OPEN;
 	segment.file = text(s->file);
+	segment.keys = s->keys;
 	body.segment = &segment;
 	command.body_case = ET__COMMAND__BODY_SEGMENT_OPEN;
 	command.segment_open = &body;

@@ -76,8 +76,7 @@ static int file_name(struct late *l)
 /* The first number of this node that neither the catalogue nor the disk has. */
 static int number_find(struct late *l, struct et_error *reterr)
 {
-	const uint32_t first =
-		ET_KEYS_SEGMENT_FIRST + (uint32_t)(l->identity.node & 0x3FFFFF) * 256;
+	const uint32_t first = et_keys_segment_base(l->identity.node);
 	struct et_state_view *v = et_state_view_open(l->d->state);
 	int rc = v == NULL ? -ENOMEM : 0;
 	bool taken = true;

@@ -1,4 +1,5 @@
 /* Bringing up a member: identity, TLS, catalogue, and the services on top of them. */
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -428,6 +429,33 @@ static void fill_siprec(const struct et_config *from, struct et_capture_config *
 	to->siprec.key = s->key[0] != '\0' ? s->key : NULL;
 }
 
+/* A group that this machine does not know is an error: nobody could give keys. */
+static int fill_key_socket(const struct et_config *from, struct et_capture_config *to,
+			   struct et_error *reterr)
+{
+	const struct et_config_key_socket *k = &from->key_socket;
+	char room[4096];
+	struct group group;
+	struct group *found = NULL;
+
+	if (k->path[0] == '\0') {
+		return 0;
+	}
+	to->key_socket = (struct et_capture_key_socket){ .path = k->path, .mode = k->mode };
+	if (k->group[0] == '\0') {
+		return 0;
+	}
+	int rc = getgrnam_r(k->group, &group, room, sizeof(room), &found);
+	if (rc != 0 || found == NULL) {
+		return et_fail_plain(reterr, ET_ENOTFOUND,
+				     "key-socket: there is no group '%s' on this machine",
+				     k->group);
+	}
+	to->key_socket.has_group = true;
+	to->key_socket.group = group.gr_gid;
+	return 0;
+}
+
 static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick, uint32_t kek_id,
 			 struct et_error *reterr)
 {
@@ -437,6 +465,11 @@ static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 	}
 	fill_sources(&d->config, c);
 	fill_siprec(&d->config, c);
+	int rc = fill_key_socket(&d->config, c, reterr);
+	if (rc < 0) {
+		free(c);
+		return rc;
+	}
 	c->rules = &d->config.rules;
 	c->media = d->config.media;
 	c->node = d->identity.node;
@@ -455,7 +488,7 @@ static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 	c->limits.media_only_timeout_s = (uint32_t)(d->config.media_only_timeout_us / 1000000);
 	c->on_event = et_events_on_capture;
 	c->arg = &d->events;
-	int rc = et_capture_start(c, &d->capture, reterr);
+	rc = et_capture_start(c, &d->capture, reterr);
 	free(c);
 	return rc;
 }

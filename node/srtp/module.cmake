@@ -1,7 +1,7 @@
 et_module(node/srtp
-    SOURCES suite.c srtp.c ring.c given.c dtls.c
-    USES node/base node/crypto
+    SOURCES suite.c srtp.c ring.c given.c dtls.c feed.c
+    USES node/base node/crypto node/keylog
     LIBRARIES PkgConfig::srtp Threads::Threads
-    TESTS srtp ring dtls
+    TESTS srtp ring dtls feed
     TEST_LIBRARIES PkgConfig::crypto
-    FUZZERS srtp given dtls)
+    FUZZERS srtp given dtls feed)

@@ -21,9 +21,15 @@
 
 /* Segments from this number on hold nothing but keys that came when the recording was over: they
  * are read before all others. A number is this one, plus 256 times the node that made it (modulo
- * 2^22), plus 0 to 255: nodes that do not hear each other never take the same one. */
+ * 2^22), plus 0 to 127 (what somebody brings) or 128 to 255 (what came to its recorder): nodes and
+ * parts of them that do not hear each other never take the same one. */
 #define ET_KEYS_SEGMENT_FIRST (UINT32_C(1) << 30)
-#define ET_KEYS_SEGMENTS_MAX 256 /* of a node, of one recording */
+#define ET_KEYS_SEGMENTS_MAX 128 /* of each kind: of a node, of one recording */
+
+static inline uint32_t et_keys_segment_base(uint64_t node)
+{
+	return ET_KEYS_SEGMENT_FIRST + (uint32_t)(node & 0x3FFFFF) * 256;
+}
 
 static inline bool et_keys_segment(uint32_t segment)
 {

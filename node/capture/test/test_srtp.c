@@ -39,6 +39,8 @@ struct fixture {
 	uint8_t told[KEYS_MAX][ET_SRTP_MATERIAL_MAX];
 	uint8_t told_party[KEYS_MAX];
 	uint32_t told_count;
+	struct et_late_keys late;
+	uint32_t late_count; /* keys that came when the call was over */
 	struct et_keys_item handshakes[4];
 	uint32_t handshake_count;
 	bool no_room; /* for keys */
@@ -88,6 +90,26 @@ static int take_keys(void *arg, uint32_t slot, struct et_view plain)
 	return 0;
 }
 
+static int take_late(void *arg, const struct et_late_keys *late, struct et_view plain)
+{
+	struct fixture *f = arg;
+	struct et_keys_reader r;
+	struct et_keys_item i;
+	if (f->no_room) {
+		return ET_ELIMIT;
+	}
+	f->late = *late;
+	assert_int_equal(et_keys_reader_init(&r, plain, NULL), 0);
+	while (et_keys_reader_next(&r, &i, NULL) == 1) {
+		assert_int_equal(i.type, ET_KEYS_SRTP);
+		assert_true(f->told_count < KEYS_MAX);
+		memcpy(f->told[f->told_count], i.material.data, i.material.size);
+		f->told_party[f->told_count++] = i.party;
+		f->late_count++;
+	}
+	return 0;
+}
+
 static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
 		      const struct et_capture_stream *streams, uint32_t count)
 {
@@ -107,6 +129,7 @@ static int set_up(void **state)
 	assert_non_null(f);
 	sink.media = take_media;
 	sink.keys = take_keys;
+	sink.late = take_late;
 	sink.close = take_close;
 	assert_int_equal(et_srtp_ring_new(8, &f->given, NULL), 0);
 	assert_int_equal(et_keylog_new(8, 0, &f->keylog, NULL), 0);
@@ -541,6 +564,63 @@ static void a_handshake_without_its_secret_is_kept(void **state)
 	(void)et_srtp_free(callee.srtp);
 }
 
+/* It is tried on what was kept of the call, and told when it fits. */
+static void a_secret_that_comes_after_the_call_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of_handshake(1, false);
+	struct sender callee = sender_of_handshake(2, true);
+
+	f->engine->config.keylog_grows = true;
+	call_with_handshake(f);
+	send_rtp(f, &caller, 10);
+	send_rtp(f, &callee, 10);
+	uint8_t id[16];
+	memcpy(id, f->engine->slots[0]->facts.id, sizeof(id));
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, 0);
+	f->now_us += 5 * 3600 * 1000000LL; /* its media timed out */
+	et_engine_clock(f->engine, f->now_us);
+	assert_int_equal(f->engine->call_count, 0);
+	assert_int_equal(f->facts.keys, ET_KEYS_MISSING);
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, 0);
+	secret_comes(f);
+	f->no_room = true;
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, 0);
+	f->no_room = false;
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, 2);
+	assert_true(was_told(f, &caller) && was_told(f, &callee));
+	assert_memory_equal(f->late.recording, id, sizeof(id));
+	assert_int_equal(f->late.state, ET_KEYS_COMPLETE);
+	et_keys_late(f->engine); /* once */
+	assert_int_equal(f->late_count, 2);
+	assert_int_equal(f->engine->handshakes_over, 0);
+	finish(f);
+	(void)et_srtp_free(caller.srtp);
+	(void)et_srtp_free(callee.srtp);
+}
+
+static void a_wrong_secret_after_the_call_is_not(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 9);
+
+	f->engine->config.keylog_grows = true;
+	call_with_handshake(f);
+	send_rtp(f, &caller, 10);	   /* under another key than the handshake's */
+	f->now_us += 5 * 3600 * 1000000LL; /* its media timed out */
+	et_engine_clock(f->engine, f->now_us);
+	secret_comes(f);
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, 0);
+	assert_int_equal(f->engine->handshakes_over, 0);
+	finish(f);
+	(void)et_srtp_free(caller.srtp);
+}
+
 /* Nor when the clock is set back meanwhile. */
 static void a_secret_is_waited_for_when_time_goes_back(void **state)
 {
@@ -937,6 +1017,8 @@ int main(void)
 		TEST(a_key_log_opens_dtls_srtp),
 		TEST(a_secret_is_waited_for),
 		TEST(a_late_secret_is_still_found),
+		TEST(a_secret_that_comes_after_the_call_is_told),
+		TEST(a_wrong_secret_after_the_call_is_not),
 		TEST(a_handshake_without_its_secret_is_kept),
 		TEST(a_secret_is_waited_for_when_time_goes_back),
 		TEST(plain_streams_do_not_keep_protected_ones_waiting),

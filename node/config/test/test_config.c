@@ -320,6 +320,17 @@ static void a_recording_server_is_described(void **state)
 	assert_int_equal(c->siprec.port_first, 3001);
 	assert_int_equal(c->siprec.connections, 6);
 	assert_string_equal(c->siprec.key, "/b.pem");
+	replaced(c, CAPTURE_LINE, "key-socket: {path: /run/k.sock}\n" CAPTURE_LINE, "");
+	assert_string_equal(c->key_socket.path, "/run/k.sock");
+	assert_int_equal(c->key_socket.mode, 0600);
+	replaced(c, CAPTURE_LINE, "key-socket: {path: /run/k.sock, group: sbc}\n" CAPTURE_LINE, "");
+	assert_string_equal(c->key_socket.group, "sbc");
+	assert_int_equal(c->key_socket.mode, 0660);
+	replaced(
+		c, CAPTURE_LINE,
+		"key-socket: {path: /run/k.sock, group: sbc, mode: \"0666\"}\n" CAPTURE_LINE,
+		"f.yaml:5:52: key-socket: mode is \"0600\" or \"0660\" (others never have rights), "
+		"not \"0666\"");
 	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"tcp://[fd00::1]:5060\"]}\n" CAPTURE_LINE,
 		 "");
 	assert_string_equal(c->siprec.media, "fd00::1");
