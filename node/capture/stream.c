@@ -393,7 +393,10 @@ static struct et_stream *begin_stream(struct et_engine *e, const struct match *m
 	s->association = (m->certain & RANK_SSRC) != 0	    ? ET_ASSOCIATION_SSRC
 			 : m->rivals == 1 && !c->media_only ? ET_ASSOCIATION_SDP
 							    : ET_ASSOCIATION_INFERRED;
-	const struct et_endpoint *own = m->from != NULL ? m->from : m->to;
+	/* Who sends says whether it is protected; until then who receives does (an answer's profile
+	 * is the offer's). An address that only a stream taught us says nothing. */
+	bool described = m->from != NULL && m->from->media != ET_NO_MEDIA;
+	const struct et_endpoint *own = described ? m->from : m->to;
 	et_keys_begin_stream(e, s, own);
 	s->next = c->streams;
 	c->streams = s;

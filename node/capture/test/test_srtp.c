@@ -43,7 +43,8 @@ struct fixture {
 	uint32_t late_count; /* keys that came when the call was over */
 	struct et_keys_item handshakes[4];
 	uint32_t handshake_count;
-	bool no_room; /* for keys */
+	bool no_room;	       /* for keys */
+	char announced[2][32]; /* what protects a stream, as the tape says before its media */
 	struct et_facts facts;
 	struct et_capture_stream streams[ET_CAPTURE_STREAMS_MAX];
 	uint32_t stream_count;
@@ -63,6 +64,16 @@ static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et
 	assert_int_equal(plain.payload_size, PAYLOAD);
 	for (uint32_t i = 0; i < PAYLOAD; i++) {
 		assert_int_equal(plain.payload[i], (uint8_t)(i + rtp->sequence));
+	}
+	return 0;
+}
+
+static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
+{
+	struct fixture *f = arg;
+	(void)slot;
+	if (stream->number < 2) {
+		memcpy(f->announced[stream->number], stream->srtp, sizeof(f->announced[0]));
 	}
 	return 0;
 }
@@ -128,6 +139,7 @@ static int set_up(void **state)
 	struct et_sink sink = sink_of(f);
 	assert_non_null(f);
 	sink.media = take_media;
+	sink.stream = take_stream;
 	sink.keys = take_keys;
 	sink.late = take_late;
 	sink.close = take_close;
@@ -362,6 +374,32 @@ static void what_is_only_offered_is_decided_by_packets(void **state)
 	assert_int_equal(f->streams[0].opened, ET_OPENED_YES);
 	assert_string_equal(f->streams[1].srtp, "");
 	assert_int_equal(f->streams[1].opened, ET_OPENED_UNKNOWN);
+	assert_string_equal(f->facts.problem, "");
+	(void)et_srtp_free(caller.srtp);
+	(void)et_srtp_free(callee.srtp);
+}
+
+/* SIP over TLS is read when its secrets come, and an answer may be lost: the tape says from the
+ * first packet on what is protected, else it would be played as it is. */
+static void media_before_the_answer_is_known_to_be_protected(void **state)
+{
+	struct fixture *f = *state;
+	char text[400];
+	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
+
+	sip(f, 1, "INVITE sip:b@x SIP/2.0", "1 INVITE", description(&caller, "RTP/SAVP", text));
+	send_rtp(f, &caller, 1); /* teaches the callee's address, and nothing else of it */
+	send_rtp(f, &callee, 5);
+	assert_string_equal(f->announced[0], "AES_CM_128_HMAC_SHA1_80");
+	assert_string_equal(f->announced[1], "AES_CM_128_HMAC_SHA1_80");
+	assert_int_equal(f->closed, 5);
+	sip(f, 2, "SIP/2.0 200 OK", "1 INVITE", description(&callee, "RTP/SAVP", text));
+	send_rtp(f, &callee, 5);
+	finish(f);
+	assert_int_equal(f->opened, 6);
+	assert_true(was_told(f, &callee));
+	assert_int_equal(f->streams[1].opened, ET_OPENED_YES);
 	assert_string_equal(f->facts.problem, "");
 	(void)et_srtp_free(caller.srtp);
 	(void)et_srtp_free(callee.srtp);
@@ -1013,6 +1051,7 @@ int main(void)
 		TEST(of_several_lines_the_one_in_use_opens),
 		TEST(a_reinvite_brings_new_keys),
 		TEST(what_is_only_offered_is_decided_by_packets),
+		TEST(media_before_the_answer_is_known_to_be_protected),
 		TEST(without_its_key_a_stream_says_so),
 		TEST(a_key_log_opens_dtls_srtp),
 		TEST(a_secret_is_waited_for),
