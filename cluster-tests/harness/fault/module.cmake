@@ -4,7 +4,7 @@ et_program(powerloss cluster-tests/harness/fault
     USES node/base node/io node/crypto node/tls raft/command raft/state raft/journal raft/catalog node/daemon)
 # Preloaded libraries. Not et_flags: they must not bring a sanitizer; and dlsym() needs a cast that -Wpedantic forbids.
 if(NOT ET_FUZZ)
-    foreach(name fault clock)
+    foreach(name fault clock keylog)
         string(REPLACE fault shim source "${name}")
         add_library(${name}shim MODULE "${PROJECT_SOURCE_DIR}/cluster-tests/harness/fault/shim/${source}.c")
         target_include_directories(${name}shim PRIVATE "${PROJECT_SOURCE_DIR}")
