@@ -1,5 +1,6 @@
 /* Replay: one or more capture files through the real engine, on the caller's thread, deterministic:
- * the same files give the same result, ids among them (they are hashed from the input).
+ * the same files give the same result, ids among them (they are hashed from the input). Or what
+ * comes at an interface for a while, of which nothing is kept (capture test).
  *
  * Threads: one at a time. */
 #ifndef ET_NODE_CAPTURE_REPLAY_H
@@ -28,6 +29,9 @@ struct et_replay_media {
 struct et_replay_config {
 	const char *const *files;
 	uint32_t file_count;
+	const char *interface; /* instead of files; or NULL */
+	const char *filter;    /* of the interface: BPF; or NULL */
+	int64_t duration_us;   /* of looking at it */
 	/* Optional tapes: media, node, site, sign_key, kek_*, on_event. media == NULL: only count.
 	 * Its sources are not used. Rules, ports and limits are. */
 	struct et_capture_config capture;
@@ -60,10 +64,12 @@ struct et_replay_summary {
 	struct et_replay_error errors[16];
 	uint32_t error_count;
 	bool truncated; /* a file was cut in the middle: exit code 6 */
+	uint64_t bytes; /* of all frames, as they were on the wire */
 };
 
 /* Run. A file that cannot be opened or is no capture file at all: negative, and no summary. A file
- * that is cut in the middle: 0, with `truncated` and an error in the summary. */
+ * that is cut in the middle: 0, with `truncated` and an error in the summary. An interface: as
+ * et_capture_start() says; one that goes away meanwhile is an error in the summary. */
 int et_replay(const struct et_replay_config *config, struct et_replay_summary *ret,
 	      struct et_error *reterr) ET_MUST_CHECK;
 void et_replay_summary_release(struct et_replay_summary *s);

@@ -191,6 +191,15 @@ int et_cli_ids(struct et_cli *cli, unsigned first, json_t *ids,
  * line. ET_EUSAGE: something in it names none, so that one might be forgotten. */
 int et_cli_ids_stdin(json_t *ids, struct et_error *reterr) ET_MUST_CHECK;
 
+/* ---- The engine without a node (cmd_replay.c) ---- */
+
+struct et_capture_packets;
+struct et_capture_config;
+json_t *et_cli_packets_json(const struct et_capture_packets *p); /* a new object */
+/* The ports of --sip-port. */
+int et_cli_sip_ports(struct et_cli *cli, struct et_capture_config *config,
+		     struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- Handlers, by file ---- */
 typedef int et_cli_handler(struct et_cli *cli, struct et_error *reterr);
 et_cli_handler et_cli_status, et_cli_doctor; /* cmd_status.c */
@@ -225,6 +234,7 @@ et_cli_handler et_cli_recording_redact;				     /* cmd_tape.c */
 et_cli_handler et_cli_recording_keys_add;			     /* cmd_keys.c */
 et_cli_handler et_cli_audit_list, et_cli_audit_verify;		     /* cmd_audit.c */
 et_cli_handler et_cli_capture_replay;				     /* cmd_replay.c */
+et_cli_handler et_cli_capture_test;				     /* cmd_look.c */
 et_cli_handler et_cli_capture_explain;				     /* cmd_rules.c */
 
 #endif

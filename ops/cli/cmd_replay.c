@@ -124,7 +124,7 @@ static json_t *call_json(const struct et_capture_recording *r, const char *wav)
 	return o;
 }
 
-static json_t *packets_json(const struct et_capture_packets *p)
+json_t *et_cli_packets_json(const struct et_capture_packets *p)
 {
 	json_t *o = json_object();
 	json_t *reasons = json_object();
@@ -411,7 +411,7 @@ static void note_packets(struct et_cli *cli, const json_t *packets)
 	et_buffer_release(&b);
 }
 
-static int read_ports(struct et_cli *cli, struct et_capture_config *config, struct et_error *reterr)
+int et_cli_sip_ports(struct et_cli *cli, struct et_capture_config *config, struct et_error *reterr)
 {
 	ET_CLEANUP(et_json_freep) json_t *list = et_cli_option_list(cli, "sip-port");
 	size_t i = 0;
@@ -517,7 +517,7 @@ static json_t *document_of(const struct et_replay_summary *s, const struct et_ru
 			    call_json(&s->calls[i].recording, names != NULL ? names[i] : NULL));
 	}
 	et_json_set(document, "schema", json_string("evertape/v1"));
-	et_json_set(document, "packets", packets_json(&s->packets));
+	et_json_set(document, "packets", et_cli_packets_json(&s->packets));
 	et_json_set(document, "tcp", tcp_json(&s->metrics));
 	et_json_set(document, "calls", calls);
 	if (rules != NULL) {
@@ -549,7 +549,7 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 	ET_CLEANUP(ring_freep) struct et_srtp_ring *keys = NULL;
 	ET_CLEANUP(et_keylog_freep) struct et_keylog *keylog = NULL;
 	ET_CLEANUP(config_freep) struct et_config *settings = NULL;
-	int rc = read_ports(cli, &config.capture, reterr);
+	int rc = et_cli_sip_ports(cli, &config.capture, reterr);
 	if (rc == 0) {
 		rc = read_rules(cli, &settings, &config.capture, reterr);
 	}

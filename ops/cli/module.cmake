@@ -6,7 +6,7 @@ endif()
 set(replay_sources)
 set(replay_uses)
 if(EXISTS "${PROJECT_SOURCE_DIR}/ops/cli/cmd_replay.c")
-    set(replay_sources cmd_replay.c cmd_rules.c)
+    set(replay_sources cmd_replay.c cmd_look.c look.c cmd_rules.c)
     set(replay_uses node/capture node/keylog node/srtp node/audio)
     set_property(SOURCE ops/cli/table.c APPEND PROPERTY COMPILE_DEFINITIONS ET_CLI_REPLAY)
 endif()
@@ -17,7 +17,7 @@ et_program(evertape ops/cli
         cmd_backup.c cmd_keys.c cmd_tape.c cmd_hold.c cmd_erase.c cmd_policy.c
     USES node/base node/io node/crypto node/text node/config node/tape raft/command raft/backup archive/policy archive/bucket ${replay_uses} node/rule
     LIBRARIES PkgConfig::curl PkgConfig::smartcols
-    TESTS cli chain certificate untar tape
+    TESTS cli chain certificate untar tape look
     TEST_USES raft/state)
 set_property(SOURCE ops/cli/help.c ops/cli/cmd_local.c
     APPEND PROPERTY COMPILE_DEFINITIONS "ET_VERSION=\"${PROJECT_VERSION}\"")
