@@ -17,6 +17,6 @@ et_module(node/api
         raft/command raft/state raft/catalog raft/backup replication/sync archive/policy archive/bucket archive/mover
     LIBRARIES PkgConfig::lws PkgConfig::ssl PkgConfig::crypto
     TESTS request api member nodes told holds survives
-    TEST_USES raft/journal
+    TEST_USES raft/journal node/root
     TEST_LIBRARIES PkgConfig::curl
     FUZZERS request)

@@ -110,6 +110,7 @@ int et_exit_code(int code)
 	case ET_EUNREACHABLE:
 	case ET_EUNKNOWN:
 	case ET_ENOTLEADER:
+	case ET_ETOKENABSENT:
 	case -ECONNREFUSED:
 	case -ETIMEDOUT:
 	case -EHOSTUNREACH:
@@ -118,6 +119,8 @@ int et_exit_code(int code)
 	case ET_EDENIED:
 	case ET_EUNTRUSTED:
 	case ET_EKEYPERM:
+	case ET_EROOTSECRET:
+	case ET_ETOKENLOCKED:
 	case -EACCES:
 	case -EPERM:
 		return 4;

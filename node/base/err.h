@@ -39,7 +39,12 @@
 	X(ET_ETRUNCATED, -5022, "the input ends too early")                                        \
 	X(ET_EREFUSED, -5023, "refused by the cluster's state")                                    \
 	X(ET_EBUSY, -5024, "busy: try again later")                                                \
-	X(ET_EUNSUPPORTED, -5025, "not supported")
+	X(ET_EUNSUPPORTED, -5025, "not supported")                                                 \
+	X(ET_EROOTSECRET, -5026, "the passphrase or PIN of the node root is wrong")                \
+	X(ET_ETOKENABSENT, -5027, "the token of the node root is not there")                       \
+	X(ET_ETOKENLOCKED, -5028, "the PIN of the node root's token is locked")                    \
+	X(ET_ETOKENWRONG, -5029, "this is not the token, or key, of the node root")                \
+	X(ET_EMODULE, -5030, "the PKCS#11 module fails")
 
 enum {
 #define ET_ERROR_ENUM(name, value, text) name = (value),

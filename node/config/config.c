@@ -40,7 +40,6 @@ uint32_t et_config_role_parse(const char *name)
 static void config_defaults(struct et_config *c)
 {
 	*c = (struct et_config){
-		.root_kind = ET_ROOT_FILE,
 		.rules = { .otherwise = ET_RULE_RECORD, .digits = ET_RULE_DIGITS_KEEP },
 		.siprec = { .port_first = 20000,
 			    .port_last = 24999,
@@ -82,6 +81,7 @@ static const char defaults_sources[] =
 	"  state: /var/lib/evertape/state   # needed; Raft log and catalogue\n"
 	"  media: /var/lib/evertape/media   # needed; tapes\n"
 	"  root: file:/etc/evertape/root.key  # needed; the node root, mode 0400\n"
+	"  # or credential:NAME, passphrase:SOURCE, pkcs11:URI: key root change --help\n"
 	"capture:                           # sources of packets; default: none\n"
 	"  - interface: eth1                # or file: PATH of a capture file\n"
 	"    filter: \"\"                     # as of tcpdump; empty: everything\n"
@@ -316,9 +316,9 @@ static int parse_listen(const struct et_yaml_node *map, struct et_config *c,
 static int parse_data(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
 {
 	static const char *const known[] = { "state", "media", "root" };
-	static const char prefix[] = "file:";
 	const struct et_yaml_node *state, *media, *root;
-	char text[ET_CONFIG_PATH_MAX + sizeof(prefix)];
+	struct et_root_spec spec;
+	struct et_error why;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
 		rc = et_yaml_need(map, "state", &state, reterr);
@@ -340,18 +340,12 @@ static int parse_data(const struct et_yaml_node *map, struct et_config *c, struc
 		rc = et_yaml_need(map, "root", &root, reterr);
 	}
 	if (rc == 0) {
-		rc = copy_text(root, text, sizeof(text), reterr);
+		rc = copy_text(root, c->root, sizeof(c->root), reterr);
 	}
-	if (rc < 0) {
-		return rc;
+	if (rc == 0 && et_root_spec_parse(c->root, &spec, &why) < 0) {
+		return et_yaml_fail(root, reterr, ET_EMALFORMED, "root: %.400s", why.text);
 	}
-	if (strncmp(text, prefix, strlen(prefix)) != 0 || text[strlen(prefix)] != '/') {
-		return et_yaml_fail(root, reterr, ET_EMALFORMED,
-				    "root must be file:/absolute/path of a key file, not \"%.64s\"",
-				    text);
-	}
-	(void)snprintf(c->root, sizeof(c->root), "%s", text + strlen(prefix));
-	return 0;
+	return rc;
 }
 
 static int parse_sip_ports(const struct et_yaml_node *list, struct et_config_capture *source,

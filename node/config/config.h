@@ -22,6 +22,7 @@
 #include "node/base/err.h"
 #include "node/base/log.h"
 #include "node/base/role.h"
+#include "node/root/root.h"
 #include "node/rule/rule.h"
 
 #define ET_CONFIG_NAME_MAX 63	  /* bytes of a name (node/text/units.h) */
@@ -30,9 +31,6 @@
 #define ET_CONFIG_FILTER_MAX 1024 /* bytes of a pcap filter */
 #define ET_CONFIG_CAPTURES_MAX 16
 #define ET_CONFIG_SIP_PORTS_MAX 16
-
-/* Where the node root is: only "file:PATH" in this version. */
-enum et_config_root { ET_ROOT_FILE };
 
 /* A source of packets: a live interface, or a capture file (which ends). Exactly one is set. */
 struct et_config_capture {
@@ -88,9 +86,8 @@ struct et_config {
 	char state[ET_CONFIG_PATH_MAX + 1]; /* folder */
 	char media[ET_CONFIG_PATH_MAX + 1]; /* folder */
 	char backup_folder[ET_CONFIG_PATH_MAX +
-			   1]; /* base backups and the log go there; "": nowhere */
-	enum et_config_root root_kind;
-	char root[ET_CONFIG_PATH_MAX + 1]; /* path of the file */
+			   1];		 /* base backups and the log go there; "": nowhere */
+	char root[ET_ROOT_SPEC_MAX + 1]; /* where the node root is: node/root/root.h */
 
 	struct et_config_capture captures[ET_CONFIG_CAPTURES_MAX];
 	uint32_t capture_count;
@@ -141,6 +138,12 @@ int et_config_parse(const char *name, const void *data, size_t size, struct et_c
 
 /* Read the file (blocks). Also -ENOENT, -EACCES, ... */
 int et_config_load(const char *path, struct et_config *ret, struct et_error *reterr) ET_MUST_CHECK;
+
+/* Write `spec` as data.root into the file at `path`, in place of what is there: durably, as a
+ * whole, with its owner and mode; comments and everything else stay as they are, which is checked
+ * by reading it back before it takes the file's place. ET_EUNSUPPORTED: the value is written in a
+ * way that is not found again (folded, with escapes): nothing is changed. */
+int et_config_set_root(const char *path, const char *spec, struct et_error *reterr) ET_MUST_CHECK;
 
 /* "voter", "vault", ...; static. NULL: not one role. */
 const char *et_config_role_name(enum et_role role);

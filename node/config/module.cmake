@@ -1,5 +1,5 @@
 et_module(node/config
-    SOURCES config.c
-    USES node/base node/text node/rule
-    TESTS config
+    SOURCES config.c set.c
+    USES node/base node/text node/rule node/io node/root
+    TESTS config set
     FUZZERS config)

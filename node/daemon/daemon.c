@@ -108,7 +108,7 @@ static int start_api(struct et_daemon *d, struct et_error *reterr)
 /* Root and identity, if this node has them. ET_ENOTFOUND: a fresh node. */
 static int load_identity(struct et_daemon *d, struct et_error *reterr)
 {
-	char spec[ET_CONFIG_PATH_MAX + 8];
+	const struct et_root_place place = { .spec = d->config.root, .state = d->config.state };
 	char path[ET_CONFIG_PATH_MAX + 48];
 	struct stat st;
 
@@ -124,8 +124,7 @@ static int load_identity(struct et_daemon *d, struct et_error *reterr)
 		return et_fail_next(reterr, "rm -r %s %s, start again, evertape cluster init",
 				    d->config.state, d->config.media);
 	}
-	(void)snprintf(spec, sizeof(spec), "file:%s", d->config.root);
-	int rc = et_keeper_root_load(spec, &d->root, reterr);
+	int rc = et_root_load(&place, &d->root, reterr);
 	rc = rc == ET_ENOTFOUND ? -ENOENT : rc;
 	if (rc == 0) {
 		rc = et_identity_load(d->identity_folder, d->root, &d->identity, reterr);

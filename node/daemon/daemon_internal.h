@@ -25,6 +25,7 @@
 #include "node/daemon/proposer.h"
 #include "node/io/post.h"
 #include "node/keeper/keeper.h"
+#include "node/root/root.h"
 #include "node/tls/tls.h"
 #include "raft/backup/backup.h"
 #include "raft/catalog/catalog.h"

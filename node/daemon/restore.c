@@ -254,11 +254,10 @@ static int restore_prepare(struct restore *r, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	char spec[ET_CONFIG_PATH_MAX + 8];
-	(void)snprintf(spec, sizeof(spec), "file:%s", r->config.root);
-	rc = et_keeper_root_load(spec, &r->root, reterr);
+	const struct et_root_place place = { .spec = r->config.root, .state = r->config.state };
+	rc = et_root_load(&place, &r->root, reterr);
 	if (rc == -ENOENT) {
-		rc = et_keeper_root_make(spec, &r->root, reterr);
+		rc = et_root_make(&place, &r->root, reterr);
 	}
 	return rc;
 }

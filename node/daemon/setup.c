@@ -115,22 +115,16 @@ struct daemon_setup {
 	uint8_t token_id[16];
 };
 
-static void root_spec(const struct et_daemon *d, char *spec, size_t size)
-{
-	(void)snprintf(spec, size, "file:%s", d->config.root);
-}
-
 /* The node root (made if there is none) and this node's key for the first KEK. */
 static int setup_keys(struct et_daemon *d, struct daemon_setup *s, struct et_error *reterr)
 {
-	char spec[ET_CONFIG_PATH_MAX + 8];
+	const struct et_root_place place = { .spec = d->config.root, .state = d->config.state };
 
-	root_spec(d, spec, sizeof(spec));
-	int rc = et_keeper_root_load(spec, &s->root, reterr);
+	int rc = et_root_load(&place, &s->root, reterr);
 	if (rc == -ENOENT) {
-		rc = et_keeper_root_make(spec, &s->root, reterr);
+		rc = et_root_make(&place, &s->root, reterr);
 		if (rc == 0) {
-			et_info("root.made", "file=%s", d->config.root);
+			et_info("root.made", "root=%s", d->config.root);
 		}
 	}
 	if (rc < 0) {

@@ -261,16 +261,13 @@ static void on_identity(void *arg, const struct et_identity *identity)
 
 static int start_keeper(struct et_daemon *d, struct et_error *reterr)
 {
-	char spec[ET_CONFIG_PATH_MAX + 8];
-
-	(void)snprintf(spec, sizeof(spec), "file:%s", d->config.root);
 	struct et_keeper_config config = { .loop = &d->loop,
 					   .postbox = &d->postbox,
 					   .catalog = d->catalog,
 					   .tls = d->tls,
 					   .identity = &d->identity,
 					   .root = d->root,
-					   .root_spec = spec,
+					   .root_on_disk = et_root_on_disk(d->config.root),
 					   .state_folder = d->config.state,
 					   .media_folder = d->config.media,
 					   .cert_life_us = d->config.tls.certificate_life_us,

@@ -280,7 +280,7 @@ void et_keeper_health(struct et_keeper *k, struct et_keeper_health *ret)
 {
 	*ret = (struct et_keeper_health){
 		.cert_expired = atomic_load(&k->health.cert_expired),
-		.root_on_disk = k->root_is_file && atomic_load(&k->health.is_vault),
+		.root_on_disk = k->root_on_disk && atomic_load(&k->health.is_vault),
 		.vault_single = atomic_load(&k->health.vault_single),
 		.vault_without_grant = atomic_load(&k->health.vault_without_grant),
 		.cert_not_after_us = atomic_load(&k->health.cert_not_after_us),
@@ -349,7 +349,7 @@ int et_keeper_start(const struct et_keeper_config *config, struct et_keeper **re
 	k->catalog = config->catalog;
 	k->state = et_catalog_state(config->catalog);
 	k->tls = config->tls;
-	k->root_is_file = config->root_spec != NULL && strncmp(config->root_spec, "file:", 5) == 0;
+	k->root_on_disk = config->root_on_disk;
 	k->cert_life_us = config->cert_life_us > 0 ? config->cert_life_us : CERT_LIFE_US;
 	k->on_identity = config->on_identity;
 	k->arg = config->arg;

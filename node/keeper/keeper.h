@@ -28,18 +28,6 @@
 #include "raft/state/state.h"
 
 #define ET_ESCROW_SHARES_MAX 16
-#define ET_ROOT_SIZE 32 /* bytes of a node root */
-
-/* ---- Node root (waits for the disk) ---- */
-
-/* Load what `spec` names: "file:/path" (regular file, owned by this user or root, mode 0400 or
- * 0600, 32 bytes). -ENOENT: not there yet; ET_EKEYPERM: mode or owner; ET_EUNSUPPORTED: another
- * kind of root. */
-int et_keeper_root_load(const char *spec, struct et_secret **ret,
-			struct et_error *reterr) ET_MUST_CHECK;
-/* Make it (0400), for cluster init and join only. ET_EEXISTS: there is one; nothing is changed. */
-int et_keeper_root_make(const char *spec, struct et_secret **ret,
-			struct et_error *reterr) ET_MUST_CHECK;
 
 /* ---- Key folder (waits for the disk) ---- */
 
@@ -173,7 +161,7 @@ struct et_keeper_config {
 	struct et_tls_node *tls;	    /* borrowed */
 	const struct et_identity *identity; /* copied */
 	const struct et_secret *root;	    /* copied */
-	const char *root_spec;		    /* for the health code ROOT_ON_DISK; copied */
+	bool root_on_disk;		    /* for the health code ROOT_ON_DISK */
 	const char *state_folder;	    /* <state>; copied */
 	const char *media_folder;	    /* copied; for the tags of recovered tapes */
 	int64_t cert_life_us;		    /* 0: 72 h */
@@ -247,7 +235,7 @@ int et_keeper_escrow_issue_from(struct et_keeper *k, unsigned threshold, unsigne
 /* Health as data, for `status`. Any thread. */
 struct et_keeper_health {
 	bool cert_expired;	  /* CERT_EXPIRED */
-	bool root_on_disk;	  /* ROOT_ON_DISK: a vault node whose root is a file */
+	bool root_on_disk;	  /* ROOT_ON_DISK: a vault node whose root lies on its disks */
 	bool vault_single;	  /* VAULT_SINGLE: fewer than two vault nodes hold the active KEK */
 	bool vault_without_grant; /* VAULT_NO_GRANT: this vault node cannot open the active KEK */
 	int64_t cert_not_after_us;

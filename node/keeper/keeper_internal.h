@@ -135,7 +135,7 @@ struct et_keeper {
 	struct et_secret *root;	     /* owned */
 	struct node_keys keys;
 	uint8_t seal_public[32]; /* of the newest key here */
-	bool root_is_file;
+	bool root_on_disk;
 	char state_folder[PATH_BYTES];
 	char media_folder[PATH_BYTES];
 	int64_t cert_life_us;

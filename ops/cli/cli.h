@@ -210,6 +210,7 @@ et_cli_handler et_cli_cluster_init, et_cli_cluster_show, et_cli_node_list, et_cl
 	et_cli_capture_list, et_cli_replication_lag; /* cmd_cluster.c */
 et_cli_handler et_cli_key_status, et_cli_key_rotate, et_cli_key_schedule, et_cli_key_rewrap,
 	et_cli_key_compromise, et_cli_key_keep, et_cli_key_escrow; /* cmd_key.c */
+et_cli_handler et_cli_root_show, et_cli_root_change;		   /* cmd_root.c */
 et_cli_handler et_cli_node_show, et_cli_node_promote, et_cli_node_demote, et_cli_node_drain,
 	et_cli_node_undrain, et_cli_node_remove, et_cli_raft_peers, et_cli_raft_transfer,
 	et_cli_raft_snapshot, et_cli_raft_recover; /* cmd_node.c */

@@ -130,9 +130,9 @@ const struct et_cli_code et_cli_codes[] = {
 	{ "CERT_EXPIRING", "degraded", "A certificate was not renewed at two thirds of its life.",
 	  "evertape cert list" },
 	{ "ROOT_ON_DISK", "note",
-	  "A vault node's root key is a file on the same machine: whoever steals its disk can open "
-	  "recordings.",
-	  "keep the root on another device, or accept it knowingly" },
+	  "A vault node's root key is a file on the same machine, or its passphrase is: whoever "
+	  "steals its disk can open recordings.",
+	  "evertape key root change --help: a credential, a passphrase, a token" },
 	{ "VAULT_SINGLE", "at_risk",
 	  "Fewer than two vault nodes hold the active key: losing one makes recordings unreadable "
 	  "but "
@@ -222,6 +222,23 @@ const struct et_cli_code et_cli_codes[] = {
 	{ "ET_EBUSY", "error", "Busy with other work.", "try again later" },
 	{ "ET_EUNSUPPORTED", "error", "Not supported by this node or version.",
 	  "evertape version" },
+	{ "ET_EROOTSECRET", "error",
+	  "The passphrase of the node root, or the PIN of its token, is wrong. A PIN is tried once "
+	  "for each start.",
+	  "correct it where data.root names it; evertape key root show --open" },
+	{ "ET_ETOKENABSENT", "error", "The token that opens the node root is not plugged in.",
+	  "pkcs11-tool --module MODULE -L; plug it in, then start evertaped" },
+	{ "ET_ETOKENLOCKED", "error",
+	  "The PIN of the token is locked, or the token says that one more failure would lock it; "
+	  "that last try is not used up.",
+	  "unlock it as its security officer, or log in once by hand: pkcs11-tool --login -O" },
+	{ "ET_ETOKENWRONG", "error",
+	  "The token has the right name, but it, or its key, did not seal this node root.",
+	  "evertape key root show: the serial of the right one" },
+	{ "ET_EMODULE", "error",
+	  "The PKCS#11 module is missing, crashed, did not answer in 30 s, or broke the rules. It "
+	  "ran in a process of its own: nothing of evertaped is touched.",
+	  "pkcs11-tool --module MODULE -T" },
 	{ NULL, NULL, NULL, NULL },
 };
 

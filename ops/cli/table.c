@@ -863,6 +863,48 @@ const struct et_cli_command et_cli_commands[] = {
 	  .options =
 		  OPTIONS({ "escrow", "K/N", "K of N shares open the escrow; default 3/5", NULL }),
 	  .run = et_cli_key_escrow },
+	{ .path = "key root show",
+	  .arguments = "",
+	  .summary = "where this machine's node root is, and the ways by which it is sealed",
+	  .details =
+		  "Needs no daemon. With --open it is opened as evertaped would at its start, by "
+		  "which a passphrase, PIN or token is tried.",
+	  .example = "evertape key root show --open",
+	  .options = OPTIONS({ "config", "FILE", "default /etc/evertape/evertape.yaml", NULL },
+			     { "open", NULL, "also open it", NULL },
+			     { "secret", "SOURCE",
+			       "read passphrase or PIN there instead: file:/PATH, fd:N, terminal",
+			       NULL }),
+	  .run = et_cli_root_show },
+	{ .path = "key root change",
+	  .arguments = "ROOT",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary =
+		  "keep this machine's node root elsewhere: file, credential, passphrase, PKCS#11",
+	  .details =
+		  "ROOT is file:/PATH, credential:NAME (systemd; it must hold the root already), "
+		  "passphrase:SOURCE or pkcs11:token=LABEL;object=LABEL?module-path=/PATH&"
+		  "pin-source=SOURCE (RFC 7512). SOURCE is file:/PATH, credential:NAME, fd:N or "
+		  "terminal. The root is sealed the new way and read back, then data.root in the "
+		  "configuration is replaced, then the old way goes: what the configuration names "
+		  "opens after a crash between any two steps, and the command may be given again. "
+		  "A "
+		  "running evertaped goes on: it has the root in memory, and uses the new way at "
+		  "its "
+		  "next start. The root itself stays the same: who has a copy of an old root file "
+		  "opens what it opened.",
+	  .example = "evertape key root change passphrase:credential:evertape-root --new-secret "
+		     "terminal",
+	  .options = OPTIONS(
+		  { "config", "FILE", "default /etc/evertape/evertape.yaml", NULL },
+		  { "secret", "SOURCE", "of the present passphrase or PIN, if not as configured",
+		    NULL },
+		  { "new-secret", "SOURCE", "of the new passphrase or PIN, this time", NULL },
+		  { "memory", "SIZE", "of Argon2id; default 256MiB, 8MiB to 1GiB", NULL },
+		  { "passes", "N", "of Argon2id; default 3, 1 to 16", NULL },
+		  { "keep-old", NULL, "leave the file of the old root where it is", NULL }),
+	  .run = et_cli_root_change },
 	{ .path = "cert list",
 	  .arguments = "",
 	  .summary = "certificates of the nodes, with their ends",

@@ -22,6 +22,8 @@ pkg_check_modules(amrnb REQUIRED IMPORTED_TARGET opencore-amrnb)
 pkg_check_modules(amrwb REQUIRED IMPORTED_TARGET opencore-amrwb)
 pkg_check_modules(amrwbenc REQUIRED IMPORTED_TARGET vo-amrwbenc) # tests only
 pkg_check_modules(srtp REQUIRED IMPORTED_TARGET libsrtp2>=2.5)
+pkg_check_modules(argon2 REQUIRED IMPORTED_TARGET libargon2)
+pkg_check_modules(p11 REQUIRED IMPORTED_TARGET p11-kit-1) # its headers of PKCS#11 only
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka>=1.1.5)
 
 pkg_check_modules(raft REQUIRED IMPORTED_TARGET raft)

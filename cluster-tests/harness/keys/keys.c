@@ -6,6 +6,7 @@
 #include "node/crypto/box.h"
 #include "node/io/file.h"
 #include "node/keeper/keeper.h"
+#include "node/root/root.h"
 #include "node/tape/wrap.h"
 #include "node/tls/identity.h"
 #include "raft/state/state.h"
@@ -162,7 +163,8 @@ int et_labkeys_print(const struct et_labkeys *k, FILE *out, struct et_error *ret
 	char spec[PATH_BYTES];
 
 	(void)snprintf(spec, sizeof(spec), "file:%s", k->root);
-	int rc = et_keeper_root_load(spec, &root, reterr);
+	const struct et_root_place place = { .spec = spec, .state = k->state };
+	int rc = et_root_load(&place, &root, reterr);
 	if (rc == 0) {
 		print(out, "root", root);
 		rc = print_identity(out, k->state, root, reterr);

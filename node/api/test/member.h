@@ -28,6 +28,7 @@
 #include "node/tape/meta.h"
 #include "node/tape/tape.h"
 #include "node/tape/wrap.h"
+#include "node/root/root.h"
 
 #define PATIENCE_MS 60000
 #define SECONDS 4
@@ -129,7 +130,8 @@ static inline void start_member(struct fixture *f)
 						.roles = ET_ROLE_VOTER | ET_ROLE_VAULT,
 						.address = "127.0.0.1:1",
 						.now_us = et_clock_now_us() };
-	must(et_keeper_root_make(f->spec, &f->root, &e), &e);
+	const struct et_root_place place = { .spec = f->spec, .state = f->folder };
+	must(et_root_make(&place, &f->root, &e), &e);
 	must(et_keeper_key_make(f->folder, f->root, 1, config.seal_public, &e), &e);
 	must(et_keeper_make_init(&config, &f->init, &e), &e);
 	must(et_identity_save(f->identity_folder, f->root, &f->init.identity, &e), &e);
@@ -162,7 +164,7 @@ static inline void start_member(struct fixture *f)
 						 .tls = f->tls,
 						 .identity = &f->init.identity,
 						 .root = f->root,
-						 .root_spec = f->spec,
+						 .root_on_disk = true,
 						 .state_folder = f->folder,
 						 .media_folder = f->folder };
 	must(et_keeper_start(&keeper, &f->keeper, &e), &e);

@@ -44,7 +44,7 @@ static void the_smallest_node_is_enough(void **state)
 	assert_string_equal(c->site, "prg");
 	assert_int_equal(c->roles, ET_ROLE_VOTER | ET_ROLE_VAULT | ET_ROLE_CAPTURE | ET_ROLE_API);
 	assert_string_equal(c->advertise, "10.1.0.11:7400");
-	assert_string_equal(c->root, "/etc/evertape/root.key");
+	assert_string_equal(c->root, "file:/etc/evertape/root.key");
 	assert_int_equal(c->capture_count, 1);
 	assert_string_equal(c->captures[0].interface, "eth1");
 	assert_string_equal(c->captures[0].filter, "");
@@ -275,8 +275,11 @@ static void refuses_nodes_that_make_no_sense(void **state)
 		 "f.yaml:3:19: cluster must be an IP address and a port, such as 10.1.0.11:7400, "
 		 "not \"localhost\"");
 	replaced(c, "file:/etc", "/etc",
-		 "f.yaml:4:78: root must be file:/absolute/path of a key file, not "
-		 "\"/etc/evertape/root.key\"");
+		 "f.yaml:4:78: root: a node root is file:/PATH, credential:NAME, passphrase:SOURCE "
+		 "or pkcs11:token=..., not \"/etc/evertape/root.key\"");
+	replaced(c, "file:/etc/evertape/root.key", "passphrase:env:X",
+		 "f.yaml:4:78: root: a secret comes from file:/PATH, credential:NAME, fd:N or "
+		 "terminal, not \"env:X\"");
 	replaced(c, "evertape/media", "evertape/state",
 		 "f.yaml:4:47: media and state must be different folders");
 	replaced(c, "interface: eth1, ", "",

@@ -11,6 +11,7 @@
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "node/keeper/keeper_internal.h"
+#include "node/root/root.h"
 #include "node/tape/tape.h"
 #include "node/tape/wrap.h"
 
@@ -168,7 +169,7 @@ static inline void node_open_rest(struct node *n, bool bootstrap)
 						 .tls = n->tls,
 						 .identity = &n->identity,
 						 .root = n->root,
-						 .root_spec = n->spec,
+						 .root_on_disk = true,
 						 .state_folder = n->folder,
 						 .media_folder = n->folder,
 						 .cert_life_us = n->c->cert_life_us,
@@ -192,7 +193,8 @@ static inline void node_prepare(struct cluster *c, size_t i, uint8_t seal_public
 		       i + 1);
 	(void)snprintf(n->spec, sizeof(n->spec), "file:%s/%zu/root.key", base, i + 1);
 	assert_int_equal(et_file_mkdirs(n->folder, NULL), 0);
-	assert_int_equal(et_keeper_root_make(n->spec, &n->root, NULL), 0);
+	const struct et_root_place place = { .spec = n->spec, .state = n->folder };
+	assert_int_equal(et_root_make(&place, &n->root, NULL), 0);
 	assert_int_equal(et_keeper_key_make(n->folder, n->root, 1, seal_public, NULL), 0);
 }
 

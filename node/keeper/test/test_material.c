@@ -15,6 +15,7 @@
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "node/keeper/keeper_internal.h"
+#include "node/root/root.h"
 
 struct fixture {
 	char dir[64];
@@ -31,7 +32,8 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(f->dir));
 	(void)snprintf(f->path, sizeof(f->path), "%s/root.key", f->dir);
 	(void)snprintf(f->spec, sizeof(f->spec), "file:%s", f->path);
-	assert_int_equal(et_keeper_root_make(f->spec, &f->root, NULL), 0);
+	const struct et_root_place place = { .spec = f->spec, .state = f->dir };
+	assert_int_equal(et_root_make(&place, &f->root, NULL), 0);
 	*state = f;
 	return 0;
 }
@@ -62,39 +64,6 @@ static struct et_keeper_init_config config_of(struct fixture *f)
 
 	assert_int_equal(et_keeper_key_make(f->dir, f->root, 1, c.seal_public, NULL), 0);
 	return c;
-}
-
-static void a_root_is_private(void **state)
-{
-	struct fixture *f = *state;
-	struct et_secret *s = NULL;
-	struct et_error e;
-	struct stat st;
-
-	assert_int_equal(stat(f->path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0400);
-	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), 0);
-	assert_true(et_secret_equal(s, f->root));
-	(void)et_secret_free(s);
-	assert_int_equal(et_keeper_root_make(f->spec, &s, NULL), ET_EEXISTS);
-	static const mode_t bad[] = { 0440, 0404, 0420, 0500, 0644, 04400 };
-	for (size_t i = 0; i < ET_ARRAY_SIZE(bad); i++) {
-		assert_int_equal(chmod(f->path, bad[i]), 0);
-		assert_int_equal(et_keeper_root_load(f->spec, &s, &e), ET_EKEYPERM);
-		assert_non_null(strstr(e.text, f->path));
-		assert_non_null(strstr(e.next, "chmod 0400"));
-	}
-	assert_int_equal(chmod(f->path, 0600), 0);
-	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), 0);
-	(void)et_secret_free(s);
-	assert_int_equal(truncate(f->path, 31), 0);
-	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), ET_ECORRUPT);
-	assert_int_equal(unlink(f->path), 0);
-	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), -ENOENT);
-	assert_int_equal(symlink("/dev/zero", f->path), 0);
-	assert_int_equal(et_keeper_root_load(f->spec, &s, NULL), ET_EKEYPERM);
-	assert_int_equal(et_keeper_root_load("pkcs11:token", &s, &e), ET_EUNSUPPORTED);
-	assert_int_equal(et_keeper_root_load("file:relative", &s, &e), ET_EUNSUPPORTED);
 }
 
 static void the_key_folder_gives_the_same_key_again(void **state)
@@ -273,7 +242,6 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(a_root_is_private),
 		TEST(the_key_folder_gives_the_same_key_again),
 		TEST(init_makes_all_that_a_cluster_needs),
 		TEST(bad_init_requests_are_told),
