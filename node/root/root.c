@@ -399,7 +399,6 @@ static int slots_remove(const char *state, struct et_error *reterr)
 
 int et_root_drop_others(const struct et_root_place *kept, struct et_error *reterr)
 {
-	ET_CLEANUP(et_secret_freep) struct et_secret *root = NULL;
 	struct root_slots slots;
 	struct et_root_spec s;
 	size_t index = 0;

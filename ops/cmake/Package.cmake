@@ -67,7 +67,7 @@ This package holds the daemon evertaped with its hardened service, and the
 administration command evertape.")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "systemd, init-system-helpers (>= 1.54~)")
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "alsa-utils, chrony, prometheus-node-exporter")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "alsa-utils, chrony, opensc, prometheus-node-exporter")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 file(WRITE "${made}/conffiles" "/etc/evertape/evertape.yaml\n")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA "${packaging}/postinst;${packaging}/prerm;${packaging}/postrm;${made}/conffiles")
