@@ -190,6 +190,7 @@ static void take_rule(struct et_engine *e, struct et_call *c, const struct et_ru
 	c->rule = d->rule;
 	c->counted = true;
 	c->drop_digits = et_rules_drop_digits(&e->rules, d->rule);
+	c->by_keys = et_rules_pause(&e->rules, d->rule);
 	if (d->action == ET_RULE_SKIP) {
 		c->decision = ET_DECISION_RULE;
 		e->calls_refused_rule++;
@@ -322,6 +323,11 @@ static uint32_t describe(struct et_engine *e, struct et_call *c)
 		c->facts.problem_srtp = false;
 	}
 	et_keys_problem(c);
+	if (c->cannot_fire && c->facts.problem_srtp) {
+		size_t size = strlen(c->facts.problem);
+		(void)snprintf(c->facts.problem + size, sizeof(c->facts.problem) - size,
+			       "; its rule cannot pause by keys (cannot_fire)");
+	}
 	return count;
 }
 

@@ -456,6 +456,7 @@ void et_dialog_message(struct et_engine *e, const struct et_packet *p, const str
 		return;
 	}
 	c->seen_us = e->now_us;
+	et_press_message(e, c, sender(c, m), p->time_us, m);
 	keep_message(e, c, p, m);
 	if (m->is_request) {
 		on_request(e, c, m);

@@ -23,7 +23,7 @@ static const struct et_format *format_of(const struct et_call *c, uint8_t side, 
 }
 
 /* Who receives says what a type means; some only say what they send. */
-static bool is_event(const struct et_stream *s, uint8_t type)
+bool et_digits_is_event(const struct et_stream *s, uint8_t type)
 {
 	const struct et_format *f = NULL;
 	if (s->has_codec && type == s->payload_type) {
@@ -53,7 +53,7 @@ bool et_digits_drops(struct et_engine *e, struct et_stream *s, const struct et_r
 		     const struct et_packet *p)
 {
 	struct et_call *c = s->call;
-	if (!c->drop_digits || !is_event(s, rtp->payload_type)) {
+	if (!c->drop_digits || !et_digits_is_event(s, rtp->payload_type)) {
 		return false;
 	}
 	/* All packets of one key press have its timestamp (RFC 4733, section 2.5.1.2). */

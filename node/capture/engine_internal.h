@@ -186,6 +186,8 @@ struct et_stream {
 	uint64_t unwritten;	  /* packets that arrived in a pause, or were digits */
 	uint32_t digit_timestamp; /* of the last key press that was dropped */
 	bool has_digit;
+	uint32_t press_timestamp; /* of the last key press that was looked at */
+	bool has_press;
 	bool announced;		/* the sink knows it */
 	bool frozen;		/* from before a restart: counts only */
 	uint8_t checks;		/* packets on which keys are still to be tried */
@@ -259,12 +261,17 @@ struct et_call {
 	bool superseded; /* ended, and another call names one of its addresses */
 	bool opened;
 	bool restored;
-	bool drop_digits;    /* its rule says so */
-	uint32_t digit_cseq; /* of the last digit in SIP that was dropped */
-	bool provisional;    /* a rule on headers stood before the one that fired: not known then */
-	bool dirty;	     /* facts changed since the last update */
-	int64_t seen_us;     /* last SIP message */
-	int64_t media_us;    /* last RTP packet */
+	bool drop_digits;		     /* its rule says so */
+	const struct et_rule_pause *by_keys; /* borrowed from the rules; NULL: keys pause nothing */
+	struct et_rule_presses presses[2];   /* of caller and callee */
+	bool cannot_fire;		     /* by_keys, and no key opens its events */
+	bool paused_by_lack;		     /* ... so it is paused */
+	uint32_t pressed_cseq;		     /* of the last INFO that was looked at */
+	uint32_t digit_cseq;		     /* of the last digit in SIP that was dropped */
+	bool provisional; /* a rule on headers stood before the one that fired: not known then */
+	bool dirty;	  /* facts changed since the last update */
+	int64_t seen_us;  /* last SIP message */
+	int64_t media_us; /* last RTP packet */
 	int64_t updated_us;
 	uint64_t drops_before;
 	uint64_t dropped;	    /* packets that found no room on the way to the tape */
@@ -455,6 +462,18 @@ bool et_call_keeps_message(struct et_engine *e, struct et_call *c, int64_t time_
 void et_call_pause_end(struct et_engine *e, struct et_call *c, int64_t at_us);
 void et_call_pause_sweep(struct et_engine *e, struct et_call *c);
 
+/* press.c: keys that pause a call whose rule says so. */
+void et_press_rtp(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
+		  const struct et_packet *p);
+void et_press_message(struct et_engine *e, struct et_call *c, uint8_t side, int64_t time_us,
+		      const struct et_sip *m);
+
+/* pause.c */
+void et_call_pause_begin(struct et_engine *e, struct et_call *c, int64_t at_us, const char *cause,
+			 int64_t max_us);
+
+/* digits.c: is it a telephone event, by what SDP says? */
+bool et_digits_is_event(const struct et_stream *s, uint8_t type);
 /* digits.c: a key press that the call's rule drops. Marks the tape, once for each. */
 bool et_digits_drops(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
 		     const struct et_packet *p);

@@ -592,7 +592,7 @@ void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_pac
 		(void)snprintf(s->srtp, sizeof(s->srtp), "%s",
 			       et_srtp_suite_name(s->opening.suite));
 		s->call->dirty = true;
-		if (!e->config.keep_openers) {
+		if (!e->config.keep_openers && s->call->by_keys == NULL) {
 			et_srtp_stream_release(&s->opening);
 		}
 	} else if (s->checks == 0) {

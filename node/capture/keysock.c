@@ -21,7 +21,7 @@ enum {
 	ROOM = 64 * 1024,
 	CONNECTIONS = 8,
 	PIECE = 4096,
-	TAKEN_MS = 10, /* between looks whether the room was taken */
+	TAKEN_MS = 2, /* between looks whether the room was taken */
 	GROUPS_MAX = 256,
 };
 

@@ -40,10 +40,14 @@ static void tell(struct et_engine *e, struct et_call *c)
 	et_call_update(e, c);
 }
 
-static void pause_begin(struct et_engine *e, struct et_call *c, const char *cause, int64_t max_us)
+void et_call_pause_begin(struct et_engine *e, struct et_call *c, int64_t at_us, const char *cause,
+			 int64_t max_us)
 {
-	c->pause = (struct et_pause){ .from_us = e->now_us, .packets = c->pause.packets };
-	c->pause.until_us = e->now_us + max_us;
+	int64_t limit_us = e->limits.max_pause_s != 0 ? (int64_t)e->limits.max_pause_s * 1000000
+						      : PAUSE_DEFAULT_US;
+
+	c->pause = (struct et_pause){ .from_us = at_us, .packets = c->pause.packets };
+	c->pause.until_us = at_us + (max_us > 0 && max_us < limit_us ? max_us : limit_us);
 	(void)snprintf(c->facts.pause_cause, sizeof(c->facts.pause_cause), "%s", cause);
 	if (c->facts.gap_count == ET_CAPTURE_GAPS_MAX) {
 		(void)snprintf(c->facts.problem, sizeof(c->facts.problem),
@@ -131,15 +135,13 @@ int et_engine_pause(struct et_engine *e, const uint8_t recording[16], bool pause
 		    int64_t max_us, struct et_capture_pause *ret)
 {
 	struct et_call *c = find_recording(e, recording);
-	int64_t limit_us = e->limits.max_pause_s != 0 ? (int64_t)e->limits.max_pause_s * 1000000
-						      : PAUSE_DEFAULT_US;
 	if (c == NULL) {
 		return ET_ENOTFOUND;
 	}
 	et_call_pause_sweep(e, c);
 	bool changed = et_call_is_paused(c) != pause;
 	if (changed && pause) {
-		pause_begin(e, c, cause, max_us > 0 && max_us < limit_us ? max_us : limit_us);
+		et_call_pause_begin(e, c, e->now_us, cause, max_us);
 	} else if (changed) {
 		et_call_pause_end(e, c, e->now_us);
 	}

@@ -359,6 +359,7 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 	c->restored = (flags & FLAG_OPENED) != 0;
 	c->provisional = (flags & FLAG_PROVISIONAL) != 0;
 	c->rule = rule_number(e, c->facts.rule);
+	c->by_keys = et_rules_pause(&e->rules, c->rule);
 	c->facts.direction = et_rules_direction(&e->rules, c->facts.from, c->facts.to);
 	restore_link(e, c, flags, id_size);
 	uint32_t count = et_read8(r);

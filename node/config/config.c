@@ -128,6 +128,8 @@ static const char defaults_rest[] =
 	"    #   media-only: false          # true: only calls without signalling\n"
 	"    #   action: record             # or skip\n"
 	"    #   digits: drop               # or keep; not said: as below\n"
+	"    #   pause: {start: \"*7\", stop: \"*8\"}  # keys that pause it and let it go on; "
+	"more: by: caller or callee, max: 5m, without-key: pause\n"
 	"  digits: keep                     # or drop: key presses (RFC 4733, SIP INFO, "
 	"KPML) "
 	"are written nowhere\n"
@@ -695,6 +697,55 @@ static int parse_digits(const struct et_yaml_node *node, enum et_rule_digits *re
 	return rc;
 }
 
+static int parse_keys(const struct et_yaml_node *map, const char *key, char *ret,
+		      struct et_error *reterr)
+{
+	const struct et_yaml_node *node = NULL;
+	char text[32];
+	int rc = et_yaml_need(map, key, &node, reterr);
+	rc = rc < 0 ? rc : copy_text(node, text, sizeof(text), reterr);
+	if (rc == 0 && !et_rule_keys_check(text)) {
+		return et_yaml_fail(node, reterr, ET_EMALFORMED,
+				    "%s is 1 to %d keys of 0-9 * # A-D, such as \"*7\", not \"%s\"",
+				    key, ET_RULE_KEYS_MAX, text);
+	}
+	if (rc == 0) {
+		memcpy(ret, text, strlen(text) + 1);
+	}
+	return rc;
+}
+
+/* {start: "*7", stop: "*8", by: caller, without-key: pause, max: 5m} */
+static int parse_rule_pause(const struct et_yaml_node *map, struct et_rule *rule,
+			    struct et_error *reterr)
+{
+	static const char *const known[] = { "start", "stop", "by", "without-key", "max" };
+	static const char *const whose[] = { "any", "caller", "callee" };
+	static const char *const without[] = { "record", "pause" };
+	const struct et_yaml_node *node;
+	size_t which = 0;
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	rc = rc < 0 ? rc : parse_keys(map, "start", rule->pause.start, reterr);
+	rc = rc < 0 ? rc : parse_keys(map, "stop", rule->pause.stop, reterr);
+	if (rc == 0 && rule->action != ET_RULE_RECORD) {
+		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
+					"a rule that records nothing pauses nothing");
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "by")) != NULL) {
+		rc = et_yaml_choice(node, whose, ET_ARRAY_SIZE(whose), &which, reterr);
+		rule->pause.by = (enum et_rule_by)which;
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "without-key")) != NULL) {
+		rc = et_yaml_choice(node, without, ET_ARRAY_SIZE(without), &which, reterr);
+		rule->pause.without_key = rc == 0 && which == 1;
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "max")) != NULL) {
+		rc = et_yaml_duration(node, 1000000, 86400 * (int64_t)1000000, &rule->pause.max_us,
+				      reterr);
+	}
+	return rc;
+}
+
 static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rule,
 			     struct et_error *reterr)
 {
@@ -715,15 +766,18 @@ static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rul
 		rule->action = action == 1 ? ET_RULE_RECORD : ET_RULE_SKIP;
 		rc = parse_digits(et_yaml_get(map, "digits"), &rule->digits, reterr);
 	}
+	if (rc == 0 && (node = et_yaml_get(map, "pause")) != NULL) {
+		rc = parse_rule_pause(node, rule, reterr);
+	}
 	return rc;
 }
 
 static int parse_rule(const struct et_yaml_node *map, struct et_rules *rules, struct et_rule *rule,
 		      struct et_error *reterr)
 {
-	static const char *const known[] = { "name",	   "from",   "to",    "direction",
-					     "site",	   "header", "time",  "sample",
-					     "media-only", "action", "digits" };
+	static const char *const known[] = { "name",	   "from",   "to",     "direction",
+					     "site",	   "header", "time",   "sample",
+					     "media-only", "action", "digits", "pause" };
 	*rule = (struct et_rule){ .name = "" };
 	const struct et_yaml_node *node;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);

@@ -43,6 +43,39 @@ bool et_rules_drop_digits(const struct et_rules *rules, int rule)
 	return (d != ET_RULE_DIGITS_DEFAULT ? d : rules->digits) == ET_RULE_DIGITS_DROP;
 }
 
+const struct et_rule_pause *et_rules_pause(const struct et_rules *rules, int rule)
+{
+	const struct et_rule_pause *p =
+		rule >= 0 && (uint32_t)rule < rules->count ? &rules->rules[rule].pause : NULL;
+	return p != NULL && p->start[0] != '\0' ? p : NULL;
+}
+
+bool et_rule_keys_check(const char *text)
+{
+	size_t size = strlen(text);
+	return size > 0 && size <= ET_RULE_KEYS_MAX && strspn(text, "0123456789*#ABCD") == size;
+}
+
+bool et_rule_pressed(struct et_rule_presses *p, const char *sequence, char key, int64_t at_us)
+{
+	size_t size = strlen(sequence);
+	int64_t since_us = at_us - p->last_us;
+	if (since_us > ET_RULE_KEYS_PAUSE_US || since_us < -ET_RULE_KEYS_PAUSE_US) {
+		p->count = 0;
+	}
+	if (p->count == ET_RULE_KEYS_MAX) {
+		memmove(p->keys, p->keys + 1, ET_RULE_KEYS_MAX - 1);
+		p->count--;
+	}
+	p->keys[p->count++] = key;
+	p->last_us = at_us;
+	if (p->count < size || memcmp(p->keys + p->count - size, sequence, size) != 0) {
+		return false;
+	}
+	p->count = 0;
+	return true;
+}
+
 bool et_rules_have_sample(const struct et_rules *rules)
 {
 	for (uint32_t i = 0; i < rules->count; i++) {

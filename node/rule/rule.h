@@ -78,6 +78,20 @@ struct et_rule_time {
 /* Key presses of a call that is recorded: telephone events, and those in SIP. */
 enum et_rule_digits { ET_RULE_DIGITS_DEFAULT, ET_RULE_DIGITS_KEEP, ET_RULE_DIGITS_DROP };
 
+/* Keys that pause a recording and let it go on: telephone events and those in SIP INFO. */
+#define ET_RULE_KEYS_MAX 8		       /* of one sequence */
+#define ET_RULE_KEYS_PAUSE_US (10 * 1000000LL) /* between two keys: longer, and it begins anew */
+
+enum et_rule_by { ET_RULE_BY_ANY, ET_RULE_BY_CALLER, ET_RULE_BY_CALLEE };
+
+struct et_rule_pause {
+	char start[ET_RULE_KEYS_MAX + 1]; /* "*7"; "": keys pause nothing */
+	char stop[ET_RULE_KEYS_MAX + 1];  /* may be the same */
+	enum et_rule_by by;		  /* whose keys */
+	bool without_key; /* media is protected and no key opens it: paused (else recorded) */
+	int64_t max_us;	  /* it goes on by itself; 0: as every pause does */
+};
+
 struct et_rule {
 	char name[ET_RULE_NAME_MAX + 1];
 	enum et_rule_action action;
@@ -92,6 +106,7 @@ struct et_rule {
 	uint32_t sample;	    /* of ET_RULE_SAMPLE_ALL; 0: not given, all */
 	bool media_only;	    /* only calls without signalling */
 	enum et_rule_digits digits; /* no condition: what becomes of key presses */
+	struct et_rule_pause pause; /* no condition, either */
 };
 
 struct et_rules {
@@ -149,6 +164,22 @@ const char *et_rule_action_text(enum et_rule_action a); /* "record", "skip" */
 
 /* Are key presses of a call for which `rule` fired (-1: the default) dropped? */
 bool et_rules_drop_digits(const struct et_rules *rules, int rule);
+
+/* How keys pause a call for which `rule` fired; NULL: they do not. Borrowed from `rules`. */
+const struct et_rule_pause *et_rules_pause(const struct et_rules *rules, int rule);
+
+/* The last keys that somebody pressed. Zero-initialised is none. */
+struct et_rule_presses {
+	char keys[ET_RULE_KEYS_MAX];
+	uint8_t count;
+	int64_t last_us;
+};
+
+/* Somebody pressed `key` (0-9 * # A-D). true: the last keys are `sequence`; all are forgotten. */
+bool et_rule_pressed(struct et_rule_presses *p, const char *sequence, char key, int64_t at_us);
+
+/* Is it 1 to 8 keys? */
+bool et_rule_keys_check(const char *text);
 
 bool et_rules_have_sample(const struct et_rules *rules);
 

@@ -127,9 +127,19 @@ static void check(const struct et_engine *e)
 	}
 }
 
+/* Keys pause calls, too. */
+static const struct et_rules by_keys = {
+	.otherwise = ET_RULE_RECORD,
+	.count = 1,
+	.rules = { { .name = "keys",
+		     .action = ET_RULE_RECORD,
+		     .pause = { .start = "1", .stop = "2", .without_key = true } } },
+};
+
 static struct et_engine *make(const struct et_sink *sink)
 {
 	struct et_capture_config capture = {
+		.rules = &by_keys,
 		.limits = {
 			.calls = CALLS,
 			.streams = 16,

@@ -950,6 +950,131 @@ static void a_rule_drops_digits_and_marks_each_key_press(void **state)
 	assert_int_equal(c->streams[1].packets, 1);
 }
 
+/* A key press of somebody: its first packet twice, and its end. */
+static void press(struct fixture *f, uint8_t from, uint8_t key, uint32_t number)
+{
+	uint8_t to = from == 1 ? 2 : 1;
+	for (uint32_t i = 0; i < 3; i++) {
+		uint8_t p[16] = { 0x80, 101 };
+		f->now_us += 20000;
+		et_put16(p + 2, (uint16_t)(number + i));
+		et_put32(p + 4, number * 160);
+		et_put32(p + 8, from == 1 ? 0xA : 0xB);
+		p[12] = key;
+		p[13] = i == 2 ? 0x8A : 0x0A;
+		et_put16(p + 14, (uint16_t)((i + 1) * 160));
+		datagram(f, from, 4000, to, 4000, p, sizeof(p));
+	}
+}
+
+/* Under one rule, whose pause is by keys. */
+static void answered_under(struct fixture *f, struct et_rules *rules, enum et_rule_by by)
+{
+	*rules = (struct et_rules){
+		.otherwise = ET_RULE_RECORD,
+		.count = 1,
+		.rules = { { .name = "card",
+			     .action = ET_RULE_RECORD,
+			     .pause = { .start = "*7", .stop = "*8", .by = by } } },
+	};
+	f->config.rules = rules;
+	et_engine_free(f->engine);
+	f->engine = make(f);
+	answered(f, "1", 4000);
+}
+
+static bool is_paused(const struct fixture *f)
+{
+	return et_call_is_paused(f->engine->slots[0]);
+}
+
+static void keys_pause_a_call_and_let_it_go_on(void **state)
+{
+	struct fixture *f = *state;
+	static struct et_rules rules;
+	struct et_buffer table = { .data = NULL };
+	answered_under(f, &rules, ET_RULE_BY_CALLER);
+	talk(f, 0, 5);
+	press(f, 2, 10, 200); /* not the caller */
+	press(f, 2, 7, 210);
+	press(f, 1, 10, 5);
+	press(f, 1, 8, 10); /* *8: it is not paused */
+	assert_false(is_paused(f));
+	press(f, 1, 10, 15);
+	assert_false(is_paused(f));
+	press(f, 1, 7, 20);
+	assert_true(is_paused(f));
+	assert_string_equal(f->engine->slots[0]->facts.pause_cause, "rule card: keys");
+	uint64_t media = f->media;
+	talk(f, 30, 5);
+	press(f, 1, 4, 40); /* a card's digit */
+	press(f, 1, 10, 50);
+	press(f, 1, 7, 60); /* *7 again: it is paused already */
+	assert_true(is_paused(f));
+	assert_int_equal(f->media, media);
+
+	/* A restart in the pause: the rule's keys still end it. */
+	et_engine_save(f->engine, &table);
+	int64_t died_us = f->now_us;
+	et_engine_free(f->engine);
+	f->now_us += 1000000;
+	f->engine = make(f);
+	et_engine_clock(f->engine, f->now_us);
+	struct et_view view = { table.data, table.size };
+	assert_int_equal(et_engine_restore(f->engine, view, gap_from, &died_us, NULL), 0);
+	et_buffer_release(&table);
+	assert_true(is_paused(f));
+	press(f, 1, 10, 100);
+	press(f, 1, 8, 110);
+	assert_false(is_paused(f));
+	talk(f, 120, 5);
+	assert_true(f->media >= media + 10);
+	bye(f, "1");
+	wait_s(f, 3);
+	const struct et_facts *facts = &f->closed[0].facts;
+	uint32_t pauses = 0;
+	for (uint32_t i = 0; i < facts->gap_count; i++) {
+		pauses += strcmp(facts->gaps[i].cause, "paused") == 0;
+		assert_true(facts->gaps[i].to_us > facts->gaps[i].from_us);
+	}
+	assert_int_equal(pauses, 1);
+}
+
+static void info_with(struct fixture *f, const char *cseq, const char *type, const char *body)
+{
+	char text[512];
+	int n = snprintf(text, sizeof(text),
+			 "INFO sip:bob@x SIP/2.0\r\nFrom: <sip:alice@x>;tag=a\r\n"
+			 "To: <sip:bob@x>;tag=b\r\nCall-ID: 1\r\nCSeq: %s INFO\r\n"
+			 "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n%s",
+			 cseq, type, strlen(body), body);
+	f->now_us += 100000;
+	datagram(f, 1, 5060, 2, 5060, text, (size_t)n);
+}
+
+static void keys_in_sip_pause_too(void **state)
+{
+	struct fixture *f = *state;
+	static struct et_rules rules;
+	answered_under(f, &rules, ET_RULE_BY_ANY);
+	talk(f, 0, 5);
+	info_with(f, "3", "application/dtmf-relay", "Duration=160\r\nSignal= *\r\n");
+	info_with(f, "3", "application/dtmf-relay", "Duration=160\r\nSignal= *\r\n");
+	info_with(f, "4", "text/plain", "7");
+	info_with(f, "5", "application/dtmf-relay", "Signal=77\r\n");
+	info_with(f, "6", "application/dtmf-relay", "Signal");
+	assert_false(is_paused(f));
+	info_with(f, "7", "application/dtmf", "7");
+	assert_true(is_paused(f));
+	info_with(f, "8", "application/dtmf", "*");
+	info_with(f, "9", "application/dtmf-relay", "signal=8");
+	assert_false(is_paused(f));
+	talk(f, 10, 5);
+	bye(f, "1");
+	wait_s(f, 3);
+	assert_int_equal(f->closed[0].facts.gap_count, 1);
+}
+
 static void digits_are_kept_where_no_rule_drops_them(void **state)
 {
 	struct fixture *f = *state;
@@ -998,6 +1123,8 @@ int main(void)
 		TEST(what_is_not_recorded_cannot_be_paused),
 		TEST(a_rule_drops_digits_and_marks_each_key_press),
 		TEST(digits_are_kept_where_no_rule_drops_them),
+		TEST(keys_pause_a_call_and_let_it_go_on),
+		TEST(keys_in_sip_pause_too),
 	};
 	return cmocka_run_group_tests_name("node/capture/engine", tests, NULL, NULL);
 }

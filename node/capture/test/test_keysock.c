@@ -155,7 +155,7 @@ static void keys_reach_the_recorder(void **state)
 static void a_full_room_waits(void **state)
 {
 	struct fixture *f = *state;
-	enum { LINES = 900 };
+	enum { LINES = 500 };
 	char line[256];
 	int fd = dial(f);
 	pid_t child = fork();

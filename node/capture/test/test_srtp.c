@@ -676,6 +676,108 @@ static void a_secret_is_waited_for_when_time_goes_back(void **state)
 	(void)et_srtp_free(caller.srtp);
 }
 
+/* One key press of the caller, protected. */
+static void press(struct fixture *f, struct sender *s, uint8_t key)
+{
+	uint32_t room[100] = { 0 };
+	uint8_t *p = (uint8_t *)room;
+	size_t size = 16;
+	p[0] = 0x80;
+	p[1] = 101;
+	et_put16(p + 2, (uint16_t)s->sequence);
+	et_put32(p + 4, s->sequence * 160);
+	et_put32(p + 8, 0x1000U + s->from);
+	p[12] = key;
+	p[13] = 0x8A;
+	s->sequence++;
+	assert_int_equal(et_srtp_seal_rtp(s->srtp, p, &size), 0);
+	f->now_us += 100000;
+	datagram(f, s->from, 4000, s->from == 1 ? 2 : 1, p, size);
+}
+
+static const char events[] = "m=audio 4000 UDP/TLS/RTP/SAVPF 0 101\r\n"
+			     "a=rtpmap:101 telephone-event/8000\r\na=fingerprint:sha-1 A\r\n";
+
+/* A call under a rule whose pause is by keys; its handshake was seen, its secret not yet. */
+static struct et_call *call_under(struct fixture *f, bool without_key)
+{
+	static const struct et_rule_pause any = { .start = "*7", .stop = "*8" };
+	static const struct et_rule_pause safe = { .start = "*7",
+						   .stop = "*8",
+						   .without_key = true };
+	f->engine->config.keylog_grows = true;
+	call(f, events, events);
+	hello(f, 2, true);
+	hello(f, 1, false);
+	f->engine->slots[0]->by_keys = without_key ? &safe : &any;
+	return f->engine->slots[0];
+}
+
+static int sink_nothing(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
+			const struct et_packet *packet)
+{
+	(void)slot;
+	(void)stream;
+	(void)rtp;
+	(void)packet;
+	((struct fixture *)arg)->media++;
+	return 0;
+}
+
+static void protected_keys_pause_when_there_is_a_key(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of_handshake(1, false);
+	f->engine->sink.media = sink_nothing;
+	struct et_call *c = call_under(f, false);
+	send_rtp(f, &caller, 50);
+	assert_true(c->cannot_fire);
+	press(f, &caller, 10);
+	press(f, &caller, 7);
+	assert_false(et_call_is_paused(c)); /* nobody can see them, and the rule says: record */
+	assert_int_equal(f->media, 52);
+	et_call_update(f->engine, c);
+	assert_non_null(strstr(c->facts.problem, "cannot_fire"));
+	secret_comes(f);
+	send_rtp(f, &caller, 50);
+	assert_false(c->cannot_fire);
+	press(f, &caller, 10);
+	press(f, &caller, 7);
+	assert_true(et_call_is_paused(c));
+	send_rtp(f, &caller, 50);
+	press(f, &caller, 10);
+	press(f, &caller, 8);
+	assert_false(et_call_is_paused(c));
+	assert_int_equal(f->media, 52 + 51 + 1);
+	finish(f);
+	assert_string_equal(f->facts.problem, "");
+	(void)et_srtp_free(caller.srtp);
+}
+
+static void without_a_key_it_is_paused_where_the_rule_says_so(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of_handshake(1, false);
+	f->engine->sink.media = sink_nothing;
+	struct et_call *c = call_under(f, true);
+	send_rtp(f, &caller, 50);
+	assert_true(et_call_is_paused(c));
+	assert_int_equal(f->media, 0);
+	press(f, &caller, 10);
+	press(f, &caller, 8);
+	assert_true(et_call_is_paused(c));
+	secret_comes(f);
+	send_rtp(f, &caller, 50);
+	assert_false(et_call_is_paused(c));
+	assert_in_range(f->media, 37, 50); /* a quarter of a second later at most */
+	press(f, &caller, 10);
+	press(f, &caller, 7);
+	assert_true(et_call_is_paused(c));
+	finish(f);
+	assert_int_equal(f->facts.gap_count, 2);
+	(void)et_srtp_free(caller.srtp);
+}
+
 /* Live, keys are tried so often in a second and no more: on streams that may have one. */
 static void plain_streams_do_not_keep_protected_ones_waiting(void **state)
 {
@@ -1058,6 +1160,8 @@ int main(void)
 		TEST(a_late_secret_is_still_found),
 		TEST(a_secret_that_comes_after_the_call_is_told),
 		TEST(a_wrong_secret_after_the_call_is_not),
+		TEST(protected_keys_pause_when_there_is_a_key),
+		TEST(without_a_key_it_is_paused_where_the_rule_says_so),
 		TEST(a_handshake_without_its_secret_is_kept),
 		TEST(a_secret_is_waited_for_when_time_goes_back),
 		TEST(plain_streams_do_not_keep_protected_ones_waiting),

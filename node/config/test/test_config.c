@@ -160,6 +160,8 @@ static void rules_are_read_in_order(void **state)
 		"\"18:30\"}\n"
 		"      sample: 12.5%%\n"
 		"      digits: keep\n"
+		"      pause: {start: \"*7\", stop: \"*8\", by: caller, without-key: pause, max: "
+		"5m}\n"
 		"      action: record\n"
 		"    - {name: night, time: {zone: Europe/Prague, from: \"22:00\", to: "
 		"\"06:00\"}, action: record}\n"
@@ -175,6 +177,14 @@ static void rules_are_read_in_order(void **state)
 	assert_int_equal(r->digits, ET_RULE_DIGITS_DROP);
 	assert_int_equal(r->rules[0].digits, ET_RULE_DIGITS_DEFAULT);
 	assert_int_equal(r->rules[1].digits, ET_RULE_DIGITS_KEEP);
+	assert_string_equal(r->rules[1].pause.start, "*7");
+	assert_string_equal(r->rules[1].pause.stop, "*8");
+	assert_int_equal(r->rules[1].pause.by, ET_RULE_BY_CALLER);
+	assert_true(r->rules[1].pause.without_key);
+	assert_int_equal(r->rules[1].pause.max_us, INT64_C(300000000));
+	assert_null(et_rules_pause(r, 0));
+	assert_non_null(et_rules_pause(r, 1));
+	assert_null(et_rules_pause(r, -1));
 	assert_int_equal(c->max_pause_us, INT64_C(120000000));
 	assert_int_equal(r->zone_count, 2);
 	assert_string_equal(r->rules[0].from.list[0].text, "1001");
@@ -233,6 +243,11 @@ static void a_wrong_condition_is_named(void **state)
 	rule_refused(c, "time: {zone: UTC, from: \"08:00\", to: \"08:00\"}",
 		     "45: time ends when it begins: leave from and to out for the whole day");
 	rule_refused(c, "digits: mask", "53: digits must be one of keep, drop, not \"mask\"");
+	rule_refused(c, "pause: {start: \"*7\", stop: \"*8\"}",
+		     "45: a rule that records nothing pauses nothing");
+	rule_refused(c, "pause: {start: \"*7\"}", "45: the key \"stop\" is missing in pause");
+	rule_refused(c, "pause: {start: \"*x\", stop: \"*8\"}",
+		     "61: start is 1 to 8 keys of 0-9 * # A-D, such as \"*7\", not \"*x\"");
 	rule_refused(c, "sample: 10", "53: sample is a share from 0.01% to 100%, not \"10\"");
 	rule_refused(c, "sample: 100.01%",
 		     "53: sample is a share from 0.01% to 100%, not \"100.01%\"");

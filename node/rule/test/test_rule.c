@@ -124,6 +124,35 @@ static void number(struct et_rule_numbers *n, const char *text)
 
 static const struct et_rule_facts bob = { .from = "alice", .to = "bob", .site = "prg" };
 
+static bool press(struct et_rule_presses *p, const char *keys, const char *sequence, int64_t at_us)
+{
+	bool fired = false;
+	for (; *keys != '\0'; keys++) {
+		fired = et_rule_pressed(p, sequence, *keys, at_us);
+	}
+	return fired;
+}
+
+static void the_last_keys_count(void **state)
+{
+	(void)state;
+	struct et_rule_presses p = { .count = 0 };
+	int64_t s = 1000000;
+	assert_true(et_rule_keys_check("*7") && et_rule_keys_check("12345678"));
+	assert_false(et_rule_keys_check("") || et_rule_keys_check("123456789") ||
+		     et_rule_keys_check("x"));
+	assert_true(press(&p, "*7", "*7", 100 * s));
+	assert_false(press(&p, "7", "*7", 101 * s)); /* what fired is forgotten */
+	assert_true(press(&p, "0123456789*7", "*7", 102 * s));
+	assert_false(press(&p, "*", "*7", 103 * s));
+	assert_false(press(&p, "7", "*7", 114 * s)); /* too late */
+	assert_false(press(&p, "*", "*7", 115 * s));
+	assert_true(press(&p, "7", "*7", 125 * s));
+	assert_false(press(&p, "*", "*7", 200 * s));
+	assert_false(press(&p, "7", "*7", 100 * s)); /* the clock was set back */
+	assert_true(press(&p, "12345678", "12345678", 101 * s));
+}
+
 static void the_first_that_fits_decides(void **state)
 {
 	struct et_rules *r = *state;
@@ -310,6 +339,7 @@ int main(void)
 		cmocka_unit_test(a_hostile_text_costs_little),
 		cmocka_unit_test(ranges_are_of_numbers_of_equal_length),
 		cmocka_unit_test(a_range_that_fits_nothing_is_refused),
+		cmocka_unit_test(the_last_keys_count),
 		cmocka_unit_test_setup_teardown(the_first_that_fits_decides, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_default_is_what_is_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(all_conditions_must_hold, set_up, tear_down),
