@@ -6,6 +6,7 @@ node/tape.
   evtm.py prefix FILE                                              the longest prefix of whole records
   evtm.py proof FILE                                               a proof of an excerpt; exit 9 likewise
   evtm.py open FILE --dek HEX                                      records, packets and facts as JSON lines
+  evtm.py seek FILE --dek HEX --at MS                              the same from the checkpoint before MS on, the rest unread
 
 Needs Debian's python3-cryptography. For checking and for tapes of kilobytes: its CRC is a loop in Python.
 """
@@ -401,6 +402,184 @@ def keys(plain):
             yield {"item": kind}
 
 
+NEVER = -2**53
+
+
+def checkpoint(plain):
+    """The items of a CHECKPOINT or an INDEX; of an unknown type only its number."""
+    b = Bytes(plain)
+    if b.number(1) != 1:
+        raise Bad("CHECKPOINT of a newer version")
+    while b.left():
+        kind, i = b.varint(), Bytes(b.take(b.varint()))
+        if kind == 1:
+            yield {"item": "meta", "items": list(meta(i.data))}
+        elif kind == 2:
+            yield clock(i)
+        elif kind == 3:
+            yield {"item": "types", "stream": i.number(1), "types": list(i.take(i.left()))}
+        elif kind == 4:
+            entries, at = [], (0, 0, 0)
+            while i.left():
+                at = tuple(a + i.varint() for a in at)
+                entries.append(at)
+            yield {"item": "list", "entries": entries}
+        elif kind == 5:
+            yield {"item": "keys", "count": i.number(4)}
+        else:
+            yield {"item": kind}
+
+
+def clock(i):
+    def point():
+        p = {"anchor_us": i.number(8, True), "ticks": i.number(8, True), "ts": i.number(4), "seq": i.number(2),
+             "floor_us": i.number(8, True), "shift_us": i.number(8, True)}
+        if not all(NEVER <= p[name] <= 0 for name in ("floor_us", "shift_us")):
+            raise Bad("a clock that goes along by what no clock does")
+        return p
+
+    stream, flags = i.number(1), i.number(1)
+    c = {"item": "clock", "stream": stream, "rate": i.number(4), "now": point(), "anchor_seq": i.number(2),
+         "arrival_us": i.number(8, True), "length": i.number(4), "anchors": i.number(4)}
+    c["first"] = {"arrival_us": i.number(8, True), "plays_us": i.number(8, True), "ts": i.number(4),
+                  "seq": i.number(2), "marker": bool(flags & 2)}
+    c["before"] = point() if flags & 1 else None
+    if not 1 <= c["rate"] <= 1000000:
+        raise Bad("a clock of a rate that there is not")
+    return c
+
+
+class Clock:
+    """When the packets of a stream play, by the rules of the page. For one segment."""
+
+    def __init__(self, begin_us=None):
+        self.begin_us, self.rate, self.now, self.before, self.anchors = begin_us, None, None, None, 0
+
+    def _us(self, ticks):
+        return -(-ticks * 1000000 // self.rate)
+
+    def _plays(self, point, ts):
+        step = (ts - point["ts"] + 2**31) % 2**32 - 2**31
+        return point["anchor_us"] + self._us(point["ticks"] + step), point["ticks"] + step
+
+    def _anchor(self, p, at, floor, shift):
+        self.now = {"anchor_us": at, "ticks": 0, "ts": p["ts"], "seq": p["seq"], "floor_us": max(floor, NEVER),
+                    "shift_us": max(shift, NEVER)}
+        self.anchor_seq, self.arrival = p["seq"], p["arrival_us"]
+
+    def add(self, p, rate):
+        arrival = p["arrival_us"]
+        if self.now is not None and rate != self.rate:
+            self.now, self.before, self.anchors = None, None, self.anchors + 1
+        if self.now is None:
+            self.rate, self.length = rate, 0
+            early = self.begin_us is not None and self.begin_us - 10000 <= arrival < self.begin_us
+            self._anchor(p, self.begin_us if early else arrival, *((0, NEVER) if self.anchors else (NEVER, 0)))
+            if not self.anchors:
+                self.first = {"arrival_us": arrival, "plays_us": self.now["anchor_us"], "ts": p["ts"], "seq": p["seq"],
+                              "marker": p["marker"]}
+            return
+        def ahead(seq, of):
+            return (seq - of + 2**15) % 2**16 - 2**15
+        step = ahead(p["seq"], self.now["seq"])
+        plays, ticks = self._plays(self.now, p["ts"])
+        moved = ticks - self.now["ticks"]
+        if -3000 < step <= 0:
+            if self.before is not None and ahead(p["seq"], self.anchor_seq) < 0:
+                return
+            us = self._us(moved)
+            if us <= 0 and (us > -10000000 or us >= step * 250000):
+                return
+        if self.before is not None and 0 < (p["seq"] - self.before["seq"]) % 2**16 < 3000:
+            then, then_ticks = self._plays(self.before, p["ts"])
+            if then_ticks > self.before["ticks"] and abs(then - arrival) < 1000000 and abs(plays - arrival) > 5000000:
+                self.now, self.before = {**self.before, "ticks": then_ticks, "ts": p["ts"], "seq": p["seq"]}, self.now
+                self.anchor_seq, self.arrival = p["seq"], arrival
+                return
+        gained = self._us(moved) - (arrival - self.arrival)
+        if (step <= 0 or moved < 0 or (plays - arrival > 1000000 and gained > 1000000) or plays - arrival < -5000000 or
+                (p["marker"] and plays - arrival < -500000 and gained < -500000)):
+            end = self.now["anchor_us"] + self._us(self.now["ticks"] + (self.length or self.rate // 50))
+            m, old = max(arrival, end), self.now
+            def along(us):
+                return us + end - m if us > NEVER else NEVER
+            self.anchors += 1
+            self._anchor(p, m, max(arrival - m, along(old["floor_us"])), along(old["shift_us"]))
+            self.before = old
+            return
+        if step == 1 and 0 < moved and self._us(moved) <= 250000:
+            self.length = moved
+        self.now = {**self.now, "ticks": ticks, "ts": p["ts"], "seq": p["seq"]}
+        self.arrival = arrival
+
+    def item(self, stream):
+        return {"item": "clock", "stream": stream, "rate": self.rate, "now": self.now, "anchor_seq": self.anchor_seq,
+                "arrival_us": self.arrival, "length": self.length, "anchors": self.anchors, "first": self.first,
+                "before": self.before}
+
+
+class Sought:
+    """A sealed tape in an open file, of which only what is asked for is read."""
+
+    def __init__(self, file, dek):
+        self.file, self.bytes_read = file, 0
+        size = file.seek(0, 2)
+        self.header = Header(self.read(0, HEADER))
+        self.cipher = unlock(self.header, dek)
+        self.trailer = Trailer(self.read(max(size - TRAILER, 0), TRAILER), size, self.header)
+
+    def read(self, at, n):
+        self.file.seek(at)
+        data = self.file.read(n)
+        self.bytes_read += len(data)
+        return data
+
+    def record(self, at, number):
+        """(record, plaintext) of the record at byte `at`."""
+        limit = self.trailer.body
+        head = self.read(at, min(RECORD_HEAD, limit - at))
+        n = struct.unpack_from(">I", head, 4)[0] if len(head) == RECORD_HEAD else 0
+        data = head + self.read(at + len(head), min(n, 131088, max(limit - at - len(head), 0)))
+        record = Record(data, 0, len(data), number, self.header)
+        record.at, record.end = at, at + record.end
+        return record, plain_of(record, self.header, self.cipher)
+
+    def index(self):
+        """The items of the INDEX, or None."""
+        try:
+            end, plain = self.record(self.trailer.body - 52, self.trailer.records - 1)
+            if end.kind != END or plain[:4] != b"\1\0\0\0" or len(plain) != 16:
+                return None
+            number, at = struct.unpack(">IQ", plain[4:])
+            index, plain = self.record(at, number)
+            return list(checkpoint(plain)) if index.kind == INDEX else None
+        except Bad:
+            return None
+
+    def _scan(self):
+        at, number = HEADER, 0
+        while number < self.trailer.records:
+            magic, kind, _, n, seq, t_ms, _ = struct.unpack(">HBBIIII", self.read(at, RECORD_HEAD))
+            if magic != 0xE7C4 or seq != number:
+                raise Bad(f"no record {number}", at)
+            if kind == CHECKPOINT:
+                yield number, at, t_ms
+            at, number = at + RECORD_HEAD + n, number + 1
+
+    def find(self, ms):
+        """(number, offset) of the last checkpoint with a t_ms of at most `ms`; of the first record where there is none."""
+        items = self.index()
+        lists = [i["entries"] for i in items or () if i["item"] == "list"]
+        before = [e for e in (lists[0] if lists else self._scan()) if e[2] <= ms]
+        return before[-1][:2] if before else (0, HEADER)
+
+    def records(self, number, at):
+        while number < self.trailer.records:
+            record, plain = self.record(at, number)
+            yield record, plain
+            number, at = number + 1, record.end
+
+
 def opened(data, dek):
     """(record, plaintext) of every record. A sealed tape must verify; of an open one, its whole records."""
     header = Header(data)
@@ -423,13 +602,38 @@ def tell(record, plain):
             yield {**k, **{name: sha256(k[name]).hex() for name in ("mki", "material") if name in k}}
 
 
+    elif record.kind in (CHECKPOINT, INDEX):
+        yield from checkpoint(plain)
+
+
+def seek(path, dek, ms):
+    with open(path, "rb") as f:
+        tape = Sought(f, dek)
+        number, at = tape.find(ms)
+        print(json.dumps({"checkpoint": number if at > HEADER else None, "offset": at, "bytes_read": tape.bytes_read,
+                          "of": f.seek(0, 2)}))
+        for record, plain in tape.records(number, at):
+            for line in tell(record, plain):
+                print(json.dumps(line))
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=("verify", "prefix", "proof", "open"))
+    p.add_argument("what", choices=("verify", "prefix", "proof", "open", "seek"))
     p.add_argument("file")
     for name in ("root", "signer", "object", "dek"):
         p.add_argument("--" + name, type=bytes.fromhex, default=None)
+    p.add_argument("--at", type=int, default=0)
     a = p.parse_args()
+    if a.dek is None and a.what in ("open", "seek"):
+        p.error(f"{a.what} needs --dek")
+    if a.what == "seek":
+        try:
+            seek(a.file, a.dek, a.at)
+        except Bad as bad:
+            print(f"evtm.py: {a.file}: {bad}", file=sys.stderr)
+            return 9
+        return 0
     with open(a.file, "rb") as f:
         data = f.read()
     try:
@@ -447,8 +651,6 @@ def main():
             records, end = prefix(data)
             print(json.dumps({"records": len(records), "bytes": end, "root": merkle_root([r.leaf for r in records]).hex()}))
         else:
-            if a.dek is None:
-                p.error("open needs --dek")
             for record, plain in opened(data, a.dek):
                 for line in tell(record, plain):
                     print(json.dumps(line))

@@ -2,6 +2,7 @@
 """The second reader against the page's vector and against tapes of the real writer, whole and damaged.
 
 Needs the program labtape in LABTAPE."""
+import io
 import os
 import re
 import subprocess
@@ -42,7 +43,7 @@ def fact(facts, name):
 
 class Vector(unittest.TestCase):
     def setUp(self):
-        self.meta, self.media, self.tape = page_vectors()[:3]
+        self.meta, self.media, self.checkpoint, self.list, self.end, self.tape = page_vectors()[:6]
         self.dek = bytes(range(32))
 
     def test_it_verifies_and_opens(self):
@@ -56,6 +57,19 @@ class Vector(unittest.TestCase):
         found = [(p["seq"], p["ts"], p["arrival_us"], p["marker"], p["payload"].hex()) for p in evtm.media(self.media)]
         self.assertEqual(found, [(65535, 1000, t0, True, "ff7f0102"), (0, 1004, t0 + 20000, False, "03040506"),
                                  (2, 1008, t0 + 19995, False, "0708")])
+
+
+    def test_its_checkpoint_is_what_the_packets_make(self):
+        described, types, clock = evtm.checkpoint(self.checkpoint)
+        self.assertEqual(described["items"], list(evtm.meta(self.meta)))
+        self.assertEqual((types["stream"], types["types"]), (0, [0]))
+        mine = evtm.Clock(begin_us=1700000000123456)
+        for p in evtm.media(self.media):
+            mine.add(p, 8000)
+        self.assertEqual(clock, mine.item(0))
+        (entries,) = evtm.checkpoint(b"\1" + self.list)
+        self.assertEqual(entries["entries"], [(2, 323, 250), (35, 1000, 30250)])
+        self.assertEqual(self.end, b"\1\0\0\0" + (40).to_bytes(4, "big") + (1234).to_bytes(8, "big"))
 
 
 class Written(unittest.TestCase):
@@ -95,6 +109,48 @@ class Written(unittest.TestCase):
              "material": bytes(range(30))},
             {"item": "srtp", "time_us": t0 - 1, "origin": 2, "party": 255, "suite": 6, "ssrc": 0xCAFEBABE, "tag": 0,
              "mki": bytes(range(4)), "material": bytes(range(44))}])
+
+    def test_checkpoints_say_what_the_packets_before_them_make(self):
+        tape, facts = made("call", "--seed", "5")
+        rates, clocks, types, described, seen = {}, {}, {}, [], 0
+        for record, plain in evtm.opened(tape, fact(facts, "dek")):
+            if record.kind == evtm.META:
+                described += [i for i in evtm.meta(plain) if i["item"] in ("stream", "codec")]
+                described += [i for i in evtm.meta(plain) if i["item"] == "mark"]  # a pause that goes on
+                for i in described[:2]:
+                    rates[i["stream"], i["pt"]] = 0 if i["codec"] == "telephone-event" else i["clock_rate"]
+            for p in evtm.media(plain) if record.kind == evtm.MEDIA else ():
+                if p.get("rtcp"):
+                    continue
+                types.setdefault(p["stream"], set()).add(p["pt"])
+                rate = rates.get((p["stream"], p["pt"]), {0: 8000, 8: 8000}.get(p["pt"], 0))
+                if rate and not (p["whole"] and p["payload"][0] >> 6 != 2):
+                    clocks.setdefault(p["stream"], evtm.Clock(1700000000000000)).add(p, rate)
+            if record.kind in (evtm.CHECKPOINT, evtm.INDEX):
+                items = list(evtm.checkpoint(plain))
+                seen += 1
+                self.assertEqual([i["items"] for i in items if i["item"] == "meta"], [described])
+                self.assertEqual([i["count"] for i in items if i["item"] == "keys"], [1])
+                self.assertEqual({i["stream"]: set(i["types"]) for i in items if i["item"] == "types"}, types)
+                self.assertEqual([i for i in items if i["item"] == "clock"],
+                                 [clocks[s].item(s) for s in types if s in clocks])
+        self.assertGreater(seen, 2)
+        self.assertTrue(any(c.anchors for c in clocks.values()))
+
+    def test_seeking_reads_from_the_checkpoint_on_and_little_else(self):
+        for ends in (["--ends"], []):
+            tape, facts = made("write", "--records", "400", "--bytes", "300", "--seed", "3", *ends)
+            dek = fact(facts, "dek")
+            whole = list(evtm.opened(tape, dek))
+            for ms in range(0, 420000, 7654):
+                sought = evtm.Sought(io.BytesIO(tape), dek)
+                number, at = sought.find(ms)
+                before = [r.seq for r, _ in whole if r.kind == evtm.CHECKPOINT and r.t_ms <= ms]
+                self.assertEqual(number, before[-1] if before else 0)
+                if ends:
+                    self.assertLess(sought.bytes_read, len(tape) // 40)
+                record, plain = next(sought.records(number, at))
+                self.assertEqual((record.seq, plain), (whole[number][0].seq, whole[number][1]))
 
     def test_another_key_or_root_is_refused(self):
         tape, facts = made("write", "--seed", "8")

@@ -147,7 +147,7 @@ static int original_send(struct original *o, struct et_error *reterr)
 		return et_fail(reterr, rc, "manifest");
 	}
 	uint64_t padded = 512 + (manifest.size + 511) / 512 * 512;
-	api_playback_headers(call, &o->p->summary);
+	api_playback_headers(call, &o->p->summary, true);
 	api_begin(call, 200, "application/x-tar", (int64_t)(o->bytes + padded + sizeof(zeros)));
 	rc = tar_head(call, "manifest.json", manifest.size);
 	if (rc == 0) {

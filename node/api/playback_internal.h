@@ -19,6 +19,8 @@ struct api_playback {
 	int64_t end_us;
 	struct et_playback_config config;
 	struct et_playback_summary summary;
+	uint64_t from_ms; /* the span that is wanted */
+	uint64_t to_ms;	  /* UINT64_MAX: to the end */
 };
 
 /* Find the recording named in the path, its segments, and the audit event that allows hearing it:
@@ -26,7 +28,8 @@ struct api_playback {
 int api_playback_open(struct api_call *call, struct api_playback *p, const char *action,
 		      const char *detail, struct et_error *reterr) ET_MUST_CHECK;
 void api_playback_release(struct api_playback *p);
-/* Headers that say whether all of it is there, and if not, why. */
-void api_playback_headers(struct api_call *call, const struct et_playback_summary *s);
+/* Headers that say whether all of it is there, and if not, why. `read`: all that is sent was read
+ * once, and every record checks; without that nobody knows ("unread"). */
+void api_playback_headers(struct api_call *call, const struct et_playback_summary *s, bool read);
 
 #endif

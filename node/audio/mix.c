@@ -15,14 +15,12 @@
  *  gone │   to be given out next    │  late packets may come │   silence yet │
  */
 enum {
-	RATE = 8000,	      /* Hz, the lowest; what follows is for it, and grows with the rate */
-	RING = 131072,	      /* frames, a power of two: 16.4 s */
-	GRAIN = 64,	      /* `base` moves in steps of this, but for the last one */
-	CHUNK = 4096,	      /* frames given to the sink at once, at any rate */
-	LATE_SEQUENCE = 3000, /* further back a sequence number is a new beginning */
-	PACKET_TICKS_MAX = 2000, /* of one packet; a late one lies back by its numbers times this */
-	SAMPLES_MAX = 16384,	 /* of one packet: 2 s */
-	STEPS_MAX = 8,		 /* the highest rate's ring: a power of two, again */
+	RATE = 8000,	     /* Hz, the lowest; what follows is for it, and grows with the rate */
+	RING = 131072,	     /* frames, a power of two: 16.4 s */
+	GRAIN = 64,	     /* `base` moves in steps of this, but for the last one */
+	CHUNK = 4096,	     /* frames given to the sink at once, at any rate */
+	SAMPLES_MAX = 16384, /* of one packet: 2 s */
+	STEPS_MAX = 8,	     /* the highest rate's ring: a power of two, again */
 };
 _Static_assert(ET_MIX_LATE_MS *(RATE / 1000) + SAMPLES_MAX < RING,
 	       "a packet fits behind the late window");
@@ -31,23 +29,11 @@ _Static_assert(SAMPLES_MAX >= (int)ET_CODEC_SAMPLES_MAX, "a payload fits");
 static const int64_t before_us_max = (int64_t)ET_MIX_LATE_MS * 1000;
 static const int64_t after_us_max = (int64_t)ET_MIX_DURATION_MAX_MS * 1000;
 
-/* What is known of a stream's clock: its highest packet, and where that was placed. */
-struct clock {
-	uint32_t timestamp;
-	uint16_t sequence;
-	int64_t position; /* frames */
-};
-
 struct stream {
 	uint8_t channel;
-	uint32_t clock_rate; /* Hz, of its timestamps */
-	bool anchored;
-	bool was_anchored_before;
-	struct clock now;
-	struct clock before;	  /* that of the last anchor, for what comes late from then */
-	uint16_t anchor_sequence; /* packets before it belong to `before` */
-	int64_t arrival;	  /* of the packet that moved its clock last, in frames */
-	int64_t end;		  /* behind its last placed sample */
+	struct et_rtp_clock clock;
+	bool laid;	     /* it has samples: */
+	int64_t end;	     /* behind its last placed sample */
 	uint64_t *covered;   /* owned: a bit a frame of the ring; NULL before the first packet */
 	struct voice *voice; /* owned, or NULL */
 };
@@ -59,7 +45,8 @@ struct et_mix {
 	int64_t ring_size;
 	size_t voices; /* streams that have one */
 	et_mix_sink sink;
-	void *arg; /* borrowed */
+	void *arg;     /* borrowed */
+	int64_t begin; /* nothing before it is wanted */
 	int64_t base;
 	int64_t newest; /* behind the newest sample of all */
 	struct et_mix_stats stats;
@@ -168,114 +155,31 @@ static bool mix_position(const struct et_mix *m, int64_t time_us, int64_t *ret)
 	return true;
 }
 
-/* Begin to count anew: this packet is where its arrival says, but not on top of what is there. */
-static int64_t stream_anchor(struct stream *s, const struct et_mix_packet *p, int64_t arrival)
+/* Behind the stream's last placed sample: nothing of a new anchor is laid on top of it. */
+static int64_t stream_end_us(const struct et_mix *m, const struct stream *s)
 {
-	const int64_t position = s->anchored && s->end > arrival ? s->end : arrival;
-
-	if (s->anchored) {
-		s->before = s->now;
-		s->was_anchored_before = true;
-	}
-	s->now = (struct clock){ p->timestamp, p->sequence, position };
-	s->anchor_sequence = p->sequence;
-	s->anchored = true;
-	return position;
+	return s->laid ? m->origin_us + (s->end * 1000 + m->per_ms - 1) / m->per_ms : INT64_MIN;
 }
 
-/* Frames between two timestamps. */
-static int64_t frames_between(const struct et_mix *m, const struct stream *s, uint32_t from,
-			      uint32_t to)
+/* Where the packet belongs, in frames; moves the stream's clock. False: too far from the origin. */
+static bool stream_place(struct et_mix *m, struct stream *s, const struct et_mix_packet *p,
+			 int64_t *ret)
 {
-	return (int64_t)(int32_t)(to - from) * m->rate / s->clock_rate;
-}
+	const struct et_rtp_clock_packet packet = { .sequence = p->sequence,
+						    .timestamp = p->timestamp,
+						    .marker = p->marker,
+						    .arrival_us = p->arrival_us };
+	const uint32_t rate = p->codec->clock_rate;
+	const uint64_t anchors = s->clock.anchors;
+	const struct et_rtp_place place =
+		et_rtp_clock_add(&s->clock, rate, &packet, m->origin_us, stream_end_us(m, s));
 
-static int64_t clock_position(const struct et_mix *m, const struct stream *s, const struct clock *c,
-			      uint32_t timestamp)
-{
-	return c->position + frames_between(m, s, c->timestamp, timestamp);
-}
-
-/* Does the timestamp of the next packet say something that its arrival cannot be true to? */
-static bool stream_jumps(const struct et_mix *m, const struct stream *s,
-			 const struct et_mix_packet *p, int64_t arrival, int64_t previous_arrival)
-{
-	const int64_t ahead_max = ET_MIX_AHEAD_MS * m->per_ms;
-	const int64_t pause_max = ET_MIX_PAUSE_MS * m->per_ms;
-	const int64_t step = frames_between(m, s, s->now.timestamp, p->timestamp);
-	const int64_t position = s->now.position + step;
-	const int64_t ahead = position - arrival;
-	const int64_t surplus = step - (arrival - previous_arrival);
-
-	if (step < 0) {
-		return true; /* Time went back while packets went on. */
+	m->stats.anchors += s->clock.anchors - anchors;
+	if (!mix_position(m, place.anchor_us, ret)) {
+		return false;
 	}
-	if (ahead > ahead_max && surplus > ahead_max) {
-		return true;
-	}
-	return ahead < -ET_MIX_BEHIND_MS * m->per_ms ||
-	       (p->marker && ahead < -pause_max && surplus < -pause_max);
-}
-
-/* Does the packet go on where the last anchor left off, as if nothing had been since? */
-static bool stream_returns(const struct et_mix *m, const struct stream *s,
-			   const struct et_mix_packet *p, int64_t arrival, int64_t *ret)
-{
-	const int64_t off_now = clock_position(m, s, &s->now, p->timestamp) - arrival;
-	const int64_t position = clock_position(m, s, &s->before, p->timestamp);
-	const int64_t off_before = position - arrival;
-	const uint16_t step = (uint16_t)(p->sequence - s->before.sequence);
-
-	*ret = position;
-	return s->was_anchored_before && step > 0 && step < LATE_SEQUENCE &&
-	       position > s->before.position && llabs(off_before) < ET_MIX_AHEAD_MS * m->per_ms &&
-	       llabs(off_now) > ET_MIX_BEHIND_MS * m->per_ms;
-}
-
-/* Where the packet belongs, in frames; moves the stream's clock. */
-static int64_t stream_place(struct et_mix *m, struct stream *s, const struct et_mix_packet *p,
-			    int64_t arrival)
-{
-	if (s->anchored && s->clock_rate != p->codec->clock_rate) {
-		m->stats.anchors++; /* Its timestamps mean something else from here on. */
-		s->anchored = false;
-		s->was_anchored_before = false;
-	}
-	s->clock_rate = p->codec->clock_rate;
-	if (!s->anchored) {
-		const int64_t early_max = ET_MIX_EARLY_MS * m->per_ms;
-		s->arrival = arrival;
-		/* What came just before the origin was overtaken on its way: none of it is cut. */
-		return stream_anchor(s, p, arrival < 0 && arrival >= -early_max ? 0 : arrival);
-	}
-	const int16_t step = (int16_t)(uint16_t)(p->sequence - s->now.sequence);
-	const int64_t ticks = frames_between(m, s, s->now.timestamp, p->timestamp);
-	const int64_t ticks_max = PACKET_TICKS_MAX * (m->per_ms * 1000 / RATE);
-	if (step <= 0 && step > -LATE_SEQUENCE) {
-		const bool older = s->was_anchored_before &&
-				   (int16_t)(uint16_t)(p->sequence - s->anchor_sequence) < 0;
-		if (older) {
-			return clock_position(m, s, &s->before, p->timestamp);
-		}
-		if (ticks <= 0 &&
-		    (ticks > -ET_MIX_LATE_MS * m->per_ms || ticks >= step * ticks_max)) {
-			return clock_position(m, s, &s->now, p->timestamp);
-		}
-	}
-	int64_t position;
-	if (stream_returns(m, s, p, arrival, &position)) {
-		s->before = s->now; /* What came between was a stray. */
-		s->now = (struct clock){ p->timestamp, p->sequence, position };
-		s->anchor_sequence = p->sequence;
-	} else if (step <= 0 || stream_jumps(m, s, p, arrival, s->arrival)) {
-		m->stats.anchors++;
-		position = stream_anchor(s, p, arrival);
-	} else {
-		position = clock_position(m, s, &s->now, p->timestamp);
-		s->now = (struct clock){ p->timestamp, p->sequence, position };
-	}
-	s->arrival = arrival;
-	return position;
+	*ret += place.ticks * m->rate / rate;
+	return *ret <= ET_MIX_DURATION_MAX_MS * m->per_ms;
 }
 
 static int16_t add_clipped(int16_t a, int16_t b)
@@ -324,12 +228,16 @@ static enum laid mix_lay(struct et_mix *m, struct stream *s, int64_t position,
 	}
 	const size_t put = mix_put(m, s, position, samples, count);
 	s->end = end > s->end ? end : s->end;
+	s->laid = true;
 	m->newest = end > m->newest ? end : m->newest;
 	return put > 0 ? LAID : LAID_BEFORE;
 }
 
-static void mix_count(struct et_mix *m, enum laid laid)
+static void mix_count(struct et_mix *m, enum laid laid, int64_t position)
 {
+	if (laid == LAID_NOT && m->begin > 0 && position < m->begin) {
+		return;
+	}
 	m->stats.packets += laid == LAID;
 	m->stats.duplicates += laid == LAID_BEFORE;
 	m->stats.out_of_range += laid == LAID_NOT && m->base == 0;
@@ -360,7 +268,7 @@ static int span_lay(struct et_mix *m, struct stream *s, const struct voice_span 
 		laid = span->count == 0 || (laid == LAID_NOT && span->packet_end > m->base) ? LAID
 											    : laid;
 		if (span->packet > 0) {
-			mix_count(m, laid);
+			mix_count(m, laid, span->position);
 		}
 	}
 	return rc;
@@ -443,7 +351,7 @@ static int mix_add_voice(struct et_mix *m, struct stream *s, const struct et_mix
 	/* Not decoded twice, nor when it is too late: the decoder's memory is that of the others.
 	 */
 	if (mix_is_covered(m, s, position) || (m->base > 0 && position < m->base)) {
-		mix_count(m, position < m->base ? LAID_NOT : LAID_BEFORE);
+		mix_count(m, position < m->base ? LAID_NOT : LAID_BEFORE, position);
 		return 0;
 	}
 	if (s->voice != NULL && !voice_is_of(s->voice, p->codec, fmtp)) {
@@ -482,19 +390,19 @@ static int mix_add_plain(struct et_mix *m, struct stream *s, const struct et_mix
 		rc = mix_advance(m, base_for(m, end));
 	}
 	if (rc == 0) {
-		mix_count(m, mix_lay(m, s, position, m->samples, count));
+		mix_count(m, mix_lay(m, s, position, m->samples, count), position);
 	}
 	return rc;
 }
 
 int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet)
 {
-	int64_t arrival;
+	int64_t position;
 
 	et_assert(packet->stream < ET_MIX_STREAMS_MAX);
 	et_assert(packet->party < ET_MIX_CHANNELS);
 	struct stream *s = &m->streams[packet->stream];
-	if (!mix_position(m, packet->arrival_us, &arrival)) {
+	if (!mix_position(m, packet->arrival_us, &position)) {
 		m->stats.out_of_range++;
 		return 0;
 	}
@@ -505,8 +413,7 @@ int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet)
 		}
 	}
 	s->channel = packet->party;
-	const int64_t position = stream_place(m, s, packet, arrival);
-	if (position > ET_MIX_DURATION_MAX_MS * m->per_ms) {
+	if (!stream_place(m, s, packet, &position)) {
 		m->stats.out_of_range++;
 		return 0;
 	}
@@ -518,6 +425,33 @@ int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet)
 		rc = mix_advance(m, m->base + settled / GRAIN * GRAIN);
 	}
 	return rc;
+}
+
+void et_mix_begin(struct et_mix *m, int64_t frame)
+{
+	et_assert(m->base == 0);
+	et_assert(m->newest == 0);
+	m->base = frame > 0 ? frame / GRAIN * GRAIN : 0;
+	m->begin = m->base;
+	m->newest = m->base;
+	m->stats.frames = (uint64_t)m->base;
+}
+
+void et_mix_resume(struct et_mix *m, uint32_t stream, const struct et_rtp_clock *saved)
+{
+	et_assert(stream < ET_MIX_STREAMS_MAX);
+	et_rtp_clock_resume(&m->streams[stream].clock, saved,
+			    stream_end_us(m, &m->streams[stream]));
+}
+
+void et_mix_pass(struct et_mix *m, const struct et_mix_packet *packet)
+{
+	int64_t position;
+
+	et_assert(packet->stream < ET_MIX_STREAMS_MAX);
+	if (mix_position(m, packet->arrival_us, &position)) {
+		(void)stream_place(m, &m->streams[packet->stream], packet, &position);
+	}
 }
 
 int et_mix_finish(struct et_mix *m, int64_t end_us)

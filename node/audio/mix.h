@@ -1,24 +1,18 @@
 /* Time-true mix of a call: packets in, two channels of samples out, at a rate of 8 to 48 kHz.
  *
  * Party 0 is the left channel, party 1 the right one; both lie on one clock that begins at the
- * recording's origin. A stream's first packet is placed by its arrival (by up to ET_MIX_EARLY_MS
- * before the origin: at the origin, as packets of two streams may overtake each other on their way
- * to the recorder, and no sound is to be cut for that); the others by their RTP
- * timestamp from there, however late or reordered they arrive (up to ET_MIX_LATE_MS). Where nothing
- * was received there is silence; nothing is concealed, stretched or made up. Each sample of a
- * stream is placed once: duplicates change nothing. Streams of one party that overlap are added,
+ * recording's origin. A stream's first packet is placed by its arrival (by up to
+ * ET_RTP_CLOCK_EARLY_US before the origin: at the origin, as packets of two streams may overtake
+ * each other on their way to the recorder, and no sound is to be cut for that); the others by their
+ * RTP timestamp from there, however late or reordered they arrive (up to ET_MIX_LATE_MS). Where
+ * nothing was received there is silence; nothing is concealed, stretched or made up. Each sample of
+ * a stream is placed once: duplicates change nothing. Streams of one party that overlap are added,
  * clipped.
  *
- * Anchors: when timestamp and arrival part by more than a network explains, the stream is anchored
- * again by arrival, behind what it has placed already (a restarted sender, a timestamp that stood
- * still on hold, a sender's clock that drifted away over hours):
- *   - the timestamp goes back while the sequence number goes on, or the sequence number goes back
- * by more than a late packet does;
- *   - it runs ahead of the arrival by more than ET_MIX_AHEAD_MS, in one step;
- *   - it is behind the arrival by more than ET_MIX_BEHIND_MS, or falls behind by ET_MIX_PAUSE_MS at
- * a packet with the marker bit (the begin of a talk spurt, RFC 3551, section 4.1). So a network
- * that stalls for longer than ET_MIX_BEHIND_MS and then delivers everything shifts the rest of that
- * stream: what was sent in the stall is not told from what was sent after it.
+ * A stream's clock is node/rtp/clock.h: when timestamp and arrival part by more than a network
+ * explains, the stream is anchored again by arrival, behind what it has placed already. So a
+ * network that stalls for longer than ET_RTP_CLOCK_BEHIND_US and then delivers everything shifts
+ * the rest of that stream: what was sent in the stall is not told from what was sent after it.
  *
  * A stream of the mix's rate whose decoder has no memory (G.711) is placed as it is, bit for bit.
  * Others go through voice.c: their packets are decoded in the order in which they were said, and
@@ -35,14 +29,11 @@
 
 #include "node/audio/codec.h"
 #include "node/base/err.h"
+#include "node/rtp/clock.h"
 
 #define ET_MIX_CHANNELS 2
 #define ET_MIX_STREAMS_MAX 256 /* of a call, over all its segments */
 #define ET_MIX_LATE_MS 10000   /* how far behind the newest sample a packet may still be placed */
-#define ET_MIX_AHEAD_MS 1000
-#define ET_MIX_BEHIND_MS 5000
-#define ET_MIX_PAUSE_MS 500
-#define ET_MIX_EARLY_MS 10 /* a stream that begins so little before the origin begins at it */
 #define ET_MIX_DURATION_MAX_MS 86400000 /* a day: packets behind it are counted, not placed */
 
 /* Gets `frames` frames of two interleaved samples (left, right); a negative result stops the mix
@@ -89,6 +80,20 @@ struct et_mix_packet {
 
 /* Place one packet, in the order of recording. */
 int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet) ET_MUST_CHECK;
+
+/* ---- Beginning in the midst -------------------------------------------------------------------
+ * The samples from there on are those of a mix that got all packets from the begin, but for
+ * decoders with a memory: give them some seconds before what is to be heard. */
+
+/* Nothing before `frame` is given out, and stats.frames counts as if it had been. Before the first
+ * packet. */
+void et_mix_begin(struct et_mix *m, int64_t frame);
+
+/* The stream's packets up to here moved `saved`: its clock goes on from there. */
+void et_mix_resume(struct et_mix *m, uint32_t stream, const struct et_rtp_clock *saved);
+
+/* A packet that moves its stream's clock and is not heard. */
+void et_mix_pass(struct et_mix *m, const struct et_mix_packet *packet);
 
 /* No more packets: give out what is left. With `end_us` (0: not known) silence is added up to there
  * (within a day); samples behind it are not cut. */

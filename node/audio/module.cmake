@@ -1,6 +1,6 @@
 et_module(node/audio
     SOURCES codec.c libraries.c amr.c resample.c voice.c mix.c wav.c
-    USES node/base node/io
+    USES node/base node/io node/rtp
     LIBRARIES PRIVATE PkgConfig::opus PkgConfig::spandsp PkgConfig::speex PkgConfig::bcg729 PkgConfig::amrnb
         PkgConfig::amrwb ${GSM_LIBRARY} m
     TESTS codec decoder resample mix wav

@@ -223,6 +223,8 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 	if (!open) {
 		return false;
 	}
+	s->course = et_tape_state_new(s->segment == 1 ? s->t0_us : INT64_MIN);
+	s->checkpoint_us = s->t0_us;
 	et_media_encoder_reset(&s->encoder);
 	/* One allocation for the tape's life, instead of doublings past what a record needs. */
 	(void)et_buffer_reserve(&s->encoder.plain, ET_RECORD_BYTES + ET_MEDIA_PACKET_OVERHEAD);
@@ -260,6 +262,7 @@ static void segment_fail(struct et_writer *w, struct et_slot *s, int code,
 	w->dropped += s->encoder.packets;
 	w->tape_packets -= s->encoder.packets;
 	et_media_encoder_reset(&s->encoder);
+	s->course = et_tape_state_free(s->course);
 	(void)snprintf(s->facts.problem, sizeof(s->facts.problem),
 		       "part of it could not be written: %s", et_strerror(code));
 	if (code == -ENOSPC) {
@@ -286,6 +289,23 @@ void et_segment_append(struct et_writer *w, struct et_slot *s, enum et_tape_kind
 		return;
 	}
 	w->tape_bytes += size;
+	if (kind == ET_TAPE_META && s->course != NULL) {
+		et_tape_state_meta(s->course, (struct et_view){ plain, size });
+	} else if (kind == ET_TAPE_KEYS && s->course != NULL) {
+		et_tape_state_keys(s->course);
+	}
+}
+
+/* What a reader needs to begin here. */
+static void checkpoint_append(struct et_writer *w, struct et_slot *s, int64_t at_us)
+{
+	struct et_buffer plain = { 0 };
+
+	s->checkpoint_us = at_us;
+	if (s->course != NULL && et_tape_state_write(s->course, &plain) == 0 && !plain.failed) {
+		et_segment_append(w, s, ET_TAPE_CHECKPOINT, at_us, plain.data, plain.size);
+	}
+	et_buffer_release(&plain);
 }
 
 void et_segment_flush(struct et_writer *w, struct et_slot *s)
@@ -293,9 +313,30 @@ void et_segment_flush(struct et_writer *w, struct et_slot *s)
 	struct et_media_encoder *e = &s->encoder;
 	if (e->packets > 0) {
 		struct et_view plain = { e->plain.data, e->plain.size };
-		et_segment_append(w, s, ET_TAPE_MEDIA, e->first_us, plain.data, plain.size);
+		const int64_t at_us = e->first_us;
+		et_segment_append(w, s, ET_TAPE_MEDIA, at_us, plain.data, plain.size);
 		et_media_encoder_reset(e);
+		if (at_us - s->checkpoint_us >= ET_CHECKPOINT_EVERY_US) {
+			checkpoint_append(w, s, at_us);
+		}
 	}
+}
+
+/* INDEX and END. What fails here costs a later reader time, and nothing else. */
+static void segment_end(struct et_writer *w, struct et_slot *s)
+{
+	struct et_buffer plain = { 0 };
+	struct et_error error = { .text = "" };
+	int64_t ms = (s->last_us - s->t0_us) / 1000;
+
+	if (s->course != NULL && et_tape_state_write(s->course, &plain) == 0 && !plain.failed) {
+		int rc = et_tape_end(s->tape, ms < 0 || ms > UINT32_MAX ? 0 : (uint32_t)ms,
+				     (struct et_view){ plain.data, plain.size }, &error);
+		if (rc < 0) {
+			et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
+		}
+	}
+	et_buffer_release(&plain);
 }
 
 /* ---- Footers --------------------------------------------------------------------------------- */
@@ -349,6 +390,10 @@ void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing
 		et_ack_push(w, ack);
 		return;
 	}
+	if (s->state == ET_SLOT_OPEN) {
+		segment_end(w, s);
+	}
+	s->course = et_tape_state_free(s->course);
 	if (closing != NULL) {
 		et_openlog_close(w, s->file, s->segment, closing);
 	}

@@ -69,6 +69,7 @@ static void slot_free(struct et_writer *w, uint32_t slot)
 	struct et_slot *s = w->slots[slot];
 	if (s != NULL) {
 		(void)et_tape_close(s->tape);
+		(void)et_tape_state_free(s->course);
 		et_media_encoder_release(&s->encoder);
 		for (size_t i = 0; i < ET_SLOT_KEYS_MAX; i++) {
 			s->keys[i] = et_secret_free(s->keys[i]);
@@ -528,6 +529,8 @@ void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_p
 	if (rc < 0) {
 		w->tape_packets--;
 		w->dropped++;
+	} else if (s->course != NULL) {
+		et_tape_state_packet(s->course, packet);
 	}
 }
 

@@ -27,6 +27,7 @@
 #include <stdatomic.h>
 
 #include "node/capture/engine_internal.h"
+#include "node/tape/checkpoint.h"
 #include "node/tape/media.h"
 #include "node/tape/tape.h"
 
@@ -72,6 +73,8 @@ struct et_slot {
 	struct et_tape *tape;	/* owned */
 	struct et_openlog *log; /* borrowed: where it stands as open; NULL: nowhere */
 	char file[ET_RELATIVE_MAX];
+	struct et_tape_state *course; /* owned: of the tape, for its checkpoints; NULL: no memory */
+	int64_t checkpoint_us;	      /* media time of the last checkpoint, or of the begin */
 	struct et_media_encoder encoder;
 	struct et_facts facts;
 	struct et_capture_session *session; /* owned; NULL: none, or none since the start */

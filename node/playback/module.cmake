@@ -1,4 +1,4 @@
 et_module(node/playback
-    SOURCES walk.c render.c export.c fit.c
+    SOURCES walk.c protected.c seek.c render.c export.c fit.c
     USES node/base node/io node/rtp node/crypto node/tape node/srtp node/keylog node/audio
-    TESTS playback export fit)
+    TESTS playback seek export fit)

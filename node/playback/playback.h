@@ -12,6 +12,10 @@
  * A segment that is missing, damaged or cannot be opened does not end the playback: its span is
  * silence and the summary says why. The caller decides whether that is good enough (exit code 6).
  *
+ * A range is cut from the samples of the whole, without reading what lies before it: a tape's
+ * CHECKPOINT (node/tape/checkpoint.h) says how to go on from there. For codecs without a memory
+ * (G.711, L16) that is so to the bit; decoders of others get ten seconds before the range.
+ *
  * Threads: one owner at a time; calls wait for sources. */
 #ifndef ET_NODE_PLAYBACK_PLAYBACK_H
 #define ET_NODE_PLAYBACK_PLAYBACK_H
@@ -64,7 +68,7 @@ struct et_playback_config {
 	int64_t end_us;	   /* silence is added up to there; 0: ends with the last sample */
 	bool verify;	   /* the whole of each object before its first sample */
 	uint32_t rate;	   /* Hz of the samples; 0: the lowest that loses nothing of
-			    * its codecs (all tapes are read once more to find it) */
+			    * its codecs (from the INDEX of each tape; one without is read) */
 };
 
 /* What a listener must know. */
@@ -91,27 +95,38 @@ struct et_playback_summary {
 };
 
 /* Render the samples [first_frame, first_frame + frame_count) in chunks to `sink` (frame_count
- * UINT64_MAX: to the end). What lies before is decoded and skipped, so that any range of one
- * recording is cut from the same samples. A negative result of the sink ends it and is returned.
- * When the range ends before the recording does, the summary tells of what was read so far.
+ * UINT64_MAX: to the end). A negative result of the sink ends it and is returned. The summary tells
+ * of what was read: of segments before the range their checkpoint, of those behind it nothing.
  * 0 also when the summary has problems; ET_ENOTFOUND, ET_ENOKEY, ET_EINTEGRITY: not one segment
  * could be played. */
 int et_playback_render(const struct et_playback_config *config, uint64_t first_frame,
 		       uint64_t frame_count, et_mix_sink sink, void *sink_arg,
 		       struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
 
-/* As above without samples: how many frames there are, and the summary. */
+/* As above without samples: how many frames there are, and the summary. Reads all. */
 int et_playback_measure(const struct et_playback_config *config, struct et_playback_summary *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
+
+/* How many frames there are and at which rate, by INDEX and the last seconds. Of the rest the
+ * summary tells which segments can be had and opened, and whether there are streams that nothing
+ * here decodes (then packets_no_decoder is not 0); not whether every record checks. */
+int et_playback_survey(const struct et_playback_config *config, struct et_playback_summary *ret,
+		       struct et_error *reterr) ET_MUST_CHECK;
 
 /* Write the whole as WAV to `path` (must not exist, mode 0600; removed again on failure). */
 int et_playback_export_wav(const struct et_playback_config *config, const char *path,
 			   struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
 
-/* Peaks of the whole, `count` per channel: two passes. */
-int et_playback_peaks(const struct et_playback_config *config, struct et_peak *ret, uint32_t count,
+/* Peaks of the span [from_ms, to_ms) since frame 0, `count` per channel; to_ms UINT64_MAX: to the
+ * end. *ret_frames: how many frames the span has. */
+int et_playback_peaks(const struct et_playback_config *config, uint64_t from_ms, uint64_t to_ms,
+		      struct et_peak *ret, uint32_t count, uint64_t *ret_frames,
 		      struct et_playback_summary *ret_summary,
 		      struct et_error *reterr) ET_MUST_CHECK;
+
+/* The frames of a span, as far as there are `frames` of them. */
+void et_playback_span(uint64_t from_ms, uint64_t to_ms, uint32_t rate, uint64_t frames,
+		      uint64_t *ret_first, uint64_t *ret_count);
 
 /* One file of an original export. */
 struct et_playback_file {

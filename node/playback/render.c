@@ -16,9 +16,10 @@ struct render {
 	struct et_mix *mix; /* owned */
 	et_mix_sink sink;   /* the caller's */
 	void *sink_arg;
-	uint64_t skip; /* frames before the range */
-	uint64_t left; /* frames of the range still to come */
-	bool done;     /* the range is complete: -ECANCELED came from here */
+	int64_t from_us; /* what arrived before it moves clocks and is not heard */
+	uint64_t skip;	 /* frames before the range */
+	uint64_t left;	 /* frames of the range still to come */
+	bool done;	 /* the range is complete: -ECANCELED came from here */
 	struct identity known[ET_MIX_STREAMS_MAX];
 	size_t known_count;
 	int mix_stream[ET_PLAYBACK_STREAMS_MAX]; /* of the segment's streams; -1: not looked up yet,
@@ -137,61 +138,129 @@ static int render_packet(void *arg, struct walk_segment *segment, const struct w
 					 .codec = type->codec,
 					 .fmtp = type->fmtp,
 					 .payload = payload };
+	if (packet->arrival_us < r->from_us) {
+		et_mix_pass(r->mix, &p);
+		return 0;
+	}
 	int rc = et_mix_add(r->mix, &p);
 	return rc < 0 ? et_fail(reterr, rc, "play") : 0;
 }
 
-/* ---- The rate ---- */
+static int render_clock(void *arg, struct walk_segment *segment, uint32_t stream,
+			const struct et_rtp_clock *clock, struct et_error *reterr)
+{
+	struct render *r = arg;
 
-static int rate_meta(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
-		     struct et_error *reterr)
+	if (r->mix_stream[stream] == -1) {
+		r->mix_stream[stream] = render_stream(r, segment, stream);
+	}
+	if (r->mix_stream[stream] < 0) {
+		return et_fail(reterr, ET_ELIMIT, "recording of more than %d streams",
+			       ET_MIX_STREAMS_MAX);
+	}
+	et_mix_resume(r->mix, (uint32_t)r->mix_stream[stream], clock);
+	return 0;
+}
+
+/* ---- The rate, and when it ends ---- */
+
+struct survey {
+	uint32_t rate;
+	int64_t last_us; /* of the last record */
+};
+
+static int survey_meta(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
+		       struct et_error *reterr)
 {
 	(void)item;
 	return see_nothing(arg, segment, reterr);
 }
 
-static int rate_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
-		       const struct et_media_packet *packet, struct et_error *reterr)
+static void survey_type(void *arg, const struct walk_type *type)
 {
-	uint32_t *rate = arg;
+	struct survey *s = arg;
 
-	(void)segment;
-	(void)packet;
-	(void)reterr;
 	if (type != NULL && type->audio && type->codec != NULL) {
 		const uint32_t needed = et_mix_rate_for(type->codec);
-		*rate = needed > *rate ? needed : *rate;
+		s->rate = needed > s->rate ? needed : s->rate;
 	}
+}
+
+static int survey_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
+			 const struct et_media_packet *packet, struct et_error *reterr)
+{
+	(void)packet;
+	survey_type(arg, type);
+	return see_nothing(arg, segment, reterr);
+}
+
+static int survey_end(void *arg, struct walk_segment *segment, struct et_error *reterr)
+{
+	struct survey *s = arg;
+
+	(void)reterr;
+	s->last_us = segment->last_us > s->last_us ? segment->last_us : s->last_us;
 	return 0;
 }
 
-static int rate_find(const struct et_playback_config *config, uint32_t *ret,
-		     struct et_playback_summary *ret_summary, struct et_error *reterr)
+static int survey_walk(const struct et_playback_config *config, struct survey *ret,
+		       struct et_playback_summary *ret_summary, struct et_error *reterr)
 {
 	const struct walk_visitor visitor = { .begin = see_nothing,
-					      .meta = rate_meta,
-					      .packet = rate_packet,
-					      .end = see_nothing,
+					      .meta = survey_meta,
+					      .packet = survey_packet,
+					      .end = survey_end,
+					      .from_us = INT64_MAX,
+					      .seen = survey_type,
 					      .arg = ret };
 
-	*ret = 8000;
+	*ret = (struct survey){ .rate = 8000 };
 	return et_playback_walk(config, &visitor, ret_summary, reterr);
 }
 
 /* ---- Samples ---- */
 
+static int64_t origin_of(const struct et_playback_config *config)
+{
+	return config->origin_us != 0 || config->segment_count == 0 ? config->origin_us
+								    : config->segments[0].t0_us;
+}
+
+/* What arrived before this has no part in the samples from `frame` on: a packet may come that late
+ * (ET_MIX_LATE_MS), and a decoder with a memory may need that long. 0: all has. */
+static int64_t heard_from(const struct et_playback_config *config, uint64_t frame, uint32_t rate)
+{
+	const uint64_t late = (uint64_t)ET_MIX_LATE_MS * rate / 1000;
+	const uint64_t most = (uint64_t)ET_MIX_DURATION_MAX_MS * rate / 1000;
+
+	frame = frame < most ? frame : most;
+	return frame <= late ? 0 : origin_of(config) + (int64_t)((frame - late) * 1000000 / rate);
+}
+
+static void render_begin_at(struct render *r, const struct et_playback_config *config,
+			    uint64_t first_frame, uint32_t rate)
+{
+	r->from_us = heard_from(config, first_frame, rate);
+	if (r->from_us != 0) {
+		const uint64_t late = (uint64_t)ET_MIX_LATE_MS * rate / 1000;
+		et_mix_begin(r->mix, (int64_t)(first_frame < INT64_MAX ? first_frame - late : 0));
+		const uint64_t before = et_mix_stats(r->mix).frames;
+		r->skip = first_frame - before;
+	}
+}
+
 int et_playback_render(const struct et_playback_config *config, uint64_t first_frame,
 		       uint64_t frame_count, et_mix_sink sink, void *sink_arg,
 		       struct et_playback_summary *ret, struct et_error *reterr)
 {
-	const int64_t origin = config->origin_us != 0 || config->segment_count == 0
-				       ? config->origin_us
-				       : config->segments[0].t0_us;
+	const int64_t origin = origin_of(config);
 	uint32_t rate = config->rate;
-	int rc = rate != 0 ? 0 : rate_find(config, &rate, ret, reterr);
+	struct survey survey;
+	int rc = rate != 0 ? 0 : survey_walk(config, &survey, ret, reterr);
 	if (rc < 0) {
 		return rc;
 	}
+	rate = rate != 0 ? rate : survey.rate;
 	struct render *r = calloc(1, sizeof(*r));
 	if (r == NULL) {
 		return et_fail(reterr, -ENOMEM, "play");
@@ -200,15 +269,18 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	r->sink_arg = sink_arg;
 	r->skip = first_frame;
 	r->left = frame_count;
-	const struct walk_visitor visitor = { .begin = render_begin,
-					      .meta = render_meta,
-					      .packet = render_packet,
-					      .end = see_nothing,
-					      .opens = true,
-					      .arg = r };
+	struct walk_visitor visitor = { .begin = render_begin,
+					.meta = render_meta,
+					.packet = render_packet,
+					.end = see_nothing,
+					.opens = true,
+					.clock = render_clock,
+					.arg = r };
 
 	rc = et_mix_new(origin, rate, render_range, r, &r->mix, reterr);
 	if (rc == 0) {
+		render_begin_at(r, config, first_frame, rate);
+		visitor.from_us = r->from_us;
 		rc = et_playback_walk(config, &visitor, ret, reterr);
 	}
 	if (rc == 0) {
@@ -244,6 +316,34 @@ int et_playback_measure(const struct et_playback_config *config, struct et_playb
 	return et_playback_render(config, 0, UINT64_MAX, hear_nothing, NULL, ret, reterr);
 }
 
+int et_playback_survey(const struct et_playback_config *config, struct et_playback_summary *ret,
+		       struct et_error *reterr)
+{
+	struct et_playback_config known = *config;
+	struct et_playback_summary end;
+	struct survey survey;
+
+	int rc = survey_walk(config, &survey, ret, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	known.rate = config->rate != 0 ? config->rate : survey.rate;
+	const int64_t since_us = survey.last_us - origin_of(config);
+	const uint64_t last = since_us > 0 ? (uint64_t)since_us / 1000 * known.rate / 1000 : 0;
+	rc = et_playback_render(&known, last, UINT64_MAX, hear_nothing, NULL, &end, reterr);
+	if (rc == 0) {
+		ret->frames = end.frames;
+		ret->rate = known.rate;
+		ret->mix = end.mix;
+		ret->streams_closed = end.streams_closed;
+		ret->packets_closed = end.packets_closed;
+		if (ret->problem[0] == '\0') {
+			memcpy(ret->problem, end.problem, sizeof(ret->problem));
+		}
+	}
+	return rc;
+}
+
 /* A sink that says what went wrong, not only that. */
 struct wav_sink {
 	struct et_wav wav;
@@ -263,8 +363,10 @@ int et_playback_export_wav(const struct et_playback_config *config, const char *
 	struct et_playback_config known = *config;
 	struct wav_sink s = { 0 };
 
-	int rc = known.rate != 0 ? 0 : rate_find(config, &known.rate, ret, reterr);
+	struct survey survey;
+	int rc = known.rate != 0 ? 0 : survey_walk(config, &survey, ret, reterr);
 	if (rc == 0) {
+		known.rate = known.rate != 0 ? known.rate : survey.rate;
 		rc = et_wav_create(&s.wav, path, known.rate, reterr);
 	}
 	if (rc < 0) {
@@ -289,17 +391,41 @@ static int add_peaks(void *arg, const int16_t *samples, size_t frames)
 	return 0;
 }
 
-int et_playback_peaks(const struct et_playback_config *config, struct et_peak *ret, uint32_t count,
+static uint64_t frame_of_ms(uint64_t ms, uint32_t rate, uint64_t frames)
+{
+	const uint64_t most = (uint64_t)ET_MIX_DURATION_MAX_MS;
+	const uint64_t frame = (ms < most ? ms : most) * rate / 1000;
+
+	return ms < most && frame < frames ? frame : frames;
+}
+
+void et_playback_span(uint64_t from_ms, uint64_t to_ms, uint32_t rate, uint64_t frames,
+		      uint64_t *ret_first, uint64_t *ret_count)
+{
+	const uint64_t end = frame_of_ms(to_ms, rate, frames);
+
+	*ret_first = frame_of_ms(from_ms, rate, frames);
+	*ret_count = end > *ret_first ? end - *ret_first : 0;
+}
+
+int et_playback_peaks(const struct et_playback_config *config, uint64_t from_ms, uint64_t to_ms,
+		      struct et_peak *ret, uint32_t count, uint64_t *ret_frames,
 		      struct et_playback_summary *ret_summary, struct et_error *reterr)
 {
 	struct et_playback_config known = *config;
 	struct et_peaks peaks;
+	uint64_t first;
 
-	int rc = et_playback_measure(config, ret_summary, reterr);
+	int rc = et_playback_survey(config, ret_summary, reterr);
 	if (rc < 0) {
 		return rc;
 	}
 	known.rate = ret_summary->rate;
-	et_peaks_init(&peaks, ret, count, ret_summary->frames);
-	return et_playback_render(&known, 0, UINT64_MAX, add_peaks, &peaks, ret_summary, reterr);
+	et_playback_span(from_ms, to_ms, known.rate, ret_summary->frames, &first, ret_frames);
+	et_peaks_init(&peaks, ret, count, *ret_frames);
+	if (*ret_frames == 0) {
+		return 0;
+	}
+	return et_playback_render(&known, first, to_ms == UINT64_MAX ? UINT64_MAX : *ret_frames,
+				  add_peaks, &peaks, ret_summary, reterr);
 }

@@ -119,20 +119,7 @@ static void take_item(struct walk_segment *segment, const struct et_meta_item *i
 /* ---- Records ----------------------------------------------------------------------------------
  */
 
-struct walk {
-	const struct et_playback_config *config;
-	const struct walk_visitor *visitor;
-	struct et_playback_summary *summary;
-	struct walk_segment *segment; /* owned by et_playback_walk() */
-	struct et_srtp_ring *keys;    /* owned; NULL: none so far */
-	uint32_t *room;		      /* owned: a packet before and after it is opened; or NULL */
-	const struct et_tape_source *source; /* of the segment; borrowed */
-	const struct et_secret *dek;	     /* as well */
-	bool looked_ahead;		     /* all keys of the segment are in `keys` */
-	bool stopped;			     /* the visitor ended it: not the segment's fault */
-};
-
-static int walk_meta(struct walk *w, struct et_view plain, struct et_error *reterr)
+int walk_meta(struct walk *w, struct et_view plain, struct et_error *reterr)
 {
 	struct et_meta_reader r;
 	struct et_meta_item item;
@@ -146,152 +133,42 @@ static int walk_meta(struct walk *w, struct et_view plain, struct et_error *rete
 	return rc;
 }
 
-/* ---- SRTP -------------------------------------------------------------------------------------
- */
-
-enum {
-	KEYS_MAX = 256,	  /* of a recording; the oldest give way */
-	PLAIN_AFTER = 64, /* packets that no key opens: it is no SRTP, unless META says so */
-	ROOM_WORDS = WALK_ROOM / 4 + 1,
-};
-
-static int walk_keys(struct walk *w, struct et_view plain, struct et_error *reterr)
+void walk_note_stream(struct walk *w, uint32_t stream)
 {
-	struct et_keys_reader r;
-	struct et_keys_item i;
+	struct walk_stream *s = &w->segment->streams[stream];
 
-	if (w->visitor->keys != NULL) {
-		return w->visitor->keys(w->visitor->arg, plain, reterr);
+	if (!s->described) {
+		s->party = stream & 1;
 	}
-	int rc = et_keys_reader_init(&r, plain, reterr);
-	if (rc == 0 && w->keys == NULL) {
-		rc = et_srtp_ring_new(KEYS_MAX, &w->keys, reterr);
+	if (!s->seen) {
+		s->seen = true;
+		w->summary->streams++;
+		w->summary->streams_protected += s->is_protected;
 	}
-	while (rc == 0 && (rc = et_keys_reader_next(&r, &i, reterr)) == 1) {
-		const struct et_srtp_entry entry = {
-			.key = { .suite = (enum et_srtp_suite)i.suite,
-				 .material = i.material,
-				 .mki = i.mki },
-			.origin = (enum et_srtp_origin)i.origin,
-			.party = i.party,
-			.has_ssrc = i.has_ssrc,
-			.ssrc = i.ssrc,
-			.tag = i.tag,
-			.time_us = i.time_us,
-		};
-		rc = i.type == ET_KEYS_SRTP ? et_srtp_ring_add(w->keys, &entry) : 0;
-		if (rc == -ENOMEM) {
-			return et_fail(reterr, rc, "SRTP keys");
-		}
-		rc = 0; /* Suites of later versions: their streams stay closed. */
-	}
-	return rc;
 }
 
-/* A key may stand behind the media that it opens: it came to the recorder only then. */
-static int walk_look_ahead(struct walk *w, struct et_error *reterr)
+void walk_note_deaf(struct walk *w, struct walk_stream *s, uint64_t count)
 {
-	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *reader = NULL;
-	struct et_tape_record record;
-	struct et_error ignored; /* What is damaged shows when it is come to. */
-
-	if (w->looked_ahead) {
-		return 0;
-	}
-	w->looked_ahead = true;
-	int rc = et_tape_reader_new(w->source, w->dek, &reader, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	while (et_tape_reader_next_of(reader, ET_TAPE_KEYS, &record, &ignored) == 1) {
-		rc = walk_keys(w, record.plain, &ignored);
-		if (rc == -ENOMEM) {
-			return et_fail(reterr, rc, "SRTP keys");
-		}
-	}
-	return 0;
+	w->summary->packets_no_decoder += count;
+	w->summary->streams_no_decoder += !s->deaf;
+	s->deaf = true;
 }
 
-struct et_view et_playback_whole(uint32_t ssrc, const struct et_media_packet *p, uint8_t *room)
+static bool type_is_deaf(const struct walk_type *type)
 {
-	if (p->whole) {
-		return p->payload;
-	}
-	room[0] = 0x80;
-	room[1] = (uint8_t)((p->marker ? 0x80 : 0) | p->payload_type);
-	et_put16(room + 2, p->sequence);
-	et_put32(room + 4, p->timestamp);
-	et_put32(room + 8, ssrc);
-	memcpy(room + ET_RTP_HEADER_SIZE, p->payload.data, p->payload.size);
-	return (struct et_view){ room, ET_RTP_HEADER_SIZE + p->payload.size };
+	return type == NULL || (type->audio && type->codec == NULL);
 }
 
-enum walk_opened { WALK_PLAIN, WALK_OPENED, WALK_CLOSED, WALK_TWICE };
-
-static int walk_open(struct walk *w, struct walk_stream *s, struct et_media_packet *p,
-		     enum walk_opened *ret, struct et_error *reterr)
+const struct walk_type *walk_note_type(struct walk *w, uint32_t stream, uint8_t payload_type)
 {
-	struct et_rtp rtp;
-	size_t size = 0;
+	struct walk_stream *s = &w->segment->streams[stream];
 
-	*ret = s->is_protected ? WALK_CLOSED : WALK_PLAIN;
-	if (!s->is_protected && s->opening.failures >= PLAIN_AFTER) {
-		return 0;
+	walk_note_stream(w, stream);
+	const struct walk_type *type = packet_type(s, payload_type);
+	if (type_is_deaf(type)) {
+		walk_note_deaf(w, s, 1); /* At least. */
 	}
-	if (!et_srtp_ring_has(w->keys, s->party, s->ssrc)) {
-		int rc = s->is_protected ? walk_look_ahead(w, reterr) : 0;
-		if (rc < 0 || !et_srtp_ring_has(w->keys, s->party, s->ssrc)) {
-			return rc;
-		}
-	}
-	if (w->room == NULL) {
-		w->room = malloc(2 * ROOM_WORDS * sizeof(*w->room));
-		if (w->room == NULL) {
-			return et_fail(reterr, -ENOMEM, "open SRTP");
-		}
-	}
-	uint8_t *plain = (uint8_t *)(w->room + ROOM_WORDS);
-	struct et_view whole = et_playback_whole(s->ssrc, p, (uint8_t *)w->room);
-	int rc = et_srtp_stream_open(&s->opening, w->keys, s->party, s->ssrc, whole.data,
-				     whole.size, plain, &size);
-	if (rc < 0 && rc != ET_EEXISTS && s->is_protected && !w->looked_ahead) {
-		rc = walk_look_ahead(w, reterr);
-		if (rc < 0) {
-			return rc;
-		}
-		rc = et_srtp_stream_open(&s->opening, w->keys, s->party, s->ssrc, whole.data,
-					 whole.size, plain, &size);
-	}
-	if (rc == ET_EEXISTS) {
-		*ret = WALK_TWICE;
-	} else if (rc == 0 && et_rtp_parse(plain, (uint32_t)size, &rtp) == 0) {
-		*ret = WALK_OPENED;
-		s->is_protected = true;
-		p->whole = false;
-		p->payload = (struct et_view){ rtp.payload, rtp.payload_size };
-	}
-	return 0;
-}
-
-/* A packet of a visitor that opens; *ret_skip: it is not for it. */
-static int walk_protected(struct walk *w, struct walk_stream *s, struct et_media_packet *p,
-			  bool *ret_skip, struct et_error *reterr)
-{
-	enum walk_opened opened = WALK_PLAIN;
-	const bool was_protected = s->is_protected;
-
-	int rc = walk_open(w, s, p, &opened, reterr);
-	w->summary->streams_protected += !was_protected && s->is_protected;
-	if (opened == WALK_CLOSED) {
-		w->summary->streams_closed += !s->closed;
-		w->summary->packets_closed++;
-		w->summary->packets_no_decoder++;
-		w->summary->streams_no_decoder += !s->deaf;
-		s->closed = true;
-		s->deaf = true;
-	}
-	*ret_skip = opened == WALK_CLOSED || opened == WALK_TWICE;
-	return rc;
+	return type;
 }
 
 static int walk_media(struct walk *w, struct et_view plain, struct et_error *reterr)
@@ -302,14 +179,7 @@ static int walk_media(struct walk *w, struct et_view plain, struct et_error *ret
 	int rc = et_media_decoder_init(&d, plain, reterr);
 	while (rc == 0 && (rc = et_media_decoder_next(&d, &p, reterr)) == 1) {
 		struct walk_stream *s = &w->segment->streams[p.stream];
-		if (!s->described) {
-			s->party = p.stream & 1;
-		}
-		if (!s->seen) {
-			s->seen = true;
-			w->summary->streams++;
-			w->summary->streams_protected += s->is_protected;
-		}
+		walk_note_stream(w, p.stream);
 		const struct walk_type *type = p.rtcp ? NULL : packet_type(s, p.payload_type);
 		bool skip = false;
 		if (w->visitor->opens && !p.rtcp) {
@@ -320,10 +190,8 @@ static int walk_media(struct walk *w, struct et_view plain, struct et_error *ret
 		}
 		if (!p.rtcp) {
 			w->summary->packets++;
-			if (!skip && (type == NULL || (type->audio && type->codec == NULL))) {
-				w->summary->packets_no_decoder++;
-				w->summary->streams_no_decoder += !s->deaf;
-				s->deaf = true;
+			if (!skip && type_is_deaf(type)) {
+				walk_note_deaf(w, s, 1);
 			}
 		}
 		rc = skip ? 0 : w->visitor->packet(w->visitor->arg, w->segment, type, &p, reterr);
@@ -346,6 +214,7 @@ static int walk_records(struct walk *w, struct et_tape_reader *reader, struct et
 		if (rc <= 0) {
 			return rc;
 		}
+		w->segment->last_us = w->segment->header->t0_us + (int64_t)record.t_ms * 1000;
 		if (record.kind == ET_TAPE_META) {
 			rc = walk_meta(w, record.plain, reterr);
 		} else if (record.kind == ET_TAPE_MEDIA) {
@@ -353,7 +222,7 @@ static int walk_records(struct walk *w, struct et_tape_reader *reader, struct et
 		} else if (record.kind == ET_TAPE_KEYS) {
 			rc = wants_keys(w) ? walk_keys(w, record.plain, reterr) : 0;
 		} else {
-			rc = 0; /* Kinds of later versions: nothing to hear in them. */
+			rc = 0; /* Checkpoints, kinds of later versions: nothing to hear in them. */
 		}
 		if (rc < 0) {
 			return rc;
@@ -439,6 +308,42 @@ static int read_keys(struct walk *w, const struct et_tape_source *source,
 	return rc;
 }
 
+/* Is nothing of this segment wanted? Then it is there for the clocks and the summary. */
+static bool is_passed(const struct walk *w, const struct et_playback_segment *known)
+{
+	const struct et_playback_segment *end = w->config->segments + w->config->segment_count;
+	const struct et_playback_segment *next = known + 1;
+	const int64_t from_us = w->visitor->from_us;
+
+	while (next < end && et_keys_segment(next->segment)) {
+		next++;
+	}
+	return from_us == INT64_MAX || (next < end && next->t0_us <= from_us);
+}
+
+/* The part of a tape that the visitor wants. */
+static int walk_tape(struct walk *w, struct et_tape_reader *reader, bool passed,
+		     struct et_error *reterr)
+{
+	const struct et_tape_seal *seal = et_tape_reader_seal(reader);
+	const int64_t t0_us = w->segment->header->t0_us;
+	const int64_t from_us = w->visitor->from_us;
+	int rc = 0;
+
+	if (passed || from_us > t0_us) {
+		const int64_t ms = passed ? 0 : (from_us - t0_us) / 1000;
+		rc = walk_seek(w, reader, passed, ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX,
+			       reterr);
+	}
+	if (rc == 0 || rc == 1) {
+		rc = walk_records(w, reader, reterr);
+	}
+	if (seal != NULL) {
+		w->segment->last_us = t0_us + (int64_t)seal->last_ms * 1000;
+	}
+	return rc < 0 ? rc : 0;
+}
+
 static int play_tape(struct walk *w, const struct et_playback_segment *known,
 		     const struct et_tape_source *source, const struct et_tape_header *header,
 		     const struct et_secret *dek, struct et_error *reterr)
@@ -464,7 +369,7 @@ static int play_tape(struct walk *w, const struct et_playback_segment *known,
 		w->stopped = true;
 		return rc;
 	}
-	rc = walk_records(w, reader, reterr);
+	rc = walk_tape(w, reader, is_passed(w, known), reterr);
 	if (w->stopped) {
 		return rc;
 	}
@@ -556,11 +461,7 @@ int et_playback_walk(const struct et_playback_config *config, const struct walk_
 	}
 	segment_clear(segment);
 	free(segment);
-	(void)et_srtp_ring_free(w.keys);
-	if (w.room != NULL) {
-		explicit_bzero(w.room, 2 * ROOM_WORDS * sizeof(*w.room));
-		free(w.room);
-	}
+	walk_protected_release(&w);
 	if (w.stopped || played == 0) {
 		if (reterr != NULL) {
 			*reterr = e;

@@ -7,6 +7,7 @@
 #include "node/playback/playback.h"
 #include "node/rtp/rtp.h"
 #include "node/srtp/ring.h"
+#include "node/tape/checkpoint.h"
 #include "node/tape/keys.h"
 #include "node/tape/media.h"
 #include "node/tape/reader.h"
@@ -46,6 +47,7 @@ struct walk_stream {
 struct walk_segment {
 	const struct et_playback_segment *known; /* what the catalogue says */
 	const struct et_tape_header *header;	 /* what the tape says */
+	int64_t last_us;			 /* of its last record, as far as it was come to */
 	struct walk_stream streams[ET_PLAYBACK_STREAMS_MAX];
 };
 
@@ -61,18 +63,68 @@ struct walk_visitor {
 	/* The plaintext of each KEYS record: first those of keys that came late. May be NULL. */
 	int (*keys)(void *arg, struct et_view plain, struct et_error *reterr);
 	bool opens; /* packets of SRTP come opened; those that no key opens do not come */
+
+	/* Packets that arrived before this are of no interest, and need not come: their segments
+	 * are opened, and of them a checkpoint is read, where there is one. 0: all come;
+	 * INT64_MAX: the summary and what follows are all that is wanted. */
+	int64_t from_us;
+	/* A checkpoint says where the stream's clock stands. Or NULL. */
+	int (*clock)(void *arg, struct walk_segment *segment, uint32_t stream,
+		     const struct et_rtp_clock *clock, struct et_error *reterr);
+	/* ... and that there were packets of this type; as in packet(). Or NULL. */
+	void (*seen)(void *arg, const struct walk_type *type);
 	void *arg;
 };
 
-/* Walk all segments in order. Segments of keys that came late are read before all others, for those
- * who open or ask for keys; nobody else sees them. A negative result of the visitor ends the walk
- * and is returned; what is wrong with a segment goes into *ret. ET_ENOTFOUND, ET_ENOKEY,
- * ET_EINTEGRITY: none could be read. */
 /* The whole packet as it was sent: a header that was not kept is put before it, in `room` (of
  * WALK_ROOM bytes). A view into it or into the packet. */
 #define WALK_ROOM (ET_MEDIA_PACKET_MAX + ET_RTP_HEADER_SIZE)
 struct et_view et_playback_whole(uint32_t ssrc, const struct et_media_packet *p, uint8_t *room);
 
+/* ---- Between walk.c, protected.c and seek.c ---------------------------------------------------
+ */
+
+struct walk {
+	const struct et_playback_config *config;
+	const struct walk_visitor *visitor;
+	struct et_playback_summary *summary;
+	struct walk_segment *segment; /* owned by et_playback_walk() */
+	struct et_srtp_ring *keys;    /* owned; NULL: none so far */
+	uint32_t *room;		      /* owned: a packet before and after it is opened; or NULL */
+	const struct et_tape_source *source; /* of the segment; borrowed */
+	const struct et_secret *dek;	     /* as well */
+	bool looked_ahead;		     /* all keys of the segment are in `keys` */
+	bool stopped;			     /* the visitor ended it: not the segment's fault */
+};
+
+int walk_meta(struct walk *w, struct et_view plain, struct et_error *reterr) ET_MUST_CHECK;
+/* There is a packet of this type in the stream; *ret may be NULL, as in packet(). */
+void walk_note_stream(struct walk *w, uint32_t stream);
+const struct walk_type *walk_note_type(struct walk *w, uint32_t stream, uint8_t payload_type);
+/* The stream has packets that are not heard: `count` more of them. */
+void walk_note_deaf(struct walk *w, struct walk_stream *s, uint64_t count);
+
+/* A KEYS record. */
+int walk_keys(struct walk *w, struct et_view plain, struct et_error *reterr) ET_MUST_CHECK;
+/* A key may stand behind the media that it opens: it came to the recorder only then. Or before the
+ * place where the walk began. All of the segment are taken. */
+int walk_look_ahead(struct walk *w, struct et_error *reterr) ET_MUST_CHECK;
+/* A packet of a visitor that opens; *ret_skip: it is not for it. */
+int walk_protected(struct walk *w, struct walk_stream *s, struct et_media_packet *p, bool *ret_skip,
+		   struct et_error *reterr) ET_MUST_CHECK;
+void walk_protected_release(struct walk *w);
+
+/* Bring the reader to where the walk of a tape begins: with `last`, behind its last checkpoint,
+ * else behind the last one of before `t_ms`; what that says was told. 1: there. 0: there is none
+ * that can be read, nothing was told, and the reader is at the first record. 2: there is nothing
+ * left to be read. Others: of the source, of the visitor. */
+int walk_seek(struct walk *w, struct et_tape_reader *reader, bool last, uint32_t t_ms,
+	      struct et_error *reterr) ET_MUST_CHECK;
+
+/* Walk all segments in order. Segments of keys that came late are read before all others, for those
+ * who open or ask for keys; nobody else sees them. A negative result of the visitor ends the walk
+ * and is returned; what is wrong with a segment goes into *ret. ET_ENOTFOUND, ET_ENOKEY,
+ * ET_EINTEGRITY: none could be read. */
 int et_playback_walk(const struct et_playback_config *config, const struct walk_visitor *visitor,
 		     struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
 

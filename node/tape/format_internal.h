@@ -91,6 +91,11 @@ void et_tape_window_release(struct et_tape_window *w);
 int et_tape_window_view(struct et_tape_window *w, uint64_t offset, size_t want, struct et_view *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
 
+/* Have just these bytes in the window, whatever was there: a look at a record far from the others.
+ * They lie in the source; size <= TAPE_WINDOW_SIZE. */
+int et_tape_window_load(struct et_tape_window *w, uint64_t offset, size_t size,
+			struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- The walk that verify and recover share ---------------------------------------------------
  */
 

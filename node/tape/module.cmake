@@ -1,5 +1,6 @@
 et_module(node/tape
     SOURCES format.c tape.c source.c verify.c recover.c reader.c proof.c link.c rewrite.c media.c items.c meta.c keys.c
-    USES node/base node/io node/crypto
-    TESTS tape damage proof rewrite vector media meta keys
-    FUZZERS link tape media meta proof keys)
+        checkpoint.c index.c
+    USES node/base node/io node/crypto node/rtp
+    TESTS checkpoint tape damage proof rewrite vector media meta keys
+    FUZZERS checkpoint link tape media meta proof keys)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/tape/format_internal.h"
+#include "node/tape/index_internal.h"
 
 struct et_tape_reader {
 	struct et_tape_source source; /* its arg is borrowed */
@@ -15,6 +16,8 @@ struct et_tape_reader {
 	uint64_t limit;		/* where records end: by the footer, or the end of the source */
 	uint64_t offset;	/* of the next record */
 	uint32_t seq;		/* of the next record */
+	bool listed;
+	struct tape_list checkpoints; /* once listed */
 };
 
 static int reader_init(struct et_tape_reader *r, const struct et_secret *dek,
@@ -73,6 +76,7 @@ struct et_tape_reader *et_tape_reader_free(struct et_tape_reader *r)
 	if (r != NULL) {
 		(void)et_aead_free(r->cipher);
 		et_tape_window_release(&r->window);
+		tape_list_release(&r->checkpoints);
 		if (r->plain != NULL) {
 			explicit_bzero(r->plain, ET_TAPE_PLAIN_MAX);
 			free(r->plain);
@@ -157,6 +161,24 @@ static int reader_open(struct et_tape_reader *r, const struct et_tape_record_hea
 	return 1;
 }
 
+/* 1: *ret is the head of the record at r->offset, read alone. 0: the end, or nothing that could be
+ * a record; what is wrong there shows when it is opened. */
+static int reader_head(struct et_tape_reader *r, struct et_tape_record_head *ret,
+		       struct et_error *reterr)
+{
+	const uint64_t left = r->limit - r->offset;
+	uint8_t bytes[ET_TAPE_RECORD_HEAD_SIZE];
+
+	if ((r->sealed && r->seq == r->seal.records) || left < sizeof(bytes)) {
+		return 0;
+	}
+	int rc = r->source.read(r->source.arg, r->offset, bytes, sizeof(bytes), reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	return et_tape_head_parse(bytes, r->seq, ret) == 0 && ret->size <= left ? 1 : 0;
+}
+
 int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
 			struct et_error *reterr)
 {
@@ -172,14 +194,13 @@ int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
 {
 	for (;;) {
 		struct et_tape_record_head head = { .size = 0 };
-		struct et_view v;
 
-		int rc = reader_fetch(r, &head, &v, reterr);
+		int rc = reader_head(r, &head, reterr);
 		if (rc <= 0) {
 			return rc;
 		}
 		if (head.kind == kind) {
-			return reader_open(r, &head, v, ret, reterr);
+			return et_tape_reader_next(r, ret, reterr);
 		}
 		r->seq++;
 		r->offset += head.size;
@@ -191,34 +212,120 @@ uint64_t et_tape_reader_torn(const struct et_tape_reader *r)
 	return r->sealed ? 0 : r->limit - r->offset;
 }
 
-int et_tape_reader_seek(struct et_tape_reader *r, uint32_t t_ms, struct et_error *reterr)
-{
-	uint64_t offset = ET_TAPE_HEADER_SIZE;
-	uint32_t seq = 0;
+/* ---- Finding ----------------------------------------------------------------------------------
+ */
 
+static void reader_go(struct et_tape_reader *r, uint64_t offset, uint32_t seq)
+{
 	r->offset = offset;
 	r->seq = seq;
-	for (;;) {
-		struct et_tape_record_head head;
-		struct et_view v;
+}
 
-		if (r->sealed ? seq == r->seal.records
-			      : r->limit - offset < ET_TAPE_RECORD_HEAD_SIZE) {
-			return 0;
+/* 1 and *ret: the record at `offset`, if it is of that kind; nothing else is read. 0: it is not, or
+ * not authentic. */
+static int reader_look(struct et_tape_reader *r, uint64_t offset, uint32_t seq,
+		       enum et_tape_kind kind, struct et_tape_record *ret, struct et_error *reterr)
+{
+	struct et_tape_record_head head;
+
+	reader_go(r, offset, seq);
+	int rc = reader_head(r, &head, reterr);
+	if (rc <= 0 || head.kind != kind) {
+		return rc < 0 ? rc : 0;
+	}
+	rc = et_tape_window_load(&r->window, offset, head.size, reterr);
+	rc = rc < 0 ? rc : et_tape_reader_next(r, ret, reterr);
+	return rc == ET_EINTEGRITY || rc == ET_EVERSION ? 0 : rc;
+}
+
+void et_tape_reader_rewind(struct et_tape_reader *r)
+{
+	reader_go(r, ET_TAPE_HEADER_SIZE, 0);
+}
+
+int et_tape_reader_index(struct et_tape_reader *r, struct et_tape_record *ret,
+			 struct et_error *reterr)
+{
+	uint64_t offset;
+	uint32_t seq;
+
+	if (!r->sealed || r->seal.records < 2 ||
+	    r->limit < ET_TAPE_HEADER_SIZE + TAPE_END_RECORD_SIZE) {
+		return 0;
+	}
+	const uint64_t end = r->limit - TAPE_END_RECORD_SIZE;
+	const uint32_t last = (uint32_t)r->seal.records - 1;
+	int rc = reader_look(r, end, last, ET_TAPE_END, ret, reterr);
+	if (rc <= 0) {
+		return rc;
+	}
+	if (tape_end_parse(ret->plain, &offset, &seq) < 0 || offset < ET_TAPE_HEADER_SIZE ||
+	    offset >= end || seq != last - 1) {
+		return 0;
+	}
+	return reader_look(r, offset, seq, ET_TAPE_INDEX, ret, reterr);
+}
+
+/* The list of an INDEX. 0: there is none. */
+static int list_load(struct et_tape_reader *r, struct et_error *reterr)
+{
+	struct et_tape_record index;
+
+	int rc = et_tape_reader_index(r, &index, reterr);
+	if (rc <= 0) {
+		return rc;
+	}
+	rc = tape_list_read(index.plain, index.offset, index.seq, &r->checkpoints);
+	if (rc == -ENOMEM) {
+		return et_fail(reterr, rc, "index of tape %s", r->source.name);
+	}
+	return rc == 0 ? 1 : 0;
+}
+
+/* By the heads of all records. */
+static int list_scan(struct et_tape_reader *r, struct et_error *reterr)
+{
+	struct et_tape_record_head head;
+	int rc;
+
+	et_tape_reader_rewind(r);
+	while ((rc = reader_head(r, &head, reterr)) == 1) {
+		const struct tape_checkpoint c = { .offset = r->offset,
+						   .seq = head.seq,
+						   .t_ms = head.t_ms };
+		if (head.kind == ET_TAPE_CHECKPOINT && tape_list_add(&r->checkpoints, c) < 0) {
+			return et_fail(reterr, -ENOMEM, "checkpoints of tape %s", r->source.name);
 		}
-		int rc = et_tape_window_view(&r->window, offset, ET_TAPE_RECORD_HEAD_SIZE, &v,
-					     reterr);
+		reader_go(r, r->offset + head.size, r->seq + 1);
+	}
+	return rc;
+}
+
+int et_tape_reader_find(struct et_tape_reader *r, uint32_t t_ms, struct et_error *reterr)
+{
+	if (!r->listed) {
+		int rc = list_load(r, reterr);
+		rc = rc == 0 ? list_scan(r, reterr) : rc;
 		if (rc < 0) {
+			tape_list_release(&r->checkpoints);
 			return rc;
 		}
-		if (v.size < ET_TAPE_RECORD_HEAD_SIZE ||
-		    et_tape_head_parse(v.data, seq, &head) < 0 || head.size > r->limit - offset ||
-		    head.t_ms > t_ms) {
-			return 0; /* What is wrong there shows when it is opened. */
-		}
-		r->offset = offset;
-		r->seq = seq;
-		offset += head.size;
-		seq++;
+		r->listed = true;
 	}
+	uint32_t low = 0;
+	uint32_t high = r->checkpoints.count; /* The first that lies behind is in [low, high]. */
+	while (low < high) {
+		const uint32_t middle = low + (high - low) / 2;
+		if (r->checkpoints.all[middle].t_ms <= t_ms) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	if (low == 0) {
+		et_tape_reader_rewind(r);
+		return 0;
+	}
+	reader_go(r, r->checkpoints.all[low - 1].offset, r->checkpoints.all[low - 1].seq);
+	return 1;
 }

@@ -41,7 +41,7 @@ const struct et_tape_seal *et_tape_reader_seal(const struct et_tape_reader *r);
 int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
 
-/* As et_tape_reader_next(), but the next one of that kind; others are passed over unopened: that
+/* As et_tape_reader_next(), but the next one of that kind; of others only the heads are read: that
  * they are of other kinds is not authentic. */
 int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
 			   struct et_tape_record *ret, struct et_error *reterr) ET_MUST_CHECK;
@@ -50,9 +50,18 @@ int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
  */
 uint64_t et_tape_reader_torn(const struct et_tape_reader *r);
 
-/* Go to the last record with t_ms <= `t_ms` (or to the first). Reads heads only; their authenticity
- * shows when the record is opened. */
-int et_tape_reader_seek(struct et_tape_reader *r, uint32_t t_ms,
+/* Go to the last CHECKPOINT with t_ms <= `t_ms`, and 1: et_tape_reader_next() gives it out. 0:
+ * there is none; go to the first record. Reads the INDEX, or without one (an open or recovered
+ * tape, one of an older recorder) the heads of all records, once; that what is found there is a
+ * CHECKPOINT is authentic when it was given out. Errors of the source; -ENOMEM. */
+int et_tape_reader_find(struct et_tape_reader *r, uint32_t t_ms,
 			struct et_error *reterr) ET_MUST_CHECK;
+
+void et_tape_reader_rewind(struct et_tape_reader *r); /* to the first record */
+
+/* 1 and *ret: the INDEX, whatever was read before; what follows it is read next. 0: there is none
+ * that can be read. */
+int et_tape_reader_index(struct et_tape_reader *r, struct et_tape_record *ret,
+			 struct et_error *reterr) ET_MUST_CHECK;
 
 #endif

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "node/crypto/hash.h"
+#include "node/tape/checkpoint.h"
 #include "node/tape/format_internal.h"
 #include "node/tape/items_internal.h"
 #include "node/tape/link_internal.h"
@@ -35,6 +36,10 @@ struct rewrite {
 	struct et_media_encoder encoder;
 	struct et_buffer plain; /* of a changed record; wiped */
 	struct clock clocks[ET_MEDIA_STREAMS_MAX];
+	struct et_tape_state *state; /* owned: of the new tape, when a span is cut */
+	struct et_buffer anew;	     /* plaintext of a CHECKPOINT, of the INDEX at last */
+	bool ends;		     /* the INDEX of the old tape was there, and its END comes */
+	uint64_t old_records;
 	int64_t t0_us;
 	uint32_t last_ms;
 	struct link_draft draft;
@@ -181,6 +186,7 @@ static int media_cut(struct rewrite *w, const struct et_tape_record *r, struct e
 			cut++;
 			continue;
 		}
+		et_tape_state_packet(w->state, &p);
 		rc = et_media_encoder_add(&w->encoder, &p, ET_TAPE_PLAIN_MAX);
 		if (rc < 0) {
 			rc = et_fail(reterr, rc, "write record %u anew", r->seq);
@@ -259,21 +265,110 @@ static int meta_cut(struct rewrite *w, const struct et_tape_record *r, struct et
 	/* Nothing but its version is left of it: it goes. */
 	uint32_t all = w->plain.size > 1 ? cut + 1 : cut;
 	struct et_view plain = { w->plain.data, w->plain.size };
+	if (cut < all) {
+		et_tape_state_meta(w->state, plain);
+	}
 	return record_settle(w, r, plain, cut, all, reterr);
+}
+
+/* What still holds at this place of the new tape, into w->anew. False: more than can be told. */
+static bool state_tell(struct rewrite *w, int *ret_rc, struct et_error *reterr)
+{
+	w->anew.size = 0;
+	*ret_rc = et_tape_state_write(w->state, &w->anew);
+	if (*ret_rc == 0 && w->anew.failed) {
+		*ret_rc = et_fail(reterr, -ENOMEM, "checkpoint of a tape");
+		return false;
+	}
+	const bool told = *ret_rc == 0;
+	*ret_rc = 0;
+	return told;
+}
+
+/* A CHECKPOINT is made anew: its clocks told of packets that are gone. */
+static int checkpoint_take(struct rewrite *w, const struct et_tape_record *r,
+			   struct et_error *reterr)
+{
+	int rc;
+
+	if (!state_tell(w, &rc, reterr)) {
+		return rc < 0 ? rc : run_add(w, ET_LINK_LEFT_OUT, reterr);
+	}
+	const struct et_view plain = { w->anew.data, w->anew.size };
+	if (plain.size == r->plain.size && memcmp(plain.data, r->plain.data, plain.size) == 0) {
+		return record_keep(w, r, reterr);
+	}
+	rc = run_add(w, ET_LINK_CHANGED, reterr);
+	return rc < 0 ? rc : record_write(w, r, plain, reterr);
+}
+
+static int mark_add(struct rewrite *w, struct et_error *reterr)
+{
+	struct et_buffer plain = { 0 };
+	const struct et_meta_item item = { .type = ET_META_MARK,
+					   .mark = { .what = ET_MARK_REDACTED,
+						     .from_us = w->order->from_us,
+						     .to_us = w->order->to_us,
+						     .cause = w->order->cause } };
+
+	int rc = et_meta_add(&plain, &item);
+	rc = rc == 0 && plain.failed ? -ENOMEM : rc;
+	rc = rc < 0 ? et_fail(reterr, rc, "the mark of a cut")
+		    : et_tape_append(w->tape, ET_TAPE_META, w->last_ms, plain.data, plain.size,
+				     reterr);
+	et_buffer_release(&plain);
+	return rc;
+}
+
+/* INDEX and END are made anew, behind the mark of the cut. */
+static int index_take(struct rewrite *w, const struct et_tape_record *r, struct et_error *reterr)
+{
+	int rc = 0;
+
+	if (r->seq + 2 != w->old_records || !state_tell(w, &rc, reterr)) {
+		return rc < 0 ? rc : run_add(w, ET_LINK_LEFT_OUT, reterr);
+	}
+	w->ends = true;
+	rc = mark_add(w, reterr);
+	return rc < 0 ? rc : run_add(w, ET_LINK_CHANGED, reterr);
+}
+
+static int end_take(struct rewrite *w, const struct et_tape_record *r, struct et_error *reterr)
+{
+	if (!w->ends) {
+		return run_add(w, ET_LINK_LEFT_OUT, reterr);
+	}
+	int rc = run_add(w, ET_LINK_CHANGED, reterr);
+	return rc < 0 ? rc
+		      : et_tape_end(w->tape, r->t_ms,
+				    (struct et_view){ w->anew.data, w->anew.size }, reterr);
 }
 
 static int record_take(struct rewrite *w, const struct et_tape_record *r, struct et_error *reterr)
 {
 	const int64_t us = w->t0_us + (int64_t)r->t_ms * 1000;
 
+	if (r->kind == ET_TAPE_KEYS) {
+		et_tape_state_keys(w->state);
+	}
 	if (!w->cuts || r->kind == ET_TAPE_KEYS) {
 		return record_keep(w, r, reterr);
+	}
+	if (w->ends && r->kind != ET_TAPE_END) {
+		return et_fail_plain(reterr, ET_EMALFORMED, "record %u stands where END must be",
+				     r->seq);
 	}
 	if (r->kind == ET_TAPE_MEDIA) {
 		return media_cut(w, r, reterr);
 	}
 	if (r->kind == ET_TAPE_META) {
 		return meta_cut(w, r, reterr);
+	}
+	if (r->kind == ET_TAPE_CHECKPOINT) {
+		return checkpoint_take(w, r, reterr);
+	}
+	if (r->kind == ET_TAPE_INDEX || r->kind == ET_TAPE_END) {
+		return r->kind == ET_TAPE_INDEX ? index_take(w, r, reterr) : end_take(w, r, reterr);
 	}
 	if (us < w->order->to_us && us + RECORD_US > w->order->from_us) {
 		return et_fail_plain(reterr, ET_EVERSION,
@@ -304,7 +399,10 @@ static int rewrite_begin(struct rewrite *w, struct et_error *reterr)
 	}
 	w->kept = et_sha256_new();
 	w->t0_us = report.header.t0_us;
-	return w->kept != NULL ? 0 : et_fail(reterr, -ENOMEM, "write a tape anew");
+	w->old_records = report.seal.records;
+	w->state = et_tape_state_new(report.header.segment == 1 ? w->t0_us : INT64_MIN);
+	return w->kept != NULL && w->state != NULL ? 0
+						   : et_fail(reterr, -ENOMEM, "write a tape anew");
 }
 
 static int rewrite_create(struct rewrite *w, struct et_tape_header *ret, struct et_error *reterr)
@@ -316,24 +414,6 @@ static int rewrite_create(struct rewrite *w, struct et_tape_header *ret, struct 
 	ret->kek_version = o->kek_version;
 	ret->dek_id = o->dek_id;
 	return et_tape_create(o->path, ret, o->dek, &w->tape, reterr);
-}
-
-static int mark_add(struct rewrite *w, struct et_error *reterr)
-{
-	struct et_buffer plain = { 0 };
-	const struct et_meta_item item = { .type = ET_META_MARK,
-					   .mark = { .what = ET_MARK_REDACTED,
-						     .from_us = w->order->from_us,
-						     .to_us = w->order->to_us,
-						     .cause = w->order->cause } };
-
-	int rc = et_meta_add(&plain, &item);
-	rc = rc == 0 && plain.failed ? -ENOMEM : rc;
-	rc = rc < 0 ? et_fail(reterr, rc, "the mark of a cut")
-		    : et_tape_append(w->tape, ET_TAPE_META, w->last_ms, plain.data, plain.size,
-				     reterr);
-	et_buffer_release(&plain);
-	return rc;
 }
 
 static int kept_value(const struct rewrite *w, const struct et_tape_header *header,
@@ -355,7 +435,7 @@ static int rewrite_end(struct rewrite *w, const struct et_tape_header *header,
 	struct link_draft *d = &w->draft;
 	uint8_t digest[32];
 
-	int rc = w->cuts ? mark_add(w, reterr) : 0;
+	int rc = w->cuts && !w->ends ? mark_add(w, reterr) : 0;
 	rc = rc < 0 ? rc : et_tape_finish(w->tape, w->order->signer, ret, reterr);
 	if (rc < 0) {
 		return rc;
@@ -384,6 +464,8 @@ static void rewrite_release(struct rewrite *w)
 		explicit_bzero(w->plain.data, w->plain.capacity);
 	}
 	et_buffer_release(&w->plain);
+	et_buffer_release(&w->anew);
+	w->state = et_tape_state_free(w->state);
 	free(w->draft.runs);
 	free(w);
 }

@@ -92,6 +92,18 @@ void et_tape_window_release(struct et_tape_window *w)
 	w->data = NULL;
 }
 
+int et_tape_window_load(struct et_tape_window *w, uint64_t offset, size_t size,
+			struct et_error *reterr)
+{
+	et_assert(size <= TAPE_WINDOW_SIZE);
+	et_assert(offset <= w->source->size && size <= w->source->size - offset);
+	w->base = offset;
+	w->size = 0;
+	int rc = w->source->read(w->source->arg, offset, w->data, size, reterr);
+	w->size = rc < 0 ? 0 : size;
+	return rc;
+}
+
 int et_tape_window_view(struct et_tape_window *w, uint64_t offset, size_t want, struct et_view *ret,
 			struct et_error *reterr)
 {

@@ -7,6 +7,7 @@
 #include "node/crypto/hash.h"
 #include "node/io/clock.h"
 #include "node/tape/format_internal.h"
+#include "node/tape/index_internal.h"
 
 struct et_tape {
 	int fd;			  /* owned */
@@ -17,10 +18,12 @@ struct et_tape {
 	size_t record_capacity;
 	struct et_buffer leaves; /* leaf hashes of all records */
 	struct et_merkle merkle;
+	struct tape_list checkpoints;
 	uint8_t header_hash[ET_TAPE_HASH_SIZE];
 	uint64_t bytes; /* header and whole records: where the next byte goes */
 	uint32_t last_ms;
 	int failed; /* what the tape failed with; it takes only its footer then */
+	bool ended; /* END is written */
 	bool finished;
 };
 
@@ -148,7 +151,7 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 	if (size == 0 || size > ET_TAPE_PLAIN_MAX) {
 		return et_fail(reterr, -EINVAL, "append %zu bytes to tape '%s'", size, t->path);
 	}
-	if (t->finished) {
+	if (t->finished || t->ended) {
 		return et_fail(reterr, ET_ECLOSED, "append to tape '%s'", t->path);
 	}
 	if (t->failed < 0) {
@@ -173,6 +176,14 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 		t->failed = rc;
 		return rc;
 	}
+	if (kind == ET_TAPE_CHECKPOINT) {
+		const struct tape_checkpoint c = { .offset = t->bytes,
+						   .seq = (uint32_t)t->merkle.count,
+						   .t_ms = t_ms };
+		(void)tape_list_add(&t->checkpoints,
+				    c); /* One that is not listed is passed over. */
+	}
+	t->ended = kind == ET_TAPE_END;
 	et_sha256_add(t->object, t->record, whole);
 	et_tape_leaf((struct et_view){ t->record, whole }, leaf);
 	et_merkle_add(&t->merkle, leaf);
@@ -180,6 +191,29 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 	t->bytes += whole;
 	t->last_ms = t_ms;
 	return 0;
+}
+
+int et_tape_end(struct et_tape *t, uint32_t t_ms, struct et_view plain, struct et_error *reterr)
+{
+	struct et_buffer index = { 0 };
+	const uint64_t offset = t->bytes;
+	const uint32_t seq = (uint32_t)t->merkle.count;
+	uint8_t end[TAPE_END_SIZE];
+
+	if (t->failed < 0 || t->ended || t->finished) {
+		return 0;
+	}
+	et_buffer_add(&index, plain.data, plain.size);
+	tape_list_write(&t->checkpoints, &index);
+	tape_end_format(offset, seq, end);
+	int rc = index.failed
+			 ? et_fail(reterr, -ENOMEM, "index of tape '%s'", t->path)
+			 : et_tape_append(t, ET_TAPE_INDEX, t_ms, index.data, index.size, reterr);
+	if (rc == 0) {
+		rc = et_tape_append(t, ET_TAPE_END, t_ms, end, sizeof(end), reterr);
+	}
+	et_buffer_release(&index);
+	return rc;
 }
 
 int et_tape_finish(struct et_tape *t, const struct et_tape_signer *signer, struct et_tape_seal *ret,
@@ -233,6 +267,7 @@ struct et_tape *et_tape_close(struct et_tape *t)
 		(void)et_aead_free(t->cipher);
 		(void)et_sha256_free(t->object);
 		et_buffer_release(&t->leaves);
+		tape_list_release(&t->checkpoints);
 		free(t->record);
 		free(t->path);
 		free(t);

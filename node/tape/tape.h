@@ -39,15 +39,14 @@
 #define ET_TAPE_TRAILER_SIZE 192     /* bytes behind the leaf hashes: the end of the object */
 #define ET_TAPE_HASH_SIZE 32	     /* bytes of a SHA-256 */
 
-/* Kinds of records. KEYS, CHECKPOINT, INDEX and END are reserved: a reader passes them on, this
- * version writes none of them. */
+/* Kinds of records. A reader passes over those that it does not know. */
 enum et_tape_kind {
 	ET_TAPE_MEDIA = 1,
 	ET_TAPE_META = 2,
 	ET_TAPE_KEYS = 3,
-	ET_TAPE_CHECKPOINT = 4,
-	ET_TAPE_INDEX = 5,
-	ET_TAPE_END = 6,
+	ET_TAPE_CHECKPOINT = 4, /* what a reader needs to begin here: checkpoint.h */
+	ET_TAPE_INDEX = 5,	/* where they are; written by et_tape_end() only, as is */
+	ET_TAPE_END = 6,	/* where that is: the last record */
 };
 
 /* Flags of the footer. */
@@ -114,6 +113,13 @@ int et_tape_create(const char *path, struct et_tape_header *header, const struct
  * new segment under a new DEK. ET_ELIMIT: the tape is full (records), with the same consequence. */
 int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, const void *plain,
 		   size_t size, struct et_error *reterr) ET_MUST_CHECK;
+
+/* Write the last two records: the INDEX, which is `plain` (that of a CHECKPOINT) and the list of
+ * the tape's CHECKPOINT records, and the END that leads to it. Errors as of et_tape_append(); a
+ * tape that failed, or has them, is left as it is (0). Without them a reader finds the checkpoints
+ * by the heads of the records. Nothing but et_tape_finish() may follow. */
+int et_tape_end(struct et_tape *t, uint32_t t_ms, struct et_view plain,
+		struct et_error *reterr) ET_MUST_CHECK;
 
 /* Write the footer. Not synced: publish the seal after the next good tick. After a failure (disk
  * full) the file ends at the last record, and the call may be repeated. */

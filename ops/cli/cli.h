@@ -115,6 +115,10 @@ json_t *et_cli_option_list(const struct et_cli *cli, const char *name);
 int et_cli_usage(const struct et_cli *cli, struct et_error *reterr, const char *fmt, ...)
 	ET_PRINTF(3, 4);
 
+/* The options --from and --to, times since the beginning: 0 and UINT32_MAX when not given. */
+int et_cli_span(struct et_cli *cli, uint32_t *ret_from_ms, uint32_t *ret_to_ms,
+		struct et_error *reterr);
+
 /* ---- Help (help.c): all of it from the table ---- */
 void et_cli_help(const struct et_cli *cli, FILE *f, const char *path); /* "": everything */
 int et_cli_completion(const char *shell, FILE *f); /* ET_EUSAGE: no such shell */

@@ -349,7 +349,26 @@ int et_cli_recording_verify(struct et_cli *cli, struct et_error *reterr)
 
 /* ---- Audio ---- */
 
-/* Add --reason to the path of a recording; *path ends with NUL. */
+/* --from and --to, as the API has them. */
+static int span_query(struct et_cli *cli, struct et_buffer *path, struct et_error *reterr)
+{
+	uint32_t from_ms;
+	uint32_t to_ms;
+	char ms[16];
+
+	int rc = et_cli_span(cli, &from_ms, &to_ms, reterr);
+	if (rc == 0 && from_ms > 0) {
+		(void)snprintf(ms, sizeof(ms), "%u", from_ms);
+		et_cli_query(path, "from_ms", ms);
+	}
+	if (rc == 0 && to_ms != UINT32_MAX) {
+		(void)snprintf(ms, sizeof(ms), "%u", to_ms);
+		et_cli_query(path, "to_ms", ms);
+	}
+	return rc;
+}
+
+/* Add --reason, --from and --to to the path of a recording; *path ends with NUL. */
 static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
 		      struct et_buffer *path, struct et_error *reterr)
 {
@@ -361,6 +380,10 @@ static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
 	et_buffer_printf(path, "%s", base);
 	et_cli_query(path, "purpose", purpose);
 	et_cli_query(path, "reason", et_cli_option(cli, "reason"));
+	rc = span_query(cli, path, reterr);
+	if (rc < 0) {
+		return rc;
+	}
 	et_buffer_add8(path, '\0');
 	return path->failed ? et_fail(reterr, -ENOMEM, "request") : 0;
 }
@@ -505,6 +528,10 @@ int et_cli_recording_export(struct et_cli *cli, struct et_error *reterr)
 		return et_cli_usage(cli, reterr,
 				    "recording export needs --out PATH (- for standard "
 				    "output)");
+	}
+	if (original && (et_cli_option(cli, "from") != NULL || et_cli_option(cli, "to") != NULL)) {
+		return et_cli_usage(cli, reterr,
+				    "an original is exported whole: --from and --to are of WAV");
 	}
 	struct et_cli_audio audio;
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };

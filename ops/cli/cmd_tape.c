@@ -127,14 +127,14 @@ static int span_option(struct et_cli *cli, const char *name, uint32_t missing, u
 	return 0;
 }
 
-static int span_read(struct et_cli *cli, struct et_proof_span *span, struct et_error *reterr)
+int et_cli_span(struct et_cli *cli, uint32_t *ret_from_ms, uint32_t *ret_to_ms,
+		struct et_error *reterr)
 {
-	int rc = span_option(cli, "from", 0, &span->from_ms, reterr);
-	rc = rc < 0 ? rc : span_option(cli, "to", UINT32_MAX, &span->to_ms, reterr);
-	if (rc == 0 && span->from_ms >= span->to_ms) {
+	int rc = span_option(cli, "from", 0, ret_from_ms, reterr);
+	rc = rc < 0 ? rc : span_option(cli, "to", UINT32_MAX, ret_to_ms, reterr);
+	if (rc == 0 && *ret_from_ms >= *ret_to_ms) {
 		rc = et_cli_usage(cli, reterr, "--to is to be later than --from");
 	}
-	span->leaves = et_cli_option(cli, "leaves") != NULL;
 	return rc;
 }
 
@@ -151,7 +151,7 @@ static int redact_body(struct et_cli *cli, bool plan, json_t *body, struct et_er
 					    i >= 2 ? ": it is for good" : "");
 		}
 	}
-	int rc = span_read(cli, &span, reterr);
+	int rc = et_cli_span(cli, &span.from_ms, &span.to_ms, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -238,7 +238,8 @@ int et_cli_proof(struct et_cli *cli, struct et_error *reterr)
 	if (out == NULL) {
 		return et_cli_usage(cli, reterr, "proof needs --out FILE");
 	}
-	int rc = span_read(cli, &span, reterr);
+	int rc = et_cli_span(cli, &span.from_ms, &span.to_ms, reterr);
+	span.leaves = et_cli_option(cli, "leaves") != NULL;
 	if (rc < 0) {
 		return rc;
 	}

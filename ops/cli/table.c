@@ -8,6 +8,12 @@
 		"reason", "TEXT", "why; goes into the audit log", NULL                             \
 	}
 
+#define SPAN                                                                                       \
+	{ "from", "DURATION", "since the beginning; default 0s", NULL },                           \
+	{                                                                                          \
+		"to", "DURATION", "since the beginning; default: to the end", NULL                 \
+	}
+
 #define SEARCH_LIST                                                                                \
 	{ "since", "TIME", "started at or after", NULL },                                          \
 		{ "until", "TIME", "started before", NULL },                                       \
@@ -430,9 +436,9 @@ const struct et_cli_command et_cli_commands[] = {
 	  .max_args = 1,
 	  .summary = "hear a recording; writes WAV when standard output is no terminal",
 	  .details = "Leaves an event in the audit log first. On a terminal aplay (alsa-utils) "
-		     "plays it.",
-	  .example = "evertape recording play ID > call.wav",
-	  .options = OPTIONS(REASON),
+		     "plays it. --from and --to: only that span, without reading the rest.",
+	  .example = "evertape recording play ID --from 50m --to 51m30s > call.wav",
+	  .options = OPTIONS(SPAN, REASON),
 	  .run = et_cli_recording_play },
 	{ .path = "recording erase",
 	  .arguments = "[ID...]",
@@ -515,14 +521,15 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "write a recording to a file or folder",
 	  .details =
 		  "wav: stereo, one party per channel. original: the payloads exactly as received, "
-		  "with a manifest of hashes. Leaves an event in the audit log first. Exits 6 when "
+		  "with a manifest of hashes, always whole. Leaves an event in the audit log "
+		  "first. Exits 6 when "
 		  "parts are missing; the note says which.",
 	  .example = "evertape recording export ID --format original --out case-118/ --reason "
 		     "case-118",
 	  .options = OPTIONS(
 		  { "format", "FORMAT", "wav (default) or original", "wav original" },
 		  { "out", "PATH", "file (wav) or folder (original); - for standard output", NULL },
-		  REASON),
+		  SPAN, REASON),
 	  .run = et_cli_recording_export },
 	{ .path = "recording told",
 	  .arguments = "ID",

@@ -48,6 +48,18 @@ struct et_tape_bench {
 	uint64_t call_payload_bytes;
 };
 
+/* To hear second 3000 of an hour's tape of two parties of G.711: survey and render. */
+struct et_seek_bench {
+	uint64_t object_bytes;
+	uint64_t bytes_read;
+	double ms_best; /* wall; the tape is in memory */
+	double ms_median;
+};
+
+/* `which`: 0 with checkpoints and INDEX, 1 without the INDEX, 2 without any. */
+int et_seek_bench_run(const char *folder, int which, struct et_seek_bench *ret,
+		      struct et_error *reterr) ET_MUST_CHECK;
+
 int et_tape_bench_run(const struct et_tape_bench_config *config, struct et_tape_bench *ret,
 		      struct et_error *reterr) ET_MUST_CHECK;
 

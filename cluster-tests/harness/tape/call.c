@@ -5,6 +5,7 @@
 
 #include "cluster-tests/harness/tape/made.h"
 #include "node/crypto/hash.h"
+#include "node/tape/checkpoint.h"
 #include "node/tape/keys.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
@@ -64,7 +65,8 @@ static struct et_view text(const char *t)
 	return et_view_of(t);
 }
 
-static int meta_all(struct et_tape *t, const struct et_made_tape *m, struct et_error *reterr)
+static int meta_all(struct et_tape *t, const struct et_made_tape *m, struct et_tape_state *state,
+		    struct et_error *reterr)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
 	const int64_t t0 = m->header.t0_us;
@@ -107,6 +109,7 @@ static int meta_all(struct et_tape *t, const struct et_made_tape *m, struct et_e
 	if (rc < 0 || b.failed) {
 		return et_fail(reterr, rc < 0 ? rc : -ENOMEM, "made call");
 	}
+	et_tape_state_meta(state, (struct et_view){ b.data, b.size });
 	return et_tape_append(t, ET_TAPE_META, 0, b.data, b.size, reterr);
 }
 
@@ -146,35 +149,82 @@ static int keys_all(struct et_tape *t, const struct et_made_tape *m, struct et_e
 	return et_tape_append(t, ET_TAPE_KEYS, 0, b.data, b.size, reterr);
 }
 
-static int call_flush(struct et_tape *t, struct et_media_encoder *e, const struct et_made_tape *m,
-		      struct et_error *reterr)
-{
-	const int64_t ms = (e->first_us - m->header.t0_us) / 1000;
-	int rc = e->packets == 0 ? 0
-				 : et_tape_append(t, ET_TAPE_MEDIA, ms < 0 ? 0 : (uint32_t)ms,
-						  e->plain.data, e->plain.size, reterr);
+struct call {
+	struct et_tape *tape;
+	const struct et_made_tape *made;
+	struct et_tape_state *state;
+	struct et_media_encoder encoder;
+	uint32_t records; /* of MEDIA */
+};
 
+static uint32_t call_ms(const struct call *c)
+{
+	const int64_t ms = (c->encoder.first_us - c->made->header.t0_us) / 1000;
+
+	return ms < 0 ? 0 : (uint32_t)ms;
+}
+
+/* The record that is full; behind every second a checkpoint. */
+static int call_flush(struct call *c, struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+	struct et_media_encoder *e = &c->encoder;
+
+	if (e->packets == 0) {
+		return 0;
+	}
+	int rc = et_tape_append(c->tape, ET_TAPE_MEDIA, call_ms(c), e->plain.data, e->plain.size,
+				reterr);
+	if (rc == 0 && ++c->records % 2 == 0) {
+		rc = et_tape_state_write(c->state, &b);
+		rc = rc < 0 ? rc
+			    : et_tape_append(c->tape, ET_TAPE_CHECKPOINT, call_ms(c), b.data,
+					     b.size, reterr);
+	}
 	et_media_encoder_reset(e);
 	return rc;
 }
 
-int et_made_call(struct et_tape *t, struct et_made_tape *m, FILE *out, struct et_error *reterr)
+static int call_end(struct call *c, struct et_error *reterr)
 {
-	struct et_media_encoder e = { 0 };
-	uint8_t payload[64];
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
 
-	int rc = meta_all(t, m, reterr);
-	rc = rc < 0 ? rc : keys_all(t, m, reterr);
+	int rc = et_tape_state_write(c->state, &b);
+	return rc < 0 ? rc : et_tape_end(c->tape, 0, (struct et_view){ b.data, b.size }, reterr);
+}
+
+static int call_packets(struct call *c, FILE *out, struct et_error *reterr)
+{
+	uint8_t payload[64];
+	int rc = 0;
+
 	for (uint32_t n = 0; n < PACKETS && rc == 0; n++) {
-		const struct et_media_packet p = packet_of(m, n, payload);
-		rc = et_media_encoder_add(&e, &p, RECORD_MAX);
+		const struct et_media_packet p = packet_of(c->made, n, payload);
+		rc = et_media_encoder_add(&c->encoder, &p, RECORD_MAX);
 		if (rc == ET_ELIMIT) {
-			rc = call_flush(t, &e, m, reterr);
-			rc = rc < 0 ? rc : et_media_encoder_add(&e, &p, RECORD_MAX);
+			rc = call_flush(c, reterr);
+			rc = rc < 0 ? rc : et_media_encoder_add(&c->encoder, &p, RECORD_MAX);
 		}
+		et_tape_state_packet(c->state, &p);
 		print_packet(out, &p);
 	}
-	rc = rc < 0 ? rc : call_flush(t, &e, m, reterr);
-	et_media_encoder_release(&e);
+	return rc < 0 ? rc : call_flush(c, reterr);
+}
+
+int et_made_call(struct et_tape *t, struct et_made_tape *m, FILE *out, struct et_error *reterr)
+{
+	struct call c = { .tape = t, .made = m };
+
+	c.state = et_tape_state_new(m->header.t0_us);
+	int rc = c.state != NULL ? meta_all(t, m, c.state, reterr)
+				 : et_fail(reterr, -ENOMEM, "made call");
+	rc = rc < 0 ? rc : keys_all(t, m, reterr);
+	if (rc == 0) {
+		et_tape_state_keys(c.state);
+		rc = call_packets(&c, out, reterr);
+	}
+	rc = rc < 0 ? rc : call_end(&c, reterr);
+	et_media_encoder_release(&c.encoder);
+	(void)et_tape_state_free(c.state);
 	return rc;
 }

@@ -83,7 +83,7 @@ static const char *read_back(struct run *r, const struct et_tape_source *source,
 		if (n >= want) {
 			return "there is a record too many";
 		}
-		et_made_content(r->made.seed, n, r->plain, r->made.sizes[n]);
+		et_made_plain(&r->made, n, r->plain);
 		if (record.plain.size != r->made.sizes[n] ||
 		    memcmp(record.plain.data, r->plain, record.plain.size) != 0) {
 			return "a record is not what was written";
@@ -378,6 +378,55 @@ static void flips_read(struct run *r)
 	}
 }
 
+/* Sought with the key, by a damaged INDEX, END or head: what is given out is what was written, or
+ * nothing is. */
+static const char *seek_back(struct run *r, const struct et_tape_source *source, uint32_t ms)
+{
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *reader = NULL;
+	struct et_tape_record record;
+
+	if (et_tape_reader_new(source, r->made.dek, &reader, NULL) < 0) {
+		return "it cannot be opened";
+	}
+	const int found = et_tape_reader_find(reader, ms, NULL);
+	if (found < 0) {
+		return "seeking failed";
+	}
+	if (et_tape_reader_next(reader, &record, NULL) != 1) {
+		return "";
+	}
+	if (record.seq >= r->made.records || record.offset != r->made.ends[record.seq] ||
+	    record.plain.size != r->made.sizes[record.seq]) {
+		return "a record that is none was given out";
+	}
+	et_made_plain(&r->made, record.seq, r->plain);
+	if (memcmp(record.plain.data, r->plain, record.plain.size) != 0) {
+		return "a record is not what was written";
+	}
+	if (found == 1 && record.kind == ET_TAPE_CHECKPOINT && record.t_ms > ms) {
+		return "a later checkpoint was given out";
+	}
+	return "";
+}
+
+static void flips_sought(struct run *r)
+{
+	const uint64_t body = r->made.ends[r->made.records];
+	const struct et_view view = { r->work.data, r->work.size };
+	const struct et_tape_source source = et_tape_source_memory(&view);
+	const uint32_t ms = r->made.records * 1000;
+
+	kind_begin(r, "a bit of every byte flipped, sealed, sought",
+		   "what is given out is what was written");
+	memcpy(r->work.data, r->made.object.data, r->made.object.size);
+	for (r->at = ET_TAPE_HEADER_SIZE; r->at < body; r->at++) {
+		r->work.data[r->at] ^= (uint8_t)(1U << r->at % 8);
+		kind_count(r, seek_back(r, &source, ms / 2));
+		kind_count(r, seek_back(r, &source, ms));
+		r->work.data[r->at] ^= (uint8_t)(1U << r->at % 8);
+	}
+}
+
 /* ---- All of it ------------------------------------------------------------------------------- */
 
 static int run_all(struct run *r, struct et_error *reterr)
@@ -394,6 +443,7 @@ static int run_all(struct run *r, struct et_error *reterr)
 	if (rc == 0) {
 		flips_verified(r);
 		flips_read(r);
+		flips_sought(r);
 	}
 	rc = rc < 0 ? rc : flips_mended(r, true, reterr);
 	return rc < 0 ? rc : flips_mended(r, false, reterr);
@@ -404,10 +454,11 @@ static int run_begin(struct run *r, struct et_error *reterr)
 	const struct et_damage_config *c = r->config;
 
 	r->plain = malloc(ET_TAPE_PLAIN_MAX);
-	int rc = et_made_tape(r->path, c->seed, c->records, c->bytes, &r->made, reterr);
+	int rc = et_made_tape(r->path, c->seed, c->records, c->bytes, true, &r->made, reterr);
 	(void)unlink(r->path);
 	rc = rc < 0 ? rc
-		    : et_made_tape(r->path, c->seed + 1, c->records, c->bytes, &r->other, reterr);
+		    : et_made_tape(r->path, c->seed + 1, c->records, c->bytes, true, &r->other,
+				   reterr);
 	(void)unlink(r->path);
 	et_buffer_add(&r->work, r->made.object.data, r->made.object.size);
 	if (rc == 0 && (r->plain == NULL || r->work.failed)) {
@@ -415,7 +466,7 @@ static int run_begin(struct run *r, struct et_error *reterr)
 	}
 	r->result->object_bytes = r->made.object.size;
 	r->result->body_bytes = r->made.seal.body_bytes;
-	r->result->records = c->records;
+	r->result->records = r->made.records;
 	return rc;
 }
 

@@ -4,6 +4,7 @@
 
 #include "node/crypto/sign.h"
 #include "node/io/file.h"
+#include "node/tape/reader.h"
 
 /* SplitMix64 (Steele, Lea, Flood 2014): every seed gives other bytes, on every machine the same. */
 static uint64_t mix(uint64_t *state)
@@ -24,6 +25,24 @@ void et_made_content(uint64_t seed, uint32_t n, uint8_t *ret, size_t size)
 	}
 }
 
+bool et_made_is_checkpoint(uint32_t n)
+{
+	return n % 4 == 3;
+}
+
+void et_made_plain(const struct et_made_tape *m, uint32_t n, uint8_t *ret)
+{
+	const bool ends = m->tail[1].size > 0;
+	const struct et_buffer *tail =
+		ends && n + 2 >= m->records ? &m->tail[n + 2 - m->records] : NULL;
+
+	if (tail != NULL) {
+		memcpy(ret, tail->data, tail->size);
+	} else {
+		et_made_content(m->seed, n, ret, m->sizes[n]);
+	}
+}
+
 static struct et_secret *secret_of(uint64_t seed, uint32_t which)
 {
 	struct et_secret *s = et_secret_new(32);
@@ -34,7 +53,14 @@ static struct et_secret *secret_of(uint64_t seed, uint32_t which)
 	return s;
 }
 
-static int made_records(struct et_tape *t, uint32_t bytes, struct et_made_tape *m,
+static enum et_tape_kind kind_of(uint32_t n, bool ends)
+{
+	return n == 0				  ? ET_TAPE_META
+	       : ends && et_made_is_checkpoint(n) ? ET_TAPE_CHECKPOINT
+						  : ET_TAPE_MEDIA;
+}
+
+static int made_records(struct et_tape *t, uint32_t bytes, bool ends, struct et_made_tape *m,
 			struct et_error *reterr)
 {
 	uint8_t *plain = malloc(bytes);
@@ -47,8 +73,7 @@ static int made_records(struct et_tape *t, uint32_t bytes, struct et_made_tape *
 		m->ends[n + 1] =
 			m->ends[n] + ET_TAPE_RECORD_HEAD_SIZE + m->sizes[n] + ET_TAPE_TAG_SIZE;
 		et_made_content(m->seed, n, plain, m->sizes[n]);
-		rc = et_tape_append(t, n == 0 ? ET_TAPE_META : ET_TAPE_MEDIA, n * 1000, plain,
-				    m->sizes[n], reterr);
+		rc = et_tape_append(t, kind_of(n, ends), n * 1000, plain, m->sizes[n], reterr);
 	}
 	free(plain);
 	return rc;
@@ -86,17 +111,47 @@ static int made_end(const char *path, struct et_tape *t, struct et_made_tape *re
 	return rc < 0 ? rc : et_file_read(path, 1U << 30, &ret->object, reterr);
 }
 
-int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t bytes,
+/* INDEX and END, which only the tape knows: read back. */
+static int made_tail(struct et_made_tape *m, struct et_error *reterr)
+{
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = NULL;
+	const struct et_view view = { m->object.data, m->object.size };
+	const struct et_tape_source source = et_tape_source_memory(&view);
+	struct et_tape_record record;
+
+	int rc = et_tape_reader_new(&source, m->dek, &r, reterr);
+	rc = rc < 0 ? rc : et_tape_reader_index(r, &record, reterr);
+	for (uint32_t i = 0; i < 2 && rc == 1; i++) {
+		m->sizes[m->records] = (uint32_t)record.plain.size;
+		m->ends[m->records + 1] = m->ends[m->records] + ET_TAPE_RECORD_HEAD_SIZE +
+					  record.plain.size + ET_TAPE_TAG_SIZE;
+		m->records++;
+		et_buffer_add(&m->tail[i], record.plain.data, record.plain.size);
+		rc = i == 0 ? et_tape_reader_next(r, &record, reterr) : 1;
+	}
+	if (rc == 0 || (rc == 1 && m->ends[m->records] != m->seal.body_bytes)) {
+		rc = et_fail_plain(reterr, ET_EINTEGRITY, "the made tape has no INDEX and END");
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t bytes, bool ends,
 		 struct et_made_tape *ret, struct et_error *reterr)
 {
+	static const uint8_t nothing[] = { 1, 1, 1, 1 }; /* a checkpoint of an empty META */
 	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
 
-	et_assert(records <= ET_MADE_RECORDS_MAX);
+	et_assert(records + (ends ? 2 : 0) <= ET_MADE_RECORDS_MAX);
 	et_assert(bytes > 0 && bytes <= ET_TAPE_PLAIN_MAX);
 	ret->records = records;
 	int rc = made_begin(path, seed, ret, &t, reterr);
-	rc = rc < 0 ? rc : made_records(t, bytes, ret, reterr);
-	return rc < 0 ? rc : made_end(path, t, ret, reterr);
+	rc = rc < 0 ? rc : made_records(t, bytes, ends, ret, reterr);
+	if (rc == 0 && ends) {
+		rc = et_tape_end(t, records * 1000, (struct et_view){ nothing, sizeof(nothing) },
+				 reterr);
+	}
+	rc = rc < 0 ? rc : made_end(path, t, ret, reterr);
+	return rc == 0 && ends ? made_tail(ret, reterr) : rc;
 }
 
 int et_made_call_tape(const char *path, uint64_t seed, FILE *out, struct et_made_tape *ret,
@@ -115,4 +170,6 @@ void et_made_release(struct et_made_tape *m)
 	m->dek = et_secret_free(m->dek);
 	m->sign_seed = et_secret_free(m->sign_seed);
 	et_buffer_release(&m->object);
+	et_buffer_release(&m->tail[0]);
+	et_buffer_release(&m->tail[1]);
 }

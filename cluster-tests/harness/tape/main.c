@@ -3,8 +3,9 @@
  *   labtape damage [--whole] [--records N] [--bytes N] [--seed N] [--bits] [--dir DIR] [--json]
  *       damages a made tape at every byte, in every way, and counts what came of it; --whole: as
  *       --records 12 --bytes 1000 --bits
- *   labtape write FILE [--seed N] [--records N] [--bytes N]
- *       writes a sealed tape and prints its DEK, its root and the SHA-256 of each plaintext
+ *   labtape write FILE [--ends] [--seed N] [--records N] [--bytes N]
+ *       writes a sealed tape (--ends: with checkpoints, INDEX and END) and prints its DEK, its root
+ *       and the SHA-256 of each plaintext
  *   labtape call FILE [--seed N]
  *       writes the sealed tape of a call in which every item and flag of the format occurs, and
  *       prints its packets (made.h), its DEK and its root
@@ -29,6 +30,7 @@ struct arguments {
 	struct et_damage_config damage;
 	struct et_proof_span span;
 	bool json;
+	bool ends;
 };
 
 static int usage(void)
@@ -36,7 +38,7 @@ static int usage(void)
 	(void)fputs(
 		"usage: labtape damage [--whole] [--records N] [--bytes N] [--seed N] [--bits] "
 		"[--dir DIR] [--json]\n"
-		"       labtape write FILE [--seed N] [--records N] [--bytes N]\n"
+		"       labtape write FILE [--ends] [--seed N] [--records N] [--bytes N]\n"
 		"       labtape call FILE [--seed N]\n"
 		"       labtape prove FILE --from MS --to MS [--leaves] [--seed N] [--records N] "
 		"[--bytes N]\n",
@@ -68,6 +70,8 @@ static bool arguments_read(int argc, char **argv, struct arguments *a)
 			a->damage.bits = true;
 		} else if (strcmp(name, "--json") == 0) {
 			a->json = true;
+		} else if (strcmp(name, "--ends") == 0) {
+			a->ends = true;
 		} else if (i + 1 == argc) {
 			return false;
 		} else if (strcmp(name, "--dir") == 0) {
@@ -79,7 +83,7 @@ static bool arguments_read(int argc, char **argv, struct arguments *a)
 		} else if (strcmp(name, "--seed") == 0 && number(argv[++i], UINT64_MAX, &n)) {
 			a->damage.seed = n;
 		} else if (strcmp(name, "--records") == 0 &&
-			   number(argv[++i], ET_MADE_RECORDS_MAX, &n)) {
+			   number(argv[++i], ET_MADE_RECORDS_MAX - 2, &n)) {
 			a->damage.records = (uint32_t)n;
 		} else if (strcmp(name, "--bytes") == 0 &&
 			   number(argv[++i], ET_TAPE_PLAIN_MAX, &n)) {
@@ -165,13 +169,13 @@ static int run_write(const char *path, const struct arguments *a, bool call)
 
 	int rc = call ? et_made_call_tape(path, a->damage.seed, stdout, &made, &e)
 		      : et_made_tape(path, a->damage.seed, a->damage.records, a->damage.bytes,
-				     &made, &e);
+				     a->ends, &made, &e);
 	if (rc < 0) {
 		(void)fprintf(stderr, "labtape: %s\n", e.text);
 	} else {
 		print_made(&made);
 		for (uint32_t n = 0; n < made.records && !call; n++) {
-			et_made_content(made.seed, n, plain, made.sizes[n]);
+			et_made_plain(&made, n, plain);
 			et_sha256(plain, made.sizes[n], hash);
 			print_hex("plain", hash, sizeof(hash));
 		}
@@ -187,7 +191,8 @@ static int run_prove(const char *path, const struct arguments *a)
 	struct et_error e = { 0 };
 	uint8_t head[ET_PROOF_FILE_HEAD_SIZE];
 
-	int rc = et_made_tape(path, a->damage.seed, a->damage.records, a->damage.bytes, &made, &e);
+	int rc = et_made_tape(path, a->damage.seed, a->damage.records, a->damage.bytes, false,
+			      &made, &e);
 	const struct et_view view = { made.object.data, made.object.size };
 	const struct et_tape_source source = et_tape_source_memory(&view);
 	et_proof_head(1, head);

@@ -18,6 +18,7 @@
 #include "node/audio/mix.h"
 #include "node/capture/replay.h"
 #include "node/crypto/sign.h"
+#include "node/playback/playback.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
 #include "node/tape/reader.h"
@@ -433,6 +434,125 @@ static void losses_late_and_repeated_packets_are_kept_as_they_came(void **state)
 	check_all(*state, &made);
 }
 
+/* ---- Checkpoints ----------------------------------------------------------------------------- */
+
+enum { LONG_SECONDS = 100 };
+
+/* A supply of one tape. */
+struct one_tape {
+	struct fixture *f;
+	const struct told *t;
+};
+
+static int one_open(void *arg, const struct et_playback_segment *segment,
+		    struct et_tape_source *ret, struct et_error *reterr)
+{
+	const struct one_tape *one = arg;
+	char path[512];
+	(void)segment;
+	(void)snprintf(path, sizeof(path), "%s/%s", one->f->media, one->t->file);
+	return et_tape_source_open(path, ret, reterr);
+}
+
+static void one_close(void *arg, struct et_tape_source *source)
+{
+	(void)arg;
+	et_tape_source_close(source);
+}
+
+static int one_key(void *arg, const struct et_tape_header *header, struct et_secret **ret,
+		   struct et_error *reterr)
+{
+	const struct one_tape *one = arg;
+	const struct et_capture_segment *s = &one->t->segment;
+	(void)header;
+	return et_dek_unwrap(one->f->kek, 2, s->recording, s->dek, s->wrap_enc,
+			     (struct et_view){ s->wrap_sealed, 48 }, ret, reterr);
+}
+
+struct heard {
+	int16_t (*frames)[2];
+	size_t count;
+	size_t max;
+};
+
+static int on_heard(void *arg, const int16_t *samples, size_t frames)
+{
+	struct heard *h = arg;
+	assert_true(h->count + frames <= h->max);
+	memcpy(h->frames + h->count, samples, frames * sizeof(*h->frames));
+	h->count += frames;
+	return 0;
+}
+
+static void check_checkpoints(const struct et_playback_config *config, struct one_tape *one)
+{
+	struct et_tape_reader *reader = NULL;
+	struct et_secret *dek = NULL;
+	struct et_tape_source source;
+	struct et_tape_record record;
+	uint32_t counts[ET_TAPE_END + 1] = { 0 };
+	assert_int_equal(one_open(one, config->segments, &source, NULL), 0);
+	assert_int_equal(one_key(one, NULL, &dek, NULL), 0);
+	assert_int_equal(et_tape_reader_new(&source, dek, &reader, NULL), 0);
+	while (et_tape_reader_next(reader, &record, NULL) == 1) {
+		counts[record.kind]++;
+	}
+	assert_int_equal(counts[ET_TAPE_CHECKPOINT], LONG_SECONDS / 30);
+	assert_int_equal(counts[ET_TAPE_INDEX], 1);
+	assert_int_equal(record.kind, ET_TAPE_END);
+	(void)et_tape_reader_free(reader);
+	et_secret_free(dek);
+	et_tape_source_close(&source);
+}
+
+static void a_long_call_is_heard_from_any_second(void **state)
+{
+	struct fixture *f = *state;
+	const struct et_made_config made = { .calls = 1,
+					     .seconds = LONG_SECONDS,
+					     .seed = 15,
+					     .loss_permille = 20,
+					     .reorder_permille = 20 };
+	struct et_made_counts counts;
+	struct et_replay_summary summary;
+	struct et_playback_summary played;
+	replay(f, &made, &counts, &summary);
+	et_replay_summary_release(&summary);
+	struct one_tape one = { f, &f->told[0] };
+	const struct et_playback_segment segment = { .generation = 1,
+						     .segment = 1,
+						     .t0_us = one.t->segment.t0_us };
+	struct et_playback_config config = { .segments = &segment,
+					     .segment_count = 1,
+					     .supply = { one_open, one_close, one_key, &one } };
+	memcpy(config.recording, one.t->segment.recording, 16);
+	check_checkpoints(&config, &one);
+
+	struct heard all = { .max = (LONG_SECONDS + 5) * 8000 };
+	struct heard part = { .max = 8000 };
+	all.frames = calloc(all.max, sizeof(*all.frames));
+	part.frames = calloc(part.max, sizeof(*part.frames));
+	assert_non_null(all.frames);
+	assert_non_null(part.frames);
+	assert_int_equal(et_playback_render(&config, 0, UINT64_MAX, on_heard, &all, &played, NULL),
+			 0);
+	for (size_t first = 0; first + 8000 <= all.count; first += 8000 * 7) {
+		part.count = 0;
+		assert_int_equal(
+			et_playback_render(&config, first, 8000, on_heard, &part, &played, NULL),
+			0);
+		assert_int_equal(part.count, 8000);
+		assert_memory_equal(part.frames, all.frames + first, 8000 * sizeof(*part.frames));
+		/* 10 s before, 30 s to a checkpoint, and what may come late. */
+		assert_true(played.packets < (first < 8000 * 10 ? 25 : 60) * 100);
+	}
+	assert_int_equal(et_playback_survey(&config, &played, NULL), 0);
+	assert_int_equal(played.frames, all.count);
+	free(all.frames);
+	free(part.frames);
+}
+
 static void a_refused_call_leaves_no_tape_and_is_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -483,6 +603,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_packet_is_in_its_tape, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			losses_late_and_repeated_packets_are_kept_as_they_came, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_long_call_is_heard_from_any_second, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(a_refused_call_leaves_no_tape_and_is_counted,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_cut_file_gives_what_is_there, set_up, tear_down),

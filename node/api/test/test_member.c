@@ -208,9 +208,24 @@ static void hearing_leaves_a_trace_and_serves_ranges(void **state)
 		       { "Range: bytes=40-50", 40, 50 },
 		       { "Range: bytes=10001-20002", 10001, 20002 },
 		       { "Range: bytes=-100", WAV_SIZE - 100, WAV_SIZE - 1 } };
+	/* A span is a file of its own, of the same samples. */
+	char span[240];
+	(void)snprintf(span, sizeof(span), "%s&from_ms=500&to_ms=1250", path);
+	ASK(cut, "GET", span, NULL, NULL, true);
+	assert_int_equal(cut.status, 200);
+	assert_non_null(strstr(cut.head, "x-evertape-complete: true"));
+	assert_int_equal(cut.body.size, 44 + 6000 * 4);
+	assert_memory_equal(cut.body.data + 44, whole.body.data + 44 + 4000 * 4, 6000 * 4);
+	(void)snprintf(span, sizeof(span), "%s&from_ms=1250&to_ms=500", path);
+	ASK(backwards, "GET", span, NULL, NULL, true);
+	assert_code(&backwards, 400, "ET_EUSAGE");
+	(void)snprintf(span, sizeof(span), "%s&from_ms=9999999", path);
+	ASK(behind, "GET", span, NULL, NULL, true);
+	assert_code(&behind, 400, "ET_EUSAGE");
 	for (size_t i = 0; i < ET_ARRAY_SIZE(ranges); i++) {
 		ASK(part, "GET", path, NULL, ranges[i].header, true);
 		assert_int_equal(part.status, 206);
+		assert_non_null(strstr(part.head, "x-evertape-complete: unread"));
 		assert_int_equal(part.body.size, ranges[i].last - ranges[i].first + 1);
 		assert_memory_equal(part.body.data, whole.body.data + ranges[i].first,
 				    part.body.size);

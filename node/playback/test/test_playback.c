@@ -247,9 +247,12 @@ static void peaks_are_those_of_the_samples(void **state)
 	struct fixture *f = *state;
 	struct et_playback_summary s;
 	struct et_peak peaks[10];
+	struct et_peak part[2];
+	uint64_t frames;
 	const size_t per_peak = (TOTAL + 80) / 10;
 
-	assert_int_equal(et_playback_peaks(&f->config, peaks, 10, &s, NULL), 0);
+	assert_int_equal(et_playback_peaks(&f->config, 0, UINT64_MAX, peaks, 10, &frames, &s, NULL),
+			 0);
 	for (size_t i = 0; i < 10; i++) {
 		int16_t high = 0;
 		for (size_t n = i * per_peak; n < (i + 1) * per_peak; n++) {
@@ -257,6 +260,19 @@ static void peaks_are_those_of_the_samples(void **state)
 		}
 		assert_int_equal(peaks[i].high[1], high);
 	}
+	/* Of a span: two halves of a second. */
+	assert_int_equal(et_playback_peaks(&f->config, 2000, 3000, part, 2, &frames, &s, NULL), 0);
+	assert_int_equal(frames, 8000);
+	for (size_t i = 0; i < 2; i++) {
+		int16_t low = 0;
+		for (size_t n = 16000 + i * 4000; n < 20000 + i * 4000; n++) {
+			low = expected(0, n) < low ? expected(0, n) : low;
+		}
+		assert_int_equal(part[i].low[0], low);
+	}
+	assert_int_equal(
+		et_playback_peaks(&f->config, 999000, UINT64_MAX, part, 2, &frames, &s, NULL), 0);
+	assert_int_equal(frames, 0);
 }
 
 static void srtp_with_its_keys_sounds_like_any_other(void **state)
@@ -264,6 +280,7 @@ static void srtp_with_its_keys_sounds_like_any_other(void **state)
 	struct fixture *f = *state;
 	struct et_playback_summary s;
 	struct et_peak peaks[8][2];
+	uint64_t frames;
 
 	/* Keys stand in the first segment, before its media or behind; they hold for the others. */
 	assert_int_equal(et_playback_render(&f->config, 0, UINT64_MAX, hear, f, &s, NULL), 0);
@@ -277,7 +294,9 @@ static void srtp_with_its_keys_sounds_like_any_other(void **state)
 	f->frames = 0;
 	assert_int_equal(et_playback_render(&f->config, 4095, 40000, hear, f, &s, NULL), 0);
 	assert_sound(f, 4095, 0, 0);
-	assert_int_equal(et_playback_peaks(&f->config, &peaks[0][0], 8, &s, NULL), 0);
+	assert_int_equal(
+		et_playback_peaks(&f->config, 0, UINT64_MAX, &peaks[0][0], 8, &frames, &s, NULL),
+		0);
 	assert_int_equal(s.streams_closed, 0);
 }
 

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "node/tape/checkpoint.h"
 #include "node/tape/keys.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
@@ -403,6 +404,153 @@ static void a_damaged_tape_or_a_wrong_key_makes_none(void **state)
 	cut_release(&c);
 }
 
+/* ---- Checkpoints ---- */
+
+static void state_take(struct et_tape_state *s, const struct et_tape_record *record)
+{
+	struct et_media_decoder *d = malloc(sizeof(*d));
+	struct et_media_packet p;
+
+	assert_non_null(d);
+	if (record->kind == ET_TAPE_META) {
+		et_tape_state_meta(s, record->plain);
+	} else if (record->kind == ET_TAPE_KEYS) {
+		et_tape_state_keys(s);
+	} else if (record->kind == ET_TAPE_MEDIA) {
+		assert_int_equal(et_media_decoder_init(d, record->plain, NULL), 0);
+		while (et_media_decoder_next(d, &p, NULL) == 1) {
+			et_tape_state_packet(s, &p);
+		}
+	}
+	free(d);
+}
+
+/* What holds at the end of a tape, read from it. */
+static struct et_buffer state_of(const struct fixture *f)
+{
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = NULL;
+	ET_CLEANUP(et_tape_state_freep) struct et_tape_state *s = et_tape_state_new(INT64_MIN);
+	struct et_tape_source source;
+	struct et_tape_record record;
+	struct et_buffer plain = { 0 };
+
+	assert_int_equal(et_tape_source_open(f->path, &source, NULL), 0);
+	assert_int_equal(et_tape_reader_new(&source, f->dek, &r, NULL), 0);
+	while (et_tape_reader_next(r, &record, NULL) == 1) {
+		state_take(s, &record);
+	}
+	assert_int_equal(et_tape_state_write(s, &plain), 0);
+	et_tape_source_close(&source);
+	return plain;
+}
+
+/* As make_call(), with a checkpoint behind every fourth MEDIA, INDEX and END. */
+static struct et_tape_seal make_ended(struct fixture *f)
+{
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+	struct et_tape_seal seal;
+	static const uint8_t keys[] = { 1 };
+
+	(void)unlink(f->path);
+	assert_int_equal(et_tape_create(f->path, &f->header, f->dek, &t, NULL), 0);
+	add_streams(t);
+	assert_int_equal(et_tape_append(t, ET_TAPE_KEYS, 0, keys, sizeof(keys), NULL), 0);
+	for (uint32_t i = 0; i < RECORDS; i++) {
+		add_media(t, i, UINT32_MAX);
+		if (i % 4 == 3) {
+			ET_CLEANUP(et_buffer_release) struct et_buffer b = state_of(f);
+			assert_int_equal(et_tape_append(t, ET_TAPE_CHECKPOINT, i * 200, b.data,
+							b.size, NULL),
+					 0);
+		}
+	}
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = state_of(f);
+	assert_int_equal(et_tape_end(t, 4000, (struct et_view){ b.data, b.size }, NULL), 0);
+	assert_int_equal(et_tape_finish(t, &f->signer, &seal, NULL), 0);
+	return seal;
+}
+
+/* Its checkpoints say what is in it before them, and its INDEX where they are. */
+static void assert_checkpoints(const struct cut *c)
+{
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = NULL;
+	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *sought = NULL;
+	ET_CLEANUP(et_tape_state_freep) struct et_tape_state *s = et_tape_state_new(INT64_MIN);
+	struct et_tape_source source;
+	struct et_tape_record record;
+	struct et_tape_record there;
+	enum et_tape_kind before = ET_TAPE_MEDIA;
+	unsigned checkpoints = 0;
+
+	assert_int_equal(et_tape_source_open(c->path, &source, NULL), 0);
+	assert_int_equal(et_tape_reader_new(&source, c->dek, &r, NULL), 0);
+	assert_int_equal(et_tape_reader_new(&source, c->dek, &sought, NULL), 0);
+	while (et_tape_reader_next(r, &record, NULL) == 1) {
+		ET_CLEANUP(et_buffer_release) struct et_buffer want = { 0 };
+		assert_int_equal(et_tape_state_write(s, &want), 0);
+		state_take(s, &record);
+		if (record.kind == ET_TAPE_CHECKPOINT) {
+			checkpoints++;
+			assert_int_equal(record.plain.size, want.size);
+			assert_memory_equal(record.plain.data, want.data, want.size);
+			assert_int_equal(et_tape_reader_find(sought, record.t_ms, NULL), 1);
+			assert_int_equal(et_tape_reader_next(sought, &there, NULL), 1);
+			assert_int_equal(there.seq, record.seq);
+		} else if (record.kind == ET_TAPE_INDEX) {
+			assert_true(record.plain.size > want.size);
+			assert_memory_equal(record.plain.data, want.data, want.size);
+		} else if (record.kind == ET_TAPE_END) {
+			assert_int_equal(before, ET_TAPE_INDEX);
+		}
+		before = record.kind;
+	}
+	assert_int_equal(before, ET_TAPE_END);
+	assert_int_equal(checkpoints, RECORDS / 4);
+	assert_int_equal(et_tape_reader_index(sought, &there, NULL), 1);
+	et_tape_source_close(&source);
+}
+
+static void checkpoints_are_made_anew(void **state)
+{
+	static const int64_t spans[][2] = { { 0, 0 }, { 0, 4000 }, { 100, 450 }, { 1000, 3000 } };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(spans); i++) {
+		struct cut c;
+		struct found now;
+		struct et_link l;
+		const struct et_tape_seal old = make_ended(f);
+
+		assert_int_equal(rewrite(f, &old, spans[i][0], spans[i][1], &c), 0);
+		assert_int_equal(et_tape_link_check((struct et_view){ c.link.data, c.link.size },
+						    NULL, &l, NULL),
+				 0);
+		assert_int_equal(l.new_records, c.seal.records);
+		find(c.path, c.dek, &now);
+		assert_int_equal(now.marks, spans[i][1] > 0);
+		assert_checkpoints(&c);
+		cut_release(&c);
+	}
+}
+
+/* What a crash left between INDEX and END: it goes, and the mark is last. */
+static void an_index_without_an_end_is_left_out(void **state)
+{
+	struct fixture *f = *state;
+	struct et_tape_recovery recovery;
+	struct cut c;
+	struct found now;
+	const struct et_tape_seal old = make_ended(f);
+
+	assert_int_equal(truncate(f->path, (off_t)old.body_bytes - 5), 0); /* in END */
+	assert_int_equal(et_tape_recover(f->path, &f->signer, NULL, &recovery, NULL), 0);
+	assert_int_equal(recovery.seal.records, old.records - 1);
+	assert_int_equal(rewrite(f, &recovery.seal, 100, 450, &c), 0);
+	find(c.path, c.dek, &now);
+	assert_int_equal(now.marks, 1);
+	cut_release(&c);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -413,6 +561,8 @@ int main(void)
 		TEST(any_changed_bit_of_a_link_is_refused),
 		TEST(another_key_leaves_everything),
 		TEST(a_damaged_tape_or_a_wrong_key_makes_none),
+		TEST(checkpoints_are_made_anew),
+		TEST(an_index_without_an_end_is_left_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

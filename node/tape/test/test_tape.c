@@ -167,28 +167,6 @@ static void time_does_not_go_back(void **state)
 	et_tape_source_close(&source);
 }
 
-static void seeks_to_any_time(void **state)
-{
-	struct fixture *f = *state;
-	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = NULL;
-	struct et_tape_source source;
-	struct et_tape_record record;
-
-	for (int sealed = 0; sealed < 2; sealed++) {
-		(void)make_tape(f, 40, sealed != 0);
-		assert_int_equal(et_tape_source_open(f->path, &source, NULL), 0);
-		r = et_tape_reader_free(r);
-		assert_int_equal(et_tape_reader_new(&source, f->dek, &r, NULL), 0);
-		for (uint32_t t_ms = 0; t_ms < 45000; t_ms += 499) {
-			uint32_t want = t_ms / 1000 < 39 ? t_ms / 1000 : 39;
-			assert_int_equal(et_tape_reader_seek(r, t_ms, NULL), 0);
-			assert_int_equal(et_tape_reader_next(r, &record, NULL), 1);
-			assert_int_equal(record.seq, want);
-		}
-		et_tape_source_close(&source);
-	}
-}
-
 static void another_key_is_refused_by_the_commitment(void **state)
 {
 	struct fixture *f = *state;
@@ -333,7 +311,6 @@ int main(void)
 		TEST(an_open_tape_reads_up_to_now),
 		TEST(nothing_follows_the_footer),
 		TEST(time_does_not_go_back),
-		TEST(seeks_to_any_time),
 		TEST(another_key_is_refused_by_the_commitment),
 		TEST(another_tape_than_expected_is_refused),
 		TEST(a_full_disk_leaves_whole_records_and_takes_the_footer_later),

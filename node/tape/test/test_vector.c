@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "node/crypto/hash.h"
+#include "node/tape/checkpoint.h"
+#include "node/tape/index_internal.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
 #include "node/tape/reader.h"
@@ -39,6 +41,18 @@ static const char meta_hex[] =
 static const char media_hex[] =
 	"0100060a241820224000890000ffff000003e804ff7f01020040c0b802080304050600a009020207"
 	"08";
+
+/* The state of that tape at its end, as the first segment of a recording would have it. */
+static const char checkpoint_hex[] =
+	"01013201012f00cafebabe00000100001f400450434d550e3139322e302e322e313a343030300e31"
+	"39322e302e322e323a35303030030200000254000200001f4000060a241820224000000000000000"
+	"08000003f00002ffe00000000000000000000000000000ffff00060a241820705b00000004000000"
+	"0000060a241820224000060a2418202240000003e8ffff";
+
+/* ... as an INDEX at byte 1234, number 40, of a tape with checkpoints at 323, number 2, 250 ms, and
+ * 1000, number 35, 30250 ms; and the END behind it. */
+static const char index_tail_hex[] = "040b02c302fa0121a505b0ea01";
+static const char end_hex[] = "010000000000002800000000000004d2";
 
 static const char object_hash_hex[] =
 	"89f34102974211e083ceaf675e395797cf40c529adf3a5339f33a553e0cc0380";
@@ -168,12 +182,56 @@ static void the_published_plaintexts_are_ours(void **state)
 	forget(meta);
 }
 
+static void the_published_checkpoints_are_ours(void **state)
+{
+	ET_CLEANUP(et_tape_state_freep)
+	struct et_tape_state *s = et_tape_state_new(1700000000123456);
+	const struct et_view meta = unhex(meta_hex);
+	const struct et_view media = unhex(media_hex);
+	const struct et_view want = unhex(checkpoint_hex);
+	const struct et_view tail = unhex(index_tail_hex);
+	const struct et_view end = unhex(end_hex);
+	const struct tape_checkpoint all[] = { { 323, 2, 250 }, { 1000, 35, 30250 } };
+	struct tape_list list = { 0 };
+	struct et_media_decoder d;
+	struct et_media_packet p;
+	struct et_buffer plain = { 0 };
+	uint8_t ended[TAPE_END_SIZE];
+
+	(void)state;
+	et_tape_state_meta(s, meta);
+	assert_int_equal(et_media_decoder_init(&d, media, NULL), 0);
+	while (et_media_decoder_next(&d, &p, NULL) == 1) {
+		et_tape_state_packet(s, &p);
+	}
+	assert_int_equal(et_tape_state_write(s, &plain), 0);
+	assert_int_equal(plain.size, want.size);
+	assert_memory_equal(plain.data, want.data, want.size);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(all); i++) {
+		assert_int_equal(tape_list_add(&list, all[i]), 0);
+	}
+	tape_list_write(&list, &plain);
+	assert_int_equal(plain.size, want.size + tail.size);
+	assert_memory_equal(plain.data + want.size, tail.data, tail.size);
+	tape_end_format(1234, 40, ended);
+	assert_int_equal(end.size, sizeof(ended));
+	assert_memory_equal(ended, end.data, sizeof(ended));
+	tape_list_release(&list);
+	et_buffer_release(&plain);
+	forget(meta);
+	forget(media);
+	forget(want);
+	forget(tail);
+	forget(end);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_published_tape_verifies),
 		cmocka_unit_test(the_published_tape_opens),
 		cmocka_unit_test(the_published_plaintexts_are_ours),
+		cmocka_unit_test(the_published_checkpoints_are_ours),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
