@@ -195,6 +195,11 @@ struct et_stream {
 	bool handshake_told;	/* its handshake of DTLS is in the tape, or there is none */
 	enum et_capture_opened opened;
 	struct et_srtp_stream opening;
+	struct {
+		uint64_t above; /* keys by hand up to this number were tried */
+		uint64_t below; /* ... and of this pass from this one on; 0: it begins */
+		uint8_t passes;
+	} given;
 	uint8_t type_last;
 	uint8_t type_count;
 	enum et_capture_association association;

@@ -14,9 +14,9 @@
 #include "node/tape/keys.h"
 
 enum {
-	CHECK_PACKETS = 4, /* of a stream, before it is said that no key opens it */
-	OPENERS_PER_SECOND =
-		200, /* live, of all streams: each costs up to a third of a millisecond */
+	CHECK_PACKETS = 4,	  /* of a stream, before it is said that no key opens it */
+	OPENERS_PER_SECOND = 200, /* live, of all streams: each costs up to two milliseconds */
+	GIVEN_PER_PACKET = 8,	  /* live: keys by hand that are tried on one */
 	CALL_KEYS_MAX = 16,
 	HANDSHAKES_MAX = 1024, /* of DTLS, that are remembered */
 	SECRET_LOOK_US =
@@ -96,6 +96,8 @@ void et_keys_add_to(struct et_engine *e, struct et_call *c, const struct et_srtp
 		if (!s->frozen && s->opened != ET_OPENED_YES &&
 		    (entry->party == s->party || entry->party == ET_SRTP_PARTY_ANY)) {
 			s->checks = CHECK_PACKETS;
+			s->given.above = s->given.below = 0;
+			s->given.passes = 0;
 		}
 	}
 	et_keys_tell(e, c);
@@ -542,50 +544,82 @@ static bool may_check(struct et_engine *e)
 	return e->openers_made < OPENERS_PER_SECOND;
 }
 
+static bool open_with_call(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
+{
+	const uint32_t made = s->opening.made;
+	int rc = et_srtp_stream_open(&s->opening, s->call->keys, s->party, s->key.ssrc, p->payload,
+				     p->size, (uint8_t *)e->plain_room, &e->plain_size);
+
+	e->openers_made += s->opening.made - made;
+	if (rc < 0) {
+		et_srtp_stream_release(&s->opening);
+		s->opening = (struct et_srtp_stream){ .opener = NULL };
+	}
+	return rc == 0;
+}
+
+/* Of the keys by hand the next that were not tried on it, newest first. Live, a packet costs no
+ * more than a few of them, and a stream that nothing says to be protected those that name it: a key
+ * for any source is in question for all of them. */
+static int try_given(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
+{
+	const struct et_srtp_ring *ring = e->config.given;
+	const bool live = !e->config.deterministic;
+
+	if (et_srtp_ring_serial(ring) <= s->given.above) {
+		return ET_ENOKEY;
+	}
+	s->opening = (struct et_srtp_stream){
+		.most = live ? GIVEN_PER_PACKET : 0,
+		.above = s->given.above,
+		.below = s->given.below,
+		.named_only = live && s->srtp[0] == '\0',
+	};
+	int rc = et_srtp_stream_open(&s->opening, ring, s->party, s->key.ssrc, p->payload, p->size,
+				     (uint8_t *)e->plain_room, &e->plain_size);
+	e->openers_made += s->opening.made;
+	s->given.below = rc < 0 ? s->opening.below : 0;
+	if (s->given.below == 0 && ++s->given.passes == CHECK_PACKETS) {
+		s->given.above = s->opening.named_only ? 0 : et_srtp_ring_serial(ring);
+		s->given.passes = 0;
+	}
+	return rc;
+}
+
 /* A key that was given by hand and fits becomes one of the call's. */
 static bool open_with_given(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
 {
 	struct et_srtp_entry entry;
-	uint8_t *plain = (uint8_t *)e->plain_room;
+	const bool fits = try_given(e, s, p) == 0 &&
+			  et_srtp_stream_entry(&s->opening, e->config.given, &entry);
 
-	if (et_srtp_stream_open(&s->opening, e->config.given, s->party, s->key.ssrc, p->payload,
-				p->size, plain, &e->plain_size) < 0 ||
-	    !et_srtp_stream_entry(&s->opening, e->config.given, &entry)) {
+	et_srtp_stream_release(&s->opening);
+	s->opening = (struct et_srtp_stream){ .opener = NULL };
+	if (!fits) {
 		return false;
 	}
 	entry.party = s->party;
 	entry.has_ssrc = true;
 	entry.ssrc = s->key.ssrc;
 	entry.time_us = e->packet_us;
-	et_srtp_stream_release(&s->opening);
-	s->opening = (struct et_srtp_stream){ .opener = NULL };
 	et_keys_add_to(e, s->call, &entry);
-	return et_srtp_stream_open(&s->opening, s->call->keys, s->party, s->key.ssrc, p->payload,
-				   p->size, plain, &e->plain_size) == 0;
+	return open_with_call(e, s, p);
 }
 
+/* While its handshake's secret is waited for, keys by hand are tried, and no packet counts. */
 void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
 {
 	int64_t wait_us = s->checks_wait_us - e->packet_us;
 	if (wait_us > 0 && wait_us <= SECRET_LATE_US) { /* more: the clock was set back */
 		return;
 	}
-	if (e->handshakes != NULL && !add_from_handshake(e, s) && waits_for_secret(e, s)) {
-		return;
-	}
+	const bool waits =
+		e->handshakes != NULL && !add_from_handshake(e, s) && waits_for_secret(e, s);
 	if (!may_check(e) || p->size > ET_PACKET_SIZE_MAX) {
 		return;
 	}
-	s->checks--;
-	uint32_t made = s->opening.made;
-	int rc = et_srtp_stream_open(&s->opening, s->call->keys, s->party, s->key.ssrc, p->payload,
-				     p->size, (uint8_t *)e->plain_room, &e->plain_size);
-	e->openers_made += s->opening.made - made;
-	if (rc < 0) {
-		et_srtp_stream_release(&s->opening);
-		s->opening = (struct et_srtp_stream){ .opener = NULL };
-	}
-	if (rc == 0 || (e->config.given != NULL && open_with_given(e, s, p))) {
+	const bool begins = s->given.below == 0;
+	if ((!waits && begins && open_with_call(e, s, p)) || open_with_given(e, s, p)) {
 		e->plain_of = p;
 		s->checks = 0;
 		s->opened = ET_OPENED_YES;
@@ -595,7 +629,7 @@ void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_pac
 		if (!e->config.keep_openers && s->call->by_keys == NULL) {
 			et_srtp_stream_release(&s->opening);
 		}
-	} else if (s->checks == 0) {
+	} else if (!waits && s->given.below == 0 && --s->checks == 0) {
 		closed_so_far(s);
 	}
 }
@@ -630,6 +664,8 @@ void et_keys_given_came(struct et_engine *e)
 			if (!s->frozen && s->srtp[0] != '\0' && s->opened != ET_OPENED_YES) {
 				s->checks = CHECK_PACKETS;
 				s->checks_wait_us = 0;
+				s->given.below = 0;
+				s->given.passes = 0;
 			}
 		}
 	}

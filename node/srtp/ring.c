@@ -164,18 +164,32 @@ void et_srtp_stream_release(struct et_srtp_stream *s)
 	s->opener = et_srtp_free(s->opener);
 }
 
+static bool may_try(const struct et_srtp_stream *s, const struct et_srtp_entry *e, uint64_t serial)
+{
+	return serial > s->above && (s->below == 0 || serial < s->below) &&
+	       (e->has_ssrc || !s->named_only) && (s->opener == NULL || serial != s->serial);
+}
+
 /* Try all keys but the one at work, newest first. */
 static int try_keys(struct et_srtp_stream *s, const struct et_srtp_ring *r, uint8_t party,
 		    uint32_t ssrc, const uint8_t *packet, size_t size, uint8_t *ret,
 		    size_t *ret_size)
 {
+	const uint32_t made = s->made;
+
 	s->seen_serial = r->serial;
 	for (uint32_t i = r->count; i > 0; i--) {
 		uint64_t serial = r->serial - r->count + i;
 		struct et_srtp_entry e = et_srtp_ring_at(r, i - 1);
 		struct et_srtp *opener = NULL;
-		if (!is_for(&e, party, ssrc) || (s->opener != NULL && serial == s->serial) ||
-		    et_srtp_new(&e.key, ssrc, &opener, NULL) < 0) {
+		if (!is_for(&e, party, ssrc) || !may_try(s, &e, serial)) {
+			continue;
+		}
+		if (s->most > 0 && s->made - made >= s->most) {
+			s->below = serial + 1;
+			return ET_ENOKEY;
+		}
+		if (et_srtp_new(&e.key, ssrc, &opener, NULL) < 0) {
 			continue;
 		}
 		s->made++;
@@ -190,6 +204,7 @@ static int try_keys(struct et_srtp_stream *s, const struct et_srtp_ring *r, uint
 		}
 		(void)et_srtp_free(opener);
 	}
+	s->below = 0;
 	return ET_ENOKEY;
 }
 

@@ -62,7 +62,13 @@ struct et_srtp_stream {
 	uint64_t seen_serial;	  /* private: the newest key that was tried */
 	uint32_t failures;	  /* in a row */
 	uint64_t opened;	  /* packets */
-	uint32_t made;		  /* openers, to try keys: each may take a third of a millisecond */
+	uint32_t made;		  /* openers, to try keys: each may take some milliseconds */
+
+	/* Which keys a call may try, and how many of them. Zeros: all. */
+	uint32_t most;	 /* openers that it makes */
+	uint64_t above;	 /* only keys with a higher number, */
+	uint64_t below;	 /* and a lower one; set to where `most` ended it, or to 0: it did not */
+	bool named_only; /* only keys that name the source */
 };
 
 void et_srtp_stream_release(struct et_srtp_stream *s);
