@@ -23,6 +23,7 @@ struct api_call *api_call_new(struct et_api *api)
 		return NULL;
 	}
 	call->api = api;
+	call->body.secret = true;
 	call->length = -1;
 	call->read = "local";
 	atomic_store(&call->refs, 1);
@@ -44,9 +45,6 @@ void api_call_unref(struct api_call *call)
 		explicit_bzero(call->pieces->data, call->pieces->size);
 		free(call->pieces);
 		call->pieces = next;
-	}
-	if (call->body.data != NULL) {
-		explicit_bzero(call->body.data, call->body.capacity);
 	}
 	et_buffer_release(&call->body);
 	(void)et_state_view_close(call->view);
@@ -164,7 +162,7 @@ void api_break(struct api_call *call)
 int api_json(struct api_call *call, unsigned status, json_t *document)
 {
 	ET_CLEANUP(et_json_freep) json_t *whole = json_object();
-	struct et_buffer text = { 0 };
+	struct et_buffer text = { .secret = true }; /* a token may be in it */
 	et_json_set(whole, "schema", json_string("evertape/v1"));
 	if (call->read_index > 0) {
 		json_t *read = json_object();
@@ -186,7 +184,6 @@ int api_json(struct api_call *call, unsigned status, json_t *document)
 	api_begin(call, status, "application/json", (int64_t)text.size);
 	(void)api_write(call, text.data, text.size); /* the client may be gone: then so be it */
 	api_end(call);
-	explicit_bzero(text.data, text.size);
 	et_buffer_release(&text);
 	return 0;
 }

@@ -349,8 +349,9 @@ static int on_writeable(struct lws *wsi, struct session *s)
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, API_STALL_S);
 		if (lws_write(wsi, buffer + LWS_PRE, n,
 			      last ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0) {
-			return -1;
+			last = broken = true; /* the connection is no good any more */
 		}
+		explicit_bzero(buffer, sizeof(buffer)); /* tokens pass through it */
 	}
 	if (last) {
 		return broken ? -1 : answer_done(wsi, s);

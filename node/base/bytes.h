@@ -86,6 +86,7 @@ struct et_buffer {
 	size_t size;
 	size_t capacity;
 	bool failed;
+	bool secret; /* set by its owner, who holds a secret in it: what it lets go is wiped */
 };
 
 void et_buffer_release(struct et_buffer *b); /* NULL data is fine; leaves it empty */

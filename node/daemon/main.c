@@ -16,6 +16,7 @@
 #include "node/base/defs.h"
 #include "node/base/memory.h"
 #include "node/daemon/daemon.h"
+#include "node/text/json.h"
 
 static int usage(void)
 {
@@ -52,6 +53,7 @@ static int restore(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	et_memory_keep();
+	et_json_wipes();
 	if (argc >= 4 && strcmp(argv[1], "--restore") == 0) {
 		return restore(argc, argv);
 	}

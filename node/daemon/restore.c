@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "node/base/log.h"
+#include "node/crypto/harden.h"
 #include "node/daemon/daemon.h"
 #include "node/daemon/daemon_internal.h"
 #include "node/daemon/restore_internal.h"
@@ -526,7 +527,8 @@ int et_daemon_restore(const struct et_restore_options *options)
 	}
 	r->options = options;
 	et_log_set_level(ET_LOG_WARN);
-	int rc = restore_run(r, &e);
+	int rc = et_harden_process(&e); /* It holds shares, and what they open. */
+	rc = rc < 0 ? rc : restore_run(r, &e);
 	if (rc < 0) {
 		(void)fprintf(stderr, "evertaped: %s\n", e.text);
 		if (e.next[0] != '\0') {

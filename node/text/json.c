@@ -1,5 +1,6 @@
 #include "node/text/json.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +63,19 @@ static int buffer_add_text(const char *text, size_t size, void *arg)
 	return buffer->failed ? -1 : 0;
 }
 
+static void wiping_free(void *p)
+{
+	if (p != NULL) {
+		explicit_bzero(p, malloc_usable_size(p));
+		free(p);
+	}
+}
+
+void et_json_wipes(void)
+{
+	json_set_alloc_funcs(malloc, wiping_free);
+}
+
 void et_json_print(const json_t *j, bool pretty, struct et_buffer *ret)
 {
 	size_t flags = JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) : JSON_COMPACT);
@@ -76,7 +90,7 @@ void et_json_print(const json_t *j, bool pretty, struct et_buffer *ret)
 
 json_t *et_json_text_n(const void *text, size_t size)
 {
-	ET_CLEANUP(et_buffer_release) struct et_buffer clean = { 0 };
+	ET_CLEANUP(et_buffer_release) struct et_buffer clean = { .secret = true }; /* maybe */
 	const uint8_t *p = text;
 	const uint8_t *end = p + size;
 	while (p < end) {

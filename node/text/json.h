@@ -23,6 +23,11 @@ static inline void et_json_freep(json_t **j)
 	*j = NULL;
 }
 
+/* What JSON lets go from now on is wiped: tokens and escrow shares pass through it. Once, at the
+ * start of a program, before any JSON. What jansson returns as text is released by the free
+ * function of json_get_alloc_funcs(), or is not a secret. */
+void et_json_wipes(void);
+
 /* Parse exactly one value of at most `size_max` bytes (ET_ELIMIT) with unique keys and at most
  * ET_JSON_DEPTH_MAX levels. `name` stands for the input in "name:line:col: sentence"
  * (ET_EMALFORMED). On success the caller owns *ret. */
