@@ -283,6 +283,41 @@ static json_t *session_json(const Et__Session *s)
 	return o;
 }
 
+/* Another leg of its call. */
+static int add_leg(void *arg, const Et__Recording *r)
+{
+	json_t *o = json_object();
+	et_json_set(o, "id", api_uuid(&r->id));
+	et_json_set(o, "start", api_time(r->start_us));
+	et_json_set(o, "from", et_json_text(r->from));
+	et_json_set(o, "to", et_json_text(r->to));
+	et_json_set(o, "site", et_json_text(r->site));
+	et_json_set(o, "joined", et_json_text(r->joined));
+	et_json_add(arg, o);
+	return 0;
+}
+
+static json_t *legs_json(const struct et_state_view *v, const Et__Recording *r)
+{
+	json_t *all = json_array();
+	json_t *others = json_array();
+	json_t *leg;
+	size_t i;
+	char id[ET_UUID_TEXT_SIZE] = "";
+	if (r->call.len == 16 && r->id.len == 16) {
+		(void)et_state_each_of_call(v, r->call.data, add_leg, all);
+		et_uuid_format(r->id.data, id);
+	}
+	json_array_foreach(all, i, leg)
+	{
+		if (strcmp(et_json_get_text(leg, "id", ""), id) != 0) {
+			et_json_add(others, json_incref(leg));
+		}
+	}
+	json_decref(all);
+	return others;
+}
+
 static void add_details(const struct et_state_view *v, const Et__Recording *r, json_t *o)
 {
 	json_t *gaps = json_array();
@@ -317,6 +352,7 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	et_json_set(o, "gaps", gaps);
 	et_json_set(o, "redactions", redactions_json(r));
 	et_json_set(o, "paused", json_boolean(paused));
+	et_json_set(o, "legs", legs_json(v, r));
 	et_json_set(o, "segments", segments);
 	et_json_set(o, "participants", participants_json(r->session));
 	et_json_set(o, "session", r->session != NULL ? session_json(r->session) : json_null());
@@ -358,6 +394,7 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 	}
 	et_json_set(o, "id", api_uuid(&r->id));
 	et_json_set(o, "call", api_uuid(&r->call));
+	et_json_set(o, "joined", et_json_text(r->joined));
 	et_json_set(o, "start", api_time(r->start_us));
 	et_json_set(o, "end", api_time(r->end_us));
 	et_json_set(o, "duration_ms", duration(r));

@@ -72,6 +72,7 @@ static bool query_fits(const struct et_state_query *q, const Et__Recording *r)
 		number_fits(q->number, r->to)) &&
 	       (q->site == NULL || strcmp(q->site, r->site) == 0) &&
 	       (q->state < 0 || (int)r->state == q->state) &&
+	       (q->call == NULL || (r->call.len == 16 && memcmp(r->call.data, q->call, 16) == 0)) &&
 	       (q->sip_call_id == NULL || strcmp(q->sip_call_id, r->sip_call_id) == 0);
 }
 
@@ -173,6 +174,7 @@ struct query {
 	struct et_state_fact_is facts[ET_STATE_CONDITIONS_MAX];
 	char texts[2 * ET_STATE_CONDITIONS_MAX][ET_API_PARAM_MAX];
 	size_t text_count;
+	uint8_t call[16];
 };
 
 /* Each value of a parameter that may be repeated. */
@@ -334,6 +336,11 @@ static int query_read(const struct api_request *r, struct query *ret, struct et_
 	if (rc < 0) {
 		return rc;
 	}
+	const char *call = api_param(r, "call");
+	if (call != NULL && !et_uuid_parse(call, ret->call)) {
+		return et_fail_plain(reterr, ET_EUSAGE, "call is a UUID, not \"%.64s\"", call);
+	}
+	q->call = call != NULL ? ret->call : NULL;
 	q->limit = (uint32_t)limit;
 	q->number = api_param(r, "number");
 	q->site = api_param(r, "site");

@@ -391,6 +391,7 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 	if (c->linked) {
 		et_table_remove(&e->calls, &c->link);
 	}
+	et_call_unjoin(e, c);
 	e->pending_bytes -= c->pending.size;
 	et_buffer_release(&c->pending);
 	c->keys = et_srtp_ring_free(c->keys);

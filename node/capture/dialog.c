@@ -277,6 +277,7 @@ static struct et_call *begin(struct et_engine *e, const struct et_sip *m,
 	et_make_id(e, c, c->facts.id);
 	et_make_id(e, c, c->facts.call);
 	c->invite_cseq = m->cseq;
+	et_call_join(e, c, m->is_request ? message : NULL);
 	join_replaced(e, c, m);
 	et_call_decide(e, c, m->is_request ? message : NULL);
 	return c;

@@ -86,7 +86,7 @@ static bool engine_allocate(struct et_engine *e, uint64_t seed)
 	    e->free_slots == NULL || !et_table_init(&e->streams, l->streams, seed ^ 2) ||
 	    !et_table_init(&e->endpoints, l->calls * 4, seed ^ 3) ||
 	    !et_table_init(&e->calls, l->calls, seed ^ 4) ||
-	    !et_table_init(&e->candidates, l->candidates, seed ^ 5)) {
+	    !et_table_init(&e->candidates, l->candidates, seed ^ 5) || !et_joins_make(e)) {
 		return false;
 	}
 	for (uint32_t i = 0; i < l->calls; i++) {
@@ -160,6 +160,7 @@ struct et_engine *et_engine_free(struct et_engine *e)
 		}
 	}
 	et_handshakes_free(e);
+	et_table_release(&e->joins);
 	(void)et_defrag_free(e->defrag);
 	(void)et_tcp_free(e->tcp);
 	(void)et_turn_free(e->turn);

@@ -71,6 +71,7 @@ struct et_facts {
 	char problem[128];
 	bool problem_srtp; /* it is about keys, which may come yet */
 	enum et_keys_state keys;
+	char joined[48]; /* why it has the `call` of another leg; "": it has its own */
 	char pause_cause[ET_CAPTURE_CAUSE_MAX]; /* of the last pause: for the tape's mark */
 };
 
@@ -266,6 +267,8 @@ struct et_call {
 	bool superseded; /* ended, and another call names one of its addresses */
 	bool opened;
 	bool restored;
+	struct et_link join_link; /* by both numbers */
+	bool join_linked;
 	bool drop_digits;		     /* its rule says so */
 	const struct et_rule_pause *by_keys; /* borrowed from the rules; NULL: keys pause nothing */
 	struct et_rule_presses presses[2];   /* of caller and callee */
@@ -389,6 +392,7 @@ struct et_engine {
 	struct et_sdp sdp;    /* scratch */
 	struct et_capture_stream scratch[ET_CAPTURE_STREAMS_MAX];
 
+	struct et_table joins; /* calls by both numbers; no buckets: no rule asks for them */
 	struct et_handshake *handshakes; /* owned; NULL: no handshake of DTLS was seen */
 	struct et_table handshake_table; /* ... by both addresses */
 	uint32_t handshake_next;	 /* the oldest: gives way */
@@ -466,6 +470,12 @@ bool et_call_keeps_message(struct et_engine *e, struct et_call *c, int64_t time_
 			   enum et_sip_method method);
 void et_call_pause_end(struct et_engine *e, struct et_call *c, int64_t at_us);
 void et_call_pause_sweep(struct et_engine *e, struct et_call *c);
+
+/* join.c: the call's id, by the rules of joining; `invite` NULL: it was not seen. */
+#define ET_JOIN_STEPS_MAX 64		 /* that a look among equal numbers may take */
+bool et_joins_make(struct et_engine *e); /* false: no memory */
+void et_call_join(struct et_engine *e, struct et_call *c, const struct et_view *invite);
+void et_call_unjoin(struct et_engine *e, struct et_call *c);
 
 /* press.c: keys that pause a call whose rule says so. */
 void et_press_rtp(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,

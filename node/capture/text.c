@@ -60,6 +60,7 @@ void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream 
 		.direction = et_rule_direction_text(facts->direction),
 		.problem = facts->problem,
 		.keys = facts->keys,
+		.joined = facts->joined,
 		.state = facts->state,
 		.capture_drops = facts->capture_drops,
 		.streams = streams,

@@ -130,6 +130,11 @@ static const char defaults_rest[] =
 	"    #   digits: drop               # or keep; not said: as below\n"
 	"    #   pause: {start: \"*7\", stop: \"*8\"}  # keys that pause it and let it go on; "
 	"more: by: caller or callee, max: 5m, without-key: pause\n"
+	"  join: []                         # legs of a B2BUA that are one call, for example\n"
+	"    # - header: Session-ID           # the same value in both INVITEs (RFC 7989: the "
+	"local "
+	"UUID); also across nodes\n"
+	"    # - {numbers: 9, within: 5s}     # the last digits of both numbers, at one recorder\n"
 	"  digits: keep                     # or drop: key presses (RFC 4733, SIP INFO, "
 	"KPML) "
 	"are written nowhere\n"
@@ -865,6 +870,68 @@ static int parse_own_numbers(const struct et_yaml_node *list, struct et_rules *r
 	return 0;
 }
 
+/* {header: NAME}, or {numbers: 9, within: 5s} */
+static int parse_join(const struct et_yaml_node *map, struct et_join *j, struct et_error *reterr)
+{
+	static const char *const known[] = { "header", "numbers", "within" };
+	uint64_t digits = 0;
+
+	*j = (struct et_join){ .by = ET_JOIN_HEADER, .within_us = 5000000 };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	const struct et_yaml_node *header = et_yaml_get(map, "header");
+	const struct et_yaml_node *numbers = et_yaml_get(map, "numbers");
+	const struct et_yaml_node *within = et_yaml_get(map, "within");
+	if (rc == 0 &&
+	    ((header == NULL) == (numbers == NULL) || (header != NULL && within != NULL))) {
+		return et_yaml_fail(map, reterr, ET_EMALFORMED,
+				    "join is {header: NAME}, or {numbers: DIGITS, within: 5s}");
+	}
+	if (rc == 0 && header != NULL) {
+		rc = copy_text(header, j->header, sizeof(j->header), reterr);
+		if (rc == 0 && (j->header[0] == '\0' || strpbrk(j->header, " \t:") != NULL)) {
+			return et_yaml_fail(header, reterr, ET_EMALFORMED,
+					    "\"%s\" is no name of a header", j->header);
+		}
+		return rc;
+	}
+	j->by = ET_JOIN_NUMBERS;
+	rc = rc < 0 ? rc
+		    : et_yaml_uint(numbers, ET_JOIN_DIGITS_MIN, ET_JOIN_DIGITS_MAX, &digits,
+				   reterr);
+	j->digits = (uint32_t)digits;
+	return rc < 0 || within == NULL ? rc
+					: et_yaml_duration(within, 100000, 60 * (int64_t)1000000,
+							   &j->within_us, reterr);
+}
+
+static int parse_joins(const struct et_yaml_node *list, struct et_rules *rules,
+		       struct et_error *reterr)
+{
+	bool by_numbers = false;
+	int rc = et_yaml_is_list(list, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	ET_YAML_EACH(item, list)
+	{
+		if (rules->join_count == ET_JOINS_MAX) {
+			return et_yaml_fail(item, reterr, ET_ELIMIT, "more than %d ways to join",
+					    ET_JOINS_MAX);
+		}
+		struct et_join *j = &rules->joins[rules->join_count++];
+		rc = parse_join(item, j, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		if (j->by == ET_JOIN_NUMBERS && by_numbers) {
+			return et_yaml_fail(item, reterr, ET_EMALFORMED,
+					    "join: numbers stands there twice");
+		}
+		by_numbers = by_numbers || j->by == ET_JOIN_NUMBERS;
+	}
+	return 0;
+}
+
 /* ---- Optional values: left at their default when the key is not there ---- */
 
 static int maybe_duration(const struct et_yaml_node *map, const char *key, int64_t min_us,
@@ -899,10 +966,11 @@ static int maybe_u32(const struct et_yaml_node *map, const char *key, uint32_t m
 static int parse_recording(const struct et_yaml_node *map, struct et_config *c,
 			   struct et_error *reterr)
 {
-	static const char *const known[] = { "default",	      "own-numbers",
-					     "rules",	      "max-pause",
-					     "digits",	      "setup-timeout",
-					     "media-timeout", "media-only-timeout" };
+	static const char *const known[] = {
+		"join",		 "default",	  "own-numbers",
+		"rules",	 "max-pause",	  "digits",
+		"setup-timeout", "media-timeout", "media-only-timeout"
+	};
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	const struct et_yaml_node *node = et_yaml_get(map, "default");
 	if (rc == 0 && node != NULL) {
@@ -920,6 +988,10 @@ static int parse_recording(const struct et_yaml_node *map, struct et_config *c,
 	node = et_yaml_get(map, "rules");
 	if (rc == 0 && node != NULL) {
 		rc = parse_rules(node, &c->rules, reterr);
+	}
+	node = et_yaml_get(map, "join");
+	if (rc == 0 && node != NULL) {
+		rc = parse_joins(node, &c->rules, reterr);
 	}
 	if (rc == 0) {
 		rc = maybe_duration(map, "max-pause", 1 * S, 86400 * S, &c->max_pause_us, reterr);

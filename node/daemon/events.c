@@ -174,6 +174,7 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	to->problem = foreign(r, from->problem, PROBLEM_BYTES_MAX);
 	to->capture_drops = from->capture_drops;
 	to->keys = from->keys;
+	to->joined = text(from->joined);
 	record_fill_streams(r, from);
 	if (from->session != NULL) {
 		record_fill_session(r, from->session);

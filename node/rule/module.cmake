@@ -1,5 +1,5 @@
 et_module(node/rule
-    SOURCES rule.c number.c zone.c
+    SOURCES rule.c number.c zone.c join.c
     USES node/base
-    TESTS rule zone
+    TESTS rule zone join
     FUZZERS zone)

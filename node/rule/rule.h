@@ -23,6 +23,7 @@
 
 #include "node/base/bytes.h"
 #include "node/base/err.h"
+#include "node/rule/join.h"
 #include "node/rule/zone.h"
 
 #define ET_RULES_MAX 64
@@ -116,6 +117,8 @@ struct et_rules {
 	enum et_rule_digits digits;    /* of the default, and of rules that do not say */
 	uint32_t own_count;
 	struct et_rule_number own[ET_RULE_OWN_MAX];
+	uint32_t join_count; /* which legs are one call; one of numbers, at most */
+	struct et_join joins[ET_JOINS_MAX];
 	uint32_t zone_count;
 	struct et_zone zones[ET_RULE_ZONES_MAX];
 };

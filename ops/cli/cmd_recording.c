@@ -116,6 +116,7 @@ int et_cli_search_path(struct et_cli *cli, const char *base, bool words, struct 
 	et_cli_query(path, "from", since);
 	et_cli_query(path, "to", until);
 	et_cli_query(path, "call_id", et_cli_option(cli, "call-id"));
+	et_cli_query(path, "call", et_cli_option(cli, "call"));
 	for (size_t i = 0; i < ET_ARRAY_SIZE(plain); i++) {
 		et_cli_query(path, plain[i], et_cli_option(cli, plain[i]));
 	}

@@ -28,6 +28,7 @@
 		{ "site", "NAME", "captured at this site", NULL },                                 \
 		{ "state", "STATE", "only these", "capturing sealed lost erased" },                \
 		{ "call-id", "TEXT", "SIP Call-ID", NULL },                                        \
+		{ "call", "CALL", "all legs of this call, as recording show names it", NULL },     \
 		{ "limit", "N", "at most so many; default 50", NULL },                             \
 	{                                                                                          \
 		"cursor", "TEXT", "go on where a page ended", NULL                                 \

@@ -143,6 +143,7 @@ static const struct et_rule recording_rules[] = {
 	ANY(erased_audit),
 	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
 	ANY(keys),
+	TEXT(joined, NAME_MAX_),
 };
 
 static const struct et_rule wrap_rules[] = {

@@ -173,6 +173,7 @@ static int texts_merge(Et__Recording *r, const Et__Recording *told, bool replace
 		{ &r->call_state, told->call_state, replace },
 		{ &r->rule, told->rule, replace },
 		{ &r->problem, told->problem, replace },
+		{ &r->joined, told->joined, replace },
 	};
 	int rc = 0;
 

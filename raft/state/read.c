@@ -418,3 +418,41 @@ int et_state_each_job_of(const struct et_state_view *v, uint64_t node,
 	key_add64(&prefix, node);
 	return view_walk(v, CF_INDEX, &prefix, NULL, job_of_each, &w);
 }
+
+/* ---- The recordings of a call ---- */
+
+#define OF_CALL_MAX 64
+
+struct of_call {
+	uint8_t ids[OF_CALL_MAX][16];
+	size_t count;
+};
+
+static int of_call_add(void *arg, struct et_view key, struct et_view value)
+{
+	struct of_call *l = arg;
+
+	(void)value;
+	if (key.size >= 16 && l->count < OF_CALL_MAX) {
+		memcpy(l->ids[l->count++], key.data + key.size - 16, 16);
+	}
+	return l->count == OF_CALL_MAX;
+}
+
+int et_state_each_of_call(const struct et_state_view *v, const uint8_t call[16],
+			  int (*fn)(void *arg, const Et__Recording *record), void *arg)
+{
+	struct of_call l = { .count = 0 };
+	struct key prefix = key_tag('c');
+
+	key_add(&prefix, call, 16);
+	int rc = view_walk(v, CF_LINK, &prefix, NULL, of_call_add, &l);
+	rc = rc > 0 ? 0 : rc;
+	for (size_t i = 0; i < l.count && rc == 0; i++) {
+		Et__Recording *r = NULL;
+		rc = et_state_get_recording(v, l.ids[i], &r);
+		rc = rc == 0 ? fn(arg, r) : rc == ET_ENOTFOUND ? 0 : rc;
+		message_freep(&r);
+	}
+	return rc;
+}

@@ -135,6 +135,9 @@ int et_state_get_job(const struct et_state_view *v, const uint8_t id[16],
 				 int (*fn)(void *arg, const Type *record), void *arg)
 ET_STATE_EACH(node, Et__Node);
 ET_STATE_EACH(site, Et__Site);
+/* The recordings of one call, at most 64 of them, the newest first. */
+int et_state_each_of_call(const struct et_state_view *v, const uint8_t call[16],
+			  int (*fn)(void *arg, const Et__Recording *record), void *arg);
 ET_STATE_EACH(kek, Et__Kek);
 ET_STATE_EACH(grant, Et__Grant);
 ET_STATE_EACH(certificate, Et__Certificate);

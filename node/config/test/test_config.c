@@ -148,6 +148,7 @@ static void rules_are_read_in_order(void **state)
 		"  default: skip\n"
 		"  digits: drop\n"
 		"  max-pause: 2m\n"
+		"  join: [{header: Session-ID}, {numbers: 9, within: 3s}]\n"
 		"  own-numbers: [\"1000-1999\", \"+4202*\"]\n"
 		"  rules:\n"
 		"    - {name: private, from: 1001, direction: outbound, action: skip}\n"
@@ -186,6 +187,12 @@ static void rules_are_read_in_order(void **state)
 	assert_non_null(et_rules_pause(r, 1));
 	assert_null(et_rules_pause(r, -1));
 	assert_int_equal(c->max_pause_us, INT64_C(120000000));
+	assert_int_equal(r->join_count, 2);
+	assert_int_equal(r->joins[0].by, ET_JOIN_HEADER);
+	assert_string_equal(r->joins[0].header, "Session-ID");
+	assert_int_equal(r->joins[1].by, ET_JOIN_NUMBERS);
+	assert_int_equal(r->joins[1].digits, 9);
+	assert_int_equal(r->joins[1].within_us, INT64_C(3000000));
 	assert_int_equal(r->zone_count, 2);
 	assert_string_equal(r->rules[0].from.list[0].text, "1001");
 	assert_int_equal(r->rules[0].directions, ET_RULE_OUTBOUND);
@@ -243,6 +250,10 @@ static void a_wrong_condition_is_named(void **state)
 	rule_refused(c, "time: {zone: UTC, from: \"08:00\", to: \"08:00\"}",
 		     "45: time ends when it begins: leave from and to out for the whole day");
 	rule_refused(c, "digits: mask", "53: digits must be one of keep, drop, not \"mask\"");
+	refused(c, "recording: {join: [{header: X, within: 5s}]}\n",
+		"f.yaml:6:20: join is {header: NAME}, or {numbers: DIGITS, within: 5s}");
+	refused(c, "recording: {join: [{numbers: 9}, {numbers: 8}]}\n",
+		"f.yaml:6:34: join: numbers stands there twice");
 	rule_refused(c, "pause: {start: \"*7\", stop: \"*8\"}",
 		     "45: a rule that records nothing pauses nothing");
 	rule_refused(c, "pause: {start: \"*7\"}", "45: the key \"stop\" is missing in pause");

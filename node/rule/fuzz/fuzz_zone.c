@@ -29,5 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	et_assert(fits || strpbrk(pattern, "*?[\\") != NULL);
 	const char *why;
 	(void)et_rule_number_check(pattern, &why);
+	char key[ET_JOIN_KEY_MAX];
+	(void)et_join_numbers_key(pattern, pattern, 4, key);
+	if (et_join_header_key("Session-ID", (struct et_view){ data, size }, key)) {
+		et_assert(strlen(key) == 11 + 32);
+	}
+	if (et_join_header_key("X", (struct et_view){ data, size }, key)) {
+		et_assert(strlen(key) == 2 + size);
+	}
 	return 0;
 }
