@@ -16,7 +16,7 @@ et_module(node/api
     USES node/base node/io node/crypto node/text node/tls node/tape node/audio node/playback node/keeper
         raft/command raft/state raft/catalog raft/backup replication/sync archive/policy archive/bucket archive/mover
     LIBRARIES PkgConfig::lws PkgConfig::ssl PkgConfig::crypto
-    TESTS request api member nodes told holds survives
+    TESTS request api member nodes told holds pause survives
     TEST_USES raft/journal node/root
     TEST_LIBRARIES PkgConfig::curl
     FUZZERS request)

@@ -60,6 +60,8 @@ struct fixture {
 };
 
 static struct fixture *the;
+static const struct et_api_backend
+	*member_backend; /* of the API; NULL: none. Before group_set_up() */
 
 /* ---- The node ---- */
 
@@ -191,19 +193,22 @@ static inline void run_until_fresh(struct fixture *f)
 static inline void start_api(struct fixture *f)
 {
 	struct et_error e = { 0 };
-	const struct et_api_config config = { .postbox = &f->box,
-					      .socket_path = f->socket,
-					      .listen = "127.0.0.1:0",
-					      .media = f->folder,
-					      .version = "0.1.0",
-					      .cluster = "acme",
-					      .name = "prg-1",
-					      .site = "prg" };
+	struct et_api_config config = { .postbox = &f->box,
+					.socket_path = f->socket,
+					.listen = "127.0.0.1:0",
+					.media = f->folder,
+					.version = "0.1.0",
+					.cluster = "acme",
+					.name = "prg-1",
+					.site = "prg" };
 	const struct et_api_services services = { .catalog = f->catalog,
 						  .state = et_catalog_state(f->catalog),
 						  .keeper = f->keeper,
 						  .identity = &f->init.identity,
 						  .node = 1 };
+	if (member_backend != NULL) {
+		config.backend = *member_backend;
+	}
 	must(et_api_start(&config, &f->api, &e), &e);
 	must(et_api_attach(f->api, &services, &e), &e);
 	assert_true(et_api_port(f->api) > 0);
