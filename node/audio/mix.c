@@ -189,21 +189,44 @@ static int16_t add_clipped(int16_t a, int16_t b)
 	return (int16_t)(sum > INT16_MAX ? INT16_MAX : sum < INT16_MIN ? INT16_MIN : sum);
 }
 
-/* Put samples into the ring where the stream has none yet. Returns how many were put. */
+/* Put samples into the ring, at a place that ends within a word of `covered`, where the stream has
+ * none yet. Returns how many were put. */
+static size_t word_put(struct et_mix *m, struct stream *s, size_t at, const int16_t *samples,
+		       size_t count)
+{
+	uint64_t *covered = &s->covered[at / GRAIN];
+	const uint64_t bits = count == GRAIN ? UINT64_MAX : (UINT64_C(1) << count) - 1;
+	const uint64_t free_bits = ~(*covered >> (at % GRAIN)) & bits;
+	int16_t *sample = &m->ring[at * ET_MIX_CHANNELS + s->channel];
+
+	*covered |= bits << (at % GRAIN);
+	if (free_bits == bits) { /* in order, as nearly all: without a look at each bit */
+		for (size_t i = 0; i < count; i++, sample += ET_MIX_CHANNELS) {
+			*sample = add_clipped(*sample, samples[i]);
+		}
+		return count;
+	}
+	for (size_t i = 0; i < count; i++, sample += ET_MIX_CHANNELS) {
+		if ((free_bits >> i & 1) != 0) {
+			*sample = add_clipped(*sample, samples[i]);
+		}
+	}
+	return (size_t)__builtin_popcountll(free_bits);
+}
+
 static size_t mix_put(struct et_mix *m, struct stream *s, int64_t position, const int16_t *samples,
 		      size_t count)
 {
 	size_t put = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		const size_t at = ring_at(m, position + (int64_t)i);
-		const uint64_t bit = UINT64_C(1) << (at % GRAIN);
-		if ((s->covered[at / GRAIN] & bit) == 0) {
-			int16_t *sample = &m->ring[at * ET_MIX_CHANNELS + s->channel];
-			s->covered[at / GRAIN] |= bit;
-			*sample = add_clipped(*sample, samples[i]);
-			put++;
-		}
+	while (count > 0) {
+		const size_t at = ring_at(m, position);
+		const size_t room = GRAIN - at % GRAIN;
+		const size_t n = count < room ? count : room;
+		put += word_put(m, s, at, samples, n);
+		position += (int64_t)n;
+		samples += n;
+		count -= n;
 	}
 	return put;
 }

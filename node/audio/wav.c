@@ -44,9 +44,13 @@ int et_wav_header(uint64_t frames, uint32_t rate, uint8_t ret[ET_WAV_HEADER_SIZE
 
 void et_wav_frames(const int16_t *samples, size_t frames, uint8_t *ret)
 {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	memcpy(ret, samples, frames * ET_WAV_FRAME_SIZE);
+#else
 	for (size_t i = 0; i < frames * ET_MIX_CHANNELS; i++) {
 		put16_little(ret + 2 * i, (uint16_t)samples[i]);
 	}
+#endif
 }
 
 int et_wav_create(struct et_wav *w, const char *path, uint32_t rate, struct et_error *reterr)
@@ -94,7 +98,7 @@ int et_wav_write(struct et_wav *w, const int16_t *samples, size_t frames, struct
 	return 0;
 }
 
-int et_wav_finish(struct et_wav *w, struct et_error *reterr)
+static int wav_end(struct et_wav *w, bool sync, struct et_error *reterr)
 {
 	uint8_t header[ET_WAV_HEADER_SIZE];
 
@@ -102,11 +106,21 @@ int et_wav_finish(struct et_wav *w, struct et_error *reterr)
 	if (rc == 0) {
 		rc = et_file_pwrite(w->fd, header, sizeof(header), 0);
 	}
-	if (rc == 0 && fsync(w->fd) < 0) {
+	if (rc == 0 && sync && fsync(w->fd) < 0) {
 		rc = -errno;
 	}
 	et_wav_close(w);
 	return rc < 0 ? et_fail(reterr, rc, "finish WAV file") : 0;
+}
+
+int et_wav_end(struct et_wav *w, struct et_error *reterr)
+{
+	return wav_end(w, false, reterr);
+}
+
+int et_wav_finish(struct et_wav *w, struct et_error *reterr)
+{
+	return wav_end(w, true, reterr);
 }
 
 void et_wav_close(struct et_wav *w)

@@ -32,6 +32,8 @@ int et_wav_create(struct et_wav *w, const char *path, uint32_t rate,
 		  struct et_error *reterr) ET_MUST_CHECK;
 int et_wav_write(struct et_wav *w, const int16_t *samples, size_t frames,
 		 struct et_error *reterr) ET_MUST_CHECK;
+/* Patch the header and close; it is on disk when its file system was synced. */
+int et_wav_end(struct et_wav *w, struct et_error *reterr) ET_MUST_CHECK;
 /* Patch the header, fsync, close. */
 int et_wav_finish(struct et_wav *w, struct et_error *reterr) ET_MUST_CHECK;
 /* Close without finishing; after et_wav_finish() nothing. */

@@ -1,24 +1,20 @@
 /* evertape capture replay: capture files through the recorder's own engine, without a node.
  *
- * --wav writes each call as a time-true stereo WAV (caller left, callee right). A mix takes 2 MiB,
- * so the files are read again for every ET_REPLAY_MIXES calls: memory stays bounded however many
- * there are, and a replay is deterministic. */
+ * --wav writes each call as a time-true stereo WAV (caller left, callee right): replay_wav.c. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "node/audio/mix.h"
-#include "node/audio/wav.h"
 #include "node/base/fd.h"
 #include "node/capture/replay.h"
 #include "node/config/config.h"
 #include "node/io/clock.h"
-#include "node/io/file.h"
 #include "node/srtp/given.h"
 #include "ops/cli/cli.h"
+#include "ops/cli/replay_wav.h"
 
-enum { ET_REPLAY_MIXES = 32, KEYLOG_SECRETS_MAX = 1 << 17 };
+enum { KEYLOG_SECRETS_MAX = 1 << 17 };
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
@@ -199,180 +195,13 @@ static json_t *errors_json(const struct et_replay_summary *s)
 	return list;
 }
 
-/* ---- WAV ------------------------------------------------------------------------------------- */
-
-/* One call of a pass. */
-struct mixing {
-	const struct et_capture_recording *recording; /* of the first pass */
-	const uint8_t *id;			      /* ... : what its file is called */
-	struct et_mix *mix;			      /* owned */
-	struct et_wav wav;
-	bool used; /* something could be decoded */
-	int code;  /* the first failure of mix or file */
-};
-
-struct pass {
-	struct mixing mixings[ET_REPLAY_MIXES];
-	uint32_t count;
-	uint64_t undecodable; /* packets whose codec has no decoder here */
-};
-
-static int on_samples(void *arg, const int16_t *samples, size_t frames)
-{
-	struct mixing *m = arg;
-	return et_wav_write(&m->wav, samples, frames, NULL);
-}
-
-static const struct et_codec *codec_of(const struct et_capture_stream *s, uint8_t payload_type)
-{
-	if (payload_type == s->payload_type && s->codec[0] != '\0') {
-		return et_codec_find(s->codec, strcspn(s->codec, "/"), s->clock_hz);
-	}
-	return et_codec_static(payload_type);
-}
-
-static void on_media(void *arg, const struct et_replay_media *media)
-{
-	struct pass *pass = arg;
-	struct mixing *m = NULL;
-	for (uint32_t i = 0; i < pass->count; i++) {
-		if (memcmp(pass->mixings[i].recording->id, media->recording, 16) == 0) {
-			m = &pass->mixings[i];
-		}
-	}
-	if (m == NULL || m->code < 0 || media->stream >= m->recording->stream_count) {
-		return;
-	}
-	const struct et_capture_stream *s = &m->recording->streams[media->stream];
-	const struct et_codec *codec = media->closed ? NULL : codec_of(s, media->payload_type);
-	if (codec == NULL) {
-		pass->undecodable++;
-		return;
-	}
-	struct et_mix_packet packet = {
-		.stream = media->stream,
-		.party = s->party,
-		.marker = media->marker,
-		.sequence = media->sequence,
-		.timestamp = media->timestamp,
-		.arrival_us = media->arrival_us,
-		.codec = codec,
-		.payload = { media->payload, media->payload_size },
-	};
-	m->used = true;
-	m->code = et_mix_add(m->mix, &packet);
-}
-
-/* A file is called as its call; that of a recording which took the place of another of the same
- * call (Replaces) as the recording. */
-static const uint8_t *wav_id(const struct et_replay_summary *summary, uint32_t call)
-{
-	const struct et_capture_recording *r = &summary->calls[call].recording;
-	for (uint32_t i = 0; i < call; i++) {
-		if (memcmp(summary->calls[i].recording.call, r->call, 16) == 0) {
-			return r->id;
-		}
-	}
-	return r->call;
-}
-
-static int mixing_begin(struct mixing *m, const char *folder,
-			const struct et_capture_recording *recording, const uint8_t *wav,
-			struct et_error *reterr)
-{
-	char id[ET_UUID_TEXT_SIZE];
-	char path[4096];
-	et_uuid_format(wav, id);
-	int n = snprintf(path, sizeof(path), "%s/%s.wav", folder, id);
-	if (n < 0 || (size_t)n >= sizeof(path)) {
-		return et_fail(reterr, -ENAMETOOLONG, "folder '%s'", folder);
-	}
-	*m = (struct mixing){ .recording = recording, .id = wav, .wav = { .fd = -1 } };
-	(void)unlink(path);
-	uint32_t rate = 8000; /* what the best of its codecs needs */
-	for (uint32_t i = 0; i < recording->stream_count; i++) {
-		const struct et_capture_stream *s = &recording->streams[i];
-		const struct et_codec *codec = codec_of(s, s->payload_type);
-		if (codec != NULL && et_mix_rate_for(codec) > rate) {
-			rate = et_mix_rate_for(codec);
-		}
-	}
-	int rc = et_wav_create(&m->wav, path, rate, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	return et_mix_new(recording->start_us, rate, on_samples, m, &m->mix, reterr);
-}
-
-/* `name` gets the file's name, or "" when nothing in it could be decoded. */
-static int mixing_end(struct mixing *m, const char *folder, char name[64], struct et_error *reterr)
-{
-	char id[ET_UUID_TEXT_SIZE];
-	et_uuid_format(m->id, id);
-	int rc = m->code;
-	if (rc == 0) {
-		rc = et_mix_finish(m->mix, m->recording->end_us);
-	}
-	if (rc < 0) {
-		return et_fail(reterr, rc, "write '%s/%s.wav'", folder, id);
-	}
-	if (!m->used) {
-		char path[4096];
-		(void)snprintf(path, sizeof(path), "%s/%s.wav", folder, id);
-		(void)unlink(path);
-		name[0] = '\0';
-		return 0;
-	}
-	(void)snprintf(name, 64, "%s.wav", id);
-	return et_wav_finish(&m->wav, reterr);
-}
-
-static void pass_release(struct pass *pass)
-{
-	for (uint32_t i = 0; i < pass->count; i++) {
-		(void)et_mix_free(pass->mixings[i].mix);
-		et_wav_close(&pass->mixings[i].wav);
-	}
-}
-
-static int run_pass(const struct et_replay_config *first, const char *folder,
-		    const struct et_replay_summary *summary, uint32_t from, char (*names)[64],
-		    uint64_t *undecodable, struct et_error *reterr)
-{
-	ET_CLEANUP(pass_release) struct pass pass = { .count = 0 };
-	struct et_replay_config config = *first;
-	struct et_replay_summary again;
-	int rc = 0;
-	for (uint32_t i = from; i < summary->call_count && pass.count < ET_REPLAY_MIXES; i++) {
-		rc = mixing_begin(&pass.mixings[pass.count++], folder, &summary->calls[i].recording,
-				  wav_id(summary, i), reterr);
-		if (rc < 0) {
-			return rc;
-		}
-	}
-	config.on_media = on_media;
-	config.media_arg = &pass;
-	rc = et_replay(&config, &again, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	et_replay_summary_release(&again);
-	for (uint32_t i = 0; i < pass.count && rc == 0; i++) {
-		rc = mixing_end(&pass.mixings[i], folder, names[from + i], reterr);
-	}
-	*undecodable += pass.undecodable;
-	return rc;
-}
-
 static int write_wavs(struct et_cli *cli, const struct et_replay_config *config, const char *folder,
-		      const struct et_replay_summary *summary, char (*names)[64],
+		      const struct et_replay_summary *summary, char (*names)[ET_REPLAY_WAV_NAME],
 		      struct et_error *reterr)
 {
 	uint64_t undecodable = 0;
-	int rc = et_file_mkdirs(folder, reterr);
-	for (uint32_t i = 0; i < summary->call_count && rc == 0; i += ET_REPLAY_MIXES) {
-		rc = run_pass(config, folder, summary, i, names, &undecodable, reterr);
-	}
+	int rc = et_replay_wavs(config, summary, folder, ET_REPLAY_WAV_BUDGET, names, &undecodable,
+				reterr);
 	if (rc == 0 && undecodable > 0) {
 		et_cli_note(cli,
 			    "%llu packets have no decoder here and are silent in the WAV files",
@@ -508,7 +337,7 @@ static int read_keys(struct et_cli *cli, struct et_srtp_ring **ret, struct et_er
 }
 
 static json_t *document_of(const struct et_replay_summary *s, const struct et_rules *rules,
-			   char (*names)[64])
+			   char (*names)[ET_REPLAY_WAV_NAME])
 {
 	json_t *document = json_object();
 	json_t *calls = json_array();
@@ -528,7 +357,8 @@ static json_t *document_of(const struct et_replay_summary *s, const struct et_ru
 }
 
 static int print(struct et_cli *cli, const struct et_replay_summary *s,
-		 const struct et_rules *rules, char (*names)[64], struct et_error *reterr)
+		 const struct et_rules *rules, char (*names)[ET_REPLAY_WAV_NAME],
+		 struct et_error *reterr)
 {
 	ET_CLEANUP(et_json_freep) json_t *document = document_of(s, rules, names);
 	int rc = et_cli_print(cli, document, "calls", columns, reterr);
@@ -568,7 +398,7 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	char(*names)[64] = NULL;
+	char(*names)[ET_REPLAY_WAV_NAME] = NULL;
 	if (folder != NULL) {
 		names = calloc((size_t)summary.call_count + 1, sizeof(*names));
 		rc = names == NULL ? et_fail(reterr, -ENOMEM, "replay")

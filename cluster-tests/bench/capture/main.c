@@ -29,7 +29,9 @@ static int measure(const char *dir, const struct et_made_config *made, struct et
 	char file[256];
 	char media[256];
 	struct et_made_counts counts;
+	char wav[256];
 	struct et_bench_result own;
+	struct et_bench_result wavs;
 	struct et_bench_result peer;
 	(void)snprintf(file, sizeof(file), "%s/made.pcap", dir);
 	(void)snprintf(media, sizeof(media), "%s/media", dir);
@@ -42,17 +44,27 @@ static int measure(const char *dir, const struct et_made_config *made, struct et
 	if (rc < 0) {
 		return rc;
 	}
+	struct et_bench_wavs folder = { .file = file, .folder = wav };
+	(void)snprintf(wav, sizeof(wav), "%s/wav", dir);
+	rc = et_bench_child(et_bench_to_wavs, &folder, &wavs, reterr);
+	if (rc < 0) {
+		return rc;
+	}
 	rc = et_bench_child(et_bench_tshark, file, &peer, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	bool good = own.exit_code == 0 && own.packets == counts.rtp;
-	(void)printf("{\"schema\":\"evertape/bench/v1\",\"bench\":\"capture\",\"calls\":%u,"
-		     "\"packets\":%llu,\"rtp\":%llu,\"in_tapes\":%llu,\"complete\":%s,",
-		     (unsigned)made->calls, (unsigned long long)counts.packets,
-		     (unsigned long long)counts.rtp, (unsigned long long)own.packets,
-		     good ? "true" : "false");
+	bool good = own.exit_code == 0 && own.packets == counts.rtp && wavs.exit_code == 0 &&
+		    wavs.packets == counts.rtp;
+	(void)printf(
+		"{\"schema\":\"evertape/bench/v1\",\"bench\":\"capture\",\"calls\":%u,"
+		"\"packets\":%llu,\"rtp\":%llu,\"in_tapes\":%llu,\"in_wavs\":%llu,\"complete\":%s,",
+		(unsigned)made->calls, (unsigned long long)counts.packets,
+		(unsigned long long)counts.rtp, (unsigned long long)own.packets,
+		(unsigned long long)wavs.packets, good ? "true" : "false");
 	print_result("evertape_to_tapes", &own, counts.packets);
+	(void)printf(",");
+	print_result("evertape_to_wavs", &wavs, counts.packets);
 	if (peer.exit_code == 0) {
 		(void)printf(",");
 		print_result("tshark_rtp_streams", &peer, counts.packets);
@@ -62,7 +74,9 @@ static int measure(const char *dir, const struct et_made_config *made, struct et
 			      "bench-capture: tshark is not installed (ops/packages bench)\n");
 	}
 	(void)printf("}\n");
-	return good ? 0 : et_fail(reterr, ET_EDEGRADED, "not every packet is in a sealed tape");
+	return good ? 0
+		    : et_fail(reterr, ET_EDEGRADED,
+			      "not every packet is in a sealed tape and a WAV file");
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 #include "cluster-tests/bench/capture/run.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -9,6 +10,7 @@
 #include "node/capture/replay.h"
 #include "node/crypto/sign.h"
 #include "node/io/clock.h"
+#include "ops/cli/replay_wav.h"
 
 static double seconds(const struct timeval *t)
 {
@@ -99,6 +101,28 @@ int et_bench_to_tapes(void *arg, uint64_t *packets)
 		summary.metrics.media_dropped == 0 && acknowledged.sealed == acknowledged.opened;
 	et_replay_summary_release(&summary);
 	return good ? 0 : 1;
+}
+
+int et_bench_to_wavs(void *arg, uint64_t *packets)
+{
+	const struct et_bench_wavs *w = arg;
+	const struct et_replay_config config = { .files = &w->file, .file_count = 1 };
+	struct et_replay_summary summary;
+	uint64_t undecodable = 0;
+	if (et_replay(&config, &summary, NULL) < 0) {
+		return 1;
+	}
+	char(*names)[ET_REPLAY_WAV_NAME] = calloc((size_t)summary.call_count + 1, sizeof(*names));
+	int rc = names == NULL ? -ENOMEM
+			       : et_replay_wavs(&config, &summary, w->folder, ET_REPLAY_WAV_BUDGET,
+						names, &undecodable, NULL);
+	for (uint32_t i = 0; i < summary.call_count && rc == 0; i++) {
+		rc = names[i][0] != '\0' ? 0 : ET_EDEGRADED;
+	}
+	*packets = summary.packets.rtp - undecodable;
+	free(names);
+	et_replay_summary_release(&summary);
+	return rc == 0 ? 0 : 1;
 }
 
 int et_bench_tshark(void *arg, uint64_t *packets)

@@ -28,6 +28,14 @@ struct et_bench_tapes {
 /* For et_bench_child(): replay to tapes; 0 when every tape was acknowledged. */
 int et_bench_to_tapes(void *arg, uint64_t *packets);
 
+struct et_bench_wavs {
+	const char *file;
+	const char *folder; /* a fresh one */
+};
+
+/* For et_bench_child(): as `evertape capture replay FILE --wav`. `packets`: of media. */
+int et_bench_to_wavs(void *arg, uint64_t *packets);
+
 /* For et_bench_child(): `arg` is the file. 127: it is not installed. */
 int et_bench_tshark(void *arg, uint64_t *packets);
 
