@@ -2,6 +2,7 @@
 #ifndef ET_NODE_DAEMON_RESTORE_INTERNAL_H
 #define ET_NODE_DAEMON_RESTORE_INTERNAL_H
 
+#include "archive/bucket/bucket.h"
 #include "node/config/config.h"
 #include "raft/backup/backup.h"
 #include "raft/state/state.h"
@@ -53,6 +54,15 @@ struct restore_ledgers_from {
 	const char *const *named; /* files and folders */
 	unsigned named_count;
 };
+
+#define RESTORE_LEDGER_NODES_MAX 4096 /* with ledgers in a target; numbers are not used again */
+
+/* Those of one archive target: the newest of each node. What is no ledger by its name is passed
+ * over; one that is damaged, or of nobody, is told and counted, and one that cannot be read is the
+ * target's failure: neither keeps the others back. ET_ELIMIT: more than a cluster can have. */
+int restore_ledgers_of_bucket(struct restore_ledgers *l, const struct restore_ledgers_from *from,
+			      struct et_bucket *bucket, const char *target,
+			      struct et_error *reterr) ET_MUST_CHECK;
 
 /* Read all ledgers that can be found: those named, those of this machine, and those in the archive
  * targets of the backup's own policy, with the credentials that lie where it says. What cannot be

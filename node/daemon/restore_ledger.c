@@ -1,8 +1,8 @@
 /* Ledgers of erasures, for a restore: what was erased since the backup is erased again.
  *
  * Every node keeps one in its state and its media, and puts copies into every archive target:
- * ledger/<cluster>/<node>-<size>.evl, of which the largest is the newest. All are read: a ledger
- * is small, and one too many costs nothing. Each is signed by its node, which the backup knows. */
+ * ledger/<cluster>/<node>-<size>.evl, of which the largest is the newest. Of files all are read, of
+ * a target the newest of each node. Each is signed by its node, which the backup knows. */
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,8 @@
 #include "node/keeper/keeper.h"
 
 #define LEDGER_FILE_MAX (1024UL * 1024 * 1024)
+#define LISTED_MAX                                                                                 \
+	1000000 /* objects of a target: one for each batch of erasures, and of each node */
 #define TARGET_CONNECT_MS 5000
 #define TARGET_ATTEMPTS 3
 
@@ -96,9 +98,8 @@ static int walk_one(const char *path, const struct stat *st, int flag, struct FT
 	ET_CLEANUP(et_buffer_release) struct et_buffer file = { 0 };
 	struct et_error e;
 
-	(void)st;
 	(void)ftw;
-	if (flag != FTW_F || !name_is_ledger(path)) {
+	if (flag != FTW_F || !S_ISREG(st->st_mode) || !name_is_ledger(path)) {
 		return 0;
 	}
 	if (et_file_read(path, LEDGER_FILE_MAX, &file, &e) < 0) {
@@ -116,7 +117,11 @@ static void folders_read(struct reading *r)
 
 	walking = r;
 	for (unsigned i = 0; i < r->from->named_count; i++) {
-		(void)nftw(r->from->named[i], walk_one, 16, FTW_PHYS);
+		if (nftw(r->from->named[i], walk_one, 16, FTW_PHYS) < 0) {
+			struct et_error e;
+			(void)et_fail(&e, -errno, "look for it");
+			ledger_bad(r, r->from->named[i], &e);
+		}
 	}
 	(void)snprintf(path, sizeof(path), "%s/ledger", config->media);
 	(void)nftw(path, walk_one, 16, FTW_PHYS);
@@ -127,22 +132,47 @@ static void folders_read(struct reading *r)
 
 /* ---- Of archive targets ---- */
 
-/* The newest of each node: keys come in byte order, so the last of those with the same node. */
+/* The newest of each node: keys come in byte order, so the last of those with the same node. What a
+ * target says is bounded: it may be anybody's by now. */
 struct keys {
 	char (*list)[ET_BUCKET_KEY_MAX + 1]; /* owned */
 	size_t count;
+	size_t listed;
 };
+
+/* <node>-<size in 12 digits>.evl behind `prefix`; 0: it is another object, else the length of what
+ * two of the same node have in common. */
+static size_t key_node(const char *key)
+{
+	const char *name = strrchr(key, '/');
+
+	if (name == NULL) {
+		return 0;
+	}
+	name++;
+	size_t node = strspn(name, "0123456789");
+	if (node == 0 || node > 20 || name[node] != '-' ||
+	    strspn(name + node + 1, "0123456789") != 12 || strcmp(name + node + 13, ".evl") != 0) {
+		return 0;
+	}
+	return (size_t)(name - key) + node + 1;
+}
 
 static int key_take(void *arg, const char *key, uint64_t size)
 {
 	struct keys *k = arg;
+	const size_t node = key_node(key);
 
-	if (!name_is_ledger(key) || size > LEDGER_FILE_MAX) {
+	if (++k->listed > LISTED_MAX) {
+		return ET_ELIMIT;
+	}
+	if (node == 0 || size > LEDGER_FILE_MAX) {
 		return 0;
 	}
-	const char *dash = strrchr(key, '-');
-	bool same = k->count > 0 && dash != NULL &&
-		    strncmp(k->list[k->count - 1], key, (size_t)(dash - key) + 1) == 0;
+	bool same = k->count > 0 && strncmp(k->list[k->count - 1], key, node) == 0;
+	if (!same && k->count == RESTORE_LEDGER_NODES_MAX) {
+		return ET_ELIMIT;
+	}
 	if (!same) {
 		void *list = realloc(k->list, (k->count + 1) * sizeof(*k->list));
 		if (list == NULL) {
@@ -166,34 +196,68 @@ static int bytes_take(void *arg, const void *data, size_t size)
 	return file->failed ? -ENOMEM : 0;
 }
 
+/* One that cannot be read keeps no other back, as long as the target answers. */
+static int keys_read(struct reading *r, struct et_bucket *bucket, const char *target,
+		     const struct keys *keys, struct et_error *reterr)
+{
+	char where[ET_BUCKET_KEY_MAX + ET_ARCHIVE_NAME_MAX + 8];
+	int first = 0;
+
+	for (size_t i = 0; i < keys->count; i++) {
+		ET_CLEANUP(et_buffer_release) struct et_buffer file = { 0 };
+		struct et_error e;
+		int rc = et_bucket_get(bucket, keys->list[i], 0, ET_BUCKET_TO_END, bytes_take,
+				       &file, &e);
+		if (rc == 0) {
+			(void)snprintf(where, sizeof(where), "%s: %s", target, keys->list[i]);
+			ledger_take(r, where, (struct et_view){ file.data, file.size });
+			continue;
+		}
+		if (first == 0) {
+			first = et_fail_plain(reterr, rc, "%s", e.text);
+		}
+		if (rc == ET_EUNREACHABLE || rc == ET_ECLOSED) {
+			break;
+		}
+	}
+	return first;
+}
+
+int restore_ledgers_of_bucket(struct restore_ledgers *l, const struct restore_ledgers_from *from,
+			      struct et_bucket *bucket, const char *target, struct et_error *reterr)
+{
+	struct reading r = { l, from };
+	struct keys keys = { 0 };
+	char prefix[64];
+	char hex[33];
+
+	et_hex(from->backup->cluster_id, 16, hex);
+	(void)snprintf(prefix, sizeof(prefix), "ledger/%s/", hex);
+	int rc = et_bucket_list(bucket, prefix, NULL, key_take, &keys, reterr);
+	if (rc == ET_ELIMIT) {
+		rc = et_fail_plain(reterr, rc,
+				   "it says to have ledgers of more than %d nodes, or more than %d "
+				   "of them",
+				   RESTORE_LEDGER_NODES_MAX, LISTED_MAX);
+	}
+	/* Those that were listed are read all the same. */
+	struct et_error e;
+	int read = rc == 0 || rc == ET_ELIMIT ? keys_read(&r, bucket, target, &keys, &e) : 0;
+	free(keys.list);
+	return rc < 0 ? rc : read < 0 ? et_fail_plain(reterr, read, "%s", e.text) : 0;
+}
+
 static int target_read(struct reading *r, const struct et_archive_target *target,
 		       struct et_error *reterr)
 {
 	ET_CLEANUP(et_bucket_closep) struct et_bucket *bucket = NULL;
 	struct et_bucket_config config;
-	struct keys keys = { 0 };
-	char prefix[64];
-	char hex[33];
-	char where[ET_BUCKET_KEY_MAX + ET_ARCHIVE_NAME_MAX + 8];
 
-	et_hex(r->from->backup->cluster_id, 16, hex);
-	(void)snprintf(prefix, sizeof(prefix), "ledger/%s/", hex);
 	et_archive_bucket_config(target, &config);
 	config.connect_ms = TARGET_CONNECT_MS;
 	config.attempts = TARGET_ATTEMPTS;
 	int rc = et_bucket_open(&config, &bucket, reterr);
-	rc = rc < 0 ? rc : et_bucket_list(bucket, prefix, NULL, key_take, &keys, reterr);
-	for (size_t i = 0; i < keys.count && rc == 0; i++) {
-		ET_CLEANUP(et_buffer_release) struct et_buffer file = { 0 };
-		rc = et_bucket_get(bucket, keys.list[i], 0, ET_BUCKET_TO_END, bytes_take, &file,
-				   reterr);
-		if (rc == 0) {
-			(void)snprintf(where, sizeof(where), "%s: %s", target->name, keys.list[i]);
-			ledger_take(r, where, (struct et_view){ file.data, file.size });
-		}
-	}
-	free(keys.list);
-	return rc;
+	return rc < 0 ? rc : restore_ledgers_of_bucket(r->l, r->from, bucket, target->name, reterr);
 }
 
 static int targets_read(struct reading *r, struct et_error *reterr)
