@@ -220,11 +220,11 @@ static int flow_send(struct raft_io *io, struct raft_io_send *req,
 	struct raft_message heartbeat = *message;
 	bool known = false;
 	unsigned from = 0;
-	f->version = args->version;
 	if (args->n_entries > 0) {
 		from = flow_covered(c, f, message, &known);
 		heartbeat = part_make(message, 0, 0);
 	}
+	f->version = args->version;
 	if (from == args->n_entries) {
 		f->told = f->term == args->term ? heartbeat.append_entries.leader_commit : 0;
 		return c->io_send(io, req, &heartbeat, cb);

@@ -4,5 +4,5 @@ et_module(raft/catalog
             digest.c rebuild.c backup.c reindex.c
     USES node/base node/io node/crypto node/tls raft/command raft/state
     LIBRARIES PkgConfig::raft PkgConfig::uv
-    TESTS cluster flow cut snapshot pull member recover guards defects time digest crash space wire figure8
+    TESTS cluster flow tell cut snapshot pull member recover guards defects time digest crash space wire figure8
     FUZZERS wire)
