@@ -569,17 +569,16 @@ static int try_given(struct et_engine *e, struct et_stream *s, const struct et_p
 	if (et_srtp_ring_serial(ring) <= s->given.above) {
 		return ET_ENOKEY;
 	}
-	s->opening = (struct et_srtp_stream){
-		.most = live ? GIVEN_PER_PACKET : 0,
-		.above = s->given.above,
-		.below = s->given.below,
-		.named_only = live && s->srtp[0] == '\0',
-	};
+	const uint32_t made = s->opening.made;
+	s->opening.most = live ? GIVEN_PER_PACKET : 0;
+	s->opening.above = s->given.above;
+	s->opening.below = s->given.below;
+	s->opening.named_only = live && s->srtp[0] == '\0';
 	int rc = et_srtp_stream_open(&s->opening, ring, s->party, s->key.ssrc, p->payload, p->size,
 				     (uint8_t *)e->plain_room, &e->plain_size);
-	e->openers_made += s->opening.made;
+	e->openers_made += s->opening.made - made;
 	s->given.below = rc < 0 ? s->opening.below : 0;
-	if (s->given.below == 0 && ++s->given.passes == CHECK_PACKETS) {
+	if (rc < 0 && s->given.below == 0 && ++s->given.passes == CHECK_PACKETS) {
 		s->given.above = s->opening.named_only ? 0 : et_srtp_ring_serial(ring);
 		s->given.passes = 0;
 	}
@@ -590,9 +589,12 @@ static int try_given(struct et_engine *e, struct et_stream *s, const struct et_p
 static bool open_with_given(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
 {
 	struct et_srtp_entry entry;
-	const bool fits = try_given(e, s, p) == 0 &&
-			  et_srtp_stream_entry(&s->opening, e->config.given, &entry);
+	const bool opens = try_given(e, s, p) == 0;
+	const bool fits = opens && et_srtp_stream_entry(&s->opening, e->config.given, &entry);
 
+	if (fits && !et_srtp_stream_is_sure(&s->opening)) {
+		return false; /* the next packet says whether it is */
+	}
 	et_srtp_stream_release(&s->opening);
 	s->opening = (struct et_srtp_stream){ .opener = NULL };
 	if (!fits) {
@@ -618,7 +620,7 @@ void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_pac
 	if (!may_check(e) || p->size > ET_PACKET_SIZE_MAX) {
 		return;
 	}
-	const bool begins = s->given.below == 0;
+	const bool begins = s->given.below == 0 && s->opening.opener == NULL;
 	if ((!waits && begins && open_with_call(e, s, p)) || open_with_given(e, s, p)) {
 		e->plain_of = p;
 		s->checks = 0;
@@ -629,7 +631,7 @@ void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_pac
 		if (!e->config.keep_openers && s->call->by_keys == NULL) {
 			et_srtp_stream_release(&s->opening);
 		}
-	} else if (!waits && s->given.below == 0 && --s->checks == 0) {
+	} else if (!waits && s->given.below == 0 && s->opening.opener == NULL && --s->checks == 0) {
 		closed_so_far(s);
 	}
 }

@@ -300,6 +300,16 @@ static int accept(struct fit *f, struct stream *t, struct et_error *reterr)
 	return rc < 0 ? et_fail(reterr, rc, "SRTP key") : 0;
 }
 
+static bool opens(struct et_srtp_stream *s, const struct et_srtp_ring *ring, const struct stream *t,
+		  struct et_view packet, uint8_t *room)
+{
+	size_t size = 0;
+
+	return et_srtp_stream_open(s, ring, t->party, t->ssrc, packet.data, packet.size, room,
+				   &size) == 0 &&
+	       et_srtp_stream_is_sure(s);
+}
+
 static int try_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
 		      const struct et_media_packet *p, struct et_error *reterr)
 {
@@ -307,7 +317,6 @@ static int try_packet(void *arg, struct walk_segment *segment, const struct walk
 	const struct walk_stream *s = &segment->streams[p->stream];
 	int *number = &f->number[p->stream];
 	uint8_t *plain = (uint8_t *)f->plain;
-	size_t size = 0;
 
 	(void)type;
 	if (p->rtcp) {
@@ -321,10 +330,8 @@ static int try_packet(void *arg, struct walk_segment *segment, const struct walk
 	t->tries++;
 	t->is_protected = t->is_protected || s->is_protected;
 	struct et_view whole = et_playback_whole(t->ssrc, p, (uint8_t *)f->room);
-	t->before = et_srtp_stream_open(&t->known, f->known, t->party, t->ssrc, whole.data,
-					whole.size, plain, &size) == 0;
-	t->now = !t->before && et_srtp_stream_open(&t->offered, f->offered, t->party, t->ssrc,
-						   whole.data, whole.size, plain, &size) == 0;
+	t->before = opens(&t->known, f->known, t, whole, plain);
+	t->now = !t->before && opens(&t->offered, f->offered, t, whole, plain);
 	return t->now ? accept(f, t, reterr) : 0;
 }
 

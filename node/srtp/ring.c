@@ -200,6 +200,7 @@ static int try_keys(struct et_srtp_stream *s, const struct et_srtp_ring *r, uint
 			s->opener = opener;
 			s->serial = serial;
 			s->suite = e.key.suite;
+			s->agreed = 0;
 			return 0;
 		}
 		(void)et_srtp_free(opener);
@@ -221,6 +222,7 @@ int et_srtp_stream_open(struct et_srtp_stream *s, const struct et_srtp_ring *r, 
 		rc = et_srtp_open_rtp(s->opener, packet, size, ret, ret_size);
 	}
 	if (rc == ET_ENOKEY) {
+		s->agreed = 0;
 		s->failures++;
 		if ((s->failures & (s->failures - 1)) == 0 || s->seen_serial != r->serial) {
 			rc = try_keys(s, r, party, ssrc, packet, size, ret, ret_size);
@@ -229,8 +231,17 @@ int et_srtp_stream_open(struct et_srtp_stream *s, const struct et_srtp_ring *r, 
 	if (rc == 0) {
 		s->failures = 0;
 		s->opened++;
+		s->agreed++;
 	}
 	return rc;
+}
+
+bool et_srtp_stream_is_sure(const struct et_srtp_stream *s)
+{
+	const bool short_tag = s->suite == ET_SRTP_AES_CM_128_HMAC_SHA1_32 ||
+			       s->suite == ET_SRTP_AES_256_CM_HMAC_SHA1_32;
+
+	return s->opener != NULL && (!short_tag || s->agreed >= 2);
 }
 
 bool et_srtp_stream_entry(const struct et_srtp_stream *s, const struct et_srtp_ring *r,

@@ -62,6 +62,7 @@ struct et_srtp_stream {
 	uint64_t seen_serial;	  /* private: the newest key that was tried */
 	uint32_t failures;	  /* in a row */
 	uint64_t opened;	  /* packets */
+	uint32_t agreed;	  /* of them by the present key, in a row */
 	uint32_t made;		  /* openers, to try keys: each may take some milliseconds */
 
 	/* Which keys a call may try, and how many of them. Zeros: all. */
@@ -78,6 +79,10 @@ void et_srtp_stream_release(struct et_srtp_stream *s);
 int et_srtp_stream_open(struct et_srtp_stream *s, const struct et_srtp_ring *r, uint8_t party,
 			uint32_t ssrc, const uint8_t *packet, size_t size, uint8_t *ret,
 			size_t *ret_size) ET_MUST_CHECK;
+
+/* Is what opens it its key? A tag of 32 bits fits a wrong one by chance, under one of the rollover
+ * counters that are tried: two packets must agree. */
+bool et_srtp_stream_is_sure(const struct et_srtp_stream *s);
 
 /* The key that opens it. false: none does, or it has given way in the ring. */
 bool et_srtp_stream_entry(const struct et_srtp_stream *s, const struct et_srtp_ring *r,

@@ -1001,6 +1001,31 @@ static void of_many_keys_by_hand_the_oldest_is_found(void **state)
 	(void)et_srtp_free(caller.srtp);
 }
 
+/* A tag of 32 bits fits a wrong key by chance, as the first packet's does here. */
+static void a_key_by_hand_with_short_tags_needs_two_packets(void **state)
+{
+	struct fixture *f = *state;
+	struct sender wrong = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_32, 1);
+	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_32, 9);
+
+	f->engine->config.deterministic = false;
+	call(f, "m=audio 4000 RTP/SAVP 0\r\n", "m=audio 4000 RTP/SAVP 0\r\n");
+	give_many(f, 0, &wrong);
+	send_rtp(f, &wrong, 1);
+	caller.sequence = wrong.sequence;
+	send_rtp(f, &caller, 10);
+	assert_int_equal(f->opened, 0);
+	assert_int_equal(f->told_count, 0);
+	give(f, &caller);
+	et_keys_given_came(f->engine);
+	send_rtp(f, &caller, 10);
+	assert_int_equal(f->opened, 9);
+	assert_true(was_told(f, &caller) && !was_told(f, &wrong));
+	finish(f);
+	(void)et_srtp_free(wrong.srtp);
+	(void)et_srtp_free(caller.srtp);
+}
+
 /* Its secret may never come, but its key has. */
 static void a_key_by_hand_opens_what_waits_for_a_secret(void **state)
 {
@@ -1304,6 +1329,7 @@ int main(void)
 		TEST(many_keys_by_hand_take_no_time_of_others),
 		TEST(keys_by_hand_for_any_source_are_not_tried_on_plain_streams),
 		TEST(of_many_keys_by_hand_the_oldest_is_found),
+		TEST(a_key_by_hand_with_short_tags_needs_two_packets),
 		TEST(a_key_by_hand_opens_what_waits_for_a_secret),
 		cmocka_unit_test(what_a_client_protects_is_its_sound_again),
 		cmocka_unit_test(every_segment_has_the_keys),

@@ -235,6 +235,50 @@ static void plain_media_has_no_use_for_keys(void **state)
 
 /* ---- A handshake whose secret comes later ---- */
 
+/* Tags of 32 bits: one in some hundred thousand packets fits a wrong key under some rollover
+ * counter, and many keys are tried. Here the caller's first packet does. */
+static int set_up_short_tags(void **state)
+{
+	struct fixture *f = fixture_new(true, true);
+
+	for (unsigned party = 0; party < 3; party++) {
+		struct et_srtp **s = party < 2 ? &f->senders[party] : &f->first;
+		uint8_t material[30];
+		srtp_key(party, material);
+		const struct et_srtp_key key = {
+			.suite = ET_SRTP_AES_CM_128_HMAC_SHA1_32,
+			.material = { material, sizeof(material) },
+		};
+		(void)et_srtp_free(*s);
+		assert_int_equal(et_srtp_new(&key, 0x1000 + party % 2, s, NULL), 0);
+	}
+	return fixture_fill(f, state);
+}
+
+static void of_short_tags_two_are_needed(void **state)
+{
+	struct fixture *f = *state;
+	struct et_buffer plain = { 0 };
+	struct et_fit fit;
+	struct et_error e;
+	char table[300] = "";
+	char text[64];
+	uint8_t material[30];
+
+	for (unsigned party = 2; party < 4; party++) { /* the first packet's; then all others' */
+		srtp_key(party % 3, material);
+		et_base64(material, sizeof(material), text);
+		(void)snprintf(table + strlen(table), 100, "*\tAES_CM_128_HMAC_SHA1_32\t%s\n",
+			       text);
+		int rc = offer(f, table, "", &plain, &fit, &e);
+		assert_int_equal(rc, party == 2 ? ET_EREFUSED : 0);
+	}
+	assert_int_equal(fit.opened_now, 1);
+	assert_int_equal(fit.refused, 1);
+	assert_int_equal(fit.refused_lines[0], 1);
+	release(&plain);
+}
+
 static int set_up_handshake(void **state)
 {
 	static const uint8_t master[48];
@@ -300,6 +344,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_wrong_key_is_refused_and_named, set_up_keyless,
 						tear_down),
 		cmocka_unit_test_setup_teardown(what_cannot_be_read_is_named, set_up_keyless,
+						tear_down),
+		cmocka_unit_test_setup_teardown(of_short_tags_two_are_needed, set_up_short_tags,
 						tear_down),
 		cmocka_unit_test_setup_teardown(an_empty_offer_is_refused, set_up_keyless,
 						tear_down),
