@@ -247,13 +247,12 @@ static int start_mover(struct et_daemon *d, struct et_error *reterr)
 static void on_identity(void *arg, const struct et_identity *identity)
 {
 	struct et_daemon *d = arg;
-	struct et_identity copy = { 0 };
-
-	if (et_identity_copy(identity, &copy) == 0) {
-		et_identity_release(&d->identity);
-		d->identity = copy;
-	}
 	struct et_error error;
+
+	/* The keys stay: the recorder borrows one. */
+	d->identity.cert.size = d->identity.ca.size = 0;
+	et_buffer_add(&d->identity.cert, identity->cert.data, identity->cert.size);
+	et_buffer_add(&d->identity.ca, identity->ca.data, identity->ca.size);
 	if (d->api != NULL && et_api_set_identity(d->api, identity, &error) < 0) {
 		et_warn("api.identity", "error=\"%s\"", error.text);
 	}
