@@ -20,6 +20,7 @@
 #define OPEN_FILES_PART 4 /* of the files that the process may have open, at most */
 #define BLOCK_BYTES 8192
 #define BLOCK_BYTES_RECORDING 4096
+#define READ_TIER_MEMORY 1 /* RocksDB's kBlockCacheTier: memtables and block cache */
 /* Families of many small keys in no order of time: what is flushed of them has a few MB, and meets
  * all that is below. With RocksDB's own numbers (4 files, a first level of 256 MB) each four
  * flushes write all of up to 256 MB again. */
@@ -699,6 +700,9 @@ struct et_state_view *et_state_view_open(struct et_state *s)
 	v->options = rocksdb_readoptions_create();
 	v->snapshot = rocksdb_create_snapshot(v->database->db);
 	rocksdb_readoptions_set_snapshot(v->options, v->snapshot);
+	v->cached = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_snapshot(v->cached, v->snapshot);
+	rocksdb_readoptions_set_read_tier(v->cached, READ_TIER_MEMORY);
 	atomic_fetch_add(&s->views, 1);
 	if (view_read_applied(v) < 0) {
 		return et_state_view_close(v);
@@ -727,6 +731,7 @@ struct et_state_view *et_state_view_close(struct et_state_view *v)
 {
 	if (v != NULL) {
 		rocksdb_readoptions_destroy(v->options);
+		rocksdb_readoptions_destroy(v->cached);
 		rocksdb_release_snapshot(v->database->db, v->snapshot);
 		database_release(v->database);
 		atomic_fetch_sub(&v->state->views, 1);

@@ -122,9 +122,10 @@ struct overlay {
 struct gone;
 
 struct et_state_view {
-	struct et_state *state;		    /* borrowed */
-	struct database *database;	    /* a share, but of apply's own view: borrowed */
-	rocksdb_readoptions_t *options;	    /* owned */
+	struct et_state *state;		/* borrowed */
+	struct database *database;	/* a share, but of apply's own view: borrowed */
+	rocksdb_readoptions_t *options; /* owned */
+	rocksdb_readoptions_t *cached;	/* owned: what is in memory alone; NULL with `overlay` */
 	const rocksdb_snapshot_t *snapshot; /* owned; NULL with `overlay` */
 	struct overlay *overlay;	    /* borrowed */
 	uint64_t index;
@@ -258,7 +259,7 @@ struct et_state {
 
 void state_tsan_note(void); /* tsan.c */
 struct helpers;
-void helpers_stop(struct helpers *h); /* page.c; NULL is allowed */
+void helpers_stop(struct helpers *h); /* helpers.c; NULL is allowed */
 
 /* Write all memtables out, all families as one. `path` is free to be made and removed again, beside
  * the database. Any thread, one at a time for each path. */

@@ -9,16 +9,24 @@
 
 #include "raft/state/test/random.h"
 
-#define CALLS 3000
-#define QUERIES 120
+#define CALLS 6000
+#define QUERIES 200
 #define T0 INT64_C(1700000000000000)
 #define MINUTE INT64_C(60000000)
 
 struct call {
 	uint8_t id[16];
 	int64_t start_us, end_us;
-	char from[32], to[32];
+	char from[32], to[64];
 	uint64_t node;
+};
+
+/* Most call a user by words: some are frequent, and the two wings of the house seldom come
+ * together, so that a long list gives little. */
+static const char *const words[][3] = {
+	{ "anna", "jan", "eva" },
+	{ "front", "back", "upper" },
+	{ "north", "south", "north.south" },
 };
 
 static struct call calls[CALLS];
@@ -46,6 +54,12 @@ static void calls_make(struct kit *k, struct dice *d)
 		(void)snprintf(c->from, sizeof(c->from), "+4206%02u%04u",
 			       (unsigned)dice_below(d, 12), (unsigned)dice_below(d, 300));
 		(void)snprintf(c->to, sizeof(c->to), "%u", 4000 + (unsigned)dice_below(d, 50));
+		if (!dice_one_in(d, 5)) {
+			(void)snprintf(c->to, sizeof(c->to), "%s.%s.%s",
+				       words[0][dice_below(d, 1 + dice_below(d, 3))],
+				       words[1][dice_below(d, 3)],
+				       words[2][dice_one_in(d, 60) ? 2 : dice_below(d, 2)]);
+		}
 		for (size_t b = 0; b < 16; b += 8) {
 			et_put64(c->id + b, dice_roll(d));
 		}
@@ -78,6 +92,22 @@ static bool number_fits(const char *wanted, const char *number)
 	return strcmp(wanted, number) == 0;
 }
 
+/* Words of the lists, with something between them. */
+static bool words_fit(const char *text, const char *to)
+{
+	char list[64];
+	char *at = list;
+	char *word;
+
+	(void)snprintf(list, sizeof(list), "%s", text);
+	while ((word = strsep(&at, " .")) != NULL) {
+		if (strstr(to, word) == NULL) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool call_fits(const struct et_state_query *q, const struct call *c)
 {
 	int64_t duration = c->end_us - c->start_us;
@@ -86,11 +116,38 @@ static bool call_fits(const struct et_state_query *q, const struct call *c)
 	       (q->number == NULL || number_fits(q->number, c->from) ||
 		number_fits(q->number, c->to)) &&
 	       (q->site == NULL || strcmp(q->site, site_of(c->node)) == 0) &&
-	       duration >= q->duration_min_us &&
+	       (q->text == NULL || words_fit(q->text, c->to)) && duration >= q->duration_min_us &&
 	       (q->duration_max_us == 0 || duration <= q->duration_max_us);
 }
 
-static void query_random(struct dice *d, struct et_state_query *q, char number[32])
+/* Two to four words, alone or with another condition. */
+static void text_random(struct dice *d, struct et_state_query *q, char text[64])
+{
+	size_t first = dice_below(d, 3);
+	size_t size = 0;
+
+	for (size_t w = first; w < 3; w++) {
+		size += (size_t)snprintf(
+			text + size, 64 - size, "%s%s", w > first ? " " : "",
+			words[w][w == 2 && !dice_one_in(d, 4) ? 2 : dice_below(d, 3)]);
+	}
+	q->text = text;
+	q->site = dice_one_in(d, 2) ? site_of(1 + dice_below(d, 3)) : NULL;
+	q->duration_min_us = dice_one_in(d, 4) ? INT64_C(600000000) : 0;
+	q->number = dice_one_in(d, 4) ? "+4206*" : NULL;
+}
+
+static void duration_random(struct dice *d, struct et_state_query *q)
+{
+	int64_t least = dice_one_in(d, 3) ? 0 : (int64_t)(256 + dice_below(d, 800)) * 1000000;
+	int64_t most = least + (int64_t)(1 + dice_below(d, least == 0 ? 8 : 800)) * 1000000;
+
+	q->duration_min_us = least;
+	q->duration_max_us = least == 0 || dice_one_in(d, 2) ? most : 0;
+	q->site = dice_one_in(d, 4) ? site_of(1 + dice_below(d, 3)) : NULL;
+}
+
+static void query_random(struct dice *d, struct et_state_query *q, char number[64])
 {
 	const struct call *c = &calls[dice_below(d, CALLS)];
 	int64_t month = INT64_C(43200) * MINUTE;
@@ -100,7 +157,7 @@ static void query_random(struct dice *d, struct et_state_query *q, char number[3
 		q->from_us = T0 + (int64_t)dice_below(d, 50) * 1440 * MINUTE;
 		q->to_us = q->from_us + month / (1 + (int64_t)dice_below(d, 8));
 	}
-	switch (dice_below(d, 6)) {
+	switch (dice_below(d, 9)) {
 	case 0:
 		(void)snprintf(number, 32, "%s", c->from);
 		break;
@@ -111,7 +168,12 @@ static void query_random(struct dice *d, struct et_state_query *q, char number[3
 		q->site = site_of(c->node);
 		return;
 	case 3:
-		q->duration_min_us = INT64_C(600000000);
+	case 4:
+		duration_random(d, q);
+		return;
+	case 5:
+	case 6:
+		text_random(d, q, number);
 		return;
 	default:
 		(void)snprintf(number, 32, "%.*s*", 3 + (int)dice_below(d, 7), c->from);
@@ -160,7 +222,7 @@ static void answers_equal_the_list(const struct kit *k, uint64_t seed)
 	assert_non_null(v);
 	for (int i = 0; i < QUERIES; i++) {
 		struct et_state_query q;
-		char number[32];
+		char number[64];
 		size_t expected = 0;
 		query_random(&d, &q, number);
 		pages_read(v, &q, &h);

@@ -121,17 +121,22 @@ static void a_tag_that_went_is_no_hit(void **state)
 	const char *const names[] = { "vip" };
 	const struct et_state_query by_tag = { .state = -1, .tags = names, .tag_count = 1 };
 	const struct et_state_query by_word = { .state = -1, .text = "vip" };
+	const struct et_state_query by_words = { .state = -1, .text = "late vip" };
 
 	kit_cluster(k);
 	call_open(k, 5);
 	call_open(k, 6);
 	assert_int_equal(tag(k, 5, "vip", false), 0);
 	assert_int_equal(tag(k, 6, "vip", false), 0);
+	assert_int_equal(tag(k, 5, "late", false), 0);
+	assert_int_equal(tag(k, 6, "late", false), 0);
 	assert_asked(kit_indexed(k->s), &by_tag, 2, true);
+	assert_asked(kit_indexed(k->s), &by_words, 2, true);
 	tune(k->s, true, TAIL_BULK_BYTES);
 	assert_int_equal(tag(k, 5, "vip", true), 0);
 	assert_asked(et_state_view_open(k->s), &by_tag, 1, false);
 	assert_asked(et_state_view_open(k->s), &by_word, 1, false);
+	assert_asked(et_state_view_open(k->s), &by_words, 1, false); /* "late" leads */
 }
 
 static void an_erasure_is_in_the_index_before_it_is_told(void **state)
