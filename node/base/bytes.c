@@ -6,6 +6,7 @@
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
+#include <wmmintrin.h>
 #endif
 
 const uint8_t *et_read_bytes(struct et_reader *r, size_t size)
@@ -281,16 +282,46 @@ static uint32_t crc32c_by_bits(uint32_t crc, const uint8_t *p, size_t size)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_by_sse(uint32_t crc, const uint8_t *p,
-								size_t size)
+enum { LANE = 1360 }; /* bytes; three of four fill a record of 16 KiB */
+
+/* One instruction needs the result of the one before, and takes three cycles: three lanes at once
+ * cost as much as one. A lane's CRC is carried over n bytes by a product with x^(8n - 33) modulo
+ * the polynomial (V. Gopal et al., "Fast CRC Computation for iSCSI Polynomial Using CRC32
+ * Instruction", Intel 2011). */
+__attribute__((target("sse4.2,pclmul"))) static uint64_t crc32c_carry(uint64_t crc, uint32_t power)
 {
-	uint64_t wide = crc;
-	for (; size >= 8; p += 8, size -= 8) {
-		uint64_t word;
-		memcpy(&word, p, sizeof(word));
-		wide = _mm_crc32_u64(wide, word);
+	const __m128i product =
+		_mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)crc), _mm_cvtsi64_si128(power), 0);
+
+	return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
+}
+
+static uint64_t crc32c_word(const uint8_t *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+__attribute__((target("sse4.2,pclmul"))) static uint32_t
+crc32c_by_sse(uint32_t crc, const uint8_t *p, size_t size)
+{
+	uint64_t a = crc;
+	for (; size >= 3 * (size_t)LANE; p += 3 * (size_t)LANE, size -= 3 * (size_t)LANE) {
+		uint64_t b = 0;
+		uint64_t c = 0;
+		for (size_t i = 0; i < LANE; i += 8) {
+			a = _mm_crc32_u64(a, crc32c_word(p + i));
+			b = _mm_crc32_u64(b, crc32c_word(p + LANE + i));
+			c = _mm_crc32_u64(c, crc32c_word(p + 2 * (size_t)LANE + i));
+		}
+		a = crc32c_carry(a, 0x5AA1F3CF) ^ crc32c_carry(b, 0x3F70CC6F) ^ c;
 	}
-	crc = (uint32_t)wide;
+	for (; size >= 8; p += 8, size -= 8) {
+		a = _mm_crc32_u64(a, crc32c_word(p));
+	}
+	crc = (uint32_t)a;
 	for (; size > 0; p++, size--) {
 		crc = _mm_crc32_u8(crc, *p);
 	}
@@ -301,7 +332,7 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_by_sse(uint32_t crc, co
 uint32_t et_crc32c(uint32_t crc, const void *data, size_t size)
 {
 #if defined(__x86_64__)
-	if (__builtin_cpu_supports("sse4.2")) {
+	if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) {
 		return ~crc32c_by_sse(~crc, data, size);
 	}
 #endif

@@ -11,6 +11,10 @@ enum {
 };
 
 #define US_PER_S INT64_C(1000000)
+/* Within these no product overflows (a rate is below 2^32), and no rule below applies. */
+#define NEAR_US INT64_C(400000)
+#define NEAR_SINCE_US (INT64_C(1) << 30)
+#define NEAR_TICKS (INT64_C(1) << 42)
 
 static int64_t ticks_us(int64_t ticks, uint32_t rate)
 {
@@ -146,6 +150,35 @@ static void clock_first(struct et_rtp_clock *c, const struct et_rtp_clock_packet
 	}
 }
 
+/* The usual case, told without a division: forward, and so near its arrival that nothing else can
+ * be meant. */
+static bool clock_goes_on(const struct et_rtp_clock *c, const struct et_rtp_clock_packet *p)
+{
+	const int16_t step = (int16_t)(uint16_t)(p->sequence - c->now.sequence);
+	const int32_t ticks = (int32_t)(p->timestamp - c->now.timestamp);
+	const int64_t since_us = p->arrival_us - c->now.place.anchor_us;
+	const int64_t all = c->now.place.ticks + ticks;
+
+	if (step <= 0 || ticks < 0 || since_us < 0 || since_us > NEAR_SINCE_US || all < 0 ||
+	    all > NEAR_TICKS) {
+		return false;
+	}
+	const int64_t off = all * US_PER_S - since_us * c->rate;
+	return off < NEAR_US * c->rate && off > -NEAR_US * c->rate;
+}
+
+static void clock_advance(struct et_rtp_clock *c, const struct et_rtp_clock_packet *p)
+{
+	const uint32_t ticks = p->timestamp - c->now.timestamp;
+
+	if ((uint16_t)(p->sequence - c->now.sequence) == 1 && ticks > 0 &&
+	    (uint64_t)ticks * US_PER_S <= (uint64_t)PACKET_US_MAX * c->rate) {
+		c->length = ticks;
+	}
+	clock_move(c, place_from(&c->now, p->timestamp), p);
+	c->arrival_us = p->arrival_us;
+}
+
 struct et_rtp_place et_rtp_clock_add(struct et_rtp_clock *c, uint32_t rate,
 				     const struct et_rtp_clock_packet *packet, int64_t begin_us,
 				     int64_t end_us)
@@ -164,29 +197,27 @@ struct et_rtp_place et_rtp_clock_add(struct et_rtp_clock *c, uint32_t rate,
 		clock_first(c, packet, begin_us);
 		return c->now.place;
 	}
+	if (clock_goes_on(c, packet)) {
+		clock_advance(c, packet);
+		return c->now.place;
+	}
 	if (clock_late(c, packet, &place)) {
 		return place;
 	}
-	const int16_t step = (int16_t)(uint16_t)(packet->sequence - c->now.sequence);
 	if (clock_returns(c, packet, &place)) {
 		const struct et_rtp_clock_point stray = c->now;
 		c->now = c->before;
 		c->before = stray;
 		clock_move(c, place, packet);
 		c->anchor_sequence = packet->sequence;
-	} else if (step <= 0 || clock_jumps(c, packet)) {
+	} else if ((int16_t)(uint16_t)(packet->sequence - c->now.sequence) <= 0 ||
+		   clock_jumps(c, packet)) {
 		clock_anchor(c, packet, end_us);
-		place = c->now.place;
 	} else {
-		const uint32_t ticks = packet->timestamp - c->now.timestamp;
-		if (step == 1 && ticks > 0 && ticks_us(ticks, rate) <= PACKET_US_MAX) {
-			c->length = ticks;
-		}
-		place = place_from(&c->now, packet->timestamp);
-		clock_move(c, place, packet);
+		clock_advance(c, packet);
 	}
 	c->arrival_us = packet->arrival_us;
-	return place;
+	return c->now.place;
 }
 
 /* The point of a clock whose first packet plays `us` later. */

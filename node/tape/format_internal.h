@@ -25,9 +25,9 @@
  *                                       188  "EVTE"         4 */
 enum {
 	TAPE_RECORD_MAGIC = 0xE7C4,
-	TAPE_HEAD_CRC_AT = 16,	/* in a record */
-	TAPE_SIGNED_SIZE = 104, /* bytes of the trailer under the signature */
-	TAPE_WINDOW_SIZE = 262144,
+	TAPE_HEAD_CRC_AT = 16,	   /* in a record */
+	TAPE_SIGNED_SIZE = 104,	   /* bytes of the trailer under the signature */
+	TAPE_WINDOW_SIZE = 135168, /* a record, and the head behind it */
 };
 
 void et_tape_header_format(const struct et_tape_header *header,

@@ -13,6 +13,7 @@
 #include "node/crypto/sign.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
+#include "node/tape/checkpoint.h"
 #include "node/tape/media.h"
 #include "node/tape/reader.h"
 
@@ -255,8 +256,23 @@ static int measure_tapes(struct bench *b, struct et_tape_bench *ret, struct et_e
 struct call {
 	struct et_tape *tape;
 	struct et_media_encoder *encoder;
+	struct et_tape_state *state;
+	int64_t checkpoint_us;
 	struct et_tape_bench *counts;
 };
+
+/* A CHECKPOINT, or INDEX and END. */
+static int call_checkpoint(struct call *c, uint32_t t_ms, bool end, struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
+
+	int rc = et_tape_state_write(c->state, &b);
+	if (rc < 0 || b.failed) {
+		return et_fail(reterr, rc < 0 ? rc : -ENOMEM, "bench-tape");
+	}
+	return end ? et_tape_end(c->tape, t_ms, (struct et_view){ b.data, b.size }, reterr)
+		   : et_tape_append(c->tape, ET_TAPE_CHECKPOINT, t_ms, b.data, b.size, reterr);
+}
 
 static int call_flush(struct call *c, struct et_error *reterr)
 {
@@ -268,12 +284,17 @@ static int call_flush(struct call *c, struct et_error *reterr)
 		rc = et_tape_append(c->tape, ET_TAPE_MEDIA, t_ms, e->plain.data, e->plain.size,
 				    reterr);
 		c->counts->call_plain_bytes += e->plain.size;
+		const int64_t first_us = e->first_us;
 		et_media_encoder_reset(e);
+		if (rc == 0 && first_us - c->checkpoint_us >= ET_CHECKPOINT_EVERY_US) {
+			c->checkpoint_us = first_us;
+			rc = call_checkpoint(c, t_ms, false, reterr);
+		}
 	}
 	return rc;
 }
 
-/* As the recorder does it: a record at 16 KiB or after a second. */
+/* As the recorder does it: a record at 16 KiB or after a second, a checkpoint each 30 s. */
 static int call_packet(struct bench *b, struct call *c, uint32_t number, uint32_t party,
 		       struct et_error *reterr)
 {
@@ -295,6 +316,7 @@ static int call_packet(struct bench *b, struct call *c, uint32_t number, uint32_
 		rc = call_flush(c, reterr);
 		rc = rc < 0 ? rc : et_media_encoder_add(c->encoder, &p, RECORD);
 	}
+	et_tape_state_packet(c->state, &p);
 	c->counts->call_payload_bytes += PAYLOAD;
 	return rc;
 }
@@ -306,7 +328,10 @@ static int call_once(struct bench *b, struct et_tape_bench *counts, double *ret_
 	struct et_media_encoder encoder = { 0 };
 	struct et_tape_header header = header_of();
 	struct et_tape_seal seal = { 0 };
-	struct call c = { .encoder = &encoder, .counts = counts };
+	ET_CLEANUP(et_tape_state_freep) struct et_tape_state *state = et_tape_state_new(T0_US);
+	struct call c = {
+		.encoder = &encoder, .state = state, .checkpoint_us = T0_US, .counts = counts
+	};
 
 	counts->call_plain_bytes = 0;
 	counts->call_payload_bytes = 0;
@@ -317,6 +342,7 @@ static int call_once(struct bench *b, struct et_tape_bench *counts, double *ret_
 		rc = call_packet(b, &c, i / 2, i % 2, reterr);
 	}
 	rc = rc < 0 ? rc : call_flush(&c, reterr);
+	rc = rc < 0 ? rc : call_checkpoint(&c, CALL_SECONDS * 1000, true, reterr);
 	rc = rc < 0 ? rc : et_tape_finish(t, &b->signer, &seal, reterr);
 	*ret_s = cpu_now() - begin;
 	counts->call_object_bytes = seal.size_bytes;
