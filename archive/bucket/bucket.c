@@ -453,6 +453,26 @@ int et_bucket_delete(struct et_bucket *b, const char *key, struct et_error *rete
 	return b->ops->remove(b, name, reterr);
 }
 
+int et_bucket_delete_version(struct et_bucket *b, const char *key, const char *version,
+			     struct et_error *reterr)
+{
+	char name[BUCKET_NAME_MAX + 1];
+	int rc = check_call(b, key, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	if (b->ops->remove_version == NULL || version[0] == '\0') {
+		return et_fail(reterr, ET_EUNSUPPORTED, "delete a version of '%s'", key);
+	}
+	bucket_name(b, key, name);
+	return b->ops->remove_version(b, name, version, reterr);
+}
+
+bool et_bucket_apart(struct et_bucket *b, int64_t *ret_us)
+{
+	return b->ops->apart != NULL && b->ops->apart(b, ret_us);
+}
+
 /* ---- Verify ---- */
 
 struct hash_sink {

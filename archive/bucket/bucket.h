@@ -141,6 +141,7 @@ struct et_bucket_object {
 	enum et_bucket_lock lock; /* as read back from the server */
 	int64_t lock_until_us;
 	bool legal_hold;
+	char version[128]; /* s3, of a versioned bucket; "": it has none */
 };
 
 int et_bucket_head(struct et_bucket *b, const char *key, struct et_bucket_object *ret,
@@ -160,5 +161,14 @@ int et_bucket_list(struct et_bucket *b, const char *prefix, const char *after,
 /* 0 also when there was none. ET_EPOLICY: locked. In a versioned bucket this leaves a marker and
  * the version. */
 int et_bucket_delete(struct et_bucket *b, const char *key, struct et_error *reterr) ET_MUST_CHECK;
+
+/* Delete this version of an object for good, without a marker: `version` as et_bucket_head() said.
+ * 0 also when there was none. ET_EPOLICY: locked. ET_EUNSUPPORTED: the store has no versions. */
+int et_bucket_delete_version(struct et_bucket *b, const char *key, const char *version,
+			     struct et_error *reterr) ET_MUST_CHECK;
+
+/* The server's clock minus ours, as of its last answer that had a date (whole seconds). false: this
+ * store tells none, or has not answered yet. */
+bool et_bucket_apart(struct et_bucket *b, int64_t *ret_us);
 
 #endif

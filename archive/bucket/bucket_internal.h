@@ -45,6 +45,11 @@ struct bucket_ops {
 		    int (*fn)(void *arg, const char *name, uint64_t size), void *arg,
 		    struct et_error *reterr);
 	int (*remove)(struct et_bucket *b, const char *name, struct et_error *reterr);
+	/* Of versions. May be NULL: the store has none. */
+	int (*remove_version)(struct et_bucket *b, const char *name, const char *version,
+			      struct et_error *reterr);
+	/* May be NULL: the store tells no time. */
+	bool (*apart)(struct et_bucket *b, int64_t *ret_us);
 	/* Make the next read come from the medium. May be NULL. */
 	void (*drop_cache)(struct et_bucket *b, const char *name);
 	void (*wake)(struct et_bucket *b);  /* after `cancelled` was set; any thread; may be NULL */

@@ -1,5 +1,5 @@
 et_module(archive/bucket
-    SOURCES bucket.c credentials.c dir.c s3.c s3_http.c s3_judge.c s3_sign.c s3_xml.c s3v2.c
+    SOURCES bucket.c credentials.c dir.c probe.c s3.c s3_http.c s3_judge.c s3_sign.c s3_xml.c s3v2.c
     USES node/base node/io node/crypto
     LIBRARIES PkgConfig::curl PkgConfig::expat PkgConfig::crypto ${S3_LIBRARY}
     TESTS sign parse faults conformance

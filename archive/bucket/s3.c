@@ -63,6 +63,7 @@ static int s3_head(struct et_bucket *b, const char *name, struct et_bucket_objec
 	ret->size = (uint64_t)r.answer.content_length;
 	memcpy(ret->etag, r.answer.etag, sizeof(ret->etag));
 	memcpy(ret->storage_class, r.answer.storage_class, sizeof(ret->storage_class));
+	memcpy(ret->version, r.answer.version, sizeof(ret->version));
 	return 0;
 }
 
@@ -303,9 +304,11 @@ static int s3_list(struct et_bucket *b, const char *prefix, const char *after,
 
 /* ---- Delete, make ---- */
 
-static int s3_remove(struct et_bucket *b, const char *name, struct et_error *reterr)
+static int remove_run(struct et_bucket *b, const char *name, const char *query,
+		      struct et_error *reterr)
 {
-	ET_CLEANUP(s3_request_release) struct s3_request r = { .method = "DELETE", .name = name };
+	ET_CLEANUP(s3_request_release)
+	struct s3_request r = { .method = "DELETE", .name = name, .query = query };
 	int rc = s3_http_one(&s3_of(b)->http, &r, reterr);
 	if (rc == ET_ENOTFOUND && strcmp(r.s3_code, "NoSuchBucket") != 0) {
 		return 0;
@@ -316,6 +319,29 @@ static int s3_remove(struct et_bucket *b, const char *name, struct et_error *ret
 		return et_fail(reterr, ET_EPOLICY, "delete '%s': it is locked", name);
 	}
 	return rc;
+}
+
+static int s3_remove(struct et_bucket *b, const char *name, struct et_error *reterr)
+{
+	return remove_run(b, name, NULL, reterr);
+}
+
+static int s3_remove_version(struct et_bucket *b, const char *name, const char *version,
+			     struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer query = { 0 };
+	et_buffer_printf(&query, "versionId=");
+	s3_encode(&query, version, false);
+	et_buffer_add8(&query, 0);
+	return query.failed ? et_fail(reterr, -ENOMEM, "delete")
+			    : remove_run(b, name, (const char *)query.data, reterr);
+}
+
+static bool s3_apart(struct et_bucket *b, int64_t *ret_us)
+{
+	const struct bucket_s3 *s = s3_of(b);
+	*ret_us = s->http.apart_us;
+	return s->http.apart_known;
 }
 
 int bucket_s3_make(struct et_bucket *b, bool with_lock, struct et_error *reterr)
@@ -350,6 +376,8 @@ static const struct bucket_ops s3_ops = {
 	.head = s3_head,
 	.list = s3_list,
 	.remove = s3_remove,
+	.remove_version = s3_remove_version,
+	.apart = s3_apart,
 	.wake = s3_wake,
 	.close = s3_close,
 };

@@ -380,6 +380,10 @@ static void attempt_over(struct s3_request *r, CURLcode result)
 {
 	(void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &r->answer.status);
 	attempt_end(r);
+	if (r->answer.date_us != 0) {
+		r->http->apart_known = true;
+		r->http->apart_us = r->answer.date_us - et_clock_now_us();
+	}
 	enum s3_verdict verdict = s3_judge(r, result);
 	if (verdict == S3_AGAIN && r->attempts < r->http->settings->attempts) {
 		int64_t pause = bucket_pause_us(r->http->settings, r->attempts + 1);

@@ -33,7 +33,9 @@ struct s3_http {
 	atomic_bool *cancelled;			/* borrowed */
 	struct et_credentials credentials;	/* owned */
 	CURLM *multi;				/* owned */
-	int64_t skew_us; /* the server's clock minus ours, once it complained */
+	int64_t skew_us;  /* the server's clock minus ours, once it complained */
+	int64_t apart_us; /* the same, as of the last answer with a date */
+	bool apart_known;
 };
 
 struct s3_answer {
@@ -45,6 +47,7 @@ struct s3_answer {
 	char legal_hold[8];
 	char content_range[64];
 	char region[64];	/* x-amz-bucket-region */
+	char version[128];	/* x-amz-version-id */
 	int64_t content_length; /* -1: not given */
 	int64_t date_us;	/* 0: none */
 	uint32_t retry_after_ms;

@@ -74,6 +74,8 @@ static void answer_header(struct s3_answer *a, const char *name, size_t name_siz
 		copy_value(a->legal_hold, sizeof(a->legal_hold), value, size);
 	} else if (IS("x-amz-bucket-region")) {
 		copy_value(a->region, sizeof(a->region), value, size);
+	} else if (IS("x-amz-version-id")) {
+		copy_value(a->version, sizeof(a->version), value, size);
 	}
 #undef IS
 }

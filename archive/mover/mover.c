@@ -269,12 +269,52 @@ struct status_walk {
 	int64_t failed_us;
 };
 
+static struct et_mover_target_status *status_target(struct et_mover_status *s, const char *name)
+{
+	for (size_t i = 0; i < s->target_count; i++) {
+		if (strcmp(s->targets[i].name, name) == 0) {
+			return &s->targets[i];
+		}
+	}
+	if (s->target_count == ET_ARCHIVE_TARGETS_MAX || strlen(name) > ET_ARCHIVE_NAME_MAX) {
+		return NULL;
+	}
+	struct et_mover_target_status *t = &s->targets[s->target_count++];
+	(void)snprintf(t->name, sizeof(t->name), "%s", name);
+	return t;
+}
+
+/* What an upload job means to its target; all its items are for one. */
+static void status_job_target(struct et_mover_status *s, const Et__Job *job)
+{
+	struct et_mover_target_status *t =
+		job->n_items == 0 ? NULL : status_target(s, job->items[0]->target);
+	if (t == NULL) {
+		return;
+	}
+	if (strcmp(job->state, "failed") == 0) {
+		t->jobs_failed++;
+		if (job->updated_us >= t->job_error_us) {
+			t->job_error_us = job->updated_us;
+			(void)snprintf(t->job_error, sizeof(t->job_error), "%.255s", job->error);
+		}
+		return;
+	}
+	for (size_t i = 0; i < job->n_items; i++) {
+		t->waiting_segments++;
+		t->waiting_bytes += job->items[i]->size_bytes;
+	}
+}
+
 static int status_job(void *arg, const Et__Job *job)
 {
 	struct status_walk *w = arg;
 	bool upload = strcmp(job->kind, "archive-upload") == 0;
 	if (!upload && strcmp(job->kind, "evict") != 0) {
 		return 0;
+	}
+	if (upload && strcmp(job->state, "done") != 0) {
+		status_job_target(w->s, job);
 	}
 	if (strcmp(job->state, "failed") == 0) {
 		w->s->jobs_failed++;
@@ -305,21 +345,6 @@ static int status_job(void *arg, const Et__Job *job)
 	return 0;
 }
 
-static struct et_mover_target_status *status_target(struct et_mover_status *s, const char *name)
-{
-	for (size_t i = 0; i < s->target_count; i++) {
-		if (strcmp(s->targets[i].name, name) == 0) {
-			return &s->targets[i];
-		}
-	}
-	if (s->target_count == ET_ARCHIVE_TARGETS_MAX || strlen(name) > ET_ARCHIVE_NAME_MAX) {
-		return NULL;
-	}
-	struct et_mover_target_status *t = &s->targets[s->target_count++];
-	(void)snprintf(t->name, sizeof(t->name), "%s", name);
-	return t;
-}
-
 static int status_copy(void *arg, const Et__Copy *copy)
 {
 	struct status_walk *w = arg;
@@ -331,6 +356,7 @@ static int status_copy(void *arg, const Et__Copy *copy)
 	if (copy->state == ET__COPY__STATE__VERIFIED) {
 		t->copies++;
 		t->bytes += copy->size_bytes;
+		t->newest_us = copy->verified_us > t->newest_us ? copy->verified_us : t->newest_us;
 	} else if (copy->state == ET__COPY__STATE__BAD) {
 		t->bad++;
 	}

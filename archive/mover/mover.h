@@ -118,6 +118,12 @@ struct et_mover_target_status {
 	uint64_t copies; /* verified, of the whole cluster */
 	uint64_t bytes;
 	uint64_t bad;
+	int64_t newest_us;	   /* when a copy was last verified there, by any node; 0: never */
+	uint64_t waiting_segments; /* in upload jobs that are not done */
+	uint64_t waiting_bytes;
+	uint64_t jobs_failed;
+	int64_t job_error_us; /* when the job failed that failed last; 0: none */
+	char job_error[256];
 	int64_t last_ok_us;    /* this node's last successful upload or read; 0: none since start */
 	int64_t last_error_us; /* 0: none since start */
 	char last_error[256];

@@ -226,7 +226,8 @@ et_cli_handler et_cli_recording_fact, et_cli_recording_tag, et_cli_recording_not
 	et_cli_recording_told, et_cli_agent_list, et_cli_agent_at,
 	et_cli_agent_set; /* cmd_told.c */
 et_cli_handler et_cli_archive_plan, et_cli_archive_apply, et_cli_archive_status,
-	et_cli_archive_verify; /* cmd_archive.c */
+	et_cli_archive_verify;				 /* cmd_archive.c */
+et_cli_handler et_cli_targets_list, et_cli_targets_test; /* cmd_targets.c */
 et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show,
 	et_cli_retention_validate, et_cli_retention_apply, et_cli_retention_show; /* cmd_policy.c */
 et_cli_handler et_cli_cluster_backup, et_cli_backup_list, et_cli_backup_verify,

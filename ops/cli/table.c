@@ -787,6 +787,29 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "jobs, backlog and targets",
 	  .example = "evertape archive status",
 	  .run = et_cli_archive_status },
+	{ .path = "archive targets list",
+	  .arguments = "",
+	  .summary = "the targets of the policy in force: what lies there, what waits, what failed",
+	  .details = "LAST SUCCESS is when any node last verified a copy there. UNREACHABLE is as "
+		     "seen from the node that answers. -o wide has more.",
+	  .example = "evertape archive targets list -o wide",
+	  .run = et_cli_targets_list },
+	{ .path = "archive targets test",
+	  .arguments = "[NAME]",
+	  .max_args = 1,
+	  .summary = "try a target out, step by step, with a small object of its own; exits like "
+		     "the step that failed",
+	  .details =
+		  "Credentials file, endpoint, TLS, access, bucket, clock; then an object below "
+		  "test/ is put, looked at, read whole and in part, listed, and deleted; storage "
+		  "class, and Object Lock where a rule locks there: a second object is locked for "
+		  "5 seconds, and must resist a deletion. Nothing is left behind, or it says what. "
+		  "The node that answers tries it, and the audit log says so; with --file this "
+		  "machine does, and needs no cluster. Without NAME: all targets.",
+	  .example = "evertape archive targets test cold --file archive.yaml",
+	  .options = OPTIONS(
+		  { "file", "POLICY", "the targets of this policy file, from this machine", NULL }),
+	  .run = et_cli_targets_test },
 	{ .path = "archive verify",
 	  .arguments = "",
 	  .summary = "read archived copies back and compare them; exits 9 when one is bad",

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "archive/bucket/bucket.h"
+#include "archive/bucket/probe.h"
 #include "node/crypto/hash.h"
 
 extern char **environ;
@@ -118,6 +119,32 @@ static inline int compare_take(void *arg, const void *data, size_t size)
 	c->at += size;
 	c->taken += size;
 	return c->answer;
+}
+
+/* The step of that name; fails when the probe did not come to it. */
+static inline const struct et_probe_step *step_of(const struct et_probe *p, const char *name)
+{
+	for (size_t i = 0; i < p->step_count; i++) {
+		if (strcmp(p->steps[i].name, name) == 0) {
+			return &p->steps[i];
+		}
+	}
+	fail_msg("there is no step '%s'", name);
+	return NULL;
+}
+
+/* It failed at `name` first, and says why and what to do; nothing of it is the secret. */
+static inline void failed_at(const struct et_probe *p, const char *name, int code)
+{
+	const struct et_probe_step *failed = NULL;
+	for (size_t i = 0; i < p->step_count && failed == NULL; i++) {
+		failed = p->steps[i].result == ET_PROBE_FAILED ? &p->steps[i] : NULL;
+	}
+	assert_non_null(failed);
+	assert_string_equal(failed->name, name);
+	assert_int_equal(failed->code, code);
+	assert_true(failed->text[0] != '\0');
+	assert_null(strstr(failed->text, "secretsecret"));
 }
 
 /* Start a program with its output in a pipe; the first line it prints goes to `line`. Its exit code

@@ -534,6 +534,78 @@ static void locks_and_reads_the_lock_back(void **state)
 	b = et_bucket_close(b);
 }
 
+static int count_key(void *arg, const char *key, uint64_t size)
+{
+	(void)key;
+	(void)size;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static void probe_leaves_nothing(void **state)
+{
+	struct store *s = *state;
+	static struct et_probe p;
+	unsigned keys = 0;
+	p = (struct et_probe){ .config = &s->config };
+	int rc = et_bucket_probe(&p);
+	for (size_t i = 0; rc < 0 && i < p.step_count; i++) {
+		print_error("%s: %s\n", p.steps[i].name, p.steps[i].text);
+	}
+	assert_int_equal(rc, 0);
+	assert_string_equal(p.left, "");
+	assert_int_equal(et_bucket_list(s->b, "", NULL, count_key, &keys, NULL), 0);
+	assert_int_equal(keys, 0);
+	if (s->type == ET_BUCKET_DIR) {
+		char path[512];
+		(void)snprintf(path, sizeof(path), "%s/%s/test", s->path, s->prefix);
+		assert_int_equal(access(path, F_OK), -1);
+	}
+}
+
+/* The lock of the second object holds, ends, and then the object goes, its version too. */
+static void probe_sees_that_a_lock_holds(void **state)
+{
+	struct store *s = *state;
+	struct et_bucket_config config = s->config;
+	static struct et_probe p;
+	config.bucket = "locked";
+	assert_int_equal(et_bucket_make(&config, true, NULL), 0);
+	for (int lock = ET_LOCK_GOVERNANCE; lock <= ET_LOCK_COMPLIANCE; lock++) {
+		p = (struct et_probe){ .config = &config, .lock = (enum et_bucket_lock)lock };
+		int rc = et_bucket_probe(&p);
+		for (size_t i = 0; rc < 0 && i < p.step_count; i++) {
+			print_error("%s: %s\n", p.steps[i].name, p.steps[i].text);
+		}
+		assert_int_equal(rc, 0);
+		assert_int_equal(step_of(&p, "lock")->result, ET_PROBE_OK);
+		assert_int_equal(step_of(&p, "lock-holds")->result, ET_PROBE_OK);
+		assert_string_equal(p.left, "");
+	}
+	p = (struct et_probe){ .config = &s->config, .lock = ET_LOCK_COMPLIANCE };
+	assert_true(et_bucket_probe(&p) < 0); /* the other bucket cannot */
+	assert_int_equal(step_of(&p, "lock")->result, ET_PROBE_FAILED);
+	assert_string_equal(p.left, "");
+}
+
+static void probe_names_what_a_real_server_refuses(void **state)
+{
+	struct store *s = *state;
+	struct et_bucket_config config = s->config;
+	static struct et_probe p;
+	char wrong[128];
+	p = (struct et_probe){ .config = &config };
+	config.bucket = "not-there";
+	assert_int_equal(et_bucket_probe(&p), ET_ENOTFOUND);
+	failed_at(&p, "bucket", ET_ENOTFOUND);
+	config.bucket = s->config.bucket;
+	file_write(suite.folder, "probe.cred", "tester\nsecretsecret\n", 0400);
+	(void)snprintf(wrong, sizeof(wrong), "%s/probe.cred", suite.folder);
+	config.credentials = wrong;
+	assert_int_equal(et_bucket_probe(&p), ET_EDENIED);
+	failed_at(&p, "access", ET_EDENIED);
+}
+
 static void says_that_a_bucket_cannot_lock(void **state)
 {
 	struct et_bucket *b = bucket_of(state);
@@ -683,6 +755,9 @@ int main(int argc, char **argv)
 		ON(s3, puts_into_a_storage_class),
 		ON(s3, locks_and_reads_the_lock_back),
 		ON(s3, says_that_a_bucket_cannot_lock),
+		ON_ALL(probe_leaves_nothing),
+		ON(s3, probe_sees_that_a_lock_holds),
+		ON(s3, probe_names_what_a_real_server_refuses),
 		ON(dir, has_no_lock),
 		ON(s3v2, has_no_lock),
 		ON(dir, leaves_nothing_half_written),

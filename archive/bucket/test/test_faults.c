@@ -510,6 +510,108 @@ static void believes_only_whom_it_was_told_to(void **state)
 	assert_int_equal(tls_put(ET_BUCKET_S3, "expired", "expired"), ET_EUNTRUSTED);
 }
 
+/* ---- A target tried out ---- */
+
+static int probe_with(const char *const *options, size_t count, struct et_probe *p)
+{
+	struct server server;
+	char endpoint[64];
+	server_start(&server, options, count);
+	(void)snprintf(endpoint, sizeof(endpoint), "http://127.0.0.1:%s", server.port);
+	struct et_bucket_config config = config_of(ET_BUCKET_S3, endpoint);
+	p->config = &config;
+	int rc = et_bucket_probe(p);
+	p->config = NULL;
+	server_stop(&server);
+	return rc;
+}
+
+static void a_probe_of_a_good_server_is_good(void **state)
+{
+	(void)state;
+	static struct et_probe p;
+	p = (struct et_probe){ 0 };
+	assert_int_equal(probe_with(NULL, 0, &p), 0);
+	static const char *const names[] = { "settings", "credentials", "endpoint", "access",
+					     "bucket",	 "clock",	"put",	    "head",
+					     "get",	 "range",	"list",	    "delete" };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(names); i++) {
+		assert_int_equal(step_of(&p, names[i])->result, ET_PROBE_OK);
+	}
+	assert_int_equal(step_of(&p, "tls")->result, ET_PROBE_SKIPPED);
+	assert_int_equal(step_of(&p, "lock")->result, ET_PROBE_SKIPPED);
+	assert_string_equal(p.left, "");
+}
+
+/* Whatever is wrong is named by the step that found it. */
+static void a_probe_names_the_step_that_failed(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *options[2];
+		enum et_bucket_lock lock;
+		const char *step;
+		int code;
+	} cases[] = {
+		{ { "--skew", "-90000" }, ET_LOCK_NONE, "clock", ET_EREFUSED },
+		{ { "--always", "503" }, ET_LOCK_NONE, "put", ET_EUNREACHABLE },
+		{ { "--always", "lost" }, ET_LOCK_NONE, "head", ET_ENOTFOUND },
+		{ { "--always", "short" }, ET_LOCK_NONE, "head", ET_EINTEGRITY },
+		{ { "--always", "wrong" }, ET_LOCK_NONE, "get", ET_EINTEGRITY },
+		{ { "--always", "norange" }, ET_LOCK_NONE, "get", ET_EUNSUPPORTED },
+		{ { "--always", "shift" }, ET_LOCK_NONE, "get", ET_EUNREACHABLE },
+		{ { "--always", "nolock" }, ET_LOCK_COMPLIANCE, "lock", ET_EPOLICY },
+		{ { "--always", "locked" }, ET_LOCK_NONE, "delete", ET_EPOLICY },
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
+		static struct et_probe p;
+		p = (struct et_probe){ .lock = cases[i].lock };
+		assert_int_equal(probe_with(cases[i].options, 2, &p), cases[i].code);
+		failed_at(&p, cases[i].step, cases[i].code);
+		bool stays = strcmp(cases[i].step, "delete") == 0;
+		bool unknown = strcmp(cases[i].options[1], "503") == 0;
+		assert_true((p.left[0] != '\0') == (stays || unknown));
+	}
+}
+
+static void a_probe_finds_nobody_and_no_trust(void **state)
+{
+	(void)state;
+	static struct et_probe p;
+	struct et_bucket_config config = config_of(ET_BUCKET_S3, "http://127.0.0.1:1");
+	p = (struct et_probe){ .config = &config };
+	assert_int_equal(et_bucket_probe(&p), ET_EUNREACHABLE);
+	failed_at(&p, "endpoint", ET_EUNREACHABLE);
+
+	struct server server;
+	char endpoint[64], certificate[128], key[128];
+	certificate_make("probed", "IP:127.0.0.1", -60, 86400);
+	(void)snprintf(certificate, sizeof(certificate), "%s/probed.crt", folder);
+	(void)snprintf(key, sizeof(key), "%s/probed.key", folder);
+	const char *options[] = { "--cert", certificate, "--key", key };
+	server_start(&server, options, 4);
+	(void)snprintf(endpoint, sizeof(endpoint), "https://127.0.0.1:%s", server.port);
+	config = config_of(ET_BUCKET_S3, endpoint);
+	p = (struct et_probe){ .config = &config };
+	assert_int_equal(et_bucket_probe(&p), ET_EUNTRUSTED);
+	failed_at(&p, "tls", ET_EUNTRUSTED);
+	assert_non_null(strstr(step_of(&p, "tls")->next, "ca-file"));
+	config.ca_file = certificate;
+	assert_int_equal(et_bucket_probe(&p), 0);
+	assert_int_equal(step_of(&p, "tls")->result, ET_PROBE_OK);
+	server_stop(&server);
+
+	file_write(folder, "open", "AKIDEXAMPLE\nsecretsecret\n", 0644);
+	(void)snprintf(key, sizeof(key), "%s/open", folder);
+	config.credentials = key;
+	assert_int_equal(et_bucket_probe(&p), ET_EKEYPERM);
+	failed_at(&p, "credentials", ET_EKEYPERM);
+	assert_memory_equal(step_of(&p, "credentials")->next, "chmod 0400 /", 12);
+	config.bucket = "B";
+	assert_int_equal(et_bucket_probe(&p), ET_EMALFORMED);
+	failed_at(&p, "settings", ET_EMALFORMED);
+}
+
 /* ---- libs3 only ---- */
 
 static void notices_what_libs3_calls_ok(void **state)
@@ -561,6 +663,9 @@ static int group_tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_probe_of_a_good_server_is_good),
+		cmocka_unit_test(a_probe_names_the_step_that_failed),
+		cmocka_unit_test(a_probe_finds_nobody_and_no_trust),
 		ON_BOTH(tries_again_after_503),
 		ON_BOTH(gives_up_at_last),
 		ON_BOTH(never_takes_a_proxys_page_for_success),
