@@ -226,7 +226,10 @@ static int put_object(struct run *r)
 	/* Without an answer it may be there all the same. */
 	r->put = rc == 0 || (rc != ET_EDENIED && rc != ET_ENOTFOUND && rc != ET_EEXISTS);
 	if (rc < 0) {
-		step_fail(r, "put", &e, rc == ET_EDENIED ? "allow the key to put objects" : "");
+		step_fail(r, "put", &e,
+			  rc == ET_EDENIED		    ? "allow the key to put objects"
+			  : r->config.storage_class != NULL ? "has the server this storage class?"
+							    : "");
 		return rc;
 	}
 	step_ok(r, "put", "%s, %d bytes", r->key, PROBE_SIZE);

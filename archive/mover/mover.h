@@ -104,6 +104,16 @@ struct et_archive_summary {
  * `summary` may be NULL. */
 int et_archive_plan(const struct et_state_view *view, int64_t now_us, Et__Plan **ret,
 		    struct et_archive_summary *summary, struct et_error *reterr) ET_MUST_CHECK;
+/* The same by a policy that is not in force, `text`: what it would do if it were. The plan's
+ * revision is 0, so that nobody can apply it. ET_EMALFORMED, ...: as et_archive_validate(). */
+int et_archive_plan_by(const struct et_state_view *view, const char *text, size_t size,
+		       int64_t now_us, Et__Plan **ret, struct et_archive_summary *summary,
+		       struct et_error *reterr) ET_MUST_CHECK;
+/* What the policy in force decides about one recording, segment by segment, with the reasons.
+ * ET_ENOTFOUND: there is no policy. */
+int et_archive_plan_of(const struct et_state_view *view, const uint8_t recording[16],
+		       int64_t now_us, struct et_archive_summary *ret,
+		       struct et_error *reterr) ET_MUST_CHECK;
 /* SHA-256 over the packed items, in order: what Plan.hash holds. */
 int et_archive_plan_hash(const Et__Plan *plan, uint8_t ret[32]) ET_MUST_CHECK;
 

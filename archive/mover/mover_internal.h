@@ -44,6 +44,10 @@ struct et_mover {
 	size_t target_count;
 };
 
+/* rules.c: a policy's text, checked as et_archive_validate() does. */
+int mover_policy_read(const char *text, size_t size, const char *file,
+		      struct et_archive_policy **ret, struct et_error *reterr) ET_MUST_CHECK;
+
 /* A segment, by name. */
 struct mover_segment {
 	uint8_t recording[16];

@@ -538,7 +538,8 @@ static int plan_make(const struct planner *p, uint32_t revision, Et__Plan **ret)
 	return 0;
 }
 
-static int planner_walk(struct planner *p)
+/* All segments, or those of one recording. */
+static int planner_walk(struct planner *p, const uint8_t *recording)
 {
 	p->copies = calloc(COPIES_MAX, sizeof(*p->copies));
 	if (p->copies == NULL) {
@@ -549,26 +550,24 @@ static int planner_walk(struct planner *p)
 	if (rc == 0 && p->busy_count > 0) {
 		qsort(p->busy, p->busy_count, sizeof(*p->busy), segment_order);
 	}
-	return rc < 0 ? rc : et_state_each_segment(p->v, segment_take, p);
+	if (rc < 0) {
+		return rc;
+	}
+	return recording != NULL ? et_state_each_segment_of(p->v, recording, segment_take, p)
+				 : et_state_each_segment(p->v, segment_take, p);
 }
 
-int et_archive_plan(const struct et_state_view *view, int64_t now_us, Et__Plan **ret,
-		    struct et_archive_summary *summary, struct et_error *reterr)
+static int plan_by(const struct et_state_view *view, const struct et_archive_policy *policy,
+		   uint32_t revision, int64_t now_us, Et__Plan **ret,
+		   struct et_archive_summary *summary, struct et_error *reterr)
 {
 	struct et_archive_summary *sum = calloc(1, sizeof(*sum));
-	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *policy = NULL;
-	uint32_t revision = 0;
 	if (sum == NULL) {
 		return et_fail(reterr, -ENOMEM, "archive plan");
 	}
-	int rc = et_archive_policy_of(view, &policy, &revision, reterr);
-	if (rc < 0) {
-		free(sum);
-		return rc;
-	}
 	ET_CLEANUP(planner_release)
 	struct planner p = { .v = view, .policy = policy, .now_us = now_us, .summary = sum };
-	rc = planner_walk(&p);
+	int rc = planner_walk(&p, NULL);
 	if (rc == 0) {
 		planner_cut(&p);
 		rc = plan_make(&p, revision, ret);
@@ -578,6 +577,40 @@ int et_archive_plan(const struct et_state_view *view, int64_t now_us, Et__Plan *
 	}
 	free(sum);
 	return rc < 0 ? et_fail(reterr, rc, "archive plan") : 0;
+}
+
+int et_archive_plan(const struct et_state_view *view, int64_t now_us, Et__Plan **ret,
+		    struct et_archive_summary *summary, struct et_error *reterr)
+{
+	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *policy = NULL;
+	uint32_t revision = 0;
+	int rc = et_archive_policy_of(view, &policy, &revision, reterr);
+	return rc < 0 ? rc : plan_by(view, policy, revision, now_us, ret, summary, reterr);
+}
+
+int et_archive_plan_by(const struct et_state_view *view, const char *text, size_t size,
+		       int64_t now_us, Et__Plan **ret, struct et_archive_summary *summary,
+		       struct et_error *reterr)
+{
+	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *policy = NULL;
+	int rc = mover_policy_read(text, size, "policy", &policy, reterr);
+	return rc < 0 ? rc : plan_by(view, policy, 0, now_us, ret, summary, reterr);
+}
+
+int et_archive_plan_of(const struct et_state_view *view, const uint8_t recording[16],
+		       int64_t now_us, struct et_archive_summary *ret, struct et_error *reterr)
+{
+	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *policy = NULL;
+	uint32_t revision = 0;
+	int rc = et_archive_policy_of(view, &policy, &revision, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	*ret = (struct et_archive_summary){ 0 };
+	ET_CLEANUP(planner_release)
+	struct planner p = { .v = view, .policy = policy, .now_us = now_us, .summary = ret };
+	rc = planner_walk(&p, recording);
+	return rc < 0 ? et_fail(reterr, rc, "archive") : 0;
 }
 
 int et_archive_plan_hash(const Et__Plan *plan, uint8_t ret[32])

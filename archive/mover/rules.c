@@ -5,8 +5,8 @@
 
 #include "archive/mover/mover_internal.h"
 
-static int policy_read(const char *text, size_t size, const char *file,
-		       struct et_archive_policy **ret, struct et_error *reterr)
+int mover_policy_read(const char *text, size_t size, const char *file,
+		      struct et_archive_policy **ret, struct et_error *reterr)
 {
 	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *p = NULL;
 	int rc = et_archive_policy_parse(text, size, file, &p, reterr);
@@ -20,7 +20,7 @@ static int policy_read(const char *text, size_t size, const char *file,
 int et_archive_validate(const char *text, size_t size, const char *file, struct et_error *reterr)
 {
 	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *p = NULL;
-	return policy_read(text, size, file, &p, reterr);
+	return mover_policy_read(text, size, file, &p, reterr);
 }
 
 struct lost_target {
@@ -49,7 +49,7 @@ int et_archive_validate_against(const struct et_state_view *view, const char *te
 				const char *file, struct et_error *reterr)
 {
 	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *p = NULL;
-	int rc = policy_read(text, size, file, &p, reterr);
+	int rc = mover_policy_read(text, size, file, &p, reterr);
 	if (rc < 0) {
 		return rc;
 	}

@@ -2,7 +2,8 @@
 
 Promise: a target of the archive is tried out before a recording depends on it, from a node and from a file without a
 cluster; whatever is wrong with it (secret, bucket, trust, clock, lock, permissions of the file) is named by the step that
-found it, with the next command, and nothing is left in the bucket.
+found it, with the next command, and nothing is left in the bucket. Policies have a history; what drops copies is said first.
+Each statement on a recording has its source. Feeds follow, and an exported audit log verifies elsewhere.
 """
 import contextlib
 import json
@@ -10,9 +11,9 @@ import pathlib
 import subprocess
 import sys
 
-from lab import s3
-from lab.cluster import binaries
-from story import check, run, skip, wait_committed
+from story import binaries, check, run, skip, wait_committed, wait_for
+
+from lab import s3  # story says where lab is
 
 FAULTD = pathlib.Path(__file__).resolve().parents[1] / "harness/faultd.py"
 
@@ -96,7 +97,7 @@ def targets(s, gateway, first):
     check(done.returncode == 5 and b"archive policy apply" in done.stderr, f"without a policy: {done}")
     first.cli("archive", "policy", "apply", policy_file(s, "archive", gateway.target()), "--reason", "CHG-1")
     test = first.cli("archive", "targets", "test", "cold", timeout=120)["tests"][0]
-    check(test["ok"] and test["left"] == "" and gateway.keys("") == [], f"{test} {gateway.keys('')}")
+    check(test["ok"] and test["left"] == "" and gateway.keys("test/") == [], f"{test} {gateway.keys('')}")
     check([e["result"] for e in test["steps"] if e["step"] in ("put", "get", "range", "list", "delete")] == ["ok"] * 5, f"{test}")
     check(first.cli_raw("archive", "targets", "test", "warm").returncode == 5, "a target that is not there was tried")
     event = first.cli("audit", "list")["events"][-1]
@@ -105,6 +106,98 @@ def targets(s, gateway, first):
     check(row["name"] == "cold" and row["rules"] == ["all"] and row["copies"] == 0 and row["last_success"] is None, f"{row}")
     print(first.cli_raw("archive", "targets", "test").stdout.decode(), flush=True)
     s.say("the good target is tried out by a node, leaves nothing in the bucket, and stands in the audit log")
+
+
+def revisions(s, gateway, first):
+    """Who changed the policy, what changes, what would move."""
+    later = policy_file(s, "later", gateway.target(), "after: 30d")
+    done = first.cli_raw("archive", "policy", "diff", later, "-o", "json")
+    diff = json.loads(done.stdout)
+    check(done.returncode == 7 and [(c["name"], c["key"], c["before"], c["after"]) for c in diff["changes"]]
+          == [("all", "after", "0s", "30d")], f"{done}")
+    check([a["action"] for a in diff["actions"]] == ["skip"], f"nothing is due by it: {diff['actions']}")
+    first.cli("archive", "policy", "apply", later, "--reason", "CHG-2")
+    first.cli("archive", "policy", "apply", policy_file(s, "archive", gateway.target()), "--reason", "CHG-3")
+    rows = first.cli("archive", "policy", "list")["revisions"]
+    check([(r["revision"], r["reason"], r["in_force"]) for r in rows]
+          == [(3, "CHG-3", True), (2, "CHG-2", False), (1, "CHG-1", False)], f"{rows}")
+    check("after: 30d" in first.cli("archive", "policy", "show", "--revision", "2")["text"], "revision 2")
+    check(first.cli_raw("archive", "policy", "diff", "1", "3").returncode == 0, "1 and 3 mean the same")
+    check(first.cli_raw("archive", "policy", "diff", "2", "3").returncode == 7, "2 and 3 do not")
+    check(first.cli_raw("archive", "policy", "show", "--revision", "9").returncode == 5, "revision 9")
+    s.say("three revisions with their reasons; a diff says what changes and what would move")
+
+
+def archive_run(s, gateway, first, calls):
+    check(first.cli_raw("archive", "run").returncode == 2, "archive run without a reason")
+    done = first.cli("archive", "run", "--reason", "nightly", "--wait", "60s", timeout=90)
+    check(done["jobs"] > 0 and done["upload_segments"] >= len(calls) and done["evict_segments"] == 0, f"{done}")
+    check(all(first.recording(c.id)["state"] == "archived" for c in calls), "not all are archived")
+    row = first.cli("archive", "targets", "list")["targets"][0]
+    check(row["copies"] >= len(calls) and row["last_success"] and row["backlog_segments"] == 0, f"{row}")
+    check(first.cli("archive", "run", "--reason", "again")["plans"] == 0, "there was something left")
+
+    first.cli("archive", "policy", "apply", policy_file(s, "goes", gateway.target(), "local: {keep: 0s}"), "--reason", "CHG-4")
+    done = first.cli_raw("archive", "run", "--reason", "nightly")
+    check(done.returncode == 8 and b"nothing of it was done" in done.stderr and b"archive apply" in done.stderr, f"{done}")
+    check(any("node" in c and c["state"] == "verified" for c in first.recording(calls[0].id)["copies"]), "copies were dropped")
+    first.cli("archive", "run", "--reason", "nightly", "--yes", "--wait", "60s", timeout=90)
+    wait_for("local copies to be gone", lambda: all(
+        not any("node" in c and c["state"] == "verified" for c in first.recording(call.id)["copies"]) for call in calls), 30)
+    s.say("archive run uploads; what drops local copies is refused until --yes")
+
+
+def why(s, first, call):
+    first.cli("hold", "add", "case-118", "--recording", call.id, "--reason", "court order 7")
+    answer = first.cli("recording", "why", call.id)["statements"]
+    about = {}
+    for row in answer:
+        check(row["what"] and row["source"], f"without a source: {row}")
+        about.setdefault(row["about"], []).append(row["what"])
+    check(any("default" in text or "rule" in text for text in about["recorded"]), f"{about}")
+    check("court order 7" in about["held"][0] and any("cold" in t for t in about["placed"] + about["archived"]), f"{about}")
+    explained = first.cli("retention", "explain", call.id)["statements"]
+    check({row["about"] for row in explained} == {"held", "kept", "erased"}, f"{explained}")
+    print(first.cli_raw("recording", "why", call.id).stdout.decode(), flush=True)
+    first.cli("hold", "release", "case-118", "--reason", "over")
+
+
+def follow(node, *args):
+    return subprocess.Popen([str(binaries() / "evertape"), "--socket", str(node.socket), *args], stdout=subprocess.PIPE, text=True)
+
+
+def feeds(s, cluster, first):
+    """The audit log as it grows and as a file; what the cluster tells; metrics."""
+    with follow(first, "audit", "tail", "--last", "1", "-o", "ndjson") as tail:
+        before = json.loads(tail.stdout.readline())
+        first.cli("site", "set", "prg", "--description", "Prague", "--reason", "followed")
+        after = json.loads(tail.stdout.readline())
+        tail.terminate()
+    check(after["number"] == before["number"] + 1 and after["reason"] == "followed", f"{before} {after}")
+    out = s.folder / "audit.ndjson"
+    done = first.cli("audit", "export", "--out", str(out))
+    check(evertape("audit", "verify", str(out)).returncode == 0 and done["events"] == len(out.read_text().splitlines()), f"{done}")
+    out.write_text(out.read_text().replace("CHG-2", "CHG-8"))
+    check(evertape("audit", "verify", str(out)).returncode == 9, "a changed export verifies")
+    check(first.cli_raw("audit", "export", "--out", str(out), "--from", "900000").returncode == 2, "events that are not there")
+
+    last = cluster.nodes[-1]
+    with follow(first, "events", "--follow", "--kind", "health", "-o", "ndjson") as events:
+        stands = json.loads(events.stdout.readline())
+        check(stands["state"] == "stands" and stands["event"], f"{stands}")
+        last.kill()
+        seen = next(e for e in map(json.loads, events.stdout) if e["event"] == "VOTER_DOWN")
+        check(seen["state"] == "came", f"{seen}")
+        last.start()
+        seen = next(e for e in map(json.loads, events.stdout) if e["event"] == "VOTER_DOWN")
+        check(seen["state"] == "went", f"{seen}")
+        events.terminate()
+    index = first.cli("events")["last"]
+    first.cli("site", "set", "prg", "--description", "Prague", "--reason", "told")
+    told = first.cli("events", "--kind", "change", "--after", str(index))["events"]
+    check(any(e["event"] == "site.set" for e in told), f"{told}")
+    check(b"evertape_raft_has_quorum 1" in first.cli_raw("metrics").stdout, "metrics")
+    s.say("audit tail follows, an export verifies and a changed one does not; a voter's death comes and goes as an event")
 
 
 def tell(s):
@@ -119,6 +212,10 @@ def tell(s):
     s.hang_up(calls)
     wait_committed(first, calls, ["prg", "brq"], 60)
     targets(s, gateway, first)
+    revisions(s, gateway, first)
+    archive_run(s, gateway, first, calls)
+    why(s, first, calls[0])
+    feeds(s, cluster, first)
 
 
 if __name__ == "__main__":

@@ -335,7 +335,10 @@ api_handler api_facts_add, api_tags_set, api_note_add, api_told_get, api_agent_s
 api_handler api_audio, api_peaks, api_original, api_ticket; /* audio.c */
 api_handler api_recording_proof;			    /* proof.c */
 api_handler api_policy_get, api_policy_put, api_plan_make, api_plan_get, api_plan_apply,
-	api_archive_status, api_archive_verify;			   /* archive.c */
+	api_archive_status, api_archive_verify; /* archive.c */
+api_handler api_recording_why;			/* why.c */
+api_handler api_policy_revisions, api_policy_at, api_retention_revisions,
+	api_retention_at;					   /* policies.c */
 api_handler api_targets, api_target_test;			   /* targets.c */
 api_handler api_upgrade_plan, api_upgrade_apply, api_schema_probe; /* upgrade.c */
 api_handler api_keys, api_key_rotate, api_key_schedule, api_key_set, api_key_touches,

@@ -168,12 +168,13 @@ static int plan_commit(struct api_call *call, Et__Plan *plan, struct et_error *r
 
 int api_plan_make(struct api_call *call, struct et_error *reterr)
 {
-	static const char *const known[] = { "items" };
+	static const char *const known[] = { "items", "text" };
 	ET_CLEANUP(et_json_freep) json_t *body = NULL;
 	struct et_state_view *v;
 	struct et_catalog_status raft;
 	Et__Plan *plan = NULL;
-	int rc = api_body(call, known, 1, &body, reterr);
+	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
+	const char *text = rc == 0 ? et_json_get_text(body, "text", NULL) : NULL;
 	if (rc == 0) {
 		rc = api_view(call, &v, reterr);
 	}
@@ -183,14 +184,16 @@ int api_plan_make(struct api_call *call, struct et_error *reterr)
 	}
 	if (rc == 0) {
 		et_catalog_status(call->api->services.catalog, &raft);
-		rc = et_archive_plan(v, raft.cluster_time_us, &plan, s, reterr);
+		rc = text != NULL ? et_archive_plan_by(v, text, strlen(text), raft.cluster_time_us,
+						       &plan, s, reterr)
+				  : et_archive_plan(v, raft.cluster_time_us, &plan, s, reterr);
 	}
-	if (rc == 0 && plan->n_items > 0) {
+	if (rc == 0 && plan->n_items > 0 && text == NULL) {
 		rc = plan_commit(call, plan, reterr);
 	}
 	if (rc == 0) {
 		json_t *o = plan_json(v, plan, et_json_get_bool(body, "items", false));
-		if (plan->n_items == 0) { /* nothing to apply: nothing was kept */
+		if (plan->n_items == 0 || text != NULL) { /* nothing to apply: not kept */
 			et_json_set(o, "plan", json_string(""));
 		}
 		et_json_set(o, "actions", summary_json(s));

@@ -36,6 +36,7 @@ const struct api_route api_routes[] = {
 	{ "GET", "/v1/recordings", API_READ, false, false, false, api_recordings },
 	{ "GET", "/v1/recordings/*", API_READ, false, false, false, api_recording },
 	{ "GET", "/v1/recordings/*/where", API_READ, false, false, false, api_recording_where },
+	{ "GET", "/v1/recordings/*/why", API_READ, false, false, false, api_recording_why },
 	{ "POST", "/v1/recordings/*/verify", API_OPERATE, true, false, false,
 	  api_recording_verify },
 	{ "POST", "/v1/recordings/*/erase", API_ADMIN, true, false, false, api_recording_erase },
@@ -60,6 +61,10 @@ const struct api_route api_routes[] = {
 	{ "POST", "/v1/holds/release", API_ADMIN, true, false, false, api_hold_release },
 	{ "GET", "/v1/retention/policy", API_READ, false, false, false, api_retention_get },
 	{ "PUT", "/v1/retention/policy", API_ADMIN, false, false, false, api_retention_put },
+	{ "GET", "/v1/retention/policy/revisions", API_READ, true, false, false,
+	  api_retention_revisions },
+	{ "GET", "/v1/retention/policy/revisions/*", API_READ, false, false, false,
+	  api_retention_at },
 	{ "GET", "/v1/retention/plan", API_READ, true, false, false, api_retention_plan },
 
 	{ "GET", "/v1/told", API_READ, false, false, false, api_told_get },
@@ -71,6 +76,9 @@ const struct api_route api_routes[] = {
 
 	{ "GET", "/v1/archive/policy", API_READ, false, false, false, api_policy_get },
 	{ "PUT", "/v1/archive/policy", API_ADMIN, false, false, false, api_policy_put },
+	{ "GET", "/v1/archive/policy/revisions", API_READ, true, false, false,
+	  api_policy_revisions },
+	{ "GET", "/v1/archive/policy/revisions/*", API_READ, false, false, false, api_policy_at },
 	{ "POST", "/v1/archive/plans", API_OPERATE, true, false, false, api_plan_make },
 	{ "GET", "/v1/archive/plans/*", API_READ, false, false, false, api_plan_get },
 	{ "POST", "/v1/archive/plans/*/apply", API_ADMIN, true, false, false, api_plan_apply },

@@ -182,6 +182,9 @@ void et_cli_patience(struct et_cli *cli, long timeout_ms);
 /* The code for a name such as "ET_ENOTFOUND" or "EACCES"; -EIO when it is none. */
 int et_cli_code_of(const char *name);
 
+/* A whole number that may be a policy's revision (cmd_policy.c). */
+bool et_cli_is_revision(const char *text);
+
 /* ---- Ids (ids.c) ---- */
 
 /* The UUID `given`, as it is written; otherwise a usage error that says it is no `what`. */
@@ -226,8 +229,14 @@ et_cli_handler et_cli_recording_fact, et_cli_recording_tag, et_cli_recording_not
 	et_cli_recording_told, et_cli_agent_list, et_cli_agent_at,
 	et_cli_agent_set; /* cmd_told.c */
 et_cli_handler et_cli_archive_plan, et_cli_archive_apply, et_cli_archive_status,
-	et_cli_archive_verify;				 /* cmd_archive.c */
-et_cli_handler et_cli_targets_list, et_cli_targets_test; /* cmd_targets.c */
+	et_cli_archive_verify;				       /* cmd_archive.c */
+et_cli_handler et_cli_targets_list, et_cli_targets_test;       /* cmd_targets.c */
+et_cli_handler et_cli_policy_list, et_cli_retention_list;      /* cmd_policy.c */
+et_cli_handler et_cli_policy_diff;			       /* cmd_diff.c */
+et_cli_handler et_cli_recording_why, et_cli_retention_explain; /* cmd_why.c */
+et_cli_handler et_cli_archive_run;			       /* cmd_run.c */
+et_cli_handler et_cli_audit_tail, et_cli_audit_export, et_cli_events,
+	et_cli_metrics; /* cmd_feed.c */
 et_cli_handler et_cli_policy_validate, et_cli_policy_apply, et_cli_policy_show,
 	et_cli_retention_validate, et_cli_retention_apply, et_cli_retention_show; /* cmd_policy.c */
 et_cli_handler et_cli_cluster_backup, et_cli_backup_list, et_cli_backup_verify,

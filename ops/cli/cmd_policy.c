@@ -2,6 +2,7 @@
  * under a revision, and shown as it was written. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "archive/policy/retention.h"
 #include "archive/policy/target.h"
@@ -96,12 +97,10 @@ static int policy_apply(struct et_cli *cli, const struct kind *kind, struct et_e
 	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
 	const char *expect = et_cli_option(cli, "expect");
 	if (expect != NULL) {
-		char *end;
-		long revision = strtol(expect, &end, 10);
-		if (end == expect || *end != '\0' || revision < 0) {
+		if (!et_cli_is_revision(expect)) {
 			return et_cli_usage(cli, reterr, "--expect is a revision, a whole number");
 		}
-		et_json_set(body, "expect_revision", json_integer(revision));
+		et_json_set(body, "expect_revision", json_integer(strtol(expect, NULL, 10)));
 	}
 	rc = et_cli_send(cli, "PUT", kind->path, body, &answer, reterr);
 	if (rc < 0) {
@@ -116,10 +115,38 @@ static int policy_apply(struct et_cli *cli, const struct kind *kind, struct et_e
 	return 0;
 }
 
+static const struct et_cli_column revision_columns[] = {
+	{ "REVISION", "revision", ET_CLI_NUMBER, false },
+	{ "IN FORCE", "in_force", ET_CLI_TEXT, false },
+	{ "APPLIED", "applied", ET_CLI_TIME, false },
+	{ "WHO", "principal", ET_CLI_TEXT, false },
+	{ "REASON", "reason", ET_CLI_TEXT, false },
+	{ "AUDIT EVENT", "audit_event", ET_CLI_NUMBER, true },
+	{ "SHA-256", "hash", ET_CLI_TEXT, true },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+static int policy_list(struct et_cli *cli, const struct kind *kind, struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	char path[64];
+	(void)snprintf(path, sizeof(path), "%s/revisions", kind->path);
+	et_cli_patience(cli, ET_CLI_LONG_MS);
+	int rc = et_cli_get(cli, path, &j, reterr);
+	return rc < 0 ? rc : et_cli_print(cli, j, "revisions", revision_columns, reterr);
+}
+
 static int policy_show(struct et_cli *cli, const struct kind *kind, struct et_error *reterr)
 {
 	ET_CLEANUP(et_json_freep) json_t *j = NULL;
-	int rc = et_cli_get(cli, kind->path, &j, reterr);
+	const char *revision = et_cli_option(cli, "revision");
+	char path[96];
+	if (revision != NULL && !et_cli_is_revision(revision)) {
+		return et_cli_usage(cli, reterr, "--revision is a whole number");
+	}
+	(void)snprintf(path, sizeof(path), "%s%s%s", kind->path,
+		       revision != NULL ? "/revisions/" : "", revision != NULL ? revision : "");
+	int rc = et_cli_get(cli, path, &j, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -132,6 +159,22 @@ static int policy_show(struct et_cli *cli, const struct kind *kind, struct et_er
 		    et_json_get_text(j, "principal", "?"));
 	(void)fputs(et_json_get_text(j, "text", ""), cli->out);
 	return 0;
+}
+
+bool et_cli_is_revision(const char *text)
+{
+	size_t size = strlen(text);
+	return size > 0 && size <= 9 && strspn(text, "0123456789") == size;
+}
+
+int et_cli_policy_list(struct et_cli *cli, struct et_error *reterr)
+{
+	return policy_list(cli, &archive, reterr);
+}
+
+int et_cli_retention_list(struct et_cli *cli, struct et_error *reterr)
+{
+	return policy_list(cli, &retention, reterr);
 }
 
 int et_cli_policy_validate(struct et_cli *cli, struct et_error *reterr)

@@ -5,6 +5,18 @@
 
 /* ---- Policies ---- */
 
+/* What is replaced stays to be looked at, the last ET_STATE_POLICY_KEPT of it. */
+static int policy_keep(struct apply *a, const Et__Policy *known)
+{
+	struct key key = key_policy_at(known->name, known->revision);
+	if (known->revision > ET_STATE_POLICY_KEPT) {
+		struct key oldest =
+			key_policy_at(known->name, known->revision - ET_STATE_POLICY_KEPT);
+		state_delete(a->s, CF_POLICY, &oldest);
+	}
+	return state_put_message(a->s, CF_POLICY, &key, known);
+}
+
 int apply_policy_set(struct apply *a)
 {
 	const Et__PolicySet *set = a->c->policy_set;
@@ -34,8 +46,9 @@ int apply_policy_set(struct apply *a)
 	after.applied_us = apply_time(a);
 	after.principal = a->c->principal;
 	a->o->result.number = after.revision;
+	rc = known != NULL ? policy_keep(a, known) : 0;
 	struct key key = key_text(after.name);
-	return state_put_message(a->s, CF_POLICY, &key, &after);
+	return rc < 0 ? rc : state_put_message(a->s, CF_POLICY, &key, &after);
 }
 
 /* ---- Plans ---- */

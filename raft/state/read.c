@@ -124,6 +124,23 @@ int et_state_get_policy(const struct et_state_view *v, const char *name, Et__Pol
 	return view_get_message(v, CF_POLICY, &key, &et__policy__descriptor, ret);
 }
 
+int et_state_get_policy_at(const struct et_state_view *v, const char *name, uint32_t revision,
+			   Et__Policy **ret)
+{
+	Et__Policy *policy = NULL;
+	int rc = et_state_get_policy(v, name, &policy);
+	if (rc < 0) {
+		return rc;
+	}
+	if (policy->revision != revision) {
+		et__policy__free_unpacked(policy, NULL);
+		struct key key = key_policy_at(name, revision);
+		return view_get_message(v, CF_POLICY, &key, &et__policy__descriptor, ret);
+	}
+	*ret = policy;
+	return 0;
+}
+
 int et_state_get_plan(const struct et_state_view *v, const uint8_t id[16], Et__Plan **ret)
 {
 	struct key key = key_of(id, 16);
@@ -174,7 +191,6 @@ EACH(kek, Et__Kek, CF_KEK)
 EACH(grant, Et__Grant, CF_GRANT)
 EACH(certificate, Et__Certificate, CF_CERTIFICATE)
 EACH(token, Et__Token, CF_TOKEN)
-EACH(policy, Et__Policy, CF_POLICY)
 EACH(plan, Et__Plan, CF_PLAN)
 EACH(job, Et__Job, CF_JOB)
 EACH(segment, Et__Segment, CF_SEGMENT)

@@ -123,6 +123,11 @@ int et_state_get_token(const struct et_state_view *v, const uint8_t id[16],
 		       Et__Token **ret) ET_MUST_CHECK;
 int et_state_get_policy(const struct et_state_view *v, const char *name,
 			Et__Policy **ret) ET_MUST_CHECK;
+/* The policy as it was at `revision`, which may be the one in force. ET_ENOTFOUND also for what is
+ * not kept: revisions further back than ET_STATE_POLICY_KEPT, or from before they were kept. */
+#define ET_STATE_POLICY_KEPT 100
+int et_state_get_policy_at(const struct et_state_view *v, const char *name, uint32_t revision,
+			   Et__Policy **ret) ET_MUST_CHECK;
 int et_state_get_plan(const struct et_state_view *v, const uint8_t id[16],
 		      Et__Plan **ret) ET_MUST_CHECK;
 int et_state_get_job(const struct et_state_view *v, const uint8_t id[16],
@@ -142,7 +147,6 @@ ET_STATE_EACH(kek, Et__Kek);
 ET_STATE_EACH(grant, Et__Grant);
 ET_STATE_EACH(certificate, Et__Certificate);
 ET_STATE_EACH(token, Et__Token);
-ET_STATE_EACH(policy, Et__Policy);
 ET_STATE_EACH(plan, Et__Plan);
 ET_STATE_EACH(job, Et__Job);
 ET_STATE_EACH(hold, Et__Hold);	     /* all, released ones too, by recording */

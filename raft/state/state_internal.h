@@ -292,6 +292,7 @@ void key_add_place(struct key *k, const Et__Recording *r);
 struct key key_segment(const uint8_t recording[16], uint32_t generation, uint32_t segment);
 struct key key_copy(const Et__Copy *c);
 struct key key_grant(const char *secret, uint64_t node);
+struct key key_policy_at(const char *name, uint32_t revision); /* no longer in force */
 struct key key_meta(const char *name);
 
 /* ---- Reading: 0, ET_ENOTFOUND, ET_ECORRUPT, -EIO, -ENOMEM ---- */

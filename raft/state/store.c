@@ -79,6 +79,16 @@ struct key key_text(const char *text)
 	return key_of(text, strlen(text));
 }
 
+struct key key_policy_at(const char *name, uint32_t revision)
+{
+	struct key k;
+
+	k.size = 0;
+	key_add_text(&k, name);
+	key_add32(&k, revision);
+	return k;
+}
+
 struct key key_meta(const char *name)
 {
 	return key_text(name);

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/policy/diff.h"
 #include "archive/policy/retention.h"
+#include "archive/policy/target.h"
 
 #define S 1000000LL
 #define DAY (86400 * S)
@@ -396,6 +398,85 @@ static void says_what_is_wrong_with_a_retention_policy(void **state)
 	}
 }
 
+/* ---- Differences ---- */
+
+/* The rows as "kind name change key: before -> after" lines. */
+static char *diff_text(const char *before, const char *after)
+{
+	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *a = parse(before);
+	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *b = parse(after);
+	ET_CLEANUP(et_json_freep) json_t *rows = et_archive_policy_diff(a, b);
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	assert_non_null(f);
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		const json_t *o = json_array_get(rows, i);
+		(void)fprintf(f, "%s %s %s %s: %s -> %s\n", et_json_get_text(o, "kind", "?"),
+			      et_json_get_text(o, "name", "?"), et_json_get_text(o, "change", "?"),
+			      et_json_get_text(o, "key", "?"), et_json_get_text(o, "before", "?"),
+			      et_json_get_text(o, "after", "?"));
+	}
+	(void)fclose(f);
+	return text;
+}
+
+static void says_what_changes_between_two_policies(void **state)
+{
+	(void)state;
+#define TARGETS "targets:\n  cold: {type: dir, path: /a}\n"
+#define RULE(name, more) "  - {name: " name ", to: cold" more "}\n"
+	static const struct {
+		const char *before, *after, *says;
+	} cases[] = {
+		{ TARGETS "rules:\n" RULE("a", ""), TARGETS "rules:\n" RULE("a", ", after: 0s"),
+		  "" },
+		{ TARGETS "rules:\n" RULE("a", ", after: 90m"),
+		  TARGETS "rules:\n" RULE("a", ", after: 48h"),
+		  "rule a changed after: 90m -> 2d\n" },
+		{ TARGETS "rules:\n" RULE("a", ""),
+		  TARGETS "rules:\n" RULE("a", ", local: {keep: 0s}"),
+		  "rule a changed local.keep: for ever -> 0s\n" },
+		{ TARGETS "rules:\n" RULE("a", ", select: {site: prg}") RULE("b", ""),
+		  TARGETS "rules:\n" RULE("a", ", select: {site: [prg, brq]}") RULE("b", ""),
+		  "rule a changed select.site: prg -> prg, brq\n" },
+		{ TARGETS "rules:\n" RULE("a", ", select: {site: prg}")
+			  RULE("b", ", select: {site: brq}"),
+		  TARGETS "rules:\n" RULE("b", ", select: {site: brq}")
+			  RULE("a", ", select: {site: prg}"),
+		  "rule b moved place: 2 -> 1\nrule a moved place: 1 -> 2\n" },
+		{ "targets:\n  cold: {type: dir, path: /a}\nrules:\n" RULE("a", ""),
+		  "targets:\n  cold: {type: dir, path: /b}\nrules:\n" RULE("a", ""),
+		  "target cold changed path: /a -> /b\n" },
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
+		char *text = diff_text(cases[i].before, cases[i].after);
+		assert_string_equal(text, cases[i].says);
+		free(text);
+	}
+	char *text = diff_text(TARGETS "rules:\n" RULE("a", ""), whole);
+	assert_non_null(strstr(text, "target worm added bucket:  -> rec\n"));
+	assert_non_null(strstr(text, "target worm added credentials:  -> /etc/evertape/s3.cred\n"));
+	assert_non_null(strstr(text, "rule mifid added lock.until:  -> 7y\n"));
+	assert_non_null(strstr(text, "rule a removed to: cold -> \n"));
+	free(text);
+#undef TARGETS
+#undef RULE
+}
+
+static void knows_the_strictest_lock_of_a_target(void **state)
+{
+	(void)state;
+	char where[ET_ARCHIVE_WHERE_SIZE];
+	ET_CLEANUP(et_archive_policy_freep) struct et_archive_policy *p = parse(whole);
+	assert_int_equal(et_archive_target_lock(p, 0), ET_LOCK_NONE);
+	assert_int_equal(et_archive_target_lock(p, 1), ET_LOCK_COMPLIANCE);
+	et_archive_target_where(&p->targets[0], where);
+	assert_string_equal(where, "/srv/archive");
+	et_archive_target_where(&p->targets[1], where);
+	assert_string_equal(where, "https://s3.example:443/rec");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +490,8 @@ int main(void)
 		cmocka_unit_test(packs_what_belongs_together),
 		cmocka_unit_test(packs_the_same_whatever_the_order),
 		cmocka_unit_test(limits_the_members_of_a_pack),
+		cmocka_unit_test(says_what_changes_between_two_policies),
+		cmocka_unit_test(knows_the_strictest_lock_of_a_target),
 		cmocka_unit_test(reads_a_retention_policy),
 		cmocka_unit_test(says_what_is_wrong_with_a_retention_policy),
 	};

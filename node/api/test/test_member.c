@@ -356,6 +356,32 @@ static void policy_and_plan_go_through_the_catalogue(void **state)
 	assert_true(again.status == 409);
 	GET(policy, "/v1/archive/policy");
 	assert_int_equal(et_json_get_int(policy.json, "revision", 0), 1);
+	GET(revisions, "/v1/archive/policy/revisions");
+	const json_t *first = json_array_get(json_object_get(revisions.json, "revisions"), 0);
+	assert_int_equal(json_array_size(json_object_get(revisions.json, "revisions")), 1);
+	assert_string_equal(et_json_get_text(first, "reason", ""), "CHG-1");
+	assert_true(et_json_get_bool(first, "in_force", false));
+	assert_true(et_json_get_int(first, "audit_event", 0) > 0);
+	char second[512];
+	(void)snprintf(second, sizeof(second), "{\"expect_revision\":1,%s", good + 1);
+	*strstr(second, "CHG-1") = 'D'; /* DHG-1 */
+	ASK(twice, "PUT", "/v1/archive/policy", second, NULL, false);
+	assert_int_equal(twice.status, 200);
+	GET(both, "/v1/archive/policy/revisions"); /* of one instant, perhaps */
+	const json_t *rows = json_object_get(both.json, "revisions");
+	assert_int_equal(json_array_size(rows), 2);
+	assert_string_equal(et_json_get_text(json_array_get(rows, 0), "reason", ""), "DHG-1");
+	assert_string_equal(et_json_get_text(json_array_get(rows, 1), "reason", ""), "CHG-1");
+	GET(older, "/v1/archive/policy/revisions/1");
+	assert_int_equal(et_json_get_int(older.json, "revision", 0), 1);
+	assert_string_equal(et_json_get_text(older.json, "text", "?"),
+			    et_json_get_text(policy.json, "text", ""));
+	GET(never, "/v1/archive/policy/revisions/3");
+	assert_code(&never, 404, "ET_ENOTFOUND");
+	GET(word, "/v1/archive/policy/revisions/last");
+	assert_code(&word, 400, "ET_EUSAGE");
+	ASK(what_if, "POST", "/v1/archive/plans", "{\"text\":\"targts: {}\"}", NULL, false);
+	assert_code(&what_if, 400, "ET_EMALFORMED");
 	ASK(plan, "POST", "/v1/archive/plans", "{}", NULL, false);
 	assert_int_equal(plan.status, 201);
 	assert_string_equal(et_json_get_text(plan.json, "plan", "?"),
@@ -365,6 +391,39 @@ static void policy_and_plan_go_through_the_catalogue(void **state)
 	assert_code(&apply, 404, "ET_ENOTFOUND");
 	GET(status, "/v1/archive/status");
 	assert_code(&status, 501, "ET_EUNSUPPORTED"); /* this node runs no mover */
+	ASK(tried, "POST", "/v1/archive/targets/cold/test", "{}", NULL, false);
+	assert_code(&tried, 501, "ET_EUNSUPPORTED");
+}
+
+static bool says(const json_t *why, const char *about, const char *what)
+{
+	const json_t *statements = json_object_get(why, "statements");
+	for (size_t i = 0; i < json_array_size(statements); i++) {
+		const json_t *o = json_array_get(statements, i);
+		if (strcmp(et_json_get_text(o, "about", ""), about) == 0 &&
+		    strstr(et_json_get_text(o, "what", ""), what) != NULL &&
+		    *et_json_get_text(o, "source", "") != '\0') {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The call still lives here; the archive policy of the test before selects it. */
+static void why_is_answered_with_sources(void **state)
+{
+	(void)state;
+	char path[128];
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/why", the->id);
+	GET(why, path);
+	assert_int_equal(why.status, 200);
+	assert_true(says(why.json, "recorded", "captured by") ||
+		    says(why.json, "recorded", "default"));
+	assert_true(says(why.json, "archived", ""));
+	assert_true(says(why.json, "kept", ""));
+	assert_true(says(why.json, "placed", ""));
+	GET(none, "/v1/recordings/01a201f2-afb3-7c1e-8000-0123456789ab/why");
+	assert_code(&none, 404, "ET_ENOTFOUND");
 }
 
 static void join_tokens_are_made_and_kept_by_half(void **state)
@@ -464,6 +523,7 @@ int main(void)
 		cmocka_unit_test(peaks_and_original_come_from_the_same_tape),
 		cmocka_unit_test(a_proof_needs_no_key_and_leaves_a_trace),
 		cmocka_unit_test(policy_and_plan_go_through_the_catalogue),
+		cmocka_unit_test(why_is_answered_with_sources),
 		cmocka_unit_test(join_tokens_are_made_and_kept_by_half),
 		cmocka_unit_test(who_asked_for_escrow_shares_is_in_the_audit_log),
 		cmocka_unit_test(a_wish_for_a_rotation_is_checked),

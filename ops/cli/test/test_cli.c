@@ -210,6 +210,14 @@ static void misuse_exits_2_and_says_how(void **state)
 		{ "archive apply 01a201f2-afb3-7c1e-8000-0123456789ab",
 		  "archive apply needs --reason TEXT" },
 		{ "archive apply p-1 --reason x", "is no plan id" },
+		{ "archive run", "archive run needs --reason TEXT" },
+		{ "archive run --reason x --wait soon", "--wait is a duration" },
+		{ "archive targets test a/b", "is no target's name" },
+		{ "archive policy show --revision last", "--revision is a whole number" },
+		{ "audit tail --last all", "--last is a whole number" },
+		{ "audit export", "--out FILE is needed" },
+		{ "events --kind sound", "--kind is health or change" },
+		{ "recording why nonsense", "is no recording" },
 		{ "cluster init --escrow 5/3", "--escrow is K/N" },
 		{ "node token", "node token needs --site" },
 		{ "completion tcsh", "completion is for bash, zsh or fish" },
@@ -367,7 +375,7 @@ static void bash_completion_completes(void **state)
 		const char *want;
 	} cases[] = {
 		{ "evertape rec", 1, "recording\n" },
-		{ "evertape recording wh", 2, "where\n" },
+		{ "evertape recording wh", 2, "where\nwhy\n" },
 		{ "evertape archive po", 2, "policy\n" },
 		{ "evertape archive policy va", 3, "validate\n" },
 		{ "evertape recording list --si", 3, "--since\n--site\n" },
@@ -388,6 +396,68 @@ static void bash_completion_completes(void **state)
 		assert_string_equal(got, cases[i].want);
 	}
 	assert_int_equal(unlink(path), 0);
+}
+
+static void text_write(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* A folder that is there and one that is not; nothing is left in the first. */
+static void targets_of_a_file_are_tried_without_a_cluster(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/et_targets.XXXXXX";
+	char path[64], text[512], line[256];
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(path, sizeof(path), "%s.yaml", folder);
+	(void)snprintf(text, sizeof(text),
+		       "targets:\n  cold: {type: dir, path: %s}\n  gone: {type: dir, path: %s/no}\n"
+		       "rules:\n  - {name: all, to: cold}\n",
+		       folder, folder);
+	text_write(path, text);
+	(void)snprintf(line, sizeof(line), "archive targets test cold --file %s", path);
+	ET_CLEANUP(release) struct result good = run(line);
+	assert_int_equal(good.code, 0);
+	assert_non_null(strstr(good.out, "Nothing was left there."));
+	(void)snprintf(line, sizeof(line), "archive targets test --file %s -o json", path);
+	ET_CLEANUP(release) struct result both = run(line);
+	assert_int_equal(both.code, 5);
+	assert_non_null(strstr(both.out, "\"failed\": \"folder\""));
+	assert_non_null(strstr(both.err, "\"code\":\"ET_ENOTFOUND\""));
+	(void)snprintf(line, sizeof(line), "archive targets test warm --file %s", path);
+	ET_CLEANUP(release) struct result none = run(line);
+	assert_int_equal(none.code, 5);
+	assert_int_equal(rmdir(folder), 0); /* it is empty */
+	assert_int_equal(unlink(path), 0);
+}
+
+static void policies_are_compared_without_a_cluster(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/et_diff.XXXXXX";
+	char a[64], b[64], line[256];
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(a, sizeof(a), "%s/a.yaml", folder);
+	(void)snprintf(b, sizeof(b), "%s/b.yaml", folder);
+	text_write(a,
+		   "targets:\n  cold: {type: dir, path: /a}\nrules:\n  - {name: all, to: cold}\n");
+	text_write(b, "targets:\n  cold: {type: dir, path: /a}\n"
+		      "rules:\n  - {name: all, to: cold, after: 30d}\n");
+	(void)snprintf(line, sizeof(line), "archive policy diff %s %s --offline", a, b);
+	ET_CLEANUP(release) struct result differ = run(line);
+	assert_int_equal(differ.code, 7);
+	assert_non_null(strstr(differ.out, "30d"));
+	(void)snprintf(line, sizeof(line), "archive policy diff %s %s --offline", a, a);
+	ET_CLEANUP(release) struct result same = run(line);
+	assert_int_equal(same.code, 0);
+	assert_non_null(strstr(same.out, "they mean the same"));
+	assert_int_equal(unlink(a), 0);
+	assert_int_equal(unlink(b), 0);
+	assert_int_equal(rmdir(folder), 0);
 }
 
 static void codes_are_explained(void **state)
@@ -452,6 +522,8 @@ int main(void)
 		cmocka_unit_test(help_man_and_completion_know_every_command),
 		cmocka_unit_test(there_is_a_page_for_the_configuration),
 		cmocka_unit_test(bash_completion_completes),
+		cmocka_unit_test(targets_of_a_file_are_tried_without_a_cluster),
+		cmocka_unit_test(policies_are_compared_without_a_cluster),
 		cmocka_unit_test(codes_are_explained),
 		cmocka_unit_test(names_of_errors_lead_back_to_codes),
 		cmocka_unit_test(tables_show_foreign_text_harmlessly),

@@ -31,6 +31,39 @@ static void a_policy_is_set_by_who_saw_the_last_one(void **state)
 	(void)et_state_view_close(v);
 }
 
+static void policy_expect(struct kit *k, uint32_t revision, const char *text)
+{
+	struct et_state_view *v = et_state_view_open(k->s);
+	Et__Policy *p = NULL;
+	int rc = et_state_get_policy_at(v, "archive", revision, &p);
+	assert_int_equal(rc, text != NULL ? 0 : ET_ENOTFOUND);
+	if (text != NULL) {
+		assert_string_equal(p->text, text);
+		assert_int_equal(p->revision, revision);
+		et__policy__free_unpacked(p, NULL);
+	}
+	(void)et_state_view_close(v);
+}
+
+static void policies_that_were_in_force_are_kept_for_a_while(void **state)
+{
+	struct kit *k = *state;
+	char text[32];
+
+	kit_cluster(k);
+	policy_expect(k, 1, NULL);
+	for (uint32_t i = 1; i <= ET_STATE_POLICY_KEPT + 3; i++) {
+		(void)snprintf(text, sizeof(text), "a: %u", i);
+		assert_int_equal(kit_policy_set(k, text, i - 1), 0);
+	}
+	assert_int_equal(kit_policy_set(k, "a: 0", 7), ET_ESTALE); /* keeps nothing */
+	policy_expect(k, ET_STATE_POLICY_KEPT + 3, "a: 103");
+	policy_expect(k, ET_STATE_POLICY_KEPT + 2, "a: 102");
+	policy_expect(k, 3, "a: 3");
+	policy_expect(k, 2, NULL);
+	policy_expect(k, ET_STATE_POLICY_KEPT + 4, NULL);
+}
+
 static void holds_are_placed_and_released(void **state)
 {
 	struct kit *k = *state;
@@ -227,6 +260,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_set_up, kit_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_policy_is_set_by_who_saw_the_last_one),
+		TEST(policies_that_were_in_force_are_kept_for_a_while),
 		TEST(holds_are_placed_and_released),
 		TEST(plans_fail_when_the_world_moved),
 		TEST(jobs_move_only_forward),
