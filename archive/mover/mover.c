@@ -38,11 +38,13 @@ static int job_take(void *arg, const Et__Job *job)
 {
 	struct job_list *l = arg;
 	bool upload = strcmp(job->kind, "archive-upload") == 0;
+	bool restore = strcmp(job->kind, "archive-restore") == 0;
 	bool open = strcmp(job->state, "ready") == 0 || strcmp(job->state, "running") == 0;
-	if (!open || job->n_items == 0 || (!upload && strcmp(job->kind, "evict") != 0)) {
+	if (!open || job->n_items == 0 ||
+	    (!upload && !restore && strcmp(job->kind, "evict") != 0)) {
 		return 0;
 	}
-	if (upload && mover_target_pause(l->m, job->items[0]->target) != 0) {
+	if ((upload || restore) && mover_target_pause(l->m, job->items[0]->target) != 0) {
 		return 0;
 	}
 	if (l->count == JOBS_MAX) {
@@ -57,11 +59,20 @@ static int job_take(void *arg, const Et__Job *job)
 	return 0;
 }
 
+/* Uploads first, and what people wait for before what makes room. */
+static int job_rank(const Et__Job *job)
+{
+	if (strcmp(job->kind, "archive-upload") == 0) {
+		return 0;
+	}
+	return strcmp(job->kind, "archive-restore") == 0 ? 1 : 2;
+}
+
 static int job_order(const void *left, const void *right)
 {
 	const Et__Job *a = *(Et__Job *const *)left;
 	const Et__Job *b = *(Et__Job *const *)right;
-	int by = strcmp(a->kind, b->kind); /* uploads first */
+	int by = job_rank(a) - job_rank(b);
 	by = by != 0 ? by : strcmp(a->items[0]->target, b->items[0]->target);
 	return by != 0 ? by : memcmp(a->id.data, b->id.data, 16);
 }
@@ -74,7 +85,8 @@ static int jobs_run(struct et_mover *m, struct job_list *l)
 	}
 	int rc = uploads > 0 ? mover_upload_jobs(m, l->jobs, uploads) : 0;
 	for (size_t i = uploads; i < l->count && rc == 0; i++) {
-		rc = mover_evict_job(m, l->jobs[i]);
+		rc = job_rank(l->jobs[i]) == 1 ? mover_restore_job(m, l->jobs[i])
+					       : mover_evict_job(m, l->jobs[i]);
 	}
 	return rc;
 }
@@ -310,7 +322,8 @@ static int status_job(void *arg, const Et__Job *job)
 {
 	struct status_walk *w = arg;
 	bool upload = strcmp(job->kind, "archive-upload") == 0;
-	if (!upload && strcmp(job->kind, "evict") != 0) {
+	if (!upload && strcmp(job->kind, "archive-restore") != 0 &&
+	    strcmp(job->kind, "evict") != 0) {
 		return 0;
 	}
 	if (upload && strcmp(job->state, "done") != 0) {

@@ -16,6 +16,8 @@
  *   - A target that keeps something else than what was put (content, lock), or that the policy no
  *     longer has: the job fails. A failed job is not tried again; the next plan holds its items.
  *
+ * A restore job brings archived segments back to this node's disk: restore.c.
+ *
  * Not here yet: tombstones in buckets, Glacier restore jobs, re-packing, legal hold at the target.
  *
  * Threads: the mover has a thread of its own; each function says where it may be called. */
@@ -28,6 +30,7 @@
 #include "archive/bucket/bucket.h"
 #include "archive/policy/policy.h"
 #include "archive/policy/target.h"
+#include "node/base/bytes.h"
 #include "node/base/err.h"
 #include "raft/command/command.h"
 #include "raft/state/state.h"
@@ -117,9 +120,22 @@ int et_archive_plan_of(const struct et_state_view *view, const uint8_t recording
 /* SHA-256 over the packed items, in order: what Plan.hash holds. */
 int et_archive_plan_hash(const Et__Plan *plan, uint8_t ret[32]) ET_MUST_CHECK;
 
+/* A plan (items "restore") to bring what is archived of these recordings (16 bytes each) back to
+ * the disk of `node`. It may have no items; *told says why. Applied like any other. ET_ELIMIT: more
+ * than ET_ARCHIVE_PLAN_ITEMS_MAX segments. */
+struct et_archive_restored {
+	uint64_t segments, bytes; /* to come back */
+	uint64_t here;		  /* have a verified copy at the node */
+	uint64_t not_archived;	  /* no target has a verified copy */
+};
+int et_archive_restore_plan(const struct et_state_view *view, const struct et_buffer *recordings,
+			    uint64_t node, int64_t now_us, Et__Plan **ret,
+			    struct et_archive_restored *told,
+			    struct et_error *reterr) ET_MUST_CHECK;
+
 /* The jobs of a plan: one for each pack ("archive-upload"), and for each node's evictions by up to
- * 256 ("evict"). On success the caller owns the array and what it points to:
- * et_archive_jobs_free(). */
+ * 256 ("evict"), and so for what comes back ("archive-restore"). On success the caller owns the
+ * array and what it points to: et_archive_jobs_free(). */
 int et_archive_jobs(const Et__Plan *plan, Et__Job ***ret, size_t *ret_count) ET_MUST_CHECK;
 void et_archive_jobs_free(Et__Job **jobs, size_t count);
 

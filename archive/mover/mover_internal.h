@@ -124,6 +124,7 @@ void mover_pack_release(struct mover_pack *p);
 /* Run upload jobs, several at a time; evict jobs one by one. 0, or why to stop for now. */
 int mover_upload_jobs(struct et_mover *m, Et__Job **jobs, size_t count) ET_MUST_CHECK;
 int mover_evict_job(struct et_mover *m, const Et__Job *job) ET_MUST_CHECK;
+int mover_restore_job(struct et_mover *m, const Et__Job *job) ET_MUST_CHECK;
 /* Say what became of a job. */
 int mover_job_update(struct et_mover *m, const Et__Job *job, const char *state, const char *error,
 		     uint64_t done_bytes) ET_MUST_CHECK;

@@ -653,6 +653,14 @@ static bool same_job(const Et__PlanItem *a, const Et__PlanItem *b, size_t count)
 	return strcmp(a->action, "upload") == 0 ? a->pack == b->pack : count < EVICT_JOB_MAX;
 }
 
+static const char *job_kind(const char *action)
+{
+	if (strcmp(action, "upload") == 0) {
+		return "archive-upload";
+	}
+	return strcmp(action, "restore") == 0 ? "archive-restore" : "evict";
+}
+
 static Et__Job *job_new(const Et__Plan *plan, size_t first, size_t count)
 {
 	bool failed = false;
@@ -665,8 +673,7 @@ static Et__Job *job_new(const Et__Plan *plan, size_t first, size_t count)
 	et_uuid7(id);
 	dup_bytes(id, sizeof(id), &job->id, &failed);
 	dup_bytes(plan->id.data, plan->id.len, &job->plan, &failed);
-	bool upload = strcmp(plan->items[first]->action, "upload") == 0;
-	job->kind = dup_text(upload ? "archive-upload" : "evict", &failed);
+	job->kind = dup_text(job_kind(plan->items[first]->action), &failed);
 	job->state = dup_text("ready", &failed);
 	job->node = plan->items[first]->node;
 	job->items = calloc(count, sizeof(*job->items));

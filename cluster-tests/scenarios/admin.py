@@ -11,7 +11,7 @@ import pathlib
 import subprocess
 import sys
 
-from story import binaries, check, run, skip, wait_committed, wait_for
+from story import binaries, check, export_exact, run, skip, wait_committed, wait_for
 
 from lab import s3  # story says where lab is
 
@@ -147,6 +147,25 @@ def archive_run(s, gateway, first, calls):
     s.say("archive run uploads; what drops local copies is refused until --yes")
 
 
+def restore(s, first, calls):
+    """What is in the archive only comes back to a site, checked, and plays."""
+    def at(site, call):
+        return [c for c in first.recording(call.id)["copies"] if c.get("site") == site and c["state"] == "verified"]
+    check(not at("brq", calls[0]), "it is there already")
+    done = first.cli("archive", "restore", calls[0].id, "--site", "brq", "--reason", "case 118", "--wait", "60s", timeout=90)
+    check(done["node"] == "brq-1" and done["jobs"] == 1 and done["segments"] >= 1 and done["not_archived"] == 0, f"{done}")
+    check(at("brq", calls[0]) and not at("brq", calls[1]), f"{first.recording(calls[0].id)['copies']}")
+    files = [p for p in first.cluster.node("brq-1").media.rglob("*.evtm") if calls[0].id in p.name or calls[0].id.replace("-", "") in p.name]
+    check(files and all(evertape("recording", "verify", "--ciphertext", str(p)).returncode == 0 for p in files), f"{files}")
+    again = first.cli("archive", "restore", calls[0].id, "--site", "brq", "--reason", "again")
+    check(again["jobs"] == 0 and again["here_already"] == done["segments"], f"{again}")
+    check(first.cli_raw("archive", "restore", calls[0].id, "--site", "nowhere", "--reason", "x").returncode == 5, "to no site")
+    done = first.cli_raw("archive", "restore", "01a201f2-afb3-7c1e-8000-0123456789ab", "--reason", "x")
+    check(done.returncode == 6 and b"not known" in done.stderr, f"{done}")
+    samples = export_exact(s, first, [calls[0]], "restored")
+    s.say(f"a recording that was in the archive only is back at brq, its tape verifies, and plays ({samples} samples equal)")
+
+
 def why(s, first, call):
     first.cli("hold", "add", "case-118", "--recording", call.id, "--reason", "court order 7")
     answer = first.cli("recording", "why", call.id)["statements"]
@@ -214,6 +233,7 @@ def tell(s):
     targets(s, gateway, first)
     revisions(s, gateway, first)
     archive_run(s, gateway, first, calls)
+    restore(s, first, calls)
     why(s, first, calls[0])
     feeds(s, cluster, first)
 

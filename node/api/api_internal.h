@@ -337,6 +337,7 @@ api_handler api_recording_proof;			    /* proof.c */
 api_handler api_policy_get, api_policy_put, api_plan_make, api_plan_get, api_plan_apply,
 	api_archive_status, api_archive_verify; /* archive.c */
 api_handler api_recording_why;			/* why.c */
+api_handler api_archive_restore;		/* archive.c */
 api_handler api_policy_revisions, api_policy_at, api_retention_revisions,
 	api_retention_at;					   /* policies.c */
 api_handler api_targets, api_target_test;			   /* targets.c */

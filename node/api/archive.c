@@ -10,6 +10,7 @@
 
 #define PROBLEMS_MAX 1000 /* copies listed by a verification */
 #define JOBS_LISTED_MAX 200
+#define RESTORE_MAX 1000 /* recordings of one request */
 
 int api_policy_get(struct api_call *call, struct et_error *reterr)
 {
@@ -311,6 +312,126 @@ int api_plan_apply(struct api_call *call, struct et_error *reterr)
 	json_t *o = json_object();
 	et_json_set(o, "jobs", json_integer((json_int_t)jobs));
 	return api_json(call, 200, o);
+}
+
+/* ---- Restore ---- */
+
+static int restore_ids(const json_t *body, const struct et_state_view *v, struct et_buffer *ids,
+		       json_t *skipped, struct et_error *reterr)
+{
+	const json_t *list = json_object_get(body, "recordings");
+	size_t i;
+	json_t *text;
+	if (json_array_size(list) == 0 || json_array_size(list) > RESTORE_MAX) {
+		return et_fail_plain(reterr, ET_EUSAGE, "recordings is a list of 1 to %d ids",
+				     RESTORE_MAX);
+	}
+	json_array_foreach(list, i, text)
+	{
+		uint8_t id[16];
+		Et__Recording *r = NULL;
+		if (!json_is_string(text) || !et_uuid_parse(json_string_value(text), id)) {
+			return et_fail_plain(reterr, ET_EUSAGE, "recording %zu is no UUID", i + 1);
+		}
+		int rc = et_state_get_recording(v, id, &r);
+		bool erased = rc == 0 && r->state == ET__RECORDING_STATE__ERASED;
+		if (rc == 0) {
+			et__recording__free_unpacked(r, NULL);
+		} else if (rc != ET_ENOTFOUND) {
+			return et_fail(reterr, rc, "recording");
+		}
+		if (rc == 0 && !erased) {
+			et_buffer_add(ids, id, sizeof(id));
+			continue;
+		}
+		json_t *o = json_object();
+		et_json_set(o, "recording", json_incref(text));
+		et_json_set(o, "why", json_string(erased ? "it was erased" : "it is not known"));
+		et_json_add(skipped, o);
+	}
+	return ids->failed ? et_fail(reterr, -ENOMEM, "restore") : 0;
+}
+
+struct node_choice {
+	const char *site; /* NULL: the node that answers */
+	uint64_t own;
+	uint64_t node;
+	char name[64];
+};
+
+/* A member of the site that keeps media; the one that answers, if it is one. */
+static int node_choose(void *arg, const Et__Node *node)
+{
+	struct node_choice *c = arg;
+	bool fits = c->site != NULL ? strcmp(node->site, c->site) == 0 : node->id == c->own;
+	for (size_t i = 0; i < node->n_roles; i++) {
+		fits = fits && strcmp(node->roles[i], "witness") != 0;
+	}
+	if (fits && node->state == ET__NODE_STATE__ACTIVE && (c->node == 0 || node->id == c->own)) {
+		c->node = node->id;
+		(void)snprintf(c->name, sizeof(c->name), "%.63s", node->name);
+	}
+	return 0;
+}
+
+static int restore_run(struct api_call *call, const struct et_buffer *ids,
+		       const struct node_choice *c, const char *reason, json_t *o,
+		       struct et_error *reterr)
+{
+	struct et_archive_restored told;
+	struct et_catalog_status raft;
+	Et__Plan *plan = NULL;
+	size_t jobs = 0;
+	et_catalog_status(call->api->services.catalog, &raft);
+	int rc = et_archive_restore_plan(call->view, ids, c->node, raft.cluster_time_us, &plan,
+					 &told, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_json_set(o, "plan", plan->n_items > 0 ? api_uuid(&plan->id) : json_string(""));
+	if (plan->n_items > 0) {
+		rc = plan_commit(call, plan, reterr);
+		rc = rc < 0 ? rc : plan_apply(call, plan, reason, &jobs, reterr);
+	}
+	et__plan__free_unpacked(plan, NULL);
+	et_json_set(o, "node", et_json_text(c->name));
+	et_json_set(o, "jobs", json_integer((json_int_t)jobs));
+	et_json_set(o, "segments", et_json_u64(told.segments));
+	et_json_set(o, "bytes", et_json_u64(told.bytes));
+	et_json_set(o, "here_already", et_json_u64(told.here));
+	et_json_set(o, "not_archived", et_json_u64(told.not_archived));
+	return rc;
+}
+
+int api_archive_restore(struct api_call *call, struct et_error *reterr)
+{
+	static const char *const known[] = { "recordings", "site", "reason" };
+	ET_CLEANUP(et_json_freep) json_t *body = NULL;
+	ET_CLEANUP(et_json_freep) json_t *o = json_object();
+	ET_CLEANUP(et_buffer_release) struct et_buffer ids = { 0 };
+	struct et_state_view *v;
+	const char *reason = "";
+	json_t *skipped = json_array();
+	et_json_set(o, "skipped", skipped);
+	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
+	rc = rc < 0 ? rc : api_need_reason(body, &reason, reterr);
+	rc = rc < 0 ? rc : api_need_quorum(call, reterr);
+	rc = rc < 0 ? rc : api_view(call, &v, reterr);
+	rc = rc < 0 ? rc : restore_ids(body, v, &ids, skipped, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct node_choice c = { .site = et_json_get_text(body, "site", NULL),
+				 .own = call->api->services.node };
+	rc = et_state_each_node(v, node_choose, &c);
+	if (rc >= 0 && c.node == 0) {
+		return et_fail_plain(reterr, ET_ENOTFOUND,
+				     "no active member that keeps media is at site %.64s",
+				     c.site != NULL ? c.site : "of this node");
+	}
+	rc = rc < 0 ? et_fail(reterr, rc, "restore") : 0;
+	rc = rc < 0 ? rc : restore_run(call, &ids, &c, reason, o, reterr);
+	return rc < 0 ? rc : api_json(call, 200, ET_TAKE(o));
 }
 
 /* ---- Status ---- */

@@ -82,6 +82,7 @@ const struct api_route api_routes[] = {
 	{ "POST", "/v1/archive/plans", API_OPERATE, true, false, false, api_plan_make },
 	{ "GET", "/v1/archive/plans/*", API_READ, false, false, false, api_plan_get },
 	{ "POST", "/v1/archive/plans/*/apply", API_ADMIN, true, false, false, api_plan_apply },
+	{ "POST", "/v1/archive/restore", API_ADMIN, true, false, false, api_archive_restore },
 	{ "GET", "/v1/archive/targets", API_READ, false, false, false, api_targets },
 	{ "POST", "/v1/archive/targets/*/test", API_OPERATE, true, false, false, api_target_test },
 	{ "GET", "/v1/archive/status", API_READ, false, false, false, api_archive_status },

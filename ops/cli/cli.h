@@ -234,6 +234,7 @@ et_cli_handler et_cli_targets_list, et_cli_targets_test;       /* cmd_targets.c 
 et_cli_handler et_cli_policy_list, et_cli_retention_list;      /* cmd_policy.c */
 et_cli_handler et_cli_policy_diff;			       /* cmd_diff.c */
 et_cli_handler et_cli_recording_why, et_cli_retention_explain; /* cmd_why.c */
+et_cli_handler et_cli_archive_restore;			       /* cmd_restore.c */
 et_cli_handler et_cli_archive_run;			       /* cmd_run.c */
 et_cli_handler et_cli_audit_tail, et_cli_audit_export, et_cli_events,
 	et_cli_metrics; /* cmd_feed.c */

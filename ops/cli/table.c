@@ -859,6 +859,26 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "jobs, backlog and targets",
 	  .example = "evertape archive status",
 	  .run = et_cli_archive_status },
+	{ .path = "archive restore",
+	  .arguments = "ID...",
+	  .min_args = 1,
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "bring archived recordings back to the disk of a node",
+	  .details = "As jobs of that node; each segment is checked against the catalogue's hash "
+		     "before "
+		     "it counts as a copy. The archived copies stay. Playing needs no restore: "
+		     "what is "
+		     "archived is read from there. A rule with `local: keep` that is over lets "
+		     "them go "
+		     "again with the next plan. - reads ids from what recording list printed.",
+	  .example = "evertape archive restore ID --site brq --reason 'case 118' --wait 10m",
+	  .options =
+		  OPTIONS(REASON, { "site", "NAME", "to a node there; default: this node", NULL },
+			  { "recording", "ID...", "these recordings, too", NULL },
+			  { "wait", "DURATION",
+			    "wait so long for it; exit 6 when it is not done or failed", NULL }),
+	  .run = et_cli_archive_restore,
+	  .destructive = true },
 	{ .path = "archive targets list",
 	  .arguments = "",
 	  .summary = "the targets of the policy in force: what lies there, what waits, what failed",

@@ -140,6 +140,69 @@ static void drops_the_file_only_after_the_eviction_is_applied(void **state)
 	free(t.bytes);
 }
 
+static Et__Plan *restore_plan(struct world *w, const struct tape *t,
+			      struct et_archive_restored *told)
+{
+	struct et_buffer ids = { 0 };
+	struct et_error e = { 0 };
+	Et__Plan *plan = NULL;
+	struct et_state_view *v = et_state_view_open(w->state);
+	et_buffer_add(&ids, t->id, 16);
+	if (et_archive_restore_plan(v, &ids, 1, now(w), &plan, told, &e) < 0) {
+		fail_msg("%s", e.text);
+	}
+	(void)et_state_view_close(v);
+	et_buffer_release(&ids);
+	return plan;
+}
+
+/* Two jobs have ended when this begins: the recording is in the archive only. */
+static bool three_jobs_ended(const struct world *w)
+{
+	return w->job_ends >= 3;
+}
+
+static void brings_back_what_was_evicted(void **state)
+{
+	struct world *w = *state;
+	struct tape t = tape_record(w, 1, 5000);
+	struct et_archive_restored told;
+	struct et_buffer bytes = { 0 };
+	struct et_error e = { 0 };
+	assert_int_equal(policy_set(w, GO, 0), 0);
+	Et__Plan *plan = restore_plan(w, &t, &told);
+	assert_int_equal(plan->n_items, 0);
+	assert_int_equal(told.here, 1);
+	et__plan__free_unpacked(plan, NULL);
+	mover_begin(w);
+	plan_and_apply(w);
+	wait_for(w, one_job_ended);
+	plan_and_apply(w);
+	wait_for(w, two_jobs_ended);
+	mover_end(w);
+	assert_int_equal(access(t.path, F_OK), -1);
+
+	plan = restore_plan(w, &t, &told);
+	assert_int_equal(plan->n_items, 1);
+	assert_int_equal(told.segments, 1);
+	assert_int_equal(told.bytes, 5000);
+	mover_begin(w);
+	plan_apply(w, plan);
+	et__plan__free_unpacked(plan, NULL);
+	wait_for(w, three_jobs_ended);
+	assert_int_equal(status_of(w).jobs_failed, 0);
+	assert_int_equal(copy_at(w, &t, "node:1").state, ET__COPY__STATE__VERIFIED);
+	assert_int_equal(et_file_read(t.path, t.size + 1, &bytes, &e), 0);
+	assert_int_equal(bytes.size, t.size);
+	assert_memory_equal(bytes.data, t.bytes, t.size);
+	expect_archived(w, &t);
+	plan = restore_plan(w, &t, &told);
+	assert_int_equal(plan->n_items, 0); /* it is here */
+	et__plan__free_unpacked(plan, NULL);
+	et_buffer_release(&bytes);
+	free(t.bytes);
+}
+
 /* Of all that started after 1970. */
 static void hold_all(struct world *w, bool release)
 {
@@ -515,6 +578,7 @@ int main(void)
 		TEST(archives_a_pack_and_reads_it_back),
 		TEST(packs_are_filled_up_to_their_size),
 		TEST(drops_the_file_only_after_the_eviction_is_applied),
+		TEST(brings_back_what_was_evicted),
 		TEST(a_hold_of_a_scope_keeps_local_copies),
 		TEST(removes_what_was_evicted_before_a_crash),
 		TEST(finds_its_pack_again_after_a_crash),
