@@ -689,10 +689,9 @@ int et_capture_start(const struct et_capture_config *config, struct et_capture *
 		     struct et_error *reterr)
 {
 	pthread_condattr_t attr;
-	if (config->media == NULL || config->sign_key == NULL ||
+	if (config->media == NULL ||
 	    (config->source_count == 0 && config->siprec.listen_count == 0)) {
-		return et_fail(reterr, ET_EUSAGE,
-			       "capture needs a media folder, a signing key and a source");
+		return et_fail(reterr, ET_EUSAGE, "capture needs a media folder and a source");
 	}
 	struct et_capture *c = calloc(1, sizeof(*c));
 	if (c == NULL) {

@@ -122,7 +122,10 @@ struct et_capture_config {
 	const char *media; /* the media folder */
 	uint64_t node;
 	const char *site;
-	const struct et_secret *sign_key; /* Ed25519 seed, 32 bytes: signs the footers */
+	/* Ed25519 seed, 32 bytes: signs the footers. NULL: the node's key is not open. Tapes are
+	 * written as ever and get no footer; nothing is told of their ends: for the next start they
+	 * are tapes that a crash left, whole ones. */
+	const struct et_secret *sign_key;
 	uint32_t kek_id;
 	uint32_t kek_version;
 	uint8_t kek_public[32]; /* X25519 */

@@ -100,6 +100,7 @@ static int start_api(struct et_daemon *d, struct et_error *reterr)
 		.name = d->config.name,
 		.site = d->config.site,
 		.connections = d->config.limits.api_connections,
+		.locked = d->locked.code < 0 ? &d->locked : NULL,
 	};
 	daemon_fill_backend(d, &config.backend);
 	return et_api_start(&config, &d->api, reterr);
@@ -126,7 +127,10 @@ static int load_identity(struct et_daemon *d, struct et_error *reterr)
 	}
 	int rc = et_root_load(&place, &d->root, reterr);
 	rc = rc == ET_ENOTFOUND ? -ENOENT : rc;
-	if (rc == 0) {
+	if (rc < 0) {
+		d->locked = *reterr;
+		d->locked.code = rc;
+	} else {
 		rc = et_identity_load(d->identity_folder, d->root, &d->identity, reterr);
 	}
 	if (rc < 0 && reterr->next[0] == '\0') {
@@ -184,7 +188,7 @@ static int start_all(struct et_daemon *d, struct et_error *reterr)
 	}
 	rc = load_identity(d, reterr);
 	bool fresh = rc == ET_ENOTFOUND;
-	if (rc < 0 && !fresh) {
+	if (rc < 0 && !fresh && (d->locked.code == 0 || daemon_peek_locked(d, reterr) < 0)) {
 		return rc;
 	}
 	rc = start_api(d, reterr);
@@ -197,7 +201,10 @@ static int start_all(struct et_daemon *d, struct et_error *reterr)
 		return 0;
 	}
 	rc = check_identity(d, reterr);
-	return rc < 0 ? rc : daemon_start_member(d, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	return d->locked.code < 0 ? daemon_start_locked(d, reterr) : daemon_start_member(d, reterr);
 }
 
 /* The API answers, and a member records: what depends on us may start, and who starts us may go on.
@@ -211,7 +218,9 @@ static int tell_manager(struct et_daemon *d, struct et_error *reterr)
 	if (rc < 0) {
 		return et_fail(reterr, rc, "start the watchdog's timer");
 	}
-	if (d->phase == DAEMON_FRESH) {
+	if (d->phase == DAEMON_LOCKED) {
+		et_notify_ready("the node root does not open: it records, and nothing else");
+	} else if (d->phase == DAEMON_FRESH) {
 		et_notify_ready("in no cluster yet: evertape cluster init, or node join");
 	} else {
 		et_notify_ready("member %s of cluster %s", d->identity.name, d->identity.cluster);

@@ -3,6 +3,8 @@
  *   FRESH ──cluster init / node join──▶ STARTING ──▶ RUNNING ──signal──▶ STOPPING ──▶ (exit)
  *     └───────────────────────────────────────────signal─────────────────────▲
  *
+ *   LOCKED: a member whose node root does not open (locked.c): capture, journal, the Unix socket;
+ *   until it is stopped.
  * FRESH: no identity; only the API on the Unix socket. STARTING: everything but capture, which
  * needs the public half of an active KEK; after a restart the local catalogue has it at once, so a
  * recorder that is cut off records.
@@ -32,7 +34,7 @@
 #include "raft/journal/journal.h"
 #include "replication/sync/sync.h"
 
-enum daemon_phase { DAEMON_FRESH, DAEMON_STARTING, DAEMON_RUNNING, DAEMON_STOPPING };
+enum daemon_phase { DAEMON_FRESH, DAEMON_LOCKED, DAEMON_STARTING, DAEMON_RUNNING, DAEMON_STOPPING };
 
 #define DAEMON_PEERS_MAX 256 /* members whose status is kept */
 
@@ -60,7 +62,8 @@ struct et_daemon {
 	char version[32];
 	char identity_folder[ET_CONFIG_PATH_MAX + 16];
 	char store_uuid[40];
-	struct et_secret *root; /* owned; NULL while FRESH */
+	struct et_secret *root; /* owned; NULL while FRESH or LOCKED */
+	struct et_error locked; /* why the root did not open; code 0: it did */
 	struct et_identity identity;
 	struct et_api *api;
 
@@ -124,6 +127,14 @@ struct et_daemon {
 int daemon_start_member(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
 /* daemon.c: the API serves the whole cluster from here on. */
 int daemon_attach_api(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+/* Journal and events; without a proposer what is told stays in the journal. */
+int daemon_open_journal(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick, uint32_t kek_id,
+			 struct et_error *reterr) ET_MUST_CHECK;
+/* locked.c: d->locked says why the root does not open. Names and number for what follows; an error:
+ * this node cannot record so, and the reason is that of d->locked. */
+int daemon_peek_locked(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+int daemon_start_locked(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
 /* Start capture when the catalogue knows an active KEK; otherwise later. */
 void daemon_try_capture(struct et_daemon *d);
 

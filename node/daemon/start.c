@@ -159,7 +159,7 @@ static void on_live(void *arg, const uint8_t recording[16], const Et__Recording 
 	et_live_set(&d->live, recording, record);
 }
 
-static int start_journal(struct et_daemon *d, struct et_error *reterr)
+int daemon_open_journal(struct et_daemon *d, struct et_error *reterr)
 {
 	char folder[ET_CONFIG_PATH_MAX + 16];
 
@@ -180,6 +180,15 @@ static int start_journal(struct et_daemon *d, struct et_error *reterr)
 					   .on_live = on_live,
 					   .arg = d };
 	et_events_init(&d->events, &events);
+	return 0;
+}
+
+static int start_journal(struct et_daemon *d, struct et_error *reterr)
+{
+	int rc = daemon_open_journal(d, reterr);
+	if (rc < 0) {
+		return rc;
+	}
 	struct et_proposer_config proposer = { .loop = &d->loop,
 					       .journal = d->journal,
 					       .propose = propose_packed,
@@ -379,6 +388,7 @@ static bool find_kek(struct et_daemon *d, struct et_keeper_sealing *pick, uint32
 	int rc = et_state_get_cluster(view, &cluster);
 	if (rc == 0) {
 		*ret_kek_id = cluster->kek_id;
+		pick->kek_id = cluster->kek_id;
 		pick->epoch = cluster->epoch;
 		et__cluster__free_unpacked(cluster, NULL);
 		rc = et_state_each_kek(view, pick_active, pick);
@@ -452,7 +462,7 @@ static int fill_key_socket(const struct et_config *from, struct et_capture_confi
 	return 0;
 }
 
-static int start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick, uint32_t kek_id,
+int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick, uint32_t kek_id,
 			 struct et_error *reterr)
 {
 	struct et_capture_config *c = calloc(1, sizeof(*c));
@@ -513,7 +523,7 @@ void daemon_try_capture(struct et_daemon *d)
 		}
 		return;
 	}
-	if (start_capture(d, &pick, kek_id, &error) < 0) {
+	if (daemon_start_capture(d, &pick, kek_id, &error) < 0) {
 		et_err("capture.failed", "error=\"%s\" next=\"evertape capture test\"", error.text);
 		daemon_stop(d, et_exit_code(error.code));
 		return;

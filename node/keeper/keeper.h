@@ -42,6 +42,7 @@ struct et_keeper_sealing {
 	uint32_t version;
 	uint32_t epoch;
 	uint8_t public_key[32];
+	uint32_t kek_id; /* of the cluster's keys; 0: a file of an earlier version does not say */
 };
 /* -ENOENT: never saved. */
 int et_keeper_sealing_load(const char *state_folder, struct et_keeper_sealing *ret) ET_MUST_CHECK;

@@ -117,6 +117,41 @@ static int read_box(struct et_reader *r, const struct et_secret *root, const cha
 	return 0;
 }
 
+static bool read_names(struct et_reader *r, struct et_identity *id)
+{
+	const uint8_t *cluster_id = et_read_bytes(r, sizeof(id->cluster_id));
+	id->node = et_read64(r);
+	(void)(wire_read_text(r, id->cluster, sizeof(id->cluster)) &&
+	       wire_read_text(r, id->name, sizeof(id->name)) &&
+	       wire_read_text(r, id->site, sizeof(id->site)));
+	const uint8_t *sign_public = et_read_bytes(r, sizeof(id->sign_public));
+	if (r->failed) {
+		return false;
+	}
+	memcpy(id->cluster_id, cluster_id, sizeof(id->cluster_id));
+	memcpy(id->sign_public, sign_public, sizeof(id->sign_public));
+	return true;
+}
+
+int et_identity_peek(const char *folder, struct et_identity *ret, struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer b = { 0 };
+	struct et_identity id = { 0 };
+	char path[PATH_BYTES];
+
+	int rc = path_of(folder, "identity", path, reterr);
+	rc = rc < 0 ? rc : read_checked(path, &b, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_reader r = et_reader_of(b.data + 5, b.size - 5);
+	if (!read_names(&r, &id)) {
+		return et_fail(reterr, ET_ECORRUPT, "'%s'", path);
+	}
+	*ret = id;
+	return 0;
+}
+
 int et_identity_load(const char *folder, const struct et_secret *root, struct et_identity *ret,
 		     struct et_error *reterr)
 {
@@ -131,17 +166,9 @@ int et_identity_load(const char *folder, const struct et_secret *root, struct et
 		return rc;
 	}
 	struct et_reader r = et_reader_of(b.data + 5, b.size - 5);
-	const uint8_t *cluster_id = et_read_bytes(&r, sizeof(id.cluster_id));
-	id.node = et_read64(&r);
-	(void)(wire_read_text(&r, id.cluster, sizeof(id.cluster)) &&
-	       wire_read_text(&r, id.name, sizeof(id.name)) &&
-	       wire_read_text(&r, id.site, sizeof(id.site)));
-	const uint8_t *sign_public = et_read_bytes(&r, sizeof(id.sign_public));
-	if (r.failed) {
+	if (!read_names(&r, &id)) {
 		return et_fail(reterr, ET_ECORRUPT, "'%s'", path);
 	}
-	memcpy(id.cluster_id, cluster_id, sizeof(id.cluster_id));
-	memcpy(id.sign_public, sign_public, sizeof(id.sign_public));
 	rc = read_box(&r, root, LABEL_TLS, path, &id.tls_key, reterr);
 	rc = rc < 0 ? rc : read_box(&r, root, LABEL_SIGN, path, &id.sign_key, reterr);
 	if (rc == 0 && (!wire_read_bytes(&r, ET_CERT_MAX, &id.cert) ||

@@ -133,6 +133,12 @@ const struct et_cli_code et_cli_codes[] = {
 	  "A vault node's root key is a file on the same machine, or its passphrase is: whoever "
 	  "steals its disk can open recordings.",
 	  "evertape key root change --help: a credential, a passphrase, a token" },
+	{ "ROOT_LOCKED", "at_risk",
+	  "The node root does not open: wrong passphrase, no token, and the like. The node records "
+	  "on "
+	  "with the public key that it knows, and does nothing else: no footers, no copies, no "
+	  "listening, no cluster. The tapes are told to the cluster after a start that opens it.",
+	  "evertape key root show --open; then systemctl restart evertaped" },
 	{ "VAULT_SINGLE", "at_risk",
 	  "Fewer than two vault nodes hold the active key: losing one makes recordings unreadable "
 	  "but "

@@ -1,0 +1,66 @@
+/* A member whose node root does not open, because somebody is needed for it (a passphrase, a token,
+ * a credential): it records on.
+ *
+ * What recording needs is not secret: names and number of the identity, and the public half of the
+ * KEK version that this node seals to (<state>/keys/sealing). The signing key is sealed under the
+ * root, so tapes get no footer: the start that opens the root finds them in the log of open tapes,
+ * as after a crash, signs them, and tells the cluster what stands in the journal. Nothing is
+ * destroyed meanwhile, for nothing runs that could: no catalogue, no cluster port, no HTTPS.
+ *
+ * Failures: the node does not capture, or has never said what it seals to: it ends with the reason
+ * why the root does not open. A root in a plain file that is missing is a mistake, and ends it,
+ * too.
+ *
+ * It stays so until it is stopped: a PIN is not tried a second time by itself. */
+#include "node/base/log.h"
+#include "node/daemon/daemon_internal.h"
+
+static bool somebody_is_needed(const struct et_daemon *d)
+{
+	struct et_root_spec spec;
+
+	return et_root_spec_parse(d->config.root, &spec, NULL) == 0 && spec.kind != ET_ROOT_FILE;
+}
+
+static int sealing_known(const struct et_daemon *d, struct et_keeper_sealing *ret)
+{
+	int rc = et_keeper_sealing_load(d->config.state, ret);
+
+	return rc == 0 && (ret->version == 0 || ret->kek_id == 0) ? ET_ENOTFOUND : rc;
+}
+
+int daemon_peek_locked(struct et_daemon *d, struct et_error *reterr)
+{
+	struct et_keeper_sealing sealing;
+	struct et_error e;
+
+	if (!somebody_is_needed(d) || (d->config.roles & ET_ROLE_CAPTURE) == 0 ||
+	    (d->config.capture_count == 0 && d->config.siprec.listen_count == 0) ||
+	    sealing_known(d, &sealing) < 0 ||
+	    et_identity_peek(d->identity_folder, &d->identity, &e) < 0) {
+		*reterr = d->locked;
+		return d->locked.code;
+	}
+	return 0;
+}
+
+int daemon_start_locked(struct et_daemon *d, struct et_error *reterr)
+{
+	struct et_keeper_sealing sealing;
+	char quoted[560];
+
+	d->phase = DAEMON_LOCKED;
+	int rc = sealing_known(d, &sealing);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "'%s/keys/sealing'", d->config.state);
+	}
+	rc = daemon_open_journal(d, reterr);
+	rc = rc < 0 ? rc : daemon_start_capture(d, &sealing, sealing.kek_id, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	et_err("root.locked", "error=%s next=\"%s\"",
+	       et_log_quote(d->locked.text, quoted, sizeof(quoted)), d->locked.next);
+	et_warn("capture.locked", "kek=%u sources=%u", sealing.version, d->config.capture_count);
+	return 0;
+}
