@@ -127,15 +127,17 @@ static int load_identity(struct et_daemon *d, struct et_error *reterr)
 	}
 	int rc = et_root_load(&place, &d->root, reterr);
 	rc = rc == ET_ENOTFOUND ? -ENOENT : rc;
-	if (rc < 0) {
-		d->locked = *reterr;
-		d->locked.code = rc;
-	} else {
+	bool opened = rc == 0;
+	if (opened) {
 		rc = et_identity_load(d->identity_folder, d->root, &d->identity, reterr);
 	}
 	if (rc < 0 && reterr->next[0] == '\0') {
 		(void)et_fail_next(reterr, "put the node root of this node back at %.100s",
 				   d->config.root);
+	}
+	if (!opened) {
+		d->locked = *reterr;
+		d->locked.code = rc;
 	}
 	return rc;
 }
