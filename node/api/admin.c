@@ -414,6 +414,7 @@ static int add_certificate(void *arg, const Et__Certificate *c)
 				: left < life / 4 ? "expiring"
 						  : "ok"));
 	et_json_set(o, "serial", et_json_hex(c->serial.data, c->serial.len));
+	et_json_set(o, "ca", et_json_u64(c->ca != 0 ? c->ca : 1));
 	et_json_add(l->list, o);
 	return 0;
 }

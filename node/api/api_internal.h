@@ -343,8 +343,9 @@ api_handler api_policy_revisions, api_policy_at, api_retention_revisions,
 api_handler api_targets, api_target_test;			   /* targets.c */
 api_handler api_upgrade_plan, api_upgrade_apply, api_schema_probe; /* upgrade.c */
 api_handler api_keys, api_key_rotate, api_key_schedule, api_key_set, api_key_touches,
-	api_key_escrow; /* keys.c */
-api_handler api_backup; /* backup.c */
+	api_key_escrow;						/* keys.c */
+api_handler api_ca, api_ca_rotate, api_ca_abort, api_ca_finish; /* ca.c */
+api_handler api_backup;						/* backup.c */
 api_handler api_recording_erase, api_erasure_plan, api_erasure_get, api_erasure_apply; /* erase.c */
 api_handler api_recording_redact;				      /* redact.c */
 api_handler api_recording_keys;					      /* late_keys.c */
@@ -379,6 +380,7 @@ int api_recording_find(struct api_call *call, const uint8_t id[16], Et__Recordin
 json_t *api_secret_json(const struct et_secret *s);
 /* keys.c: what the life of keys shows. */
 void api_codes_of_keys(struct api_call *call, json_t *codes);
+void api_codes_of_ca(struct api_call *call, json_t *codes);
 /* json.c: add a certificate (DER) as PEM (RFC 7468). */
 void api_pem(const ProtobufCBinaryData *der, struct et_buffer *ret);
 

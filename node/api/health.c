@@ -46,12 +46,12 @@ static const char *code_level(const char *code)
 	static const char *const notes[] = { "ROOT_ON_DISK",	  "SCHEMA_OLD",
 					     "RECORDING_PROBLEM", "VOTERS_EVEN",
 					     "MEMBERSHIP_CHANGE", "NODE_DRAINING",
-					     "KEY_ROTATION" };
-	static const char *const risks[] = { "NO_QUORUM",      "NO_LEADER",	 "DISK_FULL",
-					     "SYNC_FAILED",    "CLOCK_SKEW",	 "VAULT_SINGLE",
-					     "COPY_BAD",       "AUDIT_BROKEN",	 "CALLS_REFUSED",
-					     "STATE_DIVERGED", "STATE_DISPUTED", "NODE_REMOVED",
-					     "KEK_COMPROMISED" };
+					     "KEY_ROTATION",	  "CA_ROTATION" };
+	static const char *const risks[] = { "NO_QUORUM",	"NO_LEADER",	  "DISK_FULL",
+					     "SYNC_FAILED",	"CLOCK_SKEW",	  "VAULT_SINGLE",
+					     "COPY_BAD",	"AUDIT_BROKEN",	  "CALLS_REFUSED",
+					     "STATE_DIVERGED",	"STATE_DISPUTED", "NODE_REMOVED",
+					     "KEK_COMPROMISED", "CA_STOLEN" };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
 		if (strcmp(notes[i], code) == 0) {
 			return "note";
@@ -232,6 +232,7 @@ json_t *api_codes(struct api_call *call, const struct api_picture *p)
 	codes_of_states(codes, &p->raft);
 	codes_of_restore(call, codes);
 	api_codes_of_keys(call, codes);
+	api_codes_of_ca(call, codes);
 	codes_of_services(codes, p);
 	return codes;
 }

@@ -177,6 +177,8 @@ json_t *api_survives_json(struct api_call *call, const struct et_state_view *v,
 	struct gathering *g = calloc(1, sizeof(*g));
 	struct survey_result r = { 0 };
 	json_t *list = json_array();
+	char name[ET_STATE_CA_SECRET_SIZE];
+	Et__Cluster *cluster = NULL;
 
 	if (g == NULL) {
 		return list;
@@ -186,8 +188,11 @@ json_t *api_survives_json(struct api_call *call, const struct et_state_view *v,
 	g->v.nodes = g->nodes;
 	int rc = et_state_each_node(v, gather_node, g);
 	rc = rc < 0 ? rc : et_state_each_kek(v, gather_kek, g);
+	rc = rc < 0 ? rc : et_state_get_cluster(v, &cluster);
 	if (rc == 0) {
-		gather_secret(g, "ca");
+		et_state_ca_secret(et_state_ca_number(cluster, 0), name);
+		et__cluster__free_unpacked(cluster, NULL);
+		gather_secret(g, name);
 		rc = survey_get(&call->api->survey, call->api->services.state, v, &r);
 	}
 	if (rc == 0) {

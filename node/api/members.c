@@ -805,14 +805,16 @@ static json_t *removal_json(const struct removal *r)
 			notes,
 			json_string(api_node_has_role(r->node, "vault")
 					    ? "it was a vault: whoever opens its disk and root "
-					      "has the keys of all recordings so far: evertape "
-					      "key rotate, then key compromise the versions "
-					      "before. The CA is not rotated (not built yet)"
-					    : "it held no keys; the CA is not rotated (not built "
-					      "yet)"));
+					      "has the keys of all recordings so far, and the "
+					      "CA's. The CA is replaced now (cert rotate-ca "
+					      "--status), what it could open is marked "
+					      "compromised, a new KEK version follows, and the "
+					      "media is encrypted again (key status); then issue "
+					      "new escrow shares, and make a backup"
+					    : "it held no keys: CA and KEK versions stay"));
 		(void)snprintf(text, sizeof(text),
 			       "%u join tokens for its site are revoked; API tokens that were kept "
-			       "on it are not known here: evertape token revoke",
+			       "on it are not known here: they end with their --ttl",
 			       r->tokens);
 		et_json_add(notes, json_string(text));
 	}

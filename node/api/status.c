@@ -129,9 +129,15 @@ static int key_count_kek(void *arg, const Et__Kek *kek)
 static void node_add_keys(const struct et_state_view *v, json_t *o, const Et__Node *node)
 {
 	struct key_count c = { .view = v, .node = node->id };
+	char name[ET_STATE_CA_SECRET_SIZE];
+	Et__Cluster *cluster = NULL;
 	if (!api_node_is_gone(node) && api_node_has_role(node, "vault")) {
 		(void)et_state_each_kek(v, key_count_kek, &c);
-		key_count_add(&c, "ca");
+		if (et_state_get_cluster(v, &cluster) == 0) {
+			et_state_ca_secret(et_state_ca_number(cluster, 0), name);
+			key_count_add(&c, name);
+			et__cluster__free_unpacked(cluster, NULL);
+		}
 	}
 	et_json_set(o, "keys", json_integer(c.held));
 	et_json_set(o, "keys_missing", json_integer(c.living - c.held));

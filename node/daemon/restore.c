@@ -361,6 +361,7 @@ static int begin_make(struct restore *r, const Et__Cluster *cluster, struct et_e
 		.api_address = r->config.listen_api,
 		.version = ET_DAEMON_VERSION,
 		.store_uuid = r->store.store_uuid,
+		.cert_life_us = r->config.tls.certificate_life_us,
 		.now_us = et_clock_now_us(),
 	};
 
@@ -371,7 +372,8 @@ static int begin_make(struct restore *r, const Et__Cluster *cluster, struct et_e
 	et_random(r->incarnation, sizeof(r->incarnation));
 	int rc = et_keeper_key_make(r->config.state, r->root, head->kek_version, config.seal_public,
 				    reterr);
-	rc = rc < 0 ? rc : et_keeper_restore_begin(&r->keys, head, &config, r->node, reterr);
+	rc = rc < 0 ? rc
+		    : et_keeper_restore_begin(&r->keys, head, cluster, &config, r->node, reterr);
 	if (rc < 0) {
 		return rc;
 	}

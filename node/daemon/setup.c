@@ -229,6 +229,7 @@ static int init_material(struct init *init, const struct et_api_init *request,
 		.store_uuid = d->store_uuid,
 		.escrow_threshold = request->escrow_threshold,
 		.escrow_shares = request->escrow_shares,
+		.cert_life_us = d->config.tls.certificate_life_us,
 		.now_us = et_clock_now_us(),
 	};
 	int rc = setup_keys(d, &init->setup, reterr);

@@ -334,6 +334,7 @@ static int start_tls(struct et_daemon *d, struct et_error *reterr)
 					.identity = &d->identity,
 					.listen = d->config.listen_cluster,
 					.check = et_members_check,
+					.recorded = et_members_recorded,
 					.arg = d->members };
 	return et_tls_start(&config, &d->tls, reterr);
 }

@@ -60,7 +60,6 @@ static void admission_refuse(struct admission *a, int code, const char *text)
 /* ---- The reply ---- */
 
 struct reply_search {
-	struct et_member_list list;
 	uint32_t kek_version;
 	uint8_t kek_public[32];
 	struct et_buffer *kek_signature;
@@ -78,20 +77,6 @@ static int reply_member(void *arg, const Et__Node *node)
 	if (node->join_request_hash.len == 32 &&
 	    memcmp(node->join_request_hash.data, s->request_hash, 32) == 0) {
 		s->joined = node->id;
-	}
-	if (s->list.members == NULL || s->list.count >= ET_MEMBERS_MAX ||
-	    node->spki_hash.len != 32 || strlen(node->address) >= ET_ADDRESS_MAX) {
-		return 0;
-	}
-	struct et_member *m = &s->list.members[s->list.count++];
-	m->node = node->id;
-	m->roles = roles_of(node->n_roles, node->roles);
-	(void)snprintf(m->name, sizeof(m->name), "%.63s", node->name);
-	(void)snprintf(m->site, sizeof(m->site), "%.63s", node->site);
-	memcpy(m->address, node->address, strlen(node->address) + 1);
-	memcpy(m->spki_hash, node->spki_hash.data, 32);
-	if (node->sign_public.len == 32) {
-		memcpy(m->sign_public, node->sign_public.data, 32);
 	}
 	return 0;
 }
@@ -116,9 +101,7 @@ static void reply_cluster(struct et_join_reply *reply, const Et__Cluster *cluste
 		memcpy(reply->cluster_id, cluster->id.data, 16);
 	}
 	reply->kek_id = cluster->kek_id;
-	for (size_t i = 0; i < cluster->n_ca_certs; i++) {
-		et_buffer_add(&reply->ca, cluster->ca_certs[i].data, cluster->ca_certs[i].len);
-	}
+	cluster_bundle(cluster, &reply->ca);
 }
 
 static int reply_fill(struct et_keeper *k, const struct et_state_view *v, uint64_t node,
@@ -128,37 +111,32 @@ static int reply_fill(struct et_keeper *k, const struct et_state_view *v, uint64
 	ET_CLEANUP(et_secret_freep) struct et_secret *ca_key = NULL;
 	struct reply_search s = { .kek_signature = &reply->kek_signature,
 				  .request_hash = request_hash };
-	Et__Cluster *cluster = NULL;
 	Et__Node *record = NULL;
 	Et__Certificate *certificate = NULL;
+	struct issuer issuer;
 
-	int rc = secret_open(v, "ca", k->identity.node, &k->keys, &ca_key, reterr);
+	int rc = issuer_find(v, &issuer, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	s.list.index = et_state_view_index(v);
-	s.list.made_us = et_clock_now_us();
-	s.list.members = calloc(ET_MEMBERS_MAX, sizeof(*s.list.members));
-	rc = s.list.members != NULL ? 0 : -ENOMEM;
-	rc = rc < 0 ? rc : et_state_get_cluster(v, &cluster);
+	rc = issuer_key(v, &issuer, k->identity.node, &k->keys, &ca_key, reterr);
 	rc = rc < 0 ? rc : et_state_get_node(v, node, &record);
 	rc = rc < 0 ? rc : et_state_get_certificate(v, node, &certificate);
 	if (rc == 0) {
 		(void)et_state_each_node(v, reply_member, &s);
 		(void)et_state_each_kek(v, reply_kek, &s);
-		reply_cluster(reply, cluster);
+		reply_cluster(reply, issuer.cluster);
 		reply->node = node;
 		(void)snprintf(reply->site, sizeof(reply->site), "%.63s", record->site);
 		reply->roles = roles_of(record->n_roles, record->roles);
 		reply->kek_version = s.kek_version;
 		memcpy(reply->kek_public, s.kek_public, 32);
 		et_buffer_add(&reply->cert, certificate->der.data, certificate->der.len);
-		rc = et_member_list_sign(&s.list, ca_key, &reply->members);
+		rc = members_pack(v, ca_key, &reply->members, reterr);
 	}
-	et__cluster__free_unpacked(cluster, NULL);
+	issuer_release(&issuer);
 	et__node__free_unpacked(record, NULL);
 	et__certificate__free_unpacked(certificate, NULL);
-	et_member_list_release(&s.list);
 	return rc < 0 ? et_fail(reterr, rc, "answer the joining node") : 0;
 }
 
@@ -250,16 +228,20 @@ static int command_make(const struct admission *a, const struct et_state_view *v
 	const struct et_cert_subject subject = { cluster->name, site, cluster->next_node_id };
 	uint8_t spki_hash[32];
 
-	if (cluster->n_ca_certs == 0) {
-		return et_fail(reterr, ET_ECORRUPT, "the cluster's CA");
+	struct issuer issuer;
+
+	int rc = issuer_find(v, &issuer, reterr);
+	if (rc < 0) {
+		return rc;
 	}
-	const struct et_view ca = { cluster->ca_certs[0].data, cluster->ca_certs[0].len };
-	int rc = secret_open(v, "ca", k->identity.node, &k->keys, &ca_key, reterr);
+	rc = issuer_key(v, &issuer, k->identity.node, &k->keys, &ca_key, reterr);
 	rc = rc < 0 ? rc
-		    : et_ca_issue(ca_key, ca, view_of(&a->request.csr), &subject, keeper_now_us(k),
-				  k->cert_life_us, &cert, spki_hash, reterr);
+		    : et_ca_issue(ca_key, issuer.cert, view_of(&a->request.csr), &subject,
+				  keeper_now_us(k), k->cert_life_us, &cert, spki_hash, reterr);
 	rc = rc < 0 ? rc
-		    : certificate_record(view_of(&cert), subject.node, &join->certificate, reterr);
+		    : certificate_record(view_of(&cert), subject.node, issuer.number,
+					 &join->certificate, reterr);
+	issuer_release(&issuer);
 	if (rc < 0) {
 		return rc;
 	}
@@ -340,15 +322,20 @@ static void admission_forward(struct admission *a)
 		admission_refuse(a, ET_ENOKEY, "the member that was asked holds no CA key");
 		return;
 	}
-	keeper_ask_vaults(a->k, "ca", ET_RPC_JOIN, view_of(&body), FORWARD_TIMEOUT_MS, on_forwarded,
-			  a);
+	keeper_ask_issuers(a->k, ET_RPC_JOIN, view_of(&body), FORWARD_TIMEOUT_MS, on_forwarded, a);
 }
 
 static bool holds_ca(struct et_keeper *k, const struct et_state_view *v)
 {
 	ET_CLEANUP(et_secret_freep) struct et_secret *ca_key = NULL;
+	struct issuer issuer;
 
-	return secret_open(v, "ca", k->identity.node, &k->keys, &ca_key, NULL) == 0;
+	if (issuer_find(v, &issuer, NULL) < 0) {
+		return false;
+	}
+	int rc = issuer_key(v, &issuer, k->identity.node, &k->keys, &ca_key, NULL);
+	issuer_release(&issuer);
+	return rc == 0;
 }
 
 static void on_read_index(void *arg, int code, uint64_t index)

@@ -30,6 +30,11 @@ static int take_kek(void *arg, const Et__Kek *kek)
 	return 0;
 }
 
+static bool is_ca(const char *secret)
+{
+	return strcmp(secret, "ca") == 0 || strncmp(secret, "ca:", 3) == 0;
+}
+
 /* What opens the backup is not in the clear: a grant is sealed to its node's key. */
 static int take_grant(void *arg, const Et__Grant *grant)
 {
@@ -38,7 +43,7 @@ static int take_grant(void *arg, const Et__Grant *grant)
 	char name[SECRET_NAME_BYTES];
 
 	kek_secret_name(h->kek_version, name);
-	if (strcmp(grant->secret, "ca") != 0 && strcmp(grant->secret, name) != 0) {
+	if (!is_ca(grant->secret) && strcmp(grant->secret, name) != 0) {
 		return 0; /* the catalogue in it has the others */
 	}
 	size_t size = et__grant__get_packed_size(grant);
@@ -138,12 +143,15 @@ static int open_grants(const struct et_backup_head *head, const char *state_fold
 		if (g == NULL) {
 			continue;
 		}
-		struct et_secret **to = strcmp(g->secret, name) == 0   ? &ret->kek
-					: strcmp(g->secret, "ca") == 0 ? &ret->ca_key
-								       : NULL;
+		struct et_secret **to = strcmp(g->secret, name) == 0 ? &ret->kek
+					: is_ca(g->secret)	     ? &ret->ca_key
+								     : NULL;
 		if (to != NULL && *to == NULL && g->enc.len == 32 &&
 		    grant_open(g, &keys, to, NULL) < 0) {
 			*to = NULL; /* another node's */
+		}
+		if (ret->ca_key != NULL && !et_ca_key_is_of(ret->ca_key, head->ca)) {
+			ret->ca_key = et_secret_free(ret->ca_key); /* the one that leaves */
 		}
 		et__grant__free_unpacked(g, NULL);
 	}
@@ -228,12 +236,13 @@ static int restore_certificate(struct et_keeper_restore *r,
 	int rc = et_identity_request(&r->identity, &request, reterr);
 	return rc < 0 ? rc
 		      : et_ca_issue(r->ca_key, view_of(&r->identity.ca), view_of(&request),
-				    &subject, config->now_us, INT64_C(72) * 3600 * 1000000,
+				    &subject, config->now_us,
+				    config->cert_life_us > 0 ? config->cert_life_us : CERT_LIFE_US,
 				    &r->identity.cert, ret_spki, reterr);
 }
 
 static int restore_grants(struct et_keeper_restore *r, const struct et_keeper_init_config *config,
-			  uint32_t kek_version, uint64_t node, Et__RestoreStep *step,
+			  uint32_t kek_version, uint32_t ca, uint64_t node, Et__RestoreStep *step,
 			  struct et_error *reterr)
 {
 	char name[SECRET_NAME_BYTES];
@@ -246,7 +255,8 @@ static int restore_grants(struct et_keeper_restore *r, const struct et_keeper_in
 		return rc;
 	}
 	step->n_grants = 1;
-	rc = grant_make("ca", r->ca_key, node, config->seal_public, &step->grants[1], reterr);
+	et_state_ca_secret(ca, name);
+	rc = grant_make(name, r->ca_key, node, config->seal_public, &step->grants[1], reterr);
 	step->n_grants += rc == 0;
 	return rc;
 }
@@ -292,8 +302,8 @@ static int restore_members(struct et_keeper_restore *r, const struct et_keeper_i
 }
 
 int et_keeper_restore_begin(struct et_keeper_restore *r, const struct et_backup_head *head,
-			    const struct et_keeper_init_config *config, uint64_t node,
-			    struct et_error *reterr)
+			    const Et__Cluster *cluster, const struct et_keeper_init_config *config,
+			    uint64_t node, struct et_error *reterr)
 {
 	uint8_t spki[32];
 	Et__Command *command = calloc(1, sizeof(*command));
@@ -312,16 +322,22 @@ int et_keeper_restore_begin(struct et_keeper_restore *r, const struct et_backup_
 	}
 	r->identity.node = node;
 	memcpy(r->identity.cluster_id, head->cluster_id, 16);
-	et_buffer_add(&r->identity.ca, head->ca.data, head->ca.size);
+	if (cluster->n_ca_certs == 0) {
+		return et_fail(reterr, ET_ECORRUPT, "the CA of the restored catalogue");
+	}
+	et_buffer_add(&r->identity.ca, cluster->ca_certs[0].data, cluster->ca_certs[0].len);
 	rc = r->identity.ca.failed ? et_fail(reterr, -ENOMEM, "restore") : 0;
 	rc = rc < 0 ? rc : restore_certificate(r, config, node, spki, reterr);
-	rc = rc < 0 ? rc : restore_grants(r, config, head->kek_version, node, step, reterr);
+	rc = rc < 0 ? rc
+		    : restore_grants(r, config, head->kek_version, et_state_ca_number(cluster, 0),
+				     node, step, reterr);
 	rc = rc < 0 ? rc : restore_members(r, config, node, spki, reterr);
 	if (rc < 0) {
 		return rc;
 	}
 	restore_node(r, config, node, spki, step);
-	return certificate_record(view_of(&r->identity.cert), node, &step->certificate, reterr);
+	return certificate_record(view_of(&r->identity.cert), node, et_state_ca_number(cluster, 0),
+				  &step->certificate, reterr);
 }
 
 /* ---- Keys beside the backup's own ---- */

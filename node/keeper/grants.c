@@ -23,6 +23,7 @@
 struct lack {
 	struct et_keeper *k;
 	const struct et_state_view *v;
+	const Et__Cluster *cluster;
 	const Et__Node *node; /* that lacks; borrowed for the walk */
 	const char *secret;   /* that is looked at */
 	uint32_t version;     /* its; of the CA key: the active one */
@@ -90,6 +91,7 @@ static int lack_kek(void *arg, const Et__Kek *kek)
 static int lack_node(void *arg, const Et__Node *node)
 {
 	struct lack *l = arg;
+	char name[SECRET_NAME_BYTES];
 
 	if (l->to != 0 || node->id == l->k->identity.node || !node_is_vault(node) ||
 	    node->seal_public.len != 32) {
@@ -98,7 +100,13 @@ static int lack_node(void *arg, const Et__Node *node)
 	l->node = node;
 	int rc = et_state_each_kek(l->v, lack_kek, l);
 	l->version = l->active;
-	lack_secret(l, "ca");
+	for (size_t i = 0; i < 2; i++) {
+		uint32_t number = et_state_ca_number(l->cluster, i);
+		et_state_ca_secret(number, name);
+		if (number != 0) {
+			lack_secret(l, name);
+		}
+	}
 	return rc;
 }
 
@@ -149,10 +157,14 @@ static bool grants_give(struct et_keeper *k)
 	if (l.v == NULL) {
 		return true;
 	}
-	if (et_state_each_node(l.v, lack_node, &l) == 0 && l.to != 0) {
+	Et__Cluster *cluster = NULL;
+	int rc = et_state_get_cluster(l.v, &cluster);
+	l.cluster = cluster;
+	if (rc == 0 && et_state_each_node(l.v, lack_node, &l) == 0 && l.to != 0) {
 		grants_propose(k, &l);
 	}
 	grant_list_release(&l.list);
+	et__cluster__free_unpacked(cluster, NULL);
 	(void)et_state_view_close((struct et_state_view *)(uintptr_t)l.v);
 	return l.missing;
 }

@@ -4,7 +4,6 @@
 #include "node/io/clock.h"
 #include "node/keeper/keeper_internal.h"
 
-#define CERT_LIFE_US (72LL * 3600 * 1000000)
 #define ESCROW_THRESHOLD 3
 #define ESCROW_SHARES 5
 #define FIRST_NODE 1
@@ -27,7 +26,7 @@ static void making_release(struct making *m)
 	et_buffer_release(&m->ca_cert);
 }
 
-int certificate_record(struct et_view der, uint64_t node, Et__Certificate **ret,
+int certificate_record(struct et_view der, uint64_t node, uint32_t ca, Et__Certificate **ret,
 		       struct et_error *reterr)
 {
 	struct et_cert_info info;
@@ -40,6 +39,7 @@ int certificate_record(struct et_view der, uint64_t node, Et__Certificate **ret,
 	et_assert(c != NULL);
 	et__certificate__init(c);
 	c->node = node;
+	c->ca = ca;
 	pb_bytes(&c->serial, info.serial, info.serial_size);
 	pb_bytes(&c->spki_hash, info.spki_hash, sizeof(info.spki_hash));
 	c->not_before_us = info.not_before_us;
@@ -69,7 +69,8 @@ static int make_identity(struct making *m, struct et_error *reterr)
 		return et_fail(reterr, -ENOMEM, "make the cluster");
 	}
 	return et_ca_issue(m->ca_key, view_of(&m->ca_cert), view_of(&request), &subject, c->now_us,
-			   CERT_LIFE_US, &id->cert, m->spki_hash, reterr);
+			   c->cert_life_us > 0 ? c->cert_life_us : CERT_LIFE_US, &id->cert,
+			   m->spki_hash, reterr);
 }
 
 static void fill_cluster(const struct making *m, Et__ClusterInit *init)
@@ -180,7 +181,7 @@ static int make_command(struct making *m, unsigned threshold, unsigned shares,
 	int rc = fill_kek(m, threshold, shares, init, reterr);
 	rc = rc < 0 ? rc : fill_grants(m, init, reterr);
 	return rc < 0 ? rc
-		      : certificate_record(view_of(&m->out->identity.cert), FIRST_NODE,
+		      : certificate_record(view_of(&m->out->identity.cert), FIRST_NODE, 1,
 					   &init->certificate, reterr);
 }
 

@@ -6,7 +6,6 @@
 #include "node/keeper/keeper_internal.h"
 
 #define ROUND_MS 10000
-#define CERT_LIFE_US (72LL * 3600 * 1000000)
 
 /* ---- Operations under way ---- */
 
@@ -202,6 +201,21 @@ void keeper_ask_vaults(struct et_keeper *k, const char *secret, enum et_rpc_meth
 	keeper_defer(k, ask_next, a);
 }
 
+void keeper_ask_issuers(struct et_keeper *k, enum et_rpc_method method, struct et_view body,
+			uint32_t timeout_ms, ask_fn fn, void *arg)
+{
+	char name[SECRET_NAME_BYTES] = "ca";
+	struct issuer issuer;
+
+	struct et_state_view *v = et_state_view_open(k->state);
+	if (issuer_find(v, &issuer, NULL) == 0) {
+		memcpy(name, issuer.name, sizeof(name));
+		issuer_release(&issuer);
+	}
+	(void)et_state_view_close(v);
+	keeper_ask_vaults(k, name, method, body, timeout_ms, fn, arg);
+}
+
 /* ---- Health ---- */
 
 struct health_search {
@@ -305,7 +319,6 @@ static void on_round(uv_timer_t *timer)
 	struct et_keeper *k = timer->data;
 
 	health_round(k);
-	renew_round(k);
 	verify_round(k);
 	grants_round(k);
 }
@@ -371,6 +384,7 @@ int et_keeper_start(const struct et_keeper_config *config, struct et_keeper **re
 		keeper_abandon(k);
 		return rc;
 	}
+	k->bundle_saved = true; /* that is where it came from */
 	keeper_note_certificate(k);
 	open_serve(k);
 	renew_serve(k);
@@ -454,6 +468,7 @@ void et_keeper_on_applied(struct et_keeper *k, uint64_t index, const Et__Command
 		break;
 	case ET__COMMAND__BODY_CERTIFICATE_ADD:
 		et_tls_recheck(k->tls);
+		ca_look(k);
 		break;
 	case ET__COMMAND__BODY_SEGMENT_SEAL: {
 		const Et__SegmentSeal *seal = command->segment_seal;
@@ -485,6 +500,12 @@ void et_keeper_on_applied(struct et_keeper *k, uint64_t index, const Et__Command
 	case ET__COMMAND__BODY_KEK_REPORT:
 		rotate_look(k);
 		break;
+	case ET__COMMAND__BODY_CA_ROTATE:
+	case ET__COMMAND__BODY_CA_STEP:
+	case ET__COMMAND__BODY_CA_REPORT:
+	case ET__COMMAND__BODY_CA_SIGN:
+		ca_look(k);
+		break;
 	default:
 		break;
 	}
@@ -496,5 +517,6 @@ void et_keeper_on_replaced(struct et_keeper *k)
 		et_tls_recheck(k->tls);
 		health_round(k);
 		verify_rescan(k);
+		ca_look(k);
 	}
 }

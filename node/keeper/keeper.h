@@ -63,6 +63,7 @@ struct et_keeper_init_config {
 	uint8_t seal_public[32];   /* from et_keeper_key_make(.., 1, ..) */
 	unsigned escrow_threshold; /* k, 0: 3 */
 	unsigned escrow_shares;	   /* n, 0: 5 */
+	int64_t cert_life_us;	   /* 0: 72 h */
 	int64_t now_us;
 };
 
@@ -118,10 +119,12 @@ int et_keeper_restore_keys(const struct et_backup_head *head, const char *state_
 int et_keeper_backup_trust(const struct et_secret *ca_key, struct et_view ca,
 			   struct et_view members, uint64_t node, const uint8_t sign_public[32],
 			   struct et_error *reterr) ET_MUST_CHECK;
-/* Identity, certificate, grants and first command of the node that restores, with number `node`. */
+/* Identity, certificate, grants and first command of the node that restores, with number `node`;
+ * the CA is the one that issues in the restored catalogue (ET_ECORRUPT: the key is another one's).
+ */
 int et_keeper_restore_begin(struct et_keeper_restore *r, const struct et_backup_head *head,
-			    const struct et_keeper_init_config *config, uint64_t node,
-			    struct et_error *reterr) ET_MUST_CHECK;
+			    const Et__Cluster *cluster, const struct et_keeper_init_config *config,
+			    uint64_t node, struct et_error *reterr) ET_MUST_CHECK;
 
 /* The other living KEK versions of the restored catalogue: each that a key in <state>/keys opens,
  * by whichever vault node's grant, is granted to the node that restores, in r->command (after
@@ -148,6 +151,10 @@ void et_members_set_state(struct et_members *m, struct et_state *state);
  * may speak raft and rpc, so that this node can catch up. */
 int et_members_check(void *arg, const struct et_tls_peer *peer, const char *alpn,
 		     struct et_error *reterr);
+/* For et_tls_config.recorded: the recorded key of an active member (joining and draining ones too),
+ * as far as is known here. Such a peer is let in whatever CA its certificate is of, so that who was
+ * away through a rotation of the CA comes back; it must pass et_members_check() as well. */
+bool et_members_recorded(void *arg, uint64_t node, const uint8_t spki_hash[32]);
 /* "ip:port" of a member's cluster port, from the catalogue or the list; false: unknown. */
 bool et_members_address(struct et_members *m, uint64_t node, char ret[ET_ADDRESS_MAX]);
 

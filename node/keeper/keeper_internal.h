@@ -13,6 +13,7 @@
  *   verify.c   tags of recovered tapes
  *   grants.c   grants for vault nodes that lack them
  *   rotate.c   the life of KEK versions: this node's keys, new versions, states
+ *   ca.c       the life of CAs: what this node trusts, new CAs, steps of a rotation
  *   rewrap.c   moving wrapped DEKs to the active version
  *   generations.c  making segments anew: redaction, re-encryption
  */
@@ -32,6 +33,7 @@
 #define PROPOSE_TIMEOUT_MS 15000
 #define READ_TIMEOUT_MS 5000
 #define INIT_KEK 1
+#define CERT_LIFE_US (72LL * 3600 * 1000000)
 
 static inline void et_buffer_releasep(struct et_buffer *b)
 {
@@ -95,6 +97,20 @@ int grant_open(const Et__Grant *grant, const struct node_keys *keys, struct et_s
 int secret_open(const struct et_state_view *v, const char *name, uint64_t node,
 		const struct node_keys *keys, struct et_secret **ret,
 		struct et_error *reterr) ET_MUST_CHECK;
+/* The CA that issues. */
+struct issuer {
+	uint32_t number;
+	char name[SECRET_NAME_BYTES]; /* of its key in grants */
+	Et__Cluster *cluster;	      /* owned */
+	struct et_view cert;	      /* in that */
+};
+int issuer_find(const struct et_state_view *v, struct issuer *ret,
+		struct et_error *reterr) ET_MUST_CHECK;
+void issuer_release(struct issuer *i);
+/* Its key, by this node's grant. ET_ENOKEY: it has none. */
+int issuer_key(const struct et_state_view *v, const struct issuer *i, uint64_t node,
+	       const struct node_keys *keys, struct et_secret **ret,
+	       struct et_error *reterr) ET_MUST_CHECK;
 /* The bytes that the CA signs for a KEK version. */
 #define KEK_SIGNED_BYTES 48
 void kek_signed_bytes(uint32_t version, const uint8_t public_key[32],
@@ -120,6 +136,11 @@ void pb_bytes(ProtobufCBinaryData *field, const void *data, size_t size);
 void pb_roles(size_t *n, char ***field, uint32_t roles);
 uint32_t roles_of(size_t n, char *const *words);
 bool node_is_vault(const Et__Node *node); /* a member with that role */
+
+/* ---- members.c ---- */
+/* The members as the catalogue has them, signed. */
+int members_pack(const struct et_state_view *v, const struct et_secret *ca_key,
+		 struct et_buffer *ret, struct et_error *reterr) ET_MUST_CHECK;
 
 /* ---- keeper.c ---- */
 
@@ -150,7 +171,15 @@ struct et_keeper {
 	void (*closed)(void *arg);
 	void *closed_arg;
 
-	bool renewing;
+	bool renewing;	   /* the identity is being renewed, or saved */
+	bool bundle_saved; /* the CAs that are trusted are on disk, as far as is known */
+	bool ca_looking;   /* a look is to come */
+	struct {
+		unsigned what;
+		unsigned phase;
+		uint32_t number;
+		int64_t since_us; /* monotonic */
+	} ca_due;		  /* the step that was due at the last look (ca.c) */
 	int64_t not_before_us;
 	int64_t not_after_us;
 	int64_t renew_again_us; /* monotonic: not before */
@@ -214,6 +243,10 @@ typedef void (*ask_fn)(void *arg, int code, struct et_view body);
 void keeper_ask_vaults(struct et_keeper *k, const char *secret, enum et_rpc_method method,
 		       struct et_view body, uint32_t timeout_ms, ask_fn fn, void *arg);
 
+/* ... those that hold the key of the CA that issues. */
+void keeper_ask_issuers(struct et_keeper *k, enum et_rpc_method method, struct et_view body,
+			uint32_t timeout_ms, ask_fn fn, void *arg);
+
 /* ---- grants.c ---- */
 void grants_round(struct et_keeper *k); /* every 10 s: stand-ins count these */
 void grants_look(struct et_keeper *k);	/* soon: something has changed */
@@ -224,6 +257,16 @@ void rotate_start(struct et_keeper *k); /* its timer */
 /* Propose a step; `fn` (may be NULL) hears of it. One at a time. */
 void rotate_propose(struct et_keeper *k, Et__Command *command, const char *reason,
 		    void (*fn)(struct et_keeper *k, int code, const Et__Result *result));
+
+/* Has a majority said, since the start, what is committed? Asks when it has not. */
+bool rotate_is_current(struct et_keeper *k);
+
+/* ---- ca.c ---- */
+void ca_look(struct et_keeper *k);  /* soon: something has changed */
+void ca_round(struct et_keeper *k); /* every second */
+/* Is the certificate of another CA than it ought to be? */
+bool ca_wants_renewal(struct et_keeper *k, const struct et_state_view *v);
+void cluster_bundle(const Et__Cluster *cluster, struct et_buffer *ret);
 
 /* ---- rewrap.c ---- */
 struct rewrap *rewrap_new(struct et_keeper *k);
@@ -251,9 +294,9 @@ int open_local(struct et_keeper *k, const struct et_state_view *v, const uint8_t
 	       struct et_error *reterr) ET_MUST_CHECK;
 int admit_serve(struct et_keeper *k, struct et_error *reterr) ET_MUST_CHECK;
 void renew_serve(struct et_keeper *k);
-void renew_round(struct et_keeper *k);
-/* Fill a certificate record from DER. */
-int certificate_record(struct et_view der, uint64_t node, Et__Certificate **ret,
+void renew_round(struct et_keeper *k); /* every second, and when a CA has changed */
+/* Fill a certificate record from DER; `ca` is the number of the CA that issued it. */
+int certificate_record(struct et_view der, uint64_t node, uint32_t ca, Et__Certificate **ret,
 		       struct et_error *reterr) ET_MUST_CHECK;
 struct verify *verify_new(struct et_keeper *k);
 void verify_free(struct verify *v);

@@ -1,5 +1,8 @@
+#include <stdio.h>
 #include <string.h>
 
+#include "node/base/log.h"
+#include "node/io/clock.h"
 #include "node/keeper/keeper_internal.h"
 
 struct et_members {
@@ -20,7 +23,10 @@ int et_members_open(const char *folder, const struct et_identity *identity, stru
 	m->self = identity->node;
 	m->next_node = identity->node + 1;
 	int rc = et_member_list_load(folder, view_of(&identity->ca), &m->list, reterr);
-	if (rc < 0 && rc != ET_ENOTFOUND) {
+	if (rc == ET_EUNTRUSTED) { /* of a CA that was rotated out: the catalogue is newer */
+		et_warn("members.list", "detail=\"%s\"",
+			"signed by no CA that is trusted: not used");
+	} else if (rc < 0 && rc != ET_ENOTFOUND) {
 		free(m);
 		return rc;
 	}
@@ -79,7 +85,7 @@ static int check_newcomer(uint64_t next_node, const struct et_tls_peer *peer, co
 {
 	bool may = strcmp(alpn, ET_ALPN_RAFT) == 0 || strcmp(alpn, ET_ALPN_RPC) == 0;
 
-	if (peer->node >= next_node && !peer->expired && may) {
+	if (peer->node >= next_node && !peer->expired && !peer->unchained && may) {
 		return 0;
 	}
 	return et_fail_plain(reterr, ET_EUNTRUSTED, "node %llu is no member%s",
@@ -147,6 +153,26 @@ int et_members_check(void *arg, const struct et_tls_peer *peer, const char *alpn
 	return check_newcomer(m->next_node, peer, alpn, reterr);
 }
 
+bool et_members_recorded(void *arg, uint64_t id, const uint8_t spki_hash[32])
+{
+	const struct et_members *m = arg;
+	uint64_t next_node = 0;
+	Et__Node *node = NULL;
+	bool is = false;
+
+	if (!catalogue_decides(m, id, &next_node, &node)) {
+		const struct et_member *member = list_find(m, id);
+		return member != NULL && memcmp(member->spki_hash, spki_hash, 32) == 0;
+	}
+	if (node != NULL) {
+		is = node->state != ET__NODE_STATE__REMOVED &&
+		     node->state != ET__NODE_STATE__REVOKED && node->spki_hash.len == 32 &&
+		     memcmp(node->spki_hash.data, spki_hash, 32) == 0;
+		et__node__free_unpacked(node, NULL);
+	}
+	return is;
+}
+
 bool et_members_address(struct et_members *m, uint64_t node, char ret[ET_ADDRESS_MAX])
 {
 	Et__Node *record = NULL;
@@ -169,4 +195,41 @@ bool et_members_address(struct et_members *m, uint64_t node, char ret[ET_ADDRESS
 		memcpy(ret, member->address, sizeof(member->address));
 	}
 	return member != NULL;
+}
+
+/* ---- The list that a node keeps on its disk ---- */
+
+static int pack_node(void *arg, const Et__Node *node)
+{
+	struct et_member_list *l = arg;
+
+	if (node->state == ET__NODE_STATE__REMOVED || node->state == ET__NODE_STATE__REVOKED ||
+	    l->count >= ET_MEMBERS_MAX || node->spki_hash.len != 32 ||
+	    strlen(node->address) >= ET_ADDRESS_MAX) {
+		return 0;
+	}
+	struct et_member *m = &l->members[l->count++];
+	m->node = node->id;
+	m->roles = roles_of(node->n_roles, node->roles);
+	(void)snprintf(m->name, sizeof(m->name), "%.63s", node->name);
+	(void)snprintf(m->site, sizeof(m->site), "%.63s", node->site);
+	memcpy(m->address, node->address, strlen(node->address) + 1);
+	memcpy(m->spki_hash, node->spki_hash.data, 32);
+	if (node->sign_public.len == 32) {
+		memcpy(m->sign_public, node->sign_public.data, 32);
+	}
+	return 0;
+}
+
+int members_pack(const struct et_state_view *v, const struct et_secret *ca_key,
+		 struct et_buffer *ret, struct et_error *reterr)
+{
+	struct et_member_list l = { .index = et_state_view_index(v),
+				    .made_us = et_clock_now_us(),
+				    .members = calloc(ET_MEMBERS_MAX, sizeof(*l.members)) };
+
+	int rc = l.members != NULL ? et_state_each_node(v, pack_node, &l) : -ENOMEM;
+	rc = rc < 0 ? rc : et_member_list_sign(&l, ca_key, ret);
+	et_member_list_release(&l);
+	return rc < 0 ? et_fail(reterr, rc, "sign the list of members") : 0;
 }

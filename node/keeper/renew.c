@@ -2,14 +2,17 @@
  * the one by which members know each other, so that a node that lags behind still knows a renewed
  * one.
  *
- *   request := certificate request (PKCS#10 DER)      answer := length 4 | certificate | CA bundle
+ *   request := certificate request (PKCS#10 DER)
+ *   answer  := certificate | CA bundle | list of members      each: length 4, bytes
  *
  *   CSR ─▶ issued here (a vault node) or by a vault node (ET_RPC_RENEW) ─▶ CertificateAdd committed
  *       ─▶ saved ─▶ in use
  *
- * The asker may come with an expired certificate: the member check has let it in by its recorded
- * key. What fails is tried again after 5 s, 10 s, ... at most
- * a minute. */
+ * The asker may come with a certificate that has expired, or of a CA that was rotated out: the
+ * member check has let it in by its recorded key. What it takes for the CAs of now is what the
+ * vault node says that it asked, which proved that it has the recorded key of one. A certificate of
+ * another CA than the one that issues is renewed at once (ca.c). What fails is tried again after 5
+ * s, 10 s, ... at most a minute. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +23,7 @@
 #define RETRY_MIN_US (5LL * 1000000)
 #define RETRY_MAX_US (60LL * 1000000)
 #define CA_BYTES_MAX (16UL * ET_CERT_MAX)
+#define MEMBERS_BYTES_MAX (256UL * 1024)
 
 /* ---- Issuing ---- */
 
@@ -46,40 +50,41 @@ static void on_committed(void *arg, int code, const Et__Result *result)
 	issue_finish(arg, code);
 }
 
-static int issue_certificate(struct issue *i, const struct et_state_view *v, const Et__Node *node,
+static void answer_add(struct et_buffer *answer, const struct et_buffer *part)
+{
+	et_buffer_add32(answer, (uint32_t)part->size);
+	et_buffer_add(answer, part->data, part->size);
+}
+
+static int issue_certificate(struct issue *i, const struct et_state_view *v,
+			     const struct issuer *issuer, const Et__Node *node,
 			     struct et_view request, Et__Certificate **ret)
 {
 	struct et_keeper *k = i->k;
 	ET_CLEANUP(et_secret_freep) struct et_secret *ca_key = NULL;
 	ET_CLEANUP(et_buffer_releasep) struct et_buffer cert = { 0 };
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer bundle = { 0 };
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer members = { 0 };
 	const struct et_cert_subject subject = { k->identity.cluster, node->site, node->id };
 	uint8_t spki_hash[32];
-	Et__Cluster *cluster = NULL;
 
-	int rc = secret_open(v, "ca", k->identity.node, &k->keys, &ca_key, NULL);
-	rc = rc < 0 ? rc : et_state_get_cluster(v, &cluster);
-	if (rc == 0 && cluster->n_ca_certs == 0) {
-		rc = ET_ECORRUPT;
-	}
-	if (rc == 0) {
-		const struct et_view ca = { cluster->ca_certs[0].data, cluster->ca_certs[0].len };
-		rc = et_ca_issue(ca_key, ca, request, &subject, keeper_now_us(k), k->cert_life_us,
-				 &cert, spki_hash, NULL);
-	}
+	int rc = issuer_key(v, issuer, k->identity.node, &k->keys, &ca_key, NULL);
+	rc = rc < 0 ? rc
+		    : et_ca_issue(ca_key, issuer->cert, request, &subject, keeper_now_us(k),
+				  k->cert_life_us, &cert, spki_hash, NULL);
 	if (rc == 0 &&
 	    (node->spki_hash.len != 32 || memcmp(spki_hash, node->spki_hash.data, 32) != 0)) {
 		rc = ET_EDENIED; /* Renewal is for the recorded key. */
 	}
-	rc = rc < 0 ? rc : certificate_record(view_of(&cert), node->id, ret, NULL);
+	rc = rc < 0 ? rc : certificate_record(view_of(&cert), node->id, issuer->number, ret, NULL);
+	rc = rc < 0 ? rc : members_pack(v, ca_key, &members, NULL);
+	cluster_bundle(issuer->cluster, &bundle);
 	if (rc == 0) {
-		et_buffer_add32(&i->answer, (uint32_t)cert.size);
-		et_buffer_add(&i->answer, cert.data, cert.size);
-		for (size_t c = 0; c < cluster->n_ca_certs; c++) {
-			et_buffer_add(&i->answer, cluster->ca_certs[c].data,
-				      cluster->ca_certs[c].len);
-		}
+		answer_add(&i->answer, &cert);
+		answer_add(&i->answer, &bundle);
+		answer_add(&i->answer, &members);
+		rc = bundle.failed || i->answer.failed ? -ENOMEM : 0;
 	}
-	et__cluster__free_unpacked(cluster, NULL);
 	return rc;
 }
 
@@ -98,8 +103,11 @@ static void issue_for(struct et_keeper *k, uint64_t node, struct et_view request
 	*i = (struct issue){ .k = k, .fn = fn, .arg = arg };
 	keeper_begin(k);
 	struct et_state_view *v = et_state_view_open(k->state);
+	struct issuer issuer = { 0 };
 	int rc = et_state_get_node(v, node, &record);
-	rc = rc < 0 ? rc : issue_certificate(i, v, record, request, &add.certificate);
+	rc = rc < 0 ? rc : issuer_find(v, &issuer, NULL);
+	rc = rc < 0 ? rc : issue_certificate(i, v, &issuer, record, request, &add.certificate);
+	issuer_release(&issuer);
 	(void)et_state_view_close(v);
 	if (rc == 0) {
 		(void)snprintf(principal, sizeof(principal), "node:%llu", (unsigned long long)node);
@@ -134,6 +142,7 @@ static void serve_renew(void *arg, const struct et_tls_peer *peer, struct et_vie
 struct renewal {
 	struct et_keeper *k;
 	struct et_identity fresh; /* owned */
+	struct et_buffer members; /* owned */
 	void (*cb)(void *arg, int code);
 	void *arg;
 	uv_work_t work;
@@ -164,6 +173,7 @@ static void renewal_finish(struct renewal *r, int code, const char *why)
 		r->cb(r->arg, code);
 	}
 	et_identity_release(&r->fresh);
+	et_buffer_release(&r->members);
 	free(r);
 	keeper_end(k);
 }
@@ -175,6 +185,9 @@ static void renewal_save(uv_work_t *work)
 
 	(void)snprintf(folder, sizeof(folder), "%s/identity", r->k->state_folder);
 	r->save_code = et_identity_save(folder, r->k->root, &r->fresh, &r->save_error);
+	if (r->save_code == 0) {
+		r->save_code = et_member_list_save(folder, view_of(&r->members), &r->save_error);
+	}
 }
 
 static void renewal_on_saved(uv_work_t *work, int status)
@@ -196,35 +209,52 @@ static void renewal_on_saved(uv_work_t *work, int status)
 	et_identity_release(&k->identity);
 	k->identity = r->fresh;
 	r->fresh = (struct et_identity){ 0 };
+	k->bundle_saved = true;
 	keeper_note_certificate(k);
+	ca_look(k); /* it may be newer than the answer */
 	if (k->on_identity != NULL) {
 		k->on_identity(k->arg, &k->identity);
 	}
 	renewal_finish(r, 0, NULL);
 }
 
+/* The next part of an answer; false: there is none, or a longer one than may be. */
+static bool answer_next(struct et_reader *r, size_t most, struct et_view *ret)
+{
+	uint32_t size = et_read32(r);
+	const uint8_t *bytes = size <= most ? et_read_bytes(r, size) : NULL;
+
+	*ret = (struct et_view){ bytes, bytes != NULL ? size : 0 };
+	return bytes != NULL && size > 0;
+}
+
 static int renewal_take(struct renewal *r, struct et_view answer)
 {
 	struct et_reader reader = et_reader_of(answer.data, answer.size);
-	uint32_t size = et_read32(&reader);
-	const uint8_t *cert = et_read_bytes(&reader, size);
-	size_t ca_size = et_reader_left(&reader);
+	struct et_member_list list = { 0 };
+	struct et_view cert;
+	struct et_view ca;
+	struct et_view members;
 	struct et_cert_info info;
 
-	if (cert == NULL || ca_size == 0 || ca_size > CA_BYTES_MAX ||
-	    et_cert_parse((struct et_view){ cert, size }, &info, NULL) < 0 ||
-	    info.node != r->k->identity.node) {
+	if (!answer_next(&reader, ET_CERT_MAX, &cert) || !answer_next(&reader, CA_BYTES_MAX, &ca) ||
+	    !answer_next(&reader, MEMBERS_BYTES_MAX, &members) ||
+	    et_cert_parse(cert, &info, NULL) < 0 || info.node != r->k->identity.node ||
+	    !et_cert_is_of(cert, ca)) {
 		return ET_EMALFORMED;
 	}
-	int rc = et_identity_copy(&r->k->identity, &r->fresh);
+	int rc = et_member_list_parse(members, ca, &list, NULL);
+	et_member_list_release(&list);
+	rc = rc < 0 ? rc : et_identity_copy(&r->k->identity, &r->fresh);
 	if (rc < 0) {
 		return rc;
 	}
 	r->fresh.cert.size = 0;
 	r->fresh.ca.size = 0;
-	et_buffer_add(&r->fresh.cert, cert, size);
-	et_buffer_add(&r->fresh.ca, reader.p, ca_size);
-	return r->fresh.cert.failed || r->fresh.ca.failed ? -ENOMEM : 0;
+	et_buffer_add(&r->fresh.cert, cert.data, cert.size);
+	et_buffer_add(&r->fresh.ca, ca.data, ca.size);
+	et_buffer_add(&r->members, members.data, members.size);
+	return r->fresh.cert.failed || r->fresh.ca.failed || r->members.failed ? -ENOMEM : 0;
 }
 
 static void on_renewed(void *arg, int code, struct et_view answer)
@@ -253,13 +283,16 @@ static void renewal_run(void *arg)
 		return;
 	}
 	struct et_state_view *v = et_state_view_open(k->state);
-	bool here = et_state_has_grant(v, "ca", k->identity.node);
+	struct issuer issuer = { 0 };
+	bool here = issuer_find(v, &issuer, NULL) == 0 &&
+		    et_state_has_grant(v, issuer.name, k->identity.node);
+	issuer_release(&issuer);
 	(void)et_state_view_close(v);
 	if (here) {
 		issue_for(k, k->identity.node, view_of(&request), on_renewed, r);
 	} else {
-		keeper_ask_vaults(k, "ca", ET_RPC_RENEW, view_of(&request),
-				  PROPOSE_TIMEOUT_MS + RPC_TIMEOUT_MS, on_renewed, r);
+		keeper_ask_issuers(k, ET_RPC_RENEW, view_of(&request),
+				   PROPOSE_TIMEOUT_MS + RPC_TIMEOUT_MS, on_renewed, r);
 	}
 }
 
@@ -279,14 +312,15 @@ void renew_round(struct et_keeper *k)
 	int64_t due_us = k->not_before_us + (k->not_after_us - k->not_before_us) / 3 * 2;
 	Et__Node *self = NULL;
 
-	if (k->renewing || keeper_now_us(k) < due_us || et_clock_mono_us() < k->renew_again_us) {
+	if (k->renewing || et_clock_mono_us() < k->renew_again_us) {
 		return;
 	}
 	struct et_state_view *v = et_state_view_open(k->state);
 	bool known = et_state_get_node(v, k->identity.node, &self) == 0;
+	bool is_due = known && (keeper_now_us(k) >= due_us || ca_wants_renewal(k, v));
 	(void)et_state_view_close(v);
 	et__node__free_unpacked(self, NULL);
-	if (known) { /* Else the catalogue here is still on its way. */
+	if (is_due) { /* Else, if it is not known, the catalogue here is still on its way. */
 		et_keeper_renew(k, NULL, NULL);
 	}
 }

@@ -48,6 +48,7 @@ struct look {
 	struct et_state_view *v;
 	Et__Node *self;		   /* owned */
 	Et__KeyRing *ring;	   /* owned */
+	Et__Cluster *cluster;	   /* owned */
 	struct row rows[KEYS_MAX]; /* those that live */
 	size_t count;
 	const struct row *active;
@@ -111,6 +112,7 @@ static void look_close(struct look *l)
 {
 	et__node__free_unpacked(l->self, NULL);
 	et__key_ring__free_unpacked(l->ring, NULL);
+	et__cluster__free_unpacked(l->cluster, NULL);
 	(void)et_state_view_close(l->v);
 }
 
@@ -122,6 +124,7 @@ static int look_open(struct et_keeper *k, struct look *l)
 	}
 	int rc = et_state_get_node(l->v, k->identity.node, &l->self);
 	rc = rc < 0 ? rc : et_state_get_key_ring(l->v, &l->ring);
+	rc = rc < 0 ? rc : et_state_get_cluster(l->v, &l->cluster);
 	rc = rc < 0 ? rc : et_state_each_kek(l->v, look_kek, l);
 	if (rc == 0 && l->active == NULL) {
 		rc = ET_ENOTFOUND;
@@ -158,6 +161,7 @@ static void on_proposed(void *arg, int code, const Et__Result *result)
 	}
 	if (code == 0) {
 		rotate_look(k);
+		ca_look(k);
 	}
 	free(p);
 	keeper_end(k);
@@ -310,6 +314,7 @@ static void on_current(void *arg, int code, uint64_t index)
 	if (code == 0) {
 		k->rotation.current = true;
 		rotate_look(k);
+		ca_look(k);
 	}
 	keeper_end(k);
 }
@@ -317,7 +322,7 @@ static void on_current(void *arg, int code, uint64_t index)
 /* After a crash the catalogue may come back at an earlier index, and know nothing of a version
  * whose only grants are sealed to keys that were made since. So nothing is wiped before a majority
  * has said what is committed; later the catalogue only goes forward. */
-static bool is_current(struct et_keeper *k)
+bool rotate_is_current(struct et_keeper *k)
 {
 	if (!k->rotation.current && !k->rotation.asking) {
 		k->rotation.asking = true;
@@ -335,7 +340,7 @@ static bool keys_in_order(struct look *l)
 
 	et_assert(o != NULL);
 	bool good = !order_make(l, &o->order) || in_order(&k->keys, &o->order);
-	if (!good && !is_current(k)) {
+	if (!good && !rotate_is_current(k)) {
 		o->order.keep_all = true;
 		good = in_order(&k->keys, &o->order);
 	}
@@ -456,8 +461,12 @@ static bool reseal(struct look *l)
 			reseal_one(l, name, l->rows[i].version, &list);
 		}
 	}
-	if (l->vault) {
-		reseal_one(l, "ca", l->active->version, &list);
+	for (size_t i = 0; i < 2 && l->vault; i++) {
+		uint32_t number = et_state_ca_number(l->cluster, i);
+		et_state_ca_secret(number, name);
+		if (number != 0) {
+			reseal_one(l, name, l->active->version, &list);
+		}
 	}
 	if (list.count == 0) {
 		return false;
@@ -503,7 +512,11 @@ static int kek_sign(struct look *l, Et__Kek *kek, struct et_error *reterr)
 	ET_CLEANUP(et_buffer_releasep) struct et_buffer signature = { 0 };
 	uint8_t bytes[KEK_SIGNED_BYTES];
 
-	int rc = secret_open(l->v, "ca", l->k->identity.node, &l->k->keys, &ca_key, reterr);
+	char name[SECRET_NAME_BYTES];
+
+	kek->ca = et_state_ca_number(l->cluster, 0);
+	et_state_ca_secret(kek->ca, name);
+	int rc = secret_open(l->v, name, l->k->identity.node, &l->k->keys, &ca_key, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -718,6 +731,8 @@ void rotate_look(struct et_keeper *k)
 static void on_timer(uv_timer_t *timer)
 {
 	rotate_step(timer->data);
+	ca_round(timer->data);
+	renew_round(timer->data);
 	generations_round(timer->data);
 }
 
@@ -793,7 +808,8 @@ static void issuing_run(struct et_post *post)
 	body.version = l.active->version;
 	kek_secret_name(body.version, name);
 	rc = secret_open(l.v, name, k->identity.node, &k->keys, &kek, &why);
-	rc = rc < 0 ? rc : secret_open(l.v, "ca", k->identity.node, &k->keys, &ca_key, &why);
+	et_state_ca_secret(et_state_ca_number(l.cluster, 0), name);
+	rc = rc < 0 ? rc : secret_open(l.v, name, k->identity.node, &k->keys, &ca_key, &why);
 	look_close(&l);
 	rc = rc < 0 ? rc
 		    : escrow_split(body.version, kek, ca_key, i->shares.threshold, i->shares.count,

@@ -1,6 +1,6 @@
 /* Grants.
  *
- *   info := "evertape grant/1"        aad := node 8 | name ("kek:1", "ca")
+ *   info := "evertape grant/1"        aad := node 8 | name ("kek:1", "ca", "ca:2")
  *
  * A grant moved to another node or name does not open. */
 #include <stdio.h>
@@ -130,6 +130,36 @@ int secret_open(const struct et_state_view *v, const char *name, uint64_t node,
 	return rc;
 }
 
+int issuer_find(const struct et_state_view *v, struct issuer *ret, struct et_error *reterr)
+{
+	*ret = (struct issuer){ 0 };
+	int rc = et_state_get_cluster(v, &ret->cluster);
+	if (rc == 0 && ret->cluster->n_ca_certs == 0) {
+		rc = ET_ECORRUPT;
+	}
+	if (rc < 0) {
+		issuer_release(ret);
+		return et_fail(reterr, rc, "the cluster's CA");
+	}
+	ret->number = et_state_ca_number(ret->cluster, 0);
+	et_state_ca_secret(ret->number, ret->name);
+	ret->cert =
+		(struct et_view){ ret->cluster->ca_certs[0].data, ret->cluster->ca_certs[0].len };
+	return 0;
+}
+
+void issuer_release(struct issuer *i)
+{
+	et__cluster__free_unpacked(i->cluster, NULL);
+	*i = (struct issuer){ 0 };
+}
+
+int issuer_key(const struct et_state_view *v, const struct issuer *i, uint64_t node,
+	       const struct node_keys *keys, struct et_secret **ret, struct et_error *reterr)
+{
+	return secret_open(v, i->name, node, keys, ret, reterr);
+}
+
 void grant_list_release(struct grant_list *l)
 {
 	for (size_t i = 0; i < l->count; i++) {
@@ -177,6 +207,26 @@ static int grants_add_kek(void *arg, const Et__Kek *kek)
 	return grants_add(arg, name);
 }
 
+/* The one that issues; the other one, while there is one, comes by grants.c if it is not here. */
+static int grants_add_cas(struct grants_search *s)
+{
+	char name[SECRET_NAME_BYTES];
+	struct issuer issuer;
+
+	int rc = issuer_find(s->v, &issuer, s->reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	rc = grants_add(s, issuer.name);
+	uint32_t other = et_state_ca_number(issuer.cluster, 1);
+	et_state_ca_secret(other, name);
+	if (rc == 0 && other != 0 && et_state_has_grant(s->v, name, s->self)) {
+		rc = grants_add(s, name);
+	}
+	issuer_release(&issuer);
+	return rc;
+}
+
 int grants_for_node(const struct et_state_view *v, uint64_t self, const struct node_keys *keys,
 		    uint64_t node, const uint8_t seal_public[32], struct grant_list *ret,
 		    struct et_error *reterr)
@@ -185,7 +235,7 @@ int grants_for_node(const struct et_state_view *v, uint64_t self, const struct n
 
 	ret->count = 0;
 	int rc = et_state_each_kek(v, grants_add_kek, &s);
-	rc = rc < 0 ? rc : grants_add(&s, "ca");
+	rc = rc < 0 ? rc : grants_add_cas(&s);
 	if (rc < 0) {
 		grant_list_release(ret);
 	}

@@ -14,6 +14,7 @@
 
 #define CA_LIFE_DAYS 3650
 #define BACKDATE_US (5LL * 60 * 1000000)
+#define BACKDATE_PART 6	  /* of its life, at most: two thirds of a short one are not over at once */
 #define SIGNATURE_MAX 128 /* bytes; ECDSA P-256 in DER takes at most 72 */
 #define BUNDLE_COUNT_MAX 16
 
@@ -305,7 +306,9 @@ int et_ca_issue(const struct et_secret *ca_key, struct et_view ca_cert, struct e
 				     "the CA's key does not belong to its certificate");
 	}
 	ET_CLEANUP(et_x509_freep) X509 *cert = X509_new();
-	if (cert == NULL || !set_times(cert, now_us - BACKDATE_US, now_us + life_us) ||
+	int64_t back_us =
+		life_us / BACKDATE_PART < BACKDATE_US ? life_us / BACKDATE_PART : BACKDATE_US;
+	if (cert == NULL || !set_times(cert, now_us - back_us, now_us + life_us) ||
 	    !leaf_fill(cert, issuer, public_key, key, subject)) {
 		return et_fail_plain(reterr, -ENOMEM, "issue a certificate: %s",
 				     et_openssl_reason());
@@ -345,6 +348,29 @@ int et_cert_check_issued(struct et_view cert, struct et_view bundle, const uint8
 	}
 	return et_fail_plain(reterr, ET_EUNTRUSTED,
 			     "the certificate that was issued is not of the token's CA");
+}
+
+bool et_cert_is_of(struct et_view cert, struct et_view ca)
+{
+	bool bad = false;
+
+	ET_CLEANUP(et_x509_freep) X509 *leaf = et_cert_next(&cert, &bad);
+	ET_CLEANUP(et_x509_freep) X509 *issuer = et_cert_next(&ca, &bad);
+	bool is =
+		leaf != NULL && issuer != NULL && X509_verify(leaf, X509_get0_pubkey(issuer)) == 1;
+	ERR_clear_error();
+	return is;
+}
+
+bool et_ca_key_is_of(const struct et_secret *ca_key, struct et_view bundle)
+{
+	bool bad = false;
+
+	ET_CLEANUP(et_pkey_freep) EVP_PKEY *key = et_key_of(ca_key);
+	ET_CLEANUP(et_x509_freep) X509 *ca = et_cert_next(&bundle, &bad);
+	bool is = key != NULL && ca != NULL && X509_check_private_key(ca, key) == 1;
+	ERR_clear_error();
+	return is;
 }
 
 int et_ca_sign(const struct et_secret *ca_key, struct et_view data, struct et_buffer *ret_signature)

@@ -343,7 +343,7 @@ static int conn_judge(struct et_tls_conn *conn, struct et_error *why)
 	if (conn->server && strcmp(conn->alpn, ET_ALPN_JOIN) == 0) {
 		return 0; /* It has no certificate; its request is signed. */
 	}
-	int rc = tls_judge(conn->ssl, cluster, &conn->peer, why);
+	int rc = tls_judge(conn->ssl, cluster, &conn->peer, conn->ca_hash, why);
 	if (rc < 0) {
 		return rc;
 	}
@@ -352,7 +352,9 @@ static int conn_judge(struct et_tls_conn *conn, struct et_error *why)
 				     (unsigned long long)conn->peer.node, conn->peer.address,
 				     (unsigned long long)conn->want_node);
 	}
-	return conn->node != NULL ? tls_node_check(conn->node, conn, why) : 0;
+	rc = conn->node != NULL ? tls_node_check(conn->node, &conn->peer, conn->alpn, why) : 0;
+	conn->member_refused = rc < 0;
+	return rc;
 }
 
 static bool conn_ready(struct et_tls_conn *conn)

@@ -65,6 +65,30 @@ static bool context_own(SSL_CTX *ctx, const struct et_identity *identity)
 	       SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
 }
 
+/* A chain that leads to no CA of ours is good all the same when its key is the recorded one of a
+ * member: the handshake proves that the peer has it. */
+static int verify_member(X509_STORE_CTX *ctx, void *arg)
+{
+	const struct tls_alpn *alpn = arg;
+	struct et_cert_info leaf;
+
+	if (X509_verify_cert(ctx) == 1) {
+		return 1;
+	}
+	const X509 *cert = X509_STORE_CTX_get0_cert(ctx);
+	bool known = alpn->recorded != NULL && cert != NULL &&
+		     et_cert_read(cert, &leaf, NULL) == 0 && alpn->recorded(alpn->arg, &leaf);
+	ERR_clear_error();
+	if (!known) {
+		return 0;
+	}
+	SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct et_tls_conn *conn = BIO_get_data(SSL_get_rbio(ssl));
+	conn->peer.unchained = true;
+	X509_STORE_CTX_set_error(ctx, X509_V_OK);
+	return 1;
+}
+
 /* A joiner knows our CA by its hash only, and has no certificate yet: show it the CA, ask for
  * none. */
 static bool prepare_join(SSL *ssl)
@@ -143,6 +167,8 @@ int tls_contexts_make(const struct et_identity *identity, const struct tls_alpn 
 		void *out;
 	} arg = { .in = alpn };
 	SSL_CTX_set_alpn_select_cb(c.server, on_alpn, arg.out);
+	SSL_CTX_set_cert_verify_callback(c.server, verify_member, arg.out);
+	SSL_CTX_set_cert_verify_callback(c.client, verify_member, arg.out);
 	*ret = c;
 	return 0;
 }
@@ -227,8 +253,36 @@ static bool chain_is_expired(const SSL *ssl, int64_t now_us)
 	return false;
 }
 
+/* The key of the chain's end. */
+static void chain_end(const SSL *ssl, uint8_t ret[32])
+{
+	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+	int count = sk_X509_num(chain);
+
+	if (count < 2 || et_cert_read_spki(sk_X509_value(chain, count - 1), ret) < 0) {
+		memset(ret, 0, 32);
+	}
+}
+
+bool tls_bundle_has(struct et_view bundle, const uint8_t spki_hash[32])
+{
+	uint8_t hash[32];
+	bool bad = false;
+
+	while (bundle.size > 0) {
+		ET_CLEANUP(et_x509_freep) X509 *ca = et_cert_next(&bundle, &bad);
+		if (ca == NULL || et_cert_read_spki(ca, hash) < 0) {
+			break;
+		}
+		if (memcmp(hash, spki_hash, sizeof(hash)) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int tls_judge(const SSL *ssl, const char *cluster, struct et_tls_peer *peer,
-	      struct et_error *reterr)
+	      uint8_t ret_ca_hash[32], struct et_error *reterr)
 {
 	const X509 *cert = SSL_get0_peer_certificate(ssl);
 	struct et_cert_info info;
@@ -254,6 +308,11 @@ int tls_judge(const SSL *ssl, const char *cluster, struct et_tls_peer *peer,
 	memcpy(peer->spki_hash, info.spki_hash, sizeof(peer->spki_hash));
 	/* Not yet valid here is what a clock that is behind makes of a good one: judged as an end.
 	 */
-	peer->expired = info.not_before_us > now_us + SKEW_US || chain_is_expired(ssl, now_us);
+	peer->expired =
+		info.not_before_us > now_us + SKEW_US ||
+		(peer->unchained ? info.not_after_us < now_us : chain_is_expired(ssl, now_us));
+	if (!peer->unchained) {
+		chain_end(ssl, ret_ca_hash);
+	}
 	return 0;
 }

@@ -6,7 +6,8 @@
  *              key and certificate always belong together
  *   members    the list of members, signed by the CA
  *
- * Certificates: P-256 ECDSA, 72 h by default, not-before five minutes back, SAN URI
+ * Certificates: P-256 ECDSA, 72 h by default, not-before five minutes back (a sixth
+ * of a short life), SAN URI
  * spiffe://CLUSTER/site/SITE/node/ID, EKU client and server. Root: P-256, 10 years, CA:TRUE pathlen
  * 0.
  *
@@ -40,7 +41,7 @@ struct et_identity {
 	struct et_secret *sign_key; /* owned: Ed25519 seed, 32 bytes */
 	uint8_t sign_public[32];
 	struct et_buffer cert; /* owned: DER, leaf */
-	struct et_buffer ca;   /* owned: DER certificates one after the other, newest first */
+	struct et_buffer ca; /* owned: DER certificates one after the other; the first one issues */
 };
 
 /* Two fresh keys; cert empty until issued. */
@@ -66,6 +67,11 @@ int et_ca_make(const char *cluster, struct et_secret **ret_key, struct et_buffer
 /* A certificate request (PKCS#10 DER) for the identity's TLS key. */
 int et_identity_request(const struct et_identity *id, struct et_buffer *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
+
+/* Is the certificate signed by that CA? */
+bool et_cert_is_of(struct et_view cert, struct et_view ca);
+/* Is it the key of the bundle's first CA? */
+bool et_ca_key_is_of(const struct et_secret *ca_key, struct et_view bundle);
 
 /* Issue a leaf for the key in `request`; the SAN is what the caller says, never what was asked for.
  */

@@ -188,6 +188,14 @@ static void on_ready(void *arg, struct et_tls_conn *conn, int code, const struct
 	if (c->over) {
 		return;
 	}
+	if (code == ET_EUNTRUSTED) {
+		(void)et_fail_plain(&e, code,
+				    "%s; a token that was made before the cluster's CA was rotated "
+				    "is good for nothing",
+				    why->text);
+		(void)et_fail_next(&e, "evertape node token, on a member");
+		why = &e;
+	}
 	if (code < 0) {
 		call_failed(c, code, why);
 		return;

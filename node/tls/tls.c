@@ -31,6 +31,7 @@ void tls_node_maybe_closed(struct et_tls_node *t)
 	rpc_free(t->rpc);
 	join_server_free(t->join);
 	tls_contexts_release(&t->contexts);
+	et_buffer_release(&t->ca);
 	tls_guard_free(t->guard);
 	tls_shared_unref(t->shared);
 	free(t->listener);
@@ -69,19 +70,32 @@ void tls_node_refused(struct et_tls_node *t, const struct et_tls_conn *conn, int
 	tls_guard_log(t->guard, conn->peer.address, cause, why);
 }
 
-int tls_node_check(struct et_tls_node *t, struct et_tls_conn *conn, struct et_error *reterr)
+int tls_node_check(struct et_tls_node *t, const struct et_tls_peer *peer, const char *alpn,
+		   struct et_error *reterr)
 {
-	int rc = 0;
-
 	if (t->check != NULL) {
-		rc = t->check(t->check_arg, &conn->peer, conn->alpn, reterr);
-	} else if (conn->peer.expired) {
-		rc = et_fail_plain(reterr, ET_EUNTRUSTED,
-				   "the certificate of node %llu has expired",
-				   (unsigned long long)conn->peer.node);
+		return t->check(t->check_arg, peer, alpn, reterr);
 	}
-	conn->member_refused = rc < 0;
-	return rc;
+	if (peer->expired) {
+		return et_fail_plain(reterr, ET_EUNTRUSTED,
+				     "the certificate of node %llu has expired",
+				     (unsigned long long)peer->node);
+	}
+	return 0;
+}
+
+static bool node_recorded(void *arg, const struct et_cert_info *leaf)
+{
+	struct et_tls_node *t = arg;
+
+	if (t->recorded == NULL || !t->recorded(t->check_arg, leaf->node, leaf->spki_hash)) {
+		return false;
+	}
+	t->counts.unchained++;
+	if (leaf->not_before_us > t->counts.unchained_newest_us) {
+		t->counts.unchained_newest_us = leaf->not_before_us;
+	}
+	return true;
 }
 
 static bool node_serves(void *arg, const char *alpn)
@@ -238,6 +252,7 @@ static void node_abandon(struct et_tls_node *t)
 	}
 	rpc_free(t->rpc);
 	tls_contexts_release(&t->contexts);
+	et_buffer_release(&t->ca);
 	tls_guard_free(t->guard);
 	tls_shared_unref(t->shared);
 	free(t->listener);
@@ -254,15 +269,20 @@ int et_tls_start(const struct et_tls_config *config, struct et_tls_node **ret,
 	}
 	t->loop = config->loop;
 	t->check = config->check;
+	t->recorded = config->recorded;
 	t->check_arg = config->arg;
 	t->listen_fd = -1;
 	t->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	t->shared = tls_shared_new();
 	t->guard = tls_guard_new();
 	t->listener = malloc(sizeof(*t->listener));
-	t->alpn = (struct tls_alpn){ .is_served = node_serves, .arg = t };
+	t->alpn =
+		(struct tls_alpn){ .is_served = node_serves, .recorded = node_recorded, .arg = t };
+	et_buffer_add(&t->ca, config->identity->ca.data, config->identity->ca.size);
 	memcpy(t->cluster, config->identity->cluster, sizeof(t->cluster));
-	int rc = t->shared != NULL && t->guard != NULL && t->listener != NULL ? 0 : -ENOMEM;
+	int rc = t->shared != NULL && t->guard != NULL && t->listener != NULL && !t->ca.failed
+			 ? 0
+			 : -ENOMEM;
 	t->rpc = rc == 0 ? rpc_new(t) : NULL;
 	if (t->rpc == NULL) {
 		rc = et_fail(reterr, -ENOMEM, "start TLS");
@@ -330,25 +350,35 @@ int et_tls_set_identity(struct et_tls_node *t, const struct et_identity *identit
 			struct et_error *reterr)
 {
 	struct tls_contexts fresh;
+	struct et_buffer ca = { 0 };
 
 	if (strcmp(identity->cluster, t->cluster) != 0) {
 		return et_fail_plain(reterr, ET_EUSAGE, "an identity of cluster '%s', not '%s'",
 				     identity->cluster, t->cluster);
 	}
-	int rc = tls_contexts_make(identity, &t->alpn, &fresh, reterr);
+	et_buffer_add(&ca, identity->ca.data, identity->ca.size);
+	int rc = ca.failed ? et_fail(reterr, -ENOMEM, "another identity")
+			   : tls_contexts_make(identity, &t->alpn, &fresh, reterr);
 	if (rc < 0) {
+		et_buffer_release(&ca);
 		return rc;
 	}
 	tls_contexts_release(&t->contexts); /* Connections hold references to what they use. */
 	t->contexts = fresh;
+	et_buffer_release(&t->ca);
+	t->ca = ca;
 	return 0;
 }
 
+/* Its CA may have left trust since. */
 static bool recheck_fails(struct et_tls_node *t, struct et_tls_conn *conn)
 {
+	struct et_tls_peer now = conn->peer;
 	struct et_error why;
 
-	if (conn->peer.node == 0 || tls_node_check(t, conn, &why) == 0) {
+	now.unchained = now.unchained ||
+			!tls_bundle_has((struct et_view){ t->ca.data, t->ca.size }, conn->ca_hash);
+	if (now.node == 0 || tls_node_check(t, &now, conn->alpn, &why) == 0) {
 		return false;
 	}
 	t->counts.cut++;

@@ -8,9 +8,10 @@
  * Every connection but join: TLS 1.3, both sides authenticated against the cluster's CA bundle, the
  * peer's node id read from its SAN URI spiffe://CLUSTER/site/SITE/node/ID, and then the member
  * check (is it an active member, is this its recorded key). Expiry alone never refuses an active
- * member whose key is the recorded one. After the handshake the acceptor sends one welcome byte;
- * only then does a connect succeed: in TLS 1.3 the client otherwise finishes before the server has
- * judged it.
+ * member whose key is the recorded one, and neither does a CA that is trusted no more, or not yet:
+ * the key in the certificate is what was recorded, and no CA can make another one of it. After the
+ * handshake the acceptor sends one welcome byte; only then does a connect succeed: in TLS 1.3 the
+ * client otherwise finishes before the server has judged it.
  *
  * Failures: a peer that fails any check is refused, logged once a minute for each peer address, and
  * counted by cause. ET_EUNTRUSTED: certificate or member check; ET_EUNREACHABLE: no connection;
@@ -43,8 +44,9 @@ struct et_tls_peer {
 	uint64_t node; /* 0 on join */
 	char site[64];
 	uint8_t spki_hash[32]; /* SHA-256 of its SubjectPublicKeyInfo */
-	bool expired; /* its certificate is outside of its time, by the clock here, and it was let
-			 in all the same */
+	bool expired;	/* its certificate is outside of its time, by the clock here, and it was let
+			   in all the same */
+	bool unchained; /* no CA that is trusted here vouches for it: its recorded key alone does */
 	char address[64]; /* "ip:port" of the socket's other end */
 };
 
@@ -57,6 +59,9 @@ struct et_tls_config {
 	 * direction. */
 	int (*check)(void *arg, const struct et_tls_peer *peer, const char *alpn,
 		     struct et_error *reterr);
+	/* Is this the recorded key of a member? Asked when no CA that is trusted vouches for the
+	 * peer, before `check`; NULL: such a peer is refused. */
+	bool (*recorded)(void *arg, uint64_t node, const uint8_t spki_hash[32]);
 	void *arg;
 };
 
@@ -68,8 +73,8 @@ void et_tls_stop(struct et_tls_node *t, void (*closed)(void *arg), void *arg);
 /* New connections use the new identity (renewal); old ones go on. */
 int et_tls_set_identity(struct et_tls_node *t, const struct et_identity *identity,
 			struct et_error *reterr) ET_MUST_CHECK;
-/* Run the member check again on every connection, and cut those that fail (a removal was applied).
- */
+/* Run the member check again on every connection, and cut those that fail (a removal was applied,
+ * or a CA left trust: `unchained` is told anew). */
 void et_tls_recheck(struct et_tls_node *t);
 
 /* Take accepted connections of a protocol. `conn` is the handler's: it closes it. */
@@ -127,6 +132,8 @@ int et_tls_conn_set_congestion(struct et_tls_conn *conn, const char *name) ET_MU
 struct et_tls_counts {
 	uint64_t accepted, connected, refused_untrusted, refused_member, refused_protocol,
 		handshake_timeouts, bytes_in, bytes_out, refused_busy, cut, handshakes_broken;
+	uint64_t unchained;	     /* let in by its recorded key alone */
+	int64_t unchained_newest_us; /* not-before of the newest certificate of those; 0: none */
 };
 void et_tls_counts(const struct et_tls_node *t, struct et_tls_counts *ret);
 

@@ -57,9 +57,11 @@ struct tls_contexts {
 	SSL_CTX *client; /* owned */
 };
 
-/* What the server's protocol callback needs; lives as long as the endpoint. */
+/* What the callbacks of a context need; lives as long as the endpoint. */
 struct tls_alpn {
 	bool (*is_served)(void *arg, const char *alpn);
+	/* et_tls_config.recorded, with the endpoint's counters kept. */
+	bool (*recorded)(void *arg, const struct et_cert_info *leaf);
 	void *arg;
 };
 
@@ -71,9 +73,11 @@ void tls_contexts_release(struct tls_contexts *c);
 SSL_CTX *tls_context_pinned(const uint8_t ca_hash[32]);
 /* An SSL that reads and writes through the connection's buffers; NULL: no memory. */
 SSL *tls_ssl_new(SSL_CTX *ctx, struct et_tls_conn *conn);
+/* Is the CA of this key in the bundle? */
+bool tls_bundle_has(struct et_view bundle, const uint8_t spki_hash[32]);
 /* Who the peer is, by its verified certificate: fills `peer` but for the address. */
 int tls_judge(const SSL *ssl, const char *cluster, struct et_tls_peer *peer,
-	      struct et_error *reterr) ET_MUST_CHECK;
+	      uint8_t ret_ca_hash[32], struct et_error *reterr) ET_MUST_CHECK;
 
 /* Bytes with a moving start; data[start, end) is in use. */
 struct tls_bytes {
@@ -138,6 +142,7 @@ struct et_tls_conn {
 	uint64_t want_node;		    /* client: who must answer; 0: anyone */
 	char alpn[24];
 	struct et_tls_peer peer;
+	uint8_t ca_hash[32]; /* of the key of the CA that vouches for it; zeros: unchained, join */
 	struct et_tls_conn_cb cb;
 
 	/* Until READY: called once, with 0 (the callee takes the connection), or a code (the
@@ -221,10 +226,12 @@ struct et_tls_node {
 	struct tls_shared *shared;
 	struct tls_contexts contexts;
 	struct tls_alpn alpn;
+	struct et_buffer ca;	 /* owned: the bundle in use */
 	struct tls_guard *guard; /* owned */
 	char cluster[ET_NAME_MAX + 1];
 	int (*check)(void *arg, const struct et_tls_peer *peer, const char *alpn,
 		     struct et_error *reterr);
+	bool (*recorded)(void *arg, uint64_t node, const uint8_t spki_hash[32]);
 	void *check_arg;
 	char address[ET_ADDRESS_MAX];
 	int listen_fd;
@@ -249,7 +256,7 @@ void tls_node_refused(struct et_tls_node *t, const struct et_tls_conn *conn, int
 void tls_node_io_closed(struct et_tls_node *t);
 /* The stop may be over: free everything then. Last statement of a callback. */
 void tls_node_maybe_closed(struct et_tls_node *t);
-int tls_node_check(struct et_tls_node *t, struct et_tls_conn *conn,
+int tls_node_check(struct et_tls_node *t, const struct et_tls_peer *peer, const char *alpn,
 		   struct et_error *reterr) ET_MUST_CHECK;
 
 /* rpc.c */

@@ -1,4 +1,4 @@
-/* The cluster, its nodes and sites, keys, certificates and tokens. */
+/* The cluster, its nodes and sites, and tokens. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,22 +284,6 @@ int et_cli_site_set(struct et_cli *cli, struct et_error *reterr)
 	}
 	int rc = et_cli_send(cli, "PUT", (const char *)path.data, body, &answer, reterr);
 	return rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
-}
-
-static const struct et_cli_column cert_columns[] = {
-	{ "NODE", "name", ET_CLI_TEXT, false },
-	{ "SITE", "site", ET_CLI_TEXT, false },
-	{ "VALID FROM", "not_before", ET_CLI_TIME, false },
-	{ "VALID UNTIL", "not_after", ET_CLI_TIME, false },
-	{ "LEFT", "left_ms", ET_CLI_AGO_MS, false },
-	{ "STATE", "state", ET_CLI_TEXT, false },
-	{ "SERIAL", "serial", ET_CLI_TEXT, true },
-	{ NULL, NULL, ET_CLI_TEXT, false },
-};
-
-int et_cli_cert_list(struct et_cli *cli, struct et_error *reterr)
-{
-	return get_and_print(cli, "/v1/certs", "certs", cert_columns, reterr);
 }
 
 int et_cli_token_create(struct et_cli *cli, struct et_error *reterr)

@@ -52,6 +52,17 @@ const struct et_cli_code et_cli_codes[] = {
 	  "It "
 	  "goes on by itself; recording and playing are not disturbed.",
 	  "evertape key status -o wide; evertape key rewrap --wait" },
+	{ "CA_ROTATION", "note",
+	  "The CA that issues the nodes' certificates is being replaced. It goes on by itself, and "
+	  "waits for members that are away.",
+	  "evertape cert rotate-ca --status; --finish goes on without who is away, --abort goes "
+	  "back" },
+	{ "CA_STOLEN", "at_risk",
+	  "A vault node was stolen, and the key of the CA with it: who has it can show members "
+	  "that "
+	  "know it a certificate of a node that does not exist. A vault node makes another CA at "
+	  "once; as each node applies that, it trusts the old one no more.",
+	  "bring up a vault node that has quorum; evertape cert rotate-ca --status" },
 	{ "KEK_COMPROMISED", "at_risk",
 	  "A key version was marked compromised. Who has it, and the wrapped keys of the catalogue "
 	  "or of a backup, can open the recordings that are on it. Vault nodes encrypt their media "

@@ -1033,6 +1033,23 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "certificates of the nodes, with their ends",
 	  .example = "evertape cert list",
 	  .run = et_cli_cert_list },
+	{ .path = "cert rotate-ca",
+	  .arguments = "",
+	  .summary = "put a new CA in the place of the one that issues the nodes' certificates",
+	  .details =
+		  "A vault node makes it; when every member trusts both it issues; when every "
+		  "member has a certificate of it the old one leaves trust. It goes on by itself, "
+		  "and waits for members that are away: --finish goes on without them, and they "
+		  "come back by their recorded keys. --abort takes it back, until the old one has "
+		  "left. Open join tokens are revoked when the new one issues. Without options: "
+		  "begin. --plan and --status exit 7 when there is something to do.",
+	  .example = "evertape cert rotate-ca --reason CHG-1042 --wait",
+	  .options = OPTIONS(REASON, { "plan", NULL, "what it would do, and who is away", NULL },
+			     { "status", NULL, "the phase, and what it waits for", NULL },
+			     { "abort", NULL, "back to the old one, safely in every phase", NULL },
+			     { "finish", NULL, "go on without members that are away", NULL },
+			     { "wait", NULL, "until the rotation, or its abort, is over", NULL }),
+	  .run = et_cli_cert_rotate_ca },
 	{ .path = "audit list",
 	  .arguments = "",
 	  .summary = "the audit log, newest last",

@@ -96,6 +96,10 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_KEY_SCHEDULE] = "key.schedule",
 	[ET__COMMAND__BODY_KEK_ESCROW] = "kek.escrow",
 	[ET__COMMAND__BODY_GENERATION_FINISH] = "generation.finish",
+	[ET__COMMAND__BODY_CA_ROTATE] = "ca.rotate",
+	[ET__COMMAND__BODY_CA_STEP] = "ca.step",
+	[ET__COMMAND__BODY_CA_REPORT] = "ca.report",
+	[ET__COMMAND__BODY_CA_SIGN] = "ca.sign",
 };
 
 const char *et_command_name(const Et__Command *command)

@@ -215,6 +215,7 @@ static const struct et_rule node_rules[] = {
 	ANY(changed_index),
 	MANY(seal_keys, SEAL_KEYS_MAX),
 	ANY(kek_drained),
+	ANY(ca_trusted),
 };
 
 static const struct et_rule seal_key_rules[] = { NUMBER(version, 1, UINT32_MAX), HASH(public_key) };
@@ -237,6 +238,7 @@ static const struct et_rule kek_rules[] = {
 	TIME(rewrapped_us),
 	ANY(compromised),
 	TIME(escrow_us),
+	ANY(ca),
 };
 
 static const struct et_rule key_ring_rules[] = {
@@ -279,14 +281,41 @@ static const struct et_rule kek_escrow_rules[] = {
 	NUMBER(shares, 2, 255),
 };
 
+static const struct et_rule ca_ring_rules[] = {
+	ANY(newest),	ANY(phase),	  ANY(from),	ANY(to),
+	ANY(forced),	ANY(finish),	  ANY(aborted), TEXT(reason, SENTENCE_MAX),
+	TIME(begun_us), TIME(changed_us),
+};
+static const struct et_rule ca_rotate_rules[] = { ANY(ask), ANY(expect_newest) };
+static const struct et_rule ca_step_rules[] = {
+	ANY(expect),
+	NUMBER(number, 1, UINT32_MAX),
+	BYTES_OPT(certificate, 1, DER_MAX),
+	MANY(grants, GRANTS_MAX),
+};
+static const struct et_rule ca_report_rules[] = { NUMBER(trusted, 1, UINT32_MAX) };
+static const struct et_rule ca_sign_rules[] = {
+	NUMBER(number, 1, UINT32_MAX),
+	MANY(keks, SEAL_KEYS_MAX),
+};
+static const struct et_rule kek_signature_rules[] = {
+	NUMBER(version, 1, UINT32_MAX),
+	BYTES(signature, 1, 256),
+};
+
 static const struct et_rule grant_rules[] = {
 	WORD(secret, NAME_MAX_),     NUMBER(node, 1, UINT32_MAX), HASH(enc),
 	BYTES(ciphertext, 16, 1024), HASH_OPT(seal_public),
 };
 
 static const struct et_rule certificate_rules[] = {
-	ANY(node),	     BYTES_OPT(serial, 1, 64), HASH_OPT(spki_hash),
-	TIME(not_before_us), TIME(not_after_us),       BYTES(der, 1, DER_MAX),
+	ANY(node),
+	BYTES_OPT(serial, 1, 64),
+	HASH_OPT(spki_hash),
+	TIME(not_before_us),
+	TIME(not_after_us),
+	BYTES(der, 1, DER_MAX),
+	ANY(ca),
 };
 
 static const struct et_rule token_rules[] = {
@@ -441,6 +470,8 @@ static const struct et_rule cluster_rules[] = {
 	TIME(restored_us),
 	ANY(restored_index),
 	ANY(erasures_missing),
+	ANY(ca_first),
+	ANY(ca_second),
 };
 
 static const struct et_rule op_id_rules[] = {
@@ -623,6 +654,10 @@ static const struct et_rule command_rules[] = {
 	ONE(key_schedule),
 	ONE(kek_escrow),
 	ONE(generation_finish),
+	ONE(ca_rotate),
+	ONE(ca_step),
+	ONE(ca_report),
+	ONE(ca_sign),
 };
 
 static const struct {
@@ -716,6 +751,12 @@ static const struct {
 	ROW(recording_redact, recording_redact_rules),
 	ROW(generation_put, generation_put_rules),
 	ROW(generation_finish, generation_finish_rules),
+	ROW(ca_ring, ca_ring_rules),
+	ROW(ca_rotate, ca_rotate_rules),
+	ROW(ca_step, ca_step_rules),
+	ROW(ca_report, ca_report_rules),
+	ROW(ca_sign, ca_sign_rules),
+	ROW(kek_signature, kek_signature_rules),
 #undef ROW
 };
 

@@ -179,6 +179,10 @@ static const struct body {
 	[ET__COMMAND__BODY_KEY_SCHEDULE] = { apply_key_schedule, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_KEK_ESCROW] = { apply_kek_escrow, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_GENERATION_FINISH] = { apply_generation_finish, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_CA_ROTATE] = { apply_ca_rotate, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_CA_STEP] = { apply_ca_step, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_CA_REPORT] = { apply_ca_report, AUDIT_NEVER },
+	[ET__COMMAND__BODY_CA_SIGN] = { apply_ca_sign, AUDIT_ALWAYS },
 };
 
 /* ---- What an audited command was about: an id, a number, or a name ---- */
@@ -241,6 +245,12 @@ static const char *audit_number(const Et__Command *c, uint64_t *ret)
 	case ET__COMMAND__BODY_KEK_ESCROW:
 		*ret = c->kek_escrow->version;
 		return "kek";
+	case ET__COMMAND__BODY_CA_STEP:
+		*ret = c->ca_step->number;
+		return "ca";
+	case ET__COMMAND__BODY_CA_SIGN:
+		*ret = c->ca_sign->number;
+		return "ca";
 	case ET__COMMAND__BODY_CLUSTER_UPGRADE:
 		*ret = c->cluster_upgrade->to;
 		return "schema";
@@ -267,6 +277,8 @@ static const char *audit_name(const Et__Command *c)
 		return c->agent_set->agent->id;
 	case ET__COMMAND__BODY_RESTORE_STEP:
 		return c->restore_step->detail;
+	case ET__COMMAND__BODY_CA_ROTATE:
+		return et_state_ca_ask((int)c->ca_rotate->ask);
 	case ET__COMMAND__BODY_SCHEMA_PROBE:
 		return c->schema_probe->text;
 	default:

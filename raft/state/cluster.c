@@ -64,14 +64,17 @@ int certificate_put(struct apply *a, const Et__Certificate *c)
 	return state_put_message(a->s, CF_CERTIFICATE, &key, c);
 }
 
-/* "kek:N" of a version that is there (or is being added), or "ca". */
+/* "kek:N" of a version that is there (or is being added), or the key of a CA. */
 static int secret_check(struct apply *a, const char *secret, uint32_t adding)
 {
 	ET_CLEANUP(message_freep) Et__Kek *kek = NULL;
 	uint64_t version = 0;
 
-	if (strcmp(secret, "ca") == 0) {
-		return 0;
+	bool is_ca = false;
+
+	int rc = ca_secret_check(a, secret, &is_ca);
+	if (rc < 0 || is_ca) {
+		return rc;
 	}
 	bool good = strncmp(secret, "kek:", 4) == 0 && secret[4] >= '1' && secret[4] <= '9';
 	for (const char *p = secret + 4; good && *p != '\0'; p++) {
@@ -84,7 +87,7 @@ static int secret_check(struct apply *a, const char *secret, uint32_t adding)
 	if (version == adding) {
 		return 0;
 	}
-	int rc = et_state_get_kek(a->v, (uint32_t)version, &kek);
+	rc = et_state_get_kek(a->v, (uint32_t)version, &kek);
 	if (rc == ET_ENOTFOUND) {
 		return refuse(a, ET_ENOTFOUND, "KEK version %u is not known", (unsigned)version);
 	}
@@ -340,6 +343,9 @@ static int join_write(struct apply *a, const Et__NodeJoin *join, Et__Token *toke
 	node.joined_us = apply_time(a);
 	node.join_request_hash = join->request_hash;
 	int rc = grants_check(a, join->grants, join->n_grants, &node);
+	if (rc == 0 && join->certificate != NULL) {
+		rc = ca_welcome(a, join->certificate->ca);
+	}
 	if (rc < 0) {
 		return rc;
 	}
@@ -410,6 +416,7 @@ int apply_certificate_add(struct apply *a)
 	ET_CLEANUP(message_freep) Et__Node *node = NULL;
 
 	int rc = apply_member(a, c->node, &node);
+	rc = rc < 0 ? rc : ca_welcome(a, c->ca);
 	if (rc < 0) {
 		return rc;
 	}

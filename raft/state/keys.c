@@ -100,7 +100,8 @@ static int kek_retire(struct apply *a, uint32_t version)
 	if (rc < 0) {
 		return rc == ET_ENOTFOUND ? 0 : rc;
 	}
-	active->state = ET__KEK_STATE__KEK_DECRYPT_ONLY;
+	active->state = active->compromised ? ET__KEK_STATE__KEK_COMPROMISED
+					    : ET__KEK_STATE__KEK_DECRYPT_ONLY;
 	active->retired_us = apply_time(a);
 	rc = et_state_wraps(a->v, version, &active->rewrap_total);
 	return rc < 0 ? rc : kek_put(a, active);
@@ -148,6 +149,7 @@ int apply_kek_add(struct apply *a)
 			      now.living);
 	}
 	rc = grants_check_adding(a, add->grants, add->n_grants, NULL, after.version);
+	rc = rc < 0 ? rc : ca_welcome(a, after.ca);
 	if (rc < 0) {
 		return rc;
 	}
@@ -429,8 +431,7 @@ static int drop_each(void *arg, const void *message)
 	return 0;
 }
 
-/* Grants of one secret, or of one node, go. */
-static int grants_drop(struct apply *a, const char *secret, uint64_t node)
+int grants_drop(struct apply *a, const char *secret, uint64_t node)
 {
 	struct drop d = { .secret = secret, .node = node };
 	struct key all = { 0 };
@@ -566,6 +567,67 @@ int apply_kek_set(struct apply *a)
 	Et__Kek after = *known;
 	after.reason = a->c->reason;
 	return kek_move(a, &after, told->state);
+}
+
+/* ---- A vault node was stolen ---- */
+
+/* Nobody seals to a pending version yet: it goes at once. */
+static int stolen_pending(struct apply *a, Et__Kek *kek)
+{
+	char secret[SECRET_SIZE];
+
+	(void)snprintf(secret, sizeof(secret), "kek:%u", (unsigned)kek->version);
+	kek->state = ET__KEK_STATE__KEK_DESTROYED;
+	kek->destroyed_us = apply_time(a);
+	int rc = kek_put(a, kek);
+	return rc < 0 ? rc : grants_drop(a, secret, 0);
+}
+
+static int stolen_kek(struct apply *a, const Et__Kek *known, uint64_t node)
+{
+	Et__Kek after = *known;
+	char secret[SECRET_SIZE];
+	uint64_t wraps = 0;
+
+	(void)snprintf(secret, sizeof(secret), "kek:%u", (unsigned)after.version);
+	if (after.state == ET__KEK_STATE__KEK_DESTROYED ||
+	    (node != 0 && !et_state_has_grant(a->v, secret, node))) {
+		return 0;
+	}
+	after.compromised = true;
+	after.reason = a->c->reason;
+	int rc = et_state_wraps(a->v, after.version, &wraps);
+	if (rc == 0 && after.state == ET__KEK_STATE__KEK_PENDING && wraps == 0) {
+		return stolen_pending(a, &after);
+	}
+	if (after.state == ET__KEK_STATE__KEK_DECRYPT_ONLY) {
+		after.state = ET__KEK_STATE__KEK_COMPROMISED;
+	}
+	return rc < 0 ? rc : kek_put(a, &after);
+}
+
+int keks_compromise(struct apply *a, uint64_t node)
+{
+	ET_CLEANUP(found_release) struct found f = { .d = &et__kek__descriptor };
+	ET_CLEANUP(message_freep) Et__KeyRing *ring = NULL;
+	struct versions now;
+
+	int rc = versions_look(a->v, &now);
+	rc = rc < 0 ? rc : et_state_get_key_ring(a->v, &ring);
+	rc = rc < 0 ? rc : found_all(a, CF_KEK, &f);
+	for (size_t i = 0; i < f.count && rc == 0; i++) {
+		rc = stolen_kek(a, (const Et__Kek *)f.list[i], node);
+	}
+	if (rc < 0 || ring->wanted > now.newest) { /* the next one is asked for already */
+		return rc;
+	}
+	ring->wanted = now.newest + 1;
+	ring->wanted_us = apply_time(a);
+	char *reason = ring->reason;
+	ring->reason = a->c->reason;
+	rc = ring_put(a, ring);
+	ring->reason = reason;
+	return rc;
 }
 
 /* ---- What a node says of its keys ---- */

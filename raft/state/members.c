@@ -445,6 +445,15 @@ static int remove_check(struct apply *a, const Et__Node *known)
 	return rc;
 }
 
+/* A thief has what a vault node could open. What one could open that was removed before is not
+ * known any more: all that lives counts. */
+static int vault_stolen(struct apply *a, const Et__Node *known)
+{
+	int rc = keks_compromise(a, node_is_member(known) ? known->id : 0);
+
+	return rc < 0 ? rc : ca_force(a);
+}
+
 int apply_node_remove(struct apply *a)
 {
 	const Et__NodeRemove *remove = a->c->node_remove;
@@ -474,6 +483,9 @@ int apply_node_remove(struct apply *a)
 	after.changed_index = a->index;
 	after.n_seal_keys = 0;
 	rc = node_put(a, &after);
+	if (rc == 0 && remove->revoked && node_has_role(known, "vault")) {
+		rc = vault_stolen(a, known);
+	}
 	rc = rc < 0 ? rc : grants_drop_node(a, after.id);
 	return rc < 0 ? rc : copies_moved(a);
 }

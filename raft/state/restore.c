@@ -27,13 +27,6 @@ int restore_admit(struct apply *a)
 
 /* ---- BEGIN ---- */
 
-/* Records that are changed after the walk that found them. */
-struct found {
-	const ProtobufCMessageDescriptor *d;
-	ProtobufCMessage **list; /* owned, and what it points to */
-	size_t count;
-};
-
 static int found_add(void *arg, struct et_view key, struct et_view value)
 {
 	struct found *f = arg;
@@ -52,14 +45,14 @@ static int found_add(void *arg, struct et_view key, struct et_view value)
 	return 0;
 }
 
-static int found_all(struct apply *a, enum state_cf cf, struct found *f)
+int found_all(struct apply *a, enum state_cf cf, struct found *f)
 {
 	struct key all = { 0 };
 
 	return view_walk(a->v, cf, &all, NULL, found_add, f);
 }
 
-static void found_release(struct found *f)
+void found_release(struct found *f)
 {
 	for (size_t i = 0; i < f->count; i++) {
 		protobuf_c_message_free_unpacked(f->list[i], NULL);
@@ -135,7 +128,8 @@ static int restore_begin(struct apply *a, const Et__RestoreStep *step)
 	after.erasures_missing = step->erasures_missing;
 	after.next_node_id = node.id + 1;
 	a->o->result.number = after.epoch;
-	rc = members_remove(a);
+	rc = ca_restore(a, step->grants, step->n_grants, &after);
+	rc = rc < 0 ? rc : members_remove(a);
 	rc = rc < 0 ? rc : tokens_revoke(a);
 	rc = rc < 0 ? rc : site_ensure(a, node.site);
 	rc = rc < 0 ? rc : node_put(a, &node);

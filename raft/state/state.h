@@ -401,6 +401,33 @@ typedef int (*et_state_await_fn)(void *arg, enum et_state_await await, uint64_t 
 int et_state_each_await(const struct et_state_view *v, const Et__Kek *kek, et_state_await_fn fn,
 			void *arg);
 
+/* ---- CAs ---- */
+
+/* "settled", "wanted", "trust", "issue"; "start", "abort", "finish". */
+const char *et_state_ca_phase(int phase);
+const char *et_state_ca_ask(int ask);
+/* The name of a CA's key in grants: "ca", "ca:2". */
+#define ET_STATE_CA_SECRET_SIZE 16
+void et_state_ca_secret(uint32_t number, char ret[ET_STATE_CA_SECRET_SIZE]);
+/* The number of Cluster.ca_certs[at]; 0: there is none. The first one issues. */
+uint32_t et_state_ca_number(const Et__Cluster *c, size_t at);
+/* The rotation that is under way, or was the last one; all zeros: there was none. The caller frees
+ * *ret. */
+int et_state_get_ca_ring(const struct et_state_view *v, Et__CaRing **ret) ET_MUST_CHECK;
+
+/* What the present phase of a rotation waits for; apply looks at the same. */
+enum et_state_ca_await {
+	ET_CA_AWAIT_MAKE,	 /* a vault node makes the new CA */
+	ET_CA_AWAIT_HOLDERS,	 /* only `number` vault nodes hold the key of the one that stays */
+	ET_CA_AWAIT_TRUST,	 /* node `number` has not said that it trusts the new one */
+	ET_CA_AWAIT_KEK,	 /* KEK version `number` is not signed by the one that stays */
+	ET_CA_AWAIT_CERTIFICATE, /* node `number` has no certificate of the one that stays */
+};
+typedef int (*et_state_ca_await_fn)(void *arg, enum et_state_ca_await await, uint64_t number);
+/* A result of `fn` that is not 0 ends the walk and is returned. */
+int et_state_each_ca_await(const struct et_state_view *v, const Et__CaRing *ring,
+			   et_state_ca_await_fn fn, void *arg);
+
 /* ---- Newer generations ---- */
 
 /* Is it what readers take? An older one may still be opened while its successor gets its copies, by

@@ -13,6 +13,7 @@
  *                  "copies-moved"                       u64: index at which a copy last went
  *                  "wraps"                              wrapped DEKs by KEK version (wraps.c)
  *                  "key-ring"                           KeyRing
+ *                  "ca-ring"                            CaRing
  *   recording      id 16                                Recording
  *   segment        recording 16, generation 4, segment 4   Segment
  *   copy           recording 16, generation 4, segment 4, place  Copy
@@ -408,6 +409,29 @@ int apply_kek_report(struct apply *a);
 int apply_kek_rewrap(struct apply *a);
 int apply_key_schedule(struct apply *a);
 int apply_kek_escrow(struct apply *a);
+/* A vault node was stolen: what its grants open (0: every living version) is compromised, and
+ * another version is wanted. */
+int keks_compromise(struct apply *a, uint64_t node);
+
+int apply_ca_rotate(struct apply *a); /* ca.c */
+int apply_ca_step(struct apply *a);
+int apply_ca_report(struct apply *a);
+int apply_ca_sign(struct apply *a);
+/* 0, or the refusal: the CA of a certificate or signature that comes in is not trusted. */
+int ca_welcome(struct apply *a, uint32_t told);
+int ca_secret_check(struct apply *a, const char *secret, bool *ret);
+int ca_force(struct apply *a);
+int ca_restore(struct apply *a, Et__Grant *const *grants, size_t count, Et__Cluster *after);
+
+/* All records of one kind, to be changed: that must not be while they are walked (restore.c).
+ * Release it in any case. */
+struct found {
+	const ProtobufCMessageDescriptor *d;
+	ProtobufCMessage **list; /* owned, and what it points to */
+	size_t count;
+};
+int found_all(struct apply *a, enum state_cf cf, struct found *f);
+void found_release(struct found *f);
 
 /* While a restore is made only its own steps are admitted, and they at no other time. */
 int restore_admit(struct apply *a);
@@ -456,6 +480,8 @@ int grants_check_adding(struct apply *a, Et__Grant *const *grants, size_t count,
 			const Et__Node *joining, uint32_t adding_kek);
 int grants_put(struct apply *a, Et__Grant *const *grants, size_t count);
 int grants_drop_node(struct apply *a, uint64_t node); /* keys.c: all that it has */
+/* Grants of one secret (NULL: any) to one node (0: any) go. */
+int grants_drop(struct apply *a, const char *secret, uint64_t node);
 int kek_put(struct apply *a, const Et__Kek *kek);
 int wrap_welcome(struct apply *a, const Et__Wrap *wrap);
 int certificate_put(struct apply *a, const Et__Certificate *c);

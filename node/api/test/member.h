@@ -146,6 +146,7 @@ static inline void start_member(struct fixture *f)
 					   .identity = &f->init.identity,
 					   .listen = "127.0.0.1:0",
 					   .check = et_members_check,
+					   .recorded = et_members_recorded,
 					   .arg = f->members };
 	must(et_tls_start(&tls, &f->tls, &e), &e);
 	const struct et_catalog_config catalog = { .loop = &f->loop,

@@ -129,7 +129,8 @@ static inline void node_open_tls(struct node *n, const char *listen)
 	const struct et_tls_config config = { .loop = &n->c->loop,
 					      .identity = &n->identity,
 					      .listen = listen,
-					      .check = et_members_check };
+					      .check = et_members_check,
+					      .recorded = et_members_recorded };
 	struct et_tls_config with = config;
 
 	if (et_members_open(n->identity_folder, &n->identity, &n->members, &e) < 0) {

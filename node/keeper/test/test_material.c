@@ -229,8 +229,14 @@ static void the_signed_list_serves_until_there_is_a_catalogue(void **state)
 	assert_int_equal(et_members_check(m, &p, ET_ALPN_RAFT, NULL), 0);
 	assert_int_equal(et_members_check(m, &p, ET_ALPN_RPC, NULL), 0);
 	assert_int_equal(et_members_check(m, &p, ET_ALPN_SYNC, NULL), ET_EUNTRUSTED);
+	p.unchained = true; /* Nobody vouches for it. */
+	assert_int_equal(et_members_check(m, &p, ET_ALPN_RAFT, NULL), ET_EUNTRUSTED);
+	p.unchained = false;
 	p.expired = true;
 	assert_int_equal(et_members_check(m, &p, ET_ALPN_RAFT, NULL), ET_EUNTRUSTED);
+	assert_true(et_members_recorded(m, 1, info.spki_hash));
+	assert_false(et_members_recorded(m, 1, other));
+	assert_false(et_members_recorded(m, 2, info.spki_hash));
 	assert_true(et_members_address(m, 1, address));
 	assert_string_equal(address, "10.0.0.1:7400");
 	assert_false(et_members_address(m, 2, address));

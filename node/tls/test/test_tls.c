@@ -22,6 +22,8 @@ struct pair {
 	struct et_tls_node *node[2];
 	uint64_t revoked; /* node that the member check of both refuses */
 	bool allow_expired;
+	bool refuse_unchained;
+	uint8_t recorded[32]; /* key of node 2 */
 
 	struct et_tls_conn *server; /* accepted */
 	struct et_tls_conn *client;
@@ -47,7 +49,17 @@ static int check(void *arg, const struct et_tls_peer *peer, const char *alpn,
 	if (peer->expired && !p->allow_expired) {
 		return et_fail_plain(reterr, ET_EUNTRUSTED, "expired, and no member");
 	}
+	if (peer->unchained && p->refuse_unchained) {
+		return et_fail_plain(reterr, ET_EUNTRUSTED, "of no CA that is trusted");
+	}
 	return 0;
+}
+
+static bool is_recorded(void *arg, uint64_t node, const uint8_t spki_hash[32])
+{
+	const struct pair *p = arg;
+
+	return node == 1 || memcmp(spki_hash, p->recorded, 32) == 0;
 }
 
 static void on_read(void *arg, struct et_tls_conn *conn, const uint8_t *data, size_t size)
@@ -352,6 +364,38 @@ static void refuses_another_ca_in_both_directions(void **state)
 	(void)et_secret_free(other.ca_key);
 }
 
+static void a_recorded_key_counts_whatever_the_ca(void **state)
+{
+	struct pair *p = *state;
+	struct world other = { 0 };
+	struct et_identity theirs;
+
+	assert_int_equal(et_ca_make(CLUSTER, &other.ca_key, &other.ca, NULL), 0);
+	identity_make(&other, 2, &theirs); /* trusts the other CA only */
+	assert_int_equal(et_cert_spki_hash((struct et_view){ theirs.cert.data, theirs.cert.size },
+					   p->recorded),
+			 0);
+	p->node[0]->recorded = p->node[1]->recorded = is_recorded;
+	assert_int_equal(connect_as(p, &theirs), 0);
+	assert_true(et_tls_conn_peer(p->server)->unchained);
+	assert_true(et_tls_conn_peer(p->client)->unchained);
+	assert_int_equal(et_tls_conn_peer(p->server)->node, 2);
+	assert_int_equal(counts_of(p->node[0]).unchained, 1);
+	assert_true(counts_of(p->node[0]).unchained_newest_us > 0);
+	et_tls_conn_close(ET_TAKE(p->client), false);
+	world_run(&p->w);
+	et_identity_release(&theirs);
+
+	/* The same number with another key: nobody vouches for that. */
+	identity_make(&other, 2, &theirs);
+	p->connect_calls = 0;
+	assert_int_equal(connect_as(p, &theirs), ET_EUNTRUSTED);
+	assert_int_equal(counts_of(p->node[0]).refused_untrusted, 1);
+	et_identity_release(&theirs);
+	et_buffer_release(&other.ca);
+	(void)et_secret_free(other.ca_key);
+}
+
 static void refuses_another_node_than_was_asked_for(void **state)
 {
 	struct pair *p = *state;
@@ -598,6 +642,29 @@ static void a_recheck_cuts_who_is_no_member_any_more(void **state)
 	assert_int_equal(counts_of(p->node[0]).cut, 1);
 }
 
+static void a_recheck_tells_who_lost_its_ca(void **state)
+{
+	struct pair *p = *state;
+	struct et_identity fresh;
+	struct et_secret *key = NULL;
+
+	join_up(p);
+	p->refuse_unchained = true;
+	et_tls_recheck(p->node[0]);
+	assert_int_equal(counts_of(p->node[0]).cut, 0);
+	assert_int_equal(et_identity_copy(&p->id[0], &fresh), 0);
+	fresh.ca.size = 0;
+	assert_int_equal(et_ca_make(CLUSTER, &key, &fresh.ca, NULL), 0); /* another one only */
+	assert_int_equal(et_tls_set_identity(p->node[0], &fresh, NULL), 0);
+	et_tls_recheck(p->node[0]);
+	assert_int_equal(counts_of(p->node[0]).cut, 1);
+	while (p->ends[0] == 0 || p->ends[1] == 0) {
+		world_run(&p->w);
+	}
+	et_identity_release(&fresh);
+	(void)et_secret_free(key);
+}
+
 static void stopping_tells_owners_and_pending_connects(void **state)
 {
 	struct pair *p = *state;
@@ -787,12 +854,14 @@ int main(void)
 		TEST(expiry_is_for_the_member_check_to_judge),
 		TEST(a_certificate_of_the_future_is_judged_as_an_expired_one),
 		TEST(refuses_another_ca_in_both_directions),
+		TEST(a_recorded_key_counts_whatever_the_ca),
 		TEST(refuses_another_node_than_was_asked_for),
 		TEST(refuses_a_protocol_that_nobody_serves),
 		TEST(tells_when_nobody_listens),
 		TEST(refuses_old_tls_no_certificate_and_no_protocol),
 		TEST(refuses_certificates_that_name_no_member_of_ours),
 		TEST(a_recheck_cuts_who_is_no_member_any_more),
+		TEST(a_recheck_tells_who_lost_its_ca),
 		TEST(stopping_tells_owners_and_pending_connects),
 		TEST(half_open_floods_are_bounded),
 		TEST(a_silent_stranger_is_dropped_after_five_seconds),

@@ -229,6 +229,7 @@ static inline int kit_cluster_init(struct kit *k)
 	Et__Kek kek = ET__KEK__INIT;
 	Et__Grant grant = ET__GRANT__INIT;
 	Et__Grant *grants[] = { &grant };
+	ProtobufCBinaryData ca = kit_bytes(100, 1);
 	static char names[8][16] = { "acme-voice", "prg-1",   "prg",  "voter",
 				     "vault",	   "capture", "kek:1" };
 	char *roles[] = { names[3], names[4], names[5] };
@@ -236,6 +237,8 @@ static inline int kit_cluster_init(struct kit *k)
 	cluster.name = names[0];
 	cluster.id = kit_id(1);
 	cluster.created_us = 1700000000000000;
+	cluster.n_ca_certs = 1;
+	cluster.ca_certs = &ca;
 	node.id = 1;
 	node.name = names[1];
 	node.site = names[2];

@@ -87,7 +87,9 @@ static int step(struct kit *k, uint64_t node, Et__RestoreStep__Kind kind, uint32
 	Et__OpId op = ET__OP_ID__INIT;
 	Et__RestoreStep s = ET__RESTORE_STEP__INIT;
 	Et__Node n = ET__NODE__INIT;
-	static char words[4][16] = { "prg-1", "prg", "vault", "local:restore" };
+	Et__Grant g = ET__GRANT__INIT;
+	Et__Grant *grants[] = { &g };
+	static char words[5][16] = { "prg-1", "prg", "vault", "local:restore", "ca" };
 	static uint64_t seq;
 	char *roles[] = { words[2] };
 
@@ -99,6 +101,12 @@ static int step(struct kit *k, uint64_t node, Et__RestoreStep__Kind kind, uint32
 	n.spki_hash = kit_hash(node);
 	s.kind = kind;
 	s.node = kind == ET__RESTORE_STEP__KIND__BEGIN ? &n : NULL;
+	g.secret = words[4];
+	g.node = node;
+	g.enc = kit_hash(1);
+	g.ciphertext = kit_bytes(48, 1);
+	s.grants = grants;
+	s.n_grants = s.node != NULL;
 	s.expect_epoch = epoch;
 	s.erasures = (Et__Erasure **)(uintptr_t)erasures;
 	s.n_erasures = count;
