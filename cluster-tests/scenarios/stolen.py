@@ -4,11 +4,12 @@ Promise (issue 3): a witness votes and holds nothing; a stolen node is cut off b
 removal, it is let in nowhere again, and neither are machines with join tokens of its site; what costs the majority is
 refused until --force and the cluster's name, and then goes.
 """
+import json
 import os
 import signal
 import sys
 
-from story import check, run, wait_committed, wait_for
+from story import check, export_exact, run, wait_committed, wait_for
 
 
 def member(node, name):
@@ -51,6 +52,29 @@ def cut_off(s, stolen, others):
         check(member(node, stolen.name) is None, f"{node.name} still lists it")
 
 
+def keys_follow(s, first, others, calls):
+    """It was a vault: another CA at once, another key version, and what it could open is encrypted again."""
+    def ca(node):
+        return json.loads(node.cli_raw("cert", "rotate-ca", "--status", "-o", "json").stdout)
+    wait_for("CA 2 to be the only one", lambda: [c["ca"] for c in ca(first)["trusted"]] == [2], 30)
+    check(ca(first)["rotation"]["forced"], f"not forced: {ca(first)}")
+    back = first.cli_raw("cert", "rotate-ca", "--abort", "--reason", "no")
+    check(back.returncode != 0, "a forced rotation was aborted")
+    wait_for("every member to have a certificate of CA 2", lambda: ca(first)["rotation"]["phase"] == "settled", 60)
+    certs = {c["name"]: (c["ca"], c["state"]) for c in first.cli("cert", "list")["certs"]}
+    check(all(certs[n.name] == (2, "ok") for n in others) and certs["wit-1"][0] == 2, f"certificates: {certs}")
+    kek = wait_for("KEK version 2 to seal", lambda: (k := first.cli("key", "status")) and k["active"] == 2 and k["keys"], 60)
+    old = next(k for k in kek if k["version"] == 1)
+    check(old["state"] in ("compromised", "destroy-scheduled") and old["compromised"], f"version 1: {old}")
+    wait_for("what it could open to be encrypted again", lambda: next(
+        k for k in first.cli("key", "status")["keys"] if k["version"] == 1)["wraps"] == 0, 90, every=0.5)
+    codes = {c["code"] for c in first.status()["codes"]}
+    check("ESCROW_STALE" in codes and "CA_STOLEN" not in codes, f"codes: {codes}")
+    export_exact(s, first, calls, "again")
+    s.say("it was a vault: CA 2 is the only one that is trusted, KEK version 1 is compromised, version 2 seals, and its "
+          "recordings are encrypted again, and play")
+
+
 def tell(s):
     cluster = s.make_cluster((("prg-1", "prg"), ("prg-2", "prg"), ("brq-1", "brq"), ("brq-2", "brq")))
     first = cluster.nodes[0]
@@ -61,7 +85,6 @@ def tell(s):
 
     # A token of the thief's site that still has uses.
     token = first.cli("node", "token", "--site", "brq", "--role", "voter", "--uses", "3", "--ttl", "1h", "--reason", "spare")
-    kept = first.cli("node", "token", "--site", "prg", "--role", "standby", "--uses", "3", "--ttl", "1h", "--reason", "spare")
     stolen = cluster.node("brq-2")
     refused(8, first, "node", "remove", "brq-2", "--reason", "stolen", say="--confirm scenario")
     refused(8, first, "node", "remove", "brq-2", "--reason", "stolen", "--confirm", "brq-2", say="--confirm scenario")
@@ -75,20 +98,22 @@ def tell(s):
     s.say("brq-2 was stolen: revoked, its connections cut by every node; it hears nobody and writes nothing")
 
     stolen.kill()
+    keys_follow(s, first, [n for n in others if n is not witness], calls)
     thief = cluster.add("brq-9", "brq", roles=("voter",))
     thief.write_config()
     thief.start()
     done = thief.cli_raw("node", "join", "-", first.cluster_address, input=token["token"].encode(), timeout=60)
-    check(done.returncode != 0 and b"revoked" in done.stderr, f"a token of its site admits: {done.returncode} {done.stderr}")
+    check(done.returncode != 0 and b"rotated" in done.stderr, f"a token of its site admits: {done.returncode} {done.stderr}")
     thief.stop()
     cluster.nodes.remove(thief)
     cluster.nodes.remove(stolen)
     helper = cluster.add("prg-3", "prg", roles=("standby",))
     helper.write_config()
     helper.start()
-    helper.cli("node", "join", "-", first.cluster_address, input=kept["token"].encode(), timeout=60)
+    token = first.cli("node", "token", "--site", "prg", "--role", "standby", "--uses", "3", "--ttl", "1h", "--reason", "after")
+    helper.cli("node", "join", "-", first.cluster_address, input=token["token"].encode(), timeout=60)
     wait_for("prg-3 to be a standby", lambda: (m := member(first, "prg-3")) and m["role"] == "standby", 60)
-    s.say("its site's join token is good for nothing; another site's still admits")
+    s.say("its site's join token is good for nothing; a new one admits")
 
     # Four voters: prg-1, prg-2, brq-1, wit-1. With two dead there is no majority; with one dead, three of four are one.
     wait_for("four voters", lambda: first.status()["quorum"]["voters"] == 4, 30)

@@ -1324,7 +1324,7 @@ static int parse_tls(const struct et_yaml_node *map, struct et_config *c, struct
 	static const char *const known[] = { "certificate-life", "api-certificate", "api-key" };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
-		rc = maybe_duration(map, "certificate-life", 3600 * S, 86400 * 366 * S,
+		rc = maybe_duration(map, "certificate-life", 2 * S, 86400 * 366 * S,
 				    &c->tls.certificate_life_us, reterr);
 	}
 	if (rc < 0) {

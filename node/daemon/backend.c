@@ -339,7 +339,47 @@ struct metrics_ask {
 	uint64_t pending;
 	uint64_t stuck;
 	uint64_t refused;
+	struct et_tls_counts tls;
+	struct et_keeper_health keeper;
 };
+
+/* Who came to the cluster port, and this node's certificate. */
+static void add_identity(struct et_buffer *out, const struct et_tls_counts *t,
+			 const struct et_keeper_health *k)
+{
+	const struct {
+		const char *cause;
+		uint64_t count;
+	} refused[] = {
+		{ "untrusted", t->refused_untrusted }, { "member", t->refused_member },
+		{ "protocol", t->refused_protocol },   { "busy", t->refused_busy },
+		{ "timeout", t->handshake_timeouts },  { "broken", t->handshakes_broken },
+	};
+
+	add_metric(out, "cluster_accepted_total", "counter",
+		   "Connections to the cluster port that were let in.", t->accepted);
+	et_buffer_printf(out, "# HELP evertape_cluster_refused_total Connections to the cluster "
+			      "port that were refused, by cause.\n"
+			      "# TYPE evertape_cluster_refused_total counter\n");
+	for (size_t i = 0; i < ET_ARRAY_SIZE(refused); i++) {
+		et_buffer_printf(out, "evertape_cluster_refused_total{cause=\"%s\"} %llu\n",
+				 refused[i].cause, (unsigned long long)refused[i].count);
+	}
+	add_metric(out, "cluster_cut_total", "counter",
+		   "Connections that were cut: their node was removed, or their CA left trust.",
+		   t->cut);
+	add_metric(out, "cluster_unchained_total", "counter",
+		   "Members that were let in by their recorded key alone: no CA that is trusted "
+		   "vouched for them.",
+		   t->unchained);
+	add_metric(out, "certificate_renewals_total", "counter",
+		   "Renewals of this node's certificate.", k->renewals);
+	add_metric(out, "certificate_renewal_failures_total", "counter",
+		   "Renewals that failed, and are tried again.", k->renewal_failures);
+	add_metric(out, "certificate_expires_seconds", "gauge",
+		   "End of this node's certificate, Unix time.",
+		   (uint64_t)(k->cert_not_after_us / 1000000));
+}
 
 static void metrics_on_loop(void *arg)
 {
@@ -352,6 +392,10 @@ static void metrics_on_loop(void *arg)
 	ask->pending = d->journal != NULL ? et_journal_pending(d->journal) : 0;
 	ask->stuck = atomic_load(&d->events.stuck);
 	ask->refused = atomic_load(&d->events.refused);
+	if (d->keeper != NULL) {
+		et_tls_counts(d->tls, &ask->tls);
+		et_keeper_health(d->keeper, &ask->keeper);
+	}
 }
 
 static void backend_metrics(void *arg, struct et_buffer *out)
@@ -362,6 +406,7 @@ static void backend_metrics(void *arg, struct et_buffer *out)
 	if (daemon_on_loop(arg, metrics_on_loop, &ask) < 0) {
 		return;
 	}
+	add_identity(out, &ask.tls, &ask.keeper);
 	add_metric(out, "capture_packets_total", "counter", "Packets that reached the engine.",
 		   m->packets.total);
 	add_metric(out, "capture_sip_packets_total", "counter", "SIP messages.", m->packets.sip);

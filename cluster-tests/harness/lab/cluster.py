@@ -1,4 +1,5 @@
 """Real evertaped processes on loopback addresses, driven through the evertape CLI as an operator would."""
+import http.client
 import json
 import os
 import pathlib
@@ -135,6 +136,17 @@ class Node:
         if done.returncode not in (0, 6):
             raise CliError(("status",), done.returncode, "", done.stderr.decode())
         return json.loads(done.stdout)
+
+    def metrics(self):
+        """{name, with its labels: value} of /metrics."""
+        connection = http.client.HTTPConnection("localhost", timeout=10)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.socket))
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        lines = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return {name.removeprefix("evertape_"): float(value) for name, value in lines}
 
     def recordings(self, *args):
         return self.cli("recording", "list", "--limit", "1000", *args)["recordings"]
