@@ -548,8 +548,8 @@ static void an_old_certificate_is_renewed_by_itself(void **state)
 	struct cluster *c = *state;
 	struct et_keeper_health h = { 0 };
 
-	/* Node 2 gets a certificate that is made to live for a second. */
-	c->cert_life_us = 1000000LL;
+	/* Node 2 gets a certificate that is made to live for three seconds, as is the one after it. */
+	c->cert_life_us = 3000000LL;
 	node_close(&c->nodes[0]);
 	node_open_tls(&c->nodes[0], c->nodes[0].address);
 	node_open_rest(&c->nodes[0], false);
