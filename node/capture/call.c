@@ -154,6 +154,7 @@ static struct et_rule_decision ask_rules(struct et_engine *e, const struct et_ca
 		.start_us = c->facts.start_us,
 		.sample = e->has_sample ? sample_of(c) : 0,
 		.media_only = c->media_only,
+		.agents = e->agents,
 		.header = invite != NULL ? find_header : NULL,
 		.arg = invite,
 	};

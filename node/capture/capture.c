@@ -81,6 +81,9 @@ struct et_capture {
 	struct et_keysock *keysock; /* owned; NULL: none */
 	struct et_srtp_ring *given; /* owned: of the ring thread; NULL without keysock */
 
+	struct et_agents *agents;		/* owned: of the ring thread */
+	_Atomic(struct et_agents *) agents_new; /* owned: not taken yet; NULL: nothing new */
+
 	pthread_t ring_thread;
 	pthread_t writer_thread;
 	pthread_t sync_thread;
@@ -419,6 +422,16 @@ static void reopen_sources(struct et_capture *c, int64_t mono_us)
 	}
 }
 
+static void take_agents(struct et_capture *c)
+{
+	struct et_agents *fresh = atomic_exchange(&c->agents_new, NULL);
+	if (fresh != NULL) {
+		c->engine->agents = fresh;
+		(void)et_agents_free(c->agents);
+		c->agents = fresh;
+	}
+}
+
 static void ring_second(struct et_capture *c, int64_t *published_us)
 {
 	int64_t mono_us = et_clock_mono_us();
@@ -451,6 +464,9 @@ static void *ring_main(void *arg)
 	struct et_capture *c = arg;
 	int64_t published_us = 0;
 	while (!c->stopping) {
+		if (atomic_load(&c->agents_new) != NULL) {
+			take_agents(c);
+		}
 		if (c->follow != NULL) {
 			(void)et_follow_take(c->follow, c->keylog);
 		}
@@ -767,6 +783,8 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 		free(c->filters[i]);
 	}
 	(void)et_srs_free(c->srs);
+	(void)et_agents_free(c->agents);
+	(void)et_agents_free(atomic_load(&c->agents_new));
 	(void)et_engine_free(c->engine);
 	(void)et_keysock_free(c->keysock);
 	(void)et_follow_free(c->follow);
@@ -782,6 +800,13 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 	(void)pthread_mutex_destroy(&c->mutex);
 	free(c);
 	return NULL;
+}
+
+/* ---- Agents ---------------------------------------------------------------------------------- */
+
+void et_capture_set_agents(struct et_capture *c, struct et_agents *agents)
+{
+	(void)et_agents_free(atomic_exchange(&c->agents_new, agents));
 }
 
 /* ---- Any thread ------------------------------------------------------------------------------ */

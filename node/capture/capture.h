@@ -459,6 +459,10 @@ void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_
 /* Has the last ET_CAPTURE_SEGMENT_OPEN of an earlier version been told? Any thread. */
 bool et_capture_kek_settled(struct et_capture *c, uint32_t kek_version);
 
+/* Who uses which number from now on, for rules; `agents` is given away (NULL: it is not known).
+ * Calls that have begun stay as they are. Any thread. */
+void et_capture_set_agents(struct et_capture *c, struct et_agents *agents);
+
 /* While it drains new calls are not recorded (and counted so); live ones go on to their end. Any
  * thread. */
 void et_capture_set_draining(struct et_capture *c, bool draining);

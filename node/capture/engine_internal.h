@@ -392,6 +392,7 @@ struct et_engine {
 	struct et_sdp sdp;    /* scratch */
 	struct et_capture_stream scratch[ET_CAPTURE_STREAMS_MAX];
 
+	const struct et_agents *agents; /* borrowed; NULL: not known */
 	struct et_table joins; /* calls by both numbers; no buckets: no rule asks for them */
 	struct et_handshake *handshakes; /* owned; NULL: no handshake of DTLS was seen */
 	struct et_table handshake_table; /* ... by both addresses */

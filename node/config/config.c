@@ -125,6 +125,9 @@ static const char defaults_rest[] =
 	"    #   time: {zone: Europe/Prague, days: mon-fri, from: \"08:00\", to: "
 	"\"18:00\"}\n"
 	"    #   sample: 10%                # of the calls, by their Call-ID\n"
+	"    #   agent: [anna, \"team:claims\"]  # who uses one of the numbers when it begins, by "
+	"the "
+	"catalogue\n"
 	"    #   media-only: false          # true: only calls without signalling\n"
 	"    #   action: record             # or skip\n"
 	"    #   digits: drop               # or keep; not said: as below\n"
@@ -777,12 +780,26 @@ static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rul
 	return rc;
 }
 
+static int take_agent(const struct et_yaml_node *node, void *arg, struct et_error *reterr)
+{
+	struct et_rule *rule = arg;
+	char *to = rule->agents[rule->agent_count++];
+	int rc = copy_text(node, to, sizeof(rule->agents[0]), reterr);
+	const char *name = strncmp(to, "team:", 5) == 0 ? to + 5 : to;
+	if (rc == 0 && (*name == '\0' || strlen(name) > ET_AGENT_TEXT_MAX)) {
+		return et_yaml_fail(node, reterr, ET_EMALFORMED,
+				    "agent is an agent's id or team:NAME, 1 to %d bytes",
+				    ET_AGENT_TEXT_MAX);
+	}
+	return rc;
+}
+
 static int parse_rule(const struct et_yaml_node *map, struct et_rules *rules, struct et_rule *rule,
 		      struct et_error *reterr)
 {
-	static const char *const known[] = { "name",	   "from",   "to",     "direction",
-					     "site",	   "header", "time",   "sample",
-					     "media-only", "action", "digits", "pause" };
+	static const char *const known[] = { "name",   "from",	"to",	  "direction",	"site",
+					     "header", "time",	"sample", "media-only", "action",
+					     "digits", "pause", "agent" };
 	*rule = (struct et_rule){ .name = "" };
 	const struct et_yaml_node *node;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
@@ -804,6 +821,9 @@ static int parse_rule(const struct et_yaml_node *map, struct et_rules *rules, st
 	}
 	if (rc == 0 && (node = et_yaml_get(map, "site")) != NULL) {
 		rc = each_value(node, ET_RULE_SITES_MAX, take_site, rule, reterr);
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "agent")) != NULL) {
+		rc = each_value(node, ET_RULE_AGENTS_MAX, take_agent, rule, reterr);
 	}
 	if (rc == 0 && (node = et_yaml_get(map, "header")) != NULL) {
 		rc = parse_headers(node, rule, reterr);

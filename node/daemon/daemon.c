@@ -38,6 +38,7 @@ static void on_second(uv_timer_t *timer)
 	daemon_tell_recovery(d);
 	daemon_watch_capture(d);
 	daemon_watch_keys(d);
+	daemon_watch_agents(d);
 	daemon_watch_retention(d);
 }
 

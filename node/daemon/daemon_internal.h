@@ -92,6 +92,7 @@ struct et_daemon {
 		struct et_keeper_sealing looked; /* of the look under way */
 		int code;
 	} keys;
+	atomic_bool agents_changed; /* in the catalogue, since the recorder was told */
 	struct et_live live;
 	struct daemon_backup *backup;	    /* owned: backup.c */
 	struct daemon_pitr *pitr;	    /* owned: pitr.c; NULL: the log is not shipped */
@@ -185,6 +186,11 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret);
 /* tell.c: a create command of the API, into the journal and towards the catalogue. */
 int daemon_tell(void *arg, Et__Command *command, struct et_api_told *ret,
 		struct et_error *reterr) ET_MUST_CHECK;
+
+/* agents.c: who uses which number, for the recorder's rules. Now; and each second, if it changed.
+ */
+void daemon_tell_agents(struct et_daemon *d);
+void daemon_watch_agents(struct et_daemon *d);
 
 /* late.c: on API workers. */
 int daemon_late_keys(void *arg, const struct et_api_late_keys *request,

@@ -55,6 +55,9 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 	if (d->keeper != NULL) {
 		et_keeper_on_applied(d->keeper, index, command, result);
 	}
+	if (command->body_case == ET__COMMAND__BODY_AGENT_SET) {
+		atomic_store(&d->agents_changed, true);
+	}
 	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_CLUSTER_INIT:
 	case ET__COMMAND__BODY_KEK_ADD:
@@ -84,6 +87,7 @@ static void on_replaced(void *arg)
 {
 	struct et_daemon *d = arg;
 
+	atomic_store(&d->agents_changed, true);
 	if (d->sync != NULL) {
 		et_sync_on_replaced(d->sync);
 	}
@@ -531,6 +535,7 @@ void daemon_try_capture(struct et_daemon *d)
 	}
 	d->kek_version = pick.version;
 	d->phase = DAEMON_RUNNING;
+	daemon_tell_agents(d);
 	et_info("capture.started", "sources=%u siprec=%u kek=%u", d->config.capture_count,
 		d->config.siprec.listen_count, pick.version);
 }

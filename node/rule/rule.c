@@ -277,6 +277,38 @@ static enum et_rule_verdict header_fits(const struct et_rule_header *h,
 
 /* ---- Rules ----------------------------------------------------------------------------------- */
 
+static bool is_named(const struct et_rule *r, const struct et_agent_claim *who, struct why *w)
+{
+	for (uint32_t i = 0; who != NULL && i < r->agent_count; i++) {
+		const char *name = r->agents[i];
+		const bool is_team = strncmp(name, "team:", 5) == 0;
+		if (strcmp(is_team ? name + 5 : name, is_team ? who->team : who->id) == 0) {
+			say_holds(w, "agent", name);
+			return true;
+		}
+	}
+	return false;
+}
+
+static enum et_rule_verdict agent_fits(const struct et_rule *r, const struct et_rule_facts *f,
+				       struct why *w)
+{
+	if (r->agent_count == 0) {
+		return ET_RULE_FITS;
+	}
+	if (f->agents == NULL) {
+		say_only(w, "who uses these numbers is not known here: ask a node of the cluster");
+		return ET_RULE_UNKNOWN;
+	}
+	if (is_named(r, et_agents_at(f->agents, f->from, f->start_us), w) ||
+	    is_named(r, et_agents_at(f->agents, f->to, f->start_us), w)) {
+		return ET_RULE_FITS;
+	}
+	say_only(w, "neither party is agent %.60s%s at that time", r->agents[0],
+		 r->agent_count > 1 ? ", nor any other of its list" : "");
+	return ET_RULE_NO;
+}
+
 /* What is cheap and always known first: a header is looked for only when all else holds. */
 enum et_rule_verdict et_rule_fits(const struct et_rules *rules, const struct et_rule *r,
 				  const struct et_rule_facts *f, char *why)
@@ -298,6 +330,10 @@ enum et_rule_verdict et_rule_fits(const struct et_rules *rules, const struct et_
 	    site_fits(r, f, &w) != ET_RULE_FITS || time_fits(rules, r, f, &w) != ET_RULE_FITS ||
 	    sample_fits(r, f, &w) != ET_RULE_FITS) {
 		return ET_RULE_NO;
+	}
+	enum et_rule_verdict by_agent = agent_fits(r, f, &w);
+	if (by_agent != ET_RULE_FITS) {
+		return by_agent;
 	}
 	for (uint32_t i = 0; i < r->header_count; i++) {
 		enum et_rule_verdict v = header_fits(&r->headers[i], f, &w);

@@ -23,6 +23,7 @@
 
 #include "node/base/bytes.h"
 #include "node/base/err.h"
+#include "node/rule/agent.h"
 #include "node/rule/join.h"
 #include "node/rule/zone.h"
 
@@ -32,6 +33,7 @@
 #define ET_RULE_OWN_MAX 64	 /* own numbers */
 #define ET_RULE_PATTERN_MAX 63	 /* bytes */
 #define ET_RULE_SITES_MAX 8	 /* of one rule */
+#define ET_RULE_AGENTS_MAX 16	 /* of one rule */
 #define ET_RULE_HEADERS_MAX 4	 /* of one rule */
 #define ET_RULE_HEADER_LINES 8	 /* of one name that are looked at in a message */
 #define ET_RULE_TEXT_MAX 256	 /* bytes of a number or header from the wire that are looked at */
@@ -101,7 +103,9 @@ struct et_rule {
 	unsigned directions; /* of enum et_rule_direction; 0: all */
 	uint32_t site_count; /* 0: every site */
 	char sites[ET_RULE_SITES_MAX][ET_RULE_NAME_MAX + 1];
-	uint32_t header_count; /* all of them must hold */
+	uint32_t agent_count; /* 0: whoever; else one of the parties is one of these at the time */
+	char agents[ET_RULE_AGENTS_MAX][ET_AGENT_TEXT_MAX + 6]; /* an agent's id, or "team:NAME" */
+	uint32_t header_count;					/* all of them must hold */
 	struct et_rule_header headers[ET_RULE_HEADERS_MAX];
 	struct et_rule_time time;
 	uint32_t sample;	    /* of ET_RULE_SAMPLE_ALL; 0: not given, all */
@@ -131,6 +135,7 @@ struct et_rule_facts {
 	int64_t start_us; /* UTC */
 	uint64_t sample;  /* et_rule_sample() */
 	bool media_only;
+	const struct et_agents *agents; /* borrowed; NULL: who uses a number is not known */
 	/* The value of the n-th header line of this name, n from 0; false: there are no more. NULL:
 	 * the headers are not known. */
 	bool (*header)(const void *arg, const char *name, uint32_t n, struct et_view *ret);

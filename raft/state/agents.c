@@ -318,6 +318,45 @@ static const struct span *spans_at(const struct spans *s, int64_t time_us)
 	return best;
 }
 
+struct span_walk {
+	struct roster *r;
+	char last[AGENT_ID_MAX + 1];
+	int (*fn)(void *arg, const Et__Agent *agent, int64_t from_us, int64_t to_us);
+	void *arg;
+};
+
+/* All spans at the first version of an agent. */
+static int span_walk_each(void *arg, const Et__Agent *version)
+{
+	struct span_walk *w = arg;
+	const struct spans *s = NULL;
+
+	if (strcmp(w->last, version->id) == 0) {
+		return 0;
+	}
+	(void)snprintf(w->last, sizeof(w->last), "%s", version->id);
+	int rc = roster_agent(w->r, version->id, &s);
+	for (size_t i = 0; rc == 0 && i < s->count; i++) {
+		const struct span *x = &s->list[i];
+		rc = w->fn(w->arg, x->agent, x->from_us, x->to_us);
+	}
+	return rc;
+}
+
+int et_state_each_agent_span(const struct et_state_view *v,
+			     int (*fn)(void *arg, const Et__Agent *agent, int64_t from_us,
+				       int64_t to_us),
+			     void *arg)
+{
+	struct roster r;
+	struct span_walk w = { .r = &r, .fn = fn, .arg = arg };
+
+	roster_open(&r, v);
+	int rc = et_state_each_agent(v, NULL, span_walk_each, &w);
+	roster_release(&r);
+	return rc;
+}
+
 int et_state_agent_at(const struct et_state_view *v, const char *number, int64_t time_us,
 		      Et__Agent **ret)
 {

@@ -243,6 +243,11 @@ bool et_told_fact_is_of(const Et__Fact *fact, const Et__Recording *r);
  * the same valid_from_us come before the one that counts. */
 int et_state_each_agent(const struct et_state_view *v, const char *id,
 			int (*fn)(void *arg, const Et__Agent *record), void *arg);
+/* Each version that counts of each agent, by id, and how long it does: [from, to). */
+int et_state_each_agent_span(const struct et_state_view *v,
+			     int (*fn)(void *arg, const Et__Agent *agent, int64_t from_us,
+				       int64_t to_us),
+			     void *arg);
 /* The version that counts of the agent who used this number at this time. Where several agents
  * claim it, the one whose version began last. ET_ENOTFOUND: nobody. The caller frees *ret. */
 int et_state_agent_at(const struct et_state_view *v, const char *number, int64_t time_us,

@@ -160,6 +160,7 @@ static void rules_are_read_in_order(void **state)
 		"      time: {zone: Europe/Prague, days: [mon-wed, fri], from: \"08:00\", to: "
 		"\"18:30\"}\n"
 		"      sample: 12.5%%\n"
+		"      agent: [anna, \"team:claims\"]\n"
 		"      digits: keep\n"
 		"      pause: {start: \"*7\", stop: \"*8\", by: caller, without-key: pause, max: "
 		"5m}\n"
@@ -178,6 +179,8 @@ static void rules_are_read_in_order(void **state)
 	assert_int_equal(r->digits, ET_RULE_DIGITS_DROP);
 	assert_int_equal(r->rules[0].digits, ET_RULE_DIGITS_DEFAULT);
 	assert_int_equal(r->rules[1].digits, ET_RULE_DIGITS_KEEP);
+	assert_int_equal(r->rules[1].agent_count, 2);
+	assert_string_equal(r->rules[1].agents[1], "team:claims");
 	assert_string_equal(r->rules[1].pause.start, "*7");
 	assert_string_equal(r->rules[1].pause.stop, "*8");
 	assert_int_equal(r->rules[1].pause.by, ET_RULE_BY_CALLER);

@@ -585,6 +585,47 @@ static size_t found_by_agent(struct kit *k, const char *agent)
 	return p.count;
 }
 
+/* The spans say of every moment what the point read says. */
+struct desk {
+	const char *number;
+	int64_t at_us;
+	char id[ET_COMMAND_PLACE_MAX];
+	int64_t from_us;
+	uint64_t told;
+};
+
+static int desk_span(void *arg, const Et__Agent *a, int64_t from_us, int64_t to_us)
+{
+	struct desk *d = arg;
+
+	assert_true(from_us < to_us);
+	for (size_t i = 0; i < a->n_numbers; i++) {
+		if (strcmp(a->numbers[i], d->number) != 0 || from_us > d->at_us ||
+		    to_us <= d->at_us) {
+			continue;
+		}
+		if (d->id[0] == '\0' || from_us > d->from_us ||
+		    (from_us == d->from_us && a->index >= d->told)) {
+			(void)snprintf(d->id, sizeof(d->id), "%s", a->id);
+			d->from_us = from_us;
+			d->told = a->index;
+		}
+	}
+	return 0;
+}
+
+static void spans_say_the_same(const struct et_state_view *v, const char *number)
+{
+	for (int64_t at_us = T - HOUR; at_us < T + 6 * HOUR; at_us += HOUR / 2) {
+		struct desk d = { .number = number, .at_us = at_us };
+		Et__Agent *a = NULL;
+		int rc = et_state_agent_at(v, number, at_us, &a);
+		assert_int_equal(et_state_each_agent_span(v, desk_span, &d), 0);
+		assert_string_equal(d.id, rc == 0 ? a->id : "");
+		et__agent__free_unpacked(a, NULL);
+	}
+}
+
 /* Who sits at a desk today does not change who sat there; a roster told late is right for old
  * calls. */
 static void desks_change_hands(void **state)
@@ -616,6 +657,8 @@ static void desks_change_hands(void **state)
 	assert_string_equal(a->id, "bob");
 	et__agent__free_unpacked(a, NULL);
 	assert_int_equal(et_state_agent_at(v, desk, T - 1, &a), ET_ENOTFOUND);
+	spans_say_the_same(v, desk);
+	spans_say_the_same(v, "4712");
 	(void)et_state_view_close(v);
 }
 
