@@ -19,11 +19,13 @@ struct live_plan {
 	uint32_t seconds;  /* of media */
 	uint64_t rate;	   /* media packets a second; 0: as many as go */
 	size_t ring_bytes; /* of the receiver's kernel ring */
+	uint64_t flood;	   /* hostile frames a second while the calls talk (flood.h) */
 };
 
 struct live_sent {
 	uint64_t sip; /* packets */
 	uint64_t rtp;
+	uint64_t flood;
 	double media_s;	  /* how long the media took */
 	uint64_t retries; /* a full queue of the card: sent again, not lost */
 };

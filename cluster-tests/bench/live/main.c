@@ -1,5 +1,7 @@
 /* bench-live, the highest rate without a loss:  [--calls N] [--seconds N] [--rate PPS] [--ring MIB]
  * or many calls, few of whom talk:       --hold [--calls N] [--seconds N] [--ring MIB]
+ * With --flood PPS hostile frames come beside the calls (flood.h): of these none may be lost, and
+ * all that came is accounted for.
  *
  * Sender and receiver in two network namespaces with a veth between, as root (exit 77 without). The
  * first finds the rate that the sender holds beside a reader that only counts (a third of the
@@ -205,7 +207,7 @@ static int perform(struct run *r, struct et_error *reterr)
 
 static uint64_t frames(const struct run *r)
 {
-	return r->sent.sip + r->sent.rtp;
+	return r->sent.sip + r->sent.rtp + r->sent.flood;
 }
 
 /* Nothing was lost; and a recorder has each packet of media on a tape that is sealed. */
@@ -214,7 +216,8 @@ static bool is_whole(const struct run *r)
 	const struct live_got *g = &r->got;
 	bool all = g->received == frames(r) && g->kernel_dropped == 0;
 	return r->media == NULL ? all
-				: all && g->total == frames(r) && g->sip == r->sent.sip &&
+				: all && g->total == frames(r) && g->sip >= r->sent.sip &&
+					  (g->sip == r->sent.sip || r->sent.flood > 0) &&
 					  g->rtp == r->sent.rtp && g->tape_packets == r->sent.rtp &&
 					  g->media_dropped == 0 && g->sealed == g->opened &&
 					  g->opened >= r->plan.calls && g->problems == 0;
@@ -256,13 +259,14 @@ static void print_run(const struct run *r, bool first)
 	(void)printf(
 		"%s\n{\"run\":\"%s\",\"calls\":%u,\"talking\":%u,\"asked_per_s\":%llu,\"media_s\":%"
 		".1f,"
-		"\"sent_sip\":%llu,\"sent_rtp\":%llu,\"sent_per_s\":%.0f,\"received\":%llu,"
+		"\"sent_sip\":%llu,\"sent_rtp\":%llu,\"sent_hostile\":%llu,\"sent_per_s\":%.0f,"
+		"\"received\":%llu,"
 		"\"kernel_dropped\":%llu,\"send_cpu_s\":%.1f,\"receive_cpu_s\":%.1f,\"whole\":%s",
 		first ? "" : ",", r->name, r->plan.calls, r->plan.talking,
 		(unsigned long long)r->plan.rate, r->sent.media_s, (unsigned long long)r->sent.sip,
-		(unsigned long long)r->sent.rtp, rate_of(r), (unsigned long long)g->received,
-		(unsigned long long)g->kernel_dropped, r->send_cpu_s, r->receive_cpu_s,
-		is_whole(r) ? "true" : "false");
+		(unsigned long long)r->sent.rtp, (unsigned long long)r->sent.flood, rate_of(r),
+		(unsigned long long)g->received, (unsigned long long)g->kernel_dropped,
+		r->send_cpu_s, r->receive_cpu_s, is_whole(r) ? "true" : "false");
 	if (r->media != NULL) {
 		(void)printf(",\"engine_total\":%llu,\"engine_sip\":%llu,\"engine_rtp\":%llu,"
 			     "\"engine_other\":%llu,"
@@ -339,7 +343,9 @@ static bool arguments(int argc, char **argv, struct live_plan *plan, bool *hold)
 		unsigned long value = i + 1 < argc ? strtoul(argv[i + 1], NULL, 10) : 0;
 		if (strcmp(argv[i], "--hold") == 0) {
 			*hold = true;
-			*plan = (struct live_plan){ 5000, 500, 30, 540, 50000, plan->ring_bytes };
+			*plan = (struct live_plan){
+				5000, 500, 30, 540, 50000, plan->ring_bytes, 0
+			};
 			continue;
 		}
 		if (value == 0) {
@@ -352,6 +358,8 @@ static bool arguments(int argc, char **argv, struct live_plan *plan, bool *hold)
 			plan->seconds = (uint32_t)value;
 		} else if (strcmp(argv[i], "--rate") == 0) {
 			plan->rate = value;
+		} else if (strcmp(argv[i], "--flood") == 0) {
+			plan->flood = value;
 		} else if (strcmp(argv[i], "--ring") == 0 && value < 2048) {
 			plan->ring_bytes = (size_t)value << 20;
 		} else {
@@ -366,7 +374,7 @@ static bool arguments(int argc, char **argv, struct live_plan *plan, bool *hold)
 
 int main(int argc, char **argv)
 {
-	struct run r = { .name = "record", .plan = { 3000, 3000, 0, 60, 0, (size_t)64 << 20 } };
+	struct run r = { .name = "record", .plan = { 3000, 3000, 0, 60, 0, (size_t)64 << 20, 0 } };
 	struct et_error error = { .text = "" };
 	bool hold = false;
 	char media[128];
@@ -374,7 +382,7 @@ int main(int argc, char **argv)
 
 	if (!arguments(argc, argv, &r.plan, &hold)) {
 		(void)fprintf(stderr, "usage: bench-live [--hold] [--calls N] [--seconds N] "
-				      "[--rate PPS] [--ring MIB]\n");
+				      "[--rate PPS] [--flood PPS] [--ring MIB]\n");
 		return 2;
 	}
 	if (geteuid() != 0) {

@@ -161,7 +161,9 @@ int live_record(const struct live_plan *plan, const char *name, const char *medi
 		.node = 1,
 		.site = "bench",
 		.kek_version = 1,
-		.limits = { .ring_bytes = plan->ring_bytes },
+		/* What a flood began ends before its end is waited for. */
+		.limits = { .ring_bytes = plan->ring_bytes,
+			    .setup_timeout_s = plan->flood > 0 ? 5 : 0 },
 		.on_event = on_event,
 		.arg = ret,
 	};

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "cluster-tests/bench/live/flood.h"
 #include "cluster-tests/bench/live/live.h"
 #include "node/base/bytes.h"
 #include "node/base/fd.h"
@@ -23,6 +24,8 @@ enum {
 	SIP_PER_S = 1500,
 	RTP_PORT = 10000,
 	SIP_PORT = 5060,
+	FLOOD_FRAMES = 16384, /* different ones, again and again */
+	FLOOD_ROUND = 4096,   /* at most between two rounds of media */
 };
 
 struct party {
@@ -35,7 +38,9 @@ struct sender {
 	const struct live_plan *plan;
 	struct live_sent *sent;
 	int fd;
-	struct party *parties; /* owned: two for each call */
+	struct party *parties;		      /* owned: two for each call */
+	uint8_t (*hostile)[LIVE_FLOOD_FRAME]; /* owned; NULL: no flood */
+	uint16_t *hostile_size;		      /* owned */
 	struct mmsghdr messages[BATCH];
 	struct iovec parts[BATCH];
 	int count;	/* in the batch */
@@ -232,6 +237,34 @@ static void take_turn(struct sender *s, uint32_t first, int64_t elapsed_us)
 	}
 }
 
+static int hostile_make(struct sender *s)
+{
+	if (s->plan->flood == 0) {
+		return 0;
+	}
+	s->hostile = calloc(FLOOD_FRAMES, sizeof(*s->hostile));
+	s->hostile_size = calloc(FLOOD_FRAMES, sizeof(*s->hostile_size));
+	if (s->hostile == NULL || s->hostile_size == NULL) {
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < FLOOD_FRAMES; i++) {
+		s->hostile_size[i] = (uint16_t)live_flood_frame(s->hostile[i], LIVE_FLOOD_FRAME, i);
+	}
+	return 0;
+}
+
+/* What is due by now; it has no part in the pace of the media. */
+static void flood(struct sender *s, int64_t elapsed_us)
+{
+	uint64_t due = (uint64_t)elapsed_us * s->plan->flood / 1000000;
+	for (int i = 0; i < FLOOD_ROUND && s->sent->flood < due; i++) {
+		uint64_t at = s->sent->flood++ % FLOOD_FRAMES;
+		queue(s, s->hostile[at], s->hostile_size[at]);
+		s->paced--;
+	}
+	flush(s);
+}
+
 static void talk(struct sender *s)
 {
 	const struct live_plan *plan = s->plan;
@@ -248,6 +281,7 @@ static void talk(struct sender *s)
 		}
 		flush(s); /* a party's frame is not changed before it is out */
 		elapsed_us = et_clock_mono_us() - begin_us;
+		flood(s, elapsed_us);
 		if (plan->turn_s != 0 && elapsed_us / 1000000 / plan->turn_s != turn) {
 			turn = (uint32_t)(elapsed_us / 1000000 / plan->turn_s);
 			first = (first + plan->talking) % plan->calls;
@@ -273,12 +307,17 @@ int live_send(const struct live_plan *plan, const char *name, struct live_sent *
 	}
 	s.fd = fd;
 	int rc = parties_make(&s);
+	rc = rc < 0 ? rc : hostile_make(&s);
+	if (rc == 0) {
+		set_up(&s);
+		talk(&s);
+		end(&s);
+	}
+	free(s.parties);
+	free(s.hostile);
+	free(s.hostile_size);
 	if (rc < 0) {
 		return et_fail(reterr, rc, "%u calls", plan->calls);
 	}
-	set_up(&s);
-	talk(&s);
-	end(&s);
-	free(s.parties);
 	return s.error == 0 ? 0 : et_fail(reterr, s.error, "send on '%s'", name);
 }
