@@ -28,6 +28,7 @@ class Writer(threading.Thread):
     def __init__(self, nodes):
         super().__init__(daemon=True)
         self.nodes, self.number, self.over = nodes, 0, False
+        self.gate = threading.Lock()  # whoever holds it looks at a cluster that stands still
         self.acked, self.refused = [], []
         self.last_ack = {n.name: 0.0 for n in nodes}
         self.start()
@@ -38,7 +39,8 @@ class Writer(threading.Thread):
                 self.number += 1
                 name = f"w-{self.number:05d}"
                 try:
-                    node.cli("site", "set", name, "--description", "x" * 200, "--reason", "disk full")
+                    with self.gate:
+                        node.cli("site", "set", name, "--description", "x" * 200, "--reason", "disk full")
                     self.acked.append(name)
                     self.last_ack[node.name] = time.monotonic()
                 except CliError as error:
@@ -92,8 +94,9 @@ def all_is_there(s, cluster, writer, pids):
         done = node.cli_raw("doctor", "--deep", "-o", "json")
         return b"DIGEST_DIFFERS" not in done.stdout and b"AUDIT_BROKEN" not in done.stdout and done.returncode in (0, 6)
     wait_for("equal digests", equal, 30)
-    applied = wait_for("one applied index", lambda: (lambda a: a.pop() if len(a) == 1 else None)(
-        {n["applied"] for n in cluster.nodes[0].status()["nodes"]}), 30)
+    with writer.gate:
+        applied = wait_for("one applied index", lambda: (lambda a: a.pop() if len(a) == 1 else None)(
+            {n["applied"] for n in cluster.nodes[0].status()["nodes"]}), 30)
     s.say(f"{len(acked)} acknowledged writes are there on every node, digests are equal (applied {applied})")
 
 

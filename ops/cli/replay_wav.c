@@ -371,7 +371,8 @@ int et_replay_wavs(const struct et_replay_config *config, const struct et_replay
 	for (uint32_t i = 0; i < w->count && rc == 0; i++) {
 		char id[ET_UUID_TEXT_SIZE];
 		et_uuid_format(w->calls[i].name, id);
-		(void)snprintf(names[i], ET_REPLAY_WAV_NAME, w->calls[i].used ? "%s.wav" : "", id);
+		(void)snprintf(names[i], ET_REPLAY_WAV_NAME, "%s%s", w->calls[i].used ? id : "",
+			       w->calls[i].used ? ".wav" : "");
 		*ret_undecodable += w->calls[i].undecodable;
 	}
 	rc = rc < 0 ? rc : folder_sync(folder, reterr);
