@@ -121,7 +121,8 @@ struct et_config {
 	uint32_t copies_per_site; /* placement: {copies-per-site: 1} */
 
 	struct {
-		int64_t certificate_life_us; /* tls: {certificate-life: 72h}, 2 s (for tests) to 366 d */
+		int64_t certificate_life_us; /* tls: {certificate-life: 72h}, 2 s (for tests) to 366
+						d */
 		/* tls: {api-certificate: PATH, api-key: PATH}: operator's own, PEM; "" for the
 		 * node's own certificate. */
 		char api_certificate[ET_CONFIG_PATH_MAX + 1];

@@ -24,11 +24,11 @@
 #include "node/base/role.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
+#include "node/root/root.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
 #include "node/tape/tape.h"
 #include "node/tape/wrap.h"
-#include "node/root/root.h"
 
 #define PATIENCE_MS 60000
 #define SECONDS 4

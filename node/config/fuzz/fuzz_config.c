@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "node/config/config.h"
+#include "node/root/root.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
@@ -22,7 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	et_assert(c.cluster[0] != '\0' && c.name[0] != '\0' && c.site[0] != '\0');
-	et_assert(c.state[0] == '/' && c.media[0] == '/' && c.root[0] == '/');
+	struct et_root_spec root;
+	et_assert(c.state[0] == '/' && c.media[0] == '/');
+	et_assert(et_root_spec_parse(c.root, &root, &e) == 0);
 	et_assert(c.roles != 0 && c.heartbeat_us * 3 <= c.election_us);
 	et_assert(c.limits.snapshot_rate_bytes == 0 || c.limits.snapshot_rate_bytes >= 256 * 1024);
 	et_assert(c.capture_count <= ET_CONFIG_CAPTURES_MAX && c.rules.count <= ET_RULES_MAX);

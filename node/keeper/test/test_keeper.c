@@ -548,7 +548,8 @@ static void an_old_certificate_is_renewed_by_itself(void **state)
 	struct cluster *c = *state;
 	struct et_keeper_health h = { 0 };
 
-	/* Node 2 gets a certificate that is made to live for three seconds, as is the one after it. */
+	/* Node 2 gets a certificate that is made to live for three seconds, as is the one after it.
+	 */
 	c->cert_life_us = 3000000LL;
 	node_close(&c->nodes[0]);
 	node_open_tls(&c->nodes[0], c->nodes[0].address);
