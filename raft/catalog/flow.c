@@ -26,8 +26,10 @@
  *
  * And what is told at once: libraft says that an entry is committed with the next entry or tick.
  * Whoever proposed it through a follower of a quiet cluster, or reads there, would wait for up to a
- * heartbeat (a write took 29 ms instead of 5; with the WAN's times up to 300). A follower where
- * somebody waits gets a heartbeat of its own: prev is the last entry that it has acknowledged. */
+ * heartbeat (a write took 29 ms instead of 5; with the WAN's times up to 300), and a token that one
+ * node gave out would be unknown to another for so long. A follower where somebody waits, and all
+ * when nothing else is on its way, get a heartbeat of its own: prev is the last entry that it has
+ * acknowledged. */
 
 #define PATIENCE_MIN_US (INT64_C(2) * 1000000)
 #define PATIENCE_MAX_US (INT64_C(60) * 1000000)
@@ -47,6 +49,12 @@ struct flow_send {
 	struct flow_part parts[];
 };
 
+/* No entry is on its way that would carry the commit index. */
+static bool is_quiet(const struct et_catalog *c)
+{
+	return c->inflight_count == 0 && c->unsent_bytes == 0;
+}
+
 void et_cat_flow_forget(struct et_catalog *c, uint64_t node)
 {
 	et_cat_seat(c, node)->flow.sent = 0;
@@ -62,7 +70,7 @@ void et_cat_flow_result(struct et_catalog *c, const struct raft_message *message
 	if (rejected > 0 && rejected >= f->before && rejected <= f->sent) {
 		f->sent = 0;
 	}
-	if (f->asked > f->told) {
+	if (f->asked > f->told || (is_quiet(c) && f->told < c->raft.commit_index)) {
 		et_cat_schedule(c); /* It may have the entry now. */
 	}
 }
@@ -270,10 +278,11 @@ static void tell_on_sent(struct raft_io_send *req, int status)
 static void flow_tell(struct et_catalog *c, struct cat_flow *f, const struct raft_server *server)
 {
 	raft_index commit = c->raft.commit_index;
+	raft_index wanted = is_quiet(c) ? commit : f->asked;
 	raft_index match = 0;
 
-	if (f->asked <= f->told || f->asked > commit || f->term != c->raft.current_term ||
-	    f->sent < f->asked || raft_match_index(&c->raft, server->id, &match) < 0 ||
+	if (wanted <= f->told || wanted > commit || f->term != c->raft.current_term ||
+	    f->sent < wanted || raft_match_index(&c->raft, server->id, &match) < 0 ||
 	    match != f->sent) {
 		return; /* What is on its way, or the tick, will say it. */
 	}

@@ -151,6 +151,12 @@ static void who_waits_at_a_follower_waits_for_no_heartbeat(void **state)
 		RUN_UNTIL(c, read.calls == 1);
 		assert_int_equal(read.code, 0);
 		assert_true(read.index >= a.index);
+		/* Nobody waits at the others, and they know it, too. */
+		struct answer own = { 0 };
+		propose_noop(leader, "leader", i + 1, 30000, &own);
+		RUN_UNTIL(c, own.calls == 1);
+		RUN_UNTIL(c, writer->catalog->applied >= own.index &&
+				     reader->catalog->applied >= own.index);
 	}
 	assert_ptr_equal(led(c), leader);
 	assert_int_equal(leader->catalog->raft.current_term, term);
