@@ -83,16 +83,7 @@ static int take_keys(void *arg, struct et_view plain, struct et_error *reterr)
 
 	int rc = et_keys_reader_init(&r, plain, reterr);
 	while (rc == 0 && (rc = et_keys_reader_next(&r, &i, reterr)) == 1) {
-		const struct et_srtp_entry entry = {
-			.key = { .suite = (enum et_srtp_suite)i.suite,
-				 .material = i.material,
-				 .mki = i.mki },
-			.origin = (enum et_srtp_origin)i.origin,
-			.party = i.party,
-			.has_ssrc = i.has_ssrc,
-			.ssrc = i.ssrc,
-			.time_us = i.time_us,
-		};
+		const struct et_srtp_entry entry = walk_key_entry(&i);
 		rc = 0;
 		if (i.type == ET_KEYS_DTLS) {
 			rc = handshake_take(f, &i);

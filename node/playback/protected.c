@@ -11,6 +11,21 @@ enum {
 	ROOM_WORDS = WALK_ROOM / 4 + 1,
 };
 
+struct et_srtp_entry walk_key_entry(const struct et_keys_item *item)
+{
+	return (struct et_srtp_entry){
+		.key = { .suite = (enum et_srtp_suite)item->suite,
+			 .material = item->material,
+			 .mki = item->mki },
+		.origin = (enum et_srtp_origin)item->origin,
+		.party = item->party,
+		.has_ssrc = item->has_ssrc,
+		.ssrc = item->ssrc,
+		.tag = item->tag,
+		.time_us = item->time_us,
+	};
+}
+
 int walk_keys(struct walk *w, struct et_view plain, struct et_error *reterr)
 {
 	struct et_keys_reader r;
@@ -24,17 +39,7 @@ int walk_keys(struct walk *w, struct et_view plain, struct et_error *reterr)
 		rc = et_srtp_ring_new(KEYS_MAX, &w->keys, reterr);
 	}
 	while (rc == 0 && (rc = et_keys_reader_next(&r, &i, reterr)) == 1) {
-		const struct et_srtp_entry entry = {
-			.key = { .suite = (enum et_srtp_suite)i.suite,
-				 .material = i.material,
-				 .mki = i.mki },
-			.origin = (enum et_srtp_origin)i.origin,
-			.party = i.party,
-			.has_ssrc = i.has_ssrc,
-			.ssrc = i.ssrc,
-			.tag = i.tag,
-			.time_us = i.time_us,
-		};
+		const struct et_srtp_entry entry = walk_key_entry(&i);
 		rc = i.type == ET_KEYS_SRTP ? et_srtp_ring_add(w->keys, &entry) : 0;
 		if (rc == -ENOMEM) {
 			return et_fail(reterr, rc, "SRTP keys");

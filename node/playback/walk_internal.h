@@ -104,6 +104,9 @@ const struct walk_type *walk_note_type(struct walk *w, uint32_t stream, uint8_t 
 /* The stream has packets that are not heard: `count` more of them. */
 void walk_note_deaf(struct walk *w, struct walk_stream *s, uint64_t count);
 
+/* A key of a KEYS record as a ring takes it; views of the item. */
+struct et_srtp_entry walk_key_entry(const struct et_keys_item *item);
+
 /* A KEYS record. */
 int walk_keys(struct walk *w, struct et_view plain, struct et_error *reterr) ET_MUST_CHECK;
 /* A key may stand behind the media that it opens: it came to the recorder only then. Or before the
