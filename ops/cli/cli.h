@@ -144,6 +144,11 @@ void et_cli_add_safe(struct et_buffer *b, const char *text);
 /* A note on standard error, unless -q. */
 void et_cli_note(struct et_cli *cli, const char *fmt, ...) ET_PRINTF(2, 3);
 
+/* Let `fn` write the file `out`: by way of `out`.part, so that what breaks leaves no file that
+ * looks whole. Durable, its name too, when it returns 0. */
+int et_cli_write_file(const char *out, int (*fn)(void *arg, FILE *f, struct et_error *reterr),
+		      void *arg, struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- The API (http.c) ---- */
 
 /* Ask and take the JSON answer: *ret (may be NULL) is the caller's. `body` may be NULL. An error
@@ -163,8 +168,7 @@ struct et_cli_audio {
 /* Write the answer's body to `f`; no limit on the whole, --timeout on standing still. */
 int et_cli_download(struct et_cli *cli, const char *path, FILE *f, struct et_cli_audio *ret,
 		    struct et_error *reterr) ET_MUST_CHECK;
-/* As above into the file `out`: by way of `out`.part, so that a broken download leaves no file that
- * looks whole. Durable when it returns 0. */
+/* As above into the file `out`, by et_cli_write_file(). */
 int et_cli_download_file(struct et_cli *cli, const char *path, const char *out,
 			 struct et_cli_audio *ret, struct et_error *reterr) ET_MUST_CHECK;
 /* Add "?key=value" or "&key=value", escaped; nothing when value is NULL. */

@@ -146,33 +146,17 @@ static int export_pages(struct et_cli *cli, uint64_t from, uint64_t to, FILE *f,
 	return rc;
 }
 
-static int export_file(struct et_cli *cli, const char *out, uint64_t from, uint64_t to,
-		       struct et_chain *chain, struct et_error *reterr)
+struct export
 {
-	char part[4096];
-	int n = snprintf(part, sizeof(part), "%s.part", out);
-	if (n < 0 || (size_t)n >= sizeof(part)) {
-		return et_fail(reterr, -ENAMETOOLONG, "'%s'", out);
-	}
-	ET_CLEANUP(et_fd_closep)
-	int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
-	if (f == NULL) {
-		return et_fail(reterr, -errno, "create '%s'", part);
-	}
-	fd = -1; /* It is the stream's. */
-	int rc = export_pages(cli, from, to, f, chain, reterr);
-	if (rc == 0 && (fflush(f) != 0 || fsync(fileno(f)) != 0)) {
-		rc = et_fail(reterr, -errno, "write '%s'", part);
-	}
-	(void)fclose(f);
-	if (rc == 0 && rename(part, out) != 0) {
-		rc = et_fail(reterr, -errno, "rename '%s'", part);
-	}
-	if (rc < 0) {
-		(void)unlink(part);
-	}
-	return rc;
+	struct et_cli *cli;
+	uint64_t from, to;
+	struct et_chain *chain;
+};
+
+static int export_write(void *arg, FILE *f, struct et_error *reterr)
+{
+	const struct export *e = arg;
+	return export_pages(e->cli, e->from, e->to, f, e->chain, reterr);
 }
 
 int et_cli_audit_export(struct et_cli *cli, struct et_error *reterr)
@@ -192,7 +176,8 @@ int et_cli_audit_export(struct et_cli *cli, struct et_error *reterr)
 	if (rc == 0 && (from == 0 || from > to || to > total)) {
 		rc = et_cli_usage(cli, reterr, "there are events 1 to %" PRIu64, total);
 	}
-	rc = rc < 0 ? rc : export_file(cli, out, from, to, &chain, reterr);
+	struct export e = { cli, from, to, &chain };
+	rc = rc < 0 ? rc : et_cli_write_file(out, export_write, &e, reterr);
 	if (rc < 0) {
 		return rc;
 	}

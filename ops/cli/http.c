@@ -396,31 +396,21 @@ int et_cli_download(struct et_cli *cli, const char *path, FILE *f, struct et_cli
 	return request_run(&r, "GET", NULL, reterr);
 }
 
+struct download {
+	struct et_cli *cli;
+	const char *path;
+	struct et_cli_audio *ret;
+};
+
+static int download_write(void *arg, FILE *f, struct et_error *reterr)
+{
+	const struct download *d = arg;
+	return et_cli_download(d->cli, d->path, f, d->ret, reterr);
+}
+
 int et_cli_download_file(struct et_cli *cli, const char *path, const char *out,
 			 struct et_cli_audio *ret, struct et_error *reterr)
 {
-	char part[4096];
-	int n = snprintf(part, sizeof(part), "%s.part", out);
-	if (n < 0 || (size_t)n >= sizeof(part)) {
-		return et_fail(reterr, -ENAMETOOLONG, "'%s'", out);
-	}
-	ET_CLEANUP(et_fd_closep)
-	int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
-	if (f == NULL) {
-		return et_fail(reterr, -errno, "create '%s'", part);
-	}
-	fd = -1; /* It is the stream's. */
-	int rc = et_cli_download(cli, path, f, ret, reterr);
-	if (rc == 0 && (fflush(f) != 0 || fsync(fileno(f)) != 0)) {
-		rc = et_fail(reterr, -errno, "write '%s'", part);
-	}
-	(void)fclose(f);
-	if (rc == 0 && rename(part, out) != 0) {
-		rc = et_fail(reterr, -errno, "rename '%s'", part);
-	}
-	if (rc < 0) {
-		(void)unlink(part);
-	}
-	return rc;
+	struct download d = { cli, path, ret };
+	return et_cli_write_file(out, download_write, &d, reterr);
 }

@@ -1,10 +1,15 @@
 /* From one JSON document to what -o asks for. */
+#include <errno.h>
+#include <fcntl.h>
 #include <libsmartcols/libsmartcols.h>
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "node/base/fd.h"
+#include "node/io/file.h"
 #include "node/text/units.h"
 #include "ops/cli/cli.h"
 
@@ -409,4 +414,34 @@ int et_cli_print_object(struct et_cli *cli, const json_t *document, struct et_er
 		}
 	}
 	return 0;
+}
+
+int et_cli_write_file(const char *out, int (*fn)(void *arg, FILE *f, struct et_error *reterr),
+		      void *arg, struct et_error *reterr)
+{
+	char part[4096];
+	int n = snprintf(part, sizeof(part), "%s.part", out);
+	if (n < 0 || (size_t)n >= sizeof(part)) {
+		return et_fail(reterr, -ENAMETOOLONG, "'%s'", out);
+	}
+	ET_CLEANUP(et_fd_closep)
+	int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (f == NULL) {
+		return et_fail(reterr, -errno, "create '%s'", part);
+	}
+	fd = -1; /* It is the stream's. */
+	int rc = fn(arg, f, reterr);
+	if (rc == 0 && (fflush(f) != 0 || fsync(fileno(f)) != 0)) {
+		rc = et_fail(reterr, -errno, "write '%s'", part);
+	}
+	(void)fclose(f);
+	if (rc == 0 && rename(part, out) != 0) {
+		rc = et_fail(reterr, -errno, "rename '%s'", part);
+	}
+	if (rc < 0) {
+		(void)unlink(part);
+		return rc;
+	}
+	return et_file_sync_parent(out, reterr);
 }
