@@ -464,4 +464,23 @@ static inline int cluster_tear_down(void **state)
 	return 0;
 }
 
+static inline struct et_state_view *view(struct node *n)
+{
+	return et_state_view_open(et_catalog_state(n->catalog));
+}
+
+static inline int kek_state(struct node *n, uint32_t version)
+{
+	struct et_state_view *v = view(n);
+	Et__Kek *kek = NULL;
+	int is = -1;
+
+	if (et_state_get_kek(v, version, &kek) == 0) {
+		is = (int)kek->state;
+		et__kek__free_unpacked(kek, NULL);
+	}
+	(void)et_state_view_close(v);
+	return is;
+}
+
 #endif

@@ -27,11 +27,6 @@ struct recording {
 	struct et_tape_seal seal;
 };
 
-static struct et_state_view *view(struct node *n)
-{
-	return et_state_view_open(et_catalog_state(n->catalog));
-}
-
 static Et__Segment *segment(struct node *n, const struct recording *r, uint32_t generation)
 {
 	struct et_state_view *v = view(n);
@@ -302,20 +297,6 @@ static int hold_scope(struct node *n, bool release)
 		command.hold_add = &add;
 	}
 	return propose(n, &command).code;
-}
-
-static int kek_state(struct node *n, uint32_t version)
-{
-	struct et_state_view *v = view(n);
-	Et__Kek *kek = NULL;
-	int is = -1;
-
-	if (et_state_get_kek(v, version, &kek) == 0) {
-		is = (int)kek->state;
-		et__kek__free_unpacked(kek, NULL);
-	}
-	(void)et_state_view_close(v);
-	return is;
 }
 
 /* Version 2 becomes active, version 1 compromised. */

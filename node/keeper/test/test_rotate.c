@@ -16,11 +16,6 @@ struct recording {
 	struct et_secret *dek; /* owned */
 };
 
-static struct et_state_view *view(struct node *n)
-{
-	return et_state_view_open(et_catalog_state(n->catalog));
-}
-
 /* A segment of node `n`, sealed to a version by its public half. */
 static void segment_open(struct node *n, struct recording *r, uint32_t version)
 {
@@ -79,20 +74,6 @@ static int rotate(struct node *n)
 	command.body_case = ET__COMMAND__BODY_KEK_ROTATE;
 	command.kek_rotate = &body;
 	return propose(n, &command).code;
-}
-
-static int state_of(struct node *n, uint32_t version)
-{
-	struct et_state_view *v = view(n);
-	Et__Kek *kek = NULL;
-	int is = -1;
-
-	if (et_state_get_kek(v, version, &kek) == 0) {
-		is = (int)kek->state;
-		et__kek__free_unpacked(kek, NULL);
-	}
-	(void)et_state_view_close(v);
-	return is;
 }
 
 static uint64_t wraps(struct node *n, uint32_t version)
@@ -217,8 +198,8 @@ static void what_is_left_of_a_destroyed_version_opens_with_nothing(void **state)
 
 	assert_int_equal(schedule(first, 0, 100000), 0);
 	assert_int_equal(rotate(first), 0);
-	RUN_UNTIL(c, state_of(first, 2) == ET__KEK_STATE__KEK_ACTIVE);
-	RUN_UNTIL(c, state_of(second, 2) == ET__KEK_STATE__KEK_ACTIVE);
+	RUN_UNTIL(c, kek_state(first, 2) == ET__KEK_STATE__KEK_ACTIVE);
+	RUN_UNTIL(c, kek_state(second, 2) == ET__KEK_STATE__KEK_ACTIVE);
 	RUN_UNTIL(c, wraps(first, 1) == 0);
 	assert_int_equal(wraps(first, 2), RECORDINGS);
 	/* A journal that was not committed yet: it is taken, and moved, too. */
@@ -226,11 +207,11 @@ static void what_is_left_of_a_destroyed_version_opens_with_nothing(void **state)
 	et_keeper_set_drained(first->keeper, 2);
 	RUN_UNTIL(c, wraps(first, 1) == 0 && wraps(first, 2) == RECORDINGS + 1);
 	RUN_UNTIL(c, settled(first) && settled(second));
-	assert_int_equal(state_of(first, 1), ET__KEK_STATE__KEK_DECRYPT_ONLY);
+	assert_int_equal(kek_state(first, 1), ET__KEK_STATE__KEK_DECRYPT_ONLY);
 	assert_true(has_key(first, 1)); /* node 2 has not spoken */
 
 	et_keeper_set_drained(second->keeper, 2);
-	RUN_UNTIL(c, state_of(first, 1) == ET__KEK_STATE__KEK_DESTROYED);
+	RUN_UNTIL(c, kek_state(first, 1) == ET__KEK_STATE__KEK_DESTROYED);
 	RUN_UNTIL(c, !has_key(first, 1) && !has_key(second, 1));
 	assert_false(copy_opens(first, &copy));
 	assert_false(copy_opens(second, &copy));
@@ -284,12 +265,12 @@ static void a_wrap_that_does_not_open_keeps_the_version_alive(void **state)
 
 	assert_int_equal(schedule(first, 0, 100000), 0);
 	assert_int_equal(rotate(first), 0);
-	RUN_UNTIL(c, state_of(second, 2) == ET__KEK_STATE__KEK_ACTIVE);
+	RUN_UNTIL(c, kek_state(second, 2) == ET__KEK_STATE__KEK_ACTIVE);
 	et_keeper_set_drained(first->keeper, 2);
 	et_keeper_set_drained(second->keeper, 2);
 	RUN_UNTIL(c, wraps(first, 1) == 1);
 	RUN_UNTIL(c, (et_keeper_health(first->keeper, &h), h.rewrap_failed > 0));
-	assert_int_equal(state_of(first, 1), ET__KEK_STATE__KEK_DECRYPT_ONLY);
+	assert_int_equal(kek_state(first, 1), ET__KEK_STATE__KEK_DECRYPT_ONLY);
 	assert_opens(second, &good);
 	(void)et_secret_free(good.dek);
 	(void)et_secret_free(bad.dek);
@@ -306,12 +287,12 @@ static void a_wrap_that_does_not_open_holds_up_no_other_version(void **state)
 	bad_wrap(n, &first);
 	assert_int_equal(schedule(n, 0, 100000), 0);
 	assert_int_equal(rotate(n), 0);
-	RUN_UNTIL(c, state_of(n, 2) == ET__KEK_STATE__KEK_ACTIVE);
+	RUN_UNTIL(c, kek_state(n, 2) == ET__KEK_STATE__KEK_ACTIVE);
 	segment_open(n, &second, 2);
 	assert_int_equal(rotate(n), 0);
 	RUN_UNTIL(c, wraps(n, 3) == 2);
 	et_keeper_set_drained(n->keeper, 3);
-	RUN_UNTIL(c, state_of(n, 2) == ET__KEK_STATE__KEK_DESTROYED);
+	RUN_UNTIL(c, kek_state(n, 2) == ET__KEK_STATE__KEK_DESTROYED);
 	assert_int_equal(wraps(n, 1), 1);
 	assert_opens(n, &second);
 	(void)et_secret_free(first.dek);
@@ -356,7 +337,7 @@ static void shares_are_issued_for_the_active_version(void **state)
 	Et__Kek *kek = NULL;
 
 	assert_int_equal(rotate(n), 0);
-	RUN_UNTIL(c, state_of(n, 2) == ET__KEK_STATE__KEK_ACTIVE);
+	RUN_UNTIL(c, kek_state(n, 2) == ET__KEK_STATE__KEK_ACTIVE);
 	struct et_state_view *v = view(n);
 	assert_int_equal(et_state_get_kek(v, 2, &kek), 0);
 	(void)et_state_view_close(v);
@@ -397,7 +378,7 @@ static void no_key_is_wiped_before_a_majority_has_spoken(void **state)
 	assert_int_equal(et_keeper_key_make(second->folder, second->root, 9, public_key, NULL), 0);
 	node_open_tls(second, second->address);
 	node_open_rest(second, false);
-	assert_int_equal(state_of(second, 1), ET__KEK_STATE__KEK_ACTIVE);
+	assert_int_equal(kek_state(second, 1), ET__KEK_STATE__KEK_ACTIVE);
 	look_once(c, second);
 	look_once(c, second);
 	assert_true(has_key(second, 1));
