@@ -15,6 +15,7 @@ enum {
 	STREAMS_MAX = 256,    /* of a recording, told apart */
 	CHECK_PACKETS = 16,   /* of a stream in a segment */
 	SECRETS_MAX = 8192,   /* of a key log */
+	TRIES_MAX = 16384,    /* about 2 ms each, when the rollover counter is not known */
 };
 
 _Static_assert(KEYS_MAX *ET_KEYS_ITEM_MAX <= ET_TAPE_PLAIN_MAX, "they fit in one record");
@@ -47,6 +48,7 @@ struct fit {
 						too many */
 	bool line_fits[ET_SRTP_RING_MAX + 1];
 	uint32_t lines;
+	uint32_t tries_left;
 	bool line_is_key[ET_SRTP_RING_MAX + 1];
 	uint32_t room[WALK_ROOM / 4 + 1];
 	uint32_t plain[WALK_ROOM / 4 + 1];
@@ -322,7 +324,18 @@ static int try_packet(void *arg, struct walk_segment *segment, const struct walk
 	t->is_protected = t->is_protected || s->is_protected;
 	struct et_view whole = et_playback_whole(t->ssrc, p, (uint8_t *)f->room);
 	t->before = opens(&t->known, f->known, t, whole, plain);
-	t->now = !t->before && opens(&t->offered, f->offered, t, whole, plain);
+	if (t->before) {
+		return 0;
+	}
+	if (f->tries_left == 0) {
+		return et_fail_plain(reterr, ET_ELIMIT,
+				     "too many keys for too many closed streams: name the source "
+				     "(ssrc) of each key, or give fewer at a time");
+	}
+	const uint32_t made = t->offered.made;
+	t->offered.most = f->tries_left;
+	t->now = opens(&t->offered, f->offered, t, whole, plain);
+	f->tries_left -= t->offered.made - made;
 	return t->now ? accept(f, t, reterr) : 0;
 }
 
@@ -465,6 +478,7 @@ int et_playback_fit(const struct et_playback_config *config, const struct et_fit
 	if (rc < 0) {
 		return rc;
 	}
+	f->tries_left = offer->tries_max != 0 ? offer->tries_max : TRIES_MAX;
 	rc = collect(f, config, reterr);
 	rc = rc < 0 ? rc : offer_read(f, offer, reterr);
 	rc = rc < 0 ? rc : try_all(f, config, reterr);

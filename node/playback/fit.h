@@ -23,6 +23,8 @@ struct et_fit_offer {
 	struct et_view table;  /* as et_srtp_given_read(); may be empty */
 	struct et_view keylog; /* lines as of SSLKEYLOGFILE; may be empty */
 	int64_t now_us;	       /* since when the keys are known */
+	uint32_t
+		tries_max; /* keys on packets, over all streams; 0: 16,384, half a minute of work */
 };
 
 struct et_fit {
@@ -43,7 +45,7 @@ struct et_fit {
  *   ET_EREFUSED    nothing is protected, everything is opened already, or no key opens anything:
  *                  *ret says what was refused
  *   ET_EMALFORMED  a line of the table cannot be read
- *   ET_ELIMIT      too many lines
+ *   ET_ELIMIT      too many lines, or too much to try
  *   others         of et_playback_render(): no segment can be read */
 int et_playback_fit(const struct et_playback_config *config, const struct et_fit_offer *offer,
 		    struct et_buffer *ret_plain, struct et_fit *ret,

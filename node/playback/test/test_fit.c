@@ -192,6 +192,25 @@ static void a_wrong_key_is_refused_and_named(void **state)
 	release(&plain);
 }
 
+/* Whoever may give keys cannot hold a worker with them: no more is tried than was agreed on. */
+static void what_is_tried_is_bounded(void **state)
+{
+	struct fixture *f = *state;
+	struct et_buffer plain = { 0 };
+	struct et_fit fit;
+	struct et_error e;
+	char table[600] = "";
+
+	line_of(0, true, table);
+	line_of(1, true, table + strlen(table));
+	struct et_fit_offer o = { .table = et_view_of(table), .now_us = T0_US, .tries_max = 3 };
+	assert_int_equal(et_playback_fit(&f->config, &o, &plain, &fit, &e), ET_ELIMIT);
+	assert_non_null(strstr(e.text, "ssrc"));
+	assert_int_equal(plain.size, 0);
+	o.tries_max = 100;
+	assert_int_equal(et_playback_fit(&f->config, &o, &plain, &fit, &e), ET_EREFUSED);
+}
+
 static void what_cannot_be_read_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -342,6 +361,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(keys_that_fit_are_accepted_and_heard,
 						set_up_keyless, tear_down),
 		cmocka_unit_test_setup_teardown(a_wrong_key_is_refused_and_named, set_up_keyless,
+						tear_down),
+		cmocka_unit_test_setup_teardown(what_is_tried_is_bounded, set_up_keyless,
 						tear_down),
 		cmocka_unit_test_setup_teardown(what_cannot_be_read_is_named, set_up_keyless,
 						tear_down),
