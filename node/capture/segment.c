@@ -232,9 +232,34 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 	return true;
 }
 
+/* A number of this node's own that no tape of the recording has, from the salt on: what lies behind
+ * them is another node's. */
+static int late_number(struct et_writer *w, struct et_slot *s, uint8_t salt,
+		       struct et_error *reterr)
+{
+	const uint32_t first = et_keys_segment_base(w->config.node) + ET_KEYS_SEGMENTS_MAX;
+	char path[PATH_MAX];
+	for (uint32_t i = 0; i < ET_KEYS_SEGMENTS_MAX; i++) {
+		s->segment = first + (salt + i) % ET_KEYS_SEGMENTS_MAX;
+		int rc = make_file_name(w, s, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		et_writer_path(w, s->file, path);
+		if (access(path, F_OK) != 0) {
+			s->segment--; /* the next one is taken */
+			return 0;
+		}
+	}
+	return et_fail_plain(reterr, ET_ELIMIT,
+			     "keys came to a recording %d times: what comes now is not kept",
+			     ET_KEYS_SEGMENTS_MAX);
+}
+
 void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct et_view plain)
 {
 	struct et_slot *s = calloc(1, sizeof(*s));
+	struct et_error error = { .text = "" };
 	if (s == NULL || w->config.media == NULL) {
 		free(s);
 		return;
@@ -242,9 +267,10 @@ void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct
 	memcpy(s->facts.id, late->recording, sizeof(s->facts.id));
 	s->facts.start_us = late->start_us;
 	s->told = true;
-	s->segment = et_keys_segment_base(w->config.node) + ET_KEYS_SEGMENTS_MAX +
-		     late->salt % ET_KEYS_SEGMENTS_MAX - 1; /* the next one is taken */
-	if (segment_begin(w, s, late->state)) {
+	int rc = late_number(w, s, late->salt, &error);
+	if (rc < 0) {
+		et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
+	} else if (segment_begin(w, s, late->state)) {
 		et_segment_append(w, s, ET_TAPE_KEYS, s->t0_us, plain.data, plain.size);
 		et_segment_finish(w, s, NULL);
 	}

@@ -348,6 +348,70 @@ static void put_media(struct et_writer *w, int64_t at_us)
 
 /* A tape that breaks off is followed by one that has the keys again, the newest of them at least.
  */
+struct numbers {
+	uint32_t low;
+	uint32_t high;
+	uint32_t count;
+	uint32_t limited;
+};
+
+static int take_number(void *arg, const struct et_capture_event *ev)
+{
+	struct numbers *n = arg;
+	if (ev->kind == ET_CAPTURE_SEGMENT_OPEN) {
+		n->low = n->count == 0 || ev->segment->segment < n->low ? ev->segment->segment
+									: n->low;
+		n->high = ev->segment->segment > n->high ? ev->segment->segment : n->high;
+		n->count++;
+	}
+	n->limited += ev->kind == ET_CAPTURE_PROBLEM && ev->code == ET_ELIMIT;
+	return 0;
+}
+
+/* However many secrets come late, and wherever their salts lie: the numbers are this node's. */
+static void late_keys_take_no_number_of_another_node(void **state)
+{
+	(void)state;
+	char media[] = "/tmp/et_late.XXXXXX";
+	struct numbers n = { .count = 0 };
+	uint8_t sign_public[32];
+	struct et_secret *sign = NULL;
+	struct et_secret *kek = NULL;
+	struct et_writer *w = NULL;
+	struct et_recovery before;
+	const struct et_late_keys late = { .recording = { 7 },
+					   .start_us = 1700000000000000LL,
+					   .salt = 127 };
+	char command[64];
+
+	assert_non_null(mkdtemp(media));
+	struct et_writer_config config = { .media = media,
+					   .node = 3,
+					   .kek_version = 1,
+					   .calls = 1,
+					   .on_event = take_number,
+					   .arg = &n };
+	assert_int_equal(et_x25519_generate(&kek, config.kek_public, NULL), 0);
+	assert_int_equal(et_ed25519_generate(&sign, sign_public, NULL), 0);
+	config.sign_key = sign;
+	assert_int_equal(et_writer_new(&config, &w, NULL), 0);
+	assert_int_equal(et_openlog_start(w, &before, NULL), 0);
+	et_recovery_release(&before);
+	for (uint32_t i = 0; i < ET_KEYS_SEGMENTS_MAX + 2; i++) {
+		et_writer_late(w, &late, (struct et_view){ (const uint8_t *)"0123456789", 10 });
+	}
+	et_writer_finish(w);
+	assert_int_equal(n.count, ET_KEYS_SEGMENTS_MAX);
+	assert_int_equal(n.low, et_keys_segment_base(3) + ET_KEYS_SEGMENTS_MAX);
+	assert_int_equal(n.high, et_keys_segment_base(4) - 1);
+	assert_true(n.limited > 0);
+	(void)et_writer_free(w);
+	(void)et_secret_free(kek);
+	(void)et_secret_free(sign);
+	(void)snprintf(command, sizeof(command), "rm -r %s", media);
+	assert_int_equal(system(command), 0);
+}
+
 static void every_segment_has_the_keys(void **state)
 {
 	(void)state;
@@ -416,6 +480,7 @@ int main(void)
 		TEST(without_its_key_a_stream_says_so),
 		cmocka_unit_test(what_a_client_protects_is_its_sound_again),
 		cmocka_unit_test(every_segment_has_the_keys),
+		cmocka_unit_test(late_keys_take_no_number_of_another_node),
 		TEST(keys_wait_for_room_and_are_not_in_the_call_table),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
