@@ -56,7 +56,8 @@ static void say_recorded(struct why *w)
 	for (size_t i = 0; i < r->n_gaps; i++) {
 		bool paused = strcmp(r->gaps[i]->cause, "paused") == 0;
 		say(w, "gap",
-		    paused ? "a pause that somebody asked for; audit log" : "its recorder",
+		    paused ? "a pause: by request (audit log), or by keys of a rule"
+			   : "its recorder",
 		    r->gaps[i]->from_us, r->gaps[i]->to_us, "%s: %.200s",
 		    paused ? "nothing was written" : "something is missing", r->gaps[i]->cause);
 	}
