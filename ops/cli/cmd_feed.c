@@ -164,7 +164,8 @@ int et_cli_audit_export(struct et_cli *cli, struct et_error *reterr)
 	struct et_chain chain = { 0 };
 	const char *out = et_cli_option(cli, "out");
 	uint64_t total = 0;
-	uint64_t from, to;
+	uint64_t from = 0;
+	uint64_t to = 0;
 	char head[65];
 	if (out == NULL) {
 		return et_cli_usage(cli, reterr, "--out FILE is needed");
