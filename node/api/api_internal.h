@@ -324,8 +324,8 @@ void api_dispatch(struct api_call *call);
 typedef int api_handler(struct api_call *call, struct et_error *reterr);
 api_handler api_healthz, api_metrics, api_status, api_doctor, api_rebuild_index, api_cluster,
 	api_nodes_list, api_sites, api_replication, api_capture; /* status.c */
-api_handler api_init_cluster, api_join, api_node_token, api_site_set, api_token_create, api_certs,
-	api_audit_list, api_audit_verify, api_changes; /* admin.c */
+api_handler api_init_cluster, api_join, api_node_token, api_site_set, api_token_create, api_tokens,
+	api_token_revoke, api_certs, api_audit_list, api_audit_verify, api_changes; /* admin.c */
 api_handler api_node_show, api_node_roles, api_node_drain, api_node_holdings, api_node_remove,
 	api_raft_peers, api_raft_transfer, api_raft_snapshot; /* members.c */
 api_handler api_recordings, api_recording, api_recording_where,

@@ -101,7 +101,9 @@ const struct api_route api_routes[] = {
 	{ "POST", "/v1/ca/finish", API_ADMIN, false, false, false, api_ca_finish },
 	{ "GET", "/v1/audit", API_AUDIT, false, false, false, api_audit_list },
 	{ "POST", "/v1/audit/verify", API_AUDIT, true, false, false, api_audit_verify },
+	{ "GET", "/v1/tokens", API_ADMIN, false, false, false, api_tokens },
 	{ "POST", "/v1/tokens", API_ADMIN, false, false, false, api_token_create },
+	{ "POST", "/v1/tokens/*/revoke", API_ADMIN, false, false, false, api_token_revoke },
 	{ "GET", "/v1/changes", API_READ, false, false, false, api_changes },
 
 	{ "GET", "/", 0, false, true, false, api_console },

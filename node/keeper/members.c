@@ -79,12 +79,33 @@ static int compare(const struct et_tls_peer *peer, const char *site, const uint8
 	return 0;
 }
 
-/* Nobody here knows it yet; a CA of the bundle does. It may bring this node up to date. */
-static int check_newcomer(uint64_t next_node, const struct et_tls_peer *peer, const char *alpn,
-			  struct et_error *reterr)
+/* Was the key of the CA stolen, and is there no other CA yet? */
+static bool ca_is_stolen(const struct et_members *m)
+{
+	struct et_state_view *v = m->state != NULL ? et_state_view_open(m->state) : NULL;
+	Et__CaRing *ring = NULL;
+	bool stolen = false;
+
+	if (v != NULL && et_state_get_ca_ring(v, &ring) == 0) {
+		stolen = ring->forced && ring->phase == ET__CA_PHASE__CA_WANTED;
+		et__ca_ring__free_unpacked(ring, NULL);
+	}
+	(void)et_state_view_close(v);
+	return stolen;
+}
+
+/* Nobody here knows it yet; a CA of the bundle does. It may bring this node up to date. But while a
+ * thief has the key of the only CA, anybody may be a newcomer. */
+static int check_newcomer(const struct et_members *m, uint64_t next_node,
+			  const struct et_tls_peer *peer, const char *alpn, struct et_error *reterr)
 {
 	bool may = strcmp(alpn, ET_ALPN_RAFT) == 0 || strcmp(alpn, ET_ALPN_RPC) == 0;
 
+	if (ca_is_stolen(m)) {
+		return et_fail_plain(reterr, ET_EUNTRUSTED,
+				     "node %llu is not known here, and the CA's key was stolen",
+				     (unsigned long long)peer->node);
+	}
 	if (peer->node >= next_node && !peer->expired && !peer->unchained && may) {
 		return 0;
 	}
@@ -140,7 +161,7 @@ int et_members_check(void *arg, const struct et_tls_peer *peer, const char *alpn
 
 	if (catalogue_decides(m, peer->node, &next_node, &node)) {
 		if (node == NULL) {
-			return check_newcomer(next_node, peer, alpn, reterr);
+			return check_newcomer(m, next_node, peer, alpn, reterr);
 		}
 		int rc = check_record(node, peer, reterr);
 		et__node__free_unpacked(node, NULL);
@@ -150,7 +171,7 @@ int et_members_check(void *arg, const struct et_tls_peer *peer, const char *alpn
 	if (member != NULL) {
 		return compare(peer, member->site, member->spki_hash, reterr);
 	}
-	return check_newcomer(m->next_node, peer, alpn, reterr);
+	return check_newcomer(m, m->next_node, peer, alpn, reterr);
 }
 
 bool et_members_recorded(void *arg, uint64_t id, const uint8_t spki_hash[32])

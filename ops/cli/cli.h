@@ -217,8 +217,8 @@ et_cli_handler et_cli_status, et_cli_doctor; /* cmd_status.c */
 et_cli_handler et_cli_explain, et_cli_version, et_cli_completion_cmd, et_cli_man_cmd,
 	et_cli_config_check, et_cli_config_defaults; /* cmd_local.c */
 et_cli_handler et_cli_cluster_init, et_cli_cluster_show, et_cli_node_list, et_cli_node_token,
-	et_cli_node_join, et_cli_site_list, et_cli_site_set, et_cli_token_create,
-	et_cli_capture_list, et_cli_replication_lag; /* cmd_cluster.c */
+	et_cli_node_join, et_cli_site_list, et_cli_site_set, et_cli_token_create, et_cli_token_list,
+	et_cli_token_revoke, et_cli_capture_list, et_cli_replication_lag; /* cmd_cluster.c */
 et_cli_handler et_cli_key_status, et_cli_key_rotate, et_cli_key_schedule, et_cli_key_rewrap,
 	et_cli_key_compromise, et_cli_key_keep, et_cli_key_escrow; /* cmd_key.c */
 et_cli_handler et_cli_root_show, et_cli_root_change;		   /* cmd_root.c */

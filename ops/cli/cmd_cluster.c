@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/base/secret.h"
+#include "node/io/clock.h"
 #include "node/text/units.h"
 #include "ops/cli/cli.h"
 
@@ -304,6 +305,43 @@ int et_cli_token_create(struct et_cli *cli, struct et_error *reterr)
 		print_token(cli, answer, "API token");
 	}
 	return rc;
+}
+
+static const struct et_cli_column token_columns[] = {
+	{ "NAME", "name", ET_CLI_TEXT, false },
+	{ "KIND", "kind", ET_CLI_TEXT, false },
+	{ "ROLES", "roles", ET_CLI_LIST, false },
+	{ "SITE", "site", ET_CLI_TEXT, false },
+	{ "STATE", "state", ET_CLI_TEXT, false },
+	{ "EXPIRES", "expires", ET_CLI_TIME, false },
+	{ "USES", "uses_left", ET_CLI_NUMBER, false },
+	{ "ID", "id", ET_CLI_TEXT, false },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+int et_cli_token_list(struct et_cli *cli, struct et_error *reterr)
+{
+	return get_and_print(cli, "/v1/tokens", "tokens", token_columns, reterr);
+}
+
+int et_cli_token_revoke(struct et_cli *cli, struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *body = json_object();
+	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
+	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
+	uint8_t id[16];
+
+	if (!et_uuid_parse(cli->args[0], id)) {
+		return et_cli_usage(cli, reterr, "an ID is what token list shows");
+	}
+	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
+	et_buffer_printf(&path, "/v1/tokens/%s/revoke", cli->args[0]);
+	et_buffer_add8(&path, 0);
+	if (path.failed) {
+		return et_fail(reterr, -ENOMEM, "token revoke");
+	}
+	int rc = et_cli_send(cli, "POST", (const char *)path.data, body, &answer, reterr);
+	return rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
 }
 
 static const struct et_cli_column capture_columns[] = {

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cluster-tests/harness/keys/keys.h"
+#include "cluster-tests/harness/keys/keys_internal.h"
 #include "node/crypto/box.h"
 #include "node/io/file.h"
 #include "node/keeper/keeper.h"
@@ -14,7 +14,7 @@
 #define PATH_BYTES 1024
 #define SHARE_BYTES 512
 
-static void print(FILE *out, const char *name, const struct et_secret *secret)
+void labkeys_print(FILE *out, const char *name, const struct et_secret *secret)
 {
 	(void)fprintf(out, "%s ", name);
 	for (size_t i = 0; i < et_secret_size(secret); i++) {
@@ -32,15 +32,15 @@ static int print_p256(FILE *out, const char *name, const struct et_secret *key,
 	int rc = et_ca_key_number(key, &number, reterr);
 
 	if (rc == 0) {
-		print(out, name, key);
+		labkeys_print(out, name, key);
 		(void)snprintf(text, sizeof(text), "%s-number", name);
-		print(out, text, number);
+		labkeys_print(out, text, number);
 	}
 	return rc;
 }
 
-static int print_identity(FILE *out, const char *state, const struct et_secret *root,
-			  struct et_error *reterr)
+int labkeys_identity(FILE *out, const char *state, const struct et_secret *root,
+		     struct et_error *reterr)
 {
 	struct et_identity id = { 0 };
 	char path[PATH_BYTES];
@@ -49,15 +49,15 @@ static int print_identity(FILE *out, const char *state, const struct et_secret *
 	int rc = et_identity_load(path, root, &id, reterr);
 	if (rc == 0) {
 		rc = print_p256(out, "tls", id.tls_key, reterr);
-		print(out, "ed25519", id.sign_key);
+		labkeys_print(out, "ed25519", id.sign_key);
 	}
 	et_identity_release(&id);
 	return rc;
 }
 
-/* <state>/keys/seal-VERSION.key */
-static int print_seal_keys(FILE *out, const char *state, const struct et_secret *root,
-			   struct et_error *reterr)
+int labkeys_each_seal_key(const char *state, const struct et_secret *root,
+			  int (*fn)(void *arg, struct et_secret *key), void *arg,
+			  struct et_error *reterr)
 {
 	char path[PATH_BYTES];
 	char label[32];
@@ -66,7 +66,7 @@ static int print_seal_keys(FILE *out, const char *state, const struct et_secret 
 
 	for (unsigned version = 1; version <= 64 && rc == 0; version++) {
 		ET_CLEANUP(et_buffer_release) struct et_buffer box = { 0 };
-		ET_CLEANUP(et_secret_freep) struct et_secret *secret = NULL;
+		struct et_secret *secret = NULL;
 		(void)snprintf(path, sizeof(path), "%s/keys/seal-%u.key", state, version);
 		if (et_file_read(path, 4096, &box, NULL) == -ENOENT) {
 			continue;
@@ -74,12 +74,27 @@ static int print_seal_keys(FILE *out, const char *state, const struct et_secret 
 		(void)snprintf(label, sizeof(label), "keys/seal-%u", version);
 		rc = et_box_open(root, label, (struct et_view){ box.data, box.size }, &secret,
 				 reterr);
-		if (rc == 0) {
-			print(out, "x25519", secret);
-			count++;
-		}
+		rc = rc < 0 ? rc : fn(arg, secret);
+		count++;
 	}
 	return rc == 0 && count == 0 ? et_fail(reterr, ET_ENOTFOUND, "keys in '%s'", state) : rc;
+}
+
+static int print_seal_key(void *arg, struct et_secret *key)
+{
+	labkeys_print(arg, "x25519", key);
+	(void)et_secret_free(key);
+	return 0;
+}
+
+int labkeys_root(const char *file, const char *state, struct et_secret **ret,
+		 struct et_error *reterr)
+{
+	char spec[PATH_BYTES];
+	(void)snprintf(spec, sizeof(spec), "file:%s", file);
+	const struct et_root_place place = { .spec = spec, .state = state };
+
+	return et_root_load(&place, ret, reterr);
 }
 
 struct deks {
@@ -103,7 +118,7 @@ static int print_dek(void *arg, const Et__Segment *segment)
 		d->kek, d->version, segment->recording.data, wrap->dek, wrap->enc.data,
 		(struct et_view){ wrap->ciphertext.data, wrap->ciphertext.len }, &dek, d->reterr);
 	if (rc == 0) {
-		print(d->out, "dek", dek);
+		labkeys_print(d->out, "dek", dek);
 		d->count++;
 	}
 	return rc;
@@ -152,7 +167,7 @@ static int print_escrow(FILE *out, FILE *in, const char *database, struct et_err
 	if (rc < 0) {
 		return rc;
 	}
-	print(out, "kek", kek);
+	labkeys_print(out, "kek", kek);
 	rc = print_p256(out, "ca", ca, reterr);
 	return rc == 0 && database != NULL ? print_deks(out, database, kek, version, reterr) : rc;
 }
@@ -160,15 +175,12 @@ static int print_escrow(FILE *out, FILE *in, const char *database, struct et_err
 int et_labkeys_print(const struct et_labkeys *k, FILE *out, struct et_error *reterr)
 {
 	ET_CLEANUP(et_secret_freep) struct et_secret *root = NULL;
-	char spec[PATH_BYTES];
 
-	(void)snprintf(spec, sizeof(spec), "file:%s", k->root);
-	const struct et_root_place place = { .spec = spec, .state = k->state };
-	int rc = et_root_load(&place, &root, reterr);
+	int rc = labkeys_root(k->root, k->state, &root, reterr);
 	if (rc == 0) {
-		print(out, "root", root);
-		rc = print_identity(out, k->state, root, reterr);
+		labkeys_print(out, "root", root);
+		rc = labkeys_identity(out, k->state, root, reterr);
 	}
-	rc = rc == 0 ? print_seal_keys(out, k->state, root, reterr) : rc;
+	rc = rc == 0 ? labkeys_each_seal_key(k->state, root, print_seal_key, out, reterr) : rc;
 	return rc == 0 ? print_escrow(out, k->shares, k->database, reterr) : rc;
 }

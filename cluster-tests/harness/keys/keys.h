@@ -22,4 +22,18 @@ struct et_labkeys {
  * (PKCS#8) with tls-number and ca-number (the bare numbers), ed25519, x25519, kek, dek. */
 int et_labkeys_print(const struct et_labkeys *k, FILE *out, struct et_error *reterr) ET_MUST_CHECK;
 
+/* What a thief has of a vault node's disk, and what is tried with it. */
+struct et_labimage {
+	const char *root;     /* the node's root file */
+	const char *state;    /* its state folder */
+	const char *database; /* the image's own, <state>/db/N; it is opened for writing */
+	const char *target;   /* a database that the keys are tried at; NULL: none */
+};
+
+/* Lines on `out`: tls, tls-number, ed25519; of each grant in the image that opens, its name ("ca",
+ * "ca:2", "kek:1") and the secret. Of the target: "grant NAME" for each grant that opens, then, of
+ * each segment whose wrapped DEK is not erased, "open RECORDING" behind its dek, or "shut
+ * RECORDING". Every key is tried at everything. */
+int et_labkeys_image(const struct et_labimage *i, FILE *out, struct et_error *reterr) ET_MUST_CHECK;
+
 #endif

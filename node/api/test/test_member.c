@@ -43,6 +43,46 @@ static void tokens_open_what_their_roles_say(void **state)
 	assert_code(&init, 403, "ET_EDENIED");
 }
 
+static void a_token_that_is_revoked_opens_nothing(void **state)
+{
+	(void)state;
+	char thief[160];
+	char path[128];
+	const json_t *found = NULL;
+	size_t i;
+	json_t *t;
+
+	ASK(made, "POST", "/v1/tokens", "{\"name\":\"thief\",\"roles\":[\"reader\"]}",
+	    bearer(the->token), true);
+	(void)snprintf(thief, sizeof(thief), "%s", et_json_get_text(made.json, "token", ""));
+	ASK(before, "GET", "/v1/recordings", NULL, bearer(thief), true);
+	assert_int_equal(before.status, 200);
+	ASK(curious, "GET", "/v1/tokens", NULL, bearer(thief), true);
+	assert_code(&curious, 403, "ET_EDENIED");
+
+	GET(list, "/v1/tokens");
+	json_array_foreach(json_object_get(list.json, "tokens"), i, t)
+	{
+		found = strcmp(et_json_get_text(t, "name", ""), "thief") == 0 ? t : found;
+	}
+	assert_non_null(found);
+	assert_string_equal(et_json_get_text(found, "kind", ""), "api");
+	assert_string_equal(et_json_get_text(found, "state", ""), "valid");
+	(void)snprintf(path, sizeof(path), "/v1/tokens/%s/revoke",
+		       et_json_get_text(found, "id", ""));
+	ASK(why, "POST", path, "{}", NULL, false);
+	assert_code(&why, 400, "ET_EUSAGE");
+	ASK(unknown, "POST", "/v1/tokens/01a22b98-b376-7895-9cc4-301b3e7a4faa/revoke",
+	    "{\"reason\":\"x\"}", NULL, false);
+	assert_code(&unknown, 404, "ET_ENOTFOUND");
+	for (int again = 0; again < 2; again++) {
+		ASK(done, "POST", path, "{\"reason\":\"stolen\"}", NULL, false);
+		assert_int_equal(done.status, 200);
+	}
+	ASK(after, "GET", "/v1/recordings", NULL, bearer(thief), true);
+	assert_code(&after, 401, "ET_EUNTRUSTED");
+}
+
 static void a_single_node_survives_nothing_and_says_why(void **state)
 {
 	(void)state;
@@ -515,6 +555,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tokens_open_what_their_roles_say),
+		cmocka_unit_test(a_token_that_is_revoked_opens_nothing),
 		cmocka_unit_test(a_single_node_survives_nothing_and_says_why),
 		cmocka_unit_test(recordings_are_found),
 		cmocka_unit_test(every_read_says_how_it_was_given),

@@ -596,6 +596,47 @@ static void a_removed_node_is_cut_and_gets_nothing_more(void **state)
 	(void)et_secret_free(r.dek);
 }
 
+static enum _Et__CaPhase ca_phase(struct node *n)
+{
+	struct et_state_view *v = view(n);
+	Et__CaRing *ring = NULL;
+
+	assert_int_equal(et_state_get_ca_ring(v, &ring), 0);
+	enum _Et__CaPhase phase = ring->phase;
+	et__ca_ring__free_unpacked(ring, NULL);
+	(void)et_state_view_close(v);
+	return phase;
+}
+
+/* Whoever has the CA's key can make newcomers. */
+static void nobody_new_is_let_in_while_the_ca_s_key_is_stolen(void **state)
+{
+	struct cluster *c = *state;
+	struct et_tls_peer newcomer = { .node = 99, .site = "brq" };
+	Et__NodeRemove remove = ET__NODE_REMOVE__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	struct node *n = &c->nodes[0];
+	char reason[] = "stolen";
+
+	node_join(c, 1, "brq-1", "brq", ET_ROLE_STANDBY | ET_ROLE_VAULT);
+	assert_int_equal(et_members_check(n->members, &newcomer, ET_ALPN_RAFT, NULL), 0);
+	remove.node = 2;
+	remove.reason = reason;
+	remove.revoked = remove.loss_accepted = remove.force = true;
+	command.body_case = ET__COMMAND__BODY_NODE_REMOVE;
+	command.node_remove = &remove;
+	command.reason = reason;
+	assert_int_equal(propose(n, &command).code, 0);
+	assert_int_equal(ca_phase(n), ET__CA_PHASE__CA_WANTED);
+	assert_int_equal(et_members_check(n->members, &newcomer, ET_ALPN_RAFT, NULL),
+			 ET_EUNTRUSTED);
+	assert_int_equal(et_members_check(n->members, &newcomer, ET_ALPN_RPC, NULL), ET_EUNTRUSTED);
+	while (ca_phase(n) == ET__CA_PHASE__CA_WANTED) {
+		(void)uv_run(&c->loop, UV_RUN_ONCE);
+	}
+	assert_int_equal(et_members_check(n->members, &newcomer, ET_ALPN_RAFT, NULL), 0);
+}
+
 /* ---- Recovered tapes ---- */
 
 /* A tape that its writer did not finish, recovered without its key. */
@@ -724,6 +765,7 @@ int main(void)
 		TEST(certificates_are_renewed_here_and_by_a_vault_node),
 		TEST(an_old_certificate_is_renewed_by_itself),
 		TEST(a_removed_node_is_cut_and_gets_nothing_more),
+		TEST(nobody_new_is_let_in_while_the_ca_s_key_is_stolen),
 		TEST(a_recovered_tape_is_verified_with_its_key),
 		TEST(a_recovered_tape_of_another_key_stays_unverified),
 		TEST(stopping_ends_what_is_under_way),
