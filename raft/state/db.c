@@ -53,6 +53,40 @@ static int open_files(void)
 	return limit.rlim_cur / OPEN_FILES_PART > 64 ? (int)(limit.rlim_cur / OPEN_FILES_PART) : 64;
 }
 
+/* ---- Filters of links: all of a key but the place ---- */
+
+static char *link_prefix(void *state, const char *key, size_t size, size_t *ret_size)
+{
+	(void)state;
+	*ret_size = size - PLACE_SIZE;
+	return (char *)(uintptr_t)key;
+}
+
+static unsigned char link_has_prefix(void *state, const char *key, size_t size)
+{
+	(void)state;
+	return size > PLACE_SIZE && (key[0] == 'i' || key[0] == 'c');
+}
+
+static unsigned char link_in_range(void *state, const char *prefix, size_t size)
+{
+	(void)state;
+	(void)prefix;
+	(void)size;
+	return 0; /* RocksDB asks this no more */
+}
+
+static const char *link_filter_name(void *state)
+{
+	(void)state;
+	return "evertape.link"; /* tables keep it: another rule needs another name */
+}
+
+static void link_filter_end(void *state)
+{
+	(void)state;
+}
+
 static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 {
 	rocksdb_options_t *o = rocksdb_options_create();
@@ -79,8 +113,16 @@ static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 	    cf == CF_TOLD) { /* what most of the disk goes to */
 		rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
 	}
-	if (cf == CF_RECORDING) { /* most looks find one; ids that are new are behind all others */
+	/* Most looks find one, so the lowest level, which is nearly all, needs no filter. */
+	if (cf == CF_RECORDING || cf == CF_LINK) {
 		rocksdb_options_set_optimize_filters_for_hits(o, 1);
+	}
+	if (cf == CF_LINK) {
+		rocksdb_options_set_prefix_extractor(
+			o, rocksdb_slicetransform_create(NULL, link_filter_end, link_prefix,
+							 link_has_prefix, link_in_range,
+							 link_filter_name));
+		rocksdb_block_based_options_set_whole_key_filtering(t, 0);
 	}
 	if (cf == CF_FIND || cf == CF_LINK) {
 		rocksdb_options_set_level0_file_num_compaction_trigger(o, SCATTERED_FILES);
@@ -104,7 +146,7 @@ static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
 	rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
-	if (cf != CF_FIND && cf != CF_LIVE && cf != CF_LINK) { /* those are only walked */
+	if (cf != CF_FIND && cf != CF_LIVE) { /* those are only walked */
 		rocksdb_block_based_options_set_filter_policy(
 			t, rocksdb_filterpolicy_create_bloom(10));
 		rocksdb_block_based_options_set_partition_filters(t, 1);
@@ -393,7 +435,7 @@ int et_state_open(const char *path, struct et_state **ret, struct et_error *rete
 	s->write_options = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_disable_WAL(s->write_options, 1);
 	s->batch = rocksdb_writebatch_create();
-	s->own.options = rocksdb_readoptions_create();
+	s->own.options = read_options();
 	s->sha = et_sha256_new();
 	s->index = index_new();
 	rc = s->sha == NULL || s->index == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
@@ -697,10 +739,10 @@ struct et_state_view *et_state_view_open(struct et_state *s)
 	(void)pthread_mutex_unlock(&s->mutex);
 	v->state = s;
 	v->needs = UINT64_MAX;
-	v->options = rocksdb_readoptions_create();
+	v->options = read_options();
 	v->snapshot = rocksdb_create_snapshot(v->database->db);
 	rocksdb_readoptions_set_snapshot(v->options, v->snapshot);
-	v->cached = rocksdb_readoptions_create();
+	v->cached = read_options();
 	rocksdb_readoptions_set_snapshot(v->cached, v->snapshot);
 	rocksdb_readoptions_set_read_tier(v->cached, READ_TIER_MEMORY);
 	atomic_fetch_add(&s->views, 1);

@@ -106,7 +106,7 @@ static void probes_make(struct preload *p, const char *const *names)
 static void *preload_run(void *arg)
 {
 	struct preload *p = arg;
-	rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+	rocksdb_readoptions_t *options = read_options();
 	rocksdb_iterator_t *it[CF_COUNT] = { NULL };
 	size_t i;
 

@@ -375,7 +375,7 @@ int et_state_each_segment_beside(const struct et_state_view *v,
 	if (rc < 0) {
 		return rc;
 	}
-	c.options = rocksdb_readoptions_create();
+	c.options = read_options();
 	rocksdb_readoptions_set_snapshot(c.options, v->snapshot);
 	rocksdb_readoptions_set_fill_cache(c.options, 0);
 	c.it = rocksdb_create_iterator_cf(d->db, c.options, d->cf[CF_COPY]);

@@ -312,6 +312,10 @@ typedef int (*view_walk_fn)(void *arg, struct et_view key, struct et_view value)
 int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
 	      const struct key *from, view_walk_fn fn, void *arg);
 
+/* Options with which iterators see the whole of any family, of such with filters by prefix, too. The
+ * caller owns them. */
+rocksdb_readoptions_t *read_options(void);
+
 /* The same by an iterator of the family, for who walks often. `fn` must not use it. */
 rocksdb_iterator_t *view_iterator(const struct et_state_view *v, enum state_cf cf);
 int iterator_status(const rocksdb_iterator_t *it); /* what ended it: 0 the end, or an error */

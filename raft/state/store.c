@@ -304,6 +304,14 @@ static bool walk_step(struct walk *w, view_walk_fn fn, void *arg, int *ret)
 	return true;
 }
 
+rocksdb_readoptions_t *read_options(void)
+{
+	rocksdb_readoptions_t *o = rocksdb_readoptions_create();
+
+	rocksdb_readoptions_set_total_order_seek(o, 1);
+	return o;
+}
+
 rocksdb_iterator_t *view_iterator(const struct et_state_view *v, enum state_cf cf)
 {
 	return rocksdb_create_iterator_cf(v->database->db, v->options, v->database->cf[cf]);

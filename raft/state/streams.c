@@ -184,6 +184,22 @@ static int list_filter(struct stream *s, uint32_t *steps)
 	return rc;
 }
 
+/* A Call-ID or a call is in few tables: filters tell which (db.c), and only those are looked into.
+ */
+static rocksdb_iterator_t *list_iterator(const struct stream *s)
+{
+	if (s->cf != CF_LINK) {
+		return view_iterator(s->v, s->cf);
+	}
+	rocksdb_readoptions_t *o = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_snapshot(o, s->v->snapshot);
+	rocksdb_readoptions_set_prefix_same_as_start(o, 1);
+	rocksdb_iterator_t *it =
+		rocksdb_create_iterator_cf(s->v->database->db, o, s->v->database->cf[s->cf]);
+	rocksdb_readoptions_destroy(o); /* it has a copy */
+	return it;
+}
+
 static int list_seek_place(struct stream *s, const struct place *to, uint32_t *steps)
 {
 	const struct place *place = place_order(to, &s->first) < 0 ? &s->first : to;
@@ -206,8 +222,7 @@ static int list_seek_place(struct stream *s, const struct place *to, uint32_t *s
 	struct key key = s->prefix;
 	key_add(&key, place->bytes, PLACE_SIZE);
 	if (s->it == NULL) {
-		s->it = rocksdb_create_iterator_cf(s->v->database->db, s->v->options,
-						   s->v->database->cf[s->cf]);
+		s->it = list_iterator(s);
 	}
 	rocksdb_iter_seek(s->it, (const char *)key.data, key.size);
 	*steps += STEPS_SEEK;

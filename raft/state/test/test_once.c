@@ -167,7 +167,7 @@ static void a_changed_chain_is_found_out(void **state)
 {
 	struct kit *k = *state;
 	struct database *db = k->s->database;
-	rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+	rocksdb_readoptions_t *options = read_options();
 	struct et_error error;
 	uint64_t events;
 	uint8_t head[32];
