@@ -456,6 +456,41 @@ static int run(struct parse *p, struct et_view xml, struct et_error *reterr)
 	return 0;
 }
 
+/* A quoted text that ends within `max` bytes; at most so far from *p it begins, too. *p moves
+ * behind it. */
+static bool skip_quoted(const uint8_t **p, const uint8_t *end, size_t max)
+{
+	const uint8_t *stop = (size_t)(end - *p) < max ? end : *p + max;
+	const uint8_t *quote = *p;
+	while (quote < stop && *quote != '"' && *quote != '\'') {
+		quote++;
+	}
+	if (quote == stop) {
+		return false;
+	}
+	size_t left = (size_t)(end - quote - 1);
+	const uint8_t *close = memchr(quote + 1, *quote, left < max + 1 ? left : max + 1);
+	*p = close != NULL ? close + 1 : end;
+	return close != NULL;
+}
+
+/* Expat writes a namespace's name before each attribute that has its prefix: the 64 KiB of a
+ * message could become hundreds of megabytes, and a third of a second. It says so only when it has
+ * done it: hence this look at the text before, which sees declarations whatever they stand in. */
+static bool has_long_namespace(struct et_view xml)
+{
+	static const char word[] = "xmlns";
+	const uint8_t *p = xml.data;
+	const uint8_t *end = xml.data + xml.size;
+	while ((p = memmem(p, (size_t)(end - p), word, sizeof(word) - 1)) != NULL) {
+		p += sizeof(word) - 1;
+		if (!skip_quoted(&p, end, ET_SIPREC_NAMESPACE_MAX)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int et_siprec_parse(struct et_view xml, struct et_siprec_metadata *ret, struct et_error *reterr)
 {
 	if (xml.size > ET_SIPREC_XML_MAX) {
@@ -465,6 +500,15 @@ int et_siprec_parse(struct et_view xml, struct et_siprec_metadata *ret, struct e
 	}
 	if (xml.size == 0) {
 		return et_fail_plain(reterr, ET_EMALFORMED, "recording metadata: it is empty");
+	}
+	if (memchr(xml.data, '\0', xml.size) != NULL) {
+		return et_fail_plain(reterr, ET_EMALFORMED,
+				     "recording metadata: it has a NUL byte (UTF-16 is not read)");
+	}
+	if (has_long_namespace(xml)) {
+		return et_fail_plain(reterr, ET_ELIMIT,
+				     "recording metadata: a namespace of more than %d bytes",
+				     ET_SIPREC_NAMESPACE_MAX);
 	}
 	struct parse *p = calloc(1, sizeof(*p));
 	XML_Parser parser = XML_ParserCreateNS(NULL, SEPARATOR);

@@ -3,10 +3,11 @@
  *
  * The bytes are a stranger's. A document type is refused, so there are no entities beyond XML's own
  * five and nothing is fetched; at most ET_SIPREC_XML_MAX bytes, ET_SIPREC_DEPTH_MAX elements deep
- * and ET_SIPREC_ELEMENTS_MAX in all. More participants or streams than fit: the first ones count
- * and `clipped` is set. Elements of other namespaces than the root's are passed over.
- * Names of the drafts before the RFC (`id` for `participant_id`, `send` inside of `participant`)
- * are read too: recording clients in the field still send them.
+ * and ET_SIPREC_ELEMENTS_MAX in all; names of namespaces up to ET_SIPREC_NAMESPACE_MAX bytes.
+ * UTF-16 is refused. More participants or streams than fit: the first ones count and `clipped` is
+ * set. Elements of other namespaces than the root's are passed over. Names of the drafts before the
+ * RFC (`id` for `participant_id`, `send` inside of `participant`) are read too: recording clients
+ * in the field still send them.
  *
  * Texts are UTF-8 without control characters, cut at a character's end where they are too long.
  *
@@ -23,6 +24,7 @@
 #define ET_SIPREC_XML_MAX 65536 /* bytes */
 #define ET_SIPREC_DEPTH_MAX 16	/* elements in elements */
 #define ET_SIPREC_ELEMENTS_MAX 2048
+#define ET_SIPREC_NAMESPACE_MAX 256 /* bytes; the RFC's has 35 */
 #define ET_SIPREC_PARTICIPANTS_MAX 16
 #define ET_SIPREC_STREAMS_MAX 16 /* bits of a mask */
 
@@ -59,8 +61,8 @@ struct et_siprec_metadata {
 };
 
 /* Read one document. On failure *ret is untouched:
- *   ET_EMALFORMED  it is not XML, its root is not `recording`, or it has a document type
- *   ET_ELIMIT      too long, too deep, or too many elements
+ *   ET_EMALFORMED  it is not XML, its root is not `recording`, it has a document type or is UTF-16
+ *   ET_ELIMIT      too long, too deep, too many elements, or a namespace with too long a name
  *   -ENOMEM */
 int et_siprec_parse(struct et_view xml, struct et_siprec_metadata *ret,
 		    struct et_error *reterr) ET_MUST_CHECK;

@@ -196,6 +196,43 @@ static void what_is_too_much_is_bounded(void **state)
 	et_buffer_release(&b);
 }
 
+/* Expat would make 99 MB of these 57 KB. */
+static void a_namespace_is_not_multiplied(void **state)
+{
+	struct et_buffer b = { .data = NULL };
+	struct et_error error;
+	(void)state;
+	et_buffer_printf(&b, "<recording xmlns:p = '");
+	for (int i = 0; i < 33000; i++) {
+		et_buffer_add8(&b, 'u');
+	}
+	et_buffer_printf(&b, "'");
+	for (int i = 0; i < 3000; i++) {
+		et_buffer_printf(&b, " p:a%d=''", i);
+	}
+	et_buffer_printf(&b, "/>");
+	assert_int_equal(et_siprec_parse((struct et_view){ b.data, b.size }, &m, &error),
+			 ET_ELIMIT);
+	et_buffer_release(&b);
+
+	char name[ET_SIPREC_NAMESPACE_MAX + 2];
+	char xml[sizeof(name) + 64];
+	memset(name, 'u', sizeof(name));
+	for (size_t over = 0; over < 2; over++) {
+		(void)snprintf(xml, sizeof(xml), "<recording xmlns:p\n=\n\"%.*s\"/>",
+			       (int)(ET_SIPREC_NAMESPACE_MAX + over), name);
+		assert_int_equal(read_xml(xml), over > 0 ? ET_ELIMIT : 0);
+		(void)snprintf(xml, sizeof(xml), "<recording xmlns%.*s=''/>",
+			       (int)(ET_SIPREC_NAMESPACE_MAX - 2 + over), name);
+		assert_int_equal(read_xml(xml), over > 0 ? ET_ELIMIT : 0);
+	}
+	assert_int_equal(read_xml("<recording xmlns:p='u"), ET_ELIMIT); /* it does not end */
+
+	static const uint8_t utf16[] = "\xFF\xFE<\0r\0e\0c\0o\0r\0d\0i\0n\0g\0/\0>";
+	assert_int_equal(et_siprec_parse((struct et_view){ utf16, sizeof(utf16) }, &m, &error),
+			 ET_EMALFORMED);
+}
+
 static void texts_are_cut_between_characters(void **state)
 {
 	struct et_buffer b = { .data = NULL };
@@ -224,6 +261,7 @@ int main(void)
 		cmocka_unit_test(other_namespaces_do_not_count),
 		cmocka_unit_test(entities_and_files_are_refused),
 		cmocka_unit_test(what_is_too_much_is_bounded),
+		cmocka_unit_test(a_namespace_is_not_multiplied),
 		cmocka_unit_test(texts_are_cut_between_characters),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
