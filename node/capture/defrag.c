@@ -1,5 +1,7 @@
 /* Reassembly of IP fragments (RFC 791, RFC 8200 section 4.5). Overlaps end the whole packet, as RFC
  * 5722 asks for IPv6 and safety for IPv4; a fragment that repeats another exactly is passed over.
+ * Where there is no room the oldest gives way: pieces of a datagram come close together, and who
+ * sends a few halves a second must not keep out all that is fragmented.
  */
 #include <string.h>
 
@@ -117,10 +119,10 @@ static struct whole *find(struct et_defrag *d, const struct key *key, uint64_t h
 }
 
 static struct whole *begin(struct et_defrag *d, const struct key *key, uint64_t hash,
-			   int64_t now_us)
+			   int64_t now_us, struct et_capture_packets *packets)
 {
 	if (d->count == d->limit) {
-		return NULL;
+		give_up(d, d->oldest, ET_UNCLAIMED_FRAGMENT_LIMIT, packets);
 	}
 	struct whole *w = calloc(1, sizeof(*w));
 	if (w == NULL) {
@@ -198,7 +200,7 @@ bool et_defrag_add(struct et_defrag *d, const struct et_fragment *f, struct et_v
 	uint64_t hash = et_hash(d->table.seed, &key, sizeof(key));
 	struct whole *w = find(d, &key, hash);
 	if (w == NULL) {
-		w = begin(d, &key, hash, f->time_us);
+		w = begin(d, &key, hash, f->time_us, packets);
 	}
 	if (w == NULL) {
 		packets->unclaimed[ET_UNCLAIMED_FRAGMENT_LIMIT]++;

@@ -3,7 +3,7 @@ et_module(node/capture
         openlog.c ack.c recover.c relay.c source.c replay.c capture.c follow.c keysock.c turn.c session.c srs.c srs_offer.c srs_session.c uas.c
     USES node/base node/io node/crypto node/sip node/rtp node/keylog node/tlsread node/tape node/srtp node/siprec node/tls node/rule
     LIBRARIES PkgConfig::pcap Threads::Threads
-    TESTS packet engine pauses dialog torture srtp secrets given samples live tcp follow keysock turn srs
+    TESTS packet source engine pauses dialog torture srtp secrets given samples live tcp follow keysock turn srs
     TEST_USES node/audio
     FUZZERS packets table srs)
 set_tests_properties(node/capture/samples node/capture/live PROPERTIES SKIP_RETURN_CODE 77)

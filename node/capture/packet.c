@@ -288,10 +288,10 @@ static bool decode_protocol(const struct decode *d, uint8_t protocol, const uint
 	}
 }
 
-static bool decode_fragment(const struct decode *d, struct et_fragment *f, const uint8_t *p,
-			    uint32_t size, uint32_t announced)
+/* True: *ret is what all fragments make. False: this one is counted. */
+static bool take_fragment(const struct decode *d, struct et_fragment *f, const uint8_t *p,
+			  uint32_t size, uint32_t announced, struct et_view *ret)
 {
-	struct et_view whole;
 	if (size < announced) {
 		return unclaimed(d, ET_UNCLAIMED_TRUNCATED);
 	}
@@ -300,11 +300,7 @@ static bool decode_fragment(const struct decode *d, struct et_fragment *f, const
 	f->data = p;
 	f->size = announced;
 	f->time_us = d->frame->time_us;
-	if (!et_defrag_add(d->defrag, f, &whole, d->packets)) {
-		return false;
-	}
-	return decode_protocol(d, f->protocol, whole.data, (uint32_t)whole.size,
-			       (uint32_t)whole.size);
+	return et_defrag_add(d->defrag, f, ret, d->packets);
 }
 
 /* ---- IP -------------------------------------------------------------------------------------- */
@@ -346,7 +342,10 @@ static bool decode_ipv4(const struct decode *d, const uint8_t *p, uint32_t size)
 			.more = (fragment & 0x2000U) != 0,
 			.offset = (fragment & 0x1FFFU) * 8,
 		};
-		return decode_fragment(d, &f, p + head, size - head, total - head);
+		struct et_view whole;
+		return take_fragment(d, &f, p + head, size - head, total - head, &whole) &&
+		       decode_protocol(d, f.protocol, whole.data, (uint32_t)whole.size,
+				       (uint32_t)whole.size);
 	}
 	return decode_protocol(d, p[9], p + head, size - head, total - head);
 }
@@ -371,6 +370,7 @@ static bool decode_ipv6(const struct decode *d, const uint8_t *p, uint32_t size)
 	if (size > announced) {
 		size = announced;
 	}
+	bool fragmented = false;
 	for (int i = 0; i < EXTENSIONS_MAX; i++) {
 		if (next != PROTO_HOP && next != PROTO_ROUTING && next != PROTO_OPTIONS &&
 		    next != PROTO_AH && next != PROTO_FRAGMENT) {
@@ -379,7 +379,11 @@ static bool decode_ipv6(const struct decode *d, const uint8_t *p, uint32_t size)
 		if (size < 8) {
 			return too_short(d, ET_UNCLAIMED_MALFORMED_IP);
 		}
+		if (next == PROTO_FRAGMENT && fragmented) { /* what is whole has no second one */
+			return unclaimed(d, ET_UNCLAIMED_MALFORMED_IP);
+		}
 		if (next == PROTO_FRAGMENT) {
+			struct et_view whole;
 			uint32_t field = et_get16(p + 2);
 			struct et_fragment f = {
 				.id = et_get32(p + 4),
@@ -387,7 +391,16 @@ static bool decode_ipv6(const struct decode *d, const uint8_t *p, uint32_t size)
 				.more = (field & 1U) != 0,
 				.offset = field & 0xFFF8U,
 			};
-			return decode_fragment(d, &f, p + 8, size - 8, announced - 8);
+			if (!take_fragment(d, &f, p + 8, size - 8, announced - 8, &whole)) {
+				return false;
+			}
+			/* Extension headers may be in it (RFC 8200, section 4.5). */
+			fragmented = true;
+			next = f.protocol;
+			p = whole.data;
+			size = (uint32_t)whole.size;
+			announced = size;
+			continue;
 		}
 		uint32_t length = next == PROTO_AH ? (p[1] + 2U) * 4 : (p[1] + 1U) * 8;
 		if (size < length) {

@@ -41,7 +41,8 @@ struct et_frame {
 
 struct et_defrag;
 
-/* `limit` datagrams at most are being put together. NULL: no memory. */
+/* `limit` (> 0) datagrams at most are being put together; the oldest gives way to one more. NULL:
+ * no memory. */
 struct et_defrag *et_defrag_new(uint32_t limit, uint64_t seed);
 struct et_defrag *et_defrag_free(struct et_defrag *d);
 

@@ -7,6 +7,9 @@
 
 enum { SNAPLEN = 65535, TIMEOUT_MS = 20 };
 
+#define US_PER_S 1000000LL
+#define YEAR_9999_S 253402300799LL
+
 struct et_source {
 	pcap_t *pcap; /* owned */
 	int link_type;
@@ -144,12 +147,24 @@ int et_source_open_interface(const char *name, const char *filter, size_t ring_b
 	return 0;
 }
 
+/* A file may say anything of when it was (pcapng has 64 bits of it, and an offset): before 1970 is
+ * 1970, behind the year 9999 is its end. */
+static int64_t time_us_of(const struct timeval *tv)
+{
+	int64_t s = tv->tv_sec;
+	int64_t us = tv->tv_usec >= 0 && tv->tv_usec < US_PER_S ? tv->tv_usec : 0;
+	if (s < 0) {
+		return 0;
+	}
+	return s > YEAR_9999_S ? YEAR_9999_S * US_PER_S : s * US_PER_S + us;
+}
+
 static void on_frame(u_char *arg, const struct pcap_pkthdr *head, const u_char *data)
 {
 	const struct et_source *s = (const struct et_source *)(const void *)arg;
 	struct et_frame frame = {
 		.link_type = s->link_type,
-		.time_us = (int64_t)head->ts.tv_sec * 1000000 + head->ts.tv_usec,
+		.time_us = time_us_of(&head->ts),
 		.data = data,
 		.size = head->caplen,
 		.wire_size = head->len > head->caplen ? head->len : head->caplen,

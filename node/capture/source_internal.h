@@ -8,6 +8,7 @@
 
 struct et_source;
 
+/* Times of frames are from 1970 to the end of the year 9999, whatever a file says. */
 typedef void (*et_source_fn)(void *arg, const struct et_frame *frame);
 
 int et_source_open_file(const char *path, struct et_source **ret,

@@ -386,6 +386,42 @@ static void gives_up_bad_and_endless_fragments(void **state)
 	assert_int_equal(f->packets.pending, 1);
 }
 
+/* RFC 8200, section 4.5: what is cut may begin with extension headers. */
+static void fragments_may_hold_extension_headers(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t b[40 + 8 + 8 + 8 + 13] = { 0x60, [5] = 8 + 8 + 13, [6] = 44, [7] = 64 };
+	uint8_t v4[64];
+	(void)ipv4(v4);
+	b[40] = 60; /* destination options, in the one fragment that there is */
+	b[48] = 17;
+	memcpy(b + 56, v4 + 20, 13);
+	assert_true(decode(f, DLT_RAW, b, 69, 69));
+	/* A second fragment header in what is whole: nobody sends that. */
+	b[5] += 8;
+	b[48] = 44;
+	memmove(b + 64, b + 56, 13);
+	memset(b + 56, 0, 8);
+	b[56] = 17;
+	assert_false(decode(f, DLT_RAW, b, 77, 77));
+	assert_int_equal(f->packets.unclaimed[ET_UNCLAIMED_MALFORMED_IP], 1);
+}
+
+static void a_flood_of_halves_does_not_keep_out_a_datagram(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t v4[64] = { 0 };
+	(void)ipv4(v4);
+	for (uint8_t id = 10; id < 30; id++) {
+		assert_false(piece(f, v4, id, 0, 8, true));
+	}
+	assert_false(piece(f, v4, 1, 0, 8, true));
+	assert_false(piece(f, v4, 30, 0, 8, true));
+	assert_true(piece(f, v4, 1, 8, 5, false));
+	assert_int_equal(f->packets.unclaimed[ET_UNCLAIMED_FRAGMENT_LIMIT], 18);
+	assert_int_equal(f->packets.pending, 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -401,6 +437,8 @@ int main(void)
 		TEST(a_tunnel_may_be_in_fragments_around_fragments),
 		TEST(puts_fragments_together_in_any_order),
 		TEST(gives_up_bad_and_endless_fragments),
+		TEST(fragments_may_hold_extension_headers),
+		TEST(a_flood_of_halves_does_not_keep_out_a_datagram),
 	};
 	return cmocka_run_group_tests_name("node/capture/packet", tests, NULL, NULL);
 }
