@@ -16,8 +16,9 @@
 #define UPDATE_US (5 * SECOND_US)
 #define HALF_OPEN_US (5 * SECOND_US)
 #define RESTORED_US                                                                                \
-	(300 * SECOND_US) /* a call that came through a restart shows itself, or ends              \
-			   */
+	(300 * SECOND_US)	   /* a call that came through a restart shows itself, or ends     \
+				    */
+#define SILENT_US (60 * SECOND_US) /* an answered call that never had media */
 #define HAND_STEPS 64
 #define PENDING_TOTAL_MAX ((size_t)32 * 1024 * 1024)
 
@@ -83,14 +84,27 @@ void et_call_link(struct et_engine *e, struct et_call *c, struct et_view call_id
 	et_table_add(&e->calls, &c->link, c->call_id_hash);
 }
 
-/* Give up a half-open call (a scan, a flood) to make room: the clock's hand moves on. */
-static bool make_room(struct et_engine *e)
+/* May it be given up for another one? Half-open calls, and those that were answered and never had
+ * media: a scan, a flood, both sides of which may be forged. Calls without signalling give way to
+ * one with it: two packets make such a call. */
+static bool may_give_way(const struct et_engine *e, const struct et_call *c, bool to_signalled)
+{
+	if (c->media_only) {
+		return to_signalled;
+	}
+	if (c->answered) {
+		return c->media_us == 0 && e->now_us - c->seen_us > SILENT_US;
+	}
+	return !c->opened && e->now_us - c->facts.start_us > HALF_OPEN_US;
+}
+
+/* Give up a call to make room: the clock's hand moves on. */
+static bool make_room(struct et_engine *e, bool to_signalled)
 {
 	for (uint32_t i = 0; i < HAND_STEPS; i++) {
 		e->hand = (e->hand + 1) % e->limits.calls;
 		struct et_call *c = e->slots[e->hand];
-		if (c != NULL && !c->opened && !c->answered &&
-		    e->now_us - c->facts.start_us > HALF_OPEN_US) {
+		if (c != NULL && may_give_way(e, c, to_signalled)) {
 			et_call_close(e, c);
 			return e->free_count > 0;
 		}
@@ -98,9 +112,9 @@ static bool make_room(struct et_engine *e)
 	return false;
 }
 
-struct et_call *et_call_new(struct et_engine *e)
+struct et_call *et_call_new(struct et_engine *e, bool signalled)
 {
-	if (e->free_count == 0 && !make_room(e)) {
+	if (e->free_count == 0 && !make_room(e, signalled)) {
 		e->calls_refused_limit++;
 		return NULL;
 	}

@@ -194,7 +194,7 @@ static void read_description(struct et_engine *e, struct et_call *c, const struc
 		et_keys_from_description(e, c, side, m);
 	}
 	e->table_changed = true;
-	et_stream_rematch(e);
+	et_stream_rematch(e, c);
 }
 
 /* An offer that moved addresses is answered. */
@@ -268,7 +268,7 @@ static struct et_call *begin(struct et_engine *e, const struct et_sip *m,
 	if (m->method != ET_SIP_INVITE || (!m->is_request && m->status >= 300)) {
 		return NULL;
 	}
-	struct et_call *c = et_call_new(e);
+	struct et_call *c = et_call_new(e, true);
 	if (c == NULL) {
 		return NULL;
 	}

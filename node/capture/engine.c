@@ -183,8 +183,8 @@ static bool is_zrtp(const struct et_packet *p)
 }
 
 /* What SDP says of where it goes. */
-static const struct et_endpoint *endpoint_at(struct et_engine *e, const uint8_t address[16],
-					     uint16_t port)
+const struct et_endpoint *et_endpoint_at(struct et_engine *e, const uint8_t address[16],
+					 uint16_t port)
 {
 	uint64_t hash = 0;
 	struct et_link *l = et_endpoint_first(e, address, port, &hash);
@@ -210,9 +210,9 @@ static void count_unknown(struct et_engine *e, const struct et_packet *p, bool s
 		e->packets.unclaimed[ET_UNCLAIMED_MALFORMED_SIP]++;
 		return;
 	}
-	const struct et_endpoint *ep = endpoint_at(e, p->dst, p->dport);
+	const struct et_endpoint *ep = et_endpoint_at(e, p->dst, p->dport);
 	if (ep == NULL) {
-		ep = endpoint_at(e, p->src, p->sport);
+		ep = et_endpoint_at(e, p->src, p->sport);
 	}
 	if (is_zrtp(p)) {
 		e->packets.other[ET_OTHER_ZRTP]++;
@@ -239,7 +239,8 @@ static void engine_sip(struct et_engine *e, const struct et_packet *p)
 static void engine_rtp(struct et_engine *e, const struct et_packet *p)
 {
 	if ((p->sport < WELL_KNOWN_PORTS || p->dport < WELL_KNOWN_PORTS) &&
-	    endpoint_at(e, p->dst, p->dport) == NULL && endpoint_at(e, p->src, p->sport) == NULL) {
+	    et_endpoint_at(e, p->dst, p->dport) == NULL &&
+	    et_endpoint_at(e, p->src, p->sport) == NULL) {
 		e->packets.other[ET_OTHER_UDP]++;
 		return;
 	}
@@ -365,11 +366,11 @@ void et_engine_own_media(struct et_engine *e, const struct et_packet *p)
 {
 	enum et_rtp_kind kind = et_rtp_classify(p->payload, p->size);
 	/* RTCP has the port above its RTP, or the same one. */
-	const struct et_endpoint *ep = endpoint_at(e, p->dst, p->dport);
+	const struct et_endpoint *ep = et_endpoint_at(e, p->dst, p->dport);
 
 	et_engine_arrival(e, p->time_us);
 	if (ep == NULL && p->dport > 0) {
-		ep = endpoint_at(e, p->dst, (uint16_t)(p->dport - 1));
+		ep = et_endpoint_at(e, p->dst, (uint16_t)(p->dport - 1));
 	}
 	if (kind == ET_RTP_KIND_STUN) {
 		e->packets.other[ET_OTHER_STUN]++;

@@ -396,9 +396,9 @@ struct et_engine {
 	struct et_table joins; /* calls by both numbers; no buckets: no rule asks for them */
 	struct et_handshake *handshakes; /* owned; NULL: no handshake of DTLS was seen */
 	struct et_table handshake_table; /* ... by both addresses */
-	uint32_t handshake_next;	 /* the oldest: gives way */
-	uint32_t handshakes_over;	 /* of them, of calls that are over without a secret */
-	int64_t openers_since_us;	 /* openers that were made in this second */
+	uint32_t handshake_next[2]; /* the oldest: gives way; of those that SDP names, others */
+	uint32_t handshakes_over;   /* of them, of calls that are over without a secret */
+	int64_t openers_since_us;   /* openers that were made in this second */
 	uint32_t openers_made;
 	const struct et_packet *plain_of; /* borrowed: the packet that is open in plain_room */
 	size_t plain_size;
@@ -446,7 +446,8 @@ bool et_engine_plain(struct et_engine *e, uint32_t slot, uint32_t stream, const 
 /* ---- Between the engine's files -------------------------------------------------------------- */
 
 /* call.c */
-struct et_call *et_call_new(struct et_engine *e); /* NULL: no room (counted) */
+/* `signalled`: SIP tells of it. NULL: no room (counted). */
+struct et_call *et_call_new(struct et_engine *e, bool signalled);
 void et_call_link(struct et_engine *e, struct et_call *c, struct et_view call_id);
 struct et_call *et_call_find(struct et_engine *e, struct et_view call_id);
 /* Rule and admission. `invite`: the request, whose headers are known; NULL: there is none. */
@@ -509,6 +510,10 @@ void et_facts_save(struct et_buffer *b, const struct et_facts *f);
 void et_facts_read(struct et_reader *r, struct et_facts *f);
 void et_stream_save(struct et_buffer *b, const struct et_capture_stream *s);
 void et_stream_read(struct et_reader *r, struct et_capture_stream *ret);
+
+/* engine.c: what SDP says of an address; NULL: nothing. */
+const struct et_endpoint *et_endpoint_at(struct et_engine *e, const uint8_t address[16],
+					 uint16_t port);
 
 /* dialog.c */
 void et_dialog_message(struct et_engine *e, const struct et_packet *p, const struct et_sip *m);
@@ -586,7 +591,8 @@ void et_handshakes_free(struct et_engine *e);
 /* stream.c */
 void et_stream_rtp(struct et_engine *e, const struct et_packet *p);
 void et_stream_rtcp(struct et_engine *e, const struct et_packet *p);
-void et_stream_rematch(struct et_engine *e); /* an address was added: look at what waits */
+/* Addresses were added to a call: look at what waits. */
+void et_stream_rematch(struct et_engine *e, const struct et_call *c);
 void et_stream_remove(struct et_engine *e, struct et_stream *s);
 void et_stream_describe(const struct et_stream *s, struct et_capture_stream *ret);
 bool et_stream_announce(struct et_engine *e, struct et_stream *s);

@@ -18,7 +18,8 @@ enum {
 	OPENERS_PER_SECOND = 200, /* live, of all streams: each costs up to two milliseconds */
 	GIVEN_PER_PACKET = 8,	  /* live: keys by hand that are tried on one */
 	CALL_KEYS_MAX = 16,
-	HANDSHAKES_MAX = 1024, /* of DTLS, that are remembered */
+	HANDSHAKES_MAX = 2048,		       /* of DTLS, that are remembered */
+	HANDSHAKES_NAMED = HANDSHAKES_MAX / 2, /* of them between addresses that SDP names, both */
 	SECRET_LOOK_US =
 		250000, /* between looks for a handshake's secret in a key log that grows */
 	SECRET_LATE_US = 1000000,      /* ... when the stream is older than this: */
@@ -228,6 +229,20 @@ static struct et_handshake *handshake_find(const struct et_engine *e,
 	return NULL;
 }
 
+/* The place of the oldest. Anybody can send hellos between any addresses: those that SDP names have
+ * places of their own, else a thousand datagrams would make recordings that nobody can open. */
+static struct et_handshake *handshake_place(struct et_engine *e, const struct et_packet *p)
+{
+	bool named = et_endpoint_at(e, p->dst, p->dport) != NULL &&
+		     et_endpoint_at(e, p->src, p->sport) != NULL;
+	uint32_t first = named ? 0 : HANDSHAKES_NAMED;
+	uint32_t count = named ? HANDSHAKES_NAMED : HANDSHAKES_MAX - HANDSHAKES_NAMED;
+	uint32_t *next = &e->handshake_next[named ? 0 : 1];
+	struct et_handshake *h = &e->handshakes[first + *next];
+	*next = (*next + 1) % count;
+	return h;
+}
+
 static void on_client_hello(struct et_engine *e, const struct et_packet *p,
 			    const struct et_dtls_hello *hello)
 {
@@ -237,8 +252,7 @@ static void on_client_hello(struct et_engine *e, const struct et_packet *p,
 		return; /* again, with the cookie */
 	}
 	if (h == NULL) {
-		h = &e->handshakes[e->handshake_next];
-		e->handshake_next = (e->handshake_next + 1) % HANDSHAKES_MAX;
+		h = handshake_place(e, p);
 	}
 	if (h->has_client) {
 		et_table_remove(&e->handshake_table, &h->link);

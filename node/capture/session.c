@@ -305,7 +305,7 @@ static enum et_session_result make(struct et_engine *e, const struct et_sip *m,
 		return ET_SESSION_TAKEN_BEFORE;
 	}
 	if (!known) {
-		c = et_call_new(e);
+		c = et_call_new(e, true);
 		if (c == NULL) {
 			return ET_SESSION_FULL;
 		}

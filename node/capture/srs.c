@@ -157,8 +157,9 @@ static void close_fd(int *fd)
 	}
 }
 
-void et_srs_media_close(struct et_srs_media *m)
+void et_srs_media_close(struct et_srs *s, struct et_srs_media *m)
 {
+	s->pairs_open -= m->rtp >= 0 ? 1 : 0;
 	close_fd(&m->rtp);
 	close_fd(&m->rtcp);
 }
@@ -175,9 +176,11 @@ static bool open_pair(struct et_srs *s, struct et_srs_session *x, uint32_t media
 	if (m->rtp < 0 || (!mux && m->rtcp < 0) ||
 	    watch(s, m->rtp, tag_of(TAG_RTP, x->index, media), false, false) < 0 ||
 	    (!mux && watch(s, m->rtcp, tag_of(TAG_RTCP, x->index, media), false, false) < 0)) {
-		et_srs_media_close(m);
+		close_fd(&m->rtp);
+		close_fd(&m->rtcp);
 		return false;
 	}
+	s->pairs_open++;
 	m->dropped[0] = 0;
 	m->dropped[1] = 0;
 	return true;
@@ -186,7 +189,8 @@ static bool open_pair(struct et_srs *s, struct et_srs_session *x, uint32_t media
 bool et_srs_media_open(struct et_srs *s, struct et_srs_session *x, uint32_t media, bool mux)
 {
 	uint32_t pairs = ((uint32_t)s->port_last - s->port_first + 1) / 2;
-	for (uint32_t i = 0; i < pairs; i++) {
+	/* When all are ours nothing is tried: it costs milliseconds of the ring thread. */
+	for (uint32_t i = 0; i < pairs && s->pairs_open < pairs; i++) {
 		uint16_t port = s->port_next;
 		/* The one that was free longest comes next: late packets meet nobody else. */
 		s->port_next =

@@ -31,8 +31,13 @@
 enum {
 	ET_SRS_TAG_SIZE = 17, /* 16 digits and a NUL */
 	ET_SRS_TRANSACTIONS = 4096,
-	ET_SRS_REJECTIONS = 3072, /* of them at most for what makes no session */
+	ET_SRS_REJECTIONS = 3072,    /* of them at most for what makes no session */
+	ET_SRS_SESSION_TEXT = 16384, /* bytes that are kept of who is at the other end */
 };
+
+/* Bytes of the responses that transactions keep: Via and Record-Route of a stranger are in them. */
+#define ET_SRS_RESPONSE_BYTES ((size_t)32 * 1024 * 1024)
+#define ET_SRS_REJECTION_BYTES ((size_t)16 * 1024 * 1024)
 
 /* RFC 3261, table 4. */
 #define T1_US 500000LL
@@ -146,6 +151,8 @@ struct et_srs {
 	struct et_table by_key;
 	struct et_srs_transaction *transactions; /* owned */
 	uint32_t transaction_count;
+	size_t response_bytes; /* of all of them */
+	uint32_t pairs_open;   /* port pairs of media */
 	uint64_t seeds[3];
 	int64_t mono_us;
 	int64_t swept_us;
@@ -179,7 +186,7 @@ void et_srs_tell(const struct et_srs *s, struct et_capture_metrics *ret);
 void et_srs_send(struct et_srs *s, const struct et_srs_peer *peer, struct et_view message);
 /* A port pair, the RTCP one too unless `mux`. false: none is free. */
 bool et_srs_media_open(struct et_srs *s, struct et_srs_session *x, uint32_t media, bool mux);
-void et_srs_media_close(struct et_srs_media *m);
+void et_srs_media_close(struct et_srs *s, struct et_srs_media *m);
 void et_srs_count_session(struct et_srs *s, const struct et_srs_peer *peer, int by);
 
 /* srs_session.c */
@@ -190,7 +197,7 @@ void et_srs_session_unlink(struct et_srs *s, struct et_srs_session *x);
 /* The live one of this dialog. `any_tag`: whatever its tags are. */
 struct et_srs_session *et_srs_session_find(struct et_srs *s, const struct et_sip *m, bool any_tag);
 /* Who is at the other end of the dialog (RFC 3261, section 12.1.1), from its INVITE; `tag` is ours.
- * false: no memory, or a tag that is too long. */
+ * false: no memory, a tag that is too long, more than ET_SRS_SESSION_TEXT in all. */
 bool et_srs_session_learn(struct et_srs_session *x, const struct et_sip *m, struct et_view text,
 			  const struct et_srs_peer *peer, const char tag[ET_SRS_TAG_SIZE]);
 void et_srs_session_bye(struct et_srs *s, struct et_srs_session *x); /* we end it */

@@ -28,7 +28,7 @@ void et_srs_session_free(struct et_srs *s, struct et_srs_session *x)
 		}
 	}
 	for (uint32_t i = 0; i < ET_SDP_MEDIA_MAX; i++) {
-		et_srs_media_close(&x->media[i]);
+		et_srs_media_close(s, &x->media[i]);
 		explicit_bzero(x->media[i].key, sizeof(x->media[i].key));
 	}
 	et_buffer_release(&x->call_id);
@@ -118,8 +118,11 @@ bool et_srs_session_learn(struct et_srs_session *x, const struct et_sip *m, stru
 	et_random(&x->sdp_id, sizeof(x->sdp_id));
 	x->sdp_id >>= 2; /* fits in what readers call a number */
 	x->sdp_version = 1;
-	return !x->call_id.failed && !x->remote.failed && !x->local.failed && !x->target.failed &&
-	       !x->routes.failed && m->from.tag.size < sizeof(x->remote_tag);
+	size_t kept =
+		x->call_id.size + x->remote.size + x->local.size + x->target.size + x->routes.size;
+	return kept <= ET_SRS_SESSION_TEXT && !x->call_id.failed && !x->remote.failed &&
+	       !x->local.failed && !x->target.failed && !x->routes.failed &&
+	       m->from.tag.size < sizeof(x->remote_tag);
 }
 
 /* ---- BYE from us ----------------------------------------------------------------------------- */

@@ -378,7 +378,12 @@ static struct et_stream *begin_stream(struct et_engine *e, const struct match *m
 				      const struct et_stream_key *key, uint64_t hash)
 {
 	struct et_call *c = m->call;
-	if (e->stream_count >= e->limits.streams || c->stream_count >= e->limits.streams_per_call) {
+	bool described = m->from != NULL && m->from->media != ET_NO_MEDIA;
+	/* Whose address no description names may be anybody, with a new SSRC in each packet: a part
+	 * is left for those that one names. */
+	uint32_t most = e->limits.streams_per_call;
+	most -= described ? 0 : most / 4;
+	if (e->stream_count >= e->limits.streams || c->stream_count >= most) {
 		return NULL;
 	}
 	struct et_stream *s = calloc(1, sizeof(*s));
@@ -395,7 +400,6 @@ static struct et_stream *begin_stream(struct et_engine *e, const struct match *m
 							    : ET_ASSOCIATION_INFERRED;
 	/* Who sends says whether it is protected; until then who receives does (an answer's profile
 	 * is the offer's). An address that only a stream taught us says nothing. */
-	bool described = m->from != NULL && m->from->media != ET_NO_MEDIA;
 	const struct et_endpoint *own = described ? m->from : m->to;
 	et_keys_begin_stream(e, s, own);
 	s->next = c->streams;
@@ -562,7 +566,7 @@ static void candidate_promote(struct et_engine *e, struct et_candidate *c)
 {
 	struct match m = find_call(e, &c->key); /* the other direction may have made one */
 	if (m.call == NULL) {
-		struct et_call *call = et_call_new(e);
+		struct et_call *call = et_call_new(e, false);
 		if (call == NULL) {
 			candidate_drop(e, c, ET_UNCLAIMED_RTP_LIMIT_CALLS);
 			return;
@@ -606,11 +610,26 @@ void et_candidates_sweep(struct et_engine *e, bool all)
 	}
 }
 
-void et_stream_rematch(struct et_engine *e)
+/* Cheaper than a look-up: a flood of descriptions must not make one of each flow that waits. */
+static bool names(const struct et_call *c, const struct et_stream_key *key)
+{
+	for (const struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
+		if ((ep->port == key->dport && memcmp(ep->address, key->dst, 16) == 0) ||
+		    (ep->port == key->sport && memcmp(ep->address, key->src, 16) == 0)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void et_stream_rematch(struct et_engine *e, const struct et_call *named)
 {
 	struct et_candidate *next = NULL;
 	for (struct et_candidate *c = e->oldest; c != NULL; c = next) {
 		next = c->newer;
+		if (!names(named, &c->key)) {
+			continue;
+		}
 		struct match m = find_call(e, &c->key);
 		if (m.call != NULL) {
 			candidate_claim(e, c, &m);

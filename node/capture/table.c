@@ -338,7 +338,7 @@ static int rule_number(const struct et_engine *e, const char *name)
 
 static bool restore_call(struct et_engine *e, struct et_reader *r)
 {
-	struct et_call *c = et_call_new(e);
+	struct et_call *c = et_call_new(e, true);
 	if (c == NULL) {
 		return true; /* counted as refused by the limit */
 	}

@@ -90,16 +90,25 @@ static void transaction_free(struct et_srs *s, struct et_srs_transaction *t)
 		t->next->place = t->place;
 	}
 	et_table_remove(&s->by_key, &t->link);
+	s->response_bytes -= t->response.capacity;
 	et_buffer_release(&t->response);
 	s->transaction_count--;
 	free(t);
 }
 
+static bool transaction_room(const struct et_srs *s, bool dialog)
+{
+	return dialog ? s->transaction_count < ET_SRS_TRANSACTIONS &&
+				s->response_bytes < ET_SRS_RESPONSE_BYTES
+		      : s->transaction_count < ET_SRS_REJECTIONS &&
+				s->response_bytes < ET_SRS_REJECTION_BYTES;
+}
+
 /* NULL: no room; the answer goes out all the same. */
-static struct et_srs_transaction *transaction_new(const struct request *r, uint32_t max)
+static struct et_srs_transaction *transaction_new(const struct request *r, bool dialog)
 {
 	struct et_srs *s = r->s;
-	struct et_srs_transaction *t = s->transaction_count < max ? calloc(1, sizeof(*t)) : NULL;
+	struct et_srs_transaction *t = transaction_room(s, dialog) ? calloc(1, sizeof(*t)) : NULL;
 	if (t == NULL) {
 		return NULL;
 	}
@@ -181,9 +190,7 @@ static void answer(const struct request *r, const struct answer *a)
 		return;
 	}
 	bool keeps = r->m->method == ET_SIP_INVITE || r->peer->serial == 0;
-	struct et_srs_transaction *t =
-		keeps ? transaction_new(r, a->dialog ? ET_SRS_TRANSACTIONS : ET_SRS_REJECTIONS)
-		      : NULL;
+	struct et_srs_transaction *t = keeps ? transaction_new(r, a->dialog) : NULL;
 	et_srs_send(s, r->peer, view_of(&out));
 	keep_sent(r, view_of(&out));
 	if (t == NULL) {
@@ -192,6 +199,7 @@ static void answer(const struct request *r, const struct answer *a)
 	}
 	t->session = a->status < 300 ? r->session : NULL;
 	t->response = out;
+	s->response_bytes += out.capacity;
 	transaction_timers(s, t, a->status);
 }
 
@@ -369,8 +377,7 @@ static bool open_call(struct request *r, struct et_srs_session *x, const struct 
 static void begin_session(struct request *r, const struct content *content)
 {
 	struct et_srs *s = r->s;
-	struct et_srs_session *x =
-		s->transaction_count < ET_SRS_TRANSACTIONS ? et_srs_session_new(s) : NULL;
+	struct et_srs_session *x = transaction_room(s, true) ? et_srs_session_new(s) : NULL;
 	if (x == NULL) {
 		refuse_session(r, ET_SESSION_FULL);
 		return;

@@ -337,12 +337,13 @@ static void a_fork_of_a_thousand_branches_is_bounded(void **state)
 	assert_int_equal(f->closed_count, 0);
 	SAY(f, CALLER, PROXY, BYE, "3 BYE", "a", .to = "leg777");
 	wait_s(f, 3);
-	const struct closed *c = only(f, ET_CALL_ANSWERED, ET_CAPTURE_STREAMS_MAX);
+	/* Theirs are addresses that nobody names by now: a quarter is left for those that are. */
+	const uint32_t most = ET_CAPTURE_STREAMS_MAX - ET_CAPTURE_STREAMS_MAX / 4;
+	const struct closed *c = only(f, ET_CALL_ANSWERED, most);
 	check_stream(c, 0xA, 0, 40);
 	check_stream(c, 0xB2, 1, 40);
 	assert_int_equal(f->engine->packets.sip, 1004);
-	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_LIMIT_STREAMS],
-			 42 - ET_CAPTURE_STREAMS_MAX);
+	assert_int_equal(f->engine->packets.unclaimed[ET_UNCLAIMED_RTP_LIMIT_STREAMS], 42 - most);
 }
 
 /* ---- Offers ---------------------------------------------------------------------------------- */

@@ -35,6 +35,28 @@ static void a_key_log_opens_dtls_srtp(void **state)
 	(void)et_srtp_free(callee.srtp);
 }
 
+/* Of addresses that nobody named: they have places of their own among the handshakes. */
+static void a_flood_of_hellos_costs_no_key(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of_handshake(1, false);
+	uint8_t p[128];
+	size_t size = hello_make(true, p);
+
+	call_with_handshake(f);
+	for (uint16_t i = 0; i < 3000; i++) {
+		et_put16(p + 30, i); /* of its random */
+		engine_datagram_at(f->engine, f->now_us, 9, (uint16_t)(20000 + i), 8, 4000, p,
+				   size);
+	}
+	secret_comes(f);
+	send_rtp(f, &caller, 10);
+	finish(f);
+	assert_int_equal(f->opened, 10);
+	assert_int_equal(f->streams[0].opened, ET_OPENED_YES);
+	(void)et_srtp_free(caller.srtp);
+}
+
 /* A key log that grows is read once a second: a secret is found seconds after the media began, but
  * not whenever. */
 static void a_secret_is_waited_for(void **state)
@@ -369,6 +391,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_key_log_opens_dtls_srtp),
+		TEST(a_flood_of_hellos_costs_no_key),
 		TEST(a_secret_is_waited_for),
 		TEST(a_late_secret_is_still_found),
 		TEST(a_secret_that_comes_after_the_call_is_told),

@@ -812,6 +812,67 @@ static void floods_are_bounded(void **state)
 	done(f);
 }
 
+/* All 30 pairs are in use: the next offer is refused, and when calls end there is room again. */
+static void media_ports_run_out_and_come_back(void **state)
+{
+	struct fixture *f = make(32, 2);
+	(void)state;
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 17; i++) {
+			char id[16];
+			struct message m = first;
+			(void)snprintf(id, sizeof(id), "ports-%u-%u", round, i);
+			m.call_id = id;
+			m.branch = 3000 + round * 100 + i;
+			assert_begins(ask(f, message_text(f, &m)),
+				      i < 15 ? "SIP/2.0 200 " : "SIP/2.0 503 ");
+		}
+		assert_int_equal(f->s->pairs_open, 30);
+		et_srs_leave(f->s);
+		run(f, 100 * SECOND_US);
+		run(f, 100 * SECOND_US);
+		assert_int_equal(f->s->session_count, 0);
+		assert_int_equal(f->s->pairs_open, 0);
+		while (receive(f->client)[0] != '\0') {
+		}
+	}
+	done(f);
+}
+
+/* Via and Record-Route come back in what is answered, and that is kept for half a minute. */
+static void what_is_kept_of_strangers_is_bounded_in_bytes(void **state)
+{
+	struct fixture *f = make(4, 2);
+	static char headers[20000];
+	struct message m = first;
+	(void)state;
+	memset(headers, 'x', sizeof(headers) - 1);
+	memcpy(headers, "Record-Route: ", 14);
+	memcpy(headers + sizeof(headers) - 3, "\r\n", 3);
+	m.headers = headers;
+	assert_begins(ask(f, message_text(f, &m)), "SIP/2.0 503 ");
+	assert_int_equal(f->s->session_count, 0);
+
+	memcpy(headers, "Require: x\r\nVia: ", 17);
+	for (unsigned i = 0; i < 1000; i++) {
+		m.branch = 5000 + i;
+		(void)ask(f, message_text(f, &m));
+		while (receive(f->client)[0] != '\0') {
+		}
+		assert_true(f->s->response_bytes <= ET_SRS_REJECTION_BYTES + 65536);
+	}
+	assert_true(f->s->transaction_count > 100 && f->s->transaction_count < 1000);
+	m = first;
+	m.branch = 4000;
+	assert_begins(ask(f, message_text(f, &m)),
+		      "SIP/2.0 200 "); /* there is room for a session */
+	run(f, 40 * SECOND_US);
+	run(f, 40 * SECOND_US);
+	assert_int_equal(f->s->transaction_count, 0);
+	assert_int_equal(f->s->response_bytes, 0);
+	done(f);
+}
+
 static void speaks_over_a_stream(void **state)
 {
 	struct fixture *f = make(8, 8);
@@ -924,6 +985,8 @@ int main(void)
 		cmocka_unit_test(bad_metadata_costs_no_call),
 		cmocka_unit_test(what_strangers_send_is_counted_and_not_kept),
 		cmocka_unit_test(floods_are_bounded),
+		cmocka_unit_test(media_ports_run_out_and_come_back),
+		cmocka_unit_test(what_is_kept_of_strangers_is_bounded_in_bytes),
 		cmocka_unit_test(speaks_over_a_stream),
 		cmocka_unit_test(a_silent_session_ends),
 		cmocka_unit_test(protected_media_is_agreed_on),
