@@ -5,5 +5,5 @@ et_module(node/capture
     LIBRARIES PkgConfig::pcap Threads::Threads
     TESTS packet source engine pauses dialog torture srtp secrets given samples live tcp follow keysock turn srs
     TEST_USES node/audio
-    FUZZERS packets table srs)
+    FUZZERS link defrag tcp turn packets table srs)
 set_tests_properties(node/capture/samples node/capture/live PROPERTIES SKIP_RETURN_CODE 77)

@@ -5,11 +5,11 @@
 #include <pcap/dlt.h>
 #include <stdlib.h>
 
-#include "node/capture/engine_internal.h"
+#include "node/capture/fuzz/counted.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { CALLS = 8 };
+enum { CALLS = 8, TURN_ALLOCATIONS = 4 };
 
 struct counts {
 	uint64_t media;
@@ -112,16 +112,8 @@ static int64_t no_gap(void *arg, const uint8_t id[16], uint32_t *segment)
 
 static void check(const struct et_engine *e)
 {
-	const struct et_capture_packets *p = &e->packets;
-	uint64_t sum = p->sip + p->rtp + p->rtcp + p->pending;
-	for (int i = 0; i < ET_OTHER_COUNT; i++) {
-		sum += p->other[i];
-	}
-	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
-		sum += p->unclaimed[i];
-	}
-	if (sum != p->total || e->call_count > CALLS || e->stream_count > e->limits.streams ||
-	    e->candidate_count > e->limits.candidates ||
+	if (et_counted(&e->packets) != e->packets.total || e->call_count > CALLS ||
+	    e->stream_count > e->limits.streams || e->candidate_count > e->limits.candidates ||
 	    et_tcp_held(e->tcp) > e->limits.tcp_bytes) {
 		abort();
 	}
@@ -148,7 +140,7 @@ static struct et_engine *make(const struct et_sink *sink)
 			.candidate_packets = 4,
 			.fragments = 4,
 			.tcp_connections = 4,
-			.turn_allocations = 4,
+			.turn_allocations = TURN_ALLOCATIONS,
 			.tcp_message_bytes = 1024,
 			.tcp_bytes = 4096,
 			.setup_timeout_s = 4,
@@ -219,8 +211,10 @@ static void feed(struct et_engine *e, const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct counts counts = { .media = 0 };
-	struct counts again = { .media = 0 };
+	static struct counts counts;
+	static struct counts again;
+	static struct et_engine *e;
+	static struct et_engine *restored;
 	struct et_buffer table = { .data = NULL };
 	struct et_sink sink = {
 		.arg = &counts,
@@ -233,12 +227,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.update = take_update,
 		.close = take_close,
 	};
-	struct et_engine *e = make(&sink);
+	if (e == NULL) {
+		e = make(&sink);
+		sink.arg = &again;
+		restored = make(&sink);
+	}
+	counts = (struct counts){ .media = 0 };
+	again = (struct counts){ .media = 0 };
 	feed(e, data, size);
 	et_engine_save(e, &table);
-
-	sink.arg = &again;
-	struct et_engine *restored = make(&sink);
 	if (table.failed || et_engine_restore(restored, (struct et_view){ table.data, table.size },
 					      no_gap, NULL, NULL) < 0) {
 		abort();
@@ -246,7 +243,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	et_engine_clock(restored, 1800000000000000LL);
 	et_engine_finish(restored, true);
 	check(restored);
-	(void)et_engine_free(restored);
+	et_engine_again(restored, TURN_ALLOCATIONS);
 	et_buffer_release(&table);
 
 	et_engine_finish(e, true);
@@ -254,6 +251,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (e->packets.pending != 0 || e->call_count != 0 || counts.media > e->packets.rtp) {
 		abort();
 	}
-	(void)et_engine_free(e);
+	et_engine_again(e, TURN_ALLOCATIONS);
 	return 0;
 }
