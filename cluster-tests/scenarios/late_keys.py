@@ -7,9 +7,10 @@ generations, erasure); one that does not is refused and named. No key is in any 
 import base64
 import json
 import socket
+import subprocess
 import sys
 
-from story import check, export_exact, run, wait_committed, wait_for
+from story import binaries, check, export_exact, run, wait_committed, wait_for
 
 from lab.phones import Phones
 
@@ -115,20 +116,37 @@ def through_the_socket(s, first, recorder):
     s.say("through the recorder's socket: a table of keys opens a call that runs, a secret opens one that is over, by itself")
 
 
+def at_once(s, node, call):
+    """The two sides of a call by two people at the same time."""
+    def begin(side):
+        path = s.folder / f"{side}.tsv"
+        path.write_text(call.table(side))
+        return subprocess.Popen([str(binaries() / "evertape"), "--socket", str(node.socket), "recording", "keys", "add", call.id,
+                                 "--srtp-keys", str(path), "--reason", "case 118", "-o", "json"], stdout=subprocess.PIPE)
+    answers = []
+    for one in [begin("caller"), begin("callee")]:
+        out, _ = one.communicate(timeout=120)
+        check(one.returncode == 0, f"one of two at once: exit {one.returncode}")
+        answers.append(json.loads(out))
+    check(sorted(a["keys"] for a in answers) == ["complete", "partly"], f"each knows of the one before it: {answers}")
+    check(len({a["segment"] for a in answers}) == 2 and node.recording(call.id)["keys"] == "complete", f"{answers}")
+    s.say("two that add keys to one recording at the same time: both are kept, one after the other, and it is complete")
+
+
 def tell(s):
     cluster = s.make_cluster(extra=lambda folder: f"key-socket: {{path: {folder}/keys.sock}}\n")
     first, second, recorder = cluster.nodes
     dtls, table = place(s, recorder, 1, "dtls"), place(s, recorder, 2, "secret")
-    sdes = place(s, recorder, 3, "sdes")
+    sdes, both = place(s, recorder, 3, "sdes"), place(s, recorder, 6, "secret")
     calls = list(s.calls)
     s.hang_up(calls)
     wait_committed(first, calls, SITES, 60)
     words = [first.recording(c.id)["keys"] for c in calls]
-    check(words == ["missing", "missing", "complete"], f"keys: {words}")
+    check(words == ["missing", "missing", "complete", "missing"], f"keys: {words}")
     check("no key" in first.recording(dtls.id)["problem"], "recording show does not say what is missing")
     silent(s, first, dtls, "before")
     export_exact(s, second, [sdes], "sdes")
-    s.say("three calls with SRTP: keys in SDP open one, of two they are missing, and everybody is told so")
+    s.say("four calls with SRTP: keys in SDP open one, of three they are missing, and everybody is told so")
 
     # Wrong ones first.
     wrong = s.folder / "wrong.tsv"
@@ -144,10 +162,11 @@ def tell(s):
     other.write_text("CLIENT_RANDOM " + "ab" * 32 + " " + "cd" * 48 + "\n")
     code, answer, problem = keys_add(second, dtls, "keylog", other)
     check(code == 1 and "none of its 1 DTLS handshakes" in problem, f"another's key log: {code} {problem}")
-    check([len(first.recording(c.id)["segments"]) for c in calls] == [1, 1, 1], "a refused key left a segment")
+    check([len(first.recording(c.id)["segments"]) for c in calls] == [1, 1, 1, 1], "a refused key left a segment")
     s.say("wrong keys, a table that is none, key logs of others: refused and named, nothing kept")
 
     through_the_socket(s, first, recorder)
+    at_once(s, second, both)
 
     # One side, then the other; with a line that fits nothing between.
     half = s.folder / "half.tsv"
@@ -194,8 +213,8 @@ def tell(s):
 
     checked = nowhere(s, cluster, [cold], s.calls, dtls.dtls.keylog)
     events = [e for e in first.cli("audit", "list", "--from", "1")["events"] if e["action"].startswith("recording.keys")]
-    check(sum(e["action"] == "recording.keys-added" for e in events) == 3 and
-          sum(e["action"] == "recording.keys" for e in events) >= 7, f"audit: {[(e['action'], e['detail']) for e in events]}")
+    check(sum(e["action"] == "recording.keys-added" for e in events) == 5 and
+          sum(e["action"] == "recording.keys" for e in events) >= 9, f"audit: {[(e['action'], e['detail']) for e in events]}")
     first.cli("audit", "verify")
     s.say(f"{checked} files hold none of the keys; each try and each addition is in the audit chain")
 

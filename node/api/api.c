@@ -53,6 +53,7 @@ static void api_free(struct et_api *api)
 	survey_end(&api->survey);
 	(void)pthread_cond_destroy(&api->listening);
 	(void)pthread_mutex_destroy(&api->mutex);
+	(void)pthread_mutex_destroy(&api->late_keys);
 	free(api->texts);
 	free(api);
 }
@@ -77,6 +78,7 @@ int et_api_start(const struct et_api_config *config, struct et_api **ret, struct
 		return et_fail(reterr, -ENOMEM, "API");
 	}
 	(void)pthread_mutex_init(&api->mutex, NULL);
+	(void)pthread_mutex_init(&api->late_keys, NULL);
 	(void)pthread_cond_init(&api->listening, NULL);
 	survey_init(&api->survey);
 	api->started_us = et_clock_mono_us();

@@ -302,6 +302,8 @@ struct et_api {
 
 	struct survey survey;
 
+	pthread_mutex_t late_keys; /* held while keys are tried and kept (late_keys.c) */
+
 	atomic_uint_fast64_t requests;
 	atomic_uint_fast64_t errors;
 	atomic_uint_fast64_t denied;

@@ -4,6 +4,9 @@
  * what is offered is tried on its first packets ─▶ what fits is kept in a segment of its own ─▶
  * audit event of that ─▶ answer.
  *
+ * One after the other at a node: who comes second waits, and is told of what the first one opened,
+ * so that `keys` of the recording is what all of them come to.
+ *
  * The body is the offer itself, not JSON: it is wiped with the call, and nothing else ever has it.
  * Errors and events name lines, never what stands in them. */
 #include <inttypes.h>
@@ -116,26 +119,16 @@ static int keep(struct api_playback *p, struct et_buffer *plain, const struct et
 	return rc < 0 ? rc : answer(p, fit, &kept, audit);
 }
 
-int api_recording_keys(struct api_call *call, struct et_error *reterr)
+/* Under api->late_keys. */
+static int keys_add(struct api_call *call, bool table, struct et_error *reterr)
 {
-	static const char *const known[] = { "kind", "reason" };
 	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
-	struct et_buffer plain = { 0 };
-	const char *kind = api_param(&call->request, "kind");
-	const char *reason = api_param(&call->request, "reason");
-	const bool table = kind != NULL && strcmp(kind, "srtp-keys") == 0;
 	const struct et_view body = { call->body.data, call->body.size };
+	const struct et_view none = { NULL, 0 };
+	struct et_buffer plain = { 0 };
 	struct et_fit fit;
 
-	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
-	if (rc == 0 && !table && (kind == NULL || strcmp(kind, "keylog") != 0)) {
-		rc = et_fail_plain(reterr, ET_EUSAGE, "kind is keylog or srtp-keys");
-	}
-	if (rc == 0 && (reason == NULL || *reason == '\0' || body.size == 0)) {
-		rc = et_fail_plain(reterr, ET_EUSAGE,
-				   body.size == 0 ? "the body holds no keys" : "it needs a reason");
-	}
-	rc = rc < 0 ? rc : keys_possible(call, reterr);
+	int rc = keys_possible(call, reterr);
 	rc = rc < 0 ? rc
 		    : api_playback_open(call, &p, "recording.keys",
 					table ? "a table of keys is tried" : "a key log is tried",
@@ -144,8 +137,8 @@ int api_recording_keys(struct api_call *call, struct et_error *reterr)
 		return rc;
 	}
 	const struct et_fit_offer offer = {
-		.table = table ? body : (struct et_view){ NULL, 0 },
-		.keylog = table ? (struct et_view){ NULL, 0 } : body,
+		.table = table ? body : none,
+		.keylog = table ? none : body,
 		.now_us = et_clock_now_us(),
 	};
 	rc = et_playback_fit(&p.config, &offer, &plain, &fit, reterr);
@@ -154,5 +147,30 @@ int api_recording_keys(struct api_call *call, struct et_error *reterr)
 		explicit_bzero(plain.data, plain.capacity);
 	}
 	et_buffer_release(&plain);
+	return rc;
+}
+
+int api_recording_keys(struct api_call *call, struct et_error *reterr)
+{
+	static const char *const known[] = { "kind", "reason" };
+	const char *kind = api_param(&call->request, "kind");
+	const char *reason = api_param(&call->request, "reason");
+	const bool table = kind != NULL && strcmp(kind, "srtp-keys") == 0;
+
+	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
+	if (rc == 0 && !table && (kind == NULL || strcmp(kind, "keylog") != 0)) {
+		rc = et_fail_plain(reterr, ET_EUSAGE, "kind is keylog or srtp-keys");
+	}
+	if (rc == 0 && (reason == NULL || *reason == '\0' || call->body.size == 0)) {
+		rc = et_fail_plain(reterr, ET_EUSAGE,
+				   call->body.size == 0 ? "the body holds no keys"
+							: "it needs a reason");
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	(void)pthread_mutex_lock(&call->api->late_keys);
+	rc = keys_add(call, table, reterr);
+	(void)pthread_mutex_unlock(&call->api->late_keys);
 	return rc;
 }

@@ -159,6 +159,18 @@ static int tape_make(struct late *l, struct et_error *reterr)
 	return rc;
 }
 
+/* The file is the claim on its number: who comes second at the same time takes the next one. */
+static int tape_place(struct late *l, struct et_error *reterr)
+{
+	int rc = -EEXIST;
+
+	for (uint32_t i = 0; i < ET_KEYS_SEGMENTS_MAX && rc == -EEXIST; i++) {
+		rc = number_find(l, reterr);
+		rc = rc < 0 ? rc : tape_make(l, reterr);
+	}
+	return rc;
+}
+
 /* ---- The catalogue ---- */
 
 static ProtobufCBinaryData bytes_of(const uint8_t *data, size_t size)
@@ -240,8 +252,7 @@ static int late_run(struct late *l, struct et_api_late_keys_kept *ret, struct et
 	if (rc < 0) {
 		return et_fail(reterr, rc, "keep keys");
 	}
-	rc = number_find(l, reterr);
-	rc = rc < 0 ? rc : tape_make(l, reterr);
+	rc = tape_place(l, reterr);
 	if (rc < 0) {
 		return rc;
 	}
