@@ -100,6 +100,7 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_CA_STEP] = "ca.step",
 	[ET__COMMAND__BODY_CA_REPORT] = "ca.report",
 	[ET__COMMAND__BODY_CA_SIGN] = "ca.sign",
+	[ET__COMMAND__BODY_SITE_REMOVE] = "site.remove",
 };
 
 const char *et_command_name(const Et__Command *command)
@@ -142,6 +143,7 @@ bool et_command_is_destructive(const Et__Command *command)
 	case ET__COMMAND__BODY_RECORDING_REDACT:
 	case ET__COMMAND__BODY_GENERATION_FINISH:
 	case ET__COMMAND__BODY_KEK_SET:
+	case ET__COMMAND__BODY_SITE_REMOVE:
 		return true;
 	default:
 		return false;

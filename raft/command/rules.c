@@ -550,6 +550,7 @@ static const struct et_rule audit_add_rules[] = {
 };
 static const struct et_rule tick_rules[] = { TIME(time_us) };
 static const struct et_rule site_set_rules[] = { ONE(site) };
+static const struct et_rule site_remove_rules[] = { WORD(name, NAME_MAX_), ANY(archive_revision) };
 
 static const struct et_rule fact_add_rules[] = { ONE(about), MANY(facts, 64) };
 static const struct et_rule tag_set_rules[] = { ONE(about), MANY(tags, 64) };
@@ -658,6 +659,7 @@ static const struct et_rule command_rules[] = {
 	ONE(ca_step),
 	ONE(ca_report),
 	ONE(ca_sign),
+	ONE(site_remove),
 };
 
 static const struct {
@@ -719,6 +721,7 @@ static const struct {
 	ROW(hold_add, hold_add_rules),
 	ROW(hold_release, id_rules),
 	ROW(site_set, site_set_rules),
+	ROW(site_remove, site_remove_rules),
 	ROW(subject, subject_rules),
 	ROW(fact, fact_rules),
 	ROW(tag, tag_rules),

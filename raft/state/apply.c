@@ -183,6 +183,7 @@ static const struct body {
 	[ET__COMMAND__BODY_CA_STEP] = { apply_ca_step, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_CA_REPORT] = { apply_ca_report, AUDIT_NEVER },
 	[ET__COMMAND__BODY_CA_SIGN] = { apply_ca_sign, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_SITE_REMOVE] = { apply_site_remove, AUDIT_ALWAYS },
 };
 
 /* ---- What an audited command was about: an id, a number, or a name ---- */
@@ -273,6 +274,8 @@ static const char *audit_name(const Et__Command *c)
 		return c->hold_add->hold->matter;
 	case ET__COMMAND__BODY_SITE_SET:
 		return c->site_set->site->name;
+	case ET__COMMAND__BODY_SITE_REMOVE:
+		return c->site_remove->name;
 	case ET__COMMAND__BODY_AGENT_SET:
 		return c->agent_set->agent->id;
 	case ET__COMMAND__BODY_RESTORE_STEP:

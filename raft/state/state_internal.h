@@ -393,6 +393,7 @@ int apply_plan_apply(struct apply *a);
 int apply_job_update(struct apply *a);
 int apply_tick(struct apply *a);
 int apply_site_set(struct apply *a);
+int apply_site_remove(struct apply *a); /* sites.c */
 int apply_fact_add(struct apply *a);
 int apply_tag_set(struct apply *a);
 int apply_note_add(struct apply *a);

@@ -133,6 +133,7 @@ struct dice_room {
 	Et__AuditAdd audit_add;
 	Et__Tick tick;
 	Et__SiteSet site_set;
+	Et__SiteRemove site_remove;
 	Et__NodeRoles node_roles;
 	Et__NodeDrain node_drain;
 	char *more_roles[2];
@@ -771,6 +772,12 @@ static inline bool dice_rare(struct dice *d, struct dice_room *m, uint64_t kind)
 		m->schema_probe.text = dice_text(d);
 		c->schema_probe = &m->schema_probe;
 		return true;
+	case ET__COMMAND__BODY_SITE_REMOVE:
+		et__site_remove__init(&m->site_remove);
+		m->site_remove.name = DICE_WORD(d, "prg", "brn", "lon");
+		m->site_remove.archive_revision = (uint32_t)dice_below(d, 3);
+		c->site_remove = &m->site_remove;
+		return true;
 	default:
 		return false;
 	}
@@ -877,6 +884,7 @@ static inline const Et__Command *dice_command(struct dice *d, struct dice_room *
 			ET__COMMAND__BODY_RECORDING_ERASE,   ET__COMMAND__BODY_RESTORE_STEP,
 			ET__COMMAND__BODY_RECORDING_REDACT,  ET__COMMAND__BODY_GENERATION_PUT,
 			ET__COMMAND__BODY_GENERATION_FINISH, ET__COMMAND__BODY_SCHEMA_PROBE,
+			ET__COMMAND__BODY_SITE_REMOVE,
 		};
 		kind = rare[dice_below(d, ET_ARRAY_SIZE(rare))];
 	}

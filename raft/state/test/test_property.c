@@ -89,8 +89,8 @@ static void a_window_without_holes_is_a_number(void **state)
 
 struct tally {
 	struct kit *kit;
-	uint64_t taken[128]; /* by body */
-	uint64_t refused[128];
+	uint64_t taken[256]; /* by body */
+	uint64_t refused[256];
 };
 
 static void tally_on_result(void *arg, uint64_t index, uint32_t position,
