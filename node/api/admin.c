@@ -294,44 +294,6 @@ int api_node_token(struct api_call *call, struct et_error *reterr)
 	return rc < 0 ? rc : join_token_answer(call, &t, reterr);
 }
 
-/* What people read of a site. The site is made when there is none of that name. */
-int api_site_set(struct api_call *call, struct et_error *reterr)
-{
-	static const char *const known[] = { "description", "reason" };
-	ET_CLEANUP(et_json_freep) json_t *body = NULL;
-	Et__Command command = ET__COMMAND__INIT;
-	Et__SiteSet set = ET__SITE_SET__INIT;
-	Et__Site site = ET__SITE__INIT;
-	struct api_result result = { 0 };
-	char name[64];
-	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	if (!api_path_star(call->route->path, call->request.path, name, sizeof(name)) ||
-	    !et_name_is_valid(name)) {
-		return et_fail_plain(reterr, ET_EUSAGE, "%s names no site", call->request.path);
-	}
-	const char *text = et_json_get_text(body, "description", NULL);
-	if (text == NULL) {
-		return et_fail_plain(reterr, ET_EUSAGE, "description is needed; it may be empty");
-	}
-	site.name = name;
-	site.description = (char *)(uintptr_t)text;
-	set.site = &site;
-	command.body_case = ET__COMMAND__BODY_SITE_SET;
-	command.site_set = &set;
-	rc = api_propose(call, &command, et_json_get_text(body, "reason", ""), &result, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	json_t *o = json_object();
-	et_json_set(o, "name", json_string(name));
-	et_json_set(o, "description", et_json_text(text));
-	et_json_set(o, "index", et_json_u64(result.index));
-	return api_json(call, 200, o);
-}
-
 int api_token_create(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "name", "roles", "lifetime_us", "reason" };

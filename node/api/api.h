@@ -127,6 +127,11 @@ struct et_api_backend {
 	 * view. A non-zero result of `fn` ends it and is returned. */
 	int (*pending)(void *arg, int (*fn)(void *fn_arg, const Et__Command *command),
 		       void *fn_arg);
+	/* Ask a member (0: this node) for what only it knows, or to do what only it can: `question`
+	 * is {"what": "config" | "capture" | "renew", ...}, see node/daemon/ask.c. *ret is the
+	 * caller's. ET_EUNREACHABLE: it does not answer; ET_EUNSUPPORTED: its build cannot. */
+	int (*ask)(void *arg, uint64_t node, const char *address, const json_t *question,
+		   json_t **ret, struct et_error *reterr);
 	/* Journal a create command durably and bring it into the catalogue: needs no quorum. Fills
 	 * command->op; principal, reason and schema are set. NULL: such commands are proposed. */
 	int (*tell)(void *arg, Et__Command *command, struct et_api_told *ret,
@@ -192,6 +197,13 @@ int et_api_attach(struct et_api *api, const struct et_api_services *services,
 /* A renewed identity: new HTTPS connections use its certificate. */
 int et_api_set_identity(struct et_api *api, const struct et_identity *identity,
 			struct et_error *reterr) ET_MUST_CHECK;
+
+/* Read the operator's certificate and key (config.certificate) again: new HTTPS connections use
+ * them from then on. *ret_not_after_us is the certificate's end. What cannot be used is not: the
+ * one before stays. ET_ENOTFOUND: there is none of the operator's; ET_EUNTRUSTED: no certificate
+ * with its key. Reads two small files. */
+int et_api_reload_certificate(struct et_api *api, int64_t *ret_not_after_us,
+			      struct et_error *reterr) ET_MUST_CHECK;
 
 /* For the catalogue's on_applied: feeds GET /v1/changes. Cheap. Any thread. */
 void et_api_on_applied(struct et_api *api, uint64_t index, const Et__Command *command,

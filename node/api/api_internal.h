@@ -288,6 +288,7 @@ struct et_api {
 	struct et_identity identity; /* owned; valid with has_identity */
 	bool has_identity;
 	bool identity_changed;
+	bool certificate_changed; /* the operator's */
 	bool want_https;
 	int https_code; /* 1: under way; 0: listens; negative */
 	uint16_t port;
@@ -318,6 +319,10 @@ struct et_api {
 int api_server_start(struct et_api *api, struct et_error *reterr) ET_MUST_CHECK;
 void api_server_wake(struct et_api *api); /* any thread */
 void api_server_stop(struct et_api *api); /* waits for the thread */
+/* operator.c: has the operator given a certificate for HTTPS? Any thread. */
+bool api_certificate_is_given(const struct et_api *api);
+/* It and its key into this SSL_CTX. ET_EUNTRUSTED. */
+int api_certificate_use(const struct et_api *api, void *ssl_ctx) ET_MUST_CHECK;
 /* routes.c: worker. */
 const struct api_route *api_route_find(const char *method, const char *path, bool *ret_known);
 void api_dispatch(struct api_call *call);
@@ -326,8 +331,10 @@ void api_dispatch(struct api_call *call);
 typedef int api_handler(struct api_call *call, struct et_error *reterr);
 api_handler api_healthz, api_metrics, api_status, api_doctor, api_rebuild_index, api_cluster,
 	api_nodes_list, api_sites, api_replication, api_capture; /* status.c */
-api_handler api_init_cluster, api_join, api_node_token, api_site_set, api_token_create, api_tokens,
+api_handler api_init_cluster, api_join, api_node_token, api_token_create, api_tokens,
 	api_token_revoke, api_certs, api_audit_list, api_audit_verify, api_changes; /* admin.c */
+api_handler api_site_set, api_site_removal, api_site_remove;			    /* sites.c */
+api_handler api_config, api_capture_now, api_cert_renew;			    /* ask.c */
 api_handler api_node_show, api_node_roles, api_node_drain, api_node_holdings, api_node_remove,
 	api_raft_peers, api_raft_transfer, api_raft_snapshot; /* members.c */
 api_handler api_recordings, api_recording, api_recording_where,

@@ -47,8 +47,8 @@ static int search_node(void *arg, const Et__Node *node)
 	return 0;
 }
 
-static int node_get(const struct et_state_view *v, const char *text, Et__Node **ret,
-		    struct et_error *reterr)
+int api_node_find(const struct et_state_view *v, const char *text, Et__Node **ret,
+		  struct et_error *reterr)
 {
 	struct node_search s = { .text = text };
 	char *end = NULL;
@@ -78,7 +78,7 @@ static int path_node(struct api_call *call, struct et_state_view **ret_view, Et_
 				     call->request.path);
 	}
 	int rc = api_view_fresh(call, ret_view, reterr);
-	return rc < 0 ? rc : node_get(*ret_view, text, ret, reterr);
+	return rc < 0 ? rc : api_node_find(*ret_view, text, ret, reterr);
 }
 
 static void node_freep(Et__Node **node)
@@ -434,7 +434,7 @@ int api_raft_transfer(struct api_call *call, struct et_error *reterr)
 	const char *name = et_json_get_text(body, "to", "");
 	rc = rc < 0 ? rc : api_view_fresh(call, &v, reterr);
 	if (rc == 0 && *name != '\0') {
-		rc = node_get(v, name, &to, reterr);
+		rc = api_node_find(v, name, &to, reterr);
 	}
 	if (rc < 0) {
 		return rc;
@@ -868,6 +868,6 @@ int api_node_show(struct api_call *call, struct et_error *reterr)
 		return et_fail_plain(reterr, ET_EUSAGE, "no node is named");
 	}
 	int rc = api_view(call, &v, reterr);
-	rc = rc < 0 ? rc : node_get(v, text, &node, reterr);
+	rc = rc < 0 ? rc : api_node_find(v, text, &node, reterr);
 	return rc < 0 ? rc : answer_node(call, node->id, json_object(), reterr);
 }

@@ -26,6 +26,9 @@ int api_holdings_read(const struct et_state_view *v, const Et__Node *node, struc
 		      struct et_error *reterr) ET_MUST_CHECK;
 void api_holdings_release(struct api_holdings *h);
 
+/* The node of this name (the latest who bears it) or number; the caller's. ET_ENOTFOUND. */
+int api_node_find(const struct et_state_view *v, const char *text, Et__Node **ret,
+		  struct et_error *reterr) ET_MUST_CHECK;
 bool api_node_is_gone(const Et__Node *node);
 bool api_node_has_role(const Et__Node *node, const char *role);
 /* capture, vault or store, and neither witness nor spare. */

@@ -386,15 +386,8 @@ static int tls_setup(struct et_api *api, SSL_CTX *ctx)
 {
 	api->ssl_ctx = ctx;
 	(void)SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
-	const char *certificate = api->config.certificate;
-	if (certificate != NULL && *certificate != '\0') {
-		return SSL_CTX_use_certificate_chain_file(ctx, certificate) == 1 &&
-				       SSL_CTX_use_PrivateKey_file(ctx, api->config.key,
-								   SSL_FILETYPE_PEM) == 1
-			       ? 0
-			       : ET_EUNTRUSTED;
-	}
-	return tls_use_identity(ctx, &api->identity);
+	return api_certificate_is_given(api) ? api_certificate_use(api, ctx)
+					     : tls_use_identity(ctx, &api->identity);
 }
 
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
@@ -459,10 +452,16 @@ static void requests_serve(struct et_api *api)
 	}
 	if (api->identity_changed) {
 		api->identity_changed = false;
-		bool own = api->config.certificate == NULL || api->config.certificate[0] == '\0';
-		if (own && api->ssl_ctx != NULL &&
+		if (!api_certificate_is_given(api) && api->ssl_ctx != NULL &&
 		    tls_use_identity(api->ssl_ctx, &api->identity) < 0) {
 			et_err("api.certificate", "the renewed certificate cannot be used");
+		}
+	}
+	if (api->certificate_changed) { /* it was tried before: et_api_reload_certificate() */
+		api->certificate_changed = false;
+		if (api->ssl_ctx != NULL && api_certificate_use(api, api->ssl_ctx) < 0) {
+			et_err("api.certificate", "file=%s cannot be used any more",
+			       api->config.certificate);
 		}
 	}
 	(void)pthread_mutex_unlock(&api->mutex);

@@ -71,6 +71,11 @@ struct et_capture {
 	int64_t reopened_us;	     /* monotonic: when it was tried last */
 	int64_t late_us;	     /* monotonic: when secrets of ended calls were looked for */
 	struct et_source_stats past; /* of sources that are gone */
+	/* Of the ring thread: each source over all times that it was open, and since it is now. */
+	struct et_capture_source_metrics told[ET_CAPTURE_SOURCES_MAX];
+	uint64_t read[ET_CAPTURE_SOURCES_MAX];
+	uint64_t hidden[ET_CAPTURE_SOURCES_MAX]; /* that libpcap does not show: twins on loopback */
+	bool drained[ET_CAPTURE_SOURCES_MAX];	 /* the last read left nothing in the ring */
 	uint32_t source_count;
 	et_capture_event_fn on_event; /* the caller's */
 	void *arg;
@@ -266,6 +271,11 @@ static void lose_source(struct et_capture *c, uint32_t i, int code, const char *
 	c->past.received += stats.received;
 	c->past.dropped += stats.dropped;
 	c->past.interface_dropped += stats.interface_dropped;
+	c->told[i].received += stats.received;
+	c->told[i].dropped += stats.dropped;
+	c->told[i].interface_dropped += stats.interface_dropped;
+	c->told[i].packets += c->read[i];
+	c->read[i] = c->hidden[i] = 0;
 	c->sources[i] = et_source_close(c->sources[i]);
 	if (code != 0) {
 		(void)pthread_mutex_lock(&c->mutex);
@@ -285,6 +295,8 @@ static bool read_sources(struct et_capture *c)
 			continue;
 		}
 		int n = et_source_read(c->sources[i], READ_MAX, on_frame, c, &error);
+		c->read[i] += n > 0 ? (uint64_t)n : 0;
+		c->drained[i] = n < READ_MAX;
 		if (n < 0) {
 			lose_source(c, i, n, error.text);
 		} else if (n == 0 && c->from_files) {
@@ -321,6 +333,26 @@ static void wait_for_packets(struct et_capture *c)
 	(void)poll(fds, count, POLL_MS);
 }
 
+/* What the kernel counts of a source that is open stands beside what was read of it. */
+static void tell_source(struct et_capture *c, uint32_t i, const struct et_source_stats *now,
+			struct et_capture_source_metrics *ret)
+{
+	const uint64_t gone = now->dropped + c->read[i];
+	const uint64_t unread = now->received > gone ? now->received - gone : 0;
+
+	if (c->drained[i]) {
+		c->hidden[i] = unread;
+	}
+
+	*ret = c->told[i];
+	ret->open = c->sources[i] != NULL;
+	ret->packets += c->read[i];
+	ret->received += now->received;
+	ret->dropped += now->dropped;
+	ret->interface_dropped += now->interface_dropped;
+	ret->waiting = unread > c->hidden[i] ? unread - c->hidden[i] : 0;
+}
+
 /* Once a second: counters for others to read, and the call table when it changed. `unsaved` (or
  * NULL) is given away: commands that this table is to make durable. */
 static void publish(struct et_capture *c, bool with_table, struct command *unsaved)
@@ -328,14 +360,16 @@ static void publish(struct et_capture *c, bool with_table, struct command *unsav
 	struct et_capture_metrics metrics = { .calls_live = 0 };
 	struct et_source_stats sum = c->past;
 	for (uint32_t i = 0; i < c->source_count; i++) {
-		struct et_source_stats stats;
+		struct et_source_stats stats = { .received = 0 };
 		if (c->sources[i] != NULL) {
 			et_source_stats(c->sources[i], &stats);
 			sum.received += stats.received;
 			sum.dropped += stats.dropped;
 			sum.interface_dropped += stats.interface_dropped;
 		}
+		tell_source(c, i, &stats, &metrics.sources[i]);
 	}
+	metrics.source_count = c->source_count;
 	c->kernel_drops = sum.dropped;
 	et_engine_tell(c->engine, &metrics);
 	metrics.kernel_received = sum.received;
@@ -535,6 +569,11 @@ static int open_sources(struct et_capture *c, const struct et_capture_config *co
 			return rc;
 		}
 		c->source_count = i + 1;
+		const char *name = is_file ? s->file : s->interface;
+		const size_t size = strlen(name);
+		const size_t most = sizeof(c->told[i].name) - 1;
+		(void)snprintf(c->told[i].name, sizeof(c->told[i].name), "%s",
+			       size > most ? name + (size - most) : name);
 		if (!is_file) {
 			c->names[i] = strdup(s->interface);
 			c->filters[i] = s->filter != NULL ? strdup(s->filter) : NULL;
@@ -887,5 +926,6 @@ void et_capture_metrics(struct et_capture *c, struct et_capture_metrics *ret)
 		ret->keys_refused = keys.refused;
 	}
 	ret->queue_bytes = et_relay_used(&c->relay);
+	ret->queue_limit_bytes = et_relay_limit(&c->relay);
 	ret->sources_finished = c->finished;
 }

@@ -390,7 +390,20 @@ struct et_capture_packets {
 	uint64_t pending; /* kept until they are claimed or given up: one of the above later */
 };
 
+/* One interface, or file. */
+struct et_capture_source_metrics {
+	char name[64];	   /* of the interface; of a file, the end of its path */
+	bool open;	   /* false: it went away (and is tried again), or the file is read */
+	uint64_t packets;  /* that the engine has read */
+	uint64_t received; /* by the kernel, for it */
+	uint64_t dropped;  /* for want of room in the ring */
+	uint64_t interface_dropped; /* by the card, where it tells */
+	uint64_t waiting;	    /* packets in the ring that are not read yet: how full it is */
+};
+
 struct et_capture_metrics {
+	struct et_capture_source_metrics sources[ET_CAPTURE_SOURCES_MAX];
+	uint32_t source_count;
 	struct et_capture_packets packets; /* total = all the others, pending among them */
 	uint64_t kernel_received;	   /* all interfaces */
 	uint64_t kernel_dropped;	   /* by the kernel's ring */
@@ -428,6 +441,7 @@ struct et_capture_metrics {
 	uint64_t tape_bytes;	/* written */
 	uint64_t tape_packets;
 	uint64_t queue_bytes; /* between ring and writer, now */
+	uint64_t queue_limit_bytes;
 	uint64_t sync_failures;
 	int64_t synced_us;     /* when the last good sync began; 0: none yet */
 	uint64_t free_bytes;   /* of the media filesystem, at the last tick */

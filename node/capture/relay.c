@@ -381,3 +381,8 @@ size_t et_relay_used(const struct et_relay *r)
 {
 	return (size_t)r->in_use * sizeof(struct et_batch);
 }
+
+size_t et_relay_limit(const struct et_relay *r)
+{
+	return (size_t)r->count * sizeof(struct et_batch);
+}

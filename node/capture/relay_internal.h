@@ -3,7 +3,7 @@
  * (open, close, update), so that media is dropped first.
  *
  * Threads: the sink's functions and et_relay_flush() the ring thread; et_relay_run() the writer
- * thread; et_relay_used() any. */
+ * thread; et_relay_used() and et_relay_limit() any. */
 #ifndef ET_NODE_CAPTURE_RELAY_INTERNAL_H
 #define ET_NODE_CAPTURE_RELAY_INTERNAL_H
 
@@ -42,6 +42,7 @@ void et_relay_close(struct et_relay *r);
 
 /* Run what is there, waiting up to `timeout_ms`. False: closed and empty. */
 bool et_relay_run(struct et_relay *r, struct et_writer *w, int timeout_ms);
-size_t et_relay_used(const struct et_relay *r); /* bytes */
+size_t et_relay_used(const struct et_relay *r);	 /* bytes */
+size_t et_relay_limit(const struct et_relay *r); /* bytes: of all batches */
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/io/file.h"
 #include "node/text/units.h"
 #include "node/text/yaml.h"
 
@@ -522,6 +523,19 @@ int et_config_load(const char *path, struct et_config *ret, struct et_error *ret
 	ET_CLEANUP(et_yaml_freep) struct et_yaml *y = NULL;
 	int rc = et_yaml_load(path, &y, reterr);
 	return rc < 0 ? rc : config_from(y, path, ret, reterr);
+}
+
+int et_config_load_settings(const char *path, struct et_config *ret, json_t **ret_settings,
+			    struct et_error *reterr)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
+	int rc = et_file_read(path, ET_YAML_SIZE_MAX, &text, reterr);
+
+	rc = rc < 0 ? rc : et_config_parse(path, text.data, text.size, ret, reterr);
+	if (rc == 0) {
+		*ret_settings = et_config_settings(ret, text.data, text.size);
+	}
+	return rc;
 }
 
 int et_config_socket_path(const struct et_config *config, char path[108], struct et_error *reterr)

@@ -19,11 +19,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/base/bytes.h"
 #include "node/base/err.h"
 #include "node/base/log.h"
 #include "node/base/role.h"
 #include "node/root/root.h"
 #include "node/rule/rule.h"
+#include "node/text/json.h"
 
 #define ET_CONFIG_NAME_MAX 63	  /* bytes of a name (node/text/units.h) */
 #define ET_CONFIG_PATH_MAX 512	  /* bytes of a path: a Unix socket's own limit is checked apart */
@@ -139,6 +141,32 @@ int et_config_parse(const char *name, const void *data, size_t size, struct et_c
 
 /* Read the file (blocks). Also -ENOENT, -EACCES, ... */
 int et_config_load(const char *path, struct et_config *ret, struct et_error *reterr) ET_MUST_CHECK;
+
+/* The same, and what it comes to as a list (below): the caller's. */
+int et_config_load_settings(const char *path, struct et_config *ret, json_t **ret_settings,
+			    struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- What is in force, and where it was said (settings.c) ---- */
+
+/* All keys of `c`, which was read from this text: a new array, in the order of the parts, of
+ *   {key       "limits.ring", "capture[0].filter", "recording.rules[2]"
+ *    value     in force; of a secret: where it lies
+ *    source    "file", "default"
+ *    at        "FILE:LINE", or null
+ *    applies   "restart"; "reload": SIGHUP is enough; "never": it is another node then
+ *    common    all nodes should have the same
+ *    secret    the value is the place of one} */
+json_t *et_config_settings(const struct et_config *c, const void *text, size_t size);
+/* The one of this key, borrowed; or NULL. */
+const json_t *et_config_setting(const json_t *settings, const char *key);
+/* Does SIGHUP bring a change of this key into force? */
+bool et_config_is_live(const char *key);
+/* What differs: a new array of {key, before, after, before_at, after_at, applies, common}; null:
+ * the key is not there. */
+json_t *et_config_diff(const json_t *before, const json_t *after);
+/* As an evertape.yaml that means the same, each line with where it was said; `defaults`: also what
+ * nobody has said. */
+void et_config_settings_yaml(const json_t *settings, bool defaults, struct et_buffer *ret);
 
 /* Write `spec` as data.root into the file at `path`, in place of what is there: durably, as a
  * whole, with its owner and mode; comments and everything else stay as they are, which is checked

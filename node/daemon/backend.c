@@ -507,6 +507,7 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 		.health = backend_health,
 		.capture = backend_capture,
 		.pending = backend_pending,
+		.ask = daemon_ask,
 		.tell = daemon_tell,
 		.pause = daemon_pause,
 		.late_keys = daemon_late_keys,

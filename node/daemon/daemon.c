@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/crypto/harden.h"
 #include "node/daemon/daemon_internal.h"
+#include "node/io/clock.h"
 
 static int report(const struct et_error *error)
 {
@@ -40,6 +41,12 @@ static void on_second(uv_timer_t *timer)
 	daemon_watch_keys(d);
 	daemon_watch_agents(d);
 	daemon_watch_retention(d);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+	(void)number;
+	daemon_reload(handle->data);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -75,6 +82,13 @@ static int start_handles(struct et_daemon *d, struct et_error *reterr)
 	if (rc == 0) {
 		d->sigint.data = d;
 		rc = uv_signal_start(&d->sigint, on_signal, SIGINT);
+	}
+	if (rc == 0) {
+		rc = uv_signal_init(&d->loop, &d->sighup);
+	}
+	if (rc == 0) {
+		d->sighup.data = d;
+		rc = uv_signal_start(&d->sighup, on_hangup, SIGHUP);
 	}
 	return rc < 0 ? et_fail(reterr, rc, "start the loop") : 0;
 }
@@ -241,10 +255,23 @@ static void daemon_free(struct et_daemon *d)
 	et_events_release(&d->events);
 	et_live_release(&d->live);
 	daemon_release_peers(d);
+	json_decref(d->settings);
 	daemon_setup_release(d);
 	et_identity_release(&d->identity);
 	d->root = et_secret_free(d->root);
 	free(d);
+}
+
+static int config_read(struct et_daemon *d, const char *path, struct et_error *reterr)
+{
+	struct stat st;
+	int rc = et_config_load_settings(path, &d->config, &d->settings, reterr);
+
+	d->settings_us = et_clock_now_us();
+	if (rc == 0 && stat(path, &st) == 0) {
+		d->settings_file = st.st_mtim;
+	}
+	return rc;
 }
 
 int et_daemon_run(const char *config_path)
@@ -255,7 +282,7 @@ int et_daemon_run(const char *config_path)
 	if (d == NULL) {
 		return 1;
 	}
-	if (et_config_load(config_path, &d->config, &error) < 0) {
+	if (config_read(d, config_path, &error) < 0) {
 		(void)et_fail_next(&error, "correct it, then: evertape config check %s",
 				   config_path);
 		int code = report(&error);

@@ -13,6 +13,7 @@
 #ifndef ET_NODE_DAEMON_DAEMON_INTERNAL_H
 #define ET_NODE_DAEMON_DAEMON_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <uv.h>
 
@@ -50,10 +51,14 @@ struct daemon_peer {
 
 struct et_daemon {
 	struct et_config config;
+	json_t *settings;	       /* owned: of what is in force; et_config_settings() */
+	int64_t settings_us;	       /* when the file was read */
+	struct timespec settings_file; /* its modification time then */
 	uv_loop_t loop;
 	struct et_postbox postbox;
 	uv_signal_t sigterm;
 	uv_signal_t sigint;
+	uv_signal_t sighup;
 	uv_timer_t second;	 /* once a second: peers, membership, health */
 	struct et_notify notify; /* the service manager, if there is one */
 	enum daemon_phase phase;
@@ -100,6 +105,9 @@ struct et_daemon {
 
 	uint64_t refused_logged; /* calls refused for want of space, as the log has told */
 
+	int64_t renewed_us; /* monotonic: when somebody asked for a certificate and got it; 0: never
+			     */
+
 	bool membership_busy;	 /* a change of the Raft configuration is under way */
 	struct member_step step; /* on the leader: what is done, or what it waits for */
 	int64_t step_since_us;
@@ -126,6 +134,8 @@ struct et_daemon {
 
 /* start.c: bring up everything that needs an identity. */
 int daemon_start_member(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
+/* limits.sync-rate, as it is now (0: none), for the links to all other sites. */
+void daemon_set_rates(struct et_daemon *d);
 /* daemon.c: the API serves the whole cluster from here on. */
 int daemon_attach_api(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
 /* Journal and events; without a proposer what is told stays in the journal. */
@@ -196,6 +206,21 @@ void daemon_watch_agents(struct et_daemon *d);
 int daemon_late_keys(void *arg, const struct et_api_late_keys *request,
 		     struct et_api_late_keys_kept *ret, struct et_error *reterr);
 
+/* ask.c: for et_api_backend.ask, on API workers; and what other members ask. */
+int daemon_ask(void *arg, uint64_t node, const char *address, const json_t *question, json_t **ret,
+	       struct et_error *reterr);
+void daemon_serve_questions(struct et_daemon *d);
+
+/* picture.c: on the loop. New objects. */
+json_t *daemon_time_json(int64_t us); /* RFC 3339; null for 0 */
+json_t *daemon_config_json(struct et_daemon *d);
+json_t *daemon_capture_json(struct et_daemon *d, size_t calls); /* at most so many of them */
+/* status.c: calls by the rule that fired. */
+json_t *daemon_rule_calls(const struct et_rules *rules, const struct et_capture_metrics *m);
+
+/* reload.c: SIGHUP. What can change while it runs is taken from the file, the rest is told. */
+void daemon_reload(struct et_daemon *d);
+
 /* pause.c: on API workers. */
 int daemon_pause(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,
 		 struct et_error *reterr);
@@ -228,6 +253,18 @@ void daemon_pitr_entry(struct et_daemon *d, uint64_t index, struct et_view entry
 int daemon_backup_write(struct et_daemon *d, et_backup_sink sink, void *arg,
 			struct et_error *reterr) ET_MUST_CHECK;
 
+/* wait.c: another thread waits for the loop. */
+struct daemon_waiter {
+	pthread_mutex_t mutex;
+	pthread_cond_t woken;
+	bool done;
+	int code;
+	struct et_error error; /* who wakes may fill it before */
+};
+void daemon_waiter_init(struct daemon_waiter *w);
+void daemon_waiter_wake(struct daemon_waiter *w, int code); /* once */
+int daemon_waiter_wait(struct daemon_waiter *w);	    /* its code */
+void daemon_waiter_destroy(struct daemon_waiter *w);
 /* Run fn(arg) on the main loop and wait for it; from another thread. ET_ECLOSED: going down. */
 int daemon_on_loop(struct et_daemon *d, void (*fn)(void *arg), void *arg) ET_MUST_CHECK;
 

@@ -1,6 +1,7 @@
 /* evertaped: one node of an evertape cluster.
  *
- *   evertaped CONFIG            run until SIGTERM or SIGINT
+ *   evertaped CONFIG            run until SIGTERM or SIGINT; SIGHUP: what of the file can change
+ *                               while it runs (reload.c)
  *   evertaped --check CONFIG    read the configuration and say what is wrong with it
  *   evertaped --raft-recover STATE [CLUSTER]   for `evertape raft recover`: see there
  *   evertaped --restore CONFIG FILE --confirm CLUSTER [--at POINT] [--shares FILE] [--ledger

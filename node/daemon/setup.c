@@ -10,11 +10,9 @@
  *
  * node join: root, keys, request (made once in a process, so that a repetition is the same request
  * and gets the same node) → asked → identity on disk → started as a member. */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "node/base/log.h"
@@ -26,83 +24,6 @@
 #define JOIN_TIMEOUT_MS 20000
 #define FIRST_KEK 1
 #define FIRST_TOKEN_LIFE_US (365LL * 24 * 3600 * 1000000)
-
-/* ---- Waiting for the loop
- * ------------------------------------------------------------------------ */
-
-struct waiter {
-	pthread_mutex_t mutex;
-	pthread_cond_t woken;
-	bool done;
-	int code;
-	struct et_error error;
-};
-
-static void waiter_init(struct waiter *w)
-{
-	pthread_condattr_t attr;
-
-	*w = (struct waiter){ .code = -ETIMEDOUT };
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&w->woken, &attr);
-	(void)pthread_condattr_destroy(&attr);
-	(void)pthread_mutex_init(&w->mutex, NULL);
-}
-
-static void waiter_wake(struct waiter *w, int code)
-{
-	(void)pthread_mutex_lock(&w->mutex);
-	w->code = code;
-	w->done = true;
-	(void)pthread_cond_signal(&w->woken);
-	(void)pthread_mutex_unlock(&w->mutex);
-}
-
-static int waiter_wait(struct waiter *w)
-{
-	(void)pthread_mutex_lock(&w->mutex);
-	while (!w->done) {
-		(void)pthread_cond_wait(&w->woken, &w->mutex);
-	}
-	int code = w->code;
-	(void)pthread_mutex_unlock(&w->mutex);
-	return code;
-}
-
-static void waiter_destroy(struct waiter *w)
-{
-	(void)pthread_cond_destroy(&w->woken);
-	(void)pthread_mutex_destroy(&w->mutex);
-}
-
-struct loop_call {
-	struct et_post post;
-	struct waiter waiter;
-	void (*fn)(void *arg);
-	void *arg;
-};
-
-static void on_loop_call(struct et_post *post)
-{
-	struct loop_call *call = ET_CONTAINER_OF(post, struct loop_call, post);
-
-	call->fn(call->arg);
-	waiter_wake(&call->waiter, 0);
-}
-
-int daemon_on_loop(struct et_daemon *d, void (*fn)(void *arg), void *arg)
-{
-	struct loop_call call = { .post = { .fn = on_loop_call }, .fn = fn, .arg = arg };
-
-	waiter_init(&call.waiter);
-	int rc = et_post(&d->postbox, &call.post);
-	if (rc == 0) {
-		rc = waiter_wait(&call.waiter);
-	}
-	waiter_destroy(&call.waiter);
-	return rc;
-}
 
 /* ---- What both need
  * ------------------------------------------------------------------------------ */
@@ -178,7 +99,7 @@ struct init {
 	struct daemon_setup setup;
 	struct et_keeper_init material;
 	struct et_secret *token; /* owned: the first administrator's API token */
-	struct waiter waiter;
+	struct daemon_waiter waiter;
 };
 
 static void on_init_applied(void *arg, int code, const Et__Result *result)
@@ -189,7 +110,7 @@ static void on_init_applied(void *arg, int code, const Et__Result *result)
 		(void)et_fail(&init->waiter.error, code, "commit the cluster's first entry%s%s",
 			      result != NULL ? ": " : "", result != NULL ? result->text : "");
 	}
-	waiter_wake(&init->waiter, code);
+	daemon_waiter_wake(&init->waiter, code);
 }
 
 static void init_on_loop(void *arg)
@@ -207,7 +128,7 @@ static void init_on_loop(void *arg)
 		rc = install(d, &init->setup, error);
 	}
 	if (rc < 0) {
-		waiter_wake(&init->waiter, rc);
+		daemon_waiter_wake(&init->waiter, rc);
 		return;
 	}
 	et_catalog_propose(d->catalog, init->material.command, SETUP_TIMEOUT_S * 1000,
@@ -321,7 +242,7 @@ int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
 		return et_fail(reterr, -ENOMEM, "cluster init");
 	}
 	init->daemon = d;
-	waiter_init(&init->waiter);
+	daemon_waiter_init(&init->waiter);
 	rc = init_material(init, request, reterr);
 	if (rc == 0) {
 		rc = init_save(init, reterr);
@@ -329,7 +250,7 @@ int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
 	if (rc == 0) {
 		rc = daemon_on_loop(d, init_on_loop, init);
 		if (rc == 0) {
-			rc = waiter_wait(&init->waiter);
+			rc = daemon_waiter_wait(&init->waiter);
 			if (rc < 0 && reterr != NULL) {
 				*reterr = init->waiter.error;
 			}
@@ -342,7 +263,7 @@ int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,
 	init->token = et_secret_free(init->token);
 	init->setup.root = et_secret_free(init->setup.root);
 	et_identity_release(&init->setup.identity);
-	waiter_destroy(&init->waiter);
+	daemon_waiter_destroy(&init->waiter);
 	free(init);
 	atomic_store(&d->setup_busy, false);
 	return rc;
@@ -357,7 +278,7 @@ struct join {
 	struct et_join_token token;
 	const char *address; /* or NULL: those of the token */
 	struct et_buffer members;
-	struct waiter waiter;
+	struct daemon_waiter waiter;
 };
 
 static int join_request(struct join *join, struct et_error *reterr)
@@ -418,7 +339,7 @@ static void on_join_reply(void *arg, int code, const struct et_join_reply *reply
 	} else {
 		(void)et_fail(&join->waiter.error, code, "node join");
 	}
-	waiter_wake(&join->waiter, code);
+	daemon_waiter_wake(&join->waiter, code);
 }
 
 static void join_on_loop(void *arg)
@@ -428,7 +349,7 @@ static void join_on_loop(void *arg)
 	int rc = et_join_call(&join->daemon->loop, &join->token, join->address, request,
 			      JOIN_TIMEOUT_MS, on_join_reply, join, &join->waiter.error);
 	if (rc < 0) {
-		waiter_wake(&join->waiter, rc);
+		daemon_waiter_wake(&join->waiter, rc);
 	}
 }
 
@@ -436,7 +357,7 @@ static void join_install_on_loop(void *arg)
 {
 	struct join *join = arg;
 	int rc = install(join->daemon, join->setup, &join->waiter.error);
-	waiter_wake(&join->waiter, rc);
+	daemon_waiter_wake(&join->waiter, rc);
 }
 
 /* Another token is needed. Returns the code of the error. */
@@ -502,7 +423,7 @@ static int join_run(struct join *join, struct et_error *reterr)
 	int rc = daemon_on_loop(d, join_on_loop, join);
 
 	if (rc == 0) {
-		rc = waiter_wait(&join->waiter);
+		rc = daemon_waiter_wait(&join->waiter);
 	}
 	if (rc == 0) {
 		rc = et_member_list_save(d->identity_folder,
@@ -516,7 +437,7 @@ static int join_run(struct join *join, struct et_error *reterr)
 	if (rc == 0) {
 		join->waiter.done = false;
 		rc = daemon_on_loop(d, join_install_on_loop, join);
-		rc = rc == 0 ? waiter_wait(&join->waiter) : rc;
+		rc = rc == 0 ? daemon_waiter_wait(&join->waiter) : rc;
 	}
 	if (rc < 0 && reterr != NULL) {
 		*reterr = join->waiter.error;
@@ -535,7 +456,7 @@ int daemon_setup_join(struct et_daemon *d, const char *token, const char *addres
 	if (rc < 0) {
 		return rc;
 	}
-	waiter_init(&join.waiter);
+	daemon_waiter_init(&join.waiter);
 	rc = join_check_token(&join, token, reterr);
 	if (rc == 0) {
 		rc = join_prepare(&join, reterr);
@@ -550,7 +471,7 @@ int daemon_setup_join(struct et_daemon *d, const char *token, const char *addres
 	}
 	et_join_token_release(&join.token);
 	et_buffer_release(&join.members);
-	waiter_destroy(&join.waiter);
+	daemon_waiter_destroy(&join.waiter);
 	atomic_store(&d->setup_busy, false);
 	return rc;
 }

@@ -20,9 +20,9 @@ static int set_rate(void *arg, const Et__Site *site)
 }
 
 /* limits.sync-rate holds for the link to each other site. */
-static void set_rates(struct et_daemon *d)
+void daemon_set_rates(struct et_daemon *d)
 {
-	if (d->config.limits.sync_rate_bytes == 0 || d->sync == NULL) {
+	if (d->sync == NULL) {
 		return;
 	}
 	struct et_state_view *view = et_state_view_open(d->state);
@@ -76,7 +76,7 @@ static void on_applied(void *arg, uint64_t index, const Et__Command *command,
 	case ET__COMMAND__BODY_NODE_DRAIN:
 		daemon_obey(d);
 		daemon_reconcile_members(d);
-		set_rates(d);
+		daemon_set_rates(d);
 		break;
 	default:
 		break;
@@ -225,7 +225,7 @@ static int start_sync(struct et_daemon *d, struct et_error *reterr)
 					 .cache_bytes = d->config.limits.cache_bytes };
 	int rc = et_sync_start(&config, &d->sync, reterr);
 	if (rc == 0) {
-		set_rates(d);
+		daemon_set_rates(d);
 	}
 	return rc;
 }
@@ -360,6 +360,7 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 	}
 	daemon_tell_recovery(d);
 	daemon_serve_status(d);
+	daemon_serve_questions(d);
 	et_info("daemon.member", "cluster=%s node=%llu name=%s site=%s cluster-port=%s",
 		d->identity.cluster, (unsigned long long)d->identity.node, d->identity.name,
 		d->identity.site, d->config.advertise);

@@ -31,7 +31,7 @@ static void add_disk(json_t *object, const char *prefix, const char *path)
 }
 
 /* Calls by the rule that fired: what was not recorded is told with the rule that says so. */
-static json_t *rule_calls(const struct et_rules *rules, const struct et_capture_metrics *m)
+json_t *daemon_rule_calls(const struct et_rules *rules, const struct et_capture_metrics *m)
 {
 	json_t *list = json_array();
 
@@ -70,7 +70,7 @@ static void add_capture(const struct et_daemon *d, json_t *object)
 	et_json_set(capture, "refused_disk", et_json_u64(m.calls_refused_disk));
 	et_json_set(capture, "refused_limit", et_json_u64(m.calls_refused_limit));
 	et_json_set(capture, "refused_rule", et_json_u64(m.calls_refused_rule));
-	et_json_set(capture, "rules", rule_calls(&d->config.rules, &m));
+	et_json_set(capture, "rules", daemon_rule_calls(&d->config.rules, &m));
 	et_json_set(capture, "refused_drain", et_json_u64(m.calls_refused_drain));
 	et_json_set(capture, "refused_journal", et_json_u64(m.calls_refused_journal));
 	et_json_set(capture, "refused_writer", et_json_u64(m.calls_refused_writer));

@@ -39,6 +39,7 @@ static void stop_loop(struct et_daemon *d)
 {
 	uv_close((uv_handle_t *)&d->sigterm, NULL);
 	uv_close((uv_handle_t *)&d->sigint, NULL);
+	uv_close((uv_handle_t *)&d->sighup, NULL);
 	uv_close((uv_handle_t *)&d->second, NULL);
 	et_notify_watch_stop(&d->notify);
 	et_postbox_close(&d->postbox, NULL);

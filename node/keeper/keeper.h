@@ -216,8 +216,12 @@ typedef void (*et_keeper_admit_fn)(void *arg, const struct et_join_reply *reply)
 void et_keeper_admit(struct et_keeper *k, const struct et_join_request *request,
 		     et_keeper_admit_fn cb, void *arg);
 
-/* Renew this node's certificate now (done by itself at 2/3 of its life). */
-void et_keeper_renew(struct et_keeper *k, void (*cb)(void *arg, int code), void *arg);
+/* Renew this node's certificate now (done by itself at 2/3 of its life). `cb` (may be NULL) runs
+ * exactly once, never inside the call; `why` is a sentence when code is not 0. */
+void et_keeper_renew(struct et_keeper *k, void (*cb)(void *arg, int code, const char *why),
+		     void *arg);
+/* One is under way, or the identity is being saved: wait before you ask for another. */
+bool et_keeper_is_renewing(const struct et_keeper *k);
 
 /* This node will never again speak of a wrap to a KEK version below `version`: nothing like it is
  * in its journal, and its recorder seals to that version or a later one, also after a restart

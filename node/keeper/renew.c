@@ -143,18 +143,35 @@ struct renewal {
 	struct et_keeper *k;
 	struct et_identity fresh; /* owned */
 	struct et_buffer members; /* owned */
-	void (*cb)(void *arg, int code);
+	void (*cb)(void *arg, int code, const char *why);
 	void *arg;
 	uv_work_t work;
 	int save_code;
 	struct et_error save_error;
 };
 
+static const char *renewal_why(int code)
+{
+	switch (code) {
+	case ET_EUNREACHABLE:
+	case ET_EUNKNOWN:
+		return "no vault node that holds the CA's key answers";
+	case ET_ENOQUORUM:
+	case -ETIMEDOUT:
+		return "a vault node would issue it, but no majority commits it";
+	case ET_EDENIED:
+		return "the vault node refused: this is not the recorded key of the node";
+	default:
+		return et_strerror(code);
+	}
+}
+
 static void renewal_finish(struct renewal *r, int code, const char *why)
 {
 	struct et_keeper *k = r->k;
 
 	k->renewing = false;
+	why = why != NULL ? why : renewal_why(code);
 	if (code < 0) {
 		k->renew_wait_us = k->renew_wait_us == 0 ? RETRY_MIN_US : k->renew_wait_us * 2;
 		if (k->renew_wait_us > RETRY_MAX_US) {
@@ -162,15 +179,14 @@ static void renewal_finish(struct renewal *r, int code, const char *why)
 		}
 		k->renew_again_us = et_clock_mono_us() + k->renew_wait_us;
 		(void)atomic_fetch_add(&k->health.renewal_failures, 1);
-		et_warn("cert.renewal", "code=%s detail=\"%s\"", et_errname(code),
-			why != NULL ? why : et_strerror(code));
+		et_warn("cert.renewal", "code=%s detail=\"%s\"", et_errname(code), why);
 	} else {
 		k->renew_wait_us = 0;
 		(void)atomic_fetch_add(&k->health.renewals, 1);
 		et_info("cert.renewed", "not_after_us=%lld", (long long)k->not_after_us);
 	}
 	if (r->cb != NULL) {
-		r->cb(r->arg, code);
+		r->cb(r->arg, code, why);
 	}
 	et_identity_release(&r->fresh);
 	et_buffer_release(&r->members);
@@ -296,7 +312,13 @@ static void renewal_run(void *arg)
 	}
 }
 
-void et_keeper_renew(struct et_keeper *k, void (*cb)(void *arg, int code), void *arg)
+bool et_keeper_is_renewing(const struct et_keeper *k)
+{
+	return k->renewing;
+}
+
+void et_keeper_renew(struct et_keeper *k, void (*cb)(void *arg, int code, const char *why),
+		     void *arg)
 {
 	struct renewal *r = calloc(1, sizeof(*r));
 

@@ -27,6 +27,7 @@ enum et_rpc_method {
 	ET_RPC_CLOCK = 9,      /* raft/catalog: the peer's clock, for cluster time */
 	ET_RPC_PENDING = 10,   /* node/daemon: pending recordings of a node */
 	ET_RPC_JOIN = 11,      /* node/keeper: a join request, handed to a vault node */
+	ET_RPC_ASK = 12,       /* node/daemon: an operator's question at another node */
 	ET_RPC_TRANSFER = 20,  /* raft/catalog: hand leadership over; to the leader */
 	ET_RPC_DIGEST = 27,    /* raft/catalog: the state's running digest at an index */
 	ET_RPC_METHODS = 32,

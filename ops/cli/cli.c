@@ -314,8 +314,39 @@ static int format_read(struct et_cli *cli, struct et_error *reterr)
 			return 0;
 		}
 	}
+	if (strcmp(text, "yaml") == 0 && option_find(cli->command->options, "output", 6) != NULL) {
+		cli->format = ET_CLI_YAML;
+		return 0;
+	}
 	return et_cli_usage(cli, reterr,
 			    "--output is table, wide, json, ndjson or csv, not \"%.20s\"", text);
+}
+
+/* --node is whom to ask, over HTTPS; for commands about a member, a name without a port is the one
+ * that is meant: any node is asked about it. */
+static const char *address_option(const struct et_cli *cli)
+{
+	for (unsigned i = 0; i < cli->option_count; i++) {
+		const char *value = cli->options[i].value;
+		bool own = option_find(cli->command->options, "node", 4) != NULL;
+		if (strcmp(cli->options[i].option->name, "node") == 0 &&
+		    (!own || strchr(value, ':') != NULL)) {
+			return value;
+		}
+	}
+	return NULL;
+}
+
+const char *et_cli_member(const struct et_cli *cli, unsigned which)
+{
+	for (unsigned i = 0; i < cli->option_count; i++) {
+		const char *value = cli->options[i].value;
+		if (strcmp(cli->options[i].option->name, "node") == 0 &&
+		    strchr(value, ':') == NULL && which-- == 0) {
+			return value;
+		}
+	}
+	return NULL;
 }
 
 static int globals_read(struct et_cli *cli, struct et_error *reterr)
@@ -342,7 +373,7 @@ static int globals_read(struct et_cli *cli, struct et_error *reterr)
 							      : SOCKET_DEFAULT;
 	const char *cluster = et_cli_option(cli, "cluster");
 	cli->cluster = cluster != NULL ? cluster : getenv("EVERTAPE_CLUSTER");
-	cli->node = et_cli_option(cli, "node");
+	cli->node = address_option(cli);
 	cli->token_file = et_cli_option(cli, "token-file");
 	cli->ca = et_cli_option(cli, "ca");
 	cli->cluster_ca = et_cli_option(cli, "cluster-ca");

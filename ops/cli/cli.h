@@ -24,7 +24,14 @@
 #define ET_CLI_OPTIONS_MAX 32
 #define ET_CLI_LONG_MS 600000 /* for what reads or writes much */
 
-enum et_cli_format { ET_CLI_TABLE, ET_CLI_WIDE, ET_CLI_JSON, ET_CLI_NDJSON, ET_CLI_CSV };
+enum et_cli_format {
+	ET_CLI_TABLE,
+	ET_CLI_WIDE,
+	ET_CLI_JSON,
+	ET_CLI_NDJSON,
+	ET_CLI_CSV,
+	ET_CLI_YAML, /* of commands whose own --output has it */
+};
 
 enum { ET_EXIT_DEGRADED = 6, ET_EXIT_CHANGES = 7 };
 
@@ -109,6 +116,8 @@ int et_cli_main(int argc, char **argv, FILE *out, FILE *err);
 
 /* An option's value ("" for a flag), or NULL when it was not given. */
 const char *et_cli_option(const struct et_cli *cli, const char *name);
+/* The members that --node names (without a port) of a command that takes it so; NULL: no more. */
+const char *et_cli_member(const struct et_cli *cli, unsigned which);
 /* The values of a repeatable option, split at commas too: a new array, empty when not given. */
 json_t *et_cli_option_list(const struct et_cli *cli, const char *name);
 /* A usage error (ET_EUSAGE) that ends with how to get help. */
@@ -219,6 +228,9 @@ et_cli_handler et_cli_explain, et_cli_version, et_cli_completion_cmd, et_cli_man
 et_cli_handler et_cli_cluster_init, et_cli_cluster_show, et_cli_node_list, et_cli_node_token,
 	et_cli_node_join, et_cli_site_list, et_cli_site_set, et_cli_token_create, et_cli_token_list,
 	et_cli_token_revoke, et_cli_capture_list, et_cli_replication_lag; /* cmd_cluster.c */
+et_cli_handler et_cli_site_remove;					  /* cmd_site.c */
+et_cli_handler et_cli_config_show, et_cli_config_diff;			  /* cmd_config.c */
+et_cli_handler et_cli_capture_show;					  /* cmd_capture.c */
 et_cli_handler et_cli_key_status, et_cli_key_rotate, et_cli_key_schedule, et_cli_key_rewrap,
 	et_cli_key_compromise, et_cli_key_keep, et_cli_key_escrow; /* cmd_key.c */
 et_cli_handler et_cli_root_show, et_cli_root_change;		   /* cmd_root.c */
@@ -248,14 +260,14 @@ et_cli_handler et_cli_cluster_backup, et_cli_backup_list, et_cli_backup_verify,
 	et_cli_cluster_restore;				  /* cmd_backup.c */
 et_cli_handler et_cli_upgrade_plan, et_cli_upgrade_apply; /* cmd_backup.c */
 et_cli_handler et_cli_hold_add, et_cli_hold_list, et_cli_hold_show, et_cli_hold_release,
-	et_cli_retention_plan;					     /* cmd_hold.c */
-et_cli_handler et_cli_cert_list, et_cli_cert_rotate_ca;		     /* cmd_cert.c */
-et_cli_handler et_cli_recording_erase, et_cli_recording_certificate; /* cmd_erase.c */
-et_cli_handler et_cli_recording_redact;				     /* cmd_tape.c */
-et_cli_handler et_cli_recording_keys_add;			     /* cmd_keys.c */
-et_cli_handler et_cli_audit_list, et_cli_audit_verify;		     /* cmd_audit.c */
-et_cli_handler et_cli_capture_replay;				     /* cmd_replay.c */
-et_cli_handler et_cli_capture_test;				     /* cmd_look.c */
-et_cli_handler et_cli_capture_explain;				     /* cmd_rules.c */
+	et_cli_retention_plan;						   /* cmd_hold.c */
+et_cli_handler et_cli_cert_list, et_cli_cert_renew, et_cli_cert_rotate_ca; /* cmd_cert.c */
+et_cli_handler et_cli_recording_erase, et_cli_recording_certificate;	   /* cmd_erase.c */
+et_cli_handler et_cli_recording_redact;					   /* cmd_tape.c */
+et_cli_handler et_cli_recording_keys_add;				   /* cmd_keys.c */
+et_cli_handler et_cli_audit_list, et_cli_audit_verify;			   /* cmd_audit.c */
+et_cli_handler et_cli_capture_replay;					   /* cmd_replay.c */
+et_cli_handler et_cli_capture_test;					   /* cmd_look.c */
+et_cli_handler et_cli_capture_explain;					   /* cmd_rules.c */
 
 #endif

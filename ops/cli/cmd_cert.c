@@ -7,6 +7,7 @@
 
 #define LINE_EVERY_S 10
 #define PAUSE_MS 200
+#define RENEW_MS 60000
 
 static const struct et_cli_column cert_columns[] = {
 	{ "NODE", "name", ET_CLI_TEXT, false },
@@ -26,6 +27,45 @@ int et_cli_cert_list(struct et_cli *cli, struct et_error *reterr)
 
 	int rc = et_cli_get(cli, "/v1/certs", &answer, reterr);
 	return rc < 0 ? rc : et_cli_print(cli, answer, "certs", cert_columns, reterr);
+}
+
+/* ---- renew ---- */
+
+int et_cli_cert_renew(struct et_cli *cli, struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *body = json_object();
+	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
+	const char *node = et_cli_member(cli, 0);
+
+	if (et_cli_member(cli, 1) != NULL) {
+		return et_cli_usage(cli, reterr, "one node at a time");
+	}
+	if (node != NULL) {
+		et_json_set(body, "node", et_json_text(node));
+	}
+	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
+	et_cli_patience(cli, RENEW_MS);
+	int rc = et_cli_send(cli, "POST", "/v1/certs/renew", body, &answer, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	const json_t *https = json_object_get(answer, "api_certificate");
+	bool reloaded = !json_is_object(https) || et_json_get_bool(https, "reloaded", false);
+	if (et_cli_is_json(cli)) {
+		et_cli_print_json(cli, answer);
+		return reloaded ? 0 : ET_EXIT_DEGRADED;
+	}
+	(void)fprintf(cli->out, "%s: valid until %s (before: %s)\n",
+		      et_json_get_text(answer, "node", "?"),
+		      et_json_get_text(answer, "new_not_after", "?"),
+		      et_json_get_text(answer, "old_not_after", "?"));
+	if (json_is_object(https)) {
+		(void)fprintf(cli->out, "HTTPS: %s %s%s\n", et_json_get_text(https, "file", ""),
+			      reloaded ? "was read again, valid until "
+				       : "cannot be used, the one before stays: ",
+			      et_json_get_text(https, reloaded ? "not_after" : "why", "?"));
+	}
+	return reloaded ? 0 : ET_EXIT_DEGRADED;
 }
 
 /* ---- rotate-ca ---- */

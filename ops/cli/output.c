@@ -370,6 +370,7 @@ int et_cli_print(struct et_cli *cli, const json_t *document, const char *rows,
 		return 0;
 	case ET_CLI_TABLE:
 	case ET_CLI_WIDE:
+	case ET_CLI_YAML:
 	default:
 		return print_table(cli, list, columns, reterr);
 	}

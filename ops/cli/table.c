@@ -48,6 +48,10 @@
 	{                                                                                          \
 		"force", NULL, "though the quorum may be lost with it; needs --confirm", NULL      \
 	}
+#define MEMBER                                                                                     \
+	{                                                                                          \
+		"node", "NODE...", "this member, by its name; with a port: whom to ask", NULL      \
+	}
 #define CONFIRM                                                                                    \
 	{                                                                                          \
 		"confirm", "CLUSTER", "the cluster's name, typed: yes, this one", NULL             \
@@ -364,11 +368,38 @@ const struct et_cli_command et_cli_commands[] = {
 	  .example = "evertape site set brq --description 'Brno, server room 2' --reason CHG-1042",
 	  .options = OPTIONS({ "description", "TEXT", "what people read (needed)", NULL }, REASON),
 	  .run = et_cli_site_set },
+	{ .path = "site remove",
+	  .arguments = "NAME",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "give a site up: refused while nodes are there, or a policy names it",
+	  .details =
+		  "Refused (exit 8) with all reasons: nodes that are there, segments that lie only "
+		  "there, rules of the archive and the retention policy that name it. Recordings, "
+		  "copies and holds keep its name; open join tokens for it are revoked. Needs a "
+		  "quorum. --plan only says what would be, and exits 7 when it can be removed.",
+	  .example = "evertape site remove brq --plan",
+	  .options = OPTIONS(
+		  { "reason", "TEXT", "why; goes to the audit log (needed without --plan)", NULL },
+		  { "plan", NULL, "only say what keeps it", NULL }),
+	  .run = et_cli_site_remove },
 	{ .path = "capture list",
 	  .arguments = "",
 	  .summary = "what each node captures, with packets and drops",
 	  .example = "evertape capture list",
 	  .run = et_cli_capture_list },
+	{ .path = "capture show",
+	  .arguments = "",
+	  .summary = "what capture is doing now: interfaces, calls, packets, writer, refusals",
+	  .details =
+		  "Of the node that is asked, or of --node. WAITING is what lies in an interface's "
+		  "ring and was not read yet. Calls are those in progress; --calls lists the "
+		  "oldest of them. Exits 6 when packets are lost, calls are refused for want of "
+		  "room, or nothing is acknowledged. Also while the node's root is locked.",
+	  .example = "evertape capture show --node brq-1 --calls 20 --watch",
+	  .options = OPTIONS(MEMBER, { "calls", "N", "list so many calls, 1 to 1000", NULL },
+			     { "watch", NULL, "again every two seconds, with rates", NULL }),
+	  .run = et_cli_capture_show },
 #ifdef ET_CLI_REPLAY
 	{ .path = "capture replay",
 	  .arguments = "FILE...",
@@ -1033,6 +1064,17 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "certificates of the nodes, with their ends",
 	  .example = "evertape cert list",
 	  .run = et_cli_cert_list },
+	{ .path = "cert renew",
+	  .arguments = "",
+	  .summary = "renew a node's certificate now; by itself it is at 2/3 of its life",
+	  .details =
+		  "Of the node that is asked, or of --node. The key stays. What the operator gave "
+		  "for HTTPS (tls.api-certificate) is read again, too: exits 6 when that cannot be "
+		  "used. Once a minute at most. Needs a majority and a vault node.",
+	  .example = "evertape cert renew --node brq-1 --reason CHG-1042",
+	  .options = OPTIONS(MEMBER, REASON),
+	  .run = et_cli_cert_renew,
+	  .destructive = true },
 	{ .path = "cert rotate-ca",
 	  .arguments = "",
 	  .summary = "put a new CA in the place of the one that issues the nodes' certificates",
@@ -1155,6 +1197,34 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "check an evertape.yaml, without a cluster",
 	  .example = "evertape config check /etc/evertape/evertape.yaml",
 	  .run = et_cli_config_check },
+	{ .path = "config show",
+	  .arguments = "",
+	  .summary = "the settings in force at a running node, each with where it was said",
+	  .details = "Of the node that is asked, or of --node. WHERE is a line of its file, "
+		     "`default`, "
+		     "or `cluster` (roles are the catalogue's once it is a member). Of secrets it "
+		     "says "
+		     "where they lie. -o yaml is a file that means the same. A note says when the "
+		     "file "
+		     "was changed since it was read.",
+	  .example = "evertape config show --node brq-1 --defaults -o yaml",
+	  .options = OPTIONS(MEMBER,
+			     { "defaults", NULL, "also what nobody has said (json has it)", NULL },
+			     { "output", "FORMAT", "-o: table, wide, json, yaml, ndjson, csv",
+			       "table wide json yaml ndjson csv" }),
+	  .run = et_cli_config_show },
+	{ .path = "config diff",
+	  .arguments = "[FILE]",
+	  .max_args = 1,
+	  .summary = "what a file would change at a running node, and how it comes into force",
+	  .details = "FILE is read and checked here. APPLIES: `reload` is in force after systemctl "
+		     "reload evertaped, `restart` after a restart; `never` means that it would be "
+		     "another node, and evertaped would not start. Exits 7 when there are changes. "
+		     "Without FILE, with --node twice: what two nodes do not have in common though "
+		     "they should; exits 6 when there is anything.",
+	  .example = "evertape config diff /etc/evertape/evertape.yaml",
+	  .options = OPTIONS(MEMBER),
+	  .run = et_cli_config_diff },
 	{ .path = "config defaults",
 	  .arguments = "",
 	  .summary = "a commented evertape.yaml with every key at its default",

@@ -208,6 +208,42 @@ static void a_site_is_what_was_said_last(void **state)
 	assert_non_null(site_of(&after, "vie"));
 }
 
+static void a_site_goes_when_nothing_keeps_it(void **state)
+{
+	(void)state;
+	GET(keeps, "/v1/sites/prg/removal");
+	assert_int_equal(keeps.status, 200);
+	assert_false(et_json_get_bool(keeps.json, "removable", true));
+	const json_t *why = json_array_get(json_object_get(keeps.json, "refused"), 0);
+	assert_non_null(strstr(et_json_get_text(why, "why", ""), " is there"));
+	assert_non_null(strstr(et_json_get_text(why, "next", ""), "evertape node drain"));
+	ASK(stays, "POST", "/v1/sites/prg/remove", "{\"reason\":\"CHG-2\"}", NULL, false);
+	assert_code(&stays, 403, "ET_EPOLICY");
+	ASK(silent, "POST", "/v1/sites/vie/remove", "{}", NULL, false);
+	assert_code(&silent, 400, "ET_EUSAGE");
+	ASK(none, "POST", "/v1/sites/nowhere/remove", "{\"reason\":\"x\"}", NULL, false);
+	assert_code(&none, 404, "ET_ENOTFOUND");
+	GET(free, "/v1/sites/vie/removal");
+	assert_true(et_json_get_bool(free.json, "removable", false));
+	ASK(gone, "POST", "/v1/sites/vie/remove", "{\"reason\":\"CHG-2\"}", NULL, false);
+	assert_int_equal(gone.status, 200);
+	GET(after, "/v1/sites?read=linearizable");
+	assert_null(site_of(&after, "vie"));
+	assert_non_null(site_of(&after, "prg"));
+}
+
+/* Without a daemon nobody can be asked; who is not there is said first. */
+static void a_node_that_cannot_be_asked_says_so(void **state)
+{
+	(void)state;
+	GET(config, "/v1/config");
+	assert_code(&config, 501, "ET_EUNSUPPORTED");
+	GET(capture, "/v1/capture/now?calls=5000");
+	assert_code(&capture, 400, "ET_EUSAGE");
+	ASK(silent, "POST", "/v1/certs/renew", "{\"node\":\"prg-1\"}", NULL, false);
+	assert_code(&silent, 400, "ET_EUSAGE");
+}
+
 static const json_t *last_event(const struct answer *a)
 {
 	const json_t *events = json_object_get(a->json, "events");
@@ -560,6 +596,8 @@ int main(void)
 		cmocka_unit_test(recordings_are_found),
 		cmocka_unit_test(every_read_says_how_it_was_given),
 		cmocka_unit_test(a_site_is_what_was_said_last),
+		cmocka_unit_test(a_site_goes_when_nothing_keeps_it),
+		cmocka_unit_test(a_node_that_cannot_be_asked_says_so),
 		cmocka_unit_test(hearing_leaves_a_trace_and_serves_ranges),
 		cmocka_unit_test(peaks_and_original_come_from_the_same_tape),
 		cmocka_unit_test(a_proof_needs_no_key_and_leaves_a_trace),

@@ -492,9 +492,11 @@ static void a_join_may_be_asked_of_a_node_without_the_ca(void **state)
 
 /* ---- Certificates ---- */
 
-static void on_renewed(void *arg, int code)
+static void on_renewed(void *arg, int code, const char *why)
 {
 	struct outcome *o = arg;
+
+	assert_true(code == 0 || why != NULL);
 
 	o->done = true;
 	o->code = code;

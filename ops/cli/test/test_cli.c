@@ -220,6 +220,15 @@ static void misuse_exits_2_and_says_how(void **state)
 		{ "recording why nonsense", "is no recording" },
 		{ "cluster init --escrow 5/3", "--escrow is K/N" },
 		{ "node token", "node token needs --site" },
+		{ "config diff", "config diff needs a FILE, or --node twice" },
+		{ "config diff --node a --node b --node c", "config diff needs a FILE" },
+		{ "config show --node a --node b", "one node at a time" },
+		{ "config show -o xml", "--output is table" },
+		{ "capture show --calls 0", "--calls is a number from 1 to 1000" },
+		{ "capture show --node a --node b", "one node at a time" },
+		{ "cert renew", "cert renew needs --reason" },
+		{ "site remove brq", "site remove needs --reason TEXT, or --plan" },
+		{ "site remove Br/q --plan", "is no name of a site" },
 		{ "completion tcsh", "completion is for bash, zsh or fish" },
 	};
 	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
@@ -268,6 +277,23 @@ static void no_node_is_unreachable_with_the_likely_cause(void **state)
 	assert_string_equal(r.err,
 			    "evertape: no node answers at '/nonexistent/api.sock': No such file "
 			    "or directory\nnext: systemctl status evertaped\n");
+}
+
+/* A name is the member that is meant, through whichever node is asked; with a port it is who is. */
+static void node_names_a_member_or_an_address(void **state)
+{
+	(void)state;
+	{
+		RUN("config show --node prg-1 --socket /nowhere");
+		assert_int_equal(r.code, 3);
+		assert_non_null(strstr(r.err, "/nowhere"));
+	}
+	{
+		RUN("config show --node 127.0.0.1:1 --socket /nowhere");
+		assert_int_equal(r.code, 3);
+		assert_null(strstr(r.err, "/nowhere"));
+		assert_non_null(strstr(r.err, "127.0.0.1:1"));
+	}
 }
 
 static void a_token_file_must_be_private(void **state)
@@ -517,6 +543,7 @@ int main(void)
 		cmocka_unit_test(misuse_exits_2_and_says_how),
 		cmocka_unit_test(errors_are_json_when_asked),
 		cmocka_unit_test(no_node_is_unreachable_with_the_likely_cause),
+		cmocka_unit_test(node_names_a_member_or_an_address),
 		cmocka_unit_test(a_token_file_must_be_private),
 		cmocka_unit_test(the_example_configuration_is_valid),
 		cmocka_unit_test(help_man_and_completion_know_every_command),

@@ -1,0 +1,283 @@
+/* What an operator asks of one node, whichever node he is at.
+ *
+ *   worker ─▶ loop ─┬─ this node ─────────▶ answered ─▶ worker
+ *                   └─ a member: ET_RPC_ASK ─▶ answered there ─▶ worker
+ *
+ *   question := {"what": "config"}               settings in force, with their sources
+ *             | {"what": "capture", "calls": N}  what capture does now, N calls of it at most
+ *             | {"what": "renew"}                a new certificate, and the operator's read again
+ *   answer   := an object; or with a negative code {"why", "next"}
+ *
+ * Any member may ask: what is answered is no secret, and a renewal is refused more than once a
+ * minute. Who may ask the API is the API's business. Possible failure modes are
+ *   - no such member, or it does not answer in time: ET_EUNREACHABLE;
+ *   - a build that knows no questions: ET_EUNSUPPORTED;
+ *   - a renewal that fails: the reason of the node that tried it.
+ *
+ * Threads: daemon_ask() on API workers; the rest on the loop. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/base/log.h"
+#include "node/daemon/daemon_internal.h"
+#include "node/io/clock.h"
+#include "node/text/json.h"
+#include "node/tls/rpc.h"
+
+#define QUESTION_MAX 4096 /* bytes */
+#define LOOK_TIMEOUT_MS 3000
+#define RENEW_TIMEOUT_MS 30000
+#define RENEW_EVERY_US (INT64_C(60) * 1000000)
+#define CALLS_MAX 1000
+
+/* `answer` is given away; NULL with a negative code, which `why` explains. */
+typedef void (*answer_fn)(void *arg, int code, json_t *answer, const struct et_error *why);
+
+/* ---- Renewal ---- */
+
+struct renewing {
+	struct et_daemon *d;
+	int64_t before_us;
+	answer_fn fn;
+	void *arg;
+};
+
+/* The operator's certificate for HTTPS, if there is one. */
+static json_t *operator_json(struct et_daemon *d)
+{
+	struct et_error e = { 0 };
+	int64_t not_after_us = 0;
+	int rc = d->api != NULL ? et_api_reload_certificate(d->api, &not_after_us, &e)
+				: ET_ENOTFOUND;
+
+	if (rc == ET_ENOTFOUND) {
+		return json_null();
+	}
+	json_t *o = json_object();
+	et_json_set(o, "file", et_json_text(d->config.tls.api_certificate));
+	et_json_set(o, "reloaded", json_boolean(rc == 0));
+	et_json_set(o, "not_after", daemon_time_json(not_after_us));
+	et_json_set(o, "why", et_json_text(rc < 0 ? e.text : ""));
+	return o;
+}
+
+static void on_renewed(void *arg, int code, const char *why)
+{
+	struct renewing *r = arg;
+	struct et_daemon *d = r->d;
+	struct et_keeper_health health = { 0 };
+	struct et_error e = { 0 };
+
+	if (code < 0) {
+		(void)et_fail_plain(&e, code, "%s: %.300s", d->config.name, why);
+		(void)et_fail_next(&e, "evertape status");
+		r->fn(r->arg, code, NULL, &e);
+		free(r);
+		return;
+	}
+	d->renewed_us = et_clock_mono_us();
+	if (d->keeper != NULL) {
+		et_keeper_health(d->keeper, &health);
+	}
+	json_t *o = json_object();
+	et_json_set(o, "node", et_json_text(d->config.name));
+	et_json_set(o, "old_not_after", daemon_time_json(r->before_us));
+	et_json_set(o, "new_not_after", daemon_time_json(health.cert_not_after_us));
+	et_json_set(o, "api_certificate", operator_json(d));
+	r->fn(r->arg, 0, o, NULL);
+	free(r);
+}
+
+/* May it be renewed now? */
+static int renewal_check(const struct et_daemon *d, struct et_error *reterr)
+{
+	int64_t since_us = et_clock_mono_us() - d->renewed_us;
+
+	if (d->keeper == NULL) {
+		return et_fail_plain(reterr, ET_EUNINITIALISED, "%s is no member of a cluster now",
+				     d->config.name);
+	}
+	if (et_keeper_is_renewing(d->keeper)) {
+		return et_fail_plain(reterr, ET_EBUSY, "%s is renewing its certificate right now",
+				     d->config.name);
+	}
+	if (d->renewed_us != 0 && since_us < RENEW_EVERY_US) {
+		(void)et_fail_plain(reterr, ET_EBUSY,
+				    "%s has renewed its certificate %d s ago: once a minute is "
+				    "enough",
+				    d->config.name, (int)(since_us / 1000000));
+		return et_fail_next(reterr, "evertape cert list");
+	}
+	return 0;
+}
+
+static void renew(struct et_daemon *d, answer_fn fn, void *arg)
+{
+	struct et_keeper_health health = { 0 };
+	struct et_error e = { 0 };
+	struct renewing *r = NULL;
+	int rc = renewal_check(d, &e);
+
+	if (rc == 0) {
+		r = calloc(1, sizeof(*r));
+		rc = r == NULL ? et_fail(&e, -ENOMEM, "renew") : 0;
+	}
+	if (rc < 0) {
+		fn(arg, rc, NULL, &e);
+		return;
+	}
+	et_keeper_health(d->keeper, &health);
+	*r = (struct renewing){
+		.d = d, .before_us = health.cert_not_after_us, .fn = fn, .arg = arg
+	};
+	et_keeper_renew(d->keeper, on_renewed, r);
+}
+
+/* ---- Answering ---- */
+
+/* `fn` runs exactly once, perhaps inside the call. */
+static void answer(struct et_daemon *d, const json_t *question, answer_fn fn, void *arg)
+{
+	const char *what = et_json_get_text(question, "what", "");
+	int64_t calls = et_json_get_int(question, "calls", 0);
+	struct et_error e = { 0 };
+
+	if (strcmp(what, "config") == 0) {
+		fn(arg, 0, daemon_config_json(d), NULL);
+	} else if (strcmp(what, "capture") == 0) {
+		calls = calls < 0 ? 0 : calls > CALLS_MAX ? CALLS_MAX : calls;
+		fn(arg, 0, daemon_capture_json(d, (size_t)calls), NULL);
+	} else if (strcmp(what, "renew") == 0) {
+		renew(d, fn, arg);
+	} else {
+		int rc = et_fail_plain(&e, ET_EUNSUPPORTED,
+				       "evertaped %s of %s does not know the question", d->version,
+				       d->config.name);
+		fn(arg, rc, NULL, &e);
+	}
+}
+
+static void on_answered_for_peer(void *arg, int code, json_t *o, const struct et_error *why)
+{
+	struct et_buffer text = { 0 };
+
+	if (o == NULL) {
+		o = json_object();
+		et_json_set(o, "why", et_json_text(why != NULL ? why->text : ""));
+		et_json_set(o, "next", et_json_text(why != NULL ? why->next : ""));
+	}
+	et_json_print(o, false, &text);
+	json_decref(o);
+	et_rpc_reply(arg, text.failed ? -ENOMEM : code, text.data, text.size);
+	et_buffer_release(&text);
+}
+
+static void on_question(void *arg, const struct et_tls_peer *peer, struct et_view body,
+			struct et_rpc_reply *reply)
+{
+	struct et_daemon *d = arg;
+	json_t *question = NULL;
+
+	(void)peer;
+	if (d->phase == DAEMON_STOPPING) {
+		et_rpc_reply(reply, ET_ECLOSED, NULL, 0);
+		return;
+	}
+	int rc = et_json_parse("question", body.data, body.size, QUESTION_MAX, &question, NULL);
+	if (rc < 0) {
+		et_rpc_reply(reply, rc, NULL, 0);
+		return;
+	}
+	answer(d, question, on_answered_for_peer, reply);
+	json_decref(question);
+}
+
+void daemon_serve_questions(struct et_daemon *d)
+{
+	et_rpc_serve(d->tls, ET_RPC_ASK, on_question, d);
+}
+
+/* ---- Asking ---- */
+
+struct asking {
+	struct et_daemon *d;
+	uint64_t node;
+	const char *address;
+	const json_t *question;
+	json_t *answer; /* owned by who asks, after it was woken */
+	struct daemon_waiter waiter;
+};
+
+static void on_answered(void *arg, int code, json_t *o, const struct et_error *why)
+{
+	struct asking *a = arg;
+
+	a->answer = o;
+	if (why != NULL) {
+		a->waiter.error = *why;
+	}
+	daemon_waiter_wake(&a->waiter, code);
+}
+
+static void on_reply(void *arg, int code, struct et_view body)
+{
+	struct asking *a = arg;
+	struct et_error *e = &a->waiter.error;
+	json_t *o = NULL;
+
+	int rc = body.size > 0
+			 ? et_json_parse("answer", body.data, body.size, ET_RPC_BODY_MAX, &o, NULL)
+			 : 0;
+	if (code == 0 && (rc < 0 || o == NULL)) {
+		code = ET_EMALFORMED;
+	}
+	if (code < 0) {
+		const char *why = et_json_get_text(o, "why", "");
+		code = code == ET_EUNKNOWN ? ET_EUNREACHABLE : code; /* asked, and no answer */
+		(void)et_fail_plain(e, code, "%.400s", *why != '\0' ? why : et_strerror(code));
+		(void)et_fail_next(e, "%.180s", et_json_get_text(o, "next", "evertape node list"));
+		json_decref(o);
+		o = NULL;
+	}
+	a->answer = o;
+	daemon_waiter_wake(&a->waiter, code);
+}
+
+static void ask_on_loop(void *arg)
+{
+	struct asking *a = arg;
+	struct et_daemon *d = a->d;
+	struct et_buffer text = { 0 };
+	bool renews = strcmp(et_json_get_text(a->question, "what", ""), "renew") == 0;
+
+	if (a->node == 0 || a->node == d->identity.node) {
+		answer(d, a->question, on_answered, a);
+		return;
+	}
+	et_json_print(a->question, false, &text);
+	if (d->tls == NULL || text.failed) {
+		daemon_waiter_wake(&a->waiter, d->tls == NULL ? ET_EUNINITIALISED : -ENOMEM);
+	} else {
+		et_rpc_call(d->tls, a->node, a->address, ET_RPC_ASK, text.data, text.size,
+			    renews ? RENEW_TIMEOUT_MS : LOOK_TIMEOUT_MS, on_reply, a);
+	}
+	et_buffer_release(&text);
+}
+
+int daemon_ask(void *arg, uint64_t node, const char *address, const json_t *question, json_t **ret,
+	       struct et_error *reterr)
+{
+	struct asking a = { .d = arg, .node = node, .address = address, .question = question };
+
+	daemon_waiter_init(&a.waiter);
+	int rc = daemon_on_loop(arg, ask_on_loop, &a);
+	rc = rc < 0 ? rc : daemon_waiter_wait(&a.waiter);
+	if (rc < 0 && a.waiter.error.code != 0 && reterr != NULL) {
+		*reterr = a.waiter.error;
+	} else if (rc < 0) {
+		(void)et_fail(reterr, rc, "ask the node");
+	}
+	daemon_waiter_destroy(&a.waiter);
+	*ret = a.answer;
+	return rc;
+}
