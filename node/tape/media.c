@@ -74,29 +74,43 @@ static unsigned packet_flags(const struct et_media_packet *p, const struct et_me
 	return flags;
 }
 
-static void packet_put(struct et_buffer *b, const struct et_media_packet *p, unsigned flags,
-		       const struct et_media_stream_state *s)
+static uint8_t *varint_put(uint8_t *at, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7) {
+		*at++ = (uint8_t)(v | 0x80);
+	}
+	*at++ = (uint8_t)v;
+	return at;
+}
+
+/* Behind the arrival. Returns where the next packet begins. */
+static uint8_t *packet_put(uint8_t *at, const struct et_media_packet *p, unsigned flags,
+			   const struct et_media_stream_state *s)
 {
 	if ((flags & FLAG_ABSOLUTE) != 0) {
-		et_buffer_add8(b, p->payload_type);
-		et_buffer_add16(b, p->sequence);
-		et_buffer_add32(b, p->timestamp);
+		at[0] = p->payload_type;
+		et_put16(at + 1, p->sequence);
+		et_put32(at + 3, p->timestamp);
+		at += 7;
 	}
 	if ((flags & FLAG_TYPE) != 0) {
-		et_buffer_add8(b, p->payload_type);
+		*at++ = p->payload_type;
 	}
 	if ((flags & FLAG_SEQUENCE) != 0) {
 		int16_t difference = (int16_t)(uint16_t)(p->sequence - s->sequence - 1);
-		et_buffer_add_varint(b, zigzag(difference));
+		at = varint_put(at, zigzag(difference));
 	}
 	if ((flags & FLAG_STEP) != 0) {
 		int32_t step = (int32_t)(p->timestamp - s->timestamp);
-		et_buffer_add_varint(b, zigzag(step));
+		at = varint_put(at, zigzag(step));
 	}
 	if ((flags & FLAG_SIZE) != 0) {
-		et_buffer_add_varint(b, p->payload.size);
+		at = varint_put(at, p->payload.size);
 	}
-	et_buffer_add(b, p->payload.data, p->payload.size);
+	if (p->payload.size > 0) {
+		memcpy(at, p->payload.data, p->payload.size);
+	}
+	return at + p->payload.size;
 }
 
 static void state_follow(struct et_media_stream_state *s, const struct et_media_packet *p,
@@ -128,14 +142,17 @@ int et_media_encoder_add(struct et_media_encoder *e, const struct et_media_packe
 	if (before + head + ET_MEDIA_PACKET_OVERHEAD + packet->payload.size > size_max) {
 		return ET_ELIMIT;
 	}
-	if (et_buffer_reserve(&e->plain, head + ET_MEDIA_PACKET_OVERHEAD + packet->payload.size) ==
-	    NULL) {
+	/* The room is asked for once, and filled without a look at it for each byte. */
+	uint8_t *at = et_buffer_reserve(&e->plain,
+					head + ET_MEDIA_PACKET_OVERHEAD + packet->payload.size);
+	if (at == NULL) {
 		e->plain.failed = false;
 		return -ENOMEM;
 	}
 	if (before == 0) {
-		et_buffer_add8(&e->plain, MEDIA_VERSION);
-		et_buffer_add64(&e->plain, (uint64_t)packet->arrival_us);
+		at[0] = MEDIA_VERSION;
+		et_put64(at + 1, (uint64_t)packet->arrival_us);
+		at += MEDIA_HEAD;
 		e->first_us = packet->arrival_us;
 		e->last_us = packet->arrival_us;
 	}
@@ -143,10 +160,11 @@ int et_media_encoder_add(struct et_media_encoder *e, const struct et_media_packe
 	const unsigned flags = packet_flags(packet, s);
 	/* Wraps like the decoder's sum: two clocks may be further apart than an int64 holds. */
 	const int64_t delta = (int64_t)((uint64_t)packet->arrival_us - (uint64_t)e->last_us);
-	et_buffer_add_varint(&e->plain, packet->stream);
-	et_buffer_add8(&e->plain, (uint8_t)flags);
-	et_buffer_add_varint(&e->plain, zigzag(delta));
-	packet_put(&e->plain, packet, flags, s);
+	at = varint_put(at, packet->stream);
+	*at++ = (uint8_t)flags;
+	at = varint_put(at, zigzag(delta));
+	at = packet_put(at, packet, flags, s);
+	e->plain.size = (size_t)(at - e->plain.data);
 	state_follow(s, packet, flags);
 	e->last_us = packet->arrival_us;
 	e->packets++;

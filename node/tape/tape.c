@@ -14,9 +14,10 @@ struct et_tape {
 	char *path;		  /* owned; for messages */
 	struct et_aead *cipher;	  /* owned */
 	struct et_sha256 *object; /* owned: of all that was written */
-	uint8_t *record;	  /* owned: head, ciphertext, tag of one record */
-	size_t record_capacity;
-	struct et_buffer leaves; /* leaf hashes of all records */
+	struct et_buffer own;	  /* owned: where records are put together, or: */
+	struct et_buffer *room;	  /* borrowed: et_tape_share(); NULL: `own` */
+	uint8_t *record;	  /* a view of that: head, ciphertext, tag of one record */
+	struct et_buffer leaves;  /* leaf hashes of all records */
 	struct et_merkle merkle;
 	struct tape_list checkpoints;
 	uint8_t header_hash[ET_TAPE_HASH_SIZE];
@@ -102,17 +103,20 @@ int et_tape_create(const char *path, struct et_tape_header *header, const struct
 	return 0;
 }
 
+void et_tape_share(struct et_tape *t, struct et_buffer *room)
+{
+	t->room = room;
+}
+
 /* Room for a record of `size` bytes in t->record. */
 static int tape_room(struct et_tape *t, size_t size)
 {
-	if (size > t->record_capacity) {
-		size_t capacity = (size + 4095) / 4096 * 4096;
-		uint8_t *record = realloc(t->record, capacity);
-		if (record == NULL) {
-			return -ENOMEM;
-		}
-		t->record = record;
-		t->record_capacity = capacity;
+	struct et_buffer *room = t->room != NULL ? t->room : &t->own;
+
+	t->record = et_buffer_reserve(room, size);
+	room->failed = false; /* A smaller record may still find room. */
+	if (t->record == NULL) {
+		return -ENOMEM;
 	}
 	return et_buffer_reserve(&t->leaves, ET_TAPE_HASH_SIZE) != NULL ? 0 : -ENOMEM;
 }
@@ -268,7 +272,7 @@ struct et_tape *et_tape_close(struct et_tape *t)
 		(void)et_sha256_free(t->object);
 		et_buffer_release(&t->leaves);
 		tape_list_release(&t->checkpoints);
-		free(t->record);
+		et_buffer_release(&t->own);
 		free(t->path);
 		free(t);
 	}
