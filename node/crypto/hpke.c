@@ -88,21 +88,26 @@ static int labeled_expand(const struct suite *suite, const uint8_t prk[HASH_SIZE
 	return rc;
 }
 
-/* X25519. ET_EMALFORMED: the result is zero, so the public point is of small order. */
+/* X25519; its own public half comes with it, for OpenSSL makes that of each private one.
+ * ET_EMALFORMED: the result is zero, so the public point is of small order. */
 static int x25519(const struct et_secret *private_key, const uint8_t public_key[32],
-		  uint8_t ret[32], struct et_error *reterr)
+		  uint8_t ret_own[32], uint8_t ret[32], struct et_error *reterr)
 {
 	ET_CLEANUP(et_pkey_freep)
-	EVP_PKEY *own = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
-						     et_secret_bytes(private_key), 32);
+	EVP_PKEY *own = et_secret_size(private_key) == 32
+				? EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
+							       et_secret_bytes(private_key), 32)
+				: NULL;
 	ET_CLEANUP(et_pkey_freep)
 	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, public_key, 32);
 	ET_CLEANUP(et_pkey_ctx_freep)
 	EVP_PKEY_CTX *ctx = own != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, own, NULL) : NULL;
 	size_t size = 32;
+	size_t own_size = 32;
 
-	if (peer == NULL || ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 ||
-	    EVP_PKEY_derive_set_peer(ctx, peer) != 1) {
+	if (peer == NULL || ctx == NULL ||
+	    EVP_PKEY_get_raw_public_key(own, ret_own, &own_size) != 1 || own_size != 32 ||
+	    EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer(ctx, peer) != 1) {
 		return et_ossl_fail(reterr, "X25519");
 	}
 	if (EVP_PKEY_derive(ctx, ret, &size) != 1 || size != 32) {
@@ -113,19 +118,18 @@ static int x25519(const struct et_secret *private_key, const uint8_t public_key[
 }
 
 /* ExtractAndExpand() of the KEM (section 4.1). */
-static int kem_shared(const struct et_secret *private_key, const uint8_t peer[32],
-		      const uint8_t enc[32], const uint8_t public_key[32], uint8_t ret[HASH_SIZE],
-		      struct et_error *reterr)
+static int kem_shared(const struct et_secret *private_key, const uint8_t peer[32], bool sender,
+		      uint8_t ret_own[32], uint8_t ret[HASH_SIZE], struct et_error *reterr)
 {
 	const struct suite suite = suite_kem();
 	uint8_t context[64];
 	uint8_t dh[32];
 	uint8_t prk[HASH_SIZE];
 
-	memcpy(context, enc, 32);
-	memcpy(context + 32, public_key, 32);
-	int rc = x25519(private_key, peer, dh, reterr);
-	if (rc == 0) {
+	int rc = x25519(private_key, peer, ret_own, dh, reterr);
+	if (rc == 0) { /* enc, and the receiver's public half */
+		memcpy(context, sender ? ret_own : peer, 32);
+		memcpy(context + 32, sender ? peer : ret_own, 32);
 		rc = labeled_extract(&suite, (struct et_view){ 0 }, "eae_prk",
 				     (struct et_view){ dh, sizeof(dh) }, prk, reterr);
 	}
@@ -188,11 +192,7 @@ int et_hpke_sender(uint16_t aead, const uint8_t public_key[32], const struct et_
 		   struct et_error *reterr)
 {
 	*ret = (struct et_hpke_schedule){ .aead = aead };
-	int rc = et_x25519_public(ephemeral, ret_enc, reterr);
-	if (rc == 0) {
-		rc = kem_shared(ephemeral, public_key, ret_enc, public_key, ret->shared_secret,
-				reterr);
-	}
+	int rc = kem_shared(ephemeral, public_key, true, ret_enc, ret->shared_secret, reterr);
 	return rc < 0 ? rc : schedule(info, ret, reterr);
 }
 
@@ -202,10 +202,7 @@ int et_hpke_receiver(uint16_t aead, const struct et_secret *private_key, const u
 	uint8_t public_key[32];
 
 	*ret = (struct et_hpke_schedule){ .aead = aead };
-	int rc = et_x25519_public(private_key, public_key, reterr);
-	if (rc == 0) {
-		rc = kem_shared(private_key, enc, enc, public_key, ret->shared_secret, reterr);
-	}
+	int rc = kem_shared(private_key, enc, false, public_key, ret->shared_secret, reterr);
 	return rc < 0 ? rc : schedule(info, ret, reterr);
 }
 
