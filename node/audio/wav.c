@@ -7,7 +7,9 @@
 #include "node/audio/mix.h"
 #include "node/io/file.h"
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 enum { CHUNK_FRAMES = 4096 };
+#endif
 
 static void put16_little(uint8_t *p, uint16_t v)
 {
@@ -77,14 +79,18 @@ int et_wav_create(struct et_wav *w, const char *path, uint32_t rate, struct et_e
 
 int et_wav_write(struct et_wav *w, const int16_t *samples, size_t frames, struct et_error *reterr)
 {
-	uint8_t bytes[CHUNK_FRAMES * ET_WAV_FRAME_SIZE];
-
 	if (frames > ET_WAV_FRAMES_MAX - w->frames) {
 		return et_fail(reterr, ET_ELIMIT, "WAV file of more than 4 GiB");
 	}
 	while (frames > 0) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+		const size_t n = frames; /* they lie in memory as in the file */
+		const void *bytes = samples;
+#else
+		uint8_t bytes[CHUNK_FRAMES * ET_WAV_FRAME_SIZE];
 		const size_t n = frames < CHUNK_FRAMES ? frames : CHUNK_FRAMES;
 		et_wav_frames(samples, n, bytes);
+#endif
 		int rc = et_file_pwrite(
 			w->fd, bytes, n * ET_WAV_FRAME_SIZE,
 			(int64_t)(ET_WAV_HEADER_SIZE + w->frames * ET_WAV_FRAME_SIZE));
