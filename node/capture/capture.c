@@ -258,10 +258,10 @@ static void *writer_main(void *arg)
 
 /* ---- Ring thread ----------------------------------------------------------------------------- */
 
-static void on_frame(void *arg, const struct et_frame *frame)
+static void on_frames(void *arg, const struct et_frame *frames, size_t count)
 {
 	struct et_capture *c = arg;
-	et_engine_frame(c->engine, frame);
+	et_engine_frames(c->engine, frames, count);
 }
 
 static void lose_source(struct et_capture *c, uint32_t i, int code, const char *text)
@@ -294,7 +294,7 @@ static bool read_sources(struct et_capture *c)
 		if (c->sources[i] == NULL) {
 			continue;
 		}
-		int n = et_source_read(c->sources[i], READ_MAX, on_frame, c, &error);
+		int n = et_source_read(c->sources[i], READ_MAX, on_frames, c, &error);
 		c->read[i] += n > 0 ? (uint64_t)n : 0;
 		c->drained[i] = n < READ_MAX;
 		if (n < 0) {

@@ -2,6 +2,7 @@
  * touches a file; what is to be kept goes to a sink.
  *
  *   engine.c     frames in, classes and counters, time
+ *   ahead.c      frames that come next: what they will touch is fetched
  *   tcp.c        TCP: segments to messages
  *   turn.c       TURN: what is inside
  *   dialog.c     SIP messages: calls, their states, the addresses that SDP names
@@ -18,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "node/base/bytes.h"
+#include "node/base/fetch.h"
 #include "node/capture/capture.h"
 #include "node/capture/packet_internal.h"
 #include "node/capture/table_internal.h"
@@ -45,6 +47,8 @@ enum {
 	ET_CALL_DIALOGS_MAX = 8,	       /* branches of a fork that are told apart */
 	ET_CALL_SENT_MAX = 16,		       /* transactions of its INVITE */
 	ET_NO_MEDIA = 0xFF,		       /* no m-line */
+	ET_SINK_STEPS = 4,		       /* of et_sink.ahead */
+	ET_ENGINE_BATCH = 16, /* frames looked at ahead: their lines fit the first cache */
 };
 
 /* ---- What a sink gets ------------------------------------------------------------------------ */
@@ -106,6 +110,10 @@ struct et_sink {
 	/* `opened`: open() came before. */
 	int (*close)(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
 		     const struct et_capture_stream *streams, uint32_t count);
+	/* A packet of this stream comes soon: fetch what media() will touch into the caches. Called
+	 * with step 0 to ET_SINK_STEPS - 1 for some packets side by side: each step follows what
+	 * the one before fetched. Changes nothing; NULL: there is nothing to fetch. */
+	void (*ahead)(void *arg, uint32_t slot, uint32_t stream, int step);
 };
 
 /* ---- Objects --------------------------------------------------------------------------------- */
@@ -175,10 +183,18 @@ struct et_stream {
 	struct et_stream *next; /* owned: of the call, newest first */
 	struct et_call *call;	/* borrowed: its owner */
 	struct et_stream_key key;
-	struct et_rtp_source source;
-	int64_t first_us;
-	int64_t last_us;
+	/* What each packet looks at stands here, in few cache lines: ahead.c fetches them. */
 	uint32_t number;
+	uint8_t type_last;
+	uint8_t type_count;
+	uint8_t checks;	     /* packets on which keys are still to be tried */
+	bool announced;	     /* the sink knows it */
+	bool handshake_told; /* its handshake of DTLS is in the tape, or there is none */
+	bool frozen;	     /* from before a restart: counts only */
+	int64_t last_us;
+	struct et_stream_type types[ET_STREAM_TYPES_MAX];
+	struct et_rtp_source source; /* its `seen` last */
+	int64_t first_us;
 	uint32_t clock_hz;
 	uint8_t party;
 	uint8_t media; /* index of its m-line; ET_NO_MEDIA: not known */
@@ -189,11 +205,7 @@ struct et_stream {
 	bool has_digit;
 	uint32_t press_timestamp; /* of the last key press that was looked at */
 	bool has_press;
-	bool announced;		/* the sink knows it */
-	bool frozen;		/* from before a restart: counts only */
-	uint8_t checks;		/* packets on which keys are still to be tried */
 	int64_t checks_wait_us; /* not before: its handshake's secret is waited for */
-	bool handshake_told;	/* its handshake of DTLS is in the tape, or there is none */
 	enum et_capture_opened opened;
 	struct et_srtp_stream opening;
 	struct {
@@ -201,10 +213,7 @@ struct et_stream {
 		uint64_t below; /* ... and of this pass from this one on; 0: it begins */
 		uint8_t passes;
 	} given;
-	uint8_t type_last;
-	uint8_t type_count;
 	enum et_capture_association association;
-	struct et_stream_type types[ET_STREAM_TYPES_MAX];
 	char codec[32];
 	char srtp[32];
 	struct et_capture_stream *old; /* owned: counts of a frozen stream */
@@ -239,10 +248,17 @@ struct et_pause {
 
 struct et_call {
 	struct et_link link; /* by Call-ID; calls without signalling are not linked */
+	/* What each packet of media looks at, up to `facts`: ahead.c fetches it. */
+	uint32_t slot;
+	bool superseded; /* ended, and another call names one of its addresses */
+	bool opened;
+	bool drop_digits;		     /* its rule says so */
+	const struct et_rule_pause *by_keys; /* borrowed from the rules; NULL: keys pause nothing */
+	int64_t media_us;		     /* last RTP packet */
+	struct et_pause pause;
 	struct et_facts facts;
 	struct et_endpoint *endpoints; /* owned */
 	struct et_stream *streams;     /* owned */
-	uint32_t slot;
 	uint32_t endpoint_count;
 	uint32_t stream_count;
 	size_t call_id_size;
@@ -264,22 +280,17 @@ struct et_call {
 	bool cancelled;
 	bool ended; /* BYE, or a final refusal */
 	bool bye;
-	bool superseded; /* ended, and another call names one of its addresses */
-	bool opened;
 	bool restored;
 	struct et_link join_link; /* by both numbers */
 	bool join_linked;
-	bool drop_digits;		     /* its rule says so */
-	const struct et_rule_pause *by_keys; /* borrowed from the rules; NULL: keys pause nothing */
-	struct et_rule_presses presses[2];   /* of caller and callee */
-	bool cannot_fire;		     /* by_keys, and no key opens its events */
-	bool paused_by_lack;		     /* ... so it is paused */
-	uint32_t pressed_cseq;		     /* of the last INFO that was looked at */
-	uint32_t digit_cseq;		     /* of the last digit in SIP that was dropped */
+	struct et_rule_presses presses[2]; /* of caller and callee */
+	bool cannot_fire;		   /* by_keys, and no key opens its events */
+	bool paused_by_lack;		   /* ... so it is paused */
+	uint32_t pressed_cseq;		   /* of the last INFO that was looked at */
+	uint32_t digit_cseq;		   /* of the last digit in SIP that was dropped */
 	bool provisional; /* a rule on headers stood before the one that fired: not known then */
 	bool dirty;	  /* facts changed since the last update */
 	int64_t seen_us;  /* last SIP message */
-	int64_t media_us; /* last RTP packet */
 	int64_t updated_us;
 	uint64_t drops_before;
 	uint64_t dropped;	    /* packets that found no room on the way to the tape */
@@ -287,7 +298,6 @@ struct et_call {
 	uint64_t keys_told;	    /* number of the last one that the sink has */
 	struct et_session *session; /* owned; NULL: nobody sends it to us */
 	struct et_buffer pending;   /* owned: META plaintexts, each behind its 32-bit size */
-	struct et_pause pause;
 };
 
 struct et_held {
@@ -411,6 +421,10 @@ struct et_engine *et_engine_free(struct et_engine *e);
 
 /* One captured frame: counted, once. */
 void et_engine_frame(struct et_engine *e, const struct et_frame *frame);
+
+/* The same for some, one after the other, with a look ahead (ahead.c): the way when there are more
+ * than one. */
+void et_engine_frames(struct et_engine *e, const struct et_frame *frames, size_t count);
 
 /* A datagram of a media socket of our own: counted, once. */
 void et_engine_own_media(struct et_engine *e, const struct et_packet *p);

@@ -351,6 +351,33 @@ static void run_op(struct et_writer *w, const struct op *op)
 	}
 }
 
+/* The next operations: what their packets will touch is fetched before the first of them is run, as
+ * ahead.c does it on the other side. Returns where the next one begins. */
+static size_t run_some(struct et_writer *w, struct et_batch *b, size_t at)
+{
+	struct op *ops[ET_ENGINE_BATCH];
+	size_t count = 0;
+
+	while (count < ET_ENGINE_BATCH && at < b->used) {
+		ops[count] = (struct op *)(void *)(b->data + at);
+		at += aligned(ops[count++]->size);
+	}
+	for (int step = 0; step < ET_SINK_STEPS; step++) {
+		for (size_t i = 0; i < count; i++) {
+			if (ops[i]->kind == OP_MEDIA) {
+				et_writer_ahead(w, ops[i]->slot, ops[i]->stream, step);
+			}
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		run_op(w, ops[i]);
+		if (ops[i]->kind == OP_KEYS || ops[i]->kind == OP_LATE) {
+			explicit_bzero(ops[i], ops[i]->size);
+		}
+	}
+	return at;
+}
+
 bool et_relay_run(struct et_relay *r, struct et_writer *w, int timeout_ms)
 {
 	bool closed = et_queue_is_closed(&r->full);
@@ -362,13 +389,7 @@ bool et_relay_run(struct et_relay *r, struct et_writer *w, int timeout_ms)
 		struct et_batch *b = ET_CONTAINER_OF(chain, struct et_batch, node);
 		chain = chain->next;
 		for (size_t at = 0; at < b->used;) {
-			const struct op *op = (const struct op *)(const void *)(b->data + at);
-			run_op(w, op);
-			size_t size = op->size;
-			if (op->kind == OP_KEYS || op->kind == OP_LATE) {
-				explicit_bzero(b->data + at, size);
-			}
-			at += aligned(size);
+			at = run_some(w, b, at);
 		}
 		r->in_use--;
 		int rc = et_queue_push(&r->empty, &b->node, 0);

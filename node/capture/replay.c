@@ -65,6 +65,7 @@ static int replay_media(void *arg, uint32_t slot, uint32_t stream, const struct 
 			.closed = !opened,
 			.payload = plain.payload,
 			.payload_size = plain.payload_size,
+			.slot = slot,
 		};
 		r->config->on_media(r->config->media_arg, &media);
 	}
@@ -158,8 +159,20 @@ static int replay_close(void *arg, uint32_t slot, bool opened, const struct et_f
 	int rc = keep_call(r, facts, streams, count);
 	if (rc < 0) {
 		r->rc = rc;
+	} else if (opened && r->config->on_close != NULL) {
+		const struct et_replay_summary *s = r->summary;
+		r->config->on_close(r->config->media_arg, slot,
+				    &s->calls[s->call_count - 1].recording);
 	}
 	return 0;
+}
+
+static void replay_ahead(void *arg, uint32_t slot, uint32_t stream, int step)
+{
+	const struct replay *r = arg;
+	if (r->writer != NULL) {
+		et_writer_ahead(r->writer, slot, stream, step);
+	}
 }
 
 static struct et_sink replay_sink(struct replay *r)
@@ -174,16 +187,19 @@ static struct et_sink replay_sink(struct replay *r)
 		.keys = replay_keys,
 		.update = replay_update,
 		.close = replay_close,
+		.ahead = replay_ahead,
 	};
 }
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
-static void on_frame(void *arg, const struct et_frame *frame)
+static void on_frames(void *arg, const struct et_frame *frames, size_t count)
 {
 	struct replay *r = arg;
-	r->summary->bytes += frame->wire_size;
-	et_engine_frame(r->engine, frame);
+	for (size_t i = 0; i < count; i++) {
+		r->summary->bytes += frames[i].wire_size;
+	}
+	et_engine_frames(r->engine, frames, count);
 }
 
 /* What the threads of a live capture do by the clock. */
@@ -220,7 +236,7 @@ static int read_file(struct replay *r, const char *path, struct et_error *reterr
 		return rc;
 	}
 	do {
-		rc = et_source_read(source, READ_MAX, on_frame, r, &error);
+		rc = et_source_read(source, READ_MAX, on_frames, r, &error);
 		tick(r, false);
 	} while (rc > 0 && r->rc == 0);
 	(void)et_source_close(source);
@@ -239,7 +255,7 @@ static int watch(struct replay *r, struct et_source *source, int64_t until_us,
 	int n;
 	do {
 		bool over = et_clock_mono_us() >= until_us;
-		n = et_source_read(source, READ_MAX, on_frame, r, reterr);
+		n = et_source_read(source, READ_MAX, on_frames, r, reterr);
 		if (n == 0 && over) {
 			return 0;
 		}

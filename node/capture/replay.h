@@ -24,6 +24,7 @@ struct et_replay_media {
 	bool closed; /* protected, and not opened: the payload is as received */
 	const uint8_t *payload;
 	uint32_t payload_size;
+	uint32_t slot; /* of its recording, until that is closed; then another may have it */
 };
 
 struct et_replay_config {
@@ -38,7 +39,9 @@ struct et_replay_config {
 	const struct et_keylog *keylog;	      /* borrowed: DTLS-SRTP, SIP over TLS; or NULL */
 	const struct et_srtp_ring *srtp_keys; /* keys by hand, of any party; or NULL */
 	void (*on_media)(void *arg, const struct et_replay_media *media); /* or NULL */
-	void *media_arg;
+	/* A recording is closed: no more media comes for its slot. Or NULL. */
+	void (*on_close)(void *arg, uint32_t slot, const struct et_capture_recording *recording);
+	void *media_arg; /* of both */
 	/* A call is decided about by the rules, with what is known of it then; may come again for
 	 * the same call when more is known. Or NULL. */
 	void (*on_decided)(void *arg, const struct et_rule_facts *facts, const char *sip_call_id);

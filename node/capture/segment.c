@@ -119,6 +119,7 @@ static int create_tape(struct et_writer *w, struct et_slot *s, struct et_capture
 	if (rc < 0) {
 		return rc;
 	}
+	et_tape_share(s->tape, &w->record);
 	memcpy(ret->header_hash, header.hash, sizeof(ret->header_hash));
 	return 0;
 }
@@ -376,6 +377,7 @@ int et_segment_seal(struct et_writer *w, struct et_ack *ack)
 		.node = w->config.node,
 		.seed = w->config.sign_key,
 		.now_us = et_clock_now_us(),
+		.public_key = w->has_sign_public ? w->sign_public : NULL,
 	};
 	int rc = et_tape_finish(ack->tape, &signer, &seal, &error);
 	if (rc == -ENOSPC) {

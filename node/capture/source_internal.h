@@ -8,8 +8,11 @@
 
 struct et_source;
 
-/* Times of frames are from 1970 to the end of the year 9999, whatever a file says. */
-typedef void (*et_source_fn)(void *arg, const struct et_frame *frame);
+enum { ET_SOURCE_BATCH = 16 }; /* what the frames of one call touch fits the first cache */
+
+/* Some frames, in order: at least one, at most ET_SOURCE_BATCH. They are gone after the call. Their
+ * times are from 1970 to the end of the year 9999, whatever a file says. */
+typedef void (*et_source_fn)(void *arg, const struct et_frame *frames, size_t count);
 
 int et_source_open_file(const char *path, struct et_source **ret,
 			struct et_error *reterr) ET_MUST_CHECK;
@@ -17,9 +20,9 @@ int et_source_open_interface(const char *name, const char *filter, size_t ring_b
 			     struct et_source **ret, struct et_error *reterr) ET_MUST_CHECK;
 struct et_source *et_source_close(struct et_source *s);
 
-/* Up to `max` frames into `fn`. Returns how many; 0: none now (interface) or the end (file).
- * ET_ETRUNCATED: the file ends in the middle of a frame; ET_EMALFORMED: it cannot be read on;
- * -ENODEV: the interface is gone. */
+/* Up to `max` frames into `fn`, some at a time. Returns how many; 0: none now (interface) or the
+ * end (file). ET_ETRUNCATED: the file ends in the middle of a frame; ET_EMALFORMED: it cannot be
+ * read on; -ENODEV: the interface is gone. */
 int et_source_read(struct et_source *s, int max, et_source_fn fn, void *arg,
 		   struct et_error *reterr) ET_MUST_CHECK;
 

@@ -4,12 +4,15 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "node/crypto/sign.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
 
 #define RETRY_US 5000000LL
 #define POLL_US 200000LL
 #define PROBLEM_US 1000000LL
+
+enum { AHEAD_BYTES = 192 }; /* of a record: a packet of 20 ms of G.711 */
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
@@ -48,6 +51,8 @@ int et_writer_new(const struct et_writer_config *config, struct et_writer **ret,
 	memcpy(w->kek_public, config->kek_public, sizeof(w->kek_public));
 	(void)pthread_mutex_init(&w->kek_mutex, NULL);
 	(void)snprintf(w->site, sizeof(w->site), "%s", config->site != NULL ? config->site : "");
+	w->has_sign_public = config->sign_key != NULL &&
+			     et_ed25519_public(config->sign_key, w->sign_public, NULL) == 0;
 	w->slots = calloc(config->calls, sizeof(struct et_slot *));
 	w->segments = calloc(config->calls, sizeof(*w->segments));
 	int rc = w->slots == NULL || w->segments == NULL ? et_fail(reterr, -ENOMEM, "writer") : 0;
@@ -101,6 +106,7 @@ struct et_writer *et_writer_free(struct et_writer *w)
 	}
 	free_acks(w->acks);
 	free_acks(w->unfinished);
+	et_buffer_release(&w->record);
 	et_openlog_end(w);
 	if (w->media_fd >= 0) {
 		(void)close(w->media_fd);
@@ -531,6 +537,31 @@ void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_p
 		w->dropped++;
 	} else if (s->course != NULL) {
 		et_tape_state_packet(s->course, packet);
+	}
+}
+
+/* The slot; its head, and the stream's part of the encoder; the end of the record, and the course;
+ * the stream's part of that. */
+void et_writer_ahead(const struct et_writer *w, uint32_t slot, uint32_t stream, int step)
+{
+	et_assert(slot < w->config.calls);
+	if (step == 0) {
+		et_fetch(&w->slots[slot], sizeof(struct et_slot *));
+		return;
+	}
+	const struct et_slot *s = w->slots[slot];
+	if (s == NULL || stream >= ET_MEDIA_STREAMS_MAX) {
+		return;
+	}
+	const struct et_buffer *plain = &s->encoder.plain;
+	if (step == 1) {
+		et_fetch(s, offsetof(struct et_slot, encoder.streams));
+		et_fetch(&s->encoder.streams[stream], sizeof(s->encoder.streams[stream]));
+	} else if (step == 2 && plain->capacity - plain->size >= AHEAD_BYTES) {
+		et_fetch(plain->data + plain->size, AHEAD_BYTES);
+	}
+	if (step >= 2 && s->course != NULL) {
+		et_tape_state_fetch(s->course, stream, step - 2);
 	}
 }
 

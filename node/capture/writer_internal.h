@@ -69,13 +69,13 @@ struct et_slot {
 	int64_t t0_us;
 	int64_t last_us; /* of media */
 	int64_t retry_us;
-	int64_t broken_us;	/* since when nothing is written */
-	struct et_tape *tape;	/* owned */
-	struct et_openlog *log; /* borrowed: where it stands as open; NULL: nowhere */
-	char file[ET_RELATIVE_MAX];
+	int64_t broken_us;	      /* since when nothing is written */
+	struct et_tape *tape;	      /* owned */
+	struct et_openlog *log;	      /* borrowed: where it stands as open; NULL: nowhere */
 	struct et_tape_state *course; /* owned: of the tape, for its checkpoints; NULL: no memory */
 	int64_t checkpoint_us;	      /* media time of the last checkpoint, or of the begin */
-	struct et_media_encoder encoder;
+	struct et_media_encoder encoder; /* up to here what a packet looks at: fetched ahead */
+	char file[ET_RELATIVE_MAX];
 	struct et_facts facts;
 	struct et_capture_session *session; /* owned; NULL: none, or none since the start */
 	struct et_capture_stream *streams;  /* owned; of this incarnation, by number from first */
@@ -117,6 +117,9 @@ struct et_writer {
 	char media[PATH_MAX];
 	char site[ET_CAPTURE_SITE_MAX];
 	char day[ET_RELATIVE_MAX]; /* the folder that was made last */
+	struct et_buffer record;   /* owned: where all tapes seal */
+	uint8_t sign_public[32];   /* of config.sign_key, if has_sign_public */
+	bool has_sign_public;
 	int media_fd;
 	struct et_slot **slots; /* owned; NULL: not in use */
 	int64_t now_us;
@@ -172,6 +175,8 @@ void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *f
 		    bool restored);
 void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_capture_stream *stream);
 void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_packet *packet);
+/* As et_sink.ahead, for et_writer_media(). */
+void et_writer_ahead(const struct et_writer *w, uint32_t slot, uint32_t stream, int step);
 void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain);
 void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain);
 /* A segment of its own for keys of a recording that is over. */

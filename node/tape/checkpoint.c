@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "node/base/fetch.h"
 #include "node/rtp/rtp.h"
 #include "node/tape/items_internal.h"
 #include "node/tape/meta.h"
@@ -44,24 +45,24 @@ struct type {
 };
 
 struct stream {
-	uint32_t number;
-	struct et_rtp_clock clock;
-	uint64_t seen[PAYLOAD_TYPES / 64]; /* a bit each */
-	struct type types[TYPES_MAX];
+	uint32_t number; /* from here to types[0] what each packet looks at: fetched ahead */
 	uint32_t type_count;
+	uint64_t seen[PAYLOAD_TYPES / 64]; /* a bit each */
+	struct et_rtp_clock clock;
+	struct type types[TYPES_MAX];
 	size_t described_at; /* in descriptions: its last STREAM item; 0: none */
 	size_t described_size;
 };
 
 struct et_tape_state {
 	int64_t begin_us;
+	struct stream *streams; /* owned */
+	uint32_t stream_count;
+	uint32_t stream_capacity;
 	bool incomplete;
 	uint32_t keys;		       /* KEYS records */
 	struct et_buffer descriptions; /* META items, with the version in front */
 	struct et_buffer pause;	       /* the item of a mark: a pause that goes on */
-	struct stream *streams;	       /* owned */
-	uint32_t stream_count;
-	uint32_t stream_capacity;
 };
 
 struct et_tape_state *et_tape_state_new(int64_t begin_us)
@@ -235,6 +236,15 @@ static uint32_t stream_rate(const struct stream *t, uint8_t payload_type)
 		(void)et_rtp_static_codec(payload_type, &rate);
 	}
 	return rate;
+}
+
+void et_tape_state_fetch(const struct et_tape_state *s, uint32_t stream, int step)
+{
+	if (step == 0) {
+		et_fetch(s, offsetof(struct et_tape_state, incomplete));
+	} else if (stream < s->stream_count) { /* streams are told in the order of their numbers */
+		et_fetch(&s->streams[stream], offsetof(struct stream, types[1]));
+	}
 }
 
 void et_tape_state_packet(struct et_tape_state *s, const struct et_media_packet *p)

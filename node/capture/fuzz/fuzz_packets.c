@@ -203,7 +203,7 @@ static void feed(struct et_engine *e, const uint8_t *data, size_t size)
 		if ((link >> 3 & 7) == 7) {
 			toggle_pauses(e);
 		}
-		et_engine_frame(e, &frame);
+		et_engine_frames(e, &frame, 1);
 		free(copy);
 		check(e);
 	}
