@@ -195,17 +195,18 @@ static json_t *errors_json(const struct et_replay_summary *s)
 	return list;
 }
 
-static int write_wavs(struct et_cli *cli, const struct et_replay_config *config, const char *folder,
-		      const struct et_replay_summary *summary, char (*names)[ET_REPLAY_WAV_NAME],
-		      struct et_error *reterr)
+/* `folder` NULL: no files. */
+static int replay(struct et_cli *cli, const struct et_replay_config *config, const char *folder,
+		  struct et_replay_wavs *ret, struct et_error *reterr)
 {
-	uint64_t undecodable = 0;
-	int rc = et_replay_wavs(config, summary, folder, ET_REPLAY_WAV_BUDGET, names, &undecodable,
-				reterr);
-	if (rc == 0 && undecodable > 0) {
+	if (folder == NULL) {
+		return et_replay(config, &ret->summary, reterr);
+	}
+	int rc = et_replay_wavs(config, folder, ret, reterr);
+	if (rc == 0 && ret->undecodable > 0) {
 		et_cli_note(cli,
 			    "%llu packets have no decoder here and are silent in the WAV files",
-			    (unsigned long long)undecodable);
+			    (unsigned long long)ret->undecodable);
 	}
 	return rc;
 }
@@ -374,7 +375,7 @@ static int print(struct et_cli *cli, const struct et_replay_summary *s,
 int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 {
 	struct et_replay_config config = { .files = cli->args, .file_count = cli->arg_count };
-	struct et_replay_summary summary;
+	struct et_replay_wavs replayed = { .undecodable = 0 };
 	const char *folder = et_cli_option(cli, "wav");
 	ET_CLEANUP(ring_freep) struct et_srtp_ring *keys = NULL;
 	ET_CLEANUP(et_keylog_freep) struct et_keylog *keylog = NULL;
@@ -394,20 +395,10 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 	}
 	config.srtp_keys = keys;
 	config.keylog = keylog;
-	rc = et_replay(&config, &summary, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	char(*names)[ET_REPLAY_WAV_NAME] = NULL;
-	if (folder != NULL) {
-		names = calloc((size_t)summary.call_count + 1, sizeof(*names));
-		rc = names == NULL ? et_fail(reterr, -ENOMEM, "replay")
-				   : write_wavs(cli, &config, folder, &summary, names, reterr);
-	}
+	rc = replay(cli, &config, folder, &replayed, reterr);
 	if (rc == 0) {
-		rc = print(cli, &summary, config.capture.rules, names, reterr);
+		rc = print(cli, &replayed.summary, config.capture.rules, replayed.names, reterr);
 	}
-	free(names);
-	et_replay_summary_release(&summary);
+	et_replay_wavs_release(&replayed);
 	return rc;
 }

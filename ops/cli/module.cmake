@@ -6,7 +6,7 @@ endif()
 set(replay_sources)
 set(replay_uses)
 if(EXISTS "${PROJECT_SOURCE_DIR}/ops/cli/cmd_replay.c")
-    set(replay_sources cmd_replay.c replay_wav.c cmd_look.c look.c cmd_rules.c)
+    set(replay_sources cmd_replay.c replay_wav.c spool.c cmd_look.c look.c cmd_rules.c)
     set(replay_uses node/capture node/keylog node/srtp node/audio)
     set_property(SOURCE ops/cli/table.c APPEND PROPERTY COMPILE_DEFINITIONS ET_CLI_REPLAY)
 endif()
@@ -18,7 +18,7 @@ et_program(evertape ops/cli
         cmd_diff.c cmd_targets.c cmd_run.c cmd_restore.c cmd_feed.c cmd_why.c cmd_site.c cmd_config.c cmd_capture.c
     USES node/base node/io node/crypto node/text node/root node/config node/tape raft/command raft/backup archive/policy archive/bucket ${replay_uses} node/rule
     LIBRARIES PkgConfig::curl PkgConfig::smartcols
-    TESTS cli hints root chain certificate untar tape look
+    TESTS cli hints root chain certificate untar tape look spool
     TEST_USES raft/state)
 set_property(SOURCE ops/cli/help.c ops/cli/cmd_local.c
     APPEND PROPERTY COMPILE_DEFINITIONS "ET_VERSION=\"${PROJECT_VERSION}\"")

@@ -11,47 +11,42 @@
 #include "node/base/fd.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
+#include "ops/cli/spool.h"
 
-#define MIX_BYTES ((size_t)600 * 1024) /* at 8 kHz */
-#define OVER_US 1000000LL	       /* behind a call's end: nothing of it comes any more */
+enum { PATH_SIZE = 4200, FOLDER_MAX = 4000 };
 
-enum { CACHE = 4096 }; /* a power of two */
-
-enum progress { WAITS, MIXES, DONE, CAME_AGAIN };
-
-struct call {
-	const struct et_capture_recording *recording; /* of the first replay */
-	const uint8_t *name;			      /* the id that its file is called by */
-	uint32_t rate;
-	uint32_t pass;	 /* 0: not yet planned */
-	bool to_the_end; /* its mix stays to the end of the pass */
-	enum progress progress;
-	struct et_mix *mix; /* owned */
-	struct et_wav wav;
-	bool used; /* something could be decoded */
-	uint64_t undecodable;
-	int code; /* the first failure of mix or file */
+/* A call under way: in a slot of the engine. */
+struct live {
+	struct et_spool_call spooled;
+	uint64_t closed; /* packets of it that no key opens */
 };
 
-/* The engine names a call by where its id lies: that place is the same from packet to packet. */
-struct cached {
-	const uint8_t *place;
-	uint8_t id[16];
-	struct call *call;
+/* One that is over. */
+struct written {
+	uint8_t id[16]; /* of the recording */
+	bool used;	/* something could be decoded: there is a file */
 };
 
 struct wavs {
 	const char *folder;
-	struct call *calls; /* owned; as in the summary: by start */
-	uint32_t count;
-	struct call **by_id; /* owned */
-	struct call **live;  /* owned: those of which a mix is under way */
-	uint32_t live_count;
-	uint32_t pass; /* from 1 */
-	struct cached cache[CACHE];
-	size_t budget;
+	struct et_spool *spool; /* owned */
+	struct live **live;	/* owned: by slot */
+	uint32_t live_room;
+	struct written *written; /* owned */
+	uint32_t written_count;
+	uint32_t written_room;
+	uint64_t undecodable;
 	int rc;
 	struct et_error error; /* when rc < 0 */
+};
+
+/* The call that is mixed. */
+struct mixing {
+	const struct et_capture_recording *recording;
+	struct et_mix *mix; /* owned */
+	struct et_wav wav;
+	uint64_t undecodable;
+	bool used;
 };
 
 static const struct et_codec *codec_of(const struct et_capture_stream *s, uint8_t payload_type)
@@ -75,21 +70,15 @@ static uint32_t rate_of(const struct et_capture_recording *r)
 	return rate;
 }
 
-static size_t bytes_of(const struct call *c)
+static void path_of(const struct wavs *w, const uint8_t id[16], const char *ending,
+		    char ret[PATH_SIZE])
 {
-	return MIX_BYTES * (c->rate == 48000 ? 8 : c->rate / 8000);
+	char text[ET_UUID_TEXT_SIZE];
+	et_uuid_format(id, text);
+	(void)snprintf(ret, PATH_SIZE, "%s/%s.%s", w->folder, text, ending);
 }
 
-static void path_of(const struct wavs *w, const struct call *c, char ret[4200])
-{
-	char id[ET_UUID_TEXT_SIZE];
-	et_uuid_format(c->name, id);
-	(void)snprintf(ret, 4200, "%s/%s.wav", w->folder, id);
-}
-
-/* ---- A call ---- */
-
-static void call_fail(struct wavs *w, int code, const struct et_error *why)
+static void wavs_fail(struct wavs *w, int code, const struct et_error *why)
 {
 	if (w->rc == 0) {
 		w->rc = code;
@@ -97,246 +86,225 @@ static void call_fail(struct wavs *w, int code, const struct et_error *why)
 	}
 }
 
-static int on_samples(void *arg, const int16_t *samples, size_t frames)
-{
-	struct call *c = arg;
-	return et_wav_write(&c->wav, samples, frames, NULL);
-}
+/* ---- Media ---- */
 
-static void call_begin(struct wavs *w, struct call *c)
+static struct live *live_of(struct wavs *w, uint32_t slot)
 {
-	char path[4200];
-	struct et_error e;
-	path_of(w, c, path);
-	c->used = false;
-	c->undecodable = 0;
-	c->code = 0;
-	c->progress = DONE;
-	int rc = et_wav_create(&c->wav, path, c->rate, &e);
-	if (rc == 0) {
-		rc = et_mix_new(c->recording->start_us, c->rate, on_samples, c, &c->mix, &e);
-	}
-	if (rc < 0) {
-		et_wav_close(&c->wav);
-		call_fail(w, rc, &e);
-		return;
-	}
-	c->progress = MIXES;
-	w->live[w->live_count++] = c;
-}
-
-/* The file is whole, or it is gone. */
-static void call_end(struct wavs *w, struct call *c)
-{
-	char path[4200];
-	struct et_error e;
-	path_of(w, c, path);
-	int rc = c->code < 0 ? c->code : et_mix_finish(c->mix, c->recording->end_us);
-	c->mix = et_mix_free(c->mix);
-	if (rc < 0) {
-		(void)et_fail(&e, rc, "write '%s'", path);
-	} else if (c->used) {
-		rc = et_wav_end(&c->wav, &e);
-	}
-	if (rc < 0 || !c->used) {
-		et_wav_close(&c->wav);
-		(void)unlink(path);
-	}
-	if (rc < 0) {
-		call_fail(w, rc, &e);
-	}
-	c->progress = DONE;
-}
-
-/* Those whose end lies behind. */
-static void live_end(struct wavs *w, int64_t now_us, bool all)
-{
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < w->live_count; i++) {
-		struct call *c = w->live[i];
-		if (all || (!c->to_the_end && c->recording->end_us + OVER_US < now_us)) {
-			call_end(w, c);
-		} else {
-			w->live[kept++] = c;
+	if (slot >= w->live_room) {
+		const uint32_t room = (slot + 1) * 2;
+		struct live **more = realloc(w->live, room * sizeof(struct live *));
+		if (more == NULL) {
+			return NULL;
 		}
+		memset(more + w->live_room, 0, (room - w->live_room) * sizeof(struct live *));
+		w->live = more;
+		w->live_room = room;
 	}
-	w->live_count = kept;
-}
-
-/* ---- Packets ---- */
-
-static int by_id(const void *a, const void *b)
-{
-	const struct call *const *x = a;
-	const struct call *const *y = b;
-	return memcmp((*x)->recording->id, (*y)->recording->id, 16);
-}
-
-static int by_key(const void *id, const void *element)
-{
-	const struct call *const *c = element;
-	return memcmp(id, (*c)->recording->id, 16);
-}
-
-static struct call *call_find(struct wavs *w, const uint8_t *id)
-{
-	struct cached *at = &w->cache[((uintptr_t)id >> 4) % CACHE];
-	if (at->place != id || memcmp(at->id, id, 16) != 0) {
-		struct call **found = bsearch(id, w->by_id, w->count, sizeof(*found), by_key);
-		at->place = id;
-		memcpy(at->id, id, 16);
-		at->call = found != NULL ? *found : NULL;
+	if (w->live[slot] == NULL) {
+		w->live[slot] = calloc(1, sizeof(struct live));
 	}
-	return at->call;
+	return w->live[slot];
 }
 
 static void on_media(void *arg, const struct et_replay_media *media)
 {
 	struct wavs *w = arg;
-	struct call *c = call_find(w, media->recording);
-	if (c == NULL || c->pass != w->pass || w->rc < 0) {
-		return;
-	}
-	if (c->progress == WAITS) {
-		live_end(w, media->arrival_us, false);
-		call_begin(w, c);
-	}
-	if (c->progress != MIXES) {
-		c->progress = CAME_AGAIN;
-		return;
-	}
-	if (c->code < 0 || media->stream >= c->recording->stream_count) {
-		return;
-	}
-	const struct et_capture_stream *s = &c->recording->streams[media->stream];
-	const struct et_codec *codec = media->closed ? NULL : codec_of(s, media->payload_type);
-	if (codec == NULL) {
-		c->undecodable++;
-		return;
-	}
-	const struct et_mix_packet packet = {
+	struct et_error e;
+	const struct et_media_packet packet = {
 		.stream = media->stream,
-		.party = s->party,
 		.marker = media->marker,
+		.payload_type = media->payload_type,
 		.sequence = media->sequence,
 		.timestamp = media->timestamp,
 		.arrival_us = media->arrival_us,
-		.codec = codec,
 		.payload = { media->payload, media->payload_size },
 	};
-	c->used = true;
-	c->code = et_mix_add(c->mix, &packet);
-}
-
-/* ---- Passes ---- */
-
-/* Take calls, by their start, as long as those that are under way at a time fit the budget. false:
- * none is left. */
-static bool pass_plan(struct wavs *w)
-{
-	size_t bytes = 0;
-	bool any = false;
-	uint32_t live = 0;
-	for (uint32_t i = 0; i < w->count; i++) {
-		struct call *c = &w->calls[i];
-		uint32_t kept = 0;
-		if (c->pass != 0) {
-			continue;
-		}
-		for (uint32_t k = 0; k < live; k++) {
-			if (!w->live[k]->to_the_end &&
-			    w->live[k]->recording->end_us + OVER_US < c->recording->start_us) {
-				bytes -= bytes_of(w->live[k]);
-			} else {
-				w->live[kept++] = w->live[k];
-			}
-		}
-		live = kept;
-		if (live == 0 || bytes + bytes_of(c) <= w->budget) {
-			c->pass = w->pass;
-			c->progress = WAITS;
-			bytes += bytes_of(c);
-			w->live[live++] = c;
-			any = true;
-		}
+	if (w->rc < 0) {
+		return;
 	}
-	return any;
+	struct live *l = live_of(w, media->slot);
+	if (l == NULL) {
+		wavs_fail(w, et_fail(&e, -ENOMEM, "replay"), &e);
+	} else if (media->closed) {
+		l->closed++;
+	} else if (et_spool_add(w->spool, &l->spooled, &packet, &e) < 0) {
+		wavs_fail(w, e.code, &e);
+	}
 }
 
-static int pass_run(struct wavs *w, const struct et_replay_config *first, struct et_error *reterr)
+/* ---- A call that is over ---- */
+
+static int on_samples(void *arg, const int16_t *samples, size_t frames)
 {
-	struct et_replay_config config = *first;
-	struct et_replay_summary again;
-	config.on_media = on_media;
-	config.media_arg = w;
-	memset(w->cache, 0, sizeof(w->cache));
-	int rc = et_replay(&config, &again, reterr);
+	struct mixing *m = arg;
+	return et_wav_write(&m->wav, samples, frames, NULL);
+}
+
+static int on_packet(void *arg, const struct et_media_packet *p)
+{
+	struct mixing *m = arg;
+	if (p->stream >= m->recording->stream_count) {
+		return 0;
+	}
+	const struct et_capture_stream *s = &m->recording->streams[p->stream];
+	const struct et_codec *codec = codec_of(s, p->payload_type);
+	if (codec == NULL) {
+		m->undecodable++;
+		return 0;
+	}
+	const struct et_mix_packet packet = {
+		.stream = p->stream,
+		.party = s->party,
+		.marker = p->marker,
+		.sequence = p->sequence,
+		.timestamp = p->timestamp,
+		.arrival_us = p->arrival_us,
+		.codec = codec,
+		.payload = p->payload,
+	};
+	m->used = true;
+	return et_mix_add(m->mix, &packet);
+}
+
+static int call_mix(struct wavs *w, struct live *l, struct mixing *m, struct et_error *reterr)
+{
+	const struct et_capture_recording *r = m->recording;
+	char path[PATH_SIZE];
+	const uint32_t rate = rate_of(r);
+	path_of(w, r->id, "part", path);
+	(void)unlink(path); /* of a run that was killed */
+	int rc = et_wav_create(&m->wav, path, rate, reterr);
+	rc = rc < 0 ? rc : et_mix_new(r->start_us, rate, on_samples, m, &m->mix, reterr);
 	if (rc == 0) {
-		et_replay_summary_release(&again);
+		rc = et_spool_drain(w->spool, &l->spooled, on_packet, m, reterr);
+		rc = rc < 0 ? rc : et_mix_finish(m->mix, r->end_us);
+		rc = rc < 0 ? et_fail(reterr, rc, "write '%s'", path) : 0;
 	}
-	live_end(w, 0, true);
-	if (rc == 0 && w->rc < 0) {
-		*reterr = w->error;
-		rc = w->rc;
+	m->mix = et_mix_free(m->mix);
+	if (rc == 0 && m->used) {
+		rc = et_wav_end(&m->wav, reterr);
 	}
-	for (uint32_t i = 0; i < w->count; i++) {
-		struct call *c = &w->calls[i];
-		if (c->pass == w->pass && c->progress == CAME_AGAIN) {
-			char path[4200];
-			path_of(w, c, path);
-			(void)unlink(path);
-			c->pass = 0; /* once more, as a whole */
-			c->to_the_end = true;
-			c->used = false;
-		}
+	et_wav_close(&m->wav);
+	if (rc < 0 || !m->used) {
+		(void)unlink(path);
 	}
 	return rc;
 }
 
-/* A file is called as its call; that of a recording which took the place of another of the same
- * call (Replaces) as the recording. Calls of one id are found by the next that begins. */
+static int note_written(struct wavs *w, const uint8_t id[16], bool used)
+{
+	if (w->written_count == w->written_room) {
+		const uint32_t room = w->written_room * 2 + 64;
+		struct written *more = realloc(w->written, room * sizeof(*more));
+		if (more == NULL) {
+			return -ENOMEM;
+		}
+		w->written = more;
+		w->written_room = room;
+	}
+	struct written *n = &w->written[w->written_count++];
+	memcpy(n->id, id, sizeof(n->id));
+	n->used = used;
+	return 0;
+}
+
+static void on_close(void *arg, uint32_t slot, const struct et_capture_recording *recording)
+{
+	struct wavs *w = arg;
+	struct et_error e;
+	struct live *l = slot < w->live_room ? w->live[slot] : NULL;
+	if (l == NULL) {
+		return; /* without media */
+	}
+	struct mixing m = { .recording = recording, .wav = { .fd = -1 } };
+	w->live[slot] = NULL;
+	int rc = w->rc == 0 ? call_mix(w, l, &m, &e) : 0;
+	if (rc == 0 && m.used && note_written(w, recording->id, true) < 0) {
+		char path[PATH_SIZE];
+		path_of(w, recording->id, "part", path);
+		(void)unlink(path);
+		rc = et_fail(&e, -ENOMEM, "replay");
+	}
+	if (rc < 0) {
+		wavs_fail(w, rc, &e);
+	}
+	w->undecodable += m.undecodable + l->closed;
+	et_spool_drop(w->spool, &l->spooled);
+	free(l);
+}
+
+/* ---- Names ---- */
+
+static int by_id(const void *a, const void *b)
+{
+	const struct written *x = a;
+	const struct written *y = b;
+	return memcmp(x->id, y->id, sizeof(x->id));
+}
+
+/* Calls of the same id next to each other, by their start. */
 static int by_call(const void *a, const void *b)
 {
-	const struct call *const *x = a;
-	const struct call *const *y = b;
-	int order = memcmp((*x)->recording->call, (*y)->recording->call, 16);
+	const struct et_replay_call *const *x = a;
+	const struct et_replay_call *const *y = b;
+	int order = memcmp((*x)->recording.call, (*y)->recording.call, 16);
 	return order != 0 ? order : *x < *y ? -1 : *x > *y;
 }
 
-static void names_choose(struct wavs *w)
+/* A file gets its name; one of an earlier run that has it goes. */
+static int call_name(struct wavs *w, const struct et_capture_recording *r, const uint8_t name[16],
+		     char ret[ET_REPLAY_WAV_NAME], struct et_error *reterr)
 {
-	qsort(w->by_id, w->count, sizeof(struct call *), by_call);
-	for (uint32_t i = 0; i < w->count; i++) {
-		const struct et_capture_recording *r = w->by_id[i]->recording;
-		bool again = i > 0 && memcmp(w->by_id[i - 1]->recording->call, r->call, 16) == 0;
-		w->by_id[i]->name = again ? r->id : r->call;
-	}
-	qsort(w->by_id, w->count, sizeof(struct call *), by_id);
-}
-
-static int wavs_init(struct wavs *w, const struct et_replay_summary *summary)
-{
-	w->count = summary->call_count;
-	w->calls = calloc((size_t)w->count + 1, sizeof(*w->calls));
-	w->by_id = calloc((size_t)w->count + 1, sizeof(struct call *));
-	w->live = calloc((size_t)w->count + 1, sizeof(struct call *));
-	if (w->calls == NULL || w->by_id == NULL || w->live == NULL) {
-		return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < w->count; i++) {
-		w->calls[i].recording = &summary->calls[i].recording;
-		w->calls[i].rate = rate_of(w->calls[i].recording);
-		w->calls[i].wav.fd = -1;
-		w->by_id[i] = &w->calls[i];
-	}
-	names_choose(w);
-	for (uint32_t i = 0; i < w->count; i++) { /* of an earlier run */
-		char path[4200];
-		path_of(w, &w->calls[i], path);
+	char part[PATH_SIZE];
+	char path[PATH_SIZE];
+	struct written key = { .used = true };
+	memcpy(key.id, r->id, sizeof(key.id));
+	path_of(w, name, "wav", path);
+	if (w->written_count == 0 ||
+	    bsearch(&key, w->written, w->written_count, sizeof(key), by_id) == NULL) {
 		(void)unlink(path);
+		ret[0] = '\0';
+		return 0;
 	}
+	path_of(w, r->id, "part", part);
+	if (rename(part, path) < 0) {
+		return et_fail(reterr, -errno, "rename '%s' to '%s'", part, path);
+	}
+	(void)snprintf(ret, ET_REPLAY_WAV_NAME, "%s", path + strlen(w->folder) + 1);
 	return 0;
 }
+
+/* A file is called as its call; that of a recording which took the place of another of the same
+ * call (Replaces) as the recording. */
+static int names_give(struct wavs *w, struct et_replay_wavs *ret, struct et_error *reterr)
+{
+	const uint32_t count = ret->summary.call_count;
+	int rc = 0;
+	ret->names = calloc((size_t)count + 1, sizeof(*ret->names));
+	const struct et_replay_call **sorted =
+		calloc((size_t)count + 1, sizeof(struct et_replay_call *));
+	if (ret->names == NULL || sorted == NULL) {
+		free(sorted);
+		return et_fail(reterr, -ENOMEM, "replay");
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		sorted[i] = &ret->summary.calls[i];
+	}
+	qsort(sorted, count, sizeof(struct et_replay_call *), by_call);
+	if (w->written_count > 0) {
+		qsort(w->written, w->written_count, sizeof(*w->written), by_id);
+	}
+	for (uint32_t i = 0; i < count && rc == 0; i++) {
+		const struct et_capture_recording *r = &sorted[i]->recording;
+		bool again = i > 0 && memcmp(sorted[i - 1]->recording.call, r->call, 16) == 0;
+		rc = call_name(w, r, again ? r->id : r->call,
+			       ret->names[sorted[i] - ret->summary.calls], reterr);
+	}
+	free(sorted);
+	return rc;
+}
+
+/* ---- All ---- */
 
 static int folder_sync(const char *folder, struct et_error *reterr)
 {
@@ -344,41 +312,61 @@ static int folder_sync(const char *folder, struct et_error *reterr)
 	return fd < 0 || syncfs(fd) < 0 ? et_fail(reterr, -errno, "sync '%s'", folder) : 0;
 }
 
-int et_replay_wavs(const struct et_replay_config *config, const struct et_replay_summary *summary,
-		   const char *folder, size_t budget, char (*names)[ET_REPLAY_WAV_NAME],
-		   uint64_t *ret_undecodable, struct et_error *reterr)
+static void wavs_release(struct wavs *w, bool failed)
 {
-	*ret_undecodable = 0;
-	if (strlen(folder) > 4000) {
+	for (uint32_t i = 0; i < w->live_room; i++) {
+		if (w->live[i] != NULL) {
+			et_spool_drop(w->spool, &w->live[i]->spooled);
+			free(w->live[i]);
+		}
+	}
+	for (uint32_t i = 0; i < w->written_count && failed; i++) {
+		char path[PATH_SIZE];
+		path_of(w, w->written[i].id, "part", path);
+		(void)unlink(path);
+	}
+	w->spool = et_spool_free(w->spool);
+	free(w->live);
+	free(w->written);
+}
+
+static int wavs_run(struct wavs *w, const struct et_replay_config *given,
+		    struct et_replay_wavs *ret, struct et_error *reterr)
+{
+	struct et_replay_config config = *given;
+	config.on_media = on_media;
+	config.on_close = on_close;
+	config.media_arg = w;
+	int rc = et_spool_new(w->folder, &w->spool, reterr);
+	rc = rc < 0 ? rc : et_replay(&config, &ret->summary, reterr);
+	if (rc == 0 && w->rc < 0) {
+		rc = et_fail_plain(reterr, w->rc, "%s", w->error.text);
+	}
+	rc = rc < 0 ? rc : names_give(w, ret, reterr);
+	ret->undecodable = w->undecodable;
+	return rc < 0 ? rc : folder_sync(w->folder, reterr);
+}
+
+int et_replay_wavs(const struct et_replay_config *config, const char *folder,
+		   struct et_replay_wavs *ret, struct et_error *reterr)
+{
+	struct wavs w = { .folder = folder };
+	*ret = (struct et_replay_wavs){ .undecodable = 0 };
+	if (strlen(folder) > FOLDER_MAX) {
 		return et_fail(reterr, -ENAMETOOLONG, "folder '%.100s...'", folder);
 	}
 	int rc = et_file_mkdirs(folder, reterr);
+	rc = rc < 0 ? rc : wavs_run(&w, config, ret, reterr);
+	wavs_release(&w, rc < 0);
 	if (rc < 0) {
-		return rc;
+		et_replay_wavs_release(ret);
 	}
-	struct wavs *w = calloc(1, sizeof(*w));
-	if (w == NULL) {
-		return et_fail(reterr, -ENOMEM, "replay");
-	}
-	w->folder = folder;
-	w->budget = budget;
-	if (wavs_init(w, summary) < 0) {
-		rc = et_fail(reterr, -ENOMEM, "replay");
-	}
-	for (w->pass = 1; rc == 0 && pass_plan(w); w->pass++) {
-		rc = pass_run(w, config, reterr);
-	}
-	for (uint32_t i = 0; i < w->count && rc == 0; i++) {
-		char id[ET_UUID_TEXT_SIZE];
-		et_uuid_format(w->calls[i].name, id);
-		(void)snprintf(names[i], ET_REPLAY_WAV_NAME, "%s%s", w->calls[i].used ? id : "",
-			       w->calls[i].used ? ".wav" : "");
-		*ret_undecodable += w->calls[i].undecodable;
-	}
-	rc = rc < 0 ? rc : folder_sync(folder, reterr);
-	free(w->calls);
-	free(w->by_id);
-	free(w->live);
-	free(w);
 	return rc;
+}
+
+void et_replay_wavs_release(struct et_replay_wavs *w)
+{
+	et_replay_summary_release(&w->summary);
+	free(w->names);
+	*w = (struct et_replay_wavs){ .undecodable = 0 };
 }

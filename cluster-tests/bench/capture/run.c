@@ -107,21 +107,13 @@ int et_bench_to_wavs(void *arg, uint64_t *packets)
 {
 	const struct et_bench_wavs *w = arg;
 	const struct et_replay_config config = { .files = &w->file, .file_count = 1 };
-	struct et_replay_summary summary;
-	uint64_t undecodable = 0;
-	if (et_replay(&config, &summary, NULL) < 0) {
-		return 1;
+	struct et_replay_wavs wavs;
+	int rc = et_replay_wavs(&config, w->folder, &wavs, NULL);
+	for (uint32_t i = 0; rc == 0 && i < wavs.summary.call_count; i++) {
+		rc = wavs.names[i][0] != '\0' ? 0 : ET_EDEGRADED;
 	}
-	char(*names)[ET_REPLAY_WAV_NAME] = calloc((size_t)summary.call_count + 1, sizeof(*names));
-	int rc = names == NULL ? -ENOMEM
-			       : et_replay_wavs(&config, &summary, w->folder, ET_REPLAY_WAV_BUDGET,
-						names, &undecodable, NULL);
-	for (uint32_t i = 0; i < summary.call_count && rc == 0; i++) {
-		rc = names[i][0] != '\0' ? 0 : ET_EDEGRADED;
-	}
-	*packets = summary.packets.rtp - undecodable;
-	free(names);
-	et_replay_summary_release(&summary);
+	*packets = wavs.summary.packets.rtp - wavs.undecodable;
+	et_replay_wavs_release(&wavs);
 	return rc == 0 ? 0 : 1;
 }
 

@@ -1,4 +1,5 @@
-/* Capture files: what they say of time is not believed without bounds. */
+/* Capture files: what they say of time is not believed without bounds; frames come in batches, as
+ * they are. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,11 +76,14 @@ static void add_frame(struct fixture *f, uint64_t time)
 	add32(f, 36);
 }
 
-static void on_frame(void *arg, const struct et_frame *frame)
+static void on_frames(void *arg, const struct et_frame *frames, size_t count)
 {
 	struct fixture *f = arg;
-	assert_true(f->count < FRAMES_MAX);
-	f->times_us[f->count++] = frame->time_us;
+	assert_in_range(count, 1, ET_SOURCE_BATCH);
+	assert_true(f->count + count <= FRAMES_MAX);
+	for (size_t i = 0; i < count; i++) {
+		f->times_us[f->count++] = frames[i].time_us;
+	}
 }
 
 static void times_are_from_1970_to_9999(void **state)
@@ -92,7 +96,7 @@ static void times_are_from_1970_to_9999(void **state)
 	add_frame(f, UINT64_MAX);
 	add_frame(f, 253402300799);
 	assert_int_equal(et_source_open_file(f->path, &s, NULL), 0);
-	assert_int_equal(et_source_read(s, FRAMES_MAX, on_frame, f, NULL), 5);
+	assert_int_equal(et_source_read(s, FRAMES_MAX, on_frames, f, NULL), 5);
 	(void)et_source_close(s);
 	assert_int_equal(f->times_us[0], 1700000000000000);
 	assert_int_equal(f->times_us[1], 253402300799000000);
@@ -101,10 +105,68 @@ static void times_are_from_1970_to_9999(void **state)
 	assert_int_equal(f->times_us[4], 253402300799000000);
 }
 
+/* Of 0 to 60,000 bytes: some fit a batch, some are handed over alone. */
+static uint32_t size_of(uint32_t n)
+{
+	return n % 7 == 6 ? n * 997 % 60001 : n * 31 % 400;
+}
+
+static void add_sized(struct fixture *f, uint32_t n)
+{
+	static uint8_t bytes[60004];
+	const uint32_t size = size_of(n);
+	const uint32_t padded = (size + 3) / 4 * 4;
+	memset(bytes, (int)(n + 1), padded);
+	add32(f, 6);
+	add32(f, 32 + padded);
+	add32(f, 0);
+	add32(f, 0);
+	add32(f, n);
+	add32(f, size);
+	add32(f, size + n % 2);
+	add(f, bytes, padded);
+	add32(f, 32 + padded);
+}
+
+static void see_sized(void *arg, const struct et_frame *frames, size_t count)
+{
+	struct fixture *f = arg;
+	assert_in_range(count, 1, ET_SOURCE_BATCH);
+	for (size_t i = 0; i < count; i++, f->count++) {
+		assert_int_equal(frames[i].time_us, (int64_t)f->count * 1000000);
+		assert_int_equal(frames[i].size, size_of(f->count));
+		assert_int_equal(frames[i].wire_size, size_of(f->count) + f->count % 2);
+		for (uint32_t k = 0; k < frames[i].size; k++) {
+			assert_true(frames[i].data[k] == (uint8_t)(f->count + 1));
+		}
+	}
+}
+
+/* The last one is cut in the middle: those before it come all the same. */
+static void frames_come_in_order_as_they_are(void **state)
+{
+	struct fixture *f = *state;
+	struct et_source *s = NULL;
+	struct et_error e;
+	int rc = 0;
+	for (uint32_t n = 0; n < 300; n++) {
+		add_sized(f, n);
+	}
+	assert_int_equal(ftruncate(f->fd, lseek(f->fd, 0, SEEK_CUR) - 2), 0);
+	assert_int_equal(et_source_open_file(f->path, &s, NULL), 0);
+	while ((rc = et_source_read(s, 50, see_sized, f, &e)) > 0) {
+		assert_in_range(rc, 1, 50);
+	}
+	assert_int_equal(rc, ET_ETRUNCATED);
+	assert_int_equal(f->count, 299);
+	(void)et_source_close(s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(times_are_from_1970_to_9999) };
+	const struct CMUnitTest tests[] = { TEST(times_are_from_1970_to_9999),
+					    TEST(frames_come_in_order_as_they_are) };
 	return cmocka_run_group_tests_name("node/capture/source", tests, NULL, NULL);
 }

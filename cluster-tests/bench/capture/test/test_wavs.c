@@ -1,6 +1,5 @@
-/* The WAV files of a replay are the same however many calls share a pass: all of them, one after
- * the other, and where the capture files are given in the wrong order. And they hold what was sent.
- */
+/* The WAV files of a replay are what the packets of each call say, also where the capture files are
+ * given in the wrong order. And they hold what was sent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@
 
 #include "cluster-tests/harness/calls.h"
 #include "node/audio/codec.h"
+#include "node/audio/mix.h"
 #include "node/audio/wav.h"
 #include "node/io/file.h"
 #include "ops/cli/replay_wav.h"
@@ -57,70 +58,141 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* Replay, then write; returns how many calls there are. */
-static uint32_t write_all(const struct et_replay_config *config, const char *folder, size_t budget,
-			  char (*names)[ET_REPLAY_WAV_NAME])
+static uint32_t files_in(const char *folder)
 {
-	struct et_replay_summary s;
-	struct et_error e;
-	uint64_t undecodable = 1;
-	assert_int_equal(et_replay(config, &s, &e), 0);
-	uint32_t count = s.call_count;
-	assert_in_range(count, 1, 2 * CALLS);
-	if (et_replay_wavs(config, &s, folder, budget, names, &undecodable, &e) < 0) {
-		fail_msg("%s", e.text);
+	uint32_t count = 0;
+	DIR *d = opendir(folder);
+	assert_non_null(d);
+	for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+		count += e->d_name[0] != '.';
 	}
-	assert_int_equal(undecodable, 0);
-	et_replay_summary_release(&s);
+	(void)closedir(d);
 	return count;
 }
 
-static void assert_same_files(const char *a, const char *b, char (*names)[ET_REPLAY_WAV_NAME],
-			      uint32_t count)
+/* Replay and write; returns how many calls there are. */
+static uint32_t write_all(const struct et_replay_config *config, const char *folder,
+			  char (*names)[ET_REPLAY_WAV_NAME])
 {
-	for (uint32_t i = 0; i < count; i++) {
+	struct et_replay_wavs w;
+	struct et_error e;
+	if (et_replay_wavs(config, folder, &w, &e) < 0) {
+		fail_msg("%s", e.text);
+	}
+	const uint32_t count = w.summary.call_count;
+	assert_in_range(count, 1, 2 * CALLS);
+	assert_int_equal(w.undecodable, 0);
+	memcpy(names, w.names, count * sizeof(*names));
+	et_replay_wavs_release(&w);
+	return count;
+}
+
+/* ---- The same, told another way: all packets in memory, each call mixed from them ---- */
+
+struct heard {
+	uint8_t recording[16];
+	struct et_replay_media media;
+	uint8_t payload[ET_MADE_SAMPLES];
+};
+
+struct all_heard {
+	struct heard *packets; /* owned */
+	size_t count;
+	size_t room;
+};
+
+static void hear(void *arg, const struct et_replay_media *media)
+{
+	struct all_heard *all = arg;
+	if (all->count == all->room) {
+		all->room = all->room * 2 + 1024;
+		all->packets = realloc(all->packets, all->room * sizeof(*all->packets));
+		assert_non_null(all->packets);
+	}
+	struct heard *h = &all->packets[all->count++];
+	assert_true(media->payload_size <= sizeof(h->payload));
+	memcpy(h->recording, media->recording, sizeof(h->recording));
+	memcpy(h->payload, media->payload, media->payload_size);
+	h->media = *media;
+}
+
+static int on_samples(void *arg, const int16_t *samples, size_t frames)
+{
+	struct et_buffer *b = arg;
+	uint8_t *p = et_buffer_reserve(b, frames * ET_WAV_FRAME_SIZE);
+	assert_non_null(p);
+	et_wav_frames(samples, frames, p);
+	b->size += frames * ET_WAV_FRAME_SIZE;
+	return 0;
+}
+
+static void mix_call(const struct all_heard *all, const struct et_capture_recording *r,
+		     struct et_buffer *ret)
+{
+	struct et_mix *mix = NULL;
+	assert_int_equal(et_mix_new(r->start_us, 8000, on_samples, ret, &mix, NULL), 0);
+	for (size_t i = 0; i < all->count; i++) {
+		const struct heard *h = &all->packets[i];
+		if (memcmp(h->recording, r->id, 16) != 0) {
+			continue;
+		}
+		const struct et_mix_packet p = {
+			.stream = h->media.stream,
+			.party = r->streams[h->media.stream].party,
+			.marker = h->media.marker,
+			.sequence = h->media.sequence,
+			.timestamp = h->media.timestamp,
+			.arrival_us = h->media.arrival_us,
+			.codec = et_codec_static(h->media.payload_type),
+			.payload = { h->payload, h->media.payload_size },
+		};
+		assert_int_equal(et_mix_add(mix, &p), 0);
+	}
+	assert_int_equal(et_mix_finish(mix, r->end_us), 0);
+	et_mix_free(mix);
+}
+
+/* Write, and compare each file; twice, the second time over what is there. */
+static void compare(struct fixture *f, const struct et_replay_config *config)
+{
+	static char names[2 * CALLS][ET_REPLAY_WAV_NAME];
+	static char again[2 * CALLS][ET_REPLAY_WAV_NAME];
+	char folder[128];
+	struct et_replay_config told = *config;
+	struct all_heard all = { .count = 0 };
+	struct et_replay_summary s;
+	uint32_t files = 0;
+	(void)snprintf(folder, sizeof(folder), "%s/out", f->folder);
+	told.on_media = hear;
+	told.media_arg = &all;
+	assert_int_equal(et_replay(&told, &s, NULL), 0);
+	assert_int_equal(write_all(config, folder, names), s.call_count);
+	assert_int_equal(write_all(config, folder, again), s.call_count);
+	assert_memory_equal(names, again, sizeof(names));
+	for (uint32_t i = 0; i < s.call_count; i++) {
 		char path[256];
-		struct et_buffer x = { 0 };
-		struct et_buffer y = { 0 };
+		struct et_buffer file = { 0 };
+		struct et_buffer mixed = { 0 };
 		if (names[i][0] == '\0') {
 			continue;
 		}
-		(void)snprintf(path, sizeof(path), "%s/%.63s", a, names[i]);
-		assert_int_equal(et_file_read(path, 1 << 24, &x, NULL), 0);
-		(void)snprintf(path, sizeof(path), "%s/%.63s", b, names[i]);
-		assert_int_equal(et_file_read(path, 1 << 24, &y, NULL), 0);
-		assert_int_equal(x.size, y.size);
-		assert_true(x.size > ET_WAV_HEADER_SIZE);
-		assert_memory_equal(x.data, y.data, x.size);
-		et_buffer_release(&x);
-		et_buffer_release(&y);
+		files++;
+		(void)snprintf(path, sizeof(path), "%s/%.63s", folder, names[i]);
+		assert_int_equal(et_file_read(path, 1 << 24, &file, NULL), 0);
+		mix_call(&all, &s.calls[i].recording, &mixed);
+		assert_true(mixed.size > 0);
+		assert_int_equal(file.size, ET_WAV_HEADER_SIZE + mixed.size);
+		assert_memory_equal(file.data + ET_WAV_HEADER_SIZE, mixed.data, mixed.size);
+		et_buffer_release(&file);
+		et_buffer_release(&mixed);
 	}
+	assert_in_range(files, CALLS, 2 * CALLS);
+	assert_int_equal(files_in(folder), files); /* and nothing else lies there */
+	free(all.packets);
+	et_replay_summary_release(&s);
 }
 
-static void compare(struct fixture *f, const struct et_replay_config *config)
-{
-	static char together[2 * CALLS][ET_REPLAY_WAV_NAME];
-	static char alone[2 * CALLS][ET_REPLAY_WAV_NAME];
-	static char some[2 * CALLS][ET_REPLAY_WAV_NAME];
-	char a[128];
-	char b[128];
-	char c[128];
-	(void)snprintf(a, sizeof(a), "%s/together", f->folder);
-	(void)snprintf(b, sizeof(b), "%s/alone", f->folder);
-	(void)snprintf(c, sizeof(c), "%s/some", f->folder);
-	uint32_t count = write_all(config, a, ET_REPLAY_WAV_BUDGET, together);
-	assert_int_equal(write_all(config, b, 1, alone), count);
-	assert_int_equal(write_all(config, c, (size_t)5 << 20, some), count);
-	assert_memory_equal(together, alone, sizeof(together));
-	assert_memory_equal(together, some, sizeof(together));
-	assert_same_files(a, b, together, count);
-	assert_same_files(a, c, together, count);
-	/* Once more over what is there. */
-	assert_int_equal(write_all(config, a, ET_REPLAY_WAV_BUDGET, together), count);
-	assert_same_files(a, b, together, count);
-}
-
-static void all_budgets_write_the_same(void **state)
+static void files_are_what_each_call_says(void **state)
 {
 	struct fixture *f = *state;
 	const char *const files[] = { f->file };
@@ -171,7 +243,7 @@ static void a_file_holds_what_was_sent(void **state)
 	struct et_buffer wav = { 0 };
 	size_t equal = 0;
 	(void)snprintf(folder, sizeof(folder), "%s/out", f->folder);
-	uint32_t count = write_all(&config, folder, ET_REPLAY_WAV_BUDGET, names);
+	uint32_t count = write_all(&config, folder, names);
 	assert_int_equal(count, CALLS);
 	assert_int_equal(et_replay(&config, &s, NULL), 0);
 	for (uint32_t i = 0; i < count; i++) {
@@ -194,7 +266,7 @@ static void a_file_holds_what_was_sent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(all_budgets_write_the_same, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(files_are_what_each_call_says, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(files_in_the_wrong_order_lose_nothing, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_file_holds_what_was_sent, set_up, tear_down),
