@@ -92,9 +92,11 @@ struct et_daemon {
 		struct et_keeper_sealing
 			floor;	  /* not before this one, whatever the catalogue says */
 		uint32_t drained; /* told to the keeper */
+		bool untrusted;	  /* the file was not believed, and is not written anew yet */
 		bool looking;
 		uv_work_t work;
 		struct et_keeper_sealing looked; /* of the look under way */
+		struct et_buffer bundle;	 /* owned: the CAs that it must be signed by */
 		int code;
 	} keys;
 	atomic_bool agents_changed; /* in the catalogue, since the recorder was told */

@@ -5,7 +5,17 @@
  *   seals to that version at least ─▶ the keeper tells the catalogue (KekReport)
  *
  * Why it is saved: after a crash the state may come back at an earlier index, until a majority says
- * what is committed. A recorder that starts then, cut off, would seal to the old version again. */
+ * what is committed. A recorder that starts then, cut off, would seal to the old version again.
+ *
+ * What is saved is believed with the signature of a CA that this node trusts, and with that only:
+ * who could write the disk would otherwise have recordings sealed to a key of his own. So it is
+ * saved again when another CA has signed that version. Possible failure modes are
+ *   - the file is unsigned (an earlier build's) or not of a CA of ours: the node records on under
+ * the newest version of its own catalogue, says SEALING_UNTRUSTED, and writes the file anew when
+ * the catalogue is current; with its root locked there is no catalogue, and nothing is recorded
+ *     (locked.c);
+ *   - the active version is not signed by a CA of ours (another CA has just been forced): it is in
+ *     use as before, and saved when it is signed again. */
 #include <string.h>
 
 #include "node/daemon/daemon_internal.h"
@@ -28,8 +38,12 @@ static void look_work(uv_work_t *work)
 	struct et_error error = { 0 };
 
 	int rc = et_journal_each_pending(d->journal, look_pending, d);
-	rc = rc < 0 ? rc : et_keeper_sealing_save(d->config.state, &d->keys.looked, &error);
-	if (rc < 0 && rc != ET_EBUSY) {
+	rc = rc < 0 ? rc
+		    : et_keeper_sealing_save(
+			      d->config.state,
+			      (struct et_view){ d->keys.bundle.data, d->keys.bundle.size },
+			      &d->keys.looked, &error);
+	if (rc < 0 && rc != ET_EBUSY && rc != ET_EUNTRUSTED) {
 		et_warn("keys.drained", "kek=%u code=%s", d->keys.looked.version, et_errname(rc));
 	}
 	d->keys.code = rc;
@@ -40,10 +54,15 @@ static void look_done(uv_work_t *work, int status)
 	struct et_daemon *d = work->data;
 
 	d->keys.looking = false;
+	et_buffer_release(&d->keys.bundle);
 	if (status < 0 || d->keys.code < 0) {
 		return; /* the next second looks again */
 	}
 	d->keys.floor = d->keys.looked;
+	d->keys.untrusted = false;
+	if (d->keys.drained == d->keys.looked.version) {
+		return; /* signed anew */
+	}
 	d->keys.drained = d->keys.looked.version;
 	et_info("keys.drained", "kek=%u", d->keys.drained);
 	if (d->keeper != NULL && d->phase != DAEMON_STOPPING) {
@@ -51,22 +70,36 @@ static void look_done(uv_work_t *work, int status)
 	}
 }
 
+/* Is what is saved as the catalogue has it? */
+static bool is_saved(const struct et_daemon *d)
+{
+	const struct et_keeper_sealing *floor = &d->keys.floor;
+
+	return d->kek.version < d->keys.drained ||
+	       (d->kek.version == d->keys.drained &&
+		d->kek.signature_size == floor->signature_size &&
+		memcmp(d->kek.signature, floor->signature, floor->signature_size) == 0);
+}
+
 void daemon_watch_keys(struct et_daemon *d)
 {
 	uint32_t version = d->kek.version;
 
 	if (d->keeper == NULL || d->journal == NULL || d->keys.looking || version == 0 ||
-	    version <= d->keys.drained) {
+	    is_saved(d)) {
 		return;
 	}
 	if (d->capture != NULL &&
 	    (d->kek_version < version || !et_capture_kek_settled(d->capture, version))) {
 		return;
 	}
+	et_buffer_add(&d->keys.bundle, d->identity.ca.data, d->identity.ca.size);
 	d->keys.looked = d->kek;
 	d->keys.looking = true;
 	d->keys.work.data = d;
-	if (uv_queue_work(&d->loop, &d->keys.work, look_work, look_done) < 0) {
+	if (d->keys.bundle.failed ||
+	    uv_queue_work(&d->loop, &d->keys.work, look_work, look_done) < 0) {
+		et_buffer_release(&d->keys.bundle);
 		d->keys.looking = false;
 	}
 }
@@ -76,14 +109,16 @@ void daemon_keys_floor(struct et_daemon *d, struct et_keeper_sealing *kek)
 	struct et_keeper_sealing *floor = &d->keys.floor;
 
 	if (!d->keys.loaded) {
+		struct et_error why = { 0 };
+		char quoted[560];
 		d->keys.loaded = true;
-		int rc = et_keeper_sealing_load(d->config.state, floor);
-		if (rc < 0) {
-			*floor = (struct et_keeper_sealing){ 0 };
-		}
+		int rc = et_keeper_sealing_load(
+			d->config.state,
+			(struct et_view){ d->identity.ca.data, d->identity.ca.size }, floor, &why);
 		if (rc < 0 && rc != -ENOENT) {
-			et_err("keys.sealing", "file=\"%s/keys/sealing\" code=%s", d->config.state,
-			       et_errname(rc));
+			d->keys.untrusted = true;
+			et_err("keys.sealing", "code=%s kek=%u why=%s", et_errname(rc),
+			       kek->version, et_log_quote(why.text, quoted, sizeof(quoted)));
 		}
 	}
 	if (floor->version > kek->version && floor->epoch == kek->epoch) {

@@ -7,7 +7,8 @@
  * as after a crash, signs them, and tells the cluster what stands in the journal. Nothing is
  * destroyed meanwhile, for nothing runs that could: no catalogue, no cluster port, no HTTPS.
  *
- * Failures: the node does not capture, or has never said what it seals to: it ends with the reason
+ * Failures: the node does not capture, or has never said what it seals to, or what it says is not
+ * signed by a CA of its identity (there is no other key to record under): it ends with the reason
  * why the root does not open. A root in a plain file that is missing is a mistake, and ends it,
  * too.
  *
@@ -22,26 +23,35 @@ static bool somebody_is_needed(const struct et_daemon *d)
 	return et_root_spec_parse(d->config.root, &spec, NULL) == 0 && spec.kind != ET_ROOT_FILE;
 }
 
-static int sealing_known(const struct et_daemon *d, struct et_keeper_sealing *ret)
+static int sealing_known(const struct et_daemon *d, struct et_keeper_sealing *ret,
+			 struct et_error *reterr)
 {
-	int rc = et_keeper_sealing_load(d->config.state, ret);
-
-	return rc == 0 && (ret->version == 0 || ret->kek_id == 0) ? ET_ENOTFOUND : rc;
+	return et_keeper_sealing_load(d->config.state,
+				      (struct et_view){ d->identity.ca.data, d->identity.ca.size },
+				      ret, reterr);
 }
 
 int daemon_peek_locked(struct et_daemon *d, struct et_error *reterr)
 {
 	struct et_keeper_sealing sealing;
-	struct et_error e;
+	struct et_error e = { 0 };
+	char quoted[560];
+	bool records = (d->config.roles & ET_ROLE_CAPTURE) != 0 &&
+		       (d->config.capture_count > 0 || d->config.siprec.listen_count > 0);
 
-	if (!somebody_is_needed(d) || (d->config.roles & ET_ROLE_CAPTURE) == 0 ||
-	    (d->config.capture_count == 0 && d->config.siprec.listen_count == 0) ||
-	    sealing_known(d, &sealing) < 0 ||
-	    et_identity_peek(d->identity_folder, &d->identity, &e) < 0) {
-		*reterr = d->locked;
-		return d->locked.code;
+	int rc = !somebody_is_needed(d) || !records
+			 ? -ENOENT
+			 : et_identity_peek(d->identity_folder, &d->identity, &e);
+	rc = rc < 0 ? rc : sealing_known(d, &sealing, &e);
+	if (rc == 0) {
+		return 0;
 	}
-	return 0;
+	if (rc != -ENOENT) {
+		et_err("keys.sealing", "code=%s why=%s", et_errname(rc),
+		       et_log_quote(e.text, quoted, sizeof(quoted)));
+	}
+	*reterr = d->locked;
+	return d->locked.code;
 }
 
 int daemon_start_locked(struct et_daemon *d, struct et_error *reterr)
@@ -50,11 +60,8 @@ int daemon_start_locked(struct et_daemon *d, struct et_error *reterr)
 	char quoted[560];
 
 	d->phase = DAEMON_LOCKED;
-	int rc = sealing_known(d, &sealing);
-	if (rc < 0) {
-		return et_fail(reterr, rc, "'%s/keys/sealing'", d->config.state);
-	}
-	rc = daemon_open_journal(d, reterr);
+	int rc = sealing_known(d, &sealing, reterr);
+	rc = rc < 0 ? rc : daemon_open_journal(d, reterr);
 	rc = rc < 0 ? rc : daemon_start_capture(d, &sealing, sealing.kek_id, reterr);
 	if (rc < 0) {
 		return rc;

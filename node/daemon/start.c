@@ -380,6 +380,9 @@ static int pick_active(void *arg, const Et__Kek *kek)
 	    kek->version > pick->version) {
 		pick->version = kek->version;
 		memcpy(pick->public_key, kek->public_key.data, 32);
+		pick->signature_size =
+			kek->signature.len <= sizeof(pick->signature) ? kek->signature.len : 0;
+		memcpy(pick->signature, kek->signature.data, pick->signature_size);
 	}
 	return 0;
 }

@@ -37,16 +37,28 @@ int et_keeper_key_make(const char *state_folder, const struct et_secret *root, u
 		       uint8_t ret_public[32], struct et_error *reterr) ET_MUST_CHECK;
 
 /* The KEK version that this node seals to at least, whatever its catalogue says after a restart, in
- * this epoch of the cluster (a restore from a backup may go back behind it). */
+ * this epoch of the cluster (a restore from a backup may go back behind it). The file is not
+ * secret, but its key is what recordings are sealed to: it is believed only with the CA's signature
+ * over version and key, which the catalogue has of each version. The epoch is not signed, and an
+ * older file of this node can be put back: then the node seals to an older version of the cluster's
+ * own, if at all (the catalogue's wins when it is newer). */
+#define ET_KEEPER_SIGNATURE_MAX 80 /* bytes; P-256, DER */
+
 struct et_keeper_sealing {
 	uint32_t version;
 	uint32_t epoch;
 	uint8_t public_key[32];
-	uint32_t kek_id; /* of the cluster's keys; 0: a file of an earlier version does not say */
+	uint32_t kek_id; /* of the cluster's keys */
+	uint8_t signature[ET_KEEPER_SIGNATURE_MAX];
+	size_t signature_size;
 };
-/* -ENOENT: never saved. */
-int et_keeper_sealing_load(const char *state_folder, struct et_keeper_sealing *ret) ET_MUST_CHECK;
-int et_keeper_sealing_save(const char *state_folder, const struct et_keeper_sealing *sealing,
+/* -ENOENT: never saved. ET_EUNTRUSTED: no CA of the bundle has signed it, or it is the unsigned
+ * file of an earlier build. ET_ECORRUPT. *ret is untouched then. */
+int et_keeper_sealing_load(const char *state_folder, struct et_view ca_bundle,
+			   struct et_keeper_sealing *ret, struct et_error *reterr) ET_MUST_CHECK;
+/* ET_EUNTRUSTED: what could not be loaded again is not saved. */
+int et_keeper_sealing_save(const char *state_folder, struct et_view ca_bundle,
+			   const struct et_keeper_sealing *sealing,
 			   struct et_error *reterr) ET_MUST_CHECK;
 
 /* ---- Cluster init (pure, but for randomness) ---- */

@@ -2,6 +2,7 @@
  *
  *   root.c     the node root
  *   keys.c     the key folder
+ *   sealing.c  which KEK version this node seals to
  *   secrets.c  grants: sealing and opening KEK secrets and the CA key
  *   escrow.c   shares as text
  *   init.c     the material of a new cluster
@@ -82,6 +83,10 @@ int node_keys_order(const char *state_folder, const struct et_secret *root,
 /* ---- secrets.c ---- */
 
 /* "kek:VERSION" */
+/* The file <state>/keys/sealing, whatever its signature is worth. ET_EUNTRUSTED: it has none;
+ * ET_ECORRUPT. */
+int sealing_parse(struct et_view file, struct et_keeper_sealing *ret) ET_MUST_CHECK;
+
 #define SECRET_NAME_BYTES 16
 void kek_secret_name(uint32_t version, char ret[SECRET_NAME_BYTES]);
 /* The node's key for a KEK version: the one that it has published, else its only one. NULL: it has

@@ -1,7 +1,4 @@
-/* <state>/keys/seal-VERSION.key: a box under the node root, one X25519 key for each KEK version.
- * <state>/keys/sealing: version 4 | epoch 4 | public half 32 | KEK family 4 of the KEK version that
- * this node seals to at least, so that a restart with an older catalogue does not go back behind
- * what it has promised. */
+/* <state>/keys/seal-VERSION.key: a box under the node root, one X25519 key for each KEK version. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -226,44 +223,4 @@ int node_keys_order(const char *state_folder, const struct et_secret *root,
 		node_keys_release(ret);
 	}
 	return rc;
-}
-
-/* ---- What this node seals to ---- */
-
-#define SEALING_BYTES 44
-#define SEALING_BYTES_OLD 40 /* without the KEK family */
-
-int et_keeper_sealing_load(const char *state_folder, struct et_keeper_sealing *ret)
-{
-	ET_CLEANUP(et_buffer_releasep) struct et_buffer b = { 0 };
-	char path[PATH_BYTES];
-
-	(void)snprintf(path, sizeof(path), "%s/keys/sealing", state_folder);
-	int rc = et_file_read(path, FILE_BYTES_MAX, &b, NULL);
-	if (rc == 0 && b.size != SEALING_BYTES && b.size != SEALING_BYTES_OLD) {
-		rc = ET_ECORRUPT;
-	}
-	if (rc == 0) {
-		ret->version = et_get32(b.data);
-		ret->epoch = et_get32(b.data + 4);
-		memcpy(ret->public_key, b.data + 8, 32);
-		ret->kek_id = b.size == SEALING_BYTES ? et_get32(b.data + 40) : 0;
-	}
-	return rc;
-}
-
-int et_keeper_sealing_save(const char *state_folder, const struct et_keeper_sealing *sealing,
-			   struct et_error *reterr)
-{
-	uint8_t bytes[SEALING_BYTES];
-	char path[PATH_BYTES];
-
-	(void)snprintf(path, sizeof(path), "%s/keys", state_folder);
-	int rc = et_file_mkdirs(path, reterr);
-	(void)snprintf(path, sizeof(path), "%s/keys/sealing", state_folder);
-	et_put32(bytes, sealing->version);
-	et_put32(bytes + 4, sealing->epoch);
-	memcpy(bytes + 8, sealing->public_key, 32);
-	et_put32(bytes + 40, sealing->kek_id);
-	return rc < 0 ? rc : et_file_publish(path, bytes, sizeof(bytes), 0600, reterr);
 }

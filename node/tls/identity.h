@@ -54,7 +54,8 @@ int et_identity_copy(const struct et_identity *from, struct et_identity *ret) ET
  * node); ET_ECORRUPT, ET_EKEYPERM: a wrong root or a damaged file. */
 int et_identity_load(const char *folder, const struct et_secret *root, struct et_identity *ret,
 		     struct et_error *reterr) ET_MUST_CHECK;
-/* What it says without its secrets: names, numbers, and the public key; the rest stays empty. */
+/* What it says without its secrets: names, numbers, the public key, certificate and CAs. Nothing
+ * says yet that it is true: the file is authenticated by its secrets only. */
 int et_identity_peek(const char *folder, struct et_identity *ret,
 		     struct et_error *reterr) ET_MUST_CHECK;
 int et_identity_save(const char *folder, const struct et_secret *root, const struct et_identity *id,

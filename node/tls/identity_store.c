@@ -133,6 +133,13 @@ static bool read_names(struct et_reader *r, struct et_identity *id)
 	return true;
 }
 
+static bool skip_box(struct et_reader *r)
+{
+	uint32_t size = et_read32(r);
+
+	return size <= BOX_BYTES_MAX && et_read_bytes(r, size) != NULL;
+}
+
 int et_identity_peek(const char *folder, struct et_identity *ret, struct et_error *reterr)
 {
 	ET_CLEANUP(et_buffer_releasep) struct et_buffer b = { 0 };
@@ -145,7 +152,10 @@ int et_identity_peek(const char *folder, struct et_identity *ret, struct et_erro
 		return rc;
 	}
 	struct et_reader r = et_reader_of(b.data + 5, b.size - 5);
-	if (!read_names(&r, &id)) {
+	if (!read_names(&r, &id) || !skip_box(&r) || !skip_box(&r) ||
+	    !wire_read_bytes(&r, ET_CERT_MAX, &id.cert) ||
+	    !wire_read_bytes(&r, CA_BYTES_MAX, &id.ca) || et_reader_left(&r) != 0) {
+		et_identity_release(&id);
 		return et_fail(reterr, ET_ECORRUPT, "'%s'", path);
 	}
 	*ret = id;

@@ -150,6 +150,13 @@ const struct et_cli_code et_cli_codes[] = {
 	  "with the public key that it knows, and does nothing else: no footers, no copies, no "
 	  "listening, no cluster. The tapes are told to the cluster after a start that opens it.",
 	  "evertape key root show --open; then systemctl restart evertaped" },
+	{ "SEALING_UNTRUSTED", "at_risk",
+	  "The file that says which key version the node seals to (keys/sealing) is not signed by "
+	  "the cluster's CA: somebody has written it, or an earlier build. It is not used: the "
+	  "node "
+	  "records under the newest version of its own catalogue, and writes the file anew when it "
+	  "has heard from a majority.",
+	  "evertape status; if it was no upgrade: who could write the node's state folder?" },
 	{ "VAULT_SINGLE", "at_risk",
 	  "Fewer than two vault nodes hold the active key: losing one makes recordings unreadable "
 	  "but "

@@ -244,6 +244,75 @@ static void the_signed_list_serves_until_there_is_a_catalogue(void **state)
 	et_keeper_init_release(&init);
 }
 
+/* ---- What a node seals to ---- */
+
+static int sealing_try(struct fixture *f, const uint8_t *bytes, size_t size, struct et_view bundle,
+		       struct et_keeper_sealing *ret)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/keys/sealing", f->dir);
+	assert_int_equal(et_file_publish(path, bytes, size, 0600, NULL), 0);
+	return et_keeper_sealing_load(f->dir, bundle, ret, NULL);
+}
+
+static void what_is_sealed_to_is_the_cluster_s_or_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct et_keeper_init_config c = config_of(f);
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer file = { 0 };
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer both = { 0 };
+	struct et_keeper_sealing s = { .version = 1, .epoch = 3, .kek_id = 7 };
+	struct et_keeper_sealing again = { 0 };
+	struct et_keeper_init init;
+	struct et_keeper_init other;
+	char path[128];
+
+	assert_int_equal(et_keeper_make_init(&c, &other, NULL), 0); /* the same name */
+	assert_int_equal(et_keeper_make_init(&c, &init, NULL), 0);
+	const Et__Kek *kek = init.command->cluster_init->kek;
+	struct et_view ca = view_of(&init.identity.ca);
+	memcpy(s.public_key, kek->public_key.data, 32);
+	memcpy(s.signature, kek->signature.data, kek->signature.len);
+	s.signature_size = kek->signature.len;
+	assert_int_equal(et_keeper_sealing_load(f->dir, ca, &again, NULL), -ENOENT);
+	assert_int_equal(et_keeper_sealing_save(f->dir, ca, &s, NULL), 0);
+	assert_int_equal(et_keeper_sealing_load(f->dir, ca, &again, NULL), 0);
+	assert_memory_equal(&again, &s, sizeof(s));
+
+	/* Of one of two CAs that are trusted; of neither. */
+	et_buffer_add(&both, other.identity.ca.data, other.identity.ca.size);
+	assert_int_equal(et_keeper_sealing_load(f->dir, view_of(&both), &again, NULL),
+			 ET_EUNTRUSTED);
+	assert_int_equal(et_keeper_sealing_save(f->dir, view_of(&both), &s, NULL), ET_EUNTRUSTED);
+	et_buffer_add(&both, ca.data, ca.size);
+	assert_int_equal(et_keeper_sealing_load(f->dir, view_of(&both), &again, NULL), 0);
+
+	/* Each byte of version and key, and of the signature, counts; so does the end. */
+	(void)snprintf(path, sizeof(path), "%s/keys/sealing", f->dir);
+	assert_int_equal(et_file_read(path, 1024, &file, NULL), 0);
+	again = (struct et_keeper_sealing){ 0 };
+	for (size_t i = 0; i < file.size; i++) {
+		bool is_signed = i < 4 || (i >= 8 && i < 40) || i >= 44;
+		file.data[i] ^= 1;
+		int rc = sealing_try(f, file.data, file.size, ca, &again);
+		assert_true(is_signed ? rc < 0 : rc == 0);
+		file.data[i] ^= 1;
+	}
+	again = (struct et_keeper_sealing){ 0 };
+	for (size_t size = 0; size < file.size; size++) {
+		int rc = sealing_try(f, file.data, size, ca, &again);
+		/* 44 and 40: a file of an earlier build, or one whose end was cut off by a thief.
+		 */
+		assert_int_equal(rc, size == 44 || size == 40 ? ET_EUNTRUSTED : ET_ECORRUPT);
+	}
+	et_buffer_add8(&file, 0);
+	assert_int_equal(sealing_try(f, file.data, file.size, ca, &again), ET_ECORRUPT);
+	assert_int_equal(again.version, 0);
+	et_keeper_init_release(&init);
+	et_keeper_init_release(&other);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -252,6 +321,7 @@ int main(void)
 		TEST(init_makes_all_that_a_cluster_needs),
 		TEST(bad_init_requests_are_told),
 		TEST(the_signed_list_serves_until_there_is_a_catalogue),
+		TEST(what_is_sealed_to_is_the_cluster_s_or_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
