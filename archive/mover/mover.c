@@ -207,6 +207,11 @@ struct et_mover *et_mover_stop(struct et_mover *m)
 	return NULL;
 }
 
+bool et_mover_disk_full(const struct et_mover *m)
+{
+	return atomic_load(&m->media_full);
+}
+
 /* ---- What was applied ---- */
 
 static void message_send(struct et_mover *m, const Et__CopyEvict *evict)

@@ -54,6 +54,8 @@ struct et_mover_config {
 	int64_t (*now)(void *arg);
 	void *arg;
 
+	/* Of the media filesystem: nothing is restored that would leave less free; 0: none. */
+	uint64_t media_reserve_bytes;
 	uint32_t parallel;    /* packs in flight; 0: 4 */
 	uint32_t interval_ms; /* between looks at the jobs without being told; 0: 10 s */
 };
@@ -138,6 +140,10 @@ int et_archive_restore_plan(const struct et_state_view *view, const struct et_bu
  * array and what it points to: et_archive_jobs_free(). */
 int et_archive_jobs(const Et__Plan *plan, Et__Job ***ret, size_t *ret_count) ET_MUST_CHECK;
 void et_archive_jobs_free(Et__Job **jobs, size_t count);
+
+/* Does a restore job wait because this node's media disk has no room above its reserve? Any thread;
+ * never waits. */
+bool et_mover_disk_full(const struct et_mover *m);
 
 struct et_mover_target_status {
 	char name[ET_ARCHIVE_NAME_MAX + 1];

@@ -36,6 +36,7 @@ struct et_mover {
 	pthread_t thread;
 	struct et_queue queue; /* struct mover_message, to the thread */
 	atomic_bool stopping;
+	atomic_bool media_full; /* a restore job waits for room on this node's disk */
 
 	/* Under the lock: what other threads look at. */
 	pthread_mutex_t lock;

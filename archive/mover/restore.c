@@ -7,11 +7,17 @@
  * Failures
  *   - A kill leaves a file that nobody counts, or a copy; the job goes on where it was.
  *   - No target that has it can be used now: the job waits, and the target's pauses grow.
+ *   - This node's disk would be below its reserve with the segment on it (or is full): the job
+ * waits, `running` with DISK_FULL in its error, and goes on by itself when there is room. The
+ * reserve is the recorder's.
  *   - A segment that was erased or replaced meanwhile is left out. One whose archive copies are all
  *     bad makes the job fail with its name, after the others came back. */
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "archive/mover/mover_internal.h"
 #include "node/base/log.h"
@@ -76,6 +82,28 @@ static int copy_add(struct et_mover *m, const Et__PlanItem *item, struct et_erro
 	return mover_propose(m, &command, reterr);
 }
 
+/* May a segment of this size come? */
+static int room_look(const struct et_mover *m, uint64_t size_bytes, struct et_error *reterr)
+{
+	struct statvfs fs;
+	if (m->config.media_reserve_bytes == 0) {
+		return 0;
+	}
+	if (statvfs(m->media, &fs) < 0) {
+		return et_fail(reterr, -errno, "'%s'", m->media);
+	}
+	uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (free_bytes >= m->config.media_reserve_bytes &&
+	    free_bytes - m->config.media_reserve_bytes >= size_bytes) {
+		return 0;
+	}
+	return et_fail_plain(reterr, -ENOSPC,
+			     "DISK_FULL: a segment of %" PRIu64 " bytes does not fit: %" PRIu64
+			     " are free on the media disk, and %" PRIu64
+			     " of them (limits.disk-reserve) are the recorder's",
+			     size_bytes, free_bytes, m->config.media_reserve_bytes);
+}
+
 static int segment_restore(struct et_mover *m, const Et__PlanItem *item, struct et_error *reterr)
 {
 	char path[MOVER_PATH_MAX];
@@ -83,6 +111,10 @@ static int segment_restore(struct et_mover *m, const Et__PlanItem *item, struct 
 	int rc = segment_look(m, item, path, reterr);
 	if (rc != 0) {
 		return rc < 0 ? rc : 0;
+	}
+	rc = room_look(m, item->size_bytes, reterr);
+	if (rc < 0) {
+		return rc;
 	}
 	(void)snprintf(folder, sizeof(folder), "%s", path);
 	*strrchr(folder, '/') = '\0';
@@ -94,6 +126,19 @@ static int segment_restore(struct et_mover *m, const Et__PlanItem *item, struct 
 }
 
 /* ---- The job ---- */
+
+/* The disk is full: said once, and shown by `status` until there is room. */
+static int full(struct et_mover *m, const struct restore *r, int code, const struct et_error *e)
+{
+	char quoted[400];
+	if (atomic_exchange(&m->media_full, true)) {
+		return code;
+	}
+	et_warn("archive.disk_full", "code=%s error=%s next=\"evertape explain DISK_FULL\"",
+		et_errname(code), et_log_quote(e->text, quoted, sizeof(quoted)));
+	int rc = mover_job_update(m, r->job, "running", e->text, r->done_bytes);
+	return rc < 0 ? rc : code;
+}
 
 static int progress(struct et_mover *m, struct restore *r)
 {
@@ -114,6 +159,9 @@ static int item_run(struct et_mover *m, struct restore *r, const Et__PlanItem *i
 	if (rc == ET_ECLOSED || mover_is_unsaid(rc)) {
 		return rc;
 	}
+	if (rc == -ENOSPC || rc == -EDQUOT) { /* nothing is written to a target here */
+		return full(m, r, rc, &e);
+	}
 	if (rc < 0 && mover_is_passing(rc)) {
 		mover_target_failed(m, item->target, &e);
 		return rc;
@@ -127,6 +175,7 @@ static int item_run(struct et_mover *m, struct restore *r, const Et__PlanItem *i
 	}
 	mover_target_ok(m, item->target);
 	r->done_bytes += item->size_bytes;
+	atomic_store(&m->media_full, false);
 	return progress(m, r);
 }
 
@@ -140,6 +189,7 @@ int mover_restore_job(struct et_mover *m, const Et__Job *job)
 	if (rc < 0) {
 		return mover_is_passing(rc) ? 0 : rc; /* other jobs go on */
 	}
+	atomic_store(&m->media_full, false);
 	et_info("archive.restored", "segments=%zu bytes=%llu", job->n_items,
 		(unsigned long long)r.done_bytes);
 	return mover_job_update(m, job, r.problem.code == 0 ? "done" : "failed", r.problem.text,

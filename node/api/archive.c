@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/api/api_internal.h"
+#include "node/api/members_internal.h"
 #include "node/crypto/hash.h"
 #include "node/io/clock.h"
 
@@ -374,6 +375,37 @@ static int node_choose(void *arg, const Et__Node *node)
 	return 0;
 }
 
+/* Does that fit above the reserve of the node's media disk, as far as is known here? The node looks
+ * again before each segment. */
+static int restore_fits(struct api_call *call, const struct node_choice *c, uint64_t bytes,
+			struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *live = api_live_nodes(call);
+	size_t i;
+	json_t *node;
+	json_array_foreach(live, i, node)
+	{
+		int64_t free_bytes = et_json_get_int(node, "disk_free_bytes", INT64_MAX);
+		int64_t reserve = et_json_get_int(node, "disk_reserve_bytes", 0);
+		if ((uint64_t)et_json_get_int(node, "id", 0) != c->node || free_bytes < 0 ||
+		    (free_bytes >= reserve && (uint64_t)(free_bytes - reserve) >= bytes)) {
+			continue;
+		}
+		int rc = et_fail_plain(
+			reterr, -ENOSPC,
+			"DISK_FULL: %" PRIu64 " bytes do not fit on the media disk of %.63s: "
+			"%" PRId64 " are free, and %" PRId64 " of them (limits.disk-reserve) are "
+			"the recorder's",
+			bytes, c->name, free_bytes, reserve);
+		(void)et_fail_next(reterr,
+				   "free space in data.media of %.63s, or --site of "
+				   "another; evertape node list",
+				   c->name);
+		return rc;
+	}
+	return 0;
+}
+
 static int restore_run(struct api_call *call, const struct et_buffer *ids,
 		       const struct node_choice *c, const char *reason, json_t *o,
 		       struct et_error *reterr)
@@ -390,7 +422,8 @@ static int restore_run(struct api_call *call, const struct et_buffer *ids,
 	}
 	et_json_set(o, "plan", plan->n_items > 0 ? api_uuid(&plan->id) : json_string(""));
 	if (plan->n_items > 0) {
-		rc = plan_commit(call, plan, reterr);
+		rc = restore_fits(call, c, told.bytes, reterr);
+		rc = rc < 0 ? rc : plan_commit(call, plan, reterr);
 		rc = rc < 0 ? rc : plan_apply(call, plan, reason, &jobs, reterr);
 	}
 	et__plan__free_unpacked(plan, NULL);

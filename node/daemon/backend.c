@@ -102,7 +102,7 @@ static const struct {
 	{ "DISK_FULL",
 	  "a disk is full: the state disk is below limits.disk-reserve and the node takes no "
 	  "entries (writes are refused while no majority of voters has room), or the media disk "
-	  "takes nothing from other sites",
+	  "takes nothing from other sites or from the archive",
 	  "evertape explain DISK_FULL" },
 	{ "COPY_BAD", "a copy did not verify and was replaced", "evertape recording verify" },
 	{ "NODE_REMOVED", "this node was removed from the cluster: stop it; its state can be wiped",

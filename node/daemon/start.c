@@ -253,7 +253,9 @@ static int start_mover(struct et_daemon *d, struct et_error *reterr)
 					  .state = d->state,
 					  .propose = mover_propose,
 					  .now = mover_now,
-					  .arg = d };
+					  .arg = d,
+					  .media_reserve_bytes =
+						  d->config.limits.disk_reserve_bytes };
 	return et_mover_start(&config, &d->mover, reterr);
 }
 

@@ -151,7 +151,8 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ d->capture != NULL && !m.acknowledging, "SYNC_FAILED" },
 		{ m.calls_refused_disk > 0, "CALLS_REFUSED" },
 		{ m.kernel_dropped + m.media_dropped > 0, "PACKETS_DROPPED" },
-		{ status.space_full || status.disk_full || (sync != NULL && sync->disk_full),
+		{ status.space_full || status.disk_full || (sync != NULL && sync->disk_full) ||
+			  (d->mover != NULL && et_mover_disk_full(d->mover)),
 		  "DISK_FULL" },
 		{ status.space_near || media_is_low(d), "DISK_NEARFULL" },
 		{ sync != NULL && sync->bad_copies > 0, "COPY_BAD" },
@@ -195,6 +196,7 @@ json_t *daemon_own_status(struct et_daemon *d)
 	et_json_set(object, "pending",
 		    et_json_u64(d->journal != NULL ? et_journal_pending(d->journal) : 0));
 	add_disk(object, "disk", d->config.media);
+	et_json_set(object, "disk_reserve_bytes", et_json_u64(d->config.limits.disk_reserve_bytes));
 	add_disk(object, "state_disk", d->config.state);
 	add_capture(d, object);
 	if (d->catalog != NULL && d->keeper != NULL) {

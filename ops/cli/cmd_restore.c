@@ -14,7 +14,7 @@ struct progress {
 	size_t open;   /* jobs that wait or run */
 	size_t failed; /* jobs */
 	int64_t done_bytes;
-	char error[300]; /* of one that failed */
+	char error[300]; /* of one that failed, or of one that waits and says what for */
 };
 
 /* Jobs of the plan that are not done. */
@@ -33,10 +33,12 @@ static int progress_ask(struct et_cli *cli, const char *plan, struct progress *r
 		ret->done_bytes += et_json_get_int(job, "done_bytes", 0);
 		if (strcmp(et_json_get_text(job, "state", ""), "failed") == 0) {
 			ret->failed++;
-			(void)snprintf(ret->error, sizeof(ret->error), "%.299s",
-				       et_json_get_text(job, "error", ""));
 		} else {
 			ret->open++;
+		}
+		const char *error = et_json_get_text(job, "error", "");
+		if (*error != '\0') {
+			(void)snprintf(ret->error, sizeof(ret->error), "%.299s", error);
 		}
 	}
 	return rc;
@@ -62,13 +64,13 @@ static int wait_for_it(struct et_cli *cli, const char *plan, int64_t wait_us,
 		}
 		int64_t now = et_clock_mono_us();
 		if (now >= until_us) {
-			et_cli_note(cli, "%zu jobs are not done yet: evertape archive status",
-				    p.open);
+			et_cli_note(cli, "%zu jobs are not done yet: %s%severtape archive status",
+				    p.open, p.error, *p.error != '\0' ? "; " : "");
 			return ET_EXIT_DEGRADED;
 		}
 		if (now - said_us >= SAY_US) {
-			et_cli_note(cli, "%zu jobs to go; %" PRId64 " bytes of them are back",
-				    p.open, p.done_bytes);
+			et_cli_note(cli, "%zu jobs to go; %" PRId64 " bytes of them are back%s%s",
+				    p.open, p.done_bytes, *p.error != '\0' ? "; " : "", p.error);
 			said_us = now;
 		}
 		(void)nanosleep(&pause, NULL);

@@ -93,8 +93,9 @@ const struct et_cli_code et_cli_codes[] = {
 	  "The disk of a node is full. State disk: below limits.disk-reserve the node takes no "
 	  "further entries; while a majority of voters has room, everything goes on without it and "
 	  "it catches up later; else every change is refused (ENOSPC), while recording and reading "
-	  "go on. Media disk: nothing is fetched from other sites, new calls are refused. It ends "
-	  "by itself when there is room; nothing that was acknowledged is lost.",
+	  "go on. Media disk: nothing is fetched from other sites, new calls are refused, and "
+	  "archive restore waits (archive status). It ends by itself when there is room; nothing "
+	  "that was acknowledged is lost.",
 	  "free space in data.state (or data.media) of that node; no restart is needed" },
 	{ "PACKETS_DROPPED", "degraded",
 	  "Packets were lost between the wire and the tape: by the kernel's ring, or because the "

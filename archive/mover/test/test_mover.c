@@ -203,6 +203,64 @@ static void brings_back_what_was_evicted(void **state)
 	free(t.bytes);
 }
 
+/* Each job before said once that it runs. This one says so, and then what it waits for. */
+static bool the_disk_is_told_to_be_full(const struct world *w)
+{
+	return w->jobs_running >= 4 && et_mover_disk_full(w->mover);
+}
+
+static int job_find(void *arg, const Et__Job *job)
+{
+	char *error = arg;
+	if (strcmp(job->kind, "archive-restore") == 0) {
+		assert_string_equal(job->state, "running");
+		(void)snprintf(error, 256, "%.255s", job->error);
+	}
+	return 0;
+}
+
+/* What is below the reserve is the recorder's: nothing comes back into it, the job waits, and says
+ * what for. */
+static void waits_for_room_above_the_reserve(void **state)
+{
+	struct world *w = *state;
+	struct tape t = tape_record(w, 1, 5000);
+	struct et_archive_restored told;
+	char error[256] = "";
+	assert_int_equal(policy_set(w, GO, 0), 0);
+	mover_begin(w);
+	plan_and_apply(w);
+	wait_for(w, one_job_ended);
+	plan_and_apply(w);
+	wait_for(w, two_jobs_ended);
+	mover_end(w);
+	Et__Plan *plan = restore_plan(w, &t, &told);
+	assert_int_equal(plan->n_items, 1);
+	w->reserve_bytes = UINT64_MAX / 2;
+	mover_begin(w);
+	plan_apply(w, plan);
+	et__plan__free_unpacked(plan, NULL);
+	wait_for(w, the_disk_is_told_to_be_full);
+	struct et_state_view *v = et_state_view_open(w->state);
+	assert_int_equal(et_state_each_job_of(v, 1, job_find, error), 0);
+	(void)et_state_view_close(v);
+	assert_non_null(strstr(error, "DISK_FULL"));
+	assert_int_equal(access(t.path, F_OK), -1);
+	assert_int_equal(status_of(w).targets[0].last_error_us,
+			 0); /* it is not the target's fault */
+	mover_end(w);
+	assert_int_equal(w->job_ends, 2);
+
+	w->reserve_bytes = 1;
+	mover_begin(w);
+	wait_for(w, three_jobs_ended);
+	assert_false(et_mover_disk_full(w->mover));
+	assert_int_equal(status_of(w).jobs_failed, 0);
+	assert_int_equal(copy_at(w, &t, "node:1").state, ET__COPY__STATE__VERIFIED);
+	assert_int_equal(access(t.path, F_OK), 0);
+	free(t.bytes);
+}
+
 /* Of all that started after 1970. */
 static void hold_all(struct world *w, bool release)
 {
@@ -579,6 +637,7 @@ int main(void)
 		TEST(packs_are_filled_up_to_their_size),
 		TEST(drops_the_file_only_after_the_eviction_is_applied),
 		TEST(brings_back_what_was_evicted),
+		TEST(waits_for_room_above_the_reserve),
 		TEST(a_hold_of_a_scope_keeps_local_copies),
 		TEST(removes_what_was_evicted_before_a_crash),
 		TEST(finds_its_pack_again_after_a_crash),

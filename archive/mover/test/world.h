@@ -43,6 +43,8 @@ struct world {
 	unsigned job_ends; /* done or failed */
 	unsigned copies_bad;
 	unsigned jobs_running;
+
+	uint64_t reserve_bytes; /* of the media disk, for the next mover */
 };
 
 static char principal[] = "local:uid=0";
@@ -280,6 +282,7 @@ static inline void mover_begin(struct world *w)
 					  .propose = propose,
 					  .now = now,
 					  .arg = w,
+					  .media_reserve_bytes = w->reserve_bytes,
 					  .interval_ms = 200 };
 	if (et_mover_start(&config, &mover, &e) < 0) {
 		fail_msg("%s", e.text);
