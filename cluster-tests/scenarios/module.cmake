@@ -2,8 +2,8 @@
 # and say so (exit 77) where these are missing.
 if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
     find_package(Python3 REQUIRED COMPONENTS Interpreter)
-    foreach(name leader_dies site_cut_off recorder_dies bit_rot errors no_secrets memory membership vaults rotate redact compromise stolen stolen_vault recover net_lab power_loss disk_full siprec erased
-            clock pause late_keys pause_keys legs clients admin asked roots rotate_ca short_certificates bad_certificates rule_agent)
+    foreach(name leader_dies site_cut_off recorder_dies bit_rot errors no_secrets memory membership vaults rotate redact compromise stolen stolen_vault recover net_lab power_loss disk_full restore_full siprec erased
+            clock pause late_keys pause_keys legs clients admin asked roots sealed_to rotate_ca short_certificates bad_certificates rule_agent)
         string(REPLACE "_" "-" title "${name}")
         add_test(NAME cluster-tests/scenarios/${title}
             COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")
@@ -18,19 +18,24 @@ if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
             SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1")
     endforeach()
 
-    # A second evertaped that differs from the first in the file of the schema numbers only.
-    add_library(schema_next OBJECT "${PROJECT_SOURCE_DIR}/raft/command/schema.c")
-    target_compile_definitions(schema_next PRIVATE ET_SCHEMA_TEST)
-    target_link_libraries(schema_next PRIVATE raft_command et_flags)
-    add_executable(evertaped-next "${PROJECT_SOURCE_DIR}/node/daemon/main.c")
-    target_link_libraries(evertaped-next PRIVATE schema_next node_daemon et_flags)
-    set_target_properties(evertaped-next PROPERTIES OUTPUT_NAME evertaped
-        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin-next")
+    # Two more evertaped that differ from the first in the file of the schema numbers only.
+    foreach(build prev:1 next:3)
+        string(REPLACE ":" ";" build "${build}")
+        list(GET build 0 name)
+        list(GET build 1 schema)
+        add_library(schema_${name} OBJECT "${PROJECT_SOURCE_DIR}/raft/command/schema.c")
+        target_compile_definitions(schema_${name} PRIVATE ET_SCHEMA_BUILD=${schema})
+        target_link_libraries(schema_${name} PRIVATE raft_command et_flags)
+        add_executable(evertaped-${name} "${PROJECT_SOURCE_DIR}/node/daemon/main.c")
+        target_link_libraries(evertaped-${name} PRIVATE schema_${name} node_daemon et_flags)
+        set_target_properties(evertaped-${name} PROPERTIES OUTPUT_NAME evertaped
+            RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin-${name}")
+    endforeach()
     foreach(name diverged upgrade backup)
         add_test(NAME cluster-tests/scenarios/${name}
             COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")
         set_tests_properties(cluster-tests/scenarios/${name} PROPERTIES LABELS scenario TIMEOUT 300 RUN_SERIAL TRUE
-            SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;EVERTAPE_NEXT=${PROJECT_BINARY_DIR}/bin-next;PYTHONDONTWRITEBYTECODE=1")
+            SKIP_RETURN_CODE 77 ENVIRONMENT "EVERTAPE_BIN=${PROJECT_BINARY_DIR}/bin;EVERTAPE_NEXT=${PROJECT_BINARY_DIR}/bin-next;EVERTAPE_PREV=${PROJECT_BINARY_DIR}/bin-prev;PYTHONDONTWRITEBYTECODE=1")
     endforeach()
 
     # No cluster: real captures, where there are some.

@@ -1,7 +1,8 @@
 """A rolling upgrade with two builds of different schema in one cluster (ops/doc/runbooks/upgrade.md).
 
 Promise (issue 3): old, old, old -> each replaced by a new binary under writes -> plan and apply -> the new command
-works; before that an old binary may come back, after it an old binary neither starts nor joins.
+works; before that an old binary may come back, after it an old binary neither starts nor joins. What apply keeps anew (revisions of
+policies, from schema 2 on) is kept by no node before all of them do: their digests are equal throughout.
 """
 import json
 import os
@@ -10,9 +11,11 @@ import subprocess
 import sys
 import threading
 
-from story import CliError, binaries, check, run, wait_for
+from story import CliError, Cluster, binaries, check, free_net, run, wait_for
 
 NEXT = pathlib.Path(os.environ.get("EVERTAPE_NEXT", binaries().parent / "bin-next"))
+PREV = pathlib.Path(os.environ.get("EVERTAPE_PREV", binaries().parent / "bin-prev"))
+OLD, NEW = 2, 3  # schemas of the released build and of the one behind it
 
 
 class Writer(threading.Thread):
@@ -44,7 +47,7 @@ def plan(node):
 
 
 def probe(node):
-    """The command that only schema 2 has, over the node's socket."""
+    """The command that only schema 3 has, over the node's socket."""
     done = subprocess.run(["curl", "-s", "--unix-socket", str(node.socket), "-X", "POST",
                            "http://node/v1/cluster/probe", "-d", '{"text": "hello"}'],
                           capture_output=True, timeout=30, check=False)
@@ -55,14 +58,66 @@ def start_next(node):
     node.start(program=NEXT / "evertaped")
 
 
+def revisions(node):
+    return [p["revision"] for p in node.cli("archive", "policy", "list")["revisions"]]
+
+
+def policy(s, node, days):
+    path = s.folder / "archive.yaml"
+    path.write_text(f"targets:\n  cold: {{type: dir, path: {s.folder}/archive}}\nrules:\n  - name: all\n    after: {days}d\n    to: cold\n")
+    node.cli("archive", "policy", "apply", str(path), "--reason", f"{days} days")
+
+
+def digests_equal(node):
+    checks = json.loads(node.cli_raw("doctor", "--deep", "-o", "json", timeout=60).stdout)["checks"]
+    found = next(c for c in checks if "digest" in c["check"])
+    check(found["result"] in ("ok", "unknown"), f"{found}")
+    return found["result"] == "ok"
+
+
+def policies_in_two_builds(s):
+    """One node of schema 1 after the other becomes one of schema 2, under changes of a policy."""
+    (s.folder / "archive").mkdir(mode=0o700)
+    s.cluster = cluster = Cluster(s.folder / "before", name="before", net=free_net())
+    for name, site in (("prg-1", "prg"), ("prg-2", "prg"), ("brq-1", "brq")):
+        cluster.add(name, site, roles=("voter", "vault", "api"))
+    cluster.program = PREV / "evertaped"
+    cluster.create()
+    first = cluster.nodes[0]
+    check(first.cli("cluster", "show")["schema_version"] == 1, "a cluster of the builds before follows schema 1")
+    days = 1
+    policy(s, first, days)
+    for node in cluster.nodes:
+        check(node.stop() == 0, "an orderly stop")
+        node.start(program=binaries() / "evertaped")
+        wait_for(f"{node.name} to be back", lambda n=node: "VOTER_DOWN" not in {c["code"] for c in n.status()["codes"]} and
+                 n.status()["leader"], 40)
+        for through in cluster.nodes:
+            days += 1
+            policy(s, through, days)
+        wait_for("equal digests", lambda: digests_equal(first), 30, every=0.5)
+        check({c["code"] for n in cluster.nodes for c in n.status()["codes"]}.isdisjoint({"STATE_DIVERGED", "STATE_DISPUTED"}),
+              f"diverged: {[n.status()['codes'] for n in cluster.nodes]}")
+        check(all(revisions(n) == [days] for n in cluster.nodes), f"kept before all do: {[revisions(n) for n in cluster.nodes]}")
+    wait_for("an upgrade to be possible", lambda: plan(first)[1]["possible"], 30)
+    first.cli("cluster", "upgrade", "apply", "--reason", "all run it")
+    policy(s, first, days + 1)
+    for node in cluster.nodes:
+        wait_for(f"{node.name} to keep what is replaced", lambda n=node: revisions(n) == [days + 1, days], 20)
+    wait_for("equal digests", lambda: digests_equal(first), 30, every=0.5)
+    s.say(f"schema 1 and 2 in one cluster: {days} policies, no revision kept, digests equal; after the upgrade they are kept, on each node")
+    cluster.stop()
+
+
 def tell(s):
+    policies_in_two_builds(s)
     check((NEXT / "evertaped").exists(), f"{NEXT}/evertaped is not built")
     cluster = s.make_cluster()
     nodes = cluster.nodes
     first = nodes[0]
     code, p = plan(first)
-    check(code == 0 and not p["possible"] and p["schema_version"] == 1, f"a plan where there is nothing to do: {p}")
-    check(first.cli("cluster", "show")["schema_version"] == 1, "a new cluster of old builds follows schema 1")
+    check(code == 0 and not p["possible"] and p["schema_version"] == OLD, f"a plan where there is nothing to do: {p}")
+    check(first.cli("cluster", "show")["schema_version"] == OLD, "a new cluster of old builds follows their schema")
     writer = Writer(nodes)
     writer.start()
     writer.wait_more(3)
@@ -70,8 +125,8 @@ def tell(s):
     for i, node in enumerate(nodes):
         check(node.stop() == 0, "an orderly stop")
         start_next(node)
-        wait_for(f"{node.name} to report schema 2",
-                 lambda n=node: any(m["name"] == n.name and m["schema"] == 2 for m in plan(first)[1]["members"]), 60)
+        wait_for(f"{node.name} to report schema {NEW}",
+                 lambda n=node: any(m["name"] == n.name and m["schema"] == NEW for m in plan(first)[1]["members"]), 60)
         writer.wait_more(2)
         code, p = plan(first)
         if i < 2:
@@ -86,31 +141,31 @@ def tell(s):
             check(node.stop() == 0, "an orderly stop")
             node.start()
             wait_for("the old build to be back",
-                     lambda n=node: any(m["name"] == n.name and m["schema"] == 1 for m in plan(nodes[1])[1]["members"]),
+                     lambda n=node: any(m["name"] == n.name and m["schema"] == OLD for m in plan(nodes[1])[1]["members"]),
                      60)
             writer.wait_more(2)
             s.say(f"{node.name}: new build, and back to the old one")
             node.stop()
             start_next(node)
-            wait_for(f"{node.name} to report schema 2",
-                     lambda n=node: any(m["name"] == n.name and m["schema"] == 2 for m in plan(nodes[1])[1]["members"]),
+            wait_for(f"{node.name} to report schema {NEW}",
+                     lambda n=node: any(m["name"] == n.name and m["schema"] == NEW for m in plan(nodes[1])[1]["members"]),
                      60)
         s.say(f"{node.name} runs the new build; {writer.done} writes so far")
 
     code, p = plan(first)
-    check(code == 7 and p["possible"] and p["to"] == 2, f"all are new: {code} {p}")
+    check(code == 7 and p["possible"] and p["to"] == NEW, f"all are new: {code} {p}")
     first.cli("cluster", "upgrade", "apply", "--reason", "all nodes run the new build")
-    check(first.cli("cluster", "show")["schema_version"] == 2, "the cluster follows schema 2")
+    check(first.cli("cluster", "show")["schema_version"] == NEW, "the cluster follows the new schema")
     writer.wait_more(2)
     for node in nodes:
         wait_for(f"the new command at {node.name}", lambda n=node: "index" in probe(n), 30)
-    s.say("upgraded to schema 2; the new command works on every node")
+    s.say("upgraded to schema 3; the new command works on every node")
 
     old = nodes[2]
     check(old.stop() == 0, "an orderly stop")
     done = subprocess.run([str(binaries() / "evertaped"), str(old.config)], capture_output=True, timeout=60, check=False)
     text = done.stderr.decode()
-    check(done.returncode != 0 and "schema 2" in text, f"an old build on the upgraded state: {done.returncode} {text}")
+    check(done.returncode != 0 and f"schema {NEW}" in text, f"an old build on the upgraded state: {done.returncode} {text}")
     start_next(old)
     joiner = cluster.add("prg-9", "prg", roles=("voter", "api"))
     joiner.write_config()

@@ -2,23 +2,21 @@
 
 #include <stddef.h>
 
-#ifdef ET_SCHEMA_TEST
-#define BUILD 2
-#else
-#define BUILD 1
+#ifndef ET_SCHEMA_BUILD
+#define ET_SCHEMA_BUILD 2
 #endif
 
-/* Bodies that schema 1 does not know. */
+/* Bodies that not every schema knows. */
 static const struct {
 	int body;
 	uint32_t schema;
 } newer[] = {
-	{ ET__COMMAND__BODY_SCHEMA_PROBE, 2 },
+	{ ET__COMMAND__BODY_SCHEMA_PROBE, 3 },
 };
 
 uint32_t et_schema_build(void)
 {
-	return BUILD;
+	return ET_SCHEMA_BUILD;
 }
 
 uint32_t et_schema_needed(const Et__Command *command)

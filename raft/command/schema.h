@@ -7,10 +7,14 @@
  *
  *   schema  since   what it added
  *   1       0.1.0   everything in command.proto but what stands below
- *   2       (tests) SchemaProbe; in binaries that are built beside the real ones, never installed
+ *   2       0.1.0   PolicySet keeps what it replaces (decisions 0105, 0114)
+ *   3       (tests) SchemaProbe; in binaries that are built beside the real ones, never installed
  *
- * This file's numbers are all that differs between the two sets of binaries (schema.c is compiled
- * twice, with and without ET_SCHEMA_TEST).
+ * Apply that writes other records than before for the same command needs a schema, too: the running
+ * digest covers what is written, and two builds would call each other diverged.
+ *
+ * This file's numbers are all that differs between the sets of binaries that tests of upgrades use
+ * (schema.c is compiled again for each, with another ET_SCHEMA_BUILD).
  *
  * Threads: pure functions. */
 #ifndef ET_RAFT_COMMAND_SCHEMA_H
@@ -19,6 +23,8 @@
 #include <stdint.h>
 
 #include "raft/command/command.pb-c.h"
+
+#define ET_SCHEMA_POLICY_REVISIONS 2
 
 /* The newest schema that this build understands. */
 uint32_t et_schema_build(void);

@@ -1,13 +1,18 @@
 /* Policies, plans and the jobs they become. */
 #include <stdio.h>
 
+#include "raft/command/schema.h"
 #include "raft/state/state_internal.h"
 
 /* ---- Policies ---- */
 
-/* What is replaced stays to be looked at, the last ET_STATE_POLICY_KEPT of it. */
+/* What is replaced stays to be looked at, the last ET_STATE_POLICY_KEPT of it; once every member's
+ * build does the same. */
 static int policy_keep(struct apply *a, const Et__Policy *known)
 {
+	if (a->s->cluster->schema < ET_SCHEMA_POLICY_REVISIONS) {
+		return 0;
+	}
 	struct key key = key_policy_at(known->name, known->revision);
 	if (known->revision > ET_STATE_POLICY_KEPT) {
 		struct key oldest =

@@ -82,7 +82,7 @@ class Node:
     def start(self, wrapper=(), program=None):
         assert self.process is None or self.process.poll() is not None
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*self.cluster.where(self), *wrapper, str(program or binaries() / "evertaped"),
+            self.process = subprocess.Popen([*self.cluster.where(self), *wrapper, str(program or self.cluster.program or binaries() / "evertaped"),
                                              str(self.config)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True)
@@ -172,6 +172,7 @@ class Cluster:
         self.sites = []
         self.table = f"evertape_lab_{net}"
         self.init_answer = None
+        self.program = None  # evertaped, if not the one that is tested
 
     def add(self, name, site, roles=("voter", "vault", "capture", "api"), capture_filter="", extra=""):
         if site not in self.sites:

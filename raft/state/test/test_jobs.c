@@ -51,6 +51,7 @@ static void policies_that_were_in_force_are_kept_for_a_while(void **state)
 	char text[32];
 
 	kit_cluster(k);
+	kit_upgrade(k, 1, ET_SCHEMA_POLICY_REVISIONS);
 	policy_expect(k, 1, NULL);
 	for (uint32_t i = 1; i <= ET_STATE_POLICY_KEPT + 3; i++) {
 		(void)snprintf(text, sizeof(text), "a: %u", i);
@@ -62,6 +63,25 @@ static void policies_that_were_in_force_are_kept_for_a_while(void **state)
 	policy_expect(k, 3, "a: 3");
 	policy_expect(k, 2, NULL);
 	policy_expect(k, ET_STATE_POLICY_KEPT + 4, NULL);
+}
+
+/* A build of schema 1 writes one record; so does this one as long as the cluster follows that. */
+static void policies_are_kept_when_all_members_keep_them(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	assert_int_equal(kit_policy_set(k, "a: 1", 0), 0);
+	assert_int_equal(kit_policy_set(k, "a: 2", 1), 0);
+	policy_expect(k, 1, NULL);
+	policy_expect(k, 2, "a: 2");
+	kit_upgrade(k, 1, ET_SCHEMA_POLICY_REVISIONS);
+	assert_int_equal(kit_policy_set(k, "a: 3", 2), 0);
+	policy_expect(k, 1, NULL);
+	policy_expect(k, 2, "a: 2");
+	assert_int_equal(kit_policy_set(k, "a: 4", 3), 0);
+	policy_expect(k, 3, "a: 3");
+	policy_expect(k, 4, "a: 4");
 }
 
 static void holds_are_placed_and_released(void **state)
@@ -261,6 +281,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_policy_is_set_by_who_saw_the_last_one),
 		TEST(policies_that_were_in_force_are_kept_for_a_while),
+		TEST(policies_are_kept_when_all_members_keep_them),
 		TEST(holds_are_placed_and_released),
 		TEST(plans_fail_when_the_world_moved),
 		TEST(jobs_move_only_forward),

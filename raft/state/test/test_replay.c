@@ -376,7 +376,7 @@ static void a_newer_schema_stops_before_anything_of_the_entry(void **state)
 	c.body_case = ET__COMMAND__BODY_NOOP;
 	c.noop = &noop;
 	et_entry_begin(&entry);
-	for (uint32_t schema = 0; schema < 3; schema++) {
+	for (uint32_t schema = 0; schema <= ET_COMMAND_SCHEMA + 1; schema++) {
 		c.schema = schema;
 		op.seq = schema + 1;
 		packed.size = 0;
