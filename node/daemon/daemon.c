@@ -22,6 +22,39 @@ static int report(const struct et_error *error)
 /* ---- The loop's own clockwork
  * -------------------------------------------------------------------- */
 
+static int retention_propose(void *arg, const Et__Command *command, uint32_t timeout_ms,
+			     et_catalog_cb cb, void *cb_arg)
+{
+	struct et_daemon *d = arg;
+
+	if (d->phase == DAEMON_STOPPING || d->catalog == NULL) {
+		return ET_ECLOSED;
+	}
+	et_catalog_propose(d->catalog, command, timeout_ms, cb, cb_arg);
+	return 0;
+}
+
+/* On the leader, what is due is erased by plan. */
+static void watch_retention(struct et_daemon *d)
+{
+	const struct et_retention_config config = { .loop = &d->loop,
+						    .node = d->identity.node,
+						    .propose = retention_propose,
+						    .arg = d,
+						    .mono_us = et_clock_mono_us };
+	struct et_catalog_status status;
+
+	if (d->catalog == NULL || d->state == NULL || d->phase == DAEMON_STOPPING) {
+		return;
+	}
+	et_catalog_status(d->catalog, &status);
+	if (!status.is_leader || !status.has_quorum || status.cluster_time_us == 0 ||
+	    (d->retention == NULL && et_retention_new(&config, &d->retention) < 0)) {
+		return; /* the next second tries again */
+	}
+	et_retention_look(d->retention, d->state, status.cluster_time_us);
+}
+
 static void on_second(uv_timer_t *timer)
 {
 	struct et_daemon *d = timer->data;
@@ -40,7 +73,7 @@ static void on_second(uv_timer_t *timer)
 	daemon_watch_capture(d);
 	daemon_watch_keys(d);
 	daemon_watch_agents(d);
-	daemon_watch_retention(d);
+	watch_retention(d);
 }
 
 static void on_hangup(uv_signal_t *handle, int number)
@@ -248,7 +281,7 @@ static int tell_manager(struct et_daemon *d, struct et_error *reterr)
 static void daemon_free(struct et_daemon *d)
 {
 	daemon_backup_release(d);
-	daemon_retention_release(d);
+	d->retention = et_retention_free(d->retention);
 	daemon_pitr_release(d);
 	d->journal = et_journal_close(d->journal);
 	d->members = et_members_close(d->members);

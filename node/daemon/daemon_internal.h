@@ -26,6 +26,7 @@
 #include "node/daemon/member_plan.h"
 #include "node/daemon/notify.h"
 #include "node/daemon/proposer.h"
+#include "node/daemon/retention.h"
 #include "node/io/post.h"
 #include "node/keeper/keeper.h"
 #include "node/root/root.h"
@@ -101,9 +102,9 @@ struct et_daemon {
 	} keys;
 	atomic_bool agents_changed; /* in the catalogue, since the recorder was told */
 	struct et_live live;
-	struct daemon_backup *backup;	    /* owned: backup.c */
-	struct daemon_pitr *pitr;	    /* owned: pitr.c; NULL: the log is not shipped */
-	struct daemon_retention *retention; /* owned: retention.c; NULL: it never led */
+	struct daemon_backup *backup;	/* owned: backup.c */
+	struct daemon_pitr *pitr;	/* owned: pitr.c; NULL: the log is not shipped */
+	struct et_retention *retention; /* owned; NULL: it never led */
 
 	uint64_t refused_logged; /* calls refused for want of space, as the log has told */
 
@@ -238,11 +239,6 @@ void daemon_backup_wake(struct et_daemon *d); /* something was erased */
 int daemon_backup_erased(struct et_daemon *d, const uint8_t recording[16],
 			 struct et_error *reterr) ET_MUST_CHECK;
 int daemon_identity_copy(struct et_daemon *d, struct et_identity *ret) ET_MUST_CHECK;
-
-/* retention.c: each second on the leader, what is due is erased by plan. */
-void daemon_watch_retention(struct et_daemon *d);
-void daemon_retention_stop(struct et_daemon *d); /* not on the loop: waits for its look */
-void daemon_retention_release(struct et_daemon *d);
 
 /* pitr.c: the log goes into a folder, entry by entry. */
 int daemon_pitr_make(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;

@@ -5,4 +5,4 @@ et_program(evertaped node/daemon
     USES node/base node/io node/crypto node/text node/rule node/root node/config node/tls raft/command raft/state raft/journal
          raft/catalog raft/backup archive/policy archive/bucket node/tape node/capture node/keeper replication/sync archive/mover node/api
     LIBRARIES PkgConfig::uv PkgConfig::systemd
-    TESTS proposer events notify member_plan restore_ledger)
+    TESTS proposer events notify member_plan restore_ledger retention)

@@ -1,36 +1,21 @@
-/* Timed erasure: what retention says must go, goes, by plans that the leader makes.
- *
- *   each second, on the leader with a majority: worker looks at the next recordings ─▶ those that
- * are due and that nothing exempts ─▶ PlanPut ─▶ PlanApply: apply looks at all of it again, and
- * erases
- *
- * Nothing is remembered: what is still to do is what is still there and due, by the catalogue and
- * its time. Whoever leads next begins at the first recording; a plan that was put and not applied
- * is passed by. A clock decides nothing here: it only says when to look.
- *
- * Possible failure modes are
- *   - no majority, another leader: nothing is applied; the next leader looks;
- *   - a hold came between look and apply: the plan is stale, all of it; the next look leaves it
- * out;
- *   - a full disk: the proposal is refused, and made again by the next look.
- *
- * Threads: the loop; the look runs on a worker, one at a time. */
+#include "node/daemon/retention.h"
+
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/base/log.h"
-#include "node/daemon/daemon_internal.h"
 #include "node/io/clock.h"
 
-#define BATCH 100	/* recordings a plan: with one a second, what is erased at most */
+#define BATCH ET_RETENTION_BATCH
 #define LOOKS_MAX 20000 /* recordings that one look looks at */
 #define PROPOSE_MS 10000
 #define PAUSE_MIN_US (5 * INT64_C(1000000)) /* between passes; else ten times what one took */
 #define PAUSE_MAX_US (3600 * INT64_C(1000000))
 
-struct daemon_retention {
-	struct et_daemon *d;
+struct et_retention {
+	struct et_retention_config config;
 	bool busy; /* a look, or its plan, is under way */
 	uint8_t at[16];
 	uint32_t revision; /* of the policy that this pass follows */
@@ -67,7 +52,7 @@ struct daemon_retention {
 
 static int look_one(void *arg, const Et__Recording *r)
 {
-	struct daemon_retention *w = arg;
+	struct et_retention *w = arg;
 	struct et_state_retention retention;
 	struct et_state_exemption e;
 
@@ -96,7 +81,7 @@ static bool policy_erases(const Et__Policy *policy)
 	return false;
 }
 
-static int look(struct daemon_retention *w, const struct et_state_view *v)
+static int look(struct et_retention *w, const struct et_state_view *v)
 {
 	Et__Policy *policy = NULL;
 
@@ -122,7 +107,7 @@ static int look(struct daemon_retention *w, const struct et_state_view *v)
 
 static void look_work(uv_work_t *work)
 {
-	struct daemon_retention *w = work->data;
+	struct et_retention *w = work->data;
 
 	(void)pthread_mutex_lock(&w->mutex);
 	bool stopping = w->stopping;
@@ -144,9 +129,9 @@ static void look_work(uv_work_t *work)
 /* ---- The plan: loop ---- */
 
 /* When to look again. */
-static void look_end(struct daemon_retention *w, bool again)
+static void look_end(struct et_retention *w, bool again)
 {
-	int64_t now_us = et_clock_mono_us();
+	int64_t now_us = w->config.mono_us();
 
 	w->busy = false;
 	if (again) {
@@ -158,22 +143,24 @@ static void look_end(struct daemon_retention *w, bool again)
 	memset(w->at, 0, sizeof(w->at));
 }
 
-static void propose(struct daemon_retention *w, Et__Command *command, et_catalog_cb cb)
+static void propose(struct et_retention *w, Et__Command *command, et_catalog_cb cb)
 {
 	char principal[32];
 	static char reason[] = "retention";
 
 	(void)snprintf(principal, sizeof(principal), "node:%llu",
-		       (unsigned long long)w->d->identity.node);
+		       (unsigned long long)w->config.node);
 	command->principal = principal;
 	command->reason = reason;
 	command->schema = ET_COMMAND_SCHEMA;
-	et_catalog_propose(w->d->catalog, command, PROPOSE_MS, cb, w);
+	if (w->config.propose(w->config.arg, command, PROPOSE_MS, cb, w) < 0) {
+		look_end(w, false);
+	}
 }
 
 static void on_applied(void *arg, int code, const Et__Result *result)
 {
-	struct daemon_retention *w = arg;
+	struct et_retention *w = arg;
 
 	if (code == 0) {
 		et_info("retention.erased", "recordings=%llu index=%llu",
@@ -189,12 +176,12 @@ static void on_applied(void *arg, int code, const Et__Result *result)
 
 static void on_put(void *arg, int code, const Et__Result *result)
 {
-	struct daemon_retention *w = arg;
+	struct et_retention *w = arg;
 	Et__PlanApply apply = ET__PLAN_APPLY__INIT;
 	Et__Command command = ET__COMMAND__INIT;
 
 	(void)result;
-	if (code != 0 || w->d->phase == DAEMON_STOPPING || w->d->catalog == NULL) {
+	if (code != 0) {
 		look_end(w, false);
 		return;
 	}
@@ -205,7 +192,7 @@ static void on_put(void *arg, int code, const Et__Result *result)
 	propose(w, &command, on_applied);
 }
 
-static void plan_put(struct daemon_retention *w)
+static void plan_put(struct et_retention *w)
 {
 	static char kind[] = "erase";
 	static char policy[] = ET_STATE_RETENTION;
@@ -243,62 +230,55 @@ static void plan_put(struct daemon_retention *w)
 
 static void look_done(uv_work_t *work, int status)
 {
-	struct daemon_retention *w = work->data;
+	struct et_retention *w = work->data;
 
 	if (status < 0 || w->code < 0) {
 		et_warn("retention.look", "code=%s", et_errname(status < 0 ? status : w->code));
 		look_end(w, false);
-	} else if (w->d->phase == DAEMON_STOPPING || w->d->catalog == NULL || w->count == 0) {
+	} else if (w->count == 0) {
 		look_end(w, w->more);
 	} else {
 		plan_put(w);
 	}
 }
 
-void daemon_watch_retention(struct et_daemon *d)
+int et_retention_new(const struct et_retention_config *config, struct et_retention **ret)
 {
-	struct et_catalog_status status;
-	struct daemon_retention *w = d->retention;
+	struct et_retention *w = calloc(1, sizeof(*w));
 
-	if (d->catalog == NULL || d->state == NULL || d->phase == DAEMON_STOPPING) {
-		return;
-	}
-	et_catalog_status(d->catalog, &status);
-	if (!status.is_leader || !status.has_quorum || status.cluster_time_us == 0) {
-		return;
-	}
 	if (w == NULL) {
-		w = calloc(1, sizeof(*w));
-		if (w == NULL) {
-			return; /* the next second tries again */
-		}
-		w->d = d;
-		(void)pthread_mutex_init(&w->mutex, NULL);
-		(void)pthread_cond_init(&w->ended, NULL);
-		d->retention = w;
+		return -ENOMEM;
 	}
+	w->config = *config;
+	(void)pthread_mutex_init(&w->mutex, NULL);
+	(void)pthread_cond_init(&w->ended, NULL);
+	*ret = w;
+	return 0;
+}
+
+void et_retention_look(struct et_retention *w, struct et_state *state, int64_t cluster_time_us)
+{
 	static const uint8_t first[16];
-	if (w->busy || et_clock_mono_us() < w->next_us) {
+
+	if (w->busy || w->config.mono_us() < w->next_us) {
 		return;
 	}
 	if (memcmp(w->at, first, sizeof(first)) == 0) {
-		w->pass_begun_us = et_clock_mono_us();
+		w->pass_begun_us = w->config.mono_us();
 	}
 	w->busy = true;
 	w->working = true;
 	w->code = 0;
-	w->state = d->state;
-	w->now_us = status.cluster_time_us;
+	w->state = state;
+	w->now_us = cluster_time_us;
 	w->work.data = w;
-	if (uv_queue_work(&d->loop, &w->work, look_work, look_done) < 0) {
+	if (uv_queue_work(w->config.loop, &w->work, look_work, look_done) < 0) {
 		w->busy = w->working = false;
 	}
 }
 
-void daemon_retention_stop(struct et_daemon *d)
+void et_retention_stop(struct et_retention *w)
 {
-	struct daemon_retention *w = d->retention;
-
 	if (w == NULL) {
 		return;
 	}
@@ -310,14 +290,12 @@ void daemon_retention_stop(struct et_daemon *d)
 	(void)pthread_mutex_unlock(&w->mutex);
 }
 
-void daemon_retention_release(struct et_daemon *d)
+struct et_retention *et_retention_free(struct et_retention *w)
 {
-	struct daemon_retention *w = d->retention;
-
 	if (w != NULL) {
 		(void)pthread_cond_destroy(&w->ended);
 		(void)pthread_mutex_destroy(&w->mutex);
 		free(w);
-		d->retention = NULL;
 	}
+	return NULL;
 }

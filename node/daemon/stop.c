@@ -17,7 +17,7 @@ static void stop_mover(uv_work_t *work)
 {
 	struct et_daemon *d = work->data;
 	d->stop_mover = et_mover_stop(d->stop_mover);
-	daemon_retention_stop(d);
+	et_retention_stop(d->retention);
 	daemon_backup_stop(d);
 	daemon_pitr_stop(d);
 }
