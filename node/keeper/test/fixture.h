@@ -374,7 +374,7 @@ static inline void join_prepare(struct cluster *c, size_t i, const struct et_joi
 				const char *name, uint32_t roles)
 {
 	struct node *n = &c->nodes[i];
-	struct et_join_request q = { .roles = roles, .schema = 1 };
+	struct et_join_request q = { .roles = roles, .schema = ET_COMMAND_SCHEMA };
 
 	node_prepare(c, i, q.seal_public);
 	assert_int_equal(et_identity_make("acme", name, t->site, &n->identity, NULL), 0);
