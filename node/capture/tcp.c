@@ -62,7 +62,7 @@ struct ends {
 
 struct connection {
 	struct et_link link;
-	struct ends age;     /* in `unproven` or `proven`, by the last segment */
+	struct ends age;     /* in the list of its rank, by the last segment */
 	struct ends holding; /* in `holding`, by when it began to hold bytes */
 	struct key key;
 	struct half half[2];	/* by who sends: key.address[i] */
@@ -71,6 +71,7 @@ struct connection {
 	int64_t seen_us;
 	uint64_t bytes; /* without SIP */
 	bool proven;	/* SIP was in it */
+	bool trusted;	/* ... and authentic: nobody can forge what a key opens */
 	bool foreign;	/* another protocol on a SIP port */
 	bool over;	/* RST or FIN was seen */
 	bool is_holding;
@@ -85,6 +86,7 @@ struct et_tcp {
 	struct et_table table;
 	struct list unproven;
 	struct list proven;
+	struct list trusted;
 	struct list holding;
 	uint32_t count;
 	uint32_t limit;
@@ -150,12 +152,24 @@ static void list_remove(struct et_tcp *t, struct list *l, struct connection *c)
 	*(ends->newer != NULL ? &ends_of(t, l, ends->newer)->older : &l->newest) = ends->older;
 }
 
+static struct list *rank_of(struct et_tcp *t, const struct connection *c)
+{
+	return c->trusted ? &t->trusted : c->proven ? &t->proven : &t->unproven;
+}
+
 /* Put it at the end of the list that it belongs to now. */
 static void touch(struct et_tcp *t, struct connection *c, bool proven)
 {
-	list_remove(t, c->proven ? &t->proven : &t->unproven, c);
+	list_remove(t, rank_of(t, c), c);
 	c->proven = proven;
-	list_add(t, c->proven ? &t->proven : &t->unproven, c);
+	list_add(t, rank_of(t, c), c);
+}
+
+static void trust(struct et_tcp *t, struct connection *c, bool trusted)
+{
+	list_remove(t, rank_of(t, c), c);
+	c->trusted = trusted;
+	list_add(t, rank_of(t, c), c);
 }
 
 /* ---- What a direction holds ------------------------------------------------------------------ */
@@ -260,7 +274,7 @@ static void connection_drop(struct et_engine *e, struct connection *c,
 static void connection_free(struct et_tcp *t, struct connection *c)
 {
 	et_table_remove(&t->table, &c->link);
-	list_remove(t, c->proven ? &t->proven : &t->unproven, c);
+	list_remove(t, rank_of(t, c), c);
 	t->count--;
 	(void)et_tlsread_free(c->tls);
 	free(c);
@@ -278,7 +292,7 @@ struct et_tcp *et_tcp_free(struct et_tcp *t)
 	if (t == NULL) {
 		return NULL;
 	}
-	struct list *lists[] = { &t->unproven, &t->proven };
+	struct list *lists[] = { &t->unproven, &t->proven, &t->trusted };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(lists); i++) {
 		while (lists[i]->oldest != NULL) {
 			struct connection *c = lists[i]->oldest;
@@ -326,8 +340,9 @@ static struct connection *begin(struct et_engine *e, const struct key *key, uint
 {
 	struct et_tcp *t = e->tcp;
 	if (t->count == t->limit) {
-		struct connection *old =
-			t->unproven.oldest != NULL ? t->unproven.oldest : t->proven.oldest;
+		struct connection *old = t->unproven.oldest != NULL ? t->unproven.oldest
+					 : t->proven.oldest != NULL ? t->proven.oldest
+								    : t->trusted.oldest;
 		t->evicted += old->proven ? 1 : 0;
 		connection_end(e, old, ET_UNCLAIMED_TCP_LIMIT);
 	}
@@ -450,6 +465,9 @@ static void on_plain(void *arg, int from, int64_t time_us, struct et_view plain)
 	struct half *h = w->h;
 	int64_t packet_us = w->e->packet_us;
 	int side = from == ET_TLSREAD_CLIENT ? w->c->tls_client : 1 - w->c->tls_client;
+	if (!w->c->trusted) {
+		trust(w->e->tcp, w->c, true);
+	}
 	w->h = &w->c->half[side];
 	w->e->packet_us = time_us; /* it may have waited for its secrets */
 	o->flags[side] |= et_framer_feed(&w->h->framer, plain.data, plain.size, on_message, w);
@@ -679,6 +697,7 @@ static void note_flags(struct et_engine *e, struct connection *c, int sender,
 			et_framer_release(&c->half[0].framer);
 			et_framer_release(&c->half[1].framer);
 			c->tls = et_tlsread_free(c->tls);
+			trust(e->tcp, c, false);
 			c->over = false;
 		}
 		h->syn = p->seq;
@@ -744,6 +763,7 @@ static void make_foreign(struct et_engine *e, struct connection *c)
 	half_reset(e, c, 0, reason);
 	half_reset(e, c, 1, reason);
 	c->tls = et_tlsread_free(c->tls);
+	trust(e->tcp, c, false);
 }
 
 static void segment(struct et_engine *e, struct connection *c, int sender,
@@ -855,4 +875,5 @@ void et_tcp_sweep(struct et_engine *e, bool all)
 	}
 	expire(e, &t->unproven, UNPROVEN_US, all);
 	expire(e, &t->proven, PROVEN_US, all);
+	expire(e, &t->trusted, PROVEN_US, all);
 }

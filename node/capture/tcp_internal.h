@@ -15,7 +15,8 @@
  *
  * Bounded: connections, bytes of each direction and of all (limits.tcp_*). A full pool gives up
  * what has waited longest; a full table the connection without SIP that was silent longest, then
- * the one with.
+ * the one with, and last the one that a key opened: that cannot be forged, nor joined again in its
+ * middle.
  *
  * Threads: one owner. */
 #ifndef ET_NODE_CAPTURE_TCP_INTERNAL_H

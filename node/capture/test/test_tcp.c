@@ -566,7 +566,7 @@ static void a_call_over_websocket_is_a_call(void **state)
 /* Two calls, over TLS 1.3 and 1.2, made by OpenSSL; six messages each, and a keep-alive. In 25
  * packets: 2 times SYN and its answer, 9 of the handshakes, 2 keep-alives, 10 with SIP in them, as
  * tshark has it with the same key log. */
-static void play(struct fixture *f)
+static void play_part(struct fixture *f, uint32_t first, uint32_t end)
 {
 	uint8_t b[16 * 1024];
 	FILE *file = fopen("fixtures/tls-sip.pcap", "rb");
@@ -588,12 +588,19 @@ static void play(struct fixture *f)
 			.size = head[2],
 			.wire_size = head[3],
 		};
-		et_engine_frame(f->engine, &frame);
-		check(f);
-		f->now_us += 1000;
+		if (count >= first && count < end) {
+			et_engine_frame(f->engine, &frame);
+			check(f);
+			f->now_us += 1000;
+		}
 		at += 16 + head[2];
 	}
 	assert_int_equal(count, 25);
+}
+
+static void play(struct fixture *f)
+{
+	play_part(f, 0, 25);
 }
 
 static void give_secrets(struct fixture *f)
@@ -625,6 +632,25 @@ static void sip_over_tls_is_read_with_its_secrets(void **state)
 	assert_int_equal(f->engine->packets.other[ET_OTHER_KEEPALIVE], 2);
 	assert_int_equal(f->engine->packets.pending, 0);
 	all_is_read(f);
+}
+
+/* Who has not seen its beginning cannot read it: a flood of what is cheap must not end it. */
+static void a_flood_does_not_push_out_what_a_key_opened(void **state)
+{
+	struct fixture *f = *state;
+	give_secrets(f);
+	play_part(f, 0, 9); /* two messages of the first call are in it */
+	uint64_t before = f->engine->packets.sip;
+	assert_int_equal(before, 2);
+	for (uint16_t i = 0; i < 100; i++) {
+		struct side x = { 9, 2, (uint16_t)(20000 + i), 5060, 1 };
+		say(f, &x, "OPTIONS sip:b@x SIP/2.0\r\nContent-Length: 0\r\n\r\n");
+	}
+	assert_int_equal(f->engine->packets.sip, before + 100);
+	play_part(f, 9, 25);
+	assert_int_equal(f->engine->packets.sip, 10 + 100);
+	wait_s(f, 3);
+	assert_int_equal(f->answered, 2);
 }
 
 static void secrets_may_come_after_the_packets(void **state)
@@ -720,6 +746,7 @@ int main(void)
 		TEST(another_protocol_on_a_sip_port_is_left_alone),
 		TEST(a_call_over_websocket_is_a_call),
 		TEST(sip_over_tls_is_read_with_its_secrets),
+		TEST(a_flood_does_not_push_out_what_a_key_opened),
 		TEST(secrets_may_come_after_the_packets),
 		TEST(tls_without_secrets_is_given_up),
 		TEST(what_waits_for_secrets_is_bounded_in_all),
