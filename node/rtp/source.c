@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define US_PER_S INT64_C(1000000)
+
 static bool seen_test(const struct et_rtp_source *s, int64_t number)
 {
 	uint64_t bit = (uint64_t)number % ET_RTP_WINDOW;
@@ -29,9 +31,11 @@ static void run_begin(struct et_rtp_source *s, uint16_t sequence)
 static void jitter_add(struct et_rtp_source *s, uint32_t timestamp, int64_t arrival_us,
 		       uint32_t clock_hz)
 {
-	/* Time since the first packet: the product stays far inside 64 bits for years. */
-	int64_t units = (arrival_us - s->origin_us) / 1000 * (int64_t)clock_hz / 1000 +
-			(arrival_us - s->origin_us) % 1000 * (int64_t)clock_hz / 1000000;
+	/* Since the first packet. Seconds on their own: no clock times no time overflows, though a
+	 * file may say that ten thousand years have passed. */
+	const int64_t since_us = arrival_us - s->origin_us;
+	int64_t units = since_us / US_PER_S * (int64_t)clock_hz +
+			since_us % US_PER_S * (int64_t)clock_hz / US_PER_S;
 	uint32_t transit = (uint32_t)units - timestamp;
 	if (!s->has_transit || s->clock_hz != clock_hz) {
 		s->has_transit = true;

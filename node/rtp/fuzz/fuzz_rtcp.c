@@ -8,6 +8,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#define TIME_MAX_US INT64_C(253402300799000000)
+#define CLOCK_MAX 1000000 /* that SDP may name */
+
 static void read_compound(const uint8_t *data, uint32_t size)
 {
 	struct et_rtcp rtcp;
@@ -36,8 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)et_rtp_classify(data, (uint32_t)size);
 	read_compound(data, (uint32_t)size);
 	for (size_t i = 0; i + 8 <= size; i += 8) {
+		/* Up to the end of the year 9999, as a capture file may say, and back. */
+		int64_t arrival_us = (int64_t)et_get16(data + i + 6) * (TIME_MAX_US / UINT16_MAX);
 		(void)et_rtp_source_add(&source, et_get16(data + i), et_get32(data + i + 2),
-					(int64_t)i * et_get16(data + i + 6), 8000);
+					arrival_us, i % 3 == 0 ? 8000 : CLOCK_MAX);
 		if (et_rtp_source_expected(&source) < source.packets - source.duplicate) {
 			abort();
 		}

@@ -119,6 +119,17 @@ static void counts_agree_whatever_comes(void **state)
 	assert_int_equal(s.packets, 200000);
 }
 
+/* The bounds of a capture file's times, and the highest clock that SDP may name. */
+static void no_time_is_too_long(void **state)
+{
+	(void)state;
+	struct et_rtp_source s = { .packets = 0 };
+	assert_int_equal(et_rtp_source_add(&s, 1, 0, 0, 1000000), ET_RTP_IN_ORDER);
+	assert_int_equal(et_rtp_source_add(&s, 2, 1, 253402300799000000, 1000000), ET_RTP_IN_ORDER);
+	assert_int_equal(et_rtp_source_add(&s, 3, 2, 1, 1000000), ET_RTP_IN_ORDER);
+	assert_int_equal(et_rtp_source_lost(&s), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -129,6 +140,7 @@ int main(void)
 		cmocka_unit_test(a_stray_packet_costs_nothing),
 		cmocka_unit_test(jitter_comes_to_the_constant_difference),
 		cmocka_unit_test(counts_agree_whatever_comes),
+		cmocka_unit_test(no_time_is_too_long),
 	};
 	return cmocka_run_group_tests_name("node/rtp/source", tests, NULL, NULL);
 }
