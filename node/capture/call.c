@@ -85,15 +85,16 @@ void et_call_link(struct et_engine *e, struct et_call *c, struct et_view call_id
 }
 
 /* May it be given up for another one? Half-open calls, and those that were answered and never had
- * media: a scan, a flood, both sides of which may be forged. Calls without signalling give way to
- * one with it: two packets make such a call. */
+ * media: a scan, a flood, both sides of which may be forged. Calls without signalling, which two
+ * packets make, give way to one with it where they have more than half of the table: then neither
+ * flood pushes out what is recorded. */
 static bool may_give_way(const struct et_engine *e, const struct et_call *c, bool to_signalled)
 {
 	if (c->media_only) {
-		return to_signalled;
+		return to_signalled && e->media_only_count > e->limits.calls / 2;
 	}
 	if (c->answered) {
-		return c->media_us == 0 && e->now_us - c->seen_us > SILENT_US;
+		return !c->restored && c->media_us == 0 && e->now_us - c->seen_us > SILENT_US;
 	}
 	return !c->opened && e->now_us - c->facts.start_us > HALF_OPEN_US;
 }
@@ -414,6 +415,7 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 	e->slots[c->slot] = NULL;
 	e->free_slots[e->free_count++] = c->slot;
 	e->call_count--;
+	e->media_only_count -= c->media_only ? 1 : 0;
 	e->table_changed = true;
 	free(c);
 }

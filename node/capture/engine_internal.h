@@ -392,6 +392,7 @@ struct et_engine {
 	uint32_t *free_slots;	    /* owned: a stack */
 	uint32_t free_count;
 	uint32_t call_count;
+	uint32_t media_only_count; /* of them */
 	uint32_t stream_count;
 	uint32_t hand; /* of the clock that looks for half-open calls to give up */
 	struct et_candidate *oldest;

@@ -572,6 +572,7 @@ static void candidate_promote(struct et_engine *e, struct et_candidate *c)
 			return;
 		}
 		call->media_only = true;
+		e->media_only_count++;
 		call->facts.start_us = c->first_us;
 		et_make_id(e, call, call->facts.id);
 		et_make_id(e, call, call->facts.call);

@@ -352,6 +352,7 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 	et_table_read_text(r, c->caller_tag, sizeof(c->caller_tag));
 	et_facts_read(r, &c->facts);
 	c->media_only = (flags & FLAG_MEDIA_ONLY) != 0;
+	e->media_only_count += c->media_only ? 1 : 0;
 	c->answered = (flags & FLAG_ANSWERED) != 0;
 	c->cancelled = (flags & FLAG_CANCELLED) != 0;
 	c->ended = (flags & FLAG_ENDED) != 0;

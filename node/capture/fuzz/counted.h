@@ -25,7 +25,7 @@ static inline void et_engine_again(struct et_engine *e, uint32_t turn_allocation
 		et_engine_finish(e, true); /* again where the sink had no room to open it */
 	}
 	et_engine_finish(e, true);
-	et_assert(e->call_count == 0 && e->packets.pending == 0);
+	et_assert(e->call_count == 0 && e->media_only_count == 0 && e->packets.pending == 0);
 	et_handshakes_free(e);
 	e->turn = et_turn_free(e->turn);
 	e->turn = et_turn_new(turn_allocations, 7);

@@ -432,6 +432,32 @@ static void a_flood_of_rtp_does_not_keep_out_calls_with_signalling(void **state)
 	assert_int_equal(f->closed[0].facts.state, ET_CALL_MEDIA_ONLY);
 }
 
+/* Nor the other way round. */
+static void a_flood_of_invites_does_not_push_out_calls_without_signalling(void **state)
+{
+	struct fixture *f = *state;
+	et_engine_free(f->engine);
+	f->config.limits.calls = 16;
+	f->engine = make(f);
+	for (uint16_t i = 0; i < 8; i++) {
+		for (uint32_t k = 0; k < 3; k++) {
+			rtp(f, 3, (uint16_t)(20000 + i), 4, 30000, 0xF, k);
+		}
+	}
+	wait_s(f, 3);
+	assert_int_equal(f->engine->media_only_count, 8);
+	for (uint32_t i = 0; i < 40; i++) {
+		char id[16];
+		(void)snprintf(id, sizeof(id), "flood%u", i);
+		sip(f, true, "INVITE sip:bob@x SIP/2.0", id, "1 INVITE", "a", 1, 9000);
+	}
+	assert_int_equal(f->engine->calls_refused_limit, 32);
+	assert_int_equal(f->engine->media_only_count, 8);
+	assert_int_equal(f->closed_count, 0);
+	wait_s(f, 40);
+	assert_int_equal(f->engine->media_only_count, 0);
+}
+
 /* Both sides of their signalling are forged, and nobody speaks. */
 static void answered_calls_without_media_make_room(void **state)
 {
@@ -716,6 +742,7 @@ int main(void)
 		TEST(a_recording_that_was_opened_is_not_taken_back),
 		TEST(a_flood_of_invites_does_not_push_out_live_calls),
 		TEST(a_flood_of_rtp_does_not_keep_out_calls_with_signalling),
+		TEST(a_flood_of_invites_does_not_push_out_calls_without_signalling),
 		TEST(answered_calls_without_media_make_room),
 		TEST(a_stranger_cannot_take_all_streams_of_a_call),
 		TEST(a_slow_writer_costs_media_and_says_so),
