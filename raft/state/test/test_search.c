@@ -5,7 +5,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
+#include <poll.h>
+#include <sys/resource.h>
 
+#include "node/io/clock.h"
 #include "raft/state/test/random.h"
 
 #define CALLS 600
@@ -277,6 +281,52 @@ static void foreign_cursors_are_refused(void **state)
 	free(h);
 }
 
+/* A thread of this process that compacts and has the lowest priority. */
+static bool compaction_gives_way(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	bool found = false;
+
+	assert_non_null(tasks);
+	for (struct dirent *d; !found && (d = readdir(tasks)) != NULL;) {
+		char path[300];
+		char name[32] = "";
+		(void)snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
+		FILE *f = fopen(path, "re");
+		if (f == NULL) {
+			continue; /* "..", or it has ended */
+		}
+		bool is_one = fgets(name, sizeof(name), f) != NULL &&
+			      strncmp(name, "rocksdb:low", 11) == 0;
+		(void)fclose(f);
+		found = is_one &&
+			getpriority(PRIO_PROCESS, (id_t)strtoul(d->d_name, NULL, 10)) == 19;
+	}
+	(void)closedir(tasks);
+	return found;
+}
+
+static void compactions_give_way_to_all_else(void **state)
+{
+	struct kit *k = *state;
+	struct dice d = { 5 };
+
+	call_count = 0;
+	kit_cluster(k);
+	while (call_count < CALLS) { /* more flushes than are left as they are */
+		call_add(k, &d);
+		if (call_count % FLUSH_EACH == 0) {
+			assert_int_equal(et_state_flush(k->s, NULL), 0);
+		}
+	}
+	int64_t until = et_clock_mono_us() + INT64_C(30000000);
+	while (!compaction_gives_way()) {
+		assert_true(et_clock_mono_us() < until);
+		(void)poll(NULL, 0, 10); /* it runs beside us */
+	}
+	assert_true(getpriority(PRIO_PROCESS, 0) < 19); /* ours is as it was */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_set_up, kit_tear_down)
@@ -284,6 +334,7 @@ int main(void)
 		TEST(pages_equal_the_sorted_list),
 		TEST(cursors_are_stable_while_calls_come_in),
 		TEST(foreign_cursors_are_refused),
+		TEST(compactions_give_way_to_all_else),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
