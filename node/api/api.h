@@ -221,7 +221,7 @@ void et_api_stop(struct et_api *api, void (*closed)(void *arg), void *arg);
 
 /* A new API token: "evapi1." base64url(id 16 | secret 32). *ret is what the catalogue keeps (no
  * secret; caller frees with et__token__free_unpacked), *ret_text what its holder gets, once. Roles:
- * admin, operator, listener, teller, reader, auditor. */
+ * admin, operator, listener, unmasker, teller, reader, auditor. */
 int et_api_token_make(const char *name, const char *const *roles, size_t role_count,
 		      int64_t expires_us, Et__Token **ret, struct et_secret **ret_text,
 		      struct et_error *reterr) ET_MUST_CHECK;

@@ -35,7 +35,8 @@ enum api_right {
 	API_OPERATE = 8, /* verify, plan */
 	API_ADMIN = 16,	 /* change policy, nodes, tokens; apply plans */
 	API_TELL = 32,	 /* facts, tags, notes, agents */
-	API_ALL = 63,
+	API_UNMASK = 64, /* hear and export what a rule masks */
+	API_ALL = 127,
 };
 
 struct api_call;

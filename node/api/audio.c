@@ -397,8 +397,8 @@ int api_ticket(struct api_call *call, struct et_error *reterr)
 
 /* ---- Opening a playback ---- */
 
-int api_playback_open(struct api_call *call, struct api_playback *p, const char *action,
-		      const char *detail, struct et_error *reterr)
+static int playback_open(struct api_call *call, struct api_playback *p, bool whole,
+			 const char *action, const char *detail, struct et_error *reterr)
 {
 	Et__Recording *r = NULL;
 	bool pending;
@@ -415,20 +415,32 @@ int api_playback_open(struct api_call *call, struct api_playback *p, const char 
 	}
 	p->end_us = r->end_us;
 	bool erased = r->state == ET__RECORDING_STATE__ERASED;
-	et__recording__free_unpacked(r, NULL);
 	if (pending || erased) {
-		return et_fail_plain(
-			reterr, pending ? ET_ENOQUORUM : ET_EPOLICY, "%s",
-			pending ? "the recording is not committed yet: nobody hears it "
-				  "without a trace"
-				: "the recording was erased");
+		rc = et_fail_plain(reterr, pending ? ET_ENOQUORUM : ET_EPOLICY, "%s",
+				   pending ? "the recording is not committed yet: nobody hears it "
+					     "without a trace"
+					   : "the recording was erased");
 	}
-	rc = playback_collect(p, call->view, reterr);
+	rc = rc < 0 ? rc : playback_collect(p, call->view, reterr);
+	rc = rc < 0 ? rc : api_tones_decide(p, r, whole, &action, reterr);
+	et__recording__free_unpacked(r, NULL);
 	api_view_release(call); /* a listener may take hours */
 	if (rc == 0) {
 		rc = hearing_allowed(call, p->recording, action, detail, &p->audit, reterr);
 	}
 	return rc;
+}
+
+int api_playback_open(struct api_call *call, struct api_playback *p, const char *action,
+		      const char *detail, struct et_error *reterr)
+{
+	return playback_open(call, p, false, action, detail, reterr);
+}
+
+int api_playback_open_whole(struct api_call *call, struct api_playback *p, const char *action,
+			    const char *detail, struct et_error *reterr)
+{
+	return playback_open(call, p, true, action, detail, reterr);
 }
 
 void api_playback_headers(struct api_call *call, const struct et_playback_summary *s, bool read)
@@ -534,6 +546,7 @@ static int audio_send(struct api_playback *p, struct wav *w, bool read, struct e
 	}
 	int range = api_range_parse(call->range, size, &first, &last);
 	api_playback_headers(call, &p->summary, read);
+	api_header(call, "x-evertape-tones:", "%s", p->config.mask_tones ? "masked" : "kept");
 	api_header(call, "accept-ranges:", "bytes");
 	if (range < 0) {
 		api_header(call, "content-range:", "bytes */%" PRIu64, size);
@@ -614,8 +627,8 @@ static int span_params(struct api_playback *p, const struct api_request *request
 
 int api_audio(struct api_call *call, struct et_error *reterr)
 {
-	static const char *const known[] = { "purpose", "reason",  "ticket",
-					     "read",	"from_ms", "to_ms" };
+	static const char *const known[] = { "purpose", "reason", "ticket", "read",
+					     "from_ms", "to_ms",  "tones" };
 	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
 	const char *purpose = api_param(&call->request, "purpose");
 	bool export = purpose != NULL && strcmp(purpose, "export") == 0;
@@ -684,6 +697,7 @@ int api_peaks(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "rate", json_integer(p.summary.rate));
 	et_json_set(o, "frames", et_json_u64(frames));
 	et_json_set(o, "channels", channels);
+	et_json_set(o, "tones", json_string(p.config.mask_tones ? "masked" : "kept"));
 	et_json_set(o, "problem", et_json_text(p.summary.problem));
 	return api_json(call, 200, o);
 }

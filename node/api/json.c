@@ -4,6 +4,7 @@
 
 #include "node/api/api_internal.h"
 #include "node/io/clock.h"
+#include "node/rule/rule.h"
 #include "node/tape/keys.h"
 
 static int add_node(void *arg, const Et__Node *node)
@@ -318,6 +319,13 @@ static json_t *legs_json(const struct et_state_view *v, const Et__Recording *r)
 	return others;
 }
 
+/* What becomes of key presses in its audio; "": its recorder did not say. */
+static const char *tones_word(const Et__Recording *r)
+{
+	return r->tones <= ET_RULE_TONES_MASK ? et_rule_tones_text((enum et_rule_tones)r->tones)
+					      : "mask"; /* of a newer recorder: masked here */
+}
+
 static void add_details(const struct et_state_view *v, const Et__Recording *r, json_t *o)
 {
 	json_t *gaps = json_array();
@@ -342,6 +350,7 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	et_json_set(o, "to_uri", et_json_text(r->to_uri));
 	et_json_set(o, "direction", et_json_text(r->direction));
 	et_json_set(o, "rule", et_json_text(r->rule));
+	et_json_set(o, "tones", et_json_text(tones_word(r)));
 	et_json_set(o, "capture_drops", et_json_u64(r->capture_drops));
 	et_json_set(o, "opened_index", et_json_u64(r->opened_index));
 	if (r->state == ET__RECORDING_STATE__ERASED) {

@@ -176,12 +176,12 @@ static int original_send(struct original *o, struct et_error *reterr)
 
 int api_original(struct api_call *call, struct et_error *reterr)
 {
-	static const char *const known[] = { "purpose", "reason", "read" };
+	static const char *const known[] = { "purpose", "reason", "read", "tones" };
 	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
 	ET_CLEANUP(original_release) struct original o = { .p = &p, .files = json_array() };
 	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
-		rc = api_playback_open(call, &p, "recording.export", "original", reterr);
+		rc = api_playback_open_whole(call, &p, "recording.export", "original", reterr);
 	}
 	if (rc == 0) {
 		rc = folder_make(&o, reterr);

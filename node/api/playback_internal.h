@@ -24,9 +24,21 @@ struct api_playback {
 };
 
 /* Find the recording named in the path, its segments, and the audit event that allows hearing it:
- * that of a ticket, or a new one (`action`, `detail`), committed before this returns. */
+ * that of a ticket, or a new one (`action`, `detail`), committed before this returns.
+ *
+ * Where its rule says so, key presses are masked (config.mask_tones), unless the request says
+ * tones=keep: that takes API_UNMASK and a reason, and its event is "recording.unmask". */
 int api_playback_open(struct api_call *call, struct api_playback *p, const char *action,
 		      const char *detail, struct et_error *reterr) ET_MUST_CHECK;
+/* As above, of what is given out as it was received: ET_EPOLICY when key presses would have to be
+ * masked. */
+int api_playback_open_whole(struct api_call *call, struct api_playback *p, const char *action,
+			    const char *detail, struct et_error *reterr) ET_MUST_CHECK;
+
+/* tones.c: what of the recording's key presses is heard; sets config.mask_tones, and *action when
+ * hearing them is an event of its own. `whole`: what is given out cannot be masked. */
+int api_tones_decide(struct api_playback *p, const Et__Recording *r, bool whole,
+		     const char **action, struct et_error *reterr) ET_MUST_CHECK;
 void api_playback_release(struct api_playback *p);
 /* Headers that say whether all of it is there, and if not, why. `read`: all that is sent was read
  * once, and every record checks; without that nobody knows ("unread"). */

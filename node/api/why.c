@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "node/api/api_internal.h"
+#include "node/rule/rule.h"
 
 struct why {
 	struct api_call *call;
@@ -60,6 +61,11 @@ static void say_recorded(struct why *w)
 			   : "its recorder",
 		    r->gaps[i]->from_us, r->gaps[i]->to_us, "%s: %.200s",
 		    paused ? "nothing was written" : "something is missing", r->gaps[i]->cause);
+	}
+	if (r->tones > ET_RULE_TONES_KEEP) {
+		say(w, "masked", source, r->start_us, r->end_us,
+		    "key presses in the audio are silence to whoever hears it; with the role "
+		    "unmasker, tones=keep and a reason they are not");
 	}
 	if (r->problem[0] != '\0') {
 		say(w, "problem", "its recorder", 0, 0, "%.600s", r->problem);

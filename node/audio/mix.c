@@ -503,6 +503,25 @@ void et_mix_pass(struct et_mix *m, const struct et_mix_packet *packet)
 	}
 }
 
+int64_t et_mix_where(const struct et_mix *m, uint32_t stream, uint32_t timestamp,
+		     int64_t arrival_us)
+{
+	et_assert(stream < ET_MIX_STREAMS_MAX);
+	const struct et_rtp_clock *clock = &m->streams[stream].clock;
+	int64_t arrival = 0;
+	int64_t position;
+
+	(void)mix_position(m, arrival_us, &arrival);
+	if (!clock->anchored || !mix_position(m, clock->now.place.anchor_us, &position)) {
+		return arrival;
+	}
+	const int64_t ticks = clock->now.place.ticks + (int32_t)(timestamp - clock->now.timestamp);
+	position += ticks * m->rate / clock->rate;
+	const int64_t off = position - arrival;
+	return off > ET_MIX_WHERE_MS * m->per_ms || off < -ET_MIX_WHERE_MS * m->per_ms ? arrival
+										       : position;
+}
+
 int et_mix_finish(struct et_mix *m, int64_t end_us)
 {
 	int64_t end;

@@ -95,6 +95,13 @@ void et_mix_resume(struct et_mix *m, uint32_t stream, const struct et_rtp_clock 
 /* A packet that moves its stream's clock and is not heard. */
 void et_mix_pass(struct et_mix *m, const struct et_mix_packet *packet);
 
+/* Where in the mix a timestamp of the stream lies: for what is no audio and shares its clock
+ * (telephone events, RFC 4733). By its arrival when the clock does not say, or says something more
+ * than ET_MIX_WHERE_MS away. May be before frame 0. */
+#define ET_MIX_WHERE_MS 2000
+int64_t et_mix_where(const struct et_mix *m, uint32_t stream, uint32_t timestamp,
+		     int64_t arrival_us);
+
 /* No more packets: give out what is left. With `end_us` (0: not known) silence is added up to there
  * (within a day); samples behind it are not cut. */
 int et_mix_finish(struct et_mix *m, int64_t end_us) ET_MUST_CHECK;

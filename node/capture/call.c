@@ -206,6 +206,7 @@ static void take_rule(struct et_engine *e, struct et_call *c, const struct et_ru
 	c->rule = d->rule;
 	c->counted = true;
 	c->drop_digits = et_rules_drop_digits(&e->rules, d->rule);
+	c->facts.tones = et_rules_tones(&e->rules, d->rule);
 	c->by_keys = et_rules_pause(&e->rules, d->rule);
 	if (d->action == ET_RULE_SKIP) {
 		c->decision = ET_DECISION_RULE;

@@ -245,8 +245,9 @@ struct et_capture_recording {
 	const char *rule;      /* the rule that fired, "default" */
 	const char *direction; /* by the own numbers of the rules; "": there are none */
 	const char *joined;    /* why `call` is that of other legs: "header NAME", "numbers"; "" */
-	const char *problem;   /* "" or what a listener must know */
-	enum et_keys_state keys; /* do the keys that are known open what is protected? */
+	enum et_rule_tones tones; /* what becomes of key presses in its audio */
+	const char *problem;	  /* "" or what a listener must know */
+	enum et_keys_state keys;  /* do the keys that are known open what is protected? */
 	enum et_capture_state state;
 	uint64_t capture_drops; /* by the kernel while it ran: they may concern it */
 	const struct et_capture_stream *streams;

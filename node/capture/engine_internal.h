@@ -75,7 +75,8 @@ struct et_facts {
 	char problem[128];
 	bool problem_srtp; /* it is about keys, which may come yet */
 	enum et_keys_state keys;
-	char joined[48]; /* why it has the `call` of another leg; "": it has its own */
+	enum et_rule_tones tones; /* what its rule says of them; DEFAULT: an older table did not */
+	char joined[48];	  /* why it has the `call` of another leg; "": it has its own */
 	char pause_cause[ET_CAPTURE_CAUSE_MAX]; /* of the last pause: for the tape's mark */
 };
 

@@ -142,6 +142,7 @@ static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_
 	et_buffer_add64(b, c->pause.packets);
 	et_table_add_text(b, c->facts.pause_cause);
 	et_buffer_add8(b, c->drop_digits);
+	et_buffer_add8(b, (uint8_t)c->facts.tones);
 }
 
 void et_engine_save(struct et_engine *e, struct et_buffer *ret)
@@ -381,6 +382,11 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 		c->pause.packets = et_read64(r);
 		et_table_read_text(r, c->facts.pause_cause, sizeof(c->facts.pause_cause));
 		c->drop_digits = et_read8(r) != 0;
+	}
+	if (!r->failed && et_reader_left(r) > 0) {
+		const uint8_t tones = et_read8(r);
+		c->facts.tones = tones <= ET_RULE_TONES_MASK ? (enum et_rule_tones)tones
+							     : ET_RULE_TONES_MASK;
 	}
 	return !r->failed;
 }

@@ -61,6 +61,7 @@ void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream 
 		.problem = facts->problem,
 		.keys = facts->keys,
 		.joined = facts->joined,
+		.tones = facts->tones,
 		.state = facts->state,
 		.capture_drops = facts->capture_drops,
 		.streams = streams,

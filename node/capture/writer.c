@@ -305,6 +305,7 @@ static void write_parties(struct et_writer *w, struct et_slot *s)
 		{ "number", f->from, 0 },
 		{ "number", f->to, 1 },
 		{ "sip-call-id", f->sip_call_id, 255 },
+		{ "tones", f->tones > ET_RULE_TONES_KEEP ? et_rule_tones_text(f->tones) : "", 255 },
 	};
 	struct et_buffer plain = { .data = NULL };
 	bool any = false;

@@ -40,7 +40,9 @@ uint32_t et_config_role_parse(const char *name)
 static void config_defaults(struct et_config *c)
 {
 	*c = (struct et_config){
-		.rules = { .otherwise = ET_RULE_RECORD, .digits = ET_RULE_DIGITS_KEEP },
+		.rules = { .otherwise = ET_RULE_RECORD,
+			   .digits = ET_RULE_DIGITS_KEEP,
+			   .tones = ET_RULE_TONES_KEEP },
 		.siprec = { .port_first = 20000,
 			    .port_last = 24999,
 			    .sessions = 1024,

@@ -264,6 +264,19 @@ static int parse_digits(const struct et_yaml_node *node, enum et_rule_digits *re
 	return rc;
 }
 
+/* "keep" or "mask"; NULL: not said. */
+static int parse_tones(const struct et_yaml_node *node, enum et_rule_tones *ret,
+		       struct et_error *reterr)
+{
+	static const char *const words[] = { "keep", "mask" };
+	size_t which;
+	int rc = node != NULL ? et_yaml_choice(node, words, 2, &which, reterr) : 0;
+	if (rc == 0 && node != NULL) {
+		*ret = which == 1 ? ET_RULE_TONES_MASK : ET_RULE_TONES_KEEP;
+	}
+	return rc;
+}
+
 static int parse_keys(const struct et_yaml_node *map, const char *key, char *ret,
 		      struct et_error *reterr)
 {
@@ -333,6 +346,9 @@ static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rul
 		rule->action = action == 1 ? ET_RULE_RECORD : ET_RULE_SKIP;
 		rc = parse_digits(et_yaml_get(map, "digits"), &rule->digits, reterr);
 	}
+	if (rc == 0) {
+		rc = parse_tones(et_yaml_get(map, "tones"), &rule->tones, reterr);
+	}
 	if (rc == 0 && (node = et_yaml_get(map, "pause")) != NULL) {
 		rc = parse_rule_pause(node, rule, reterr);
 	}
@@ -358,7 +374,7 @@ static int parse_rule(const struct et_yaml_node *map, struct et_rules *rules, st
 {
 	static const char *const known[] = { "name",   "from",	"to",	  "direction",	"site",
 					     "header", "time",	"sample", "media-only", "action",
-					     "digits", "pause", "agent" };
+					     "digits", "tones", "pause",  "agent" };
 	*rule = (struct et_rule){ .name = "" };
 	const struct et_yaml_node *node;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
@@ -514,9 +530,8 @@ static int parse_joins(const struct et_yaml_node *list, struct et_rules *rules,
 int config_recording(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
 {
 	static const char *const known[] = {
-		"join",		 "default",	  "own-numbers",
-		"rules",	 "max-pause",	  "digits",
-		"setup-timeout", "media-timeout", "media-only-timeout"
+		"join",	  "default", "own-numbers",   "rules",	       "max-pause",
+		"digits", "tones",   "setup-timeout", "media-timeout", "media-only-timeout"
 	};
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	const struct et_yaml_node *node = et_yaml_get(map, "default");
@@ -527,6 +542,9 @@ int config_recording(const struct et_yaml_node *map, struct et_config *c, struct
 	}
 	if (rc == 0) {
 		rc = parse_digits(et_yaml_get(map, "digits"), &c->rules.digits, reterr);
+	}
+	if (rc == 0) {
+		rc = parse_tones(et_yaml_get(map, "tones"), &c->rules.tones, reterr);
 	}
 	node = et_yaml_get(map, "own-numbers");
 	if (rc == 0 && node != NULL) { /* before the rules: they look at it */

@@ -175,6 +175,7 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	to->capture_drops = from->capture_drops;
 	to->keys = from->keys;
 	to->joined = text(from->joined);
+	to->tones = from->tones;
 	record_fill_streams(r, from);
 	if (from->session != NULL) {
 		record_fill_session(r, from->session);

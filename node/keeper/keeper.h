@@ -207,7 +207,7 @@ void et_keeper_on_replaced(struct et_keeper *k);
 
 /* Open the DEK of a segment. `audit` is the number of a committed audit event whose target is the
  * recording's UUID (or its recording and more words after a space), whose action is
- * "recording.play", ".export", ".listen", ".waveform", ".peaks", ".verify", ".keys" or
+ * "recording.play", ".export", ".listen", ".waveform", ".peaks", ".verify", ".keys", ".unmask" or
  * "segment.verify", made by this node within the last hour of cluster time. `cb` runs exactly once,
  * never inside the call, on the loop; `dek` (32 bytes) is borrowed for the call, NULL unless code
  * is 0. */

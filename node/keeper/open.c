@@ -25,7 +25,8 @@
 static const char *const opening_actions[] = { "recording.play",   "recording.export",
 					       "recording.verify", "recording.waveform",
 					       "recording.listen", "recording.peaks",
-					       "recording.keys",   "segment.verify" };
+					       "recording.keys",   "recording.unmask",
+					       "segment.verify" };
 
 struct place {
 	uint8_t recording[16];

@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/audio/mask.h"
 #include "node/audio/mix.h"
 #include "node/audio/wav.h"
 #include "node/base/err.h"
@@ -67,6 +68,8 @@ struct et_playback_config {
 	int64_t origin_us; /* frame 0; 0: the first segment's t0 */
 	int64_t end_us;	   /* silence is added up to there; 0: ends with the last sample */
 	bool verify;	   /* the whole of each object before its first sample */
+	bool mask_tones;   /* key presses in the audio are silence (node/audio/mask.h), and so is
+			    * what telephone events say to be one; originals are what they are */
 	uint32_t rate;	   /* Hz of the samples; 0: the lowest that loses nothing of
 			    * its codecs (from the INDEX of each tape; one without is read) */
 };
@@ -91,7 +94,8 @@ struct et_playback_summary {
 	uint64_t gaps;	 /* ET_MARK_GAP marks */
 	uint64_t pauses; /* ET_MARK_PAUSE marks */
 	struct et_mix_stats mix;
-	char problem[256]; /* the first thing wrong, "" if nothing */
+	struct et_mask_stats masked; /* also of what was read before a range */
+	char problem[256];	     /* the first thing wrong, "" if nothing */
 };
 
 /* Render the samples [first_frame, first_frame + frame_count) in chunks to `sink` (frame_count

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "node/playback/walk_internal.h"
@@ -13,13 +14,16 @@ struct identity {
 };
 
 struct render {
-	struct et_mix *mix; /* owned */
-	et_mix_sink sink;   /* the caller's */
+	struct et_mix *mix;   /* owned */
+	struct et_mask *mask; /* owned; NULL: what is heard is what was said */
+	et_mix_sink sink;     /* the caller's */
 	void *sink_arg;
-	int64_t from_us; /* what arrived before it moves clocks and is not heard */
-	uint64_t skip;	 /* frames before the range */
-	uint64_t left;	 /* frames of the range still to come */
-	bool done;	 /* the range is complete: -ECANCELED came from here */
+	uint32_t rate;	   /* Hz */
+	int64_t origin_us; /* of frame 0 */
+	int64_t from_us;   /* what arrived before it moves clocks and is not heard */
+	uint64_t skip;	   /* frames before the range */
+	uint64_t left;	   /* frames of the range still to come */
+	bool done;	   /* the range is complete: -ECANCELED came from here */
 	struct identity known[ET_MIX_STREAMS_MAX];
 	size_t known_count;
 	int mix_stream[ET_PLAYBACK_STREAMS_MAX]; /* of the segment's streams; -1: not looked up yet,
@@ -70,6 +74,50 @@ static int render_begin(void *arg, struct walk_segment *segment, struct et_error
 	return 0;
 }
 
+/* ---- Key presses that others than the audio tell of -------------------------------------------
+ * A gateway that makes events of tones needs some time to be sure: so long they are in the audio,
+ * too. What an event's timestamp says is its begin may be late by as much. */
+enum { EVENT_BEFORE_MS = 100, EVENT_BEHIND_MS = ET_MASK_GUARD_MS };
+
+static void mask_between(struct render *r, uint8_t party, int64_t from, int64_t to)
+{
+	const int64_t per_ms = r->rate / 1000;
+
+	et_mask_span(r->mask, party, from - EVENT_BEFORE_MS * per_ms,
+		     to + EVENT_BEHIND_MS * per_ms);
+}
+
+/* A telephone event (RFC 4733, section 2.3): it began at the timestamp and lasted `duration`. */
+static void mask_event(struct render *r, uint8_t party, uint32_t stream,
+		       const struct et_media_packet *p, struct et_view event)
+{
+	if (event.size < 4) {
+		return;
+	}
+	/* Of a clock of 8 kHz; one that is faster only makes it longer. */
+	const int64_t lasted = (int64_t)(event.data[2] << 8 | event.data[3]) * r->rate / 8000;
+	const int64_t began = et_mix_where(r->mix, stream, p->timestamp, p->arrival_us);
+	mask_between(r, party, began, began + lasted);
+}
+
+/* A key that was not recorded, of whichever party: the mark is where its first event came. */
+static void mask_dropped(struct render *r, const struct et_meta_item *item)
+{
+	static const char cause[] = "digit: telephone-event";
+	int64_t since_us;
+
+	if (item->mark.what != ET_MARK_DROPPED || item->mark.cause.size != sizeof(cause) - 1 ||
+	    memcmp(item->mark.cause.data, cause, sizeof(cause) - 1) != 0 ||
+	    __builtin_sub_overflow(item->mark.from_us, r->origin_us, &since_us) || since_us < 0 ||
+	    since_us > ET_MIX_DURATION_MAX_MS * INT64_C(1000)) {
+		return;
+	}
+	for (uint8_t party = 0; party < ET_MIX_CHANNELS; party++) {
+		const int64_t at = since_us * (r->rate / 1000) / 1000;
+		mask_between(r, party, at, at);
+	}
+}
+
 static int render_meta(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
 		       struct et_error *reterr)
 {
@@ -79,6 +127,8 @@ static int render_meta(void *arg, struct walk_segment *segment, const struct et_
 	(void)reterr;
 	if (item->type == ET_META_STREAM) {
 		r->mix_stream[item->stream.stream] = -1; /* Another source under this number. */
+	} else if (item->type == ET_META_MARK && r->mask != NULL) {
+		mask_dropped(r, item);
 	}
 	return 0;
 }
@@ -110,8 +160,10 @@ static int render_packet(void *arg, struct walk_segment *segment, const struct w
 {
 	struct render *r = arg;
 	struct et_view payload = packet->payload;
+	const bool event =
+		r->mask != NULL && type != NULL && strcasecmp(type->name, "telephone-event") == 0;
 
-	if (type == NULL || !type->audio || type->codec == NULL) {
+	if (type == NULL || (!event && (!type->audio || type->codec == NULL))) {
 		return 0;
 	}
 	if (packet->whole) {
@@ -128,6 +180,11 @@ static int render_packet(void *arg, struct walk_segment *segment, const struct w
 	if (*stream < 0) {
 		return et_fail(reterr, ET_ELIMIT, "recording of more than %d streams",
 			       ET_MIX_STREAMS_MAX);
+	}
+	if (event) {
+		mask_event(r, segment->streams[packet->stream].party, (uint32_t)*stream, packet,
+			   payload);
+		return 0;
 	}
 	const struct et_mix_packet p = { .stream = (uint32_t)*stream,
 					 .party = segment->streams[packet->stream].party,
@@ -237,23 +294,36 @@ static int64_t heard_from(const struct et_playback_config *config, uint64_t fram
 	return frame <= late ? 0 : origin_of(config) + (int64_t)((frame - late) * 1000000 / rate);
 }
 
-static void render_begin_at(struct render *r, const struct et_playback_config *config,
-			    uint64_t first_frame, uint32_t rate)
+/* The mix, and with it what masks it, ready for the first packet. */
+static int render_open(struct render *r, const struct et_playback_config *config,
+		       uint64_t first_frame, struct et_error *reterr)
 {
-	r->from_us = heard_from(config, first_frame, rate);
+	int rc = config->mask_tones ? et_mask_new(r->rate, render_range, r, &r->mask, reterr) : 0;
+
+	if (rc == 0) {
+		rc = et_mix_new(r->origin_us, r->rate, r->mask != NULL ? et_mask_put : render_range,
+				r->mask != NULL ? (void *)r->mask : r, &r->mix, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	r->from_us = heard_from(config, first_frame, r->rate);
 	if (r->from_us != 0) {
-		const uint64_t late = (uint64_t)ET_MIX_LATE_MS * rate / 1000;
+		const uint64_t late = (uint64_t)ET_MIX_LATE_MS * r->rate / 1000;
 		et_mix_begin(r->mix, (int64_t)(first_frame < INT64_MAX ? first_frame - late : 0));
 		const uint64_t before = et_mix_stats(r->mix).frames;
 		r->skip = first_frame - before;
+		if (r->mask != NULL) {
+			et_mask_begin(r->mask, (int64_t)before);
+		}
 	}
+	return 0;
 }
 
 int et_playback_render(const struct et_playback_config *config, uint64_t first_frame,
 		       uint64_t frame_count, et_mix_sink sink, void *sink_arg,
 		       struct et_playback_summary *ret, struct et_error *reterr)
 {
-	const int64_t origin = origin_of(config);
 	uint32_t rate = config->rate;
 	struct survey survey;
 	int rc = rate != 0 ? 0 : survey_walk(config, &survey, ret, reterr);
@@ -267,6 +337,8 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	}
 	r->sink = sink;
 	r->sink_arg = sink_arg;
+	r->rate = rate;
+	r->origin_us = origin_of(config);
 	r->skip = first_frame;
 	r->left = frame_count;
 	struct walk_visitor visitor = { .begin = render_begin,
@@ -277,14 +349,16 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 					.clock = render_clock,
 					.arg = r };
 
-	rc = et_mix_new(origin, rate, render_range, r, &r->mix, reterr);
+	rc = render_open(r, config, first_frame, reterr);
 	if (rc == 0) {
-		render_begin_at(r, config, first_frame, rate);
 		visitor.from_us = r->from_us;
 		rc = et_playback_walk(config, &visitor, ret, reterr);
 	}
 	if (rc == 0) {
 		rc = et_mix_finish(r->mix, config->end_us);
+		if (rc == 0 && r->mask != NULL) {
+			rc = et_mask_finish(r->mask);
+		}
 		if (rc < 0 && !r->done) {
 			rc = et_fail(reterr, rc, "play");
 		}
@@ -297,7 +371,11 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	if (r->done) {
 		rc = 0;
 	}
+	if (r->mask != NULL) {
+		ret->masked = et_mask_stats(r->mask);
+	}
 	r->mix = et_mix_free(r->mix);
+	r->mask = et_mask_free(r->mask);
 	free(r);
 	return rc;
 }

@@ -43,6 +43,19 @@ bool et_rules_drop_digits(const struct et_rules *rules, int rule)
 	return (d != ET_RULE_DIGITS_DEFAULT ? d : rules->digits) == ET_RULE_DIGITS_DROP;
 }
 
+enum et_rule_tones et_rules_tones(const struct et_rules *rules, int rule)
+{
+	enum et_rule_tones t = rule >= 0 ? rules->rules[rule].tones : ET_RULE_TONES_DEFAULT;
+	t = t != ET_RULE_TONES_DEFAULT ? t : rules->tones;
+	return t != ET_RULE_TONES_DEFAULT ? t : ET_RULE_TONES_KEEP;
+}
+
+const char *et_rule_tones_text(enum et_rule_tones t)
+{
+	static const char *const texts[] = { "", "keep", "mask" };
+	return texts[t];
+}
+
 const struct et_rule_pause *et_rules_pause(const struct et_rules *rules, int rule)
 {
 	const struct et_rule_pause *p =

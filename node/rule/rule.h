@@ -81,6 +81,15 @@ struct et_rule_time {
 /* Key presses of a call that is recorded: telephone events, and those in SIP. */
 enum et_rule_digits { ET_RULE_DIGITS_DEFAULT, ET_RULE_DIGITS_KEEP, ET_RULE_DIGITS_DROP };
 
+/* Key presses as sound in the audio of a call that is recorded. What a recording is told to have
+ * never becomes less: the numbers are in that order, and those of Recording.tones. */
+enum et_rule_tones {
+	ET_RULE_TONES_DEFAULT,
+	ET_RULE_TONES_KEEP,
+	ET_RULE_TONES_MASK, /* silence in whatever is heard (node/audio/mask.h); the tape has them
+			     */
+};
+
 /* Keys that pause a recording and let it go on: telephone events and those in SIP INFO. */
 #define ET_RULE_KEYS_MAX 8		       /* of one sequence */
 #define ET_RULE_KEYS_PAUSE_US (10 * 1000000LL) /* between two keys: longer, and it begins anew */
@@ -111,6 +120,7 @@ struct et_rule {
 	uint32_t sample;	    /* of ET_RULE_SAMPLE_ALL; 0: not given, all */
 	bool media_only;	    /* only calls without signalling */
 	enum et_rule_digits digits; /* no condition: what becomes of key presses */
+	enum et_rule_tones tones;   /* no condition: what becomes of tones in the audio */
 	struct et_rule_pause pause; /* no condition, either */
 };
 
@@ -119,6 +129,7 @@ struct et_rules {
 	struct et_rule rules[ET_RULES_MAX];
 	enum et_rule_action otherwise; /* the default, when no rule fires */
 	enum et_rule_digits digits;    /* of the default, and of rules that do not say */
+	enum et_rule_tones tones;      /* as well */
 	uint32_t own_count;
 	struct et_rule_number own[ET_RULE_OWN_MAX];
 	uint32_t join_count; /* which legs are one call; one of numbers, at most */
@@ -172,6 +183,10 @@ const char *et_rule_action_text(enum et_rule_action a); /* "record", "skip" */
 
 /* Are key presses of a call for which `rule` fired (-1: the default) dropped? */
 bool et_rules_drop_digits(const struct et_rules *rules, int rule);
+
+/* What becomes of tones in a call for which `rule` fired (-1: the default); never DEFAULT. */
+enum et_rule_tones et_rules_tones(const struct et_rules *rules, int rule);
+const char *et_rule_tones_text(enum et_rule_tones t); /* "keep", "mask"; "" for DEFAULT */
 
 /* How keys pause a call for which `rule` fired; NULL: they do not. Borrowed from `rules`. */
 const struct et_rule_pause *et_rules_pause(const struct et_rules *rules, int rule);

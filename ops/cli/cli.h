@@ -172,6 +172,7 @@ int et_cli_send_text(struct et_cli *cli, const char *path, struct et_view text, 
 /* What the head of audio says: whether all of the recording is in it. */
 struct et_cli_audio {
 	bool complete;
+	bool masked; /* key presses are silence: its rule says so */
 	char problem[256];
 };
 /* Write the answer's body to `f`; no limit on the whole, --timeout on standing still. */

@@ -381,6 +381,7 @@ static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
 	et_buffer_printf(path, "%s", base);
 	et_cli_query(path, "purpose", purpose);
 	et_cli_query(path, "reason", et_cli_option(cli, "reason"));
+	et_cli_query(path, "tones", et_cli_option(cli, "tones"));
 	rc = span_query(cli, path, reterr);
 	if (rc < 0) {
 		return rc;
@@ -392,6 +393,9 @@ static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
 /* Parts that are missing are silence in the audio, a note and an exit code beside it. */
 static int audio_verdict(struct et_cli *cli, const struct et_cli_audio *audio)
 {
+	if (audio->masked) {
+		et_cli_note(cli, "its rule masks key presses: they are silence");
+	}
 	if (audio->complete) {
 		return 0;
 	}

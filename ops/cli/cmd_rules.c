@@ -20,26 +20,42 @@
 static const struct et_cli_column rule_columns[] = {
 	{ "#", "number", ET_CLI_NUMBER, false },    { "RULE", "name", ET_CLI_TEXT, false },
 	{ "ACTION", "action", ET_CLI_TEXT, false }, { "RESULT", "result", ET_CLI_TEXT, false },
-	{ "WHY", "why", ET_CLI_TEXT, false },	    { NULL, NULL, ET_CLI_TEXT, false },
+	{ "WHY", "why", ET_CLI_TEXT, false },	    { "TONES", "tones", ET_CLI_TEXT, false },
+	{ NULL, NULL, ET_CLI_TEXT, false },
 };
 
 static const struct et_cli_column call_columns[] = {
-	{ "START", "start", ET_CLI_TIME, false }, { "FROM", "from", ET_CLI_TEXT, false },
-	{ "TO", "to", ET_CLI_TEXT, false },	  { "DIRECTION", "direction", ET_CLI_TEXT, true },
-	{ "RULE", "rule", ET_CLI_TEXT, false },	  { "ACTION", "action", ET_CLI_TEXT, false },
-	{ "WHY", "why", ET_CLI_TEXT, false },	  { "CALL-ID", "sip_call_id", ET_CLI_TEXT, true },
+	{ "START", "start", ET_CLI_TIME, false },
+	{ "FROM", "from", ET_CLI_TEXT, false },
+	{ "TO", "to", ET_CLI_TEXT, false },
+	{ "DIRECTION", "direction", ET_CLI_TEXT, true },
+	{ "RULE", "rule", ET_CLI_TEXT, false },
+	{ "ACTION", "action", ET_CLI_TEXT, false },
+	{ "TONES", "tones", ET_CLI_TEXT, true },
+	{ "WHY", "why", ET_CLI_TEXT, false },
+	{ "CALL-ID", "sip_call_id", ET_CLI_TEXT, true },
 	{ NULL, NULL, ET_CLI_TEXT, false },
 };
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static json_t *row(uint32_t number, const char *name, enum et_rule_action action,
-		   const char *result, const char *why)
+/* What becomes of key presses in the audio of a call for which the rule fires. */
+static json_t *tones(const struct et_rules *rules, int rule, enum et_rule_action action)
 {
+	return action != ET_RULE_RECORD
+		       ? json_null()
+		       : json_string(et_rule_tones_text(et_rules_tones(rules, rule)));
+}
+
+static json_t *row(const struct et_rules *rules, int rule, const char *result, const char *why)
+{
+	const uint32_t number = rule >= 0 ? (uint32_t)rule : rules->count;
+	const enum et_rule_action action = rule >= 0 ? rules->rules[rule].action : rules->otherwise;
 	json_t *o = json_object();
 	et_json_set(o, "number", json_integer((json_int_t)number + 1));
-	et_json_set(o, "name", et_json_text(name));
+	et_json_set(o, "name", et_json_text(et_rules_name(rules, rule)));
 	et_json_set(o, "action", json_string(et_rule_action_text(action)));
+	et_json_set(o, "tones", tones(rules, rule, action));
 	et_json_set(o, "result", json_string(result));
 	et_json_set(o, "why", et_json_text(why));
 	return o;
@@ -54,13 +70,13 @@ static void explain(const struct et_rules *rules, const struct et_rule_facts *fa
 	for (uint32_t i = 0; i < rules->count; i++) {
 		const struct et_rule *r = &rules->rules[i];
 		if (d.rule >= 0 && i > (uint32_t)d.rule) {
-			et_json_add(list, row(i, r->name, r->action, "not reached",
-					      "a rule before it fires"));
+			et_json_add(list,
+				    row(rules, (int)i, "not reached", "a rule before it fires"));
 			continue;
 		}
 		char text[ET_RULE_WHY_MAX];
 		enum et_rule_verdict v = et_rule_fits(rules, r, facts, text);
-		et_json_add(list, row(i, r->name, r->action,
+		et_json_add(list, row(rules, (int)i,
 				      v == ET_RULE_FITS ? "fires"
 				      : v == ET_RULE_NO ? "no"
 							: "unknown",
@@ -69,13 +85,13 @@ static void explain(const struct et_rules *rules, const struct et_rule_facts *fa
 			memcpy(why, text, sizeof(why));
 		}
 	}
-	et_json_add(list, row(rules->count, "default", rules->otherwise,
-			      d.rule < 0 ? "fires" : "not reached",
+	et_json_add(list, row(rules, -1, d.rule < 0 ? "fires" : "not reached",
 			      d.rule < 0 ? "no rule fires" : "a rule before it fires"));
 	et_json_set(o, "rule", et_json_text(et_rules_name(rules, d.rule)));
 	et_json_set(o, "action", json_string(et_rule_action_text(d.action)));
 	et_json_set(o, "why", et_json_text(why));
 	et_json_set(o, "provisional", json_boolean(d.provisional));
+	et_json_set(o, "tones", tones(rules, d.rule, d.action));
 	et_json_set(o, "rules", list);
 }
 

@@ -97,6 +97,7 @@ static size_t request_head(char *line, size_t size, size_t count, void *arg)
 {
 	static const char complete[] = "x-evertape-complete: true";
 	static const char problem[] = "x-evertape-problem: ";
+	static const char masked[] = "x-evertape-tones: masked";
 	struct request *r = arg;
 	size_t bytes = size * count;
 	if (r->audio == NULL) {
@@ -105,6 +106,9 @@ static size_t request_head(char *line, size_t size, size_t count, void *arg)
 	if (bytes >= sizeof(complete) - 1 &&
 	    strncasecmp(line, complete, sizeof(complete) - 1) == 0) {
 		r->audio->complete = true;
+	} else if (bytes >= sizeof(masked) - 1 &&
+		   strncasecmp(line, masked, sizeof(masked) - 1) == 0) {
+		r->audio->masked = true;
 	} else if (bytes > sizeof(problem) - 1 &&
 		   strncasecmp(line, problem, sizeof(problem) - 1) == 0) {
 		(void)snprintf(r->audio->problem, sizeof(r->audio->problem), "%.*s",

@@ -14,6 +14,12 @@
 		"to", "DURATION", "since the beginning; default: to the end", NULL                 \
 	}
 
+#define TONES                                                                                      \
+	{                                                                                          \
+		"tones", "WHAT", "mask (default), or keep: key presses that a rule masks, too",    \
+			"mask keep"                                                                \
+	}
+
 #define SEARCH_LIST                                                                                \
 	{ "since", "TIME", "started at or after", NULL },                                          \
 		{ "until", "TIME", "started before", NULL },                                       \
@@ -485,9 +491,11 @@ const struct et_cli_command et_cli_commands[] = {
 	  .max_args = 1,
 	  .summary = "hear a recording; writes WAV when standard output is no terminal",
 	  .details = "Leaves an event in the audit log first. On a terminal aplay (alsa-utils) "
-		     "plays it. --from and --to: only that span, without reading the rest.",
+		     "plays it. --from and --to: only that span, without reading the rest. Key "
+		     "presses in the audio are silence where the recording's rule says `tones: "
+		     "mask`; to hear them takes --tones keep, a reason and the role unmasker.",
 	  .example = "evertape recording play ID --from 50m --to 51m30s > call.wav",
-	  .options = OPTIONS(SPAN, REASON),
+	  .options = OPTIONS(SPAN, TONES, REASON),
 	  .run = et_cli_recording_play },
 	{ .path = "recording erase",
 	  .arguments = "[ID...]",
@@ -572,13 +580,15 @@ const struct et_cli_command et_cli_commands[] = {
 		  "wav: stereo, one party per channel. original: the payloads exactly as received, "
 		  "with a manifest of hashes, always whole. Leaves an event in the audit log "
 		  "first. Exits 6 when "
-		  "parts are missing; the note says which.",
+		  "parts are missing; the note says which. Where the recording's rule says "
+		  "`tones: mask`, key presses are silence in WAV, and an original needs --tones "
+		  "keep, a reason and the role unmasker.",
 	  .example = "evertape recording export ID --format original --out case-118/ --reason "
 		     "case-118",
 	  .options = OPTIONS(
 		  { "format", "FORMAT", "wav (default) or original", "wav original" },
 		  { "out", "PATH", "file (wav) or folder (original); - for standard output", NULL },
-		  SPAN, REASON),
+		  SPAN, TONES, REASON),
 	  .run = et_cli_recording_export },
 	{ .path = "recording told",
 	  .arguments = "ID",
@@ -1135,8 +1145,9 @@ const struct et_cli_command et_cli_commands[] = {
 	  .options =
 		  OPTIONS({ "name", "NAME", "whose it is: stands in the audit log (needed)", NULL },
 			  { "role", "ROLE...",
-			    "admin, operator, listener, teller, reader, auditor; default reader",
-			    "admin operator listener teller reader auditor" },
+			    "admin, operator, listener, unmasker, teller, reader, auditor; default "
+			    "reader",
+			    "admin operator listener unmasker teller reader auditor" },
 			  { "ttl", "DURATION", "valid for so long; default 30d", NULL }, REASON),
 	  .run = et_cli_token_create },
 	{ .path = "token list",

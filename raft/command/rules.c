@@ -144,6 +144,7 @@ static const struct et_rule recording_rules[] = {
 	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
 	ANY(keys),
 	TEXT(joined, NAME_MAX_),
+	ANY(tones),
 };
 
 static const struct et_rule wrap_rules[] = {

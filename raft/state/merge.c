@@ -227,6 +227,7 @@ int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how)
 	if (told->keys != 0 && (replace || r->keys == 0)) {
 		r->keys = told->keys;
 	}
+	r->tones = told->tones > r->tones ? told->tones : r->tones; /* never less than once said */
 	r->state = state_merge(r->state, told, how);
 	return 0;
 }

@@ -1,7 +1,8 @@
-/* Any packets in any order: what comes out is whole, in order, and as long as the statistics say;
- * the sum of the counters is the number of packets. */
+/* Any packets in any order, with a mask behind the mix or without: what comes out is whole, in
+ * order, and as long as the statistics say; the sum of the counters is the number of packets. */
 #include <stdlib.h>
 
+#include "node/audio/mask.h"
 #include "node/audio/mix.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,7 +29,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t last = size > 0 ? data[size - 1] : 0;
 	/* Rings of 48 kHz are large, and slow here: seldom. */
 	const uint32_t rate = last % 16 == 1 ? 48000 : last % 2 == 1 ? 16000 : 8000;
-	if (size > 4096 || et_mix_new(0, rate, count, &total, &m, NULL) < 0) {
+	struct et_mask *mask = NULL;
+	if (size > 4096 ||
+	    ((last & 32) != 0 && et_mask_new(rate, count, &total, &mask, NULL) < 0) ||
+	    et_mix_new(0, rate, mask != NULL ? et_mask_put : count,
+		       mask != NULL ? (void *)mask : &total, &m, NULL) < 0) {
+		(void)et_mask_free(mask);
 		return 0;
 	}
 	while (rc == 0 && et_reader_left(&r) >= 12) {
@@ -47,11 +53,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		p.payload.size =
 			p.payload.size < et_reader_left(&r) ? p.payload.size : et_reader_left(&r);
 		p.payload.data = et_read_bytes(&r, p.payload.size);
+		if (mask != NULL && p.marker) {
+			const int64_t at = et_mix_where(m, p.stream, p.timestamp, p.arrival_us);
+			et_mask_span(mask, p.party, at, at + p.sequence);
+		}
 		rc = et_mix_add(m, &p);
 		packets++;
 	}
 	if (rc == 0) {
 		rc = et_mix_finish(m, 0);
+		rc = rc == 0 && mask != NULL ? et_mask_finish(mask) : rc;
 	}
 	struct et_mix_stats s = et_mix_stats(m);
 	if (rc == 0 &&
@@ -60,5 +71,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	}
 	(void)et_mix_free(m);
+	(void)et_mask_free(mask);
 	return 0;
 }

@@ -162,6 +162,7 @@ static void rules_are_read_in_order(void **state)
 		"      sample: 12.5%%\n"
 		"      agent: [anna, \"team:claims\"]\n"
 		"      digits: keep\n"
+		"      tones: mask\n"
 		"      pause: {start: \"*7\", stop: \"*8\", by: caller, without-key: pause, max: "
 		"5m}\n"
 		"      action: record\n"
@@ -179,6 +180,8 @@ static void rules_are_read_in_order(void **state)
 	assert_int_equal(r->digits, ET_RULE_DIGITS_DROP);
 	assert_int_equal(r->rules[0].digits, ET_RULE_DIGITS_DEFAULT);
 	assert_int_equal(r->rules[1].digits, ET_RULE_DIGITS_KEEP);
+	assert_int_equal(r->tones, ET_RULE_TONES_KEEP);
+	assert_int_equal(r->rules[1].tones, ET_RULE_TONES_MASK);
 	assert_int_equal(r->rules[1].agent_count, 2);
 	assert_string_equal(r->rules[1].agents[1], "team:claims");
 	assert_string_equal(r->rules[1].pause.start, "*7");

@@ -37,7 +37,11 @@ struct fixture {
 	bool handshake;	   /* ... but the DTLS handshake that made it does */
 	struct et_srtp *senders[2];
 	struct et_srtp *first; /* owned; seals the caller's first packet. NULL: the sender does */
-	int open;	       /* sources that are open now */
+	/* What a party says (its code); NULL: said(). And what follows a second's media, or NULL.
+	 */
+	uint8_t (*say)(unsigned party, uint32_t n);
+	void (*behind)(struct et_tape *t, uint32_t second, uint32_t t_ms);
+	int open; /* sources that are open now */
 	int16_t *heard;
 	size_t frames;
 	size_t frames_max;
@@ -188,7 +192,9 @@ static inline void put_second(struct fixture *f, struct et_tape *t, uint32_t sec
 			payload[0] = 0x81; /* V2, one CSRC */
 			bool whole = n % 50 == 7;
 			for (uint32_t i = 0; i < PTIME; i++) {
-				payload[16 + i] = said(party, n * PTIME + i);
+				const uint32_t at = n * PTIME + i;
+				payload[16 + i] =
+					f->say != NULL ? f->say(party, at) : said(party, at);
 			}
 			payload[1] = party == 0 ? 0 : 8;
 			et_put16(payload + 2, (uint16_t)n);
@@ -250,6 +256,9 @@ static inline void put_segment(struct fixture *f, uint32_t number)
 	}
 	for (uint32_t second = 0; second < SECONDS; second++) {
 		put_second(f, t, number * SECONDS + second, second * 1000);
+		if (f->behind != NULL) {
+			f->behind(t, number * SECONDS + second, second * 1000);
+		}
 	}
 	if (keys && f->keys_behind) {
 		put_keys(t, SECONDS * 1000);

@@ -218,6 +218,20 @@ static void a_rule_or_the_default_drops_digits(void **state)
 	assert_false(et_rules_drop_digits(r, -1));
 }
 
+static void a_rule_or_the_default_masks_tones(void **state)
+{
+	struct et_rules *r = *state;
+	struct et_rule *rule = add(r, "a", ET_RULE_RECORD);
+	assert_int_equal(et_rules_tones(r, -1), ET_RULE_TONES_KEEP);
+	assert_int_equal(et_rules_tones(r, 0), ET_RULE_TONES_KEEP);
+	r->tones = ET_RULE_TONES_MASK;
+	assert_int_equal(et_rules_tones(r, -1), ET_RULE_TONES_MASK);
+	assert_int_equal(et_rules_tones(r, 0), ET_RULE_TONES_MASK);
+	rule->tones = ET_RULE_TONES_KEEP;
+	assert_int_equal(et_rules_tones(r, 0), ET_RULE_TONES_KEEP);
+	assert_string_equal(et_rule_tones_text(ET_RULE_TONES_MASK), "mask");
+}
+
 static void direction_comes_from_own_numbers(void **state)
 {
 	struct et_rules *r = *state;
@@ -344,6 +358,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_default_is_what_is_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(all_conditions_must_hold, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_rule_or_the_default_drops_digits, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_rule_or_the_default_masks_tones, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(direction_comes_from_own_numbers, set_up,
 						tear_down),

@@ -60,7 +60,8 @@ static const char rules_file[] =
 	"  default: skip\n"
 	"  rules:\n"
 	"    - {name: private, from: 1001, action: skip}\n"
-	"    - {name: sales, to: \"1*\", header: {X-Queue: \"sales*\"}, action: record}\n"
+	"    - {name: sales, to: \"1*\", header: {X-Queue: \"sales*\"}, tones: mask, action: "
+	"record}\n"
 	"    - {name: tenth, to: \"2*\", sample: 10%, action: record}\n";
 
 static void the_rule_that_fires_is_explained(void **state)
@@ -79,11 +80,12 @@ static void the_rule_that_fires_is_explained(void **state)
 			       path);
 		RUN(line);
 		assert_int_equal(r.code, 0);
-		assert_string_equal(r.out, "number,name,action,result,why\r\n"
-					   "1,private,skip,no,\"from \"\"4711\"\" is not 1001\"\r\n"
-					   "2,sales,record,fires,\"to 1*, X-Queue sales*\"\r\n"
-					   "3,tenth,record,not reached,a rule before it fires\r\n"
-					   "4,default,skip,not reached,a rule before it fires\r\n");
+		assert_string_equal(r.out,
+				    "number,name,action,result,why,tones\r\n"
+				    "1,private,skip,no,\"from \"\"4711\"\" is not 1001\",\r\n"
+				    "2,sales,record,fires,\"to 1*, X-Queue sales*\",mask\r\n"
+				    "3,tenth,record,not reached,a rule before it fires,keep\r\n"
+				    "4,default,skip,not reached,a rule before it fires,\r\n");
 	}
 	{ /* SHA-256 of abc1 begins dbfcfd0d: its place is told, and is not among a tenth */
 		(void)snprintf(line, sizeof(line),

@@ -1,0 +1,254 @@
+#include "node/audio/mask.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/audio/dtmf.h"
+
+/* Hops are 10 ms; one ends at every multiple of their length since frame 0. With each, a window
+ * ends that is looked at. What is found reaches back for a window, a hop and the guard: 75 ms. */
+enum {
+	HOPS_PER_S = ET_DTMF_RATE / ET_DTMF_HOP,
+	WAIT_HOPS = 8,	/* what is older is given out */
+	RING_HOPS = 16, /* room for what waits */
+	ECHO_HOPS = ET_MASK_ECHO_MS / (1000 / HOPS_PER_S),
+	AGAIN_HOPS = 3, /* a press that is heard again within them is the same */
+	SPANS_MAX = 64, /* of a channel that lie before what is to be given out */
+};
+_Static_assert(1000 * ET_DTMF_WINDOW / ET_DTMF_RATE + ET_MASK_GUARD_MS + 10 <= WAIT_HOPS * 10,
+	       "what is found is still here");
+
+struct span {
+	int64_t from;
+	int64_t to;
+};
+
+struct ear {
+	int16_t window[ET_DTMF_WINDOW]; /* at 8 kHz, the newest last */
+	int32_t sum;			/* of the frames of a sample that is not whole yet */
+	struct et_dtmf_look before;	/* of the last window */
+	char key;			/* the last one that was pressed */
+	int64_t key_hop;		/* when it was heard last */
+	struct span spans[SPANS_MAX];
+	size_t span_count;
+};
+
+struct et_mask {
+	uint32_t step; /* frames of a sample at 8 kHz */
+	int64_t hop;   /* frames */
+	et_mix_sink sink;
+	void *arg;   /* borrowed */
+	int64_t in;  /* the next frame that comes */
+	int64_t out; /* the next frame that is given out */
+	struct et_mask_stats stats;
+	struct et_dtmf dtmf;
+	struct ear ears[ET_MIX_CHANNELS];
+	int16_t ring[]; /* RING_HOPS hops of frames */
+};
+
+int et_mask_new(uint32_t rate, et_mix_sink sink, void *arg, struct et_mask **ret,
+		struct et_error *reterr)
+{
+	if (rate != 8000 && rate != 16000 && rate != 48000) {
+		return et_fail(reterr, ET_EUNSUPPORTED, "mask at %u Hz", rate);
+	}
+	const size_t hop = rate / HOPS_PER_S;
+	struct et_mask *m =
+		calloc(1, sizeof(*m) + RING_HOPS * hop * ET_MIX_CHANNELS * sizeof(m->ring[0]));
+	if (m == NULL) {
+		return et_fail(reterr, -ENOMEM, "mask");
+	}
+	m->step = rate / ET_DTMF_RATE;
+	m->hop = (int64_t)hop;
+	m->sink = sink;
+	m->arg = arg;
+	et_dtmf_init(&m->dtmf);
+	*ret = m;
+	return 0;
+}
+
+struct et_mask *et_mask_free(struct et_mask *m)
+{
+	if (m != NULL) {
+		const size_t frames = RING_HOPS * (size_t)m->hop;
+		explicit_bzero(m, sizeof(*m) + frames * ET_MIX_CHANNELS * sizeof(m->ring[0]));
+		free(m);
+	}
+	return NULL;
+}
+
+void et_mask_begin(struct et_mask *m, int64_t frame)
+{
+	et_assert(m->in == 0);
+	m->in = frame;
+	m->out = frame;
+}
+
+void et_mask_span(struct et_mask *m, uint8_t channel, int64_t from, int64_t to)
+{
+	struct ear *e = &m->ears[channel];
+	struct span *s;
+
+	if (to <= m->out || from >= to) {
+		return;
+	}
+	for (size_t i = 0; i < e->span_count; i++) {
+		s = &e->spans[i];
+		if (from <= s->to && to >= s->from) {
+			s->from = from < s->from ? from : s->from;
+			s->to = to > s->to ? to : s->to;
+			return;
+		}
+	}
+	if (e->span_count < SPANS_MAX) {
+		e->spans[e->span_count++] = (struct span){ from, to };
+		return;
+	}
+	s = &e->spans[SPANS_MAX - 1]; /* Rather too much than too little. */
+	s->from = from < s->from ? from : s->from;
+	s->to = to > s->to ? to : s->to;
+}
+
+/* ---- Out ---- */
+
+/* Silence over the spans of a channel, of `count` frames at `out`; `mark` notes where. */
+static void ear_silence(struct et_mask *m, uint8_t channel, int16_t *frames, int64_t count,
+			bool *mark)
+{
+	struct ear *e = &m->ears[channel];
+
+	for (size_t i = 0; i < e->span_count;) {
+		const struct span s = e->spans[i];
+		const int64_t from = s.from > m->out ? s.from - m->out : 0;
+		const int64_t to = s.to < m->out + count ? s.to - m->out : count;
+		for (int64_t f = from; f < to; f++) {
+			frames[f * ET_MIX_CHANNELS + channel] = 0;
+			mark[f] = true;
+		}
+		if (s.to <= m->out + count) {
+			e->spans[i] = e->spans[--e->span_count];
+		} else {
+			i++;
+		}
+	}
+}
+
+/* Give out all frames before `until`. */
+static int mask_flush(struct et_mask *m, int64_t until)
+{
+	bool mark[48000 / HOPS_PER_S];
+	int rc = 0;
+
+	while (m->out < until && rc == 0) {
+		int64_t count = m->hop - m->out % m->hop;
+		count = count < until - m->out ? count : until - m->out;
+		int16_t *frames = &m->ring[m->out % (RING_HOPS * m->hop) * ET_MIX_CHANNELS];
+		memset(mark, 0, sizeof(mark));
+		for (uint8_t c = 0; c < ET_MIX_CHANNELS; c++) {
+			ear_silence(m, c, frames, count, mark);
+		}
+		for (int64_t f = 0; f < count; f++) {
+			m->stats.frames += mark[f];
+		}
+		m->out += count;
+		rc = m->sink(m->arg, frames, (size_t)count);
+	}
+	return rc;
+}
+
+/* ---- In ---- */
+
+static void ear_hear(struct ear *e, uint32_t step, const int16_t *frames, int64_t count,
+		     int64_t position)
+{
+	for (int64_t f = 0; f < count; f++) {
+		e->sum += frames[f * ET_MIX_CHANNELS];
+		if ((position + f + 1) % step != 0) {
+			continue;
+		}
+		/* The mean of the frames: what lies above the band of telephony is damped, 0.6 dB
+		 * at the highest tone. */
+		const int64_t at = (position + f) / step % ET_DTMF_HOP;
+		e->window[ET_DTMF_WINDOW - ET_DTMF_HOP + at] = (int16_t)(e->sum / (int32_t)step);
+		e->sum = 0;
+	}
+}
+
+/* Was this key pressed lately, in either channel? */
+static bool is_pressed(const struct et_mask *m, char key, int64_t hop)
+{
+	for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
+		const struct ear *e = &m->ears[c];
+		if (e->key == key && hop - e->key_hop <= ECHO_HOPS) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A hop ended at frame `in`, and with it a window. */
+static void mask_look(struct et_mask *m)
+{
+	const int64_t hop = m->in / m->hop;
+	const int64_t reach = m->hop + ET_DTMF_WINDOW * (int64_t)m->step;
+	const int64_t guard = ET_MASK_GUARD_MS * m->hop / (1000 / HOPS_PER_S);
+	struct et_dtmf_look now[ET_MIX_CHANNELS];
+	bool again[ET_MIX_CHANNELS];
+
+	for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
+		struct ear *e = &m->ears[c];
+		now[c] = et_dtmf_look(&m->dtmf, e->window);
+		again[c] = now[c].key != '\0' && now[c].key == e->before.key;
+		if (again[c]) {
+			m->stats.keys += now[c].key != e->key || hop - e->key_hop > AGAIN_HOPS;
+			e->key = now[c].key;
+			e->key_hop = hop;
+		}
+	}
+	for (uint8_t c = 0; c < ET_MIX_CHANNELS; c++) {
+		struct ear *e = &m->ears[c];
+		const bool faint = now[c].faint != '\0' && now[c].faint == e->before.faint &&
+				   is_pressed(m, now[c].faint, hop);
+		if (again[c] || faint) {
+			et_mask_span(m, c, m->in - reach - guard, m->in + guard);
+		}
+		e->before = now[c];
+		memmove(e->window, e->window + ET_DTMF_HOP,
+			(ET_DTMF_WINDOW - ET_DTMF_HOP) * sizeof(e->window[0]));
+	}
+}
+
+int et_mask_put(void *arg, const int16_t *samples, size_t frames)
+{
+	struct et_mask *m = arg;
+	int rc = 0;
+
+	while (frames > 0 && rc == 0) {
+		const int64_t room = m->hop - m->in % m->hop;
+		const int64_t count = (int64_t)frames < room ? (int64_t)frames : room;
+		memcpy(&m->ring[m->in % (RING_HOPS * m->hop) * ET_MIX_CHANNELS], samples,
+		       (size_t)count * ET_MIX_CHANNELS * sizeof(samples[0]));
+		for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
+			ear_hear(&m->ears[c], m->step, samples + c, count, m->in);
+		}
+		samples += count * ET_MIX_CHANNELS;
+		frames -= (size_t)count;
+		m->in += count;
+		if (m->in % m->hop == 0) {
+			mask_look(m);
+			rc = mask_flush(m, m->in - WAIT_HOPS * m->hop);
+		}
+	}
+	return rc;
+}
+
+int et_mask_finish(struct et_mask *m)
+{
+	return mask_flush(m, m->in);
+}
+
+struct et_mask_stats et_mask_stats(const struct et_mask *m)
+{
+	return m->stats;
+}
