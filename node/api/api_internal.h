@@ -354,6 +354,7 @@ api_handler api_targets, api_target_test;			   /* targets.c */
 api_handler api_upgrade_plan, api_upgrade_apply, api_schema_probe; /* upgrade.c */
 api_handler api_keys, api_key_rotate, api_key_schedule, api_key_set, api_key_touches,
 	api_key_escrow;						/* keys.c */
+api_handler api_recording_join, api_recording_split;		/* legs.c */
 api_handler api_ca, api_ca_rotate, api_ca_abort, api_ca_finish; /* ca.c */
 api_handler api_backup;						/* backup.c */
 api_handler api_recording_erase, api_erasure_plan, api_erasure_get, api_erasure_apply; /* erase.c */

@@ -284,6 +284,35 @@ static json_t *session_json(const Et__Session *s)
 	return o;
 }
 
+/* Why it is a leg of its call. */
+static const char *joined_word(const Et__Recording *r)
+{
+	const Et__HandKind what = r->hand != NULL ? r->hand->what : ET__HAND_KIND__HAND_NONE;
+
+	return what == ET__HAND_KIND__HAND_JOINED  ? "by hand"
+	       : what == ET__HAND_KIND__HAND_SPLIT ? ""
+						   : r->joined;
+}
+
+/* Who grouped it by hand, and why; null: nobody. */
+static json_t *hand_json(const Et__Hand *hand)
+{
+	static const char *const words[] = { "", "joined", "split", "follows" };
+	json_t *o = json_object();
+
+	if (hand == NULL || hand->what >= ET_ARRAY_SIZE(words)) {
+		json_decref(o);
+		return json_null();
+	}
+	et_json_set(o, "what", json_string(words[hand->what]));
+	et_json_set(o, "was", api_uuid(&hand->was));
+	et_json_set(o, "principal", et_json_text(hand->principal));
+	et_json_set(o, "reason", et_json_text(hand->reason));
+	et_json_set(o, "at", api_time(hand->at_us));
+	et_json_set(o, "index", et_json_u64(hand->at_index));
+	return o;
+}
+
 /* Another leg of its call. */
 static int add_leg(void *arg, const Et__Recording *r)
 {
@@ -293,7 +322,7 @@ static int add_leg(void *arg, const Et__Recording *r)
 	et_json_set(o, "from", et_json_text(r->from));
 	et_json_set(o, "to", et_json_text(r->to));
 	et_json_set(o, "site", et_json_text(r->site));
-	et_json_set(o, "joined", et_json_text(r->joined));
+	et_json_set(o, "joined", et_json_text(joined_word(r)));
 	et_json_add(arg, o);
 	return 0;
 }
@@ -362,6 +391,7 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	et_json_set(o, "redactions", redactions_json(r));
 	et_json_set(o, "paused", json_boolean(paused));
 	et_json_set(o, "legs", legs_json(v, r));
+	et_json_set(o, "hand", hand_json(r->hand));
 	et_json_set(o, "segments", segments);
 	et_json_set(o, "participants", participants_json(r->session));
 	et_json_set(o, "session", r->session != NULL ? session_json(r->session) : json_null());
@@ -403,7 +433,7 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 	}
 	et_json_set(o, "id", api_uuid(&r->id));
 	et_json_set(o, "call", api_uuid(&r->call));
-	et_json_set(o, "joined", et_json_text(r->joined));
+	et_json_set(o, "joined", et_json_text(joined_word(r)));
 	et_json_set(o, "start", api_time(r->start_us));
 	et_json_set(o, "end", api_time(r->end_us));
 	et_json_set(o, "duration_ms", duration(r));

@@ -45,6 +45,8 @@ const struct api_route api_routes[] = {
 	  api_recording_verify },
 	{ "POST", "/v1/recordings/*/erase", API_ADMIN, true, false, false, api_recording_erase },
 	{ "POST", "/v1/recordings/*/redact", API_ADMIN, true, false, false, api_recording_redact },
+	{ "POST", "/v1/recordings/*/join", API_OPERATE, true, false, false, api_recording_join },
+	{ "POST", "/v1/recordings/*/split", API_OPERATE, true, false, false, api_recording_split },
 	{ "POST", "/v1/recordings/*/keys", API_ADMIN, true, false, false, api_recording_keys },
 	{ "POST", "/v1/recordings/*/pause", API_OPERATE, true, false, false, api_recording_pause },
 	{ "POST", "/v1/recordings/*/resume", API_OPERATE, true, false, false,

@@ -264,6 +264,7 @@ et_cli_handler et_cli_hold_add, et_cli_hold_list, et_cli_hold_show, et_cli_hold_
 	et_cli_retention_plan;						   /* cmd_hold.c */
 et_cli_handler et_cli_cert_list, et_cli_cert_renew, et_cli_cert_rotate_ca; /* cmd_cert.c */
 et_cli_handler et_cli_recording_erase, et_cli_recording_certificate;	   /* cmd_erase.c */
+et_cli_handler et_cli_recording_join, et_cli_recording_split;		   /* cmd_legs.c */
 et_cli_handler et_cli_recording_redact;					   /* cmd_tape.c */
 et_cli_handler et_cli_recording_keys_add;				   /* cmd_keys.c */
 et_cli_handler et_cli_audit_list, et_cli_audit_verify;			   /* cmd_audit.c */

@@ -552,6 +552,32 @@ const struct et_cli_command et_cli_commands[] = {
 		  { "reason", "TEXT", "why (needed without --plan); it is kept in the audit",
 		    NULL }),
 	  .run = et_cli_recording_redact },
+	{ .path = "recording join",
+	  .arguments = "ID ID...",
+	  .min_args = 2,
+	  .max_args = 16,
+	  .summary = "these recordings are legs of one call",
+	  .details =
+		  "Joins what the rules of `recording: join` missed. Their calls, with all legs "
+		  "of them, become one: that of the first. What is told later does not undo it, "
+		  "and a leg that a rule joins with one of them later comes along. `recording "
+		  "show` says who joined it and why, `recording list --call` finds all; they are "
+		  "found by the call they came from, too. Facts, notes, holds and erasure are "
+		  "those of each recording, as before.",
+	  .example = "evertape recording join ID1 ID2 --reason 'case 118: the SBC sent no "
+		     "Session-ID'",
+	  .options = OPTIONS({ "reason", "TEXT", "why (needed); it is kept in the audit", NULL }),
+	  .run = et_cli_recording_join },
+	{ .path = "recording split",
+	  .arguments = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "this recording is no leg of its call: it gets one of its own",
+	  .details = "Takes apart what a rule, or a `recording join`, joined wrongly. The other "
+		     "legs stay together.",
+	  .example = "evertape recording split ID --reason 'two callers behind one header'",
+	  .options = OPTIONS({ "reason", "TEXT", "why (needed); it is kept in the audit", NULL }),
+	  .run = et_cli_recording_split },
 	{ .path = "recording keys add",
 	  .arguments = "ID",
 	  .min_args = 1,

@@ -100,6 +100,8 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_CA_STEP] = "ca.step",
 	[ET__COMMAND__BODY_CA_REPORT] = "ca.report",
 	[ET__COMMAND__BODY_CA_SIGN] = "ca.sign",
+	[ET__COMMAND__BODY_RECORDINGS_JOIN] = "recordings.join",
+	[ET__COMMAND__BODY_RECORDING_SPLIT] = "recording.split",
 	[ET__COMMAND__BODY_SITE_REMOVE] = "site.remove",
 };
 

@@ -25,6 +25,7 @@
 #define ET_COMMAND_GAPS_MAX 1024     /* of one recording */
 #define ET_COMMAND_REDACTIONS_MAX 64 /* of one recording */
 #define ET_COMMAND_PARTICIPANTS_MAX 16
+#define ET_COMMAND_JOIN_MAX 16	/* recordings that one command joins */
 #define ET_COMMAND_PLACE_MAX 80 /* bytes of a copy's place */
 
 #define ET_COMMAND_TOLD_TEXT_MAX 4096 /* bytes of a fact's or a note's text */

@@ -145,6 +145,7 @@ static const struct et_rule recording_rules[] = {
 	ANY(keys),
 	TEXT(joined, NAME_MAX_),
 	ANY(tones),
+	ONE_OPT(hand),
 };
 
 static const struct et_rule wrap_rules[] = {
@@ -585,6 +586,18 @@ static const struct et_rule redaction_rules[] = {
 	TIME(done_us),
 	ANY(done_index),
 };
+static const struct et_rule hand_rules[] = {
+	ANY(what),   ID_OPT(was),   TEXT(principal, NUMBER_MAX), TEXT(reason, SENTENCE_MAX),
+	TIME(at_us), ANY(at_index),
+};
+static const struct et_rule recordings_join_rules[] = {
+	{ .field = "recordings",
+	  .kind = RULE_BYTES,
+	  .min = 16,
+	  .max = 16,
+	  .count_max = ET_COMMAND_JOIN_MAX },
+};
+static const struct et_rule recording_split_rules[] = { ID(recording) };
 static const struct et_rule recording_redact_rules[] = {
 	ID(recording),
 	TIME(from_us),
@@ -660,6 +673,8 @@ static const struct et_rule command_rules[] = {
 	ONE(ca_step),
 	ONE(ca_report),
 	ONE(ca_sign),
+	ONE(recordings_join),
+	ONE(recording_split),
 	ONE(site_remove),
 };
 
@@ -753,6 +768,9 @@ static const struct {
 	ROW(kek_escrow, kek_escrow_rules),
 	ROW(redaction, redaction_rules),
 	ROW(recording_redact, recording_redact_rules),
+	ROW(hand, hand_rules),
+	ROW(recordings_join, recordings_join_rules),
+	ROW(recording_split, recording_split_rules),
 	ROW(generation_put, generation_put_rules),
 	ROW(generation_finish, generation_finish_rules),
 	ROW(ca_ring, ca_ring_rules),

@@ -11,6 +11,8 @@ static const struct {
 	int body;
 	uint32_t schema;
 } newer[] = {
+	{ ET__COMMAND__BODY_RECORDINGS_JOIN, ET_SCHEMA_LEGS },
+	{ ET__COMMAND__BODY_RECORDING_SPLIT, ET_SCHEMA_LEGS },
 	{ ET__COMMAND__BODY_SCHEMA_PROBE, 3 },
 };
 

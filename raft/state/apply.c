@@ -183,6 +183,8 @@ static const struct body {
 	[ET__COMMAND__BODY_CA_STEP] = { apply_ca_step, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_CA_REPORT] = { apply_ca_report, AUDIT_NEVER },
 	[ET__COMMAND__BODY_CA_SIGN] = { apply_ca_sign, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_RECORDINGS_JOIN] = { apply_recordings_join, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_RECORDING_SPLIT] = { apply_recording_split, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_SITE_REMOVE] = { apply_site_remove, AUDIT_ALWAYS },
 };
 
@@ -212,6 +214,11 @@ static const ProtobufCBinaryData *audit_id(const Et__Command *c)
 		return &c->recording_erase->recording;
 	case ET__COMMAND__BODY_RECORDING_REDACT:
 		return &c->recording_redact->recording;
+	case ET__COMMAND__BODY_RECORDINGS_JOIN:
+		return c->recordings_join->n_recordings > 0 ? &c->recordings_join->recordings[0]
+							    : NULL;
+	case ET__COMMAND__BODY_RECORDING_SPLIT:
+		return &c->recording_split->recording;
 	case ET__COMMAND__BODY_GENERATION_PUT:
 		return &c->generation_put->segment->recording;
 	case ET__COMMAND__BODY_GENERATION_FINISH:

@@ -274,5 +274,6 @@ bool recording_begin(const Et__Recording *told, enum merge how, Et__Recording *r
 	ret->erased_index = ret->erased_audit = 0;
 	ret->n_redactions = 0;
 	ret->redactions = NULL;
+	ret->hand = NULL;
 	return true;
 }

@@ -3,11 +3,21 @@
  * captured itself. */
 #include <stdio.h>
 
+#include "raft/command/schema.h"
 #include "raft/state/state_internal.h"
 
 /* ---- Links: from a SIP Call-ID and a call to their recordings ---- */
 
-static size_t links_make(const Et__Recording *r, struct key links[2])
+enum { LINKS_MAX = 3 };
+
+static void link_call(struct key *k, ProtobufCBinaryData call, const Et__Recording *r)
+{
+	*k = key_tag('c');
+	key_add(k, call.data, call.len);
+	key_add_place(k, r);
+}
+
+static size_t links_make(const Et__Recording *r, struct key links[LINKS_MAX])
 {
 	size_t count = 0;
 
@@ -17,9 +27,10 @@ static size_t links_make(const Et__Recording *r, struct key links[2])
 		key_add_place(&links[count++], r);
 	}
 	if (r != NULL && r->call.len == 16) {
-		links[count] = key_tag('c');
-		key_add(&links[count], r->call.data, 16);
-		key_add_place(&links[count++], r);
+		link_call(&links[count++], r->call, r);
+	}
+	if (r != NULL && et_hand_moved(r->hand)) {
+		link_call(&links[count++], r->hand->was, r);
 	}
 	return count;
 }
@@ -38,8 +49,8 @@ static bool links_have(const struct key *links, size_t count, const struct key *
 static bool links_update(struct et_state *s, const Et__Recording *before,
 			 const Et__Recording *after)
 {
-	struct key old[2];
-	struct key new[2];
+	struct key old[LINKS_MAX];
+	struct key new[LINKS_MAX];
 	size_t old_count = links_make(before, old);
 	size_t new_count = links_make(after, new);
 	bool more = false;
@@ -152,6 +163,21 @@ static void recording_note_end(const struct apply *a, const Et__Recording *befor
 	}
 }
 
+/* Written, where it belongs: with those that an operator moved out of its call. */
+static int recording_put_new(struct apply *a, const Et__Recording *r)
+{
+	struct followed followed;
+
+	int rc = legs_follow(a, r, &followed);
+	if (rc != 1) {
+		return rc < 0 ? rc : recording_put(a, NULL, r);
+	}
+	Et__Recording moved = *r;
+	moved.call = (ProtobufCBinaryData){ sizeof(followed.call), followed.call };
+	moved.hand = &followed.hand;
+	return recording_put(a, NULL, &moved);
+}
+
 /* What must be folded: streams or gaps that are told twice in one command. */
 static int recording_new_folded(struct apply *a, const Et__Recording *told, enum merge how,
 				char *site)
@@ -173,7 +199,7 @@ static int recording_new_folded(struct apply *a, const Et__Recording *told, enum
 	}
 	int rc = recording_merge(r, told, how);
 	recording_note_end(a, NULL, r);
-	return rc < 0 ? rc : recording_put(a, NULL, r);
+	return rc < 0 ? rc : recording_put_new(a, r);
 }
 
 static int recording_new(struct apply *a, const Et__Recording *told, enum merge how)
@@ -194,13 +220,19 @@ static int recording_new(struct apply *a, const Et__Recording *told, enum merge 
 	r.opened_index = a->index;
 	r.site = site;
 	recording_note_end(a, NULL, &r);
-	return recording_put(a, NULL, &r);
+	return recording_put_new(a, &r);
 }
 
-static int recording_tell(struct apply *a, const Et__Recording *told, enum merge how)
+static int recording_tell(struct apply *a, const Et__Recording *recording, enum merge how)
 {
 	ET_CLEANUP(message_freep) Et__Recording *before = NULL;
 	ET_CLEANUP(message_freep) Et__Recording *after = NULL;
+	Et__Recording plain = *recording;
+	const Et__Recording *told = &plain;
+
+	if (a->s->cluster == NULL || a->s->cluster->schema < ET_SCHEMA_TONES) {
+		plain.tones = 0; /* not every member keeps it */
+	}
 
 	int rc = recording_is_own(a, told->node);
 	if (rc < 0) {

@@ -54,6 +54,13 @@ static bool cover_fits(const struct search *s, const struct cover *c)
 	       duration_fits(q, c->duration_us);
 }
 
+/* Is it a leg of this call, or was it until somebody moved it? */
+static bool recording_is_of(const Et__Recording *r, const uint8_t call[16])
+{
+	return (r->call.len == 16 && memcmp(r->call.data, call, 16) == 0) ||
+	       (et_hand_moved(r->hand) && memcmp(r->hand->was.data, call, 16) == 0);
+}
+
 static bool recording_fits(const struct search *s, const Et__Recording *r)
 {
 	const struct et_state_query *q = s->q;
@@ -63,7 +70,7 @@ static bool recording_fits(const struct search *s, const Et__Recording *r)
 	return r->start_us >= q->from_us && (q->to_us == 0 || r->start_us < q->to_us) &&
 	       cover_fits(s, &c) &&
 	       (q->sip_call_id == NULL || strcmp(r->sip_call_id, q->sip_call_id) == 0) &&
-	       (q->call == NULL || (r->call.len == 16 && memcmp(r->call.data, q->call, 16) == 0));
+	       (q->call == NULL || recording_is_of(r, q->call));
 }
 
 /* ---- Cursor ---- */

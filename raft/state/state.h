@@ -140,7 +140,12 @@ int et_state_get_job(const struct et_state_view *v, const uint8_t id[16],
 				 int (*fn)(void *arg, const Type *record), void *arg)
 ET_STATE_EACH(node, Et__Node);
 ET_STATE_EACH(site, Et__Site);
-/* The recordings of one call, at most 64 of them, the newest first. */
+/* Was a recording moved into its call by hand? NULL is allowed. Then `was` is the call that it came
+ * from. */
+bool et_hand_moved(const Et__Hand *hand);
+
+/* The recordings of one call, and those that were moved out of it by hand, at most 64 of them, the
+ * newest first. */
 int et_state_each_of_call(const struct et_state_view *v, const uint8_t call[16],
 			  int (*fn)(void *arg, const Et__Recording *record), void *arg);
 ET_STATE_EACH(kek, Et__Kek);

@@ -312,8 +312,8 @@ typedef int (*view_walk_fn)(void *arg, struct et_view key, struct et_view value)
 int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
 	      const struct key *from, view_walk_fn fn, void *arg);
 
-/* Options with which iterators see the whole of any family, of such with filters by prefix, too. The
- * caller owns them. */
+/* Options with which iterators see the whole of any family, of such with filters by prefix, too.
+ * The caller owns them. */
 rocksdb_readoptions_t *read_options(void);
 
 /* The same by an iterator of the family, for who walks often. `fn` must not use it. */
@@ -418,6 +418,8 @@ int apply_kek_escrow(struct apply *a);
  * another version is wanted. */
 int keks_compromise(struct apply *a, uint64_t node);
 
+int apply_recordings_join(struct apply *a); /* legs.c */
+int apply_recording_split(struct apply *a);
 int apply_ca_rotate(struct apply *a); /* ca.c */
 int apply_ca_step(struct apply *a);
 int apply_ca_report(struct apply *a);
@@ -507,6 +509,17 @@ int copy_put(struct apply *a, const Et__Copy *before, const Et__Copy *after);
 /* Write a recording, its index entries and the counters. `before` NULL when it is new. */
 int recording_put(struct apply *a, const Et__Recording *before, const Et__Recording *after);
 
+/* ---- Legs by hand (legs.c) ---- */
+
+/* The call that a new recording goes to because others went there from its own. */
+struct followed {
+	uint8_t call[16];
+	Et__Hand hand; /* its texts are the command's, `was` is the recording's own call */
+};
+
+/* 1: it follows, and *ret says where. 0: it does not. */
+int legs_follow(struct apply *a, const Et__Recording *r, struct followed *ret) ET_MUST_CHECK;
+
 /* ---- Wrapped DEKs by KEK version (wraps.c) ---- */
 
 bool wrap_counts(const Et__Wrap *wrap); /* a key that is there; NULL is allowed */
@@ -519,8 +532,10 @@ void wraps_release(struct wraps *w);
 
 /* ---- What is told of calls (told.c), agents (agents.c) ---- */
 
-#define TOLD_SUBJECTS 3	    /* a recording is told of by its id, its call, its SIP Call-ID */
-#define AGENT_ID_MAX 64	    /* bytes */
+#define TOLD_SUBJECTS                                                                              \
+	4		/* a recording is told of by its id, its call, the call that it was moved  \
+			 * from by hand, its SIP Call-ID */
+#define AGENT_ID_MAX 64 /* bytes */
 #define NUMBER_TEXT_MAX 256 /* bytes of a number */
 
 size_t told_subjects(const Et__Recording *r, Et__Subject subjects[TOLD_SUBJECTS]);

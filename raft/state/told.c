@@ -68,6 +68,9 @@ size_t told_subjects(const Et__Recording *r, Et__Subject subjects[TOLD_SUBJECTS]
 	if (r->call.len == 16) {
 		subjects[count++].call = r->call;
 	}
+	if (et_hand_moved(r->hand)) {
+		subjects[count++].call = r->hand->was;
+	}
 	if (r->sip_call_id[0] != '\0') {
 		subjects[count++].sip_call_id = r->sip_call_id;
 	}
