@@ -150,6 +150,11 @@ struct et_api_backend {
 	int (*erased)(void *arg, const uint8_t recording[16], struct et_error *reterr);
 	/* A backup of the catalogue into `sink`, which waits for its client. */
 	int (*backup)(void *arg, et_backup_sink sink, void *sink_arg, struct et_error *reterr);
+	/* Let `node` do something about its copies ("do": scrub, scrub-stop, repair; see
+	 * node/daemon/replication.c). *ret, its answer, is the caller's. ET_EUNREACHABLE: it was
+	 * never asked; ET_EUNKNOWN: it was, and did not answer. */
+	int (*replicate)(void *arg, uint64_t node, const json_t *ask, json_t **ret,
+			 struct et_error *reterr);
 	/* More lines for /metrics, in Prometheus' text format. */
 	void (*metrics)(void *arg, struct et_buffer *ret);
 	void *arg; /* borrowed until et_api_stop() has called back */

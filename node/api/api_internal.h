@@ -358,13 +358,15 @@ api_handler api_recording_join, api_recording_split;		/* legs.c */
 api_handler api_ca, api_ca_rotate, api_ca_abort, api_ca_finish; /* ca.c */
 api_handler api_backup;						/* backup.c */
 api_handler api_recording_erase, api_erasure_plan, api_erasure_get, api_erasure_apply; /* erase.c */
-api_handler api_recording_redact;				      /* redact.c */
-api_handler api_recording_keys;					      /* late_keys.c */
-api_handler api_recording_pause, api_recording_resume;		      /* pause.c */
-api_handler api_erasure_certificate;				      /* certificate.c */
-api_handler api_holds, api_hold_add, api_hold_release;		      /* holds.c */
-api_handler api_retention_get, api_retention_put, api_retention_plan; /* retention.c */
-api_handler api_console, api_openapi;				      /* console.c */
+api_handler api_recording_redact;						/* redact.c */
+api_handler api_recording_keys;							/* late_keys.c */
+api_handler api_recording_pause, api_recording_resume;				/* pause.c */
+api_handler api_erasure_certificate;						/* certificate.c */
+api_handler api_holds, api_hold_add, api_hold_release;				/* holds.c */
+api_handler api_retention_get, api_retention_put, api_retention_plan;		/* retention.c */
+api_handler api_replication_queue, api_limits, api_limit_set, api_limit_remove; /* replication.c */
+api_handler api_scrub, api_scrub_start, api_repair_plan, api_repair_apply;	/* repair.c */
+api_handler api_console, api_openapi;						/* console.c */
 
 /* admin.c: what a command was about, for the feed of changes: "recording UUID", "node 3", "". */
 void api_change_target(const Et__Command *command, const Et__Result *result, char *ret,

@@ -51,7 +51,7 @@ static const char *code_level(const char *code)
 					     "SYNC_FAILED",	"CLOCK_SKEW",	  "VAULT_SINGLE",
 					     "COPY_BAD",	"AUDIT_BROKEN",	  "CALLS_REFUSED",
 					     "STATE_DIVERGED",	"STATE_DISPUTED", "NODE_REMOVED",
-					     "KEK_COMPROMISED", "CA_STOLEN" };
+					     "KEK_COMPROMISED", "CA_STOLEN",	  "COPIES_GONE" };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
 		if (strcmp(notes[i], code) == 0) {
 			return "note";
@@ -139,14 +139,23 @@ static void codes_of_restore(struct api_call *call, json_t *codes)
 
 static void codes_of_services(json_t *codes, const struct api_picture *p)
 {
+	char next[128];
+
 	for (uint32_t i = 0; p->has_sync && i < p->sync.site_count; i++) {
 		const struct et_sync_site *s = &p->sync.sites[i];
 		int64_t lag = s->oldest_us > 0 ? (et_clock_now_us() - s->oldest_us) / 1000 : 0;
 		if (s->pending_segments > 0 && lag > LAG_LIMIT_MS) {
-			api_code_add(codes, "SITE_LAG", "evertape replication lag",
+			(void)snprintf(next, sizeof(next), "evertape replication queue --site %s",
+				       s->site);
+			api_code_add(codes, "SITE_LAG", next,
 				     "%s lacks %" PRIu64 " segments, the oldest for %" PRId64 " s",
 				     s->site, s->pending_segments, lag / 1000);
 		}
+	}
+	if (p->has_sync && p->sync.queue.gone_segments > 0) {
+		api_code_add(codes, "COPIES_GONE", "evertape replication repair",
+			     "%" PRIu64 " segments have no good copy on any node or in the archive",
+			     p->sync.queue.gone_segments);
 	}
 	if (p->has_mover && p->mover.jobs_failed > 0) {
 		api_code_add(codes, "ARCHIVE_FAILED", "evertape archive status",

@@ -4,6 +4,7 @@
 
 #include "node/api/picture_internal.h"
 #include "node/io/clock.h"
+#include "replication/limit/limit.h"
 
 int api_healthz(struct api_call *call, struct et_error *reterr)
 {
@@ -166,6 +167,33 @@ static void metrics_sync(const struct et_sync_status *s, struct et_buffer *b)
 		metric_site(b, "site_lag_seconds", s->sites[i].site, lag > 0 ? (uint64_t)lag : 0);
 	}
 	metric(b, "sync_bad_copies_total", "counter", "Copies that did not verify.", s->bad_copies);
+	metric(b, "sync_gone_segments", "gauge",
+	       "Segments without a good copy on any node or in the archive.",
+	       s->queue.gone_segments);
+	et_buffer_printf(b, "# HELP evertape_sync_waiting_segments Segments that this node is to "
+			    "fetch, by class and by why they do not move.\n"
+			    "# TYPE evertape_sync_waiting_segments gauge\n");
+	for (int k = 0; k < ET_SYNC_CLASSES; k++) {
+		for (int w = 0; w < ET_SYNC_WHYS; w++) {
+			et_buffer_printf(
+				b, "evertape_sync_waiting_segments{class=\"%s\",why=\"%s\"} %llu\n",
+				et_limit_class_name(k), et_sync_why_name((enum et_sync_why)w),
+				(unsigned long long)s->queue.rows[k][w].segments);
+		}
+	}
+}
+
+static void metrics_scrub(struct et_sync *sync, struct et_buffer *b)
+{
+	struct et_sync_scrub s;
+
+	et_sync_scrub_status(sync, &s);
+	metric(b, "scrub_running", "gauge", "1 while all copies are read again.", s.running);
+	metric(b, "scrub_pass_copies", "gauge", "Copies verified in that pass, or the last one.",
+	       s.copies);
+	metric(b, "scrub_pass_bad", "gauge", "Of them, those that did not verify.", s.bad);
+	metric(b, "scrub_ended_seconds", "gauge", "End of the last whole pass, Unix time; 0: none.",
+	       (uint64_t)(s.ended_us / 1000000));
 }
 
 int api_metrics(struct api_call *call, struct et_error *reterr)
@@ -185,6 +213,7 @@ int api_metrics(struct api_call *call, struct et_error *reterr)
 		ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(api);
 		if (p != NULL && p->has_sync) {
 			metrics_sync(&p->sync, &b);
+			metrics_scrub(api->services.sync, &b);
 		}
 		if (p != NULL) {
 			metrics_health(call, p, &b);

@@ -62,6 +62,7 @@ static void config_defaults(struct et_config *c)
 			    .snapshot_rate_bytes = 0,
 			    .api_connections = 256 },
 		.copies_per_site = 1,
+		.scrub = { .every_us = 30 * 86400 * S, .rate_bytes = 20 * MIB },
 		.tls = { .certificate_life_us = 72 * 3600 * S },
 		.log_level = ET_LOG_INFO,
 	};
@@ -368,6 +369,24 @@ static int parse_placement(const struct et_yaml_node *map, struct et_config *c,
 	return rc < 0 ? rc : config_u32(map, "copies-per-site", 1, 8, &c->copies_per_site, reterr);
 }
 
+static int parse_scrub(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
+{
+	static const char *const known[] = { "every", "rate" };
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	const struct et_yaml_node *every = et_yaml_get(map, "every");
+
+	bool off = every != NULL && every->kind == ET_YAML_SCALAR &&
+		   (strcmp(every->text, "off") == 0 || strcmp(every->text, "0s") == 0);
+
+	if (rc == 0 && off) {
+		c->scrub.every_us = 0;
+	} else if (rc == 0) {
+		rc = config_duration(map, "every", 1 * S, 86400 * 366 * S, &c->scrub.every_us,
+				     reterr);
+	}
+	return rc < 0 ? rc : config_bytes(map, "rate", 65536, TIB, &c->scrub.rate_bytes, reterr);
+}
+
 static int parse_limits(const struct et_yaml_node *map, struct et_config *c,
 			struct et_error *reterr)
 {
@@ -472,6 +491,7 @@ static const struct part {
 	{ "raft", false, parse_raft },
 	{ "backup", false, parse_backup },
 	{ "placement", false, parse_placement },
+	{ "scrub", false, parse_scrub },
 	{ "limits", false, parse_limits },
 	{ "tls", false, parse_tls },
 	{ "log", false, parse_log },

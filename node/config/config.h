@@ -123,6 +123,11 @@ struct et_config {
 	uint32_t copies_per_site; /* placement: {copies-per-site: 1} */
 
 	struct {
+		int64_t every_us; /* scrub: {every: 30d}, 1 s (for tests) to 366 d; off or 0s: 0 */
+		uint64_t rate_bytes; /* scrub: {rate: 20MiB} read a second, from 64 KiB on */
+	} scrub;
+
+	struct {
 		int64_t certificate_life_us; /* tls: {certificate-life: 72h}, 2 s (for tests) to 366
 						d */
 		/* tls: {api-certificate: PATH, api-key: PATH}: operator's own, PEM; "" for the

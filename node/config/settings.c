@@ -56,6 +56,8 @@ static const struct setting {
 	AT("raft.heartbeat", DURATION, heartbeat_us),
 	AT("backup.folder", TEXT, backup_folder),
 	AT("placement.copies-per-site", NUMBER, copies_per_site),
+	AT("scrub.every", DURATION, scrub.every_us),
+	AT("scrub.rate", BYTES, scrub.rate_bytes),
 	AT("limits.live-calls", NUMBER, limits.live_calls),
 	AT("limits.disk-reserve", BYTES, limits.disk_reserve_bytes),
 	AT("limits.ring", BYTES, limits.ring_bytes),

@@ -104,7 +104,14 @@ static const struct {
 	  "entries (writes are refused while no majority of voters has room), or the media disk "
 	  "takes nothing from other sites or from the archive",
 	  "evertape explain DISK_FULL" },
-	{ "COPY_BAD", "a copy did not verify and was replaced", "evertape recording verify" },
+	{ "COPY_BAD", "a copy did not verify; it is in quarantine, and fetched anew",
+	  "evertape replication repair" },
+	{ "LIMITS_UNREAD", "limits of transfers cannot be read here: those before them hold",
+	  "evertape replication limit --show" },
+	{ "SCRUB_WAITS", "a scrub cannot go on, and tries each minute",
+	  "evertape replication scrub --status" },
+	{ "SCRUB_LATE", "copies were not all verified for two intervals of scrub.every",
+	  "evertape replication scrub --status" },
 	{ "NODE_REMOVED", "this node was removed from the cluster: stop it; its state can be wiped",
 	  "evertape explain NODE_REMOVED" },
 	{ "STATE_DIVERGED", "the catalogue of this node is not that of the majority: it stops",
@@ -514,6 +521,7 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 		.metrics = backend_metrics,
 		.erased = backend_erased,
 		.backup = backend_backup,
+		.replicate = daemon_replicate,
 		.arg = d,
 	};
 }

@@ -211,6 +211,15 @@ static int sync_propose(void *arg, const Et__Command *command, uint32_t timeout_
 	return et_catalog_propose_from(d->catalog, command, timeout_ms, cb, cb_arg);
 }
 
+static int64_t catalog_fresh_us(void *arg)
+{
+	struct et_daemon *d = arg;
+	struct et_catalog_status status;
+
+	et_catalog_status(d->catalog, &status);
+	return status.fresh_us;
+}
+
 static int start_sync(struct et_daemon *d, struct et_error *reterr)
 {
 	struct et_sync_config config = { .loop = &d->loop,
@@ -222,7 +231,11 @@ static int start_sync(struct et_daemon *d, struct et_error *reterr)
 					 .node = d->identity.node,
 					 .media = d->config.media,
 					 .store_uuid = d->store_uuid,
-					 .cache_bytes = d->config.limits.cache_bytes };
+					 .cache_bytes = d->config.limits.cache_bytes,
+					 .scrub_every_us = d->config.scrub.every_us,
+					 .scrub_rate = d->config.scrub.rate_bytes,
+					 .fresh_us = catalog_fresh_us,
+					 .fresh_arg = d };
 	int rc = et_sync_start(&config, &d->sync, reterr);
 	if (rc == 0) {
 		daemon_set_rates(d);
@@ -363,6 +376,7 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 	daemon_tell_recovery(d);
 	daemon_serve_status(d);
 	daemon_serve_questions(d);
+	daemon_serve_replication(d);
 	et_info("daemon.member", "cluster=%s node=%llu name=%s site=%s cluster-port=%s",
 		d->identity.cluster, (unsigned long long)d->identity.node, d->identity.name,
 		d->identity.site, d->config.advertise);

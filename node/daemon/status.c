@@ -113,7 +113,8 @@ static bool media_is_low(const struct et_daemon *d)
 	       (uint64_t)fs.f_bavail * fs.f_frsize < d->config.limits.disk_reserve_bytes;
 }
 
-/* One per condition that an operator must know; the API gives each its sentence (health codes). */
+/* What replication does here, and one code per condition that an operator must know; the API gives
+ * each its sentence (health codes). */
 static void add_codes(struct et_daemon *d, json_t *object)
 {
 	json_t *codes = json_array();
@@ -129,6 +130,7 @@ static void add_codes(struct et_daemon *d, json_t *object)
 	}
 	if (sync != NULL && d->sync != NULL) {
 		et_sync_get_status(d->sync, sync);
+		daemon_add_replication(d, sync, object, codes);
 	}
 	const struct {
 		bool on;

@@ -232,6 +232,8 @@ et_cli_handler et_cli_cluster_init, et_cli_cluster_show, et_cli_node_list, et_cl
 et_cli_handler et_cli_site_remove;					  /* cmd_site.c */
 et_cli_handler et_cli_config_show, et_cli_config_diff;			  /* cmd_config.c */
 et_cli_handler et_cli_capture_show;					  /* cmd_capture.c */
+et_cli_handler et_cli_replication_queue, et_cli_replication_limit;	  /* cmd_replication.c */
+et_cli_handler et_cli_replication_scrub, et_cli_replication_repair;	  /* cmd_repair.c */
 et_cli_handler et_cli_key_status, et_cli_key_rotate, et_cli_key_schedule, et_cli_key_rewrap,
 	et_cli_key_compromise, et_cli_key_keep, et_cli_key_escrow; /* cmd_key.c */
 et_cli_handler et_cli_root_show, et_cli_root_change;		   /* cmd_root.c */

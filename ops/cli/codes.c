@@ -76,7 +76,26 @@ const struct et_cli_code et_cli_codes[] = {
 	  "A site lacks copies of sealed segments for longer than a minute. They exist at fewer "
 	  "places "
 	  "than placement asks for.",
-	  "evertape replication lag" },
+	  "evertape replication queue" },
+	{ "COPIES_GONE", "at_risk",
+	  "Segments have no good copy left on any node, and none in the archive: each copy is bad, "
+	  "or its node was removed. Bad ones are kept in quarantine on their nodes.",
+	  "evertape replication repair" },
+	{ "SCRUB_WAITS", "degraded",
+	  "A scrub cannot go on: the media folder is not the node's store (not mounted?), the "
+	  "catalogue cannot be read, or bad copies wait for a quorum. It tries each minute, and "
+	  "takes nothing for lost meanwhile.",
+	  "evertape replication scrub --status" },
+	{ "SCRUB_LATE", "degraded",
+	  "A node's copies were not all read again and verified for two intervals of scrub.every: "
+	  "scrub.rate is too low for what it holds, or its passes were stopped.",
+	  "evertape replication scrub --status; evertape replication scrub --on NODE --rate "
+	  "BYTES" },
+	{ "LIMITS_UNREAD", "degraded",
+	  "A node cannot read the limits of transfers that are in force, for want of a time zone "
+	  "for "
+	  "example. It goes on with those that it had.",
+	  "evertape replication limit --show; install tzdata on that node" },
 	{ "DISK_NEARFULL", "degraded",
 	  "The disk of a node is nearly full. The media disk is below limits.disk-reserve: new "
 	  "calls are refused there, live ones go on. Or the state disk is below twice that.",

@@ -850,6 +850,91 @@ const struct et_cli_command et_cli_commands[] = {
 	  .summary = "what each site still lacks, and how fast it comes",
 	  .example = "evertape replication lag",
 	  .run = et_cli_replication_lag },
+	{ .path = "replication queue",
+	  .arguments = "",
+	  .summary = "what waits to be copied, to where, since when, and why it does not move",
+	  .details =
+		  "WHY: moving; limit (under way, its rate is used up for the moment); turn "
+		  "(others go "
+		  "first); paused, window (by a limit; CHANGES says until when); disk-full (at "
+		  "NODE); "
+		  "no-route (nodes hold it, none answers); wrong-hash (what came is not what was "
+		  "recorded); no-copy (no node holds a good one: replication repair); failed; "
+		  "commit "
+		  "(it is there and verified; the catalogue does not know yet, for want of a "
+		  "quorum). "
+		  "--items lists the oldest 20 of each node. Exit 6 when a node does not answer.",
+	  .example = "evertape replication queue --site brq --items",
+	  .options =
+		  OPTIONS({ "site", "NAME", "only what goes to this site", NULL },
+			  { "on", "NODE", "only what this node is to fetch", NULL },
+			  { "items", NULL, "segments, the oldest first, in place of sums", NULL }),
+	  .run = et_cli_replication_queue },
+	{ .path = "replication limit",
+	  .arguments = "[RATE]",
+	  .max_args = 1,
+	  .summary = "how fast a site may be filled by the others, by class and time of day",
+	  .details =
+		  "RATE is bytes a second for the site as a whole (20MiB), none, or pause. Of "
+		  "several "
+		  "limits the most particular one that holds now decides: class and window, class, "
+		  "window, neither; when none does, limits.sync-rate of each node's configuration. "
+		  "Without --class it is for new, repair and rebalance; tail and replay (somebody "
+		  "listens) then never wait, the others make room for them. In force on every node "
+		  "within seconds; exit 6 when one does not answer. Needs the role admin and a "
+		  "quorum.",
+	  .example = "evertape replication limit --to brq 2MiB --window 'mon-fri 08:00-18:00 "
+		     "Europe/Prague' --reason CHG-7",
+	  .options =
+		  OPTIONS({ "to", "SITE", "the site that is filled", NULL },
+			  { "class", "CLASS", "only this one", "tail replay new repair rebalance" },
+			  { "window", "WINDOW", "only then: DAYS [FROM-TO] ZONE", NULL },
+			  { "remove", NULL,
+			    "take away the limit of exactly this site, class and window", NULL },
+			  { "show", NULL, "all limits, and what decides now", NULL }, REASON),
+	  .run = et_cli_replication_limit },
+	{ .path = "replication scrub",
+	  .arguments = "",
+	  .summary = "let nodes read all their copies again and verify them; or how that goes",
+	  .details =
+		  "Needs no key. It begins (or gives a pass that runs another rate), goes on over "
+		  "restarts, and comes by itself every scrub.every of the configuration. What is "
+		  "bad "
+		  "goes to quarantine on its node, is marked in the catalogue, and is fetched "
+		  "anew; "
+		  "nothing is deleted. --status: AT is the time of the recording that it has come "
+		  "to; "
+		  "exit 6 when a node does not answer, 9 when the last pass of one found bad "
+		  "copies. "
+		  "Beginning and ending needs the role admin and a quorum (for the audit log).",
+	  .example = "evertape replication scrub --on prg-1 --rate 50MiB --reason CHG-7",
+	  .options = OPTIONS(
+		  { "on", "NODE", "this one; default: all that store media", NULL },
+		  { "rate", "BYTES", "read a second; default: scrub.rate of each node", NULL },
+		  { "stop", NULL, "end the pass that runs", NULL },
+		  { "status", NULL, "only say how it goes", NULL }, REASON),
+	  .run = et_cli_replication_scrub },
+	{ .path = "replication repair",
+	  .arguments = "[ID...]",
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary =
+		  "what has fewer good copies than placement wants, and from where each can come",
+	  .details =
+		  "Of all recordings, or of these (- reads ids from what recording list printed). "
+		  "Placement repairs by itself; --apply asks every node to try now, without the "
+		  "pauses "
+		  "after failures, and to take back what lies in its quarantine and verifies "
+		  "again. "
+		  "Exit 7 when something lacks copies, 9 when something cannot be repaired: no "
+		  "node "
+		  "and no archive has a good copy. With --apply: 0, 6 when a node was not reached, "
+		  "or "
+		  "9; that all is there again says replication queue.",
+	  .example = "evertape replication repair --apply --reason 'disk of prg-1 replaced'",
+	  .options =
+		  OPTIONS({ "plan", NULL, "only say what is to be repaired (the default)", NULL },
+			  { "apply", NULL, "repair now; needs --reason", NULL }, REASON),
+	  .run = et_cli_replication_repair },
 	{ .path = "archive policy validate",
 	  .arguments = "FILE",
 	  .min_args = 1,

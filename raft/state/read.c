@@ -204,6 +204,38 @@ int et_state_each_segment_of(const struct et_state_view *v, const uint8_t record
 	return segment_walk(v, CF_SEGMENT, &prefix, fn, arg);
 }
 
+struct recorded_walk {
+	uint8_t last[16];
+	int (*fn)(void *arg, const uint8_t recording[16]);
+	void *arg;
+};
+
+static int recorded_row(void *arg, struct et_view key, struct et_view value)
+{
+	struct recorded_walk *w = arg;
+
+	(void)value;
+	if (key.size < 16) {
+		return ET_ECORRUPT;
+	}
+	if (memcmp(key.data, w->last, 16) == 0) {
+		return 0; /* another segment of it */
+	}
+	memcpy(w->last, key.data, 16);
+	return w->fn(w->arg, w->last);
+}
+
+int et_state_each_recorded(const struct et_state_view *v, const uint8_t after[16],
+			   int (*fn)(void *arg, const uint8_t recording[16]), void *arg)
+{
+	struct recorded_walk w = { .fn = fn, .arg = arg };
+	struct key all = { .size = 0 };
+	struct key from = key_of(after, 16);
+
+	memcpy(w.last, after, 16); /* its own segments are not behind it */
+	return view_walk(v, CF_SEGMENT, &all, &from, recorded_row, &w);
+}
+
 /* ---- Copies ----
  *
  * What lies on a removed node is lost. Removal touches no record of a copy (there may be millions);

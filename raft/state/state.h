@@ -176,6 +176,10 @@ int et_state_each_segment_of(const struct et_state_view *v, const uint8_t record
 			     int (*fn)(void *arg, const Et__Segment *record), void *arg);
 int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording[16],
 			  int (*fn)(void *arg, const Et__Copy *record), void *arg);
+/* Recordings that have segments, each once, in order of id (so of time), behind `after` (zeros:
+ * from the first). A result of `fn` that is not 0 ends the walk and is returned. */
+int et_state_each_recorded(const struct et_state_view *v, const uint8_t after[16],
+			   int (*fn)(void *arg, const uint8_t recording[16]), void *arg);
 int et_state_each_hold_of(const struct et_state_view *v, const uint8_t recording[16],
 			  int (*fn)(void *arg, const Et__Hold *record), void *arg);
 /* Holds that stand over a recording: its own, then those whose scope it is in. Of an erased one:

@@ -222,6 +222,7 @@ void et_ack_bad(struct et_sync *s, const struct et_expect *expect, const char *w
 {
 	struct proposal *pr = proposal_new(s, 1);
 	if (pr == NULL) {
+		(void)atomic_fetch_sub(&s->bads_untold, 1);
 		return; /* The file is in quarantine: the next check reports it as missing. */
 	}
 	memcpy(pr->copies[0].key.recording, expect->recording, 16);
@@ -255,6 +256,9 @@ static bool proposal_collect(struct et_sync *s, struct proposal *pr, int64_t now
 		}
 		for (size_t i = 0; i < pr->count; i++) {
 			et_table_acknowledged(s, &pr->copies[i].key);
+		}
+		if (pr->why[0] != '\0') {
+			(void)atomic_fetch_sub(&s->bads_untold, 1);
 		}
 		s->acks.unanswered -= pr->count;
 		return true;

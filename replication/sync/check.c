@@ -7,19 +7,71 @@
 #include "node/io/clock.h"
 #include "replication/sync/sync_internal.h"
 
-/* Is it the bytes that are wrong (and not this moment's disk or memory)? */
-static bool check_is_bad(int code)
+bool et_check_is_bad(int code)
 {
 	return code == ET_EINTEGRITY || code == ET_ETRUNCATED || code == ET_ECORRUPT ||
-	       code == ET_EMALFORMED || code == ET_EVERSION || code == -EIO;
+	       code == ET_EMALFORMED || code == ET_EVERSION || code == -EIO || code == ET_ENOTFOUND;
 }
 
-static void check_one(struct check *c, const struct et_look_own *own, struct et_sync_check *ret)
+static int check_verify(const char *path, const struct et_expect *expect,
+			const struct et_store_pace *pace, struct et_tape_report *report,
+			struct et_error *error)
 {
-	const struct et_sync *s = c->s;
+	*error = (struct et_error){ 0 };
+	int rc = pace != NULL ? et_store_verify_paced(path, expect, pace, report, error)
+			      : et_store_verify(path, expect, report, error);
+	return rc == -ENOENT ? ET_ENOTFOUND : rc;
+}
+
+/* Does the catalogue still count it? It may have been evicted, erased or replaced meanwhile. */
+static bool check_is_ours(struct et_sync *s, const struct et_expect *expect)
+{
+	struct et_look_own *owns = NULL;
+	size_t count = 0;
+	bool ours = false;
+
+	if (et_look_own(s->state, s->node, expect->recording, &owns, &count, NULL) < 0) {
+		return true; /* Not known: its code is said as it is. */
+	}
+	for (size_t i = 0; i < count; i++) {
+		ours = ours || (owns[i].expect.generation == expect->generation &&
+				owns[i].expect.segment == expect->segment &&
+				memcmp(owns[i].expect.root, expect->root, 32) == 0);
+	}
+	free(owns);
+	return ours;
+}
+
+static void check_say(struct et_sync_check *ret, int code, const char *text)
+{
+	ret->code = code;
+	(void)snprintf(ret->text, sizeof(ret->text), "%s", text);
+}
+
+/* It is bad. Out of the way, so that a good one can take its place; kept, as evidence, and because
+ * it may be the last there is. */
+static void check_quarantine(struct et_sync *s, const struct et_look_own *own,
+			     struct et_sync_check *ret)
+{
+	struct et_error error = { 0 };
+
+	(void)atomic_fetch_add(&s->bads_untold, 1);
+	if (ret->code == ET_ENOTFOUND) {
+		return;
+	}
+	ret->code = ret->code == -EIO ? -EIO : ET_EINTEGRITY;
+	if (et_store_quarantine(s->media, own->file, et_clock_now_us(), ret->quarantine, &error) <
+	    0) {
+		et_warn("sync.quarantine", "file=%s error=%s", own->file, et_errname(error.code));
+	}
+}
+
+void et_check_copy(struct et_sync *s, const struct et_look_own *own,
+		   const struct et_store_pace *pace, struct et_sync_check *ret)
+{
 	char path[ET_STORE_PATH_MAX];
 	struct et_tape_report report;
-	struct et_error error = { 0 };
+	struct et_error error;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->generation = own->expect.generation;
@@ -29,35 +81,34 @@ static void check_one(struct check *c, const struct et_look_own *own, struct et_
 	(void)snprintf(ret->file, sizeof(ret->file), "%s", own->file);
 	int n = snprintf(path, sizeof(path), "%s/%s", s->media, own->file);
 	if (!et_store_file_ok(own->file) || n < 0 || (size_t)n >= sizeof(path)) {
-		ret->code = ET_EMALFORMED;
-		(void)snprintf(ret->text, sizeof(ret->text),
-			       "the catalogue's file name cannot be used");
+		check_say(ret, ET_EUSAGE, "the catalogue's file name cannot be used");
 		return;
 	}
-	ret->code = et_store_verify(path, &own->expect, &report, &error);
+	ret->code = check_verify(path, &own->expect, pace, &report, &error);
+	if (et_check_is_bad(ret->code)) { /* Memory and cables err, too. */
+		ret->code = check_verify(path, &own->expect, pace, &report, &error);
+		if (ret->code == 0) {
+			et_warn("sync.read_differs", "file=%s", own->file);
+		}
+	}
 	if (ret->code == 0) {
 		return;
 	}
 	(void)snprintf(ret->text, sizeof(ret->text), "%.*s", (int)sizeof(ret->text) - 1,
 		       report.problem[0] != '\0' ? report.problem : error.text);
-	if (ret->code == -ENOENT || ret->code == ET_ENOTFOUND) {
-		ret->code = ET_ENOTFOUND;
-		return;
-	}
 	ret->offset = report.bad_offset;
 	if (report.has_header && report.good_records < own->expect.records) {
 		ret->record = (int64_t)report.good_records;
 	}
-	if (check_is_bad(ret->code)) {
-		if (ret->code != -EIO) {
-			ret->code = ET_EINTEGRITY;
-		}
-		/* Out of the way, so that a good one can take its place; kept, as evidence. */
-		if (et_store_quarantine(s->media, own->file, et_clock_now_us(), ret->quarantine,
-					&error) < 0) {
-			et_warn("sync.quarantine", "file=%s error=%s", own->file,
-				et_errname(error.code));
-		}
+	if (!et_check_is_bad(ret->code)) {
+		return;
+	}
+	if (!et_store_is(s->media, s->store_uuid)) {
+		check_say(ret, -ENODEV, "the media folder is not this node's store");
+	} else if (!check_is_ours(s, &own->expect)) {
+		check_say(ret, ET_ESTALE, "the catalogue does not count it any more");
+	} else {
+		check_quarantine(s, own, ret);
 	}
 }
 
@@ -77,34 +128,38 @@ static void check_work_run(uv_work_t *work)
 		return;
 	}
 	for (size_t i = 0; i < c->count; i++) {
-		check_one(c, &c->owns[i], &c->checks[i]);
+		et_check_copy(c->s, &c->owns[i], NULL, &c->checks[i]);
 	}
+}
+
+void et_check_tell(struct et_sync *s, const struct et_look_own *own,
+		   const struct et_sync_check *check)
+{
+	char id[ET_UUID_TEXT_SIZE];
+	char text[300];
+
+	et_uuid_format(own->expect.recording, id);
+	et_err("sync.bad_copy",
+	       "recording=%s generation=%u segment=%u file=%s record=%lld offset=%llu "
+	       "code=%s problem=%s quarantine=%s",
+	       id, check->generation, check->segment, check->file, (long long)check->record,
+	       (unsigned long long)check->offset, et_errname(check->code),
+	       et_log_quote(check->text, text, sizeof(text)), check->quarantine);
+	s->bad_copies++;
+	et_ack_bad(s, &own->expect, check->text);
 }
 
 /* Tell the catalogue which copies are bad, and return what the whole comes to. */
 static int check_report(struct check *c)
 {
-	char id[ET_UUID_TEXT_SIZE];
-	char text[300];
 	int code = 0;
 
-	et_uuid_format(c->recording, id);
 	for (size_t i = 0; i < c->count; i++) {
 		const struct et_sync_check *k = &c->checks[i];
-		if (k->code == 0) {
-			continue;
-		}
-		et_err("sync.bad_copy",
-		       "recording=%s generation=%u segment=%u file=%s record=%lld offset=%llu "
-		       "code=%s problem=%s quarantine=%s",
-		       id, k->generation, k->segment, k->file, (long long)k->record,
-		       (unsigned long long)k->offset, et_errname(k->code),
-		       et_log_quote(k->text, text, sizeof(text)), k->quarantine);
-		if (check_is_bad(k->code) || k->code == ET_ENOTFOUND) {
+		if (et_check_is_bad(k->code)) {
 			code = ET_EINTEGRITY;
-			c->s->bad_copies++;
-			et_ack_bad(c->s, &c->owns[i].expect, k->text);
-		} else if (code == 0) {
+			et_check_tell(c->s, &c->owns[i], k);
+		} else if (code == 0 && k->code != ET_ESTALE) {
 			code = k->code;
 		}
 	}

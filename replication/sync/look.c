@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replication/limit/limit.h"
+
 #define COPIES_MAX 256 /* of one recording's segment; more are ignored */
 
 /* The members as placement sees them, of one view. */
@@ -189,6 +191,11 @@ static void look_decide(struct et_look *look, const struct world *w, const Et__S
 	for (size_t i = 0; i < copies->count; i++) {
 		r->own_copy = r->own_copy || (copies->copies[i].node == look->node &&
 					      copies->copies[i].state == ET_PLAN_COPY_HELD);
+	}
+	for (size_t i = 0; i < copies->count && r->bad_count < ET_LOOK_SOURCES_MAX; i++) {
+		if (copies->copies[i].state == ET_PLAN_COPY_USELESS) {
+			r->bad[r->bad_count++] = copies->copies[i].node;
+		}
 	}
 	/* What stands on one leg goes first. */
 	r->klass = copies->damaged    ? ET_SYNC_REPAIR
@@ -397,6 +404,38 @@ int et_look_own(struct et_state *state, uint64_t node, const uint8_t recording[1
 	*ret = o.owns;
 	*ret_count = o.count;
 	return 0;
+}
+
+/* ---- The policy that limits transfers ---- */
+
+void et_look_policy(struct et_look_policy *job)
+{
+	struct et_state_view *view = et_state_view_open(job->state);
+	struct world *w = malloc(sizeof(*w));
+	Et__Policy *policy = NULL;
+
+	job->own_site[0] = '\0';
+	job->sharers = job->revision = 0;
+	job->text = NULL;
+	job->code = view == NULL || w == NULL ? -ENOMEM : world_read(view, w);
+	if (job->code == 0) {
+		world_own_site(w, job->node, job->own_site);
+		for (size_t i = 0; i < w->count; i++) {
+			job->sharers +=
+				w->nodes[i].accepts && strcmp(w->sites[i], job->own_site) == 0;
+		}
+		job->code = et_state_get_policy(view, ET_LIMITS_POLICY, &policy);
+	}
+	if (job->code == 0) {
+		job->revision = policy->revision;
+		job->text = strdup(policy->text);
+		job->code = job->text == NULL ? -ENOMEM : 0;
+		et__policy__free_unpacked(policy, NULL);
+	} else if (job->code == ET_ENOTFOUND) {
+		job->code = 0;
+	}
+	(void)et_state_view_close(view);
+	free(w);
 }
 
 bool et_look_may_read(struct et_state *state, uint64_t id)

@@ -40,6 +40,8 @@ struct et_look_result {
 	uint64_t missing; /* bit i: site i of the job lacks a copy */
 	uint32_t source_count;
 	struct et_look_source sources[ET_LOOK_SOURCES_MAX]; /* nodes, best first */
+	uint32_t bad_count;
+	uint64_t bad[ET_LOOK_SOURCES_MAX]; /* nodes whose copies are bad or lost */
 };
 
 struct et_look {
@@ -79,6 +81,20 @@ struct et_look_own {
 };
 int et_look_own(struct et_state *state, uint64_t node, const uint8_t recording[16],
 		struct et_look_own **ret, size_t *ret_count, struct et_error *reterr) ET_MUST_CHECK;
+
+/* The policy that limits transfers, and what it is to be read by. */
+struct et_look_policy {
+	struct et_state *state; /* borrowed */
+	uint64_t node;		/* this one */
+
+	/* Out. */
+	int code;
+	char own_site[64];
+	uint32_t sharers;  /* nodes of this site that take copies */
+	uint32_t revision; /* 0: there is no such policy */
+	char *text;	   /* the caller frees; NULL without one */
+};
+void et_look_policy(struct et_look_policy *job);
 
 /* May `node` be given media: is it an active member that stores some? */
 bool et_look_may_read(struct et_state *state, uint64_t node);

@@ -32,6 +32,7 @@
 static void pull_source(struct pull *p);
 static void pull_finish(struct pull *p, int code);
 static void pull_write(struct pull *p);
+static void pull_ask(struct pull *p);
 
 /* ---- Small steps ---- */
 
@@ -63,6 +64,8 @@ static void pull_leave_link(struct pull *p, bool cancel)
 	}
 	l->pull_count--;
 	p->link = NULL;
+	et_gate_granted(p->s, l->site, (uint8_t)p->look.klass, -(int64_t)p->granted);
+	p->granted = 0;
 	if (cancel && p->stream != 0 && l->state == LINK_OPEN) {
 		struct et_buffer frame = { 0 };
 		et_wire_add_cancel(&frame, p->stream);
@@ -152,6 +155,13 @@ static void pull_finish(struct pull *p, int code)
 	et_table_run(s);
 }
 
+static void pull_end_canceled(struct pull *p)
+{
+	int code = p->put_back ? -ECANCELED : ET_ECLOSED;
+	pull_set_error(p, code, NULL);
+	pull_finish(p, code);
+}
+
 /* A source failed; when nothing is in flight any more, the file is cut back and the next asked. */
 static void pull_cut_done(uv_fs_t *fs)
 {
@@ -162,8 +172,7 @@ static void pull_cut_done(uv_fs_t *fs)
 	et_sync_work_done(p->s);
 	p->writing = false;
 	if (p->canceled) {
-		pull_set_error(p, ET_ECLOSED, NULL);
-		pull_finish(p, ET_ECLOSED);
+		pull_end_canceled(p);
 	} else if (rc < 0) {
 		pull_set_error(p, rc, "cutting back what has arrived");
 		pull_finish(p, rc);
@@ -182,8 +191,7 @@ static void pull_cut(struct pull *p)
 	}
 	et_intake_rewind(&p->intake);
 	if (p->canceled) {
-		pull_set_error(p, ET_ECLOSED, NULL);
-		pull_finish(p, ET_ECLOSED);
+		pull_end_canceled(p);
 		return;
 	}
 	if (p->has_part) { /* Not even looked at: keep it for the next source. */
@@ -264,8 +272,7 @@ static void pull_publish_after(uv_work_t *work, int status)
 		}
 		pull_finish(p, 0);
 	} else if (p->canceled) {
-		pull_set_error(p, ET_ECLOSED, NULL);
-		pull_finish(p, ET_ECLOSED);
+		pull_end_canceled(p);
 	} else if (code == ET_EINTEGRITY || code == ET_ETRUNCATED || code == ET_ECORRUPT ||
 		   code == ET_EMALFORMED || code == ET_EVERSION) {
 		/* Every record was right when it came, so it is the footer that is not, or the
@@ -284,10 +291,12 @@ static void pull_grant(struct pull *p)
 	struct et_buffer frame = { 0 };
 
 	if (p->link == NULL || p->state != PULL_DATA || p->to_credit < p->window / 4 ||
-	    p->to_credit == 0 || !et_sync_may_receive(p->link->site)) {
+	    p->to_credit == 0 ||
+	    !et_gate_may_receive(p->s, p->link->site, (uint8_t)p->look.klass)) {
 		return;
 	}
 	et_wire_add_credit(&frame, p->stream, p->to_credit);
+	et_gate_granted(p->s, p->link->site, (uint8_t)p->look.klass, p->to_credit);
 	p->granted += p->to_credit;
 	p->to_credit = 0;
 	et_link_send(p->link, &frame);
@@ -324,8 +333,7 @@ static void pull_write_done(uv_fs_t *fs)
 		}
 	}
 	if (p->canceled) {
-		pull_set_error(p, ET_ECLOSED, NULL);
-		pull_finish(p, ET_ECLOSED);
+		pull_end_canceled(p);
 	} else if (wrote <= 0) {
 		pull_disk_failed(p, wrote < 0 ? (int)wrote : -EIO, "writing what arrives");
 	} else if (p->state == PULL_CUT) {
@@ -364,25 +372,26 @@ static void pull_want(struct pull *p, uint16_t flags)
 				     .segment = p->key.segment,
 				     .offset = p->intake.good };
 	uint32_t window = p->s->window_bytes;
-	const struct site *site = p->link->site;
+	uint64_t rate = et_gate_rate(p->s, p->link->site, (uint8_t)p->look.klass);
+	uint64_t left = p->look.expect.size_bytes - p->intake.good;
 
-	if (site != NULL && site->st.rate_limit != 0 && site->st.rate_limit / 4 < window) {
-		window = site->st.rate_limit / 4 > 65536 ? (uint32_t)(site->st.rate_limit / 4)
-							 : 65536;
+	if (rate != 0 && rate / 4 < window) {
+		window = rate / 4 > 65536 ? (uint32_t)(rate / 4) : 65536;
 	}
 	memcpy(want.recording, p->key.recording, 16);
 	memcpy(want.root, p->look.expect.root, 32);
-	want.window_bytes = (flags & ET_WIRE_WANT_DATA) != 0 ? window : 0;
+	if ((flags & ET_WIRE_WANT_DATA) != 0) { /* No more than what is missing is owed. */
+		want.window_bytes = left < window ? (uint32_t)left : window;
+	}
 	p->stream = p->link->next_stream++;
 	p->window = window;
 	p->granted = want.window_bytes;
 	p->to_credit = 0;
 	p->progress_us = et_clock_mono_us();
+	et_gate_granted(p->s, p->link->site, (uint8_t)p->look.klass, p->granted);
 	et_wire_add_want(&frame, p->stream, (uint8_t)p->look.klass, flags, &want);
 	et_link_send(p->link, &frame);
 }
-
-static void pull_ask(struct pull *p);
 
 static void pull_check_run(uv_work_t *work)
 {
@@ -398,8 +407,7 @@ static void pull_check_after(uv_work_t *work, int status)
 	et_sync_work_done(p->s);
 	p->writing = false;
 	if (p->canceled) {
-		pull_set_error(p, ET_ECLOSED, NULL);
-		pull_finish(p, ET_ECLOSED);
+		pull_end_canceled(p);
 	} else if (code < 0) {
 		pull_disk_failed(p, code, p->work_error.text);
 	} else {
@@ -425,10 +433,13 @@ static void pull_check(struct pull *p)
 	}
 }
 
-/* The connection stands: ask. */
+/* The connection stands: ask, as soon as there are bytes to be had. */
 static void pull_ask(struct pull *p)
 {
 	et_assert(p->state == PULL_CONNECT && p->link != NULL);
+	if (!et_gate_may_receive(p->s, p->link->site, (uint8_t)p->look.klass)) {
+		return; /* A tick asks again. */
+	}
 	if (et_intake_has_leaves(&p->intake) && p->has_part) {
 		pull_check(p);
 	} else if (et_intake_has_leaves(&p->intake)) {
@@ -494,7 +505,7 @@ static void pull_on_data(struct pull *p, struct et_wire_block *body)
 		return;
 	}
 	p->granted -= (uint32_t)size;
-	et_sync_count_received(p->link->site, size);
+	et_sync_count_received(p->s, p->link->site, (uint8_t)p->look.klass, size);
 	uint64_t offset = et_get64(body->data);
 	int rc = et_intake_data(&p->intake, offset, body->data + 8, size, &error);
 	if (rc < 0) {
@@ -606,10 +617,14 @@ void et_pull_tick(struct et_sync *s, int64_t now_us)
 	struct pull *next = NULL;
 	for (struct pull *p = s->pulls; p != NULL; p = next) {
 		next = p->next;
+		if (p->state == PULL_CONNECT && p->link != NULL && p->link->state == LINK_OPEN) {
+			pull_ask(p); /* It may end here. */
+			continue;
+		}
 		pull_grant(p);
 		bool waits = p->state == PULL_LEAVES || (p->state == PULL_DATA && p->granted > 0);
 		if (waits && now_us - p->progress_us > ET_SYNC_STALL_MS * INT64_C(1000) &&
-		    et_sync_may_receive(p->link->site)) {
+		    et_gate_may_receive(s, p->link->site, (uint8_t)p->look.klass)) {
 			pull_source_failed(p, -ETIMEDOUT, "the source sends nothing");
 			return; /* The list may have changed: the others at the next tick. */
 		}
@@ -642,8 +657,7 @@ static void pull_open_after(uv_work_t *work, int status)
 	et_sync_work_done(p->s);
 	p->writing = false;
 	if (p->canceled) {
-		pull_set_error(p, ET_ECLOSED, NULL);
-		pull_finish(p, ET_ECLOSED);
+		pull_end_canceled(p);
 	} else if (code < 0) {
 		pull_disk_failed(p, code, p->work_error.text);
 	} else if (p->published) {
@@ -720,6 +734,23 @@ struct pull *et_pull_find(struct et_sync *s, const struct et_key *key, enum pull
 	return p;
 }
 
+void et_pull_put_back(struct et_sync *s)
+{
+	struct pull *next = NULL;
+	for (struct pull *p = s->pulls; p != NULL; p = next) {
+		next = p->next;
+		if (p->purpose != PULL_REPLICA || p->link == NULL || p->canceled ||
+		    !et_gate_is_paused(s, p->link->site, (uint8_t)p->look.klass)) {
+			continue;
+		}
+		p->put_back = p->canceled = true;
+		if (!p->writing) {
+			pull_end_canceled(p);
+			next = s->pulls; /* The list may have changed: begin again. */
+		}
+	}
+}
+
 void et_pull_cancel_all(struct et_sync *s)
 {
 	struct pull *p = s->pulls;
@@ -727,8 +758,7 @@ void et_pull_cancel_all(struct et_sync *s)
 		struct pull *next = p->next;
 		p->canceled = true;
 		if (!p->writing) {
-			pull_set_error(p, ET_ECLOSED, NULL);
-			pull_finish(p, ET_ECLOSED);
+			pull_end_canceled(p);
 		}
 		p = next;
 	}

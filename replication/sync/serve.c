@@ -325,7 +325,7 @@ static void serve_send_chunk(struct serve *v, struct et_buffer *frame)
 	et_buffer_add(frame, v->chunk, v->chunk_size);
 	v->offset += v->chunk_size;
 	v->credit -= v->chunk_size;
-	et_sync_count_sent(v->link->site, v->chunk_size);
+	et_gate_sent(v->s, v->link->site, v->klass, v->chunk_size);
 	v->chunk_size = 0;
 }
 
@@ -355,7 +355,8 @@ static enum serve_wish serve_wish(const struct serve *v)
 	if ((v->flags & ET_WIRE_WANT_DATA) == 0 || v->offset == v->size_bytes) {
 		return WISH_EOF;
 	}
-	return v->credit > 0 && et_sync_may_send(v->link->site) ? WISH_READ : WISH_NOTHING;
+	return v->credit > 0 && et_gate_may_send(v->s, v->link->site, v->klass) ? WISH_READ
+										: WISH_NOTHING;
 }
 
 /* The stream to go next: the lowest class; the list's order is the order of turns. */

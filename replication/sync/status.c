@@ -1,12 +1,10 @@
-/* Sites, rates and the status that other threads may read. */
+/* Sites and the status that other threads may read. */
 #include <stdio.h>
 #include <string.h>
 
 #include "node/base/log.h"
 #include "node/io/clock.h"
 #include "replication/sync/sync_internal.h"
-
-#define BURST_MIN (64 * 1024) /* bytes: a bucket holds a quarter of a second, and at least this */
 
 #define COUNT_EASY 10000		     /* segments that are counted at every tick */
 #define COUNT_HARD_US (2 * INT64_C(1000000)) /* more of them are counted this often */
@@ -39,40 +37,12 @@ void et_sync_site_error(struct et_sync *s, struct site *site, int code, const ch
 		       text != NULL && text[0] != '\0' ? text : et_strerror(code));
 }
 
-bool et_sync_may_send(const struct site *site)
+void et_sync_count_received(struct et_sync *s, struct site *site, uint8_t klass, uint64_t bytes)
 {
-	return site == NULL || site->st.rate_limit == 0 || site->tokens_out > 0;
-}
-
-bool et_sync_may_receive(const struct site *site)
-{
-	return site == NULL || site->st.rate_limit == 0 || site->tokens_in > 0;
-}
-
-void et_sync_count_sent(struct site *site, uint64_t bytes)
-{
-	if (site != NULL) {
-		site->st.sent_bytes += bytes;
-		site->tokens_out -= (int64_t)bytes;
-	}
-}
-
-void et_sync_count_received(struct site *site, uint64_t bytes)
-{
+	s->class_bytes[klass] += bytes;
 	if (site != NULL) {
 		site->st.received_bytes += bytes;
-		site->tokens_in -= (int64_t)bytes;
 	}
-}
-
-static int64_t refill(int64_t tokens, uint64_t rate, int64_t elapsed_us)
-{
-	int64_t burst = (int64_t)(rate / 4) > BURST_MIN ? (int64_t)(rate / 4) : BURST_MIN;
-	if (rate == 0) {
-		return 0;
-	}
-	tokens += (int64_t)((double)rate * (double)elapsed_us / 1e6);
-	return tokens < burst ? tokens : burst;
 }
 
 /* Half of the new value in every second or so. */
@@ -95,8 +65,6 @@ void et_sync_status_tick(struct et_sync *s)
 	for (uint32_t i = 0; i < s->site_count; i++) {
 		struct site *site = &s->sites[i];
 		struct et_sync_site *st = &site->st;
-		site->tokens_in = refill(site->tokens_in, st->rate_limit, elapsed);
-		site->tokens_out = refill(site->tokens_out, st->rate_limit, elapsed);
 		st->receive_bytes_per_s = smooth(st->receive_bytes_per_s,
 						 st->received_bytes - site->last_in, elapsed);
 		st->send_bytes_per_s =
@@ -104,6 +72,12 @@ void et_sync_status_tick(struct et_sync *s)
 		site->last_in = st->received_bytes;
 		site->last_out = st->sent_bytes;
 	}
+	for (int k = 0; k < ET_SYNC_CLASSES; k++) {
+		uint64_t *rate = &s->queue.bytes_per_s[k];
+		*rate = smooth(*rate, s->class_bytes[k], elapsed);
+		s->class_bytes[k] = 0;
+	}
+	et_gate_tick(s, now, elapsed);
 	s->ticked_us = now;
 }
 
@@ -112,6 +86,7 @@ void et_sync_status_publish(struct et_sync *s)
 	int64_t now = et_clock_mono_us();
 	if (s->table.count < COUNT_EASY || now - s->counted_us > COUNT_HARD_US) {
 		et_table_count(s);
+		et_sync_queue_count(s);
 		s->counted_us = now;
 	}
 	(void)pthread_mutex_lock(&s->status_mutex);
@@ -127,6 +102,9 @@ void et_sync_status_publish(struct et_sync *s)
 	st->scanned_index = s->table.scan_index;
 	st->bad_copies = s->bad_copies;
 	st->disk_full = s->full_until_us != 0;
+	st->queue = s->queue;
+	st->limits_revision = s->limits.revision;
+	memcpy(st->limits_error, s->limits.error, sizeof(st->limits_error));
 	(void)pthread_mutex_unlock(&s->status_mutex);
 }
 

@@ -133,16 +133,24 @@ int et_store_part_check(int fd, struct et_intake *in, struct et_error *reterr)
 	return rc < 0 ? et_fail(reterr, rc, "check what has arrived") : 0;
 }
 
-int et_store_verify(const char *path, const struct et_expect *expect, struct et_tape_report *ret,
-		    struct et_error *reterr)
-{
-	struct et_tape_source source;
+struct paced {
+	struct et_tape_source file;
+	const struct et_store_pace *pace;
+};
 
-	memset(ret, 0, sizeof(*ret));
-	int rc = et_tape_source_open(path, &source, reterr);
-	if (rc < 0) {
-		return rc;
+static int paced_read(void *arg, uint64_t offset, void *data, size_t size, struct et_error *reterr)
+{
+	const struct paced *p = arg;
+
+	if (!p->pace->take(p->pace->arg, size)) {
+		return et_fail(reterr, ET_ECLOSED, "verify");
 	}
+	return p->file.read(p->file.arg, offset, data, size, reterr);
+}
+
+static int source_verify(const struct et_tape_source *source, const struct et_expect *expect,
+			 struct et_tape_report *ret, struct et_error *reterr)
+{
 	const struct et_tape_expect tape = {
 		.recording = expect->recording,
 		.generation = expect->generation,
@@ -151,9 +159,64 @@ int et_store_verify(const char *path, const struct et_expect *expect, struct et_
 		.root = expect->root,
 		.object_hash = expect->has_object_hash ? expect->object_hash : NULL,
 	};
-	rc = et_tape_verify(&source, &tape, ret, reterr);
-	et_tape_source_close(&source);
+	return et_tape_verify(source, &tape, ret, reterr);
+}
+
+int et_store_verify(const char *path, const struct et_expect *expect, struct et_tape_report *ret,
+		    struct et_error *reterr)
+{
+	struct et_tape_source source;
+
+	memset(ret, 0, sizeof(*ret));
+	int rc = et_tape_source_open(path, &source, reterr);
+	if (rc == 0) {
+		rc = source_verify(&source, expect, ret, reterr);
+		et_tape_source_close(&source);
+	}
 	return rc;
+}
+
+/* From here on the disk is read, as far as what is cached is on it. */
+static void cache_drop(const char *path)
+{
+	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0) {
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	}
+}
+
+int et_store_verify_paced(const char *path, const struct et_expect *expect,
+			  const struct et_store_pace *pace, struct et_tape_report *ret,
+			  struct et_error *reterr)
+{
+	struct paced p = { .pace = pace };
+
+	memset(ret, 0, sizeof(*ret));
+	int rc = et_tape_source_open(path, &p.file, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_tape_source source = p.file;
+	source.read = paced_read;
+	source.arg = &p;
+	cache_drop(path);
+	rc = source_verify(&source, expect, ret, reterr);
+	cache_drop(path);
+	et_tape_source_close(&p.file);
+	return rc;
+}
+
+bool et_store_is(const char *media, const char *uuid)
+{
+	char path[ET_STORE_PATH_MAX];
+	struct et_buffer text = { 0 };
+	size_t size = strlen(uuid);
+
+	(void)snprintf(path, sizeof(path), "%s/store.uuid", media);
+	bool is = et_file_read(path, 64, &text, NULL) == 0 && text.size >= size &&
+		  memcmp(text.data, uuid, size) == 0;
+	et_buffer_release(&text);
+	return is;
 }
 
 /* Make the folders of `path`, each durably in its parent. */

@@ -154,7 +154,8 @@ static void sync_on_accept(void *arg, struct et_tls_conn *conn)
 struct applied {
 	struct et_post post;
 	struct et_sync *s;
-	bool world; /* members changed: scan */
+	bool world;  /* members changed: scan */
+	bool limits; /* read them again */
 	size_t count;
 	struct et_key keys[];
 };
@@ -168,6 +169,9 @@ static void applied_on_sync(struct et_post *post)
 	}
 	if (a->world) {
 		et_table_scan_soon(a->s, 500);
+	}
+	if (a->world || a->limits) {
+		et_gate_look(a->s);
 	}
 	et_table_run(a->s);
 	free(a);
@@ -232,6 +236,15 @@ static struct applied *applied_of(struct et_sync *s, const Et__Command *command,
 				      command->copy_evict->n_copies);
 	case ET__COMMAND__BODY_COPY_BAD:
 		return applied_copies(s, &command->copy_bad->copy, 1);
+	case ET__COMMAND__BODY_POLICY_SET:
+		if (strcmp(command->policy_set->policy->name, ET_LIMITS_POLICY) != 0) {
+			break;
+		}
+		a = applied_new(s, 0);
+		if (a != NULL) {
+			a->limits = true;
+		}
+		return a;
 	case ET__COMMAND__BODY_CLUSTER_INIT:
 	case ET__COMMAND__BODY_NODE_JOIN:
 	case ET__COMMAND__BODY_NODE_UPDATE:
@@ -244,9 +257,10 @@ static struct applied *applied_of(struct et_sync *s, const Et__Command *command,
 		}
 		return a;
 	default:
-		*ret_lost = false;
-		return NULL;
+		break;
 	}
+	*ret_lost = false;
+	return NULL;
 }
 
 void et_sync_on_applied(struct et_sync *s, uint64_t index, const Et__Command *command,
@@ -332,8 +346,9 @@ static void rate_on_sync(struct et_post *post)
 	struct rate *r = ET_CONTAINER_OF(post, struct rate, post);
 	struct site *site = et_sync_site_of(r->s, r->site);
 	if (site != NULL) {
+		const struct gate base = { .set = true, .rate = r->bytes_per_s };
 		site->st.rate_limit = r->bytes_per_s;
-		site->tokens_in = site->tokens_out = 0;
+		site->base_in = site->base_out = base;
 	}
 	free(r);
 }
@@ -388,6 +403,7 @@ static void sync_on_tick(uv_timer_t *timer)
 	et_ack_tick(s, now);
 	if (atomic_exchange(&s->rescan, false)) {
 		et_table_scan_soon(s, 1000);
+		et_gate_look(s);
 	}
 	et_table_run(s);
 	et_sync_status_publish(s);
@@ -438,6 +454,7 @@ static void stop_on_sync(struct et_post *post)
 
 	free(stop);
 	s->stopping = true;
+	et_scrub_end(s);
 	et_ack_stop(s);
 	et_pull_cancel_all(s);
 	et_link_kill_all(s);
@@ -448,6 +465,8 @@ static void stop_on_sync(struct et_post *post)
 static void sync_free(struct et_sync *s)
 {
 	et_table_release(s);
+	et_gate_release(s);
+	et_scrub_release(s);
 	(void)pthread_mutex_destroy(&s->status_mutex);
 	free(s->media);
 	free(s);
@@ -577,6 +596,8 @@ static int sync_begin(struct et_sync *s, struct et_error *reterr)
 	}
 	s->thread_runs = true;
 	et_table_scan_soon(s, 0);
+	et_gate_look(s);
+	et_scrub_begin(s);
 	rc = uv_thread_create(&s->thread, sync_thread, s);
 	et_assert(rc == 0); /* As for every thread that a process starts with. */
 	et_tls_handle(s->tls, ET_ALPN_SYNC, sync_on_accept, s);
@@ -595,6 +616,7 @@ int et_sync_start(const struct et_sync_config *config, struct et_sync **ret,
 		free(s);
 		return et_fail(reterr, -ENOMEM, "sync service");
 	}
+	et_scrub_init(s, config);
 	rc = et_table_init(s, reterr);
 	if (rc == 0) {
 		rc = sync_loop_init(s, reterr);

@@ -25,8 +25,7 @@
  *
  * What it does not do yet: live tails of open segments (class 0 is reserved for them in the
  * protocol), fetching from the archive (a caller of et_sync_fetch() that gets ET_ENOTFOUND asks
- * archive/mover), time windows for rates, pending commands travelling with segments, periodic
- * scrub (et_sync_check_local() checks a recording when asked).
+ * archive/mover), pending commands travelling with segments.
  *
  * Threads: the service runs a loop of its own. Functions say where they may be called. */
 #ifndef ET_REPLICATION_SYNC_SYNC_H
@@ -80,6 +79,13 @@ struct et_sync_config {
 	uint32_t stand_in_ms;	   /* grace for each node before a stand-in; 0: 30000 */
 	uint32_t backoff_ms;	   /* the first pause after a failed round; 0: 1000 */
 	uint64_t cache_bytes;	   /* of <media>/cache/; 0: 1 GiB */
+	int64_t scrub_every_us;	   /* all copies are verified so often; 0: when asked */
+	uint64_t scrub_rate;	   /* bytes a second that it reads; 0: 20 MiB */
+	/* As of when the catalogue here is complete (et_catalog_status.fresh_us); 0: not since the
+	 * start, as while a log is replayed: no scrub goes by it. Any thread. NULL: it always is.
+	 */
+	int64_t (*fresh_us)(void *arg);
+	void *fresh_arg;
 };
 
 /* Start: takes ALPN evertape-sync/1 of `tls`, makes incoming/, cache/ and quarantine/, and scans
@@ -99,7 +105,8 @@ void et_sync_on_applied(struct et_sync *s, uint64_t index, const Et__Command *co
 /* The state jumped (a checkpoint was installed): look at all of it again. Any thread. */
 void et_sync_on_replaced(struct et_sync *s);
 
-/* Bytes a second to and from the nodes of `site`, 0 for no limit. Any thread. */
+/* Bytes a second to and from the nodes of `site`, 0 for no limit: the base, for what no limit of
+ * the policy `replication` (replication/limit) decides. Any thread. */
 int et_sync_set_rate(struct et_sync *s, const char *site, uint64_t bytes_per_s) ET_MUST_CHECK;
 
 /* Where the ciphertext of a segment lies. `path` (absolute, a view) is a verified file: this node's
@@ -134,6 +141,60 @@ typedef void (*et_sync_check_cb)(void *arg, int code, const struct et_sync_check
 int et_sync_check_local(struct et_sync *s, const uint8_t recording[16], et_sync_check_cb cb,
 			void *arg) ET_MUST_CHECK;
 
+/* Scrub: all copies of this node, verified against the catalogue by and by, as above; it goes on
+ * where it was after a restart (scrub.c says how). Any thread. */
+struct et_sync_scrub {
+	bool running;
+	uint64_t pass;		/* number of the pass that runs, or of the last one; 0: none yet */
+	int64_t first_us;	/* since when this store is scrubbed by schedule */
+	int64_t begun_us;	/* of that pass */
+	int64_t ended_us;	/* of the last one that came to its end; 0: none */
+	int64_t next_us;	/* when the next begins by itself; 0: it does not, or one runs */
+	uint64_t rate;		/* bytes a second */
+	uint64_t copies, bytes; /* verified in that pass; after kill -9 some may count twice */
+	uint64_t bad;		/* of them */
+	uint8_t at[16];	 /* the recording behind which it goes on: ids are in order of time */
+	bool late;	 /* no pass came to its end for two intervals */
+	char by[96];	 /* who asked for it; "schedule" */
+	char error[160]; /* it cannot go on, and tries each minute: why; or "" */
+};
+/* Begin a pass, or give the one that runs another rate (0: the configured one). */
+void et_sync_scrub_start(struct et_sync *s, uint64_t rate, const char *by);
+/* End the pass that runs; false: none does. */
+bool et_sync_scrub_stop(struct et_sync *s);
+void et_sync_scrub_status(struct et_sync *s, struct et_sync_scrub *ret);
+
+/* ---- Repair ---- */
+
+#define ET_SYNC_REPAIR_SITES 8
+#define ET_SYNC_REPAIR_NODES 8
+
+/* A segment that has fewer good copies than placement wants. */
+struct et_sync_repair_item {
+	uint8_t recording[16];
+	uint32_t generation, segment;
+	uint64_t size_bytes;
+	enum et_sync_class klass;
+	uint32_t site_count;
+	char sites[ET_SYNC_REPAIR_SITES][64]; /* that lack one; more are not named */
+	uint32_t source_count;
+	uint64_t sources[ET_SYNC_REPAIR_NODES]; /* nodes that it can come from, best first */
+	uint32_t bad_count;
+	uint64_t bad[ET_SYNC_REPAIR_NODES]; /* nodes whose copy is bad, or lost with its disk */
+	bool archived;			    /* a good one is in the archive */
+	bool gone;			    /* there is no good copy: it cannot be repaired */
+};
+/* Each of them, of these recordings (16 bytes each) or (count 0) of all, the oldest first. Reads
+ * the catalogue: for all, seconds in a large one. *ret_more: there are others behind the first
+ * million. A result of `fn` that is not 0 ends it and is returned. Any thread that may wait. */
+int et_sync_repair_each(struct et_state *state, const uint8_t *ids, size_t count,
+			int (*fn)(void *arg, const struct et_sync_repair_item *item), void *arg,
+			bool *ret_more, struct et_error *reterr) ET_MUST_CHECK;
+/* Repair those now that are this node's to repair: no pause after failures is waited for, and what
+ * lies in quarantine and verifies again takes its old place. It begins; et_sync_get_status() says
+ * how it goes. Any thread. */
+int et_sync_repair(struct et_sync *s, const uint8_t *ids, size_t count) ET_MUST_CHECK;
+
 /* For `replication lag`, /metrics and health. Lag is that of the whole cluster, as far as this
  * node's catalogue knows; transfers are this node's own. */
 struct et_sync_site {
@@ -148,8 +209,51 @@ struct et_sync_site {
 	uint64_t errors;
 	char last_error[160];
 	int64_t last_error_us;
-	uint64_t rate_limit; /* bytes a second; 0: none */
+	uint64_t rate_limit; /* the base: bytes a second; 0: none */
 };
+
+/* What waits for this node to fetch it, and why it does not move. */
+enum et_sync_why {
+	ET_SYNC_MOVING,
+	ET_SYNC_LIMITED,    /* under way, and its rate is used up for the moment */
+	ET_SYNC_TURN,	    /* others go first */
+	ET_SYNC_PAUSED,	    /* by a limit */
+	ET_SYNC_DISK_FULL,  /* this node's */
+	ET_SYNC_NO_ROUTE,   /* nodes hold it, and none answered */
+	ET_SYNC_WRONG_HASH, /* what they sent is not what was recorded */
+	ET_SYNC_NO_COPY,    /* no node holds a good one */
+	ET_SYNC_FAILED,	    /* otherwise: the code says how */
+	ET_SYNC_COMMIT,	    /* it is here and verified; its CopyAdd is not committed yet */
+	ET_SYNC_WHYS,
+};
+const char *et_sync_why_name(enum et_sync_why why); /* "moving", "no-route", ... */
+
+#define ET_SYNC_OLDEST_MAX 20
+
+struct et_sync_waiting {
+	uint8_t recording[16];
+	uint32_t generation, segment;
+	enum et_sync_class klass;
+	enum et_sync_why why;
+	uint64_t size_bytes;
+	uint64_t done_bytes; /* of an attempt that runs: verified */
+	int64_t sealed_us;
+	uint64_t from; /* the node that is asked, or will be; 0: not known */
+	int code;      /* how the last round failed, or 0 */
+};
+struct et_sync_queued {
+	uint64_t segments, bytes; /* that are not here yet */
+	int64_t oldest_us;	  /* sealed_us of the oldest, 0: none */
+};
+struct et_sync_queue {
+	struct et_sync_queued rows[ET_SYNC_CLASSES][ET_SYNC_WHYS];
+	uint64_t bytes_per_s[ET_SYNC_CLASSES]; /* received, over the last seconds */
+	uint32_t oldest_count;
+	struct et_sync_waiting oldest[ET_SYNC_OLDEST_MAX]; /* the oldest first */
+	/* Of the whole cluster: segments of which no node and no archive has a good copy. */
+	uint64_t gone_segments, gone_bytes;
+};
+
 struct et_sync_status {
 	struct et_sync_site sites[ET_SYNC_SITES_MAX];
 	uint32_t site_count;
@@ -161,6 +265,9 @@ struct et_sync_status {
 	uint64_t bad_copies;	 /* found by checks since the start */
 	bool disk_full;
 	bool bbr; /* this kernel gives it */
+	struct et_sync_queue queue;
+	uint32_t limits_revision; /* of the policy that is in force here; 0: none */
+	char limits_error[160];	  /* why a newer one is not, or "" */
 };
 /* A copy made at most 200 ms ago (lag: 2 s while more than 10,000 segments wait). Any thread. */
 void et_sync_get_status(struct et_sync *s, struct et_sync_status *ret);

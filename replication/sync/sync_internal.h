@@ -5,7 +5,10 @@
  *   table.c  the segments that lack copies, and when to do something about each
  *   pull.c   fetching one segment          link.c   connections and their frames
  *   serve.c  sending segments to others    ack.c    commands proposed until they are answered
- *   check.c  verifying own copies          status.c sites, rates, the published status */
+ *   check.c  verifying own copies          status.c sites, the published status
+ *   gate.c   limits, as the catalogue says queue.c  what waits, and why
+ *   scrub.c  verifying all own copies, by and by
+ *   repair.c what lacks copies, and trying again at once */
 #ifndef ET_REPLICATION_SYNC_SYNC_INTERNAL_H
 #define ET_REPLICATION_SYNC_SYNC_INTERNAL_H
 
@@ -14,6 +17,7 @@
 #include <uv.h>
 
 #include "node/tls/tls.h"
+#include "replication/limit/limit.h"
 #include "replication/sync/look_internal.h"
 #include "replication/sync/store_internal.h"
 #include "replication/sync/sync.h"
@@ -37,9 +41,24 @@ struct serve;
 
 /* ---- Sites (status.c) ---- */
 
+/* What may pass now, and how fast. */
+struct gate {
+	bool set;	/* else another one decides */
+	bool paused;	/* nothing passes */
+	uint64_t rate;	/* bytes a second; 0: no limit */
+	int64_t tokens; /* bytes that may pass now; 0 and less: wait */
+};
+
+/* Of one direction: of a class that a limit names, and of the others together. */
+struct gates {
+	struct gate klass[ET_SYNC_CLASSES];
+	struct gate shared;
+};
+
 struct site {
 	struct et_sync_site st;	       /* the numbers that are published */
-	int64_t tokens_in, tokens_out; /* bytes that may pass now; negative: wait */
+	struct gate base_in, base_out; /* limits.sync-rate of this node, where no limit decides */
+	struct gates out;	       /* limits to this site */
 	uint64_t last_in, last_out;    /* bytes at the last tick */
 };
 
@@ -47,11 +66,41 @@ struct site *et_sync_site_of(struct et_sync *s, const char *name); /* NULL: too 
 void et_sync_site_error(struct et_sync *s, struct site *site, int code, const char *text);
 void et_sync_status_tick(struct et_sync *s);
 void et_sync_status_publish(struct et_sync *s);
-/* May bytes pass now? Take them from the bucket (it may go into debt once). */
-bool et_sync_may_send(const struct site *site);
-bool et_sync_may_receive(const struct site *site);
-void et_sync_count_sent(struct site *site, uint64_t bytes);
-void et_sync_count_received(struct site *site, uint64_t bytes);
+/* Statistics only. */
+void et_sync_count_received(struct et_sync *s, struct site *site, uint8_t klass, uint64_t bytes);
+
+/* ---- Gates (gate.c) ---- */
+
+/* The catalogue's limits, as they were last read. */
+struct limits {
+	struct et_limits *read; /* owned; NULL: none were read yet */
+	uint32_t revision;	/* of the policy; 0: there is none */
+	char error[160];	/* why those of a newer revision are not in force, or "" */
+	uint32_t sharers;	/* nodes of this site that take copies: each has its part */
+	struct gates in;	/* to this site */
+	int64_t judged_us;	/* monotonic: when gates last followed the time of day */
+	bool due, looking;
+	uv_work_t work;
+	struct et_look_policy look; /* the one that runs */
+	struct et_limits *parsed;   /* owned; of it */
+	struct et_error parse_error;
+};
+
+/* May bytes of a class pass now? `site` is the peer's; NULL: yes. */
+bool et_gate_may_send(struct et_sync *s, struct site *site, uint8_t klass);
+bool et_gate_may_receive(struct et_sync *s, struct site *site, uint8_t klass);
+bool et_gate_is_paused(struct et_sync *s, struct site *site, uint8_t klass); /* to receive */
+uint64_t et_gate_rate(struct et_sync *s, struct site *site, uint8_t klass);  /* likewise; 0: none */
+/* Does a limit name the class, to this site? */
+bool et_gate_is_named(const struct et_sync *s, uint8_t klass);
+/* They pass: what is owed is made good before the next. Receiving is counted when credit is given;
+ * negative: some of it was not used. */
+void et_gate_sent(struct et_sync *s, struct site *site, uint8_t klass, uint64_t bytes);
+void et_gate_granted(struct et_sync *s, struct site *site, uint8_t klass, int64_t bytes);
+void et_gate_tick(struct et_sync *s, int64_t now_us, int64_t elapsed_us);
+/* Limits or members have changed: read them again. */
+void et_gate_look(struct et_sync *s);
+void et_gate_release(struct et_sync *s);
 
 /* ---- Links (link.c) ---- */
 
@@ -146,6 +195,7 @@ struct pull {
 	bool has_part;	/* it holds bytes that were not checked yet */
 	bool published; /* the file was there already */
 	bool canceled;
+	bool put_back;	     /* ... because its class is paused */
 	bool quiet;	     /* it failed before: that is in the log already */
 	uint64_t began;	     /* intake.good when this pull began */
 	bool lied;	     /* a source sent what was not recorded */
@@ -176,6 +226,8 @@ void et_pull_link_open(struct link *l); /* its handshake is over */
 bool et_pull_frame(struct link *l, struct et_wire_frame *frame);
 void et_pull_link_lost(struct pull *p, int code, const char *text);
 void et_pull_tick(struct et_sync *s, int64_t now_us);
+/* Replicas under way of classes that are paused go back to the table. */
+void et_pull_put_back(struct et_sync *s);
 void et_pull_cancel_all(struct et_sync *s);
 
 /* ---- For listeners (fetch.c) ---- */
@@ -200,6 +252,9 @@ struct item {
 	uint32_t failures; /* rounds that failed, for back-off */
 	uint64_t missing;  /* bit i: s->sites[i] lacks a copy */
 	bool own;	   /* it is this node's turn */
+	enum et_sync_class klass;
+	bool gone; /* no node and no archive has a good copy */
+	int code;  /* of the last round that failed; ET_ENOTFOUND: no node holds a copy */
 	uint64_t size_bytes;
 	int64_t sealed_us;
 	struct et_look_result *look; /* owned; while READY */
@@ -227,11 +282,21 @@ int et_table_init(struct et_sync *s, struct et_error *reterr) ET_MUST_CHECK;
 void et_table_release(struct et_sync *s);
 void et_table_touch(struct et_sync *s, const struct et_key *key); /* something happened to it */
 void et_table_scan_soon(struct et_sync *s, uint32_t delay_ms);
+/* What has changed while it is held up by a pause is looked at again. */
+void et_table_refresh(struct et_sync *s);
+/* What waits (NULL: all of it) is looked at now, as if it had not failed. */
+void et_table_hurry(struct et_sync *s, const uint8_t *ids, size_t count);
 /* `progress`: it has more of it than before. */
 void et_table_pulled(struct et_sync *s, const struct et_key *key, int code, bool progress);
 void et_table_acknowledged(struct et_sync *s, const struct et_key *key);
 void et_table_run(struct et_sync *s); /* start what can be started */
 void et_table_count(struct et_sync *s);
+/* Every item; `fn` on the sync thread. */
+void et_table_each(const struct table *t, void (*fn)(void *arg, const struct item *i), void *arg);
+
+/* ---- What waits (queue.c) ---- */
+
+void et_sync_queue_count(struct et_sync *s); /* into s->queue */
 
 /* ---- Proposals (ack.c) ---- */
 
@@ -253,6 +318,7 @@ struct acks {
 void et_ack_init(struct et_sync *s);
 void et_ack_add(struct et_sync *s, const struct et_look_result *look);
 /* CopyBad for this node's copy. */
+/* It takes one off s->bads_untold when it is committed. */
 void et_ack_bad(struct et_sync *s, const struct et_expect *expect, const char *why);
 void et_ack_tick(struct et_sync *s, int64_t now_us);
 void et_ack_stop(struct et_sync *s);   /* sync thread: no more */
@@ -274,6 +340,45 @@ struct check {
 	struct et_error error;
 };
 void et_check_run(struct check *c);
+/* Verify one copy. Where it is bad (and is so the second time, and the catalogue still counts it)
+ * its file goes to quarantine, and s->bads_untold grows. `pace` may be NULL. Workers. *ret also
+ * gets ET_ESTALE   the catalogue does not count it as this node's any more -ENODEV     the media
+ * folder is not this node's store ET_ECLOSED  `pace` said no */
+void et_check_copy(struct et_sync *s, const struct et_look_own *own,
+		   const struct et_store_pace *pace, struct et_sync_check *ret);
+bool et_check_is_bad(int code);
+/* Of a bad one: log, count, tell the catalogue. */
+void et_check_tell(struct et_sync *s, const struct et_look_own *own,
+		   const struct et_sync_check *check);
+
+/* ---- Scrub (scrub.c) ---- */
+
+struct scrub {
+	pthread_t thread;
+	bool thread_runs;
+	int64_t every_us; /* 0: only when asked */
+	uint64_t rate;	  /* the default */
+	int64_t (*fresh_us)(void *arg);
+	void *fresh_arg;
+	int64_t started_us; /* monotonic: the service */
+	/* Its thread's. */
+	struct et_error error;
+	uint64_t at_pass; /* the pass that it is at */
+
+	/* Both. */
+	pthread_mutex_t mutex;
+	pthread_cond_t asked;
+	bool stop;
+	struct et_sync_scrub st;
+	uint8_t safe[16]; /* the cursor that is saved */
+	int64_t free_us;  /* monotonic: the rate is used up until then */
+	int64_t saved_us; /* monotonic */
+	int save_code;
+};
+void et_scrub_init(struct et_sync *s, const struct et_sync_config *config);
+void et_scrub_begin(struct et_sync *s);
+void et_scrub_end(struct et_sync *s); /* sync thread: waits for its thread */
+void et_scrub_release(struct et_sync *s);
 
 /* ---- The service (sync.c) ---- */
 
@@ -319,6 +424,10 @@ struct et_sync {
 	struct pull *pulls;
 	uint32_t pull_count, replica_count;
 	struct table table;
+	struct limits limits;
+	struct scrub scrub;
+	struct et_sync_queue queue;
+	uint64_t class_bytes[ET_SYNC_CLASSES]; /* received since the last tick */
 	struct acks acks;
 	uint32_t serving;
 	uint64_t bad_copies;
@@ -326,7 +435,8 @@ struct et_sync {
 	int64_t ticked_us, counted_us;
 
 	/* Both. */
-	atomic_bool rescan; /* a message did not fit: look at everything again */
+	atomic_uint bads_untold; /* copies found bad whose CopyBad is not committed */
+	atomic_bool rescan;	 /* a message did not fit: look at everything again */
 	pthread_mutex_t status_mutex;
 	struct et_sync_status status;
 };

@@ -21,7 +21,8 @@
 #include "replication/sync/sync_internal.h"
 
 #define BUCKETS (64 * 1024)
-#define IDLE_US (60 * INT64_C(1000000))	   /* between looks at what cannot go on */
+#define IDLE_US (60 * INT64_C(1000000)) /* between looks at what cannot go on */
+#define PAUSED_LOOK 64			/* of a class that is paused: others may come from near */
 #define OTHERS_US (600 * INT64_C(1000000)) /* ... at what others are to do */
 
 static size_t item_hash(const struct table *t, const struct et_key *key)
@@ -230,6 +231,9 @@ static void look_take(struct et_sync *s, const struct et_look_result *r)
 	i->size_bytes = r->expect.size_bytes;
 	i->sealed_us = r->sealed_us;
 	i->own = r->turn == 0;
+	i->klass = r->klass;
+	i->gone = r->source_count == 0 && !r->own_copy && !r->archived;
+	i->code = r->source_count == 0 ? ET_ENOTFOUND : i->code == ET_ENOTFOUND ? 0 : i->code;
 	int64_t due = i->since_us + (int64_t)r->turn * s->stand_in_ms * 1000;
 	if (r->turn == ET_PLAN_NO_TURN) {
 		item_wait(t, i, now + OTHERS_US);
@@ -363,17 +367,48 @@ static void table_scan(struct et_sync *s)
 
 /* ---- Pulling ---- */
 
-static struct item *table_pop_ready(struct table *t)
+/* May another of the class begin? One that a limit names has half of the transfers at most: it may
+ * be slow, and the others must not wait behind it. */
+static bool class_has_room(struct et_sync *s, uint8_t klass)
 {
+	uint32_t count = 0;
+
+	if (!et_gate_is_named(s, klass)) {
+		return true;
+	}
+	for (const struct pull *p = s->pulls; p != NULL; p = p->next) {
+		count += p->purpose == PULL_REPLICA && (uint8_t)p->look.klass == klass;
+	}
+	return count < (s->transfers + 1) / 2;
+}
+
+/* Does a limit hold it up? What comes from this site is under none. */
+static bool item_is_paused(struct et_sync *s, const struct item *i)
+{
+	const struct et_look_result *look = i->look;
+	return look->source_count > 0 &&
+	       et_gate_is_paused(s, et_sync_site_of(s, look->sources[0].site),
+				 (uint8_t)look->klass);
+}
+
+static struct item *table_pop_ready(struct et_sync *s)
+{
+	struct table *t = &s->table;
+
 	for (size_t k = 0; k < ET_SYNC_CLASSES; k++) {
-		struct item *i = t->ready[k];
-		if (i != NULL) {
-			t->ready[k] = i->next_ready;
-			if (t->ready[k] == NULL) {
-				t->ready_tail[k] = &t->ready[k];
-			}
-			return i;
+		struct item **at = &t->ready[k];
+		for (int n = 0; n < PAUSED_LOOK && *at != NULL && item_is_paused(s, *at); n++) {
+			at = &(*at)->next_ready;
 		}
+		struct item *i = *at;
+		if (i == NULL || item_is_paused(s, i) || !class_has_room(s, (uint8_t)k)) {
+			continue;
+		}
+		*at = i->next_ready;
+		if (*at == NULL) {
+			t->ready_tail[k] = at;
+		}
+		return i;
 	}
 	return NULL;
 }
@@ -395,7 +430,7 @@ static void table_pull(struct et_sync *s)
 	}
 	s->full_until_us = 0;
 	while (s->replica_count < s->transfers) {
-		struct item *i = table_pop_ready(t);
+		struct item *i = table_pop_ready(s);
 		if (i == NULL) {
 			return;
 		}
@@ -431,6 +466,11 @@ void et_table_pulled(struct et_sync *s, const struct et_key *key, int code, bool
 	if (i == NULL || i->state != ITEM_PULL) {
 		return;
 	}
+	if (code == -ECANCELED) { /* Its class is paused. */
+		item_wait(&s->table, i, now);
+		return;
+	}
+	i->code = code;
 	if (code == 0) {
 		i->failures = 0;
 		/* Its CopyAdd will touch it; should that be lost, a look finds the file here. */
@@ -468,7 +508,65 @@ void et_table_run(struct et_sync *s)
 	table_pull(s);
 }
 
+void et_table_refresh(struct et_sync *s)
+{
+	struct table *t = &s->table;
+	int64_t now = et_clock_mono_us();
+
+	for (size_t k = 0; k < ET_SYNC_CLASSES; k++) {
+		struct item **at = &t->ready[k];
+		while (*at != NULL) {
+			struct item *i = *at;
+			if (!i->stale) {
+				at = &i->next_ready;
+				continue;
+			}
+			*at = i->next_ready;
+			free(i->look);
+			i->look = NULL;
+			i->stale = false;
+			item_wait(t, i, now);
+		}
+		t->ready_tail[k] = at;
+	}
+}
+
+static bool item_is_of(const struct item *i, const uint8_t *ids, size_t count)
+{
+	bool is = ids == NULL;
+	for (size_t n = 0; n < count && !is; n++) {
+		is = memcmp(i->key.recording, ids + n * 16, 16) == 0;
+	}
+	return is;
+}
+
+void et_table_hurry(struct et_sync *s, const uint8_t *ids, size_t count)
+{
+	struct table *t = &s->table;
+	int64_t now = et_clock_mono_us();
+
+	for (size_t b = 0; t->count > 0 && b < t->bucket_count; b++) {
+		for (struct item *i = t->buckets[b]; i != NULL; i = i->next_hash) {
+			if (i->state == ITEM_WAIT && i->due_us > now && item_is_of(i, ids, count)) {
+				i->failures = 0;
+				i->due_us = now;
+				heap_up(t, i);
+			}
+		}
+	}
+	memset(s->down, 0, sizeof(s->down)); /* Nodes that did not answer are tried, too. */
+}
+
 /* ---- Lag ---- */
+
+void et_table_each(const struct table *t, void (*fn)(void *arg, const struct item *i), void *arg)
+{
+	for (size_t b = 0; t->count > 0 && b < t->bucket_count; b++) {
+		for (const struct item *i = t->buckets[b]; i != NULL; i = i->next_hash) {
+			fn(arg, i);
+		}
+	}
+}
 
 void et_table_count(struct et_sync *s)
 {

@@ -105,6 +105,32 @@ static void a_profile_sets_what_is_not_given(void **state)
 	assert_int_equal(c->heartbeat_us, 50000);
 }
 
+static void a_scrub_is_scheduled_or_off(void **state)
+{
+	struct et_config *c = *state;
+	struct et_error e = { 0 };
+	char text[4096];
+
+	assert_int_equal(et_config_parse("f.yaml", smallest, strlen(smallest), c, &e), 0);
+	assert_int_equal(c->scrub.every_us, INT64_C(30) * 86400 * 1000000);
+	assert_int_equal(c->scrub.rate_bytes, 20 << 20);
+	(void)snprintf(text, sizeof(text), "%sscrub: {every: 7d, rate: 64KiB}\n", smallest);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), 0);
+	assert_int_equal(c->scrub.every_us, INT64_C(7) * 86400 * 1000000);
+	assert_int_equal(c->scrub.rate_bytes, 65536);
+	(void)snprintf(text, sizeof(text), "%sscrub: {every: off}\n", smallest);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), 0);
+	assert_int_equal(c->scrub.every_us, 0);
+	static const char *const wrong[] = { "every: 1ms", "every: never", "every: 400d",
+					     "every: []",  "rate: 1KiB",   "evry: 1d" };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(wrong); i++) {
+		(void)snprintf(text, sizeof(text), "%sscrub: {%s}\n", smallest, wrong[i]);
+		assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e),
+				 ET_EMALFORMED);
+		assert_memory_equal(e.text, "f.yaml:6:", 9);
+	}
+}
+
 static void errors_name_file_line_and_column(void **state)
 {
 	struct et_config *c = *state;
@@ -406,6 +432,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_profile_sets_what_is_not_given, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_scrub_is_scheduled_or_off, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(errors_name_file_line_and_column, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(rules_are_read_in_order, set_up, tear_down),

@@ -260,6 +260,50 @@ static void beside_check(const struct et_state_view *v)
 	}
 }
 
+struct recorded {
+	uint8_t at[16];
+	uint32_t sum; /* of the ids, in their order */
+	uint64_t count;
+	uint64_t pause; /* after so many; 0: never */
+};
+
+static int recorded_take(void *arg, const uint8_t recording[16])
+{
+	struct recorded *r = arg;
+
+	assert_true(memcmp(recording, r->at, 16) > 0); /* each once, in order */
+	memcpy(r->at, recording, 16);
+	r->sum = et_crc32c(r->sum, recording, 16);
+	r->count++;
+	return r->pause != 0 && r->count % r->pause == 0;
+}
+
+static int recorded_segment(void *arg, const Et__Segment *g)
+{
+	struct recorded *r = arg;
+
+	return memcmp(g->recording.data, r->at, 16) == 0 ? 0
+							 : recorded_take(arg, g->recording.data);
+}
+
+/* Whoever goes through the recordings in pieces meets each that has segments, once. */
+static void recorded_check(const struct et_state_view *v)
+{
+	struct recorded all = { .count = 0 };
+	struct recorded pieces = { .pause = 3 };
+	int rc = 1;
+
+	assert_int_equal(et_state_each_segment(v, recorded_segment, &all), 0);
+	while (rc == 1) {
+		uint8_t after[16];
+		memcpy(after, pieces.at, sizeof(after));
+		rc = et_state_each_recorded(v, after, recorded_take, &pieces);
+	}
+	assert_int_equal(rc, 0);
+	assert_int_equal(pieces.count, all.count);
+	assert_int_equal(pieces.sum, all.sum);
+}
+
 /* Counters, indexes and chain say what the records say. */
 static void truth_check(struct et_state *s)
 {
@@ -278,6 +322,7 @@ static void truth_check(struct et_state *s)
 	assert_int_equal(et_state_each_copy(t.v, truth_shown, &t), 0);
 	assert_int_equal(t.shown, t.standing);
 	beside_check(t.v);
+	recorded_check(t.v);
 	assert_int_equal(et_state_each_hold(t.v, truth_hold, &t), 0);
 	assert_int_equal(et_state_counts(t.v, &counts), 0);
 	assert_int_equal(counts.recordings, t.counts.recordings);

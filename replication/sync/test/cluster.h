@@ -14,6 +14,7 @@
 
 #define NODES_MAX 4
 #define DEADLINE_MS 30000
+#define STORE_UUID "018f2b9c-0000-7000-8000-000000000001"
 
 /* What a rogue does to what it serves. */
 enum rogue_kind {
@@ -167,6 +168,14 @@ static int cluster_propose(void *arg, const Et__Command *command, uint32_t timeo
 
 /* ---- Nodes ---- */
 
+static inline void store_make(const char *media)
+{
+	char path[300];
+	(void)snprintf(path, sizeof(path), "%s/store.uuid", media);
+	assert_int_equal(et_file_publish(path, STORE_UUID "\n", strlen(STORE_UUID) + 1, 0600, NULL),
+			 0);
+}
+
 static int check_member(void *arg, const struct et_tls_peer *peer, const char *alpn,
 			struct et_error *reterr)
 {
@@ -202,6 +211,7 @@ static struct node *node_add(struct cluster *c, const char *site)
 	n->id = c->node_count;
 	identity_make(c, n->id, site, &n->identity);
 	folder_make(n->media);
+	store_make(n->media);
 	const struct et_tls_config config = { .loop = &c->loop,
 					      .identity = &n->identity,
 					      .listen = "127.0.0.1:0",
@@ -234,7 +244,7 @@ static void sync_start(struct node *n)
 	config.propose_arg = c;
 	config.node = n->id;
 	config.media = n->media;
-	config.store_uuid = "018f2b9c-0000-7000-8000-000000000001";
+	config.store_uuid = STORE_UUID;
 	if (et_sync_start(&config, &n->sync, &e) < 0) {
 		fail_msg("%s", e.text);
 	}

@@ -32,6 +32,8 @@ struct et_state {
 		bool archived;
 	} copies[FAKE_MAX * 4];
 	size_t copy_count;
+	char policy[2048]; /* the text of the policy `replication` */
+	uint32_t policy_revision;
 };
 
 struct et_state_view *et_state_view_open(struct et_state *s)
@@ -220,6 +222,67 @@ int et_state_each_segment_beside(const struct et_state_view *v,
 		rc = fn(arg, &record, &copies);
 	}
 	return rc;
+}
+
+int et_state_each_segment_of(const struct et_state_view *v, const uint8_t recording[16],
+			     int (*fn)(void *arg, const Et__Segment *record), void *arg)
+{
+	struct et_state *s = fake_of(v);
+	Et__Segment record;
+
+	pthread_mutex_lock(&s->mutex);
+	size_t i = fake_find(s, recording);
+	bool there = i < s->segment_count;
+	if (there) {
+		fake_segment_fill(s, i, &record);
+	}
+	pthread_mutex_unlock(&s->mutex);
+	return there ? fn(arg, &record) : 0;
+}
+
+int et_state_each_recorded(const struct et_state_view *v, const uint8_t after[16],
+			   int (*fn)(void *arg, const uint8_t recording[16]), void *arg)
+{
+	struct et_state *s = fake_of(v);
+	uint8_t at[16];
+	int rc = 0;
+
+	memcpy(at, after, 16);
+	while (rc == 0) {
+		const uint8_t *next = NULL; /* Segments do not move once they are there. */
+		pthread_mutex_lock(&s->mutex);
+		for (size_t i = 0; i < s->segment_count; i++) {
+			const uint8_t *id = s->segments[i].expect.recording;
+			if (memcmp(id, at, 16) > 0 && (next == NULL || memcmp(id, next, 16) < 0)) {
+				next = id;
+			}
+		}
+		pthread_mutex_unlock(&s->mutex);
+		if (next == NULL) {
+			return 0;
+		}
+		memcpy(at, next, 16);
+		rc = fn(arg, at);
+	}
+	return rc;
+}
+
+int et_state_get_policy(const struct et_state_view *v, const char *name, Et__Policy **ret)
+{
+	struct et_state *s = fake_of(v);
+	Et__Policy policy = ET__POLICY__INIT;
+	uint8_t bytes[4096];
+
+	pthread_mutex_lock(&s->mutex);
+	bool there = s->policy_revision > 0 && strcmp(name, "replication") == 0;
+	if (there) {
+		policy.name = (char *)(uintptr_t)name;
+		policy.text = s->policy;
+		policy.revision = s->policy_revision;
+		*ret = et__policy__unpack(NULL, et__policy__pack(&policy, bytes), bytes);
+	}
+	pthread_mutex_unlock(&s->mutex);
+	return there ? 0 : ET_ENOTFOUND;
 }
 
 /* ---- For the tests ---- */
