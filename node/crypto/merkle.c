@@ -17,10 +17,16 @@ void et_merkle_leaf(const void *data, size_t size, uint8_t ret[ET_SHA256_SIZE])
 	struct et_sha256 *h = et_sha256_new();
 
 	et_assert(h != NULL); /* As et_sha256(): no hash, no going on. */
+	et_merkle_leaf_in(h, data, size, ret);
+	(void)et_sha256_free(h);
+}
+
+void et_merkle_leaf_in(struct et_sha256 *h, const void *data, size_t size,
+		       uint8_t ret[ET_SHA256_SIZE])
+{
 	et_sha256_add(h, "\0", 1);
 	et_sha256_add(h, data, size);
 	et_sha256_end(h, ret);
-	(void)et_sha256_free(h);
 }
 
 /* peaks[level] is the root of a full subtree of 2^level leaves when that bit of count is set. A new

@@ -25,6 +25,9 @@ struct et_merkle {
 };
 
 void et_merkle_leaf(const void *data, size_t size, uint8_t ret[ET_SHA256_SIZE]);
+/* The same in a context of the caller's, who has many: it is empty before and afterwards. */
+void et_merkle_leaf_in(struct et_sha256 *h, const void *data, size_t size,
+		       uint8_t ret[ET_SHA256_SIZE]);
 void et_merkle_add(struct et_merkle *m, const uint8_t leaf[ET_SHA256_SIZE]);
 void et_merkle_root(const struct et_merkle *m, uint8_t ret[ET_SHA256_SIZE]);
 

@@ -106,6 +106,7 @@ struct et_tape_walk {
 	struct et_aead *cipher;	  /* owned; NULL: tags are not checked */
 	struct et_sha256 *object; /* owned: SHA-256 of header and good records */
 	struct et_sha256 *list;	  /* owned: SHA-256 of the leaf hashes, one after the other */
+	struct et_sha256 *leaf;	  /* owned: of each record in turn */
 	bool keep_leaves;	  /* a footer is to be written: else they are not kept */
 	struct et_merkle merkle;
 	struct et_buffer leaves;

@@ -14,6 +14,7 @@ struct et_tape {
 	char *path;		  /* owned; for messages */
 	struct et_aead *cipher;	  /* owned */
 	struct et_sha256 *object; /* owned: of all that was written */
+	struct et_sha256 *leaf;	  /* owned: of each record in turn */
 	struct et_buffer own;	  /* owned: where records are put together, or: */
 	struct et_buffer *room;	  /* borrowed: et_tape_share(); NULL: `own` */
 	uint8_t *record;	  /* a view of that: head, ciphertext, tag of one record */
@@ -87,7 +88,8 @@ int et_tape_create(const char *path, struct et_tape_header *header, const struct
 	t->fd = -1;
 	t->path = strdup(path);
 	t->object = et_sha256_new();
-	if (t->path == NULL || t->object == NULL) {
+	t->leaf = et_sha256_new();
+	if (t->path == NULL || t->object == NULL || t->leaf == NULL) {
 		return et_fail(reterr, -ENOMEM, "tape '%s'", path);
 	}
 	t->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -189,7 +191,7 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 	}
 	t->ended = kind == ET_TAPE_END;
 	et_sha256_add(t->object, t->record, whole);
-	et_tape_leaf((struct et_view){ t->record, whole }, leaf);
+	et_merkle_leaf_in(t->leaf, t->record, whole, leaf);
 	et_merkle_add(&t->merkle, leaf);
 	et_buffer_add(&t->leaves, leaf, sizeof(leaf));
 	t->bytes += whole;
@@ -270,6 +272,7 @@ struct et_tape *et_tape_close(struct et_tape *t)
 		}
 		(void)et_aead_free(t->cipher);
 		(void)et_sha256_free(t->object);
+		(void)et_sha256_free(t->leaf);
 		et_buffer_release(&t->leaves);
 		tape_list_release(&t->checkpoints);
 		et_buffer_release(&t->own);

@@ -71,7 +71,9 @@ int et_tape_walk_init(struct et_tape_walk *w, const struct et_tape_source *sourc
 	}
 	w->object = et_sha256_new();
 	w->list = et_sha256_new();
-	if (w->object == NULL || w->list == NULL || (dek != NULL && w->plain == NULL)) {
+	w->leaf = et_sha256_new();
+	if (w->object == NULL || w->list == NULL || w->leaf == NULL ||
+	    (dek != NULL && w->plain == NULL)) {
 		return et_fail(reterr, -ENOMEM, "read a tape");
 	}
 	et_sha256_add(w->object, header, sizeof(header));
@@ -84,6 +86,7 @@ void et_tape_walk_release(struct et_tape_walk *w)
 	w->cipher = et_aead_free(w->cipher);
 	w->object = et_sha256_free(w->object);
 	w->list = et_sha256_free(w->list);
+	w->leaf = et_sha256_free(w->leaf);
 	et_buffer_release(&w->leaves);
 	if (w->plain != NULL) {
 		explicit_bzero(w->plain, ET_TAPE_PLAIN_MAX);
@@ -142,7 +145,7 @@ int et_tape_walk_run(struct et_tape_walk *w, uint64_t limit, struct et_error *re
 			return w->stopped == -ENOMEM ? et_fail(reterr, -ENOMEM, "read a tape") : 0;
 		}
 		et_sha256_add(w->object, v.data, v.size);
-		et_tape_leaf(v, leaf);
+		et_merkle_leaf_in(w->leaf, v.data, v.size, leaf);
 		et_merkle_add(&w->merkle, leaf);
 		et_sha256_add(w->list, leaf, sizeof(leaf));
 		if (w->keep_leaves) {

@@ -86,6 +86,18 @@ static void wavs_fail(struct wavs *w, int code, const struct et_error *why)
 	}
 }
 
+/* The folder and the spool in it, when there is something to put there: a file that is no capture
+ * file leaves no folder behind. */
+static int wavs_ready(struct wavs *w, struct et_error *reterr)
+{
+	int rc = 0;
+	if (w->spool == NULL) {
+		rc = et_file_mkdirs(w->folder, reterr);
+		rc = rc < 0 ? rc : et_spool_new(w->folder, &w->spool, reterr);
+	}
+	return rc;
+}
+
 /* ---- Media ---- */
 
 static struct live *live_of(struct wavs *w, uint32_t slot)
@@ -109,7 +121,7 @@ static struct live *live_of(struct wavs *w, uint32_t slot)
 static void on_media(void *arg, const struct et_replay_media *media)
 {
 	struct wavs *w = arg;
-	struct et_error e;
+	struct et_error e = { .code = 0 };
 	const struct et_media_packet packet = {
 		.stream = media->stream,
 		.marker = media->marker,
@@ -119,7 +131,9 @@ static void on_media(void *arg, const struct et_replay_media *media)
 		.arrival_us = media->arrival_us,
 		.payload = { media->payload, media->payload_size },
 	};
-	if (w->rc < 0) {
+	int rc = w->rc < 0 ? w->rc : wavs_ready(w, &e);
+	if (rc < 0) {
+		wavs_fail(w, rc, &e);
 		return;
 	}
 	struct live *l = live_of(w, media->slot);
@@ -337,11 +351,11 @@ static int wavs_run(struct wavs *w, const struct et_replay_config *given,
 	config.on_media = on_media;
 	config.on_close = on_close;
 	config.media_arg = w;
-	int rc = et_spool_new(w->folder, &w->spool, reterr);
-	rc = rc < 0 ? rc : et_replay(&config, &ret->summary, reterr);
+	int rc = et_replay(&config, &ret->summary, reterr);
 	if (rc == 0 && w->rc < 0) {
 		rc = et_fail_plain(reterr, w->rc, "%s", w->error.text);
 	}
+	rc = rc < 0 ? rc : wavs_ready(w, reterr);
 	rc = rc < 0 ? rc : names_give(w, ret, reterr);
 	ret->undecodable = w->undecodable;
 	return rc < 0 ? rc : folder_sync(w->folder, reterr);
@@ -355,8 +369,7 @@ int et_replay_wavs(const struct et_replay_config *config, const char *folder,
 	if (strlen(folder) > FOLDER_MAX) {
 		return et_fail(reterr, -ENAMETOOLONG, "folder '%.100s...'", folder);
 	}
-	int rc = et_file_mkdirs(folder, reterr);
-	rc = rc < 0 ? rc : wavs_run(&w, config, ret, reterr);
+	int rc = wavs_run(&w, config, ret, reterr);
 	wavs_release(&w, rc < 0);
 	if (rc < 0) {
 		et_replay_wavs_release(ret);

@@ -20,17 +20,25 @@ struct et_tape_bench_config {
 	uint32_t calls;	    /* of 180 s a round */
 };
 
+enum { ET_OPENSSL_RUNS = 3 };
+
+/* What `openssl speed` tells, MB per CPU second; runs that told nothing are not among them. */
+struct et_openssl_rates {
+	double seal[ET_OPENSSL_RUNS]; /* aes-256-gcm */
+	double open[ET_OPENSSL_RUNS]; /* aes-256-gcm -decrypt */
+	double sha256[ET_OPENSSL_RUNS];
+	uint32_t count;
+};
+
 struct et_tape_bench {
-	/* The primitives, 16 KiB at a time as a record has them. */
+	/* The primitives, a record at a time, in this process. */
 	struct et_rate aes_gcm_seal;
 	struct et_rate aes_gcm_open;
 	struct et_rate sha256;
 	struct et_rate crc32c;
-	struct et_rate file_write; /* pwrite(2) of records into a new file of the same folder */
+	struct et_rate file_write; /* pwrite(2) of records, where the tape has them */
 	struct et_rate read;	   /* a tape in memory through its source, 256 KiB at a time */
-	/* `openssl speed` in the same run; 0: there is no openssl. */
-	double openssl_aes_256_gcm;
-	double openssl_sha256;
+	struct et_openssl_rates openssl;
 
 	/* Tapes, per byte of plaintext (seal, open) or of the object (verify). */
 	struct et_rate seal;
@@ -63,7 +71,10 @@ int et_seek_bench_run(const char *folder, int which, struct et_seek_bench *ret,
 int et_tape_bench_run(const struct et_tape_bench_config *config, struct et_tape_bench *ret,
 		      struct et_error *reterr) ET_MUST_CHECK;
 
-/* MB/s that `openssl speed` tells for `algorithm` at 16 KiB; 0: it could not be run. */
-double et_openssl_speed(const char *algorithm);
+void et_openssl_begin(struct et_openssl_rates *r);
+/* Run it once more, the cipher with `plain_bytes` at a time, the hash with `sealed_bytes`. */
+void et_openssl_measure(struct et_openssl_rates *r, uint32_t plain_bytes, uint32_t sealed_bytes);
+/* The median of the runs; 0: there is no openssl. */
+double et_openssl_median(const double *runs, uint32_t count);
 
 #endif

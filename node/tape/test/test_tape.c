@@ -46,6 +46,45 @@ static void what_is_written_is_read(void **state)
 	et_tape_source_close(&source);
 }
 
+/* Two tapes that seal in one place, record by record in turn; who signs brings its public key. */
+static void tapes_may_share_their_room(void **state)
+{
+	struct fixture *f = *state;
+	ET_CLEANUP(et_tape_closep) struct et_tape *a = NULL;
+	ET_CLEANUP(et_tape_closep) struct et_tape *b = NULL;
+	struct et_tape_header other = f->header;
+	struct et_buffer room = { 0 };
+	struct et_tape_seal seal;
+	struct et_tape_report report;
+	struct et_tape_source source;
+	char path[96];
+
+	(void)snprintf(path, sizeof(path), "%.80s.b", f->path);
+	assert_int_equal(et_tape_create(f->path, &f->header, f->dek, &a, NULL), 0);
+	assert_int_equal(et_tape_create(path, &other, f->dek, &b, NULL), 0);
+	et_tape_share(a, &room);
+	et_tape_share(b, &room);
+	for (uint32_t seq = 0; seq < 40; seq++) {
+		append_records(a, seq, 1);
+		append_records(b, seq, 1);
+	}
+	f->signer.public_key = f->public_key;
+	const char *const paths[] = { f->path, path };
+	struct et_tape *const tapes[] = { a, b };
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(et_tape_finish(tapes[i], &f->signer, &seal, NULL), 0);
+		assert_int_equal(et_tape_source_open(paths[i], &source, NULL), 0);
+		assert_int_equal(read_all(&source, f->dek), 40);
+		const struct et_tape_expect expect = { .root = seal.root,
+						       .object_hash = seal.object_hash,
+						       .signer_public = f->public_key };
+		assert_int_equal(et_tape_verify(&source, &expect, &report, NULL), 0);
+		et_tape_source_close(&source);
+	}
+	et_buffer_release(&room);
+	assert_int_equal(unlink(path), 0);
+}
+
 static void the_object_hash_is_that_of_the_file(void **state)
 {
 	struct fixture *f = *state;
@@ -305,6 +344,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_written_is_read),
+		TEST(tapes_may_share_their_room),
 		TEST(the_object_hash_is_that_of_the_file),
 		TEST(an_empty_tape_is_a_tape),
 		TEST(the_longest_record_fits),
