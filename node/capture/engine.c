@@ -14,6 +14,7 @@ enum {
 	SIP_PORT_DEFAULT = 5060,
 	SIP_SIZE_MIN = 12,	 /* a start line is longer */
 	WELL_KNOWN_PORTS = 1024, /* RTP without signalling is not looked for below */
+	SWEEP_AHEAD = 4,	 /* calls whose lines are fetched before their turn */
 };
 
 #define SWEEP_US 250000
@@ -392,6 +393,11 @@ static void sweep(struct et_engine *e)
 	et_tcp_sweep(e, false);
 	et_candidates_sweep(e, false);
 	for (uint32_t i = 0; i < e->limits.calls && e->call_count > 0; i++) {
+		if (i + SWEEP_AHEAD < e->limits.calls && e->slots[i + SWEEP_AHEAD] != NULL) {
+			const struct et_call *c = e->slots[i + SWEEP_AHEAD];
+			et_fetch(c, offsetof(struct et_call, facts));
+			et_fetch(&c->rule, sizeof(*c) - offsetof(struct et_call, rule));
+		}
 		if (e->slots[i] != NULL) {
 			et_call_sweep(e, e->slots[i]);
 		}

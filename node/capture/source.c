@@ -1,6 +1,7 @@
 #include "node/capture/source_internal.h"
 
 #include <pcap/pcap.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,6 +83,7 @@ int et_source_open_file(const char *path, struct et_source **ret, struct et_erro
 		return et_fail(reterr, -errno, "capture file '%s'", path);
 	}
 	(void)setvbuf(file, NULL, _IOFBF, FILE_BUFFER);
+	(void)__fsetlocking(file, FSETLOCKING_BYCALLER); /* two fread() a packet, of one thread */
 	s->pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_MICRO, text);
 	if (s->pcap == NULL) {
 		(void)fclose(file);
