@@ -37,7 +37,7 @@ struct et_tape_bench {
 	struct et_rate sha256;
 	struct et_rate crc32c;
 	struct et_rate file_write; /* pwrite(2) of records, where the tape has them */
-	struct et_rate read;	   /* a tape in memory through its source, 256 KiB at a time */
+	struct et_rate read;	   /* a tape in memory through its source, as a reader reads it */
 	struct et_openssl_rates openssl;
 
 	/* Tapes, per byte of plaintext (seal, open) or of the object (verify). */

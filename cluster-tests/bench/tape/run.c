@@ -24,7 +24,7 @@ enum {
 	ROUNDS_MAX = 101,
 	CALL_SECONDS = 180,
 	PACKETS_PER_S = 50, /* of one party */
-	READ_CHUNK = 262144,
+	READ_CHUNK = 135168, /* bytes that a reader of tapes has at a time */
 	PAYLOAD = 160, /* bytes of G.711 in 20 ms */
 };
 
