@@ -2,8 +2,9 @@
  *
  * With a thousand calls under way a packet finds nothing of its stream, call and tape in the
  * caches: some twenty lines, behind pointers that lead from one to the next. Waiting for them was
- * half of all CPU time. So frames are taken in batches, and before the first of them is worked on,
- * the lines of all are fetched side by side, a pointer further with each step.
+ * half of all CPU time beside other work, a fifth alone. So frames are taken in batches, and before
+ * the first of them is worked on, the lines of all are fetched side by side, a pointer further with
+ * each step.
  *
  * It is a guess: a plain look at the frame (no tunnel, no fragment, no label), of a stream that is
  * known already. Nothing is changed by it; who is not guessed waits as before. */
