@@ -7,6 +7,7 @@ node/tape.
   evtm.py proof FILE                                               a proof of an excerpt; exit 9 likewise
   evtm.py open FILE --dek HEX                                      records, packets and facts as JSON lines
   evtm.py seek FILE --dek HEX --at MS                              the same from the checkpoint before MS on, the rest unread
+  evtm.py file FILE --dek HEX --out PATH                           the file that the tape was made of, byte for byte
 
 Needs Debian's python3-cryptography. For checking and for tapes of kilobytes: its CRC is a loop in Python.
 """
@@ -23,8 +24,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 HEADER, RECORD_HEAD, TRAILER, TAG = 160, 20, 192, 16
-MEDIA, META, KEYS, CHECKPOINT, INDEX, END = range(1, 7)
-KINDS = {MEDIA: "MEDIA", META: "META", KEYS: "KEYS", CHECKPOINT: "CHECKPOINT", INDEX: "INDEX", END: "END"}
+MEDIA, META, KEYS, CHECKPOINT, INDEX, END, FILE = range(1, 8)
+KINDS = {MEDIA: "MEDIA", META: "META", KEYS: "KEYS", CHECKPOINT: "CHECKPOINT", INDEX: "INDEX", END: "END", FILE: "FILE"}
 
 
 class Bad(Exception):
@@ -589,6 +590,56 @@ def opened(data, dek):
         yield record, plain_of(record, header, cipher)
 
 
+def file_items(plain):
+    """The items of a FILE record; of an unknown type only its number."""
+    b = Bytes(plain)
+    if b.number(1) != 1:
+        raise Bad("FILE of a newer version")
+    while b.left():
+        kind, i = b.varint(), Bytes(b.take(b.varint()))
+        if kind == 1:
+            yield {"item": "medium", "size": i.number(8), "sha256": i.take(32), "channels": i.number(1),
+                   "sample_bytes": i.number(1), "swapped": bool(i.number(1) & 1),
+                   "format": i.take(i.number(1)).decode("utf-8", "backslashreplace"),
+                   "name": i.take(i.number(1)).decode("utf-8", "backslashreplace")}
+        elif kind == 2:
+            yield {"item": "bytes", "offset": i.number(8), "bytes": i.take(i.left())}
+        else:
+            yield {"item": kind}
+
+
+def weave(data, dek):
+    """(medium, bytes) of the file that the tape was made of, or Bad."""
+    medium, out, left = None, bytearray(), None
+    for record, plain in opened(data, dek):
+        for i in file_items(plain) if record.kind == FILE else ():
+            if i["item"] == "medium":
+                medium = medium or i
+            elif i["item"] == "bytes":
+                if medium is None or left is not None or i["offset"] != len(out):
+                    raise Bad(f"a part of the file is missing before byte {i['offset']}")
+                out += i["bytes"]
+        for p in media(plain) if medium and record.kind == MEDIA else ():
+            if medium["channels"] == 2 and p["stream"] == 0:
+                if left is not None:
+                    raise Bad("a packet of the second channel is missing")
+                left = p
+                continue
+            pair = [left, p] if medium["channels"] == 2 else [p]
+            if pair[0] is None or any(q["ts"] != p["ts"] or len(q["payload"]) != len(p["payload"]) for q in pair):
+                raise Bad("packets of the two channels that do not fit")
+            left, step = None, medium["sample_bytes"]
+            for at in range(0, len(p["payload"]), step):
+                for q in pair:
+                    sample = q["payload"][at:at + step]
+                    out += sample[::-1] if medium["swapped"] else sample
+    if medium is None:
+        raise Bad("it was not made of a file")
+    if left is not None or len(out) != medium["size"] or sha256(out) != medium["sha256"]:
+        raise Bad("what comes out is not the file")
+    return medium, bytes(out)
+
+
 def tell(record, plain):
     yield {"record": record.seq, "kind": KINDS.get(record.kind, record.kind), "t_ms": record.t_ms,
            "offset": record.at, "bytes": len(plain), "sha256": sha256(plain).hex()}
@@ -602,6 +653,10 @@ def tell(record, plain):
             yield {**k, **{name: sha256(k[name]).hex() for name in ("mki", "material") if name in k}}
 
 
+    elif record.kind == FILE:
+        for i in file_items(plain):
+            yield {**i, **({"sha256": i["sha256"].hex()} if i["item"] == "medium" else
+                           {"bytes": sha256(i["bytes"]).hex(), "size": len(i["bytes"])} if i["item"] == "bytes" else {})}
     elif record.kind in (CHECKPOINT, INDEX):
         yield from checkpoint(plain)
 
@@ -619,13 +674,14 @@ def seek(path, dek, ms):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=("verify", "prefix", "proof", "open", "seek"))
+    p.add_argument("what", choices=("verify", "prefix", "proof", "open", "seek", "file"))
     p.add_argument("file")
     for name in ("root", "signer", "object", "dek"):
         p.add_argument("--" + name, type=bytes.fromhex, default=None)
     p.add_argument("--at", type=int, default=0)
+    p.add_argument("--out")
     a = p.parse_args()
-    if a.dek is None and a.what in ("open", "seek"):
+    if a.dek is None and a.what in ("open", "seek", "file"):
         p.error(f"{a.what} needs --dek")
     if a.what == "seek":
         try:
@@ -647,6 +703,12 @@ def main():
                 print(json.dumps({"result": "ok", "recording": part.header.recording.hex(), "first": part.first,
                                   "records": part.count, "root": part.trailer.root.hex(),
                                   "signer": part.trailer.public.hex()}))
+        elif a.what == "file":
+            medium, whole = weave(data, a.dek)
+            if a.out:
+                with open(a.out, "xb") as f:
+                    f.write(whole)
+            print(json.dumps({**medium, "sha256": medium["sha256"].hex()}))
         elif a.what == "prefix":
             records, end = prefix(data)
             print(json.dumps({"records": len(records), "bytes": end, "root": merkle_root([r.leaf for r in records]).hex()}))

@@ -370,7 +370,11 @@ static int record_take(struct rewrite *w, const struct et_tape_record *r, struct
 	if (r->kind == ET_TAPE_INDEX || r->kind == ET_TAPE_END) {
 		return r->kind == ET_TAPE_INDEX ? index_take(w, r, reterr) : end_take(w, r, reterr);
 	}
-	if (us < w->order->to_us && us + RECORD_US > w->order->from_us) {
+	const bool touched = us < w->order->to_us && us + RECORD_US > w->order->from_us;
+	if (touched && r->kind == ET_TAPE_FILE) {
+		return run_add(w, ET_LINK_LEFT_OUT, reterr); /* between what is cut: it goes, too */
+	}
+	if (touched) {
 		return et_fail_plain(reterr, ET_EVERSION,
 				     "record %u is of kind %d, which this version cannot cut",
 				     r->seq, (int)r->kind);

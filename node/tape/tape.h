@@ -47,6 +47,8 @@ enum et_tape_kind {
 	ET_TAPE_CHECKPOINT = 4, /* what a reader needs to begin here: checkpoint.h */
 	ET_TAPE_INDEX = 5,	/* where they are; written by et_tape_end() only, as is */
 	ET_TAPE_END = 6,	/* where that is: the last record */
+	ET_TAPE_FILE =
+		7, /* of an imported file: what it is, and its bytes that are no media: file.h */
 };
 
 /* Flags of the footer. */
