@@ -112,9 +112,22 @@ static size_t linear_payload(void *state, struct et_view payload, int16_t *sampl
 	return n;
 }
 
+/* L8 (RFC 3551, section 4.5.10): 128 is silence. */
+static size_t offset_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t n = payload.size < max ? payload.size : max;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		samples[i] = (int16_t)((payload.data[i] - 128) * 256);
+	}
+	return n;
+}
+
 static const struct codec_kind ulaw = { .decode = ulaw_payload };
 static const struct codec_kind alaw = { .decode = alaw_payload };
 static const struct codec_kind linear = { .decode = linear_payload };
+static const struct codec_kind offset = { .decode = offset_payload };
 
 /* ---- The table ---- */
 
@@ -140,9 +153,21 @@ static const struct et_codec codecs[] = {
 	{ "AAL2-G726-32", 8000, 8000, &codec_g726, 32000 | CODEC_AAL2 },
 	{ "AAL2-G726-40", 8000, 8000, &codec_g726, 40000 | CODEC_AAL2 },
 	{ "L16", 8000, 8000, &linear, 0 },
+	{ "L16", 11025, 11025, &linear, 0 },
 	{ "L16", 16000, 16000, &linear, 0 },
+	{ "L16", 22050, 22050, &linear, 0 },
+	{ "L16", 24000, 24000, &linear, 0 },
 	{ "L16", 32000, 32000, &linear, 0 },
+	{ "L16", 44100, 44100, &linear, 0 },
 	{ "L16", 48000, 48000, &linear, 0 },
+	{ "L8", 8000, 8000, &offset, 0 },
+	{ "L8", 11025, 11025, &offset, 0 },
+	{ "L8", 16000, 16000, &offset, 0 },
+	{ "L8", 22050, 22050, &offset, 0 },
+	{ "L8", 24000, 24000, &offset, 0 },
+	{ "L8", 32000, 32000, &offset, 0 },
+	{ "L8", 44100, 44100, &offset, 0 },
+	{ "L8", 48000, 48000, &offset, 0 },
 };
 
 const struct et_codec *et_codec_find(const char *name, size_t name_size, uint32_t clock_rate)

@@ -1,6 +1,7 @@
 /* Decoders: RTP payloads to 16-bit linear samples of one channel.
  *
- * One table. Built in: G.711 µ-law and A-law (ITU-T G.711), L16 (RFC 3551, section 4.5.11). Through
+ * One table. Built in: G.711 µ-law and A-law (ITU-T G.711), L16 and L8
+ * (RFC 3551, sections 4.5.11 and 4.5.10). Through
  * Debian's libraries: G.722 and G.726 in both bit orders (spandsp; RFC 3551, section 4.5.2 and
  * 4.5.4), GSM 06.10 (libgsm), G.729 with annexes A and B (bcg729), Speex (RFC 5574), Opus
  * (RFC 7587), AMR and AMR-WB (opencore; RFC 4867 without CRC, interleaving and robust sorting). Any

@@ -9,7 +9,7 @@
 enum {
 	HALF = 16, /* samples of the lower rate on each side */
 	RATIO_MAX = 6,
-	PHASES_MAX = 512,
+	PHASES_MAX = 640,
 };
 
 /* Output j lies at the time j * down / up of what goes in: between in[base] and in[base + 1], at
