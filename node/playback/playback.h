@@ -28,6 +28,7 @@
 #include "node/audio/wav.h"
 #include "node/base/err.h"
 #include "node/base/secret.h"
+#include "node/tape/file.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
 #include "node/tape/tape.h"
@@ -153,5 +154,11 @@ int et_playback_export_original(const struct et_playback_config *config, const c
 				int (*each)(void *arg, const struct et_playback_file *file),
 				void *arg, struct et_playback_summary *ret,
 				struct et_error *reterr) ET_MUST_CHECK;
+
+/* The file that a recording was made of (an import), in pieces, as it was to the last byte. A
+ * negative result of the sink ends it and is returned. ET_EINTEGRITY: not all of it could be had,
+ * or it is not the one that was imported; what the sink got before is worth nothing then. */
+int et_playback_file(const struct et_playback_config *config, et_weave_sink sink, void *sink_arg,
+		     struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
 
 #endif

@@ -221,6 +221,8 @@ static int walk_records(struct walk *w, struct et_tape_reader *reader, struct et
 			rc = walk_media(w, record.plain, reterr);
 		} else if (record.kind == ET_TAPE_KEYS) {
 			rc = wants_keys(w) ? walk_keys(w, record.plain, reterr) : 0;
+		} else if (record.kind == ET_TAPE_FILE && w->visitor->file != NULL) {
+			rc = w->visitor->file(w->visitor->arg, record.plain, reterr);
 		} else {
 			rc = 0; /* Checkpoints, kinds of later versions: nothing to hear in them. */
 		}

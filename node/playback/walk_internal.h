@@ -60,6 +60,8 @@ struct walk_visitor {
 		      const struct et_media_packet *packet, struct et_error *reterr);
 	/* Also after a segment that broke off in the middle. */
 	int (*end)(void *arg, struct walk_segment *segment, struct et_error *reterr);
+	/* The plaintext of each FILE record (node/tape/file.h). Or NULL. */
+	int (*file)(void *arg, struct et_view plain, struct et_error *reterr);
 	/* The plaintext of each KEYS record: first those of keys that came late. May be NULL. */
 	int (*keys)(void *arg, struct et_view plain, struct et_error *reterr);
 	bool opens; /* packets of SRTP come opened; those that no key opens do not come */
