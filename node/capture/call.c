@@ -8,6 +8,7 @@
 #include "node/capture/engine_internal.h"
 #include "node/crypto/hash.h"
 #include "node/io/clock.h"
+#include "node/tape/file.h"
 
 #define SECOND_US 1000000LL
 #define LINGER_US (2 * SECOND_US)      /* after the end: late packets are still its own */
@@ -37,6 +38,8 @@ void et_copy_text(char *ret, size_t size, struct et_view text)
 	ret[n] = '\0';
 }
 
+#define CALL_IDS 0x80000000U
+
 /* Random (UUID version 7), or hashed from the input (version 8, RFC 9562 section 5.8). */
 void et_make_id(struct et_engine *e, const struct et_call *c, uint8_t ret[16])
 {
@@ -45,6 +48,12 @@ void et_make_id(struct et_engine *e, const struct et_call *c, uint8_t ret[16])
 		return;
 	}
 	uint64_t count = ++e->id_count;
+	if (e->config.origin != NULL) { /* of a recording and of its call, in turn */
+		const uint32_t call = (uint32_t)(count + 1) / 2;
+		et_file_recording_id(e->config.origin, count % 2 == 1 ? call : call | CALL_IDS,
+				     ret);
+		return;
+	}
 	uint64_t high = et_hash(count, c->facts.sip_call_id, strlen(c->facts.sip_call_id));
 	uint64_t low = et_hash(high, &c->facts.start_us, sizeof(c->facts.start_us));
 	et_put64(ret, (uint64_t)(c->facts.start_us / 1000) << 16 | (high & 0xFFFF));

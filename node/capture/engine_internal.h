@@ -329,6 +329,7 @@ struct et_engine_config {
 	const struct et_capture_config *capture; /* rules, ports, limits: copied */
 	const struct et_sink *sink;		 /* copied */
 	bool deterministic;			 /* ids and seeds come from the input */
+	const uint8_t *origin; /* borrowed: SHA-256 of the input, for its ids; or NULL */
 	/* Any thread writes, the engine reads; may be NULL. */
 	const _Atomic bool *refuse;   /* free space is below the reserve */
 	const _Atomic bool *draining; /* the node is to be emptied: no new calls */

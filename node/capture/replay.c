@@ -46,6 +46,16 @@ static int replay_stream(void *arg, uint32_t slot, const struct et_capture_strea
 	return 0;
 }
 
+static void packet_give(struct replay *r, uint32_t slot, const struct et_media_packet *p)
+{
+	if (r->config->on_packet != NULL) {
+		r->config->on_packet(r->config->packet_arg, r->ids[slot], p);
+	}
+	if (r->writer != NULL) {
+		et_writer_media(r->writer, slot, p);
+	}
+}
+
 static int replay_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
 			const struct et_packet *packet)
 {
@@ -69,25 +79,20 @@ static int replay_media(void *arg, uint32_t slot, uint32_t stream, const struct 
 		};
 		r->config->on_media(r->config->media_arg, &media);
 	}
-	if (r->writer != NULL) {
-		struct et_media_packet p = et_writer_packet(stream, rtp, packet);
-		et_writer_media(r->writer, slot, &p);
-	}
+	const struct et_media_packet p = et_writer_packet(stream, rtp, packet);
+	packet_give(r, slot, &p);
 	return 0;
 }
 
 static int replay_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
 {
-	struct replay *r = arg;
-	if (r->writer != NULL) {
-		struct et_media_packet p = {
-			.stream = stream,
-			.rtcp = true,
-			.arrival_us = packet->time_us,
-			.payload = { packet->payload, packet->size },
-		};
-		et_writer_media(r->writer, slot, &p);
-	}
+	const struct et_media_packet p = {
+		.stream = stream,
+		.rtcp = true,
+		.arrival_us = packet->time_us,
+		.payload = { packet->payload, packet->size },
+	};
+	packet_give(arg, slot, &p);
 	return 0;
 }
 
@@ -332,6 +337,7 @@ static int replay_init(struct replay *r, struct et_error *reterr)
 		.capture = c,
 		.sink = &sink,
 		.deterministic = true,
+		.origin = r->config->origin,
 		.given = r->config->srtp_keys,
 		.keylog = r->config->keylog,
 		.keep_openers = r->config->on_media != NULL,

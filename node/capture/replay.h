@@ -9,6 +9,7 @@
 #include "node/capture/capture.h"
 #include "node/keylog/keylog.h"
 #include "node/srtp/ring.h"
+#include "node/tape/media.h"
 
 /* An RTP packet of a recorded stream, in the order of arrival. `recording` and `stream` name its
  * stream (as in the summary). The payload is a view, valid for the call. */
@@ -46,6 +47,13 @@ struct et_replay_config {
 	 * the same call when more is known. Or NULL. */
 	void (*on_decided)(void *arg, const struct et_rule_facts *facts, const char *sip_call_id);
 	void *decided_arg;
+	/* A packet as it goes into the tape of the recording, in order. Or NULL. */
+	void (*on_packet)(void *arg, const uint8_t recording[16],
+			  const struct et_media_packet *packet);
+	void *packet_arg;
+	/* SHA-256 of the one file that is read: its recordings are called after it
+	 * (et_file_recording_id(), by the number of the call). NULL: ids hashed from the calls. */
+	const uint8_t *origin;
 };
 
 struct et_replay_call {
