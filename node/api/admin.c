@@ -502,6 +502,9 @@ void api_change_target(const Et__Command *c, const Et__Result *result, char *ret
 	case ET__COMMAND__BODY_SEGMENT_SEAL:
 		target_uuid("recording", &c->segment_seal->recording, ret, size);
 		break;
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
+		target_uuid("recording", &c->recording_import->recording->id, ret, size);
+		break;
 	case ET__COMMAND__BODY_COPY_ADD:
 		if (c->copy_add->n_copies == 1) {
 			target_uuid("recording", &c->copy_add->copies[0]->recording, ret, size);

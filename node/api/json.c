@@ -397,6 +397,23 @@ static void add_details(const struct et_state_view *v, const Et__Recording *r, j
 	et_json_set(o, "session", r->session != NULL ? session_json(r->session) : json_null());
 }
 
+/* The file that it was made of; null for what a recorder captured. */
+static json_t *imported_json(const Et__Imported *m)
+{
+	json_t *o = json_object();
+	et_json_set(o, "name", et_json_text(m->name));
+	et_json_set(o, "format", et_json_text(m->format));
+	et_json_set(o, "sha256", et_json_hex(m->sha256.data, m->sha256.len));
+	et_json_set(o, "size_bytes", et_json_u64(m->size_bytes));
+	et_json_set(o, "part", json_integer(m->part));
+	et_json_set(o, "parts", json_integer(m->parts));
+	et_json_set(o, "untimed", json_boolean(m->untimed));
+	et_json_set(o, "packets_left_out", et_json_u64(m->left_out));
+	et_json_set(o, "by", et_json_text(m->principal));
+	et_json_set(o, "at", api_time(m->imported_us));
+	return o;
+}
+
 static json_t *duration(const Et__Recording *r)
 {
 	int64_t end = r->end_us;
@@ -449,6 +466,7 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 	et_json_set(o, "copies", copies.list);
 	et_json_set(o, "twin_of", json_null());
 	et_json_set(o, "sip_call_id", et_json_text(r->sip_call_id));
+	et_json_set(o, "imported", r->imported != NULL ? imported_json(r->imported) : json_null());
 	set_keys(r, &copies, o);
 	if (details) {
 		add_details(v, r, o);

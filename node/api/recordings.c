@@ -33,6 +33,8 @@ static const Et__Recording *command_recording(const Et__Command *command)
 		return command->recording_update->recording;
 	case ET__COMMAND__BODY_RECORDING_CLOSE:
 		return command->recording_close->recording;
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
+		return command->recording_import->recording;
 	default:
 		return NULL;
 	}

@@ -20,16 +20,26 @@
 
 #include "node/daemon/daemon_internal.h"
 
+static bool is_earlier(const struct et_daemon *d, const Et__Segment *g)
+{
+	return g->wrap->kek_version < d->keys.looked.version;
+}
+
 static int look_pending(void *arg, const Et__Command *command, struct et_view packed)
 {
 	const struct et_daemon *d = arg;
+	bool earlier = false;
 
 	(void)packed;
-	if (command->body_case != ET__COMMAND__BODY_SEGMENT_OPEN) {
-		return 0;
+	if (command->body_case == ET__COMMAND__BODY_SEGMENT_OPEN) {
+		earlier = is_earlier(d, command->segment_open->segment);
+	} else if (command->body_case == ET__COMMAND__BODY_RECORDING_IMPORT) {
+		const Et__RecordingImport *m = command->recording_import;
+		for (size_t i = 0; i < m->n_segments; i++) {
+			earlier = earlier || is_earlier(d, m->segments[i]);
+		}
 	}
-	const Et__Segment *g = command->segment_open->segment;
-	return g->wrap->kek_version < d->keys.looked.version ? ET_EBUSY : 0;
+	return earlier ? ET_EBUSY : 0;
 }
 
 static void look_work(uv_work_t *work)

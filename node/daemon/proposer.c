@@ -124,6 +124,9 @@ static struct et_view command_recording(const Et__Command *command)
 	case ET__COMMAND__BODY_SEGMENT_SEAL:
 		id = command->segment_seal->recording;
 		break;
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
+		id = command->recording_import->recording->id;
+		break;
 	default: /* Any other command stands alone. */
 		break;
 	}

@@ -379,24 +379,55 @@ static int hold_check(const Et__Hold *h, struct et_error *reterr)
 	return 0;
 }
 
+static int facts_check(Et__Fact *const *facts, size_t count, struct et_error *reterr)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		rc = fact_check(facts[i], reterr);
+	}
+	return rc;
+}
+
+static int tags_check(Et__Tag *const *tags, size_t count, struct et_error *reterr)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		rc = card_check(tags[i]->name, "a tag", reterr);
+	}
+	return rc;
+}
+
+static int import_check(const Et__RecordingImport *m, struct et_error *reterr)
+{
+	int rc = m->recording->imported != NULL && m->n_segments > 0
+			 ? 0
+			 : et_fail(reterr, ET_EMALFORMED, "an import of no file");
+
+	for (size_t i = 0; i < m->n_segments && rc == 0; i++) {
+		const ProtobufCBinaryData *id = &m->segments[i]->recording;
+		if (memcmp(id->data, m->recording->id.data, 16) != 0) {
+			rc = et_fail(reterr, ET_EMALFORMED, "an import of two recordings");
+		}
+	}
+	rc = rc < 0 ? rc : card_check(m->recording->imported->name, "the file's name", reterr);
+	rc = rc < 0 ? rc : facts_check(m->facts, m->n_facts, reterr);
+	return rc < 0 ? rc : tags_check(m->tags, m->n_tags, reterr);
+}
+
 /* What the rules of fields cannot say. */
 static int told_check(const Et__Command *c, struct et_error *reterr)
 {
-	int rc = 0;
+	int rc;
 
 	switch ((int)c->body_case) {
 	case ET__COMMAND__BODY_FACT_ADD:
 		rc = subject_check(c->fact_add->about, reterr);
-		for (size_t i = 0; i < c->fact_add->n_facts && rc == 0; i++) {
-			rc = fact_check(c->fact_add->facts[i], reterr);
-		}
-		return rc;
+		return rc < 0 ? rc : facts_check(c->fact_add->facts, c->fact_add->n_facts, reterr);
 	case ET__COMMAND__BODY_TAG_SET:
 		rc = subject_check(c->tag_set->about, reterr);
-		for (size_t i = 0; i < c->tag_set->n_tags && rc == 0; i++) {
-			rc = card_check(c->tag_set->tags[i]->name, "a tag", reterr);
-		}
-		return rc;
+		return rc < 0 ? rc : tags_check(c->tag_set->tags, c->tag_set->n_tags, reterr);
 	case ET__COMMAND__BODY_NOTE_ADD:
 		rc = subject_check(c->note_add->about, reterr);
 		return rc < 0 ? rc : card_check(c->note_add->note->text, "a note", reterr);
@@ -404,6 +435,8 @@ static int told_check(const Et__Command *c, struct et_error *reterr)
 		return agent_check(c->agent_set->agent, reterr);
 	case ET__COMMAND__BODY_HOLD_ADD:
 		return hold_check(c->hold_add->hold, reterr);
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
+		return import_check(c->recording_import, reterr);
 	default:
 		return 0;
 	}

@@ -100,6 +100,7 @@ static const char *const body_names[] = {
 	[ET__COMMAND__BODY_CA_STEP] = "ca.step",
 	[ET__COMMAND__BODY_CA_REPORT] = "ca.report",
 	[ET__COMMAND__BODY_CA_SIGN] = "ca.sign",
+	[ET__COMMAND__BODY_RECORDING_IMPORT] = "recording.import",
 	[ET__COMMAND__BODY_RECORDINGS_JOIN] = "recordings.join",
 	[ET__COMMAND__BODY_RECORDING_SPLIT] = "recording.split",
 	[ET__COMMAND__BODY_SITE_REMOVE] = "site.remove",
@@ -125,6 +126,7 @@ bool et_command_is_create(const Et__Command *command)
 	case ET__COMMAND__BODY_TAG_SET:
 	case ET__COMMAND__BODY_NOTE_ADD:
 	case ET__COMMAND__BODY_AGENT_SET:
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
 		return true;
 	default:
 		return false;

@@ -73,7 +73,8 @@
 #define REWRAPS_MAX 1024  /* in one command */
 #define LINK_MAX 65536	  /* of one generation to the one before */
 #define RETENTION_RULES_MAX 256
-#define SELECT_MAX 64 /* values of one condition */
+#define SEGMENTS_MAX 64 /* of one recording that is imported */
+#define SELECT_MAX 64	/* values of one condition */
 
 static const struct et_rule stream_rules[] = {
 	ANY(ssrc),
@@ -144,8 +145,22 @@ static const struct et_rule recording_rules[] = {
 	MANY(redactions, ET_COMMAND_REDACTIONS_MAX),
 	ANY(keys),
 	TEXT(joined, NAME_MAX_),
+	ONE_OPT(imported),
 	ANY(tones),
 	ONE_OPT(hand),
+};
+
+static const struct et_rule imported_rules[] = {
+	HASH(sha256),
+	ANY(size_bytes),
+	TEXT(name, NUMBER_MAX),
+	TEXT(format, 32),
+	NUMBER(part, 1, UINT32_MAX),
+	NUMBER(parts, 1, UINT32_MAX),
+	ANY(untimed),
+	TEXT(principal, NUMBER_MAX),
+	TIME(imported_us),
+	ANY(left_out),
 };
 
 static const struct et_rule wrap_rules[] = {
@@ -616,6 +631,11 @@ static const struct et_rule generation_finish_rules[] = {
 	NUMBER(segment, 1, UINT32_MAX),
 };
 
+static const struct et_rule recording_import_rules[] = {
+	ONE(recording), MANY(segments, SEGMENTS_MAX), TEXT(store_uuid, NAME_MAX_), MANY(facts, 64),
+	MANY(tags, 64),
+};
+
 static const struct et_rule command_rules[] = {
 	ONE(op),
 	TIME(proposed_us),
@@ -673,6 +693,7 @@ static const struct et_rule command_rules[] = {
 	ONE(ca_step),
 	ONE(ca_report),
 	ONE(ca_sign),
+	ONE(recording_import),
 	ONE(recordings_join),
 	ONE(recording_split),
 	ONE(site_remove),
@@ -779,6 +800,8 @@ static const struct {
 	ROW(ca_report, ca_report_rules),
 	ROW(ca_sign, ca_sign_rules),
 	ROW(kek_signature, kek_signature_rules),
+	ROW(imported, imported_rules),
+	ROW(recording_import, recording_import_rules),
 #undef ROW
 };
 

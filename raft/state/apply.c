@@ -183,6 +183,7 @@ static const struct body {
 	[ET__COMMAND__BODY_CA_STEP] = { apply_ca_step, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_CA_REPORT] = { apply_ca_report, AUDIT_NEVER },
 	[ET__COMMAND__BODY_CA_SIGN] = { apply_ca_sign, AUDIT_ALWAYS },
+	[ET__COMMAND__BODY_RECORDING_IMPORT] = { apply_recording_import, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_RECORDINGS_JOIN] = { apply_recordings_join, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_RECORDING_SPLIT] = { apply_recording_split, AUDIT_ALWAYS },
 	[ET__COMMAND__BODY_SITE_REMOVE] = { apply_site_remove, AUDIT_ALWAYS },
@@ -223,6 +224,8 @@ static const ProtobufCBinaryData *audit_id(const Et__Command *c)
 		return &c->generation_put->segment->recording;
 	case ET__COMMAND__BODY_GENERATION_FINISH:
 		return &c->generation_finish->recording;
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
+		return &c->recording_import->recording->id;
 	default:
 		return NULL;
 	}
@@ -384,6 +387,7 @@ static bool command_moves_copies(const struct apply *a)
 	case ET__COMMAND__BODY_SEGMENT_OPEN:
 	case ET__COMMAND__BODY_SEGMENT_SEAL:
 	case ET__COMMAND__BODY_COPY_ADD:
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
 		return a->from_draining;
 	default:
 		return false;

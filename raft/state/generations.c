@@ -352,6 +352,13 @@ static int redact_check(struct apply *a, const Et__Recording *r, const Et__Recor
 	if (r->n_redactions >= ET_COMMAND_REDACTIONS_MAX) {
 		return refuse(a, ET_ELIMIT, "the recording has %zu redactions", r->n_redactions);
 	}
+	if (r->imported != NULL && r->imported->untimed) {
+		return refuse(
+			a, ET_EREFUSED,
+			"it is a file of format %.32s, kept as it is: where in it the span is, is "
+			"not known; erase it instead",
+			r->imported->format);
+	}
 	return recording_not_held(a, r);
 }
 

@@ -154,6 +154,15 @@ static int session_merge(Et__Recording *r, const Et__Session *told)
 	return 0;
 }
 
+static int imported_merge(Et__Recording *r, const Et__Imported *told)
+{
+	if (told == NULL || r->imported != NULL) {
+		return 0;
+	}
+	r->imported = message_copy(told);
+	return r->imported != NULL ? 0 : -ENOMEM;
+}
+
 /* ---- Recordings ---- */
 
 static int texts_merge(Et__Recording *r, const Et__Recording *told, bool replace)
@@ -215,6 +224,7 @@ int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how)
 	if (rc == 0) {
 		rc = session_merge(r, told->session);
 	}
+	rc = rc < 0 ? rc : imported_merge(r, told->imported);
 	if (rc < 0) {
 		return rc;
 	}

@@ -265,6 +265,11 @@ static int recording_tell(struct apply *a, const Et__Recording *recording, enum 
 	return recording_put(a, before, after);
 }
 
+int recording_import(struct apply *a, const Et__Recording *told)
+{
+	return recording_new(a, told, MERGE_CLOSE);
+}
+
 int apply_recording_open(struct apply *a)
 {
 	return recording_tell(a, a->c->recording_open->recording, MERGE_OPEN);

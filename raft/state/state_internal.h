@@ -424,6 +424,7 @@ int apply_ca_rotate(struct apply *a); /* ca.c */
 int apply_ca_step(struct apply *a);
 int apply_ca_report(struct apply *a);
 int apply_ca_sign(struct apply *a);
+int apply_recording_import(struct apply *a); /* import.c */
 /* 0, or the refusal: the CA of a certificate or signature that comes in is not trusted. */
 int ca_welcome(struct apply *a, uint32_t told);
 int ca_secret_check(struct apply *a, const char *secret, bool *ret);
@@ -508,6 +509,8 @@ int copy_put(struct apply *a, const Et__Copy *before, const Et__Copy *after);
 
 /* Write a recording, its index entries and the counters. `before` NULL when it is new. */
 int recording_put(struct apply *a, const Et__Recording *before, const Et__Recording *after);
+/* One that is not known yet, as it is when its recorder has closed it. */
+int recording_import(struct apply *a, const Et__Recording *told);
 
 /* ---- Legs by hand (legs.c) ---- */
 
@@ -547,6 +550,8 @@ void told_free(Et__Told *told[TOLD_SUBJECTS]);
 int told_forget(struct apply *a, const Et__Subject *about);
 /* A recording is there: what waited for it waits no more. */
 int told_claim(struct apply *a, const Et__Recording *r);
+/* Facts and tags of an import: all of them, or a refusal. */
+int told_import(struct apply *a, Et__Subject *about, const Et__RecordingImport *told);
 
 typedef int (*agent_number_fn)(void *arg, const char *number, int64_t from_us, int64_t to_us);
 /* The numbers of an agent or a team (the other is NULL), and each stretch of time [from, to) in

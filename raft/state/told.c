@@ -560,6 +560,32 @@ int apply_tag_set(struct apply *a)
 	return rc;
 }
 
+/* ---- Of an import ---- */
+
+int told_import(struct apply *a, Et__Subject *about, const Et__RecordingImport *told)
+{
+	ET_CLEANUP(change_freep) struct change *c = NULL;
+	size_t facts = 0;
+
+	if (told->n_facts == 0 && told->n_tags == 0) {
+		return 0;
+	}
+	int rc = change_begin(a, about, &c);
+	for (size_t i = 0; i < told->n_facts && rc == 0; i++) {
+		rc = fact_tell(c, i, told->facts[i]);
+	}
+	facts = rc == 0 ? c->changes : 0;
+	for (size_t i = 0; i < told->n_tags && rc == 0; i++) {
+		rc = tag_tell(c, i, told->tags[i]);
+	}
+	rc = rc < 0 ? rc : change_write(c);
+	if (rc == 0) {
+		a->s->counts.facts += facts;
+		a->s->counts.tags += c->changes - facts;
+	}
+	return rc;
+}
+
 /* ---- Notes ---- */
 
 static int note_tell(struct change *c, const Et__Note *told)

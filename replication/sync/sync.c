@@ -207,6 +207,16 @@ static struct applied *applied_copies(struct et_sync *s, Et__Copy *const *copies
 	return a;
 }
 
+static struct applied *applied_segments(struct et_sync *s, const Et__RecordingImport *m)
+{
+	struct applied *a = applied_new(s, m->n_segments);
+	for (size_t i = 0; a != NULL && i < m->n_segments; i++) {
+		const Et__Segment *g = m->segments[i];
+		applied_add(a, g->recording, g->generation, g->segment);
+	}
+	return a;
+}
+
 /* What of a command concerns placement; NULL and *ret_lost: no memory. */
 static struct applied *applied_of(struct et_sync *s, const Et__Command *command, bool *ret_lost)
 {
@@ -221,6 +231,8 @@ static struct applied *applied_of(struct et_sync *s, const Et__Command *command,
 			applied_add(a, seal->recording, seal->generation, seal->segment);
 		}
 		return a;
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
+		return applied_segments(s, command->recording_import);
 	case ET__COMMAND__BODY_GENERATION_PUT: /* and the one that it replaced moves no more */
 		a = applied_new(s, 2);
 		if (a != NULL) {
