@@ -19,6 +19,7 @@ static const struct {
 	{ "teller", API_READ | API_TELL },
 	{ "listener", API_READ | API_LISTEN },
 	{ "unmasker", API_READ | API_LISTEN | API_UNMASK },
+	{ "importer", API_READ | API_IMPORT },
 	{ "reader", API_READ },
 	{ "auditor", API_READ | API_AUDIT },
 };
@@ -66,7 +67,7 @@ int et_api_token_make(const char *name, const char *const *names, size_t role_co
 			return et_fail_plain(
 				reterr, ET_EUSAGE,
 				"there is no role \"%.32s\": admin, operator, listener, "
-				"unmasker, teller, reader, auditor",
+				"unmasker, teller, importer, reader, auditor",
 				names[i]);
 		}
 		role_names[i] = (char *)(uintptr_t)names[i];

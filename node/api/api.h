@@ -40,15 +40,18 @@
 #include "node/base/secret.h"
 #include "node/io/post.h"
 #include "node/keeper/keeper.h"
+#include "node/medium/told.h"
 #include "node/text/json.h"
 #include "node/tls/identity.h"
 #include "raft/backup/backup.h"
 #include "raft/catalog/catalog.h"
 #include "replication/sync/sync.h"
 
-#define ET_API_HEAD_MAX 8192	      /* bytes of request line and headers */
-#define ET_API_BODY_MAX (1024 * 1024) /* bytes of a request's body */
-#define ET_API_CONNECTIONS_MAX 256    /* the default */
+#define ET_API_HEAD_MAX 8192		    /* bytes of request line and headers */
+#define ET_API_BODY_MAX (1024 * 1024)	    /* bytes of a request's body */
+#define ET_API_FILE_MAX (INT64_C(64) << 30) /* bytes of a file that is imported */
+#define ET_API_IMPORTS_MAX 2		    /* at a time */
+#define ET_API_CONNECTIONS_MAX 256	    /* the default */
 
 struct et_api;
 
@@ -106,6 +109,35 @@ struct et_api_late_keys_kept {
 	bool committed; /* else it is durable here, and goes on */
 };
 
+/* A file that is to become recordings. All borrowed for the call. */
+struct et_api_import {
+	uint8_t sha256[32];
+	uint64_t size_bytes;
+	const char *name;
+	int64_t start_us;	    /* of audio, when its metadata does not say */
+	const struct et_told *told; /* metadata, checked */
+	Et__Fact **facts;	    /* what of it goes into the catalogue */
+	size_t fact_count;
+	Et__Tag **tags;
+	size_t tag_count;
+	const char *principal;
+	const char *reason;
+	ssize_t (*read)(void *arg, void *data, size_t size, struct et_error *reterr);
+	void *read_arg;
+};
+
+/* What became of it. */
+struct et_api_imported {
+	json_t *recordings; /* owned by the caller: [{id, part, state}]; state: imported, pending,
+			     * known, erased */
+	char format[32];
+	char problem[256];
+	uint64_t packets;      /* of a capture: all, */
+	uint64_t packets_left; /* and those that might have been somebody's and are in no recording
+				*/
+	bool is_capture;
+};
+
 struct et_api_backend {
 	/* Make the cluster; returns when its first entry is committed. ET_EEXISTS: there is one. */
 	int (*init_cluster)(void *arg, const struct et_api_init *request,
@@ -145,6 +177,10 @@ struct et_api_backend {
 	 * many to this recording. */
 	int (*late_keys)(void *arg, const struct et_api_late_keys *request,
 			 struct et_api_late_keys_kept *ret, struct et_error *reterr);
+	/* Make recordings of a file: sealed and verified here, synced, and in the journal when it
+	 * returns 0. ET_EUNSUPPORTED, ET_EINTEGRITY, -ENOSPC, ET_EUSAGE: as et_import() says. */
+	int (*import)(void *arg, const struct et_api_import *request, struct et_api_imported *ret,
+		      struct et_error *reterr);
 	/* The recording was erased: return when its tombstone is durable in this node's ledger of
 	 * erasures. */
 	int (*erased)(void *arg, const uint8_t recording[16], struct et_error *reterr);
@@ -226,7 +262,7 @@ void et_api_stop(struct et_api *api, void (*closed)(void *arg), void *arg);
 
 /* A new API token: "evapi1." base64url(id 16 | secret 32). *ret is what the catalogue keeps (no
  * secret; caller frees with et__token__free_unpacked), *ret_text what its holder gets, once. Roles:
- * admin, operator, listener, unmasker, teller, reader, auditor. */
+ * admin, operator, listener, unmasker, teller, importer, reader, auditor. */
 int et_api_token_make(const char *name, const char *const *roles, size_t role_count,
 		      int64_t expires_us, Et__Token **ret, struct et_secret **ret_text,
 		      struct et_error *reterr) ET_MUST_CHECK;

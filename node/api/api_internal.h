@@ -36,7 +36,8 @@ enum api_right {
 	API_ADMIN = 16,	 /* change policy, nodes, tokens; apply plans */
 	API_TELL = 32,	 /* facts, tags, notes, agents */
 	API_UNMASK = 64, /* hear and export what a rule masks */
-	API_ALL = 127,
+	API_IMPORT = 128, /* make recordings of files */
+	API_ALL = 255,
 };
 
 struct api_call;
@@ -53,7 +54,7 @@ struct api_route {
 
 extern const struct api_route api_routes[]; /* routes.c; ends with a NULL method */
 
-/* A piece of an answer that waits for its client. */
+/* A piece of an answer that waits for its client, or of a body that waits for its worker. */
 struct api_piece {
 	struct api_piece *next; /* owned */
 	size_t size;
@@ -105,10 +106,18 @@ struct api_call {
 	struct api_piece *pieces; /* owned, oldest first */
 	struct api_piece *last;
 	size_t queued_bytes;
-	bool queued_ready; /* stands in the ready queue */
-	bool begun;	   /* status, type and length are valid */
-	bool ended;	   /* no more pieces will come */
-	bool broken;	   /* the answer cannot be completed: cut the connection */
+	bool queued_ready;    /* stands in the ready queue */
+	bool begun;	      /* status, type and length are valid */
+	bool ended;	      /* no more pieces will come */
+	bool broken;	      /* the answer cannot be completed: cut the connection */
+	bool streams;	      /* the body is read as it comes: stream.c; what follows is of it */
+	bool held;	      /* the client is to wait: enough is here */
+	bool resume;	      /* the API thread is to let it go on */
+	uint64_t in_left;     /* bytes still to come */
+	struct api_piece *in; /* owned, oldest first */
+	struct api_piece *in_last;
+	size_t in_bytes;
+	pthread_cond_t came; /* there is more of it, or no more will come */
 	bool gone;
 	unsigned status;
 	char type[64];
@@ -132,6 +141,20 @@ void api_break(struct api_call *call); /* after api_begin(): the rest cannot be 
 int api_json(struct api_call *call, unsigned status, json_t *document);
 void api_answer_error(struct api_call *call, int code, const struct et_error *e);
 unsigned api_http_status(int code);
+
+/* ---- stream.c: a body that is read as it comes, for the one route that takes files ---- */
+bool api_streams(const struct api_route *route);
+/* API thread: `size` bytes will come. */
+void api_stream_begin(struct api_call *call, uint64_t size);
+/* API thread: 1: enough is here, hold the client; 0; -ENOMEM. */
+int api_stream_put(struct api_call *call, const void *data, size_t size) ET_MUST_CHECK;
+/* API thread: is the client to go on? Once. */
+bool api_stream_resumes(struct api_call *call);
+/* Worker: 1 to `size` bytes; 0: that was all. ET_ECLOSED: the client is gone, or the API stops. */
+ssize_t api_read(struct api_call *call, void *data, size_t size);
+/* Under the call's mutex: tell the API thread (call.c). */
+void api_notify(struct api_call *call);
+void api_stream_release(struct api_call *call);
 
 /* ---- pool.c ---- */
 #define API_POOL_MAX 8
@@ -306,6 +329,7 @@ struct et_api {
 
 	pthread_mutex_t late_keys; /* held while keys are tried and kept (late_keys.c) */
 
+	atomic_uint imports; /* under way */
 	atomic_uint_fast64_t requests;
 	atomic_uint_fast64_t errors;
 	atomic_uint_fast64_t denied;
@@ -360,6 +384,7 @@ api_handler api_backup;						/* backup.c */
 api_handler api_recording_erase, api_erasure_plan, api_erasure_get, api_erasure_apply; /* erase.c */
 api_handler api_recording_redact;						/* redact.c */
 api_handler api_recording_keys;							/* late_keys.c */
+api_handler api_import, api_import_find;						/* import.c */
 api_handler api_recording_pause, api_recording_resume;				/* pause.c */
 api_handler api_erasure_certificate;						/* certificate.c */
 api_handler api_holds, api_hold_add, api_hold_release;				/* holds.c */

@@ -22,6 +22,12 @@ struct api_call *api_call_new(struct et_api *api)
 		free(call);
 		return NULL;
 	}
+	if (pthread_cond_init(&call->came, NULL) != 0) {
+		(void)pthread_cond_destroy(&call->taken);
+		(void)pthread_mutex_destroy(&call->mutex);
+		free(call);
+		return NULL;
+	}
 	call->api = api;
 	call->body.secret = true;
 	call->length = -1;
@@ -46,8 +52,10 @@ void api_call_unref(struct api_call *call)
 		free(call->pieces);
 		call->pieces = next;
 	}
+	api_stream_release(call);
 	et_buffer_release(&call->body);
 	(void)et_state_view_close(call->view);
+	(void)pthread_cond_destroy(&call->came);
 	(void)pthread_cond_destroy(&call->taken);
 	(void)pthread_mutex_destroy(&call->mutex);
 	explicit_bzero(call, sizeof(*call));
@@ -60,11 +68,12 @@ void api_call_gone(struct api_call *call)
 	(void)pthread_mutex_lock(&call->mutex);
 	call->gone = true;
 	(void)pthread_cond_signal(&call->taken);
+	(void)pthread_cond_signal(&call->came);
 	(void)pthread_mutex_unlock(&call->mutex);
 }
 
-/* Tell the API thread, once until it has looked. Under the call's mutex. */
-static void call_notify(struct api_call *call)
+/* Once until it has looked. */
+void api_notify(struct api_call *call)
 {
 	if (call->queued_ready || call->gone) {
 		return;
@@ -101,7 +110,7 @@ void api_begin(struct api_call *call, unsigned status, const char *type, int64_t
 	call->status = status;
 	(void)snprintf(call->type, sizeof(call->type), "%s", type);
 	call->length = length;
-	call_notify(call);
+	api_notify(call);
 	(void)pthread_mutex_unlock(&call->mutex);
 }
 
@@ -130,7 +139,7 @@ int api_write(struct api_call *call, const void *data, size_t size)
 		}
 		call->last = piece;
 		call->queued_bytes += size;
-		call_notify(call);
+		api_notify(call);
 	}
 	(void)pthread_mutex_unlock(&call->mutex);
 	if (gone) {
@@ -145,7 +154,7 @@ static void call_finish(struct api_call *call, bool broken)
 	(void)pthread_mutex_lock(&call->mutex);
 	call->ended = true;
 	call->broken = broken;
-	call_notify(call);
+	api_notify(call);
 	(void)pthread_mutex_unlock(&call->mutex);
 }
 

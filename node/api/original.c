@@ -1,7 +1,9 @@
-/* The original payload of a recording: a ustar stream of its files and manifest.json. */
+/* The original payload of a recording: a ustar stream of its files and manifest.json. Of a
+ * recording that was made of a file, that file. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,14 +176,124 @@ static int original_send(struct original *o, struct et_error *reterr)
 	return rc;
 }
 
+/* ---- The original of an import: the file itself, as it comes out of its tape ---- */
+
+struct file {
+	struct original *o;
+	char name[NAME_MAX + 1];
+	uint64_t size_bytes;
+	uint8_t sha256[32];
+	uint64_t sent;
+};
+
+/* A capture file is not kept as one; one from which a span was cut cannot be had. */
+static bool has_file(const Et__Recording *r)
+{
+	return r->imported != NULL && strncmp(r->imported->format, "pcap", 4) != 0 &&
+	       r->n_redactions == 0 && r->imported->sha256.len == 32;
+}
+
+/* As it was called; what a file system or a shell might take ill is a dash. */
+static void file_name(const char *name, char *ret, size_t size)
+{
+	size_t n = (size_t)snprintf(ret, size, "file-");
+
+	for (; *name != '\0' && n < 90; name++) {
+		const char c = *name;
+		const bool safe = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+				  (c >= 'a' && c <= 'z') || c == '_' || c == '.';
+		ret[n++] = safe ? c : '-';
+	}
+	ret[n] = '\0';
+}
+
+/* Is there one? ET_ENOTFOUND: no such recording. */
+static int file_find(struct api_call *call, struct file *f, bool *ret, struct et_error *reterr)
+{
+	Et__Recording *r = NULL;
+	uint8_t id[16];
+	bool pending = false;
+
+	int rc = api_path_id(call, id, reterr);
+	rc = rc < 0 ? rc : api_recording_find(call, id, &r, &pending, reterr);
+	*ret = rc == 0 && has_file(r);
+	if (*ret) {
+		file_name(r->imported->name, f->name, sizeof(f->name));
+		f->size_bytes = r->imported->size_bytes;
+		memcpy(f->sha256, r->imported->sha256.data, 32);
+	}
+	et__recording__free_unpacked(r, NULL);
+	return rc;
+}
+
+static int file_begin(struct file *f)
+{
+	struct api_call *call = f->o->p->call;
+	ET_CLEANUP(et_buffer_release) struct et_buffer manifest = { 0 };
+	json_t *o = json_object();
+	et_json_set(o, "name", et_json_text(f->name));
+	et_json_set(o, "size_bytes", et_json_u64(f->size_bytes));
+	et_json_set(o, "sha256", et_json_hex(f->sha256, 32));
+	et_json_add(f->o->files, o);
+	int rc = manifest_make(f->o, &manifest);
+	if (rc < 0) {
+		return rc;
+	}
+	const uint64_t padded = 512 + (manifest.size + 511) / 512 * 512 + 512 +
+				(f->size_bytes + 511) / 512 * 512 + 1024;
+	api_playback_headers(call, &f->o->p->summary, true);
+	api_begin(call, 200, "application/x-tar", (int64_t)padded);
+	rc = tar_head(call, "manifest.json", manifest.size);
+	rc = rc < 0 ? rc : api_write(call, manifest.data, manifest.size);
+	rc = rc < 0 ? rc : tar_pad(call, manifest.size);
+	return rc < 0 ? rc : tar_head(call, f->name, f->size_bytes);
+}
+
+/* Nothing was sent before the first byte came: until then an error can be answered. */
+static int file_write(void *arg, const void *data, size_t size)
+{
+	struct file *f = arg;
+	int rc = f->sent == 0 ? file_begin(f) : 0;
+
+	f->sent += size;
+	if (rc == 0 && f->sent > f->size_bytes) {
+		rc = ET_EINTEGRITY;
+	}
+	return rc < 0 ? rc : api_write(f->o->p->call, data, size);
+}
+
+/* What does not prove to be the file is cut off before its end. */
+static int file_send(struct original *o, struct file *f, struct et_error *reterr)
+{
+	static const uint8_t zeros[1024];
+	struct et_playback_summary summary;
+	f->o = o;
+	int rc = et_playback_file(&o->p->config, file_write, f, &summary, reterr);
+	rc = rc < 0 ? rc : tar_pad(o->p->call, f->size_bytes);
+	rc = rc < 0 ? rc : api_write(o->p->call, zeros, sizeof(zeros));
+	if (rc == 0) {
+		api_end(o->p->call);
+	}
+	return rc;
+}
+
 int api_original(struct api_call *call, struct et_error *reterr)
 {
 	static const char *const known[] = { "purpose", "reason", "read", "tones" };
 	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
 	ET_CLEANUP(original_release) struct original o = { .p = &p, .files = json_array() };
+	struct file file = { .sent = 0 };
+	bool is_file = false;
 	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
+		rc = file_find(call, &file, &is_file, reterr);
+	}
+	if (rc == 0) {
 		rc = api_playback_open_whole(call, &p, "recording.export", "original", reterr);
+	}
+	if (rc == 0 && is_file) {
+		p.summary.segments = (uint32_t)p.count;
+		return file_send(&o, &file, reterr);
 	}
 	if (rc == 0) {
 		rc = folder_make(&o, reterr);

@@ -66,6 +66,9 @@ const struct api_route api_routes[] = {
 	{ "GET", "/v1/recordings/*/original", API_LISTEN, true, false, false, api_original },
 	{ "GET", "/v1/recordings/*/proof", API_OPERATE, true, false, false, api_recording_proof },
 
+	{ "GET", "/v1/imports/*", API_READ, false, false, false, api_import_find },
+	{ "POST", "/v1/imports", API_IMPORT, true, false, false, api_import },
+
 	{ "POST", "/v1/erasures", API_OPERATE, true, false, false, api_erasure_plan },
 	{ "GET", "/v1/erasures/*", API_READ, false, false, false, api_erasure_get },
 	{ "POST", "/v1/erasures/*/apply", API_ADMIN, true, false, false, api_erasure_apply },

@@ -135,20 +135,24 @@ static int head_read(struct lws *wsi, struct api_call *call, const char *path, s
 	if (length[0] != '\0') {
 		char *end;
 		*ret_body = strtoull(length, &end, 10);
-		if (*end != '\0' || *ret_body > ET_API_BODY_MAX) {
-			return et_fail_plain(reterr, ET_ELIMIT, "the body is longer than %d bytes",
-					     ET_API_BODY_MAX);
+		if (*end != '\0') {
+			return et_fail_plain(reterr, ET_EUSAGE, "Content-Length is no number");
 		}
 	}
 	return params_read(wsi, r, reterr);
 }
 
-static int route_find(struct api_call *call, struct et_error *reterr)
+static int route_find(struct api_call *call, uint64_t body, struct et_error *reterr)
 {
 	bool known;
 	call->route = api_route_find(call->request.method, call->request.path, &known);
 	if (call->route != NULL) {
-		return 0;
+		const bool streams = api_streams(call->route);
+		const uint64_t most = streams ? (uint64_t)ET_API_FILE_MAX : ET_API_BODY_MAX;
+		return body <= most ? 0
+				    : et_fail_plain(reterr, ET_ELIMIT,
+						    "the body is longer than %llu bytes",
+						    (unsigned long long)most);
 	}
 	if (known) {
 		return et_fail_plain(reterr, ET_EUNSUPPORTED, "%s is not for %s",
@@ -183,7 +187,7 @@ static int on_http(struct lws *wsi, struct session *s, const char *path, size_t 
 	lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
 	int rc = head_read(wsi, call, path, path_size, &s->body_left, &e);
 	if (rc == 0) {
-		rc = route_find(call, &e);
+		rc = route_find(call, s->body_left, &e);
 	}
 	if (rc < 0) {
 		s->body_left = 0;
@@ -192,11 +196,33 @@ static int on_http(struct lws *wsi, struct session *s, const char *path, size_t 
 	}
 	if (s->body_left == 0) {
 		call_submit(api, call);
+	} else if (api_streams(call->route)) {
+		api_stream_begin(call, s->body_left);
+		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, API_STALL_S);
+		call_submit(api, call);
 	} else {
 		/* At once: it may be a secret, of which no shorter copy is to be left behind. */
 		(void)et_buffer_reserve(&call->body, (size_t)s->body_left);
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, API_STALL_S);
 	}
+	return 0;
+}
+
+/* The worker takes it as it comes; while it has enough the client waits, and not in vain. */
+static int on_stream(struct lws *wsi, struct session *s, const void *data, size_t size)
+{
+	int rc = api_stream_put(s->call, data, size);
+	if (rc < 0) {
+		return -1;
+	}
+	s->body_left -= size;
+	if (rc == 1) {
+		(void)lws_rx_flow_control(wsi, 0);
+	}
+	lws_set_timeout(wsi,
+			rc == 1 || s->body_left == 0 ? NO_PENDING_TIMEOUT
+						     : PENDING_TIMEOUT_HTTP_CONTENT,
+			rc == 1 || s->body_left == 0 ? 0 : API_STALL_S);
 	return 0;
 }
 
@@ -207,6 +233,9 @@ static int on_body(struct lws *wsi, struct session *s, const void *data, size_t 
 	}
 	if (size > s->body_left) {
 		return -1;
+	}
+	if (s->call->streams) {
+		return on_stream(wsi, s, data, size);
 	}
 	et_buffer_add(&s->call->body, data, size);
 	s->body_left -= size;
@@ -268,6 +297,9 @@ static int head_write(struct lws *wsi, struct api_call *call)
 	for (size_t j = 0; j < call->header_count; j++) {
 		head_add(wsi, &h, call->headers[j].name, call->headers[j].value);
 	}
+	if (call->streams) { /* it may be answered before all of it came */
+		head_add(wsi, &h, "connection:", "close");
+	}
 	if (h.failed || lws_finalize_write_http_header(wsi, h.buffer + LWS_PRE, &h.p, h.end) != 0) {
 		return -1;
 	}
@@ -316,7 +348,13 @@ static void session_drop(struct session *s)
 static int answer_done(struct lws *wsi, struct session *s)
 {
 	bool sized = s->call->length >= 0;
+	bool early = s->call->streams && s->body_left > 0;
 	session_drop(s);
+	if (early) { /* it is told to stop; what still comes is dropped, for a while */
+		(void)lws_rx_flow_control(wsi, 1);
+		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, API_STALL_S);
+		return 0;
+	}
 	/* Without a length the end of the connection is the end of the answer. */
 	return !sized || lws_http_transaction_completed(wsi) != 0 ? -1 : 0;
 }
@@ -478,6 +516,10 @@ static void ready_serve(struct et_api *api)
 		(void)pthread_mutex_lock(&call->mutex);
 		call->queued_ready = false;
 		(void)pthread_mutex_unlock(&call->mutex);
+		if (call->wsi != NULL && api_stream_resumes(call)) {
+			lws_set_timeout(call->wsi, PENDING_TIMEOUT_HTTP_CONTENT, API_STALL_S);
+			(void)lws_rx_flow_control(call->wsi, 1);
+		}
 		if (call->wsi != NULL) {
 			(void)lws_callback_on_writable(call->wsi);
 		}

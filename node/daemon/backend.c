@@ -518,6 +518,7 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 		.tell = daemon_tell,
 		.pause = daemon_pause,
 		.late_keys = daemon_late_keys,
+		.import = daemon_import,
 		.metrics = backend_metrics,
 		.erased = backend_erased,
 		.backup = backend_backup,

@@ -100,6 +100,8 @@ struct et_daemon {
 		struct et_buffer bundle;	 /* owned: the CAs that it must be signed by */
 		int code;
 	} keys;
+	atomic_bool
+		imports_left; /* of a killed process: tapes that may be known, or not (import.c) */
 	atomic_bool agents_changed; /* in the catalogue, since the recorder was told */
 	struct et_live live;
 	struct daemon_backup *backup;	/* owned: backup.c */
@@ -231,6 +233,11 @@ json_t *daemon_rule_calls(const struct et_rules *rules, const struct et_capture_
 
 /* reload.c: SIGHUP. What can change while it runs is taken from the file, the rest is told. */
 void daemon_reload(struct et_daemon *d);
+
+/* import.c: on API workers. What a killed process left is swept before the API serves. */
+int daemon_import(void *arg, const struct et_api_import *request, struct et_api_imported *ret,
+		  struct et_error *reterr);
+void daemon_import_sweep(struct et_daemon *d);
 
 /* pause.c: on API workers. */
 int daemon_pause(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,

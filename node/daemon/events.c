@@ -191,6 +191,17 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	}
 }
 
+int et_events_recording(const struct et_capture_recording *from,
+			int (*fn)(void *arg, Et__Recording *r), void *arg)
+{
+	struct record r;
+
+	record_fill(&r, from);
+	int rc = fn(arg, &r.recording);
+	record_release(&r);
+	return rc;
+}
+
 /* ---- To the loop
  * --------------------------------------------------------------------------------- */
 

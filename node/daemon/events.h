@@ -45,6 +45,11 @@ void et_events_init(struct et_events *events, const struct et_events_config *con
 /* After et_capture_stop(). */
 void et_events_release(struct et_events *events);
 
+/* What capture says of a recording as the catalogue has it; `fn` may change it while it lasts. Its
+ * result is returned. Any thread. */
+int et_events_recording(const struct et_capture_recording *from,
+			int (*fn)(void *arg, Et__Recording *r), void *arg);
+
 /* An et_capture_event_fn; `arg` is the struct et_events. */
 int et_events_on_capture(void *arg, const struct et_capture_event *ev);
 

@@ -193,6 +193,7 @@ static int start_journal(struct et_daemon *d, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
+	daemon_import_sweep(d);
 	struct et_proposer_config proposer = { .loop = &d->loop,
 					       .journal = d->journal,
 					       .propose = propose_packed,

@@ -1,0 +1,446 @@
+/* Files that become recordings, for the API.
+ *
+ *   node/import: sealed and verified tapes ─▶ for each recording: its tapes get their place, synced
+ *   ─▶ RecordingImport in the journal, synced ─▶ the catalogue; from there it is as all others
+ *
+ * Possible failure modes are
+ *   - killed before the journal has a recording: its tapes are swept, at the next start or before
+ * the next import;
+ *   - killed after that: the journal goes on with it; the same file, imported again, makes those
+ *     recordings that are missing and names the others;
+ *   - refused (imported by another node meanwhile, erased, another KEK version by now): its tapes
+ *     go, and the answer says it.
+ *
+ * Threads: API workers; daemon_import_sweep() on the loop, before they are. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/base/log.h"
+#include "node/daemon/daemon_internal.h"
+#include "node/import/import.h"
+#include "node/io/clock.h"
+#include "node/tape/file.h"
+
+#define READ_MS 10000
+
+struct job {
+	struct et_daemon *d;
+	const struct et_api_import *request;
+	struct et_identity identity; /* owned */
+	struct et_keeper_sealing kek;
+	uint32_t kek_id;
+	int code;
+	struct et_import made;
+	struct et_api_imported *ret;
+	struct et_error *reterr;
+
+	/* Of the recording at hand. */
+	const struct et_import_recording *recording;
+	struct et_api_told told;
+};
+
+static char *text_of(const char *s)
+{
+	return (char *)(uintptr_t)s;
+}
+
+static ProtobufCBinaryData bytes_of(const uint8_t *data, size_t size)
+{
+	return (ProtobufCBinaryData){ size, (uint8_t *)(uintptr_t)data };
+}
+
+static void ask_on_loop(void *arg)
+{
+	struct job *j = arg;
+
+	j->kek = j->d->kek;
+	j->kek_id = j->d->kek_id;
+	j->code = j->d->journal == NULL || j->kek.version == 0 ? ET_EUNINITIALISED : 0;
+	if (j->code == 0 && j->identity.node == 0) {
+		j->code = et_identity_copy(&j->d->identity, &j->identity);
+	}
+}
+
+static int ask(struct job *j)
+{
+	int rc = daemon_on_loop(j->d, ask_on_loop, j);
+
+	rc = rc < 0 ? rc : j->code;
+	return rc < 0 ? et_fail(j->reterr, rc, "import") : 0;
+}
+
+/* ---- One recording ---- */
+
+/* Card digits never enter the catalogue; the tape has the name as it is. */
+static void name_write(const char *name, char ret[256])
+{
+	(void)snprintf(ret, 256, "%s", name);
+	for (char *p = ret; et_command_has_card(name) && *p != '\0'; p++) {
+		*p = *p >= '0' && *p <= '9' ? '#' : *p;
+	}
+}
+
+static void imported_fill(const struct job *j, char name[256], Et__Imported *m)
+{
+	et__imported__init(m);
+	name_write(j->request->name, name);
+	m->sha256 = bytes_of(j->request->sha256, 32);
+	m->size_bytes = j->request->size_bytes;
+	m->name = name;
+	m->format = text_of(j->made.format);
+	m->part = j->recording->part;
+	m->parts = j->made.recording_count;
+	m->untimed = j->made.untimed;
+	m->left_out = j->made.left_out;
+}
+
+struct segments {
+	Et__Segment segments[ET_IMPORT_SEGMENTS_MAX];
+	Et__Segment *list[ET_IMPORT_SEGMENTS_MAX];
+	Et__Wrap wraps[ET_IMPORT_SEGMENTS_MAX];
+	uint8_t enc[ET_IMPORT_SEGMENTS_MAX][ET_HPKE_ENC_SIZE];
+	uint8_t ciphertext[ET_IMPORT_SEGMENTS_MAX][ET_DEK_WRAPPED_SIZE];
+};
+
+static int segment_fill(struct job *j, uint32_t i, struct segments *to)
+{
+	const struct et_import_segment *from = &j->recording->segments[i];
+	Et__Segment *s = &to->segments[i];
+	Et__Wrap *wrap = &to->wraps[i];
+
+	et__segment__init(s);
+	et__wrap__init(wrap);
+	to->list[i] = s;
+	wrap->dek = from->header.dek_id;
+	wrap->kek_version = j->kek.version;
+	wrap->enc = bytes_of(to->enc[i], ET_HPKE_ENC_SIZE);
+	wrap->ciphertext = bytes_of(to->ciphertext[i], ET_DEK_WRAPPED_SIZE);
+	s->recording = bytes_of(from->header.recording, 16);
+	s->generation = from->header.generation;
+	s->segment = from->header.segment;
+	s->node = j->identity.node;
+	s->wrap = wrap;
+	s->header_hash = bytes_of(from->header.hash, 32);
+	s->t0_us = from->header.t0_us;
+	s->state = ET__SEGMENT_STATE__SEGMENT_SEALED;
+	s->root = bytes_of(from->seal.root, 32);
+	s->records = from->seal.records;
+	s->size_bytes = from->seal.size_bytes;
+	s->sealed_us = from->seal.signed_us;
+	s->object_hash = bytes_of(from->seal.object_hash, 32);
+	s->file = text_of(from->file);
+	return et_import_wrap(from, j->kek.version, j->kek.public_key, to->enc[i],
+			      to->ciphertext[i], j->reterr);
+}
+
+static int segments_fill(struct job *j, struct segments *to)
+{
+	int rc = ask(j); /* the KEK version of now */
+
+	for (uint32_t i = 0; i < j->recording->segment_count && rc == 0; i++) {
+		rc = segment_fill(j, i, to);
+	}
+	return rc;
+}
+
+/* Called with what capture says of the recording. */
+static int recording_tell(void *arg, Et__Recording *r)
+{
+	struct job *j = arg;
+	Et__RecordingImport body = ET__RECORDING_IMPORT__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	Et__Imported imported;
+	char name[256];
+	struct segments *s = malloc(sizeof(*s));
+
+	if (s == NULL) {
+		return et_fail(j->reterr, -ENOMEM, "import");
+	}
+	imported_fill(j, name, &imported);
+	r->imported = &imported;
+	if (!j->made.is_capture) {
+		r->call_state = text_of("imported");
+		r->rule = text_of("import");
+	}
+	if (j->request->told->site[0] != '\0') {
+		r->site = text_of(j->request->told->site);
+	}
+	int rc = segments_fill(j, s);
+	body.recording = r;
+	body.segments = s->list;
+	body.n_segments = j->recording->segment_count;
+	body.store_uuid = j->d->store_uuid;
+	body.facts = j->request->facts;
+	body.n_facts = j->request->fact_count;
+	body.tags = j->request->tags;
+	body.n_tags = j->request->tag_count;
+	command.body_case = ET__COMMAND__BODY_RECORDING_IMPORT;
+	command.recording_import = &body;
+	command.principal = text_of(j->request->principal);
+	command.reason = text_of(j->request->reason);
+	command.schema = et_schema_needed(&command);
+	rc = rc < 0 ? rc : daemon_tell(j->d, &command, &j->told, j->reterr);
+	free(s);
+	return rc;
+}
+
+/* What the catalogue of this node says: "known", "erased", or NULL. */
+static const char *catalogue_look(const struct job *j)
+{
+	struct et_state_view *v = et_state_view_open(j->d->state);
+	Et__Recording *r = NULL;
+	const char *word = NULL;
+
+	if (v != NULL && et_state_get_recording(v, j->recording->captured->id, &r) == 0) {
+		word = r->state == ET__RECORDING_STATE__ERASED ? "erased" : "known";
+	}
+	et__recording__free_unpacked(r, NULL);
+	(void)et_state_view_close(v);
+	return word;
+}
+
+/* Apply refused it: it changed nothing, and will not. */
+static bool is_refusal(int code)
+{
+	return code == ET_EREFUSED || code == ET_EEXISTS || code == ET_EDENIED ||
+	       code == ET_ELIMIT || code == ET_EMALFORMED;
+}
+
+static int recording_make(struct job *j, const char **ret_state)
+{
+	*ret_state = catalogue_look(j);
+	if (*ret_state != NULL) {
+		return 0;
+	}
+	int rc = et_import_publish(&j->made, j->recording, j->reterr);
+	if (rc == -EEXIST) { /* it is in the journal, and waits for a majority */
+		*ret_state = "known";
+		return 0;
+	}
+	j->told = (struct et_api_told){ .committed = false };
+	rc = rc < 0 ? rc : et_events_recording(j->recording->captured, recording_tell, j);
+	if (is_refusal(rc)) {
+		et_import_withdraw(&j->made, j->recording);
+		*ret_state = catalogue_look(j);
+		return *ret_state != NULL ? 0 : rc;
+	}
+	*ret_state = j->told.committed ? "imported" : "pending";
+	return rc;
+}
+
+static int recordings_make(struct job *j)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < j->made.recording_count && rc == 0; i++) {
+		const char *state = "";
+		char id[ET_UUID_TEXT_SIZE];
+		j->recording = &j->made.recordings[i];
+		rc = recording_make(j, &state);
+		if (rc == 0) {
+			json_t *o = json_object();
+			et_uuid_format(j->recording->captured->id, id);
+			et_json_set(o, "id", json_string(id));
+			et_json_set(o, "part", json_integer(j->recording->part));
+			et_json_set(o, "state", json_string(state));
+			et_json_set(o, "packets", et_json_u64(j->recording->packets));
+			et_json_add(j->ret->recordings, o);
+		}
+	}
+	return rc;
+}
+
+/* ---- What a killed process left ---- */
+
+struct known {
+	const struct et_tape_header *header;
+	bool found;
+};
+
+static int known_pending(void *arg, const Et__Command *command, struct et_view packed)
+{
+	struct known *k = arg;
+
+	(void)packed;
+	if (command->body_case == ET__COMMAND__BODY_RECORDING_IMPORT) {
+		const Et__RecordingImport *m = command->recording_import;
+		for (size_t i = 0; i < m->n_segments; i++) {
+			const ProtobufCBinaryData *hash = &m->segments[i]->header_hash;
+			k->found = k->found || (hash->len == 32 &&
+						memcmp(hash->data, k->header->hash, 32) == 0);
+		}
+	}
+	return 0;
+}
+
+static bool is_known(void *arg, const struct et_tape_header *header)
+{
+	struct et_daemon *d = arg;
+	struct known k = { .header = header };
+	struct et_state_view *v = et_state_view_open(d->state);
+	Et__Segment *s = NULL;
+
+	if (v == NULL || et_journal_each_pending(d->journal, known_pending, &k) < 0) {
+		k.found = true; /* nothing is removed for want of memory */
+	} else if (!k.found && et_state_get_segment(v, header->recording, header->generation,
+						    header->segment, &s) == 0) {
+		k.found = s->header_hash.len == 32 &&
+			  memcmp(s->header_hash.data, header->hash, 32) == 0;
+	}
+	et__segment__free_unpacked(s, NULL);
+	(void)et_state_view_close(v);
+	return k.found;
+}
+
+void daemon_import_sweep(struct et_daemon *d)
+{
+	atomic_store(&d->imports_left, et_import_sweep(d->config.media, NULL, NULL) > 0);
+}
+
+struct barrier {
+	pthread_mutex_t mutex;
+	pthread_cond_t woken;
+	bool done;
+	int code;
+};
+
+static void on_index(void *arg, int code, uint64_t index)
+{
+	struct barrier *b = arg;
+
+	(void)index;
+	(void)pthread_mutex_lock(&b->mutex);
+	b->done = true;
+	b->code = code;
+	(void)pthread_cond_signal(&b->woken);
+	(void)pthread_mutex_unlock(&b->mutex);
+}
+
+/* The catalogue of this node has all that is committed now. */
+static int catch_up(struct et_daemon *d)
+{
+	struct barrier b = { .done = false };
+
+	(void)pthread_mutex_init(&b.mutex, NULL);
+	(void)pthread_cond_init(&b.woken, NULL);
+	int rc = et_catalog_read_index_from(d->catalog, READ_MS, on_index, &b);
+	(void)pthread_mutex_lock(&b.mutex);
+	while (rc == 0 && !b.done) {
+		(void)pthread_cond_wait(&b.woken, &b.mutex);
+	}
+	rc = rc < 0 ? rc : b.code;
+	(void)pthread_mutex_unlock(&b.mutex);
+	(void)pthread_cond_destroy(&b.woken);
+	(void)pthread_mutex_destroy(&b.mutex);
+	return rc;
+}
+
+/* Tapes that were published, and of which the journal may not have heard: only who knows all that
+ * is committed may remove them. */
+static int leftovers_sweep(struct et_daemon *d, struct et_error *reterr)
+{
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	int rc = 0;
+
+	if (!atomic_load(&d->imports_left)) {
+		return 0;
+	}
+	(void)pthread_mutex_lock(&one);
+	if (atomic_load(&d->imports_left)) {
+		rc = catch_up(d);
+		if (rc == 0) {
+			const uint32_t count = et_import_sweep(d->config.media, is_known, d);
+			et_info("import.swept", "unfinished=%u", count);
+			atomic_store(&d->imports_left, false);
+		}
+	}
+	(void)pthread_mutex_unlock(&one);
+	return rc < 0 ? et_fail(reterr, rc,
+				"an import was cut off by a crash; what it left is looked at "
+				"first, and "
+				"that needs a majority")
+		      : 0;
+}
+
+/* ---- One file ---- */
+
+static int job_run(struct job *j)
+{
+	const struct et_config *c = &j->d->config;
+	const struct et_api_import *q = j->request;
+	struct et_import_order order = {
+		.size_bytes = q->size_bytes,
+		.name = q->name,
+		.start_us = q->start_us,
+		.told = q->told,
+		.read = q->read,
+		.arg = q->read_arg,
+	};
+
+	memcpy(order.sha256, q->sha256, 32);
+	int rc = leftovers_sweep(j->d, j->reterr);
+	rc = rc < 0 ? rc : ask(j);
+	if (rc < 0) {
+		return rc;
+	}
+	struct et_import_config config = {
+		.media = c->media,
+		.node = j->identity.node,
+		.site = j->identity.site,
+		.sign_key = j->identity.sign_key,
+		.kek_id = j->kek_id,
+		.kek_version = j->kek.version,
+		.reserve_bytes = c->limits.disk_reserve_bytes,
+		.rules = &c->rules,
+	};
+	for (uint32_t i = 0; i < c->capture_count; i++) {
+		for (uint32_t k = 0; k < c->captures[i].sip_port_count &&
+				     config.sip_port_count < ET_CAPTURE_SIP_PORTS_MAX;
+		     k++) {
+			config.sip_ports[config.sip_port_count++] = c->captures[i].sip_ports[k];
+		}
+	}
+	rc = et_import(&config, &order, &j->made, j->reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	(void)snprintf(j->ret->format, sizeof(j->ret->format), "%s", j->made.format);
+	(void)snprintf(j->ret->problem, sizeof(j->ret->problem), "%s", j->made.problem);
+	j->ret->is_capture = j->made.is_capture;
+	j->ret->packets = j->made.packets.total;
+	j->ret->packets_left = j->made.left_out;
+	rc = recordings_make(j);
+	et_import_remove(&j->made);
+	return rc;
+}
+
+int daemon_import(void *arg, const struct et_api_import *request, struct et_api_imported *ret,
+		  struct et_error *reterr)
+{
+	struct job *j = calloc(1, sizeof(*j));
+	char hex[2 * 32 + 1];
+
+	*ret = (struct et_api_imported){ .recordings = json_array() };
+	if (j == NULL) {
+		return et_fail(reterr, -ENOMEM, "import");
+	}
+	j->d = arg;
+	j->request = request;
+	j->ret = ret;
+	j->reterr = reterr;
+	int rc = job_run(j);
+	et_hex(request->sha256, 32, hex);
+	if (rc == 0) {
+		et_info("import.done", "sha256=%s bytes=%llu format=\"%s\" recordings=%zu", hex,
+			(unsigned long long)request->size_bytes, ret->format,
+			json_array_size(ret->recordings));
+	} else {
+		et_warn("import.refused", "sha256=%s bytes=%llu code=%s", hex,
+			(unsigned long long)request->size_bytes, et_errname(rc));
+	}
+	et_identity_release(&j->identity);
+	free(j);
+	return rc;
+}
