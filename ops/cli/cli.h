@@ -169,6 +169,15 @@ int et_cli_send(struct et_cli *cli, const char *method, const char *path, const 
 /* POST a text that is no JSON. It may be a secret: nothing here copies it. */
 int et_cli_send_text(struct et_cli *cli, const char *path, struct et_view text, json_t **ret,
 		     struct et_error *reterr) ET_MUST_CHECK;
+/* POST a body of any size, which is read as it is sent. `read`: exactly `size` bytes in all, or a
+ * negative code, which is returned. No timeout but --timeout. */
+struct et_cli_upload {
+	uint64_t size;
+	ssize_t (*read)(void *arg, void *data, size_t size);
+	void *arg;
+};
+int et_cli_send_file(struct et_cli *cli, const char *path, const struct et_cli_upload *upload,
+		     json_t **ret, struct et_error *reterr) ET_MUST_CHECK;
 /* What the head of audio says: whether all of the recording is in it. */
 struct et_cli_audio {
 	bool complete;
@@ -269,6 +278,7 @@ et_cli_handler et_cli_recording_erase, et_cli_recording_certificate;	   /* cmd_e
 et_cli_handler et_cli_recording_join, et_cli_recording_split;		   /* cmd_legs.c */
 et_cli_handler et_cli_recording_redact;					   /* cmd_tape.c */
 et_cli_handler et_cli_recording_keys_add;				   /* cmd_keys.c */
+et_cli_handler et_cli_recording_import;				   /* cmd_import.c */
 et_cli_handler et_cli_audit_list, et_cli_audit_verify;			   /* cmd_audit.c */
 et_cli_handler et_cli_capture_replay;					   /* cmd_replay.c */
 et_cli_handler et_cli_capture_test;					   /* cmd_look.c */

@@ -23,7 +23,9 @@ struct request {
 	struct et_buffer answer;    /* owned */
 	FILE *sink;		    /* borrowed: where a good answer goes; NULL: into `answer` */
 	long status;
-	struct et_cli_audio *audio; /* borrowed; or NULL */
+	struct et_cli_audio *audio;	    /* borrowed; or NULL */
+	const struct et_cli_upload *upload; /* borrowed: the body; or NULL */
+	int upload_code;		    /* of its read */
 	bool too_long;
 	bool sink_failed;
 	char curl_error[CURL_ERROR_SIZE];
@@ -289,6 +291,28 @@ static void request_release(struct request *r)
 	et_buffer_release(&r->answer);
 }
 
+static size_t request_give(char *data, size_t size, size_t count, void *arg)
+{
+	struct request *r = arg;
+	ssize_t n = r->upload->read(r->upload->arg, data, size * count);
+	if (n < 0) {
+		r->upload_code = (int)n;
+		return CURL_READFUNC_ABORT;
+	}
+	return (size_t)n;
+}
+
+/* It may take any time, also when all was sent: a node reads what it has written. */
+static void request_upload(struct request *r)
+{
+	(void)curl_easy_setopt(r->curl, CURLOPT_UPLOAD, 1L);
+	(void)curl_easy_setopt(r->curl, CURLOPT_READFUNCTION, request_give);
+	(void)curl_easy_setopt(r->curl, CURLOPT_READDATA, r);
+	(void)curl_easy_setopt(r->curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->upload->size);
+	(void)curl_easy_setopt(r->curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	(void)curl_easy_setopt(r->curl, CURLOPT_TIMEOUT_MS, r->cli->timeout_ms);
+}
+
 /* `body`: NULL data: none. */
 static int request_perform(struct request *r, const char *method, struct et_view body,
 			   struct et_error *reterr)
@@ -321,7 +345,9 @@ static int request_perform(struct request *r, const char *method, struct et_view
 		(void)curl_easy_setopt(r->curl, CURLOPT_LOW_SPEED_TIME,
 				       r->cli->timeout_ms > 0 ? (timeout_ms + 999) / 1000 : 120L);
 	}
-	if (body.data != NULL) {
+	if (r->upload != NULL) {
+		request_upload(r);
+	} else if (body.data != NULL) {
 		(void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDSIZE, (long)body.size);
 		(void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, body.data);
 	} else if (strcmp(method, "GET") != 0) {
@@ -330,6 +356,9 @@ static int request_perform(struct request *r, const char *method, struct et_view
 	}
 
 	CURLcode code = curl_easy_perform(r->curl);
+	if (r->upload_code < 0) {
+		return et_fail(reterr, r->upload_code, "read what is sent");
+	}
 	if (code != CURLE_OK) {
 		return request_unreachable(r, code, reterr);
 	}
@@ -383,6 +412,15 @@ int et_cli_send_text(struct et_cli *cli, const char *path, struct et_view text, 
 {
 	ET_CLEANUP(request_release) struct request r = { .cli = cli, .path = path };
 	int rc = request_perform(&r, "POST", text, reterr);
+	return rc < 0 ? rc : answer_take(&r, ret, reterr);
+}
+
+int et_cli_send_file(struct et_cli *cli, const char *path, const struct et_cli_upload *upload,
+		     json_t **ret, struct et_error *reterr)
+{
+	ET_CLEANUP(request_release)
+	struct request r = { .cli = cli, .path = path, .upload = upload };
+	int rc = request_perform(&r, "POST", (struct et_view){ NULL, 0 }, reterr);
 	return rc < 0 ? rc : answer_take(&r, ret, reterr);
 }
 

@@ -15,7 +15,7 @@ et_program(evertape ops/cli
     SOURCES cli.c table.c help.c output.c http.c codes.c untar.c chain.c certificate.c ids.c cmd_local.c cmd_status.c
         cmd_cluster.c cmd_cert.c cmd_key.c cmd_node.c cmd_recording.c cmd_legs.c cmd_told.c cmd_archive.c cmd_audit.c ${replay_sources}
         cmd_backup.c cmd_keys.c cmd_tape.c cmd_hold.c cmd_erase.c cmd_policy.c cmd_root.c
-        cmd_diff.c cmd_targets.c cmd_run.c cmd_restore.c cmd_feed.c cmd_why.c cmd_site.c cmd_config.c cmd_capture.c
+        cmd_diff.c cmd_targets.c cmd_run.c cmd_restore.c cmd_feed.c cmd_why.c cmd_import.c cmd_site.c cmd_config.c cmd_capture.c
         cmd_replication.c cmd_repair.c
     USES node/base node/io node/crypto node/text node/root node/config node/tape raft/command raft/backup archive/policy archive/bucket ${replay_uses} node/rule
     LIBRARIES PkgConfig::curl PkgConfig::smartcols

@@ -42,6 +42,31 @@
 
 #define SEARCH_OPTIONS OPTIONS(SEARCH_LIST)
 
+#define IMPORT_DETAILS                                                                             \
+	"A folder is taken with all that is in it. WAV (PCM of 8 and 16 bits, G.711; one or two "  \
+	"channels: the left one is the caller) and MP3 become a recording that plays; other "      \
+	"audio "                                                                                   \
+	"(FLAC, Ogg, MP4, AMR, AIFF, AU, ASF) is kept as it is; pcap and pcapng go through the "   \
+	"recorder's engine, with the node's rules. Each tape is opened again and compared before " \
+	"it counts; recording export --format original gives an audio file back, byte for byte. "  \
+	"The same file (by its SHA-256) makes no second recording. What is known of a file "       \
+	"stands "                                                                                  \
+	"in FILE.json or NAME.json beside it, or in --metadata: {call, start, from, to, agent, "   \
+	"site, direction, facts: {}, tags: []}; without a start it is the file's time. "           \
+	"--remove-plain removes a file and its metadata when --ack is reached, not before, and a " \
+	"capture only if no packet of it was left out. Exits 6 when something was not imported, "  \
+	"not acknowledged in time, or not removed. Role: importer"
+
+#define IMPORT_OPTIONS                                                                             \
+	OPTIONS({ "metadata", "FILE", "what is known of the one file that is given", NULL },       \
+		{ "ack", "WORD",                                                                   \
+		  "wait until it is: committed (default; key and entry at a majority), copies:N "  \
+		  "(verified at N nodes), protected (at two sites; default of --remove-plain), "   \
+		  "archived (read back)",                                                          \
+		  "committed copies:2 protected archived" },                                       \
+		{ "wait", "DURATION", "so long for --ack, each file; default 2m", NULL },          \
+		{ "remove-plain", NULL, "remove each file when --ack is reached", NULL }, REASON)
+
 #define WAIT                                                                                       \
 	{                                                                                          \
 		"wait", "DURATION", "wait so long for it to be done; then exit 6", NULL            \
@@ -597,6 +622,25 @@ const struct et_cli_command et_cli_commands[] = {
 		  { "srtp-keys", "FILE", "a table: ssrc, suite, base64 key and salt, party", NULL },
 		  { "reason", "TEXT", "why (needed); it is kept in the audit", NULL }),
 	  .run = et_cli_recording_keys_add },
+	{ .path = "recording import",
+	  .arguments = "PATH...",
+	  .min_args = 1,
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "plain audio and capture files into encrypted tapes of the cluster",
+	  .details = IMPORT_DETAILS,
+	  .example = "evertape recording import /srv/old-recorder --ack archived --remove-plain "
+		     "--reason CHG-9",
+	  .options = IMPORT_OPTIONS,
+	  .run = et_cli_recording_import },
+	{ .path = "key encrypt",
+	  .arguments = "PATH...",
+	  .min_args = 1,
+	  .max_args = ET_CLI_ARGS_MAX,
+	  .summary = "the same as recording import: plain files become encrypted recordings",
+	  .details = IMPORT_DETAILS,
+	  .example = "evertape key encrypt call.wav --metadata call.json --remove-plain",
+	  .options = IMPORT_OPTIONS,
+	  .run = et_cli_recording_import },
 	{ .path = "recording export",
 	  .arguments = "ID",
 	  .min_args = 1,
@@ -1256,9 +1300,10 @@ const struct et_cli_command et_cli_commands[] = {
 	  .options =
 		  OPTIONS({ "name", "NAME", "whose it is: stands in the audit log (needed)", NULL },
 			  { "role", "ROLE...",
-			    "admin, operator, listener, unmasker, teller, reader, auditor; default "
+			    "admin, operator, listener, unmasker, teller, importer, reader, "
+			    "auditor; default "
 			    "reader",
-			    "admin operator listener unmasker teller reader auditor" },
+			    "admin operator listener unmasker teller importer reader auditor" },
 			  { "ttl", "DURATION", "valid for so long; default 30d", NULL }, REASON),
 	  .run = et_cli_token_create },
 	{ .path = "token list",
