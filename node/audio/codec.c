@@ -168,6 +168,15 @@ static const struct et_codec codecs[] = {
 	{ "L8", 32000, 32000, &offset, 0 },
 	{ "L8", 44100, 44100, &offset, 0 },
 	{ "L8", 48000, 48000, &offset, 0 },
+	{ "MP3", 8000, 8000, &codec_mp3, 0 },
+	{ "MP3", 11025, 11025, &codec_mp3, 0 },
+	{ "MP3", 12000, 12000, &codec_mp3, 0 },
+	{ "MP3", 16000, 16000, &codec_mp3, 0 },
+	{ "MP3", 22050, 22050, &codec_mp3, 0 },
+	{ "MP3", 24000, 24000, &codec_mp3, 0 },
+	{ "MP3", 32000, 32000, &codec_mp3, 0 },
+	{ "MP3", 44100, 44100, &codec_mp3, 0 },
+	{ "MP3", 48000, 48000, &codec_mp3, 0 },
 };
 
 const struct et_codec *et_codec_find(const char *name, size_t name_size, uint32_t clock_rate)

@@ -4,10 +4,10 @@
  * (RFC 3551, sections 4.5.11 and 4.5.10). Through
  * Debian's libraries: G.722 and G.726 in both bit orders (spandsp; RFC 3551, section 4.5.2 and
  * 4.5.4), GSM 06.10 (libgsm), G.729 with annexes A and B (bcg729), Speex (RFC 5574), Opus
- * (RFC 7587), AMR and AMR-WB (opencore; RFC 4867 without CRC, interleaving and robust sorting). Any
- * other codec is recorded and exported as it is: et_codec_find() says NULL, and whoever plays says
- * "no decoder". What has two channels in one stream is folded into one by Opus; L16 of two channels
- * is not told from one.
+ * (RFC 7587), MP3 in whole frames (mpg123), AMR and AMR-WB (opencore; RFC 4867 without CRC,
+ * interleaving and robust sorting). Any other codec is recorded and exported as it is:
+ * et_codec_find() says NULL, and whoever plays says "no decoder". What has two channels in one
+ * stream is folded into one by Opus; L16 of two channels is not told from one.
  *
  * Nothing is made up for a packet that did not come: the decoder goes on with the next one.
  *

@@ -18,6 +18,8 @@ extern const struct codec_kind codec_gsm;
 extern const struct codec_kind codec_g729;
 extern const struct codec_kind codec_speex;
 extern const struct codec_kind codec_opus;
+/* mp3.c */
+extern const struct codec_kind codec_mp3;
 /* amr.c */
 extern const struct codec_kind codec_amr;
 extern const struct codec_kind codec_amr_wb;

@@ -20,6 +20,7 @@ pkg_check_modules(speex REQUIRED IMPORTED_TARGET speex)
 pkg_check_modules(bcg729 REQUIRED IMPORTED_TARGET libbcg729)
 pkg_check_modules(amrnb REQUIRED IMPORTED_TARGET opencore-amrnb)
 pkg_check_modules(amrwb REQUIRED IMPORTED_TARGET opencore-amrwb)
+pkg_check_modules(mpg123 REQUIRED IMPORTED_TARGET libmpg123)
 pkg_check_modules(amrwbenc REQUIRED IMPORTED_TARGET vo-amrwbenc) # tests only
 pkg_check_modules(srtp REQUIRED IMPORTED_TARGET libsrtp2>=2.5)
 pkg_check_modules(argon2 REQUIRED IMPORTED_TARGET libargon2)

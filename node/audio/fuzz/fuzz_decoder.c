@@ -14,7 +14,7 @@ static const struct {
 	      { "opus", 48000, "" },   { "speex", 8000, "" },	{ "speex", 16000, "" },
 	      { "speex", 32000, "" },  { "AMR", 8000, "" },	{ "AMR", 8000, "octet-align=1" },
 	      { "AMR-WB", 16000, "" }, { "G726-24", 8000, "" }, { "AAL2-G726-40", 8000, "" },
-	      { "L16", 8000, "" } };
+	      { "L16", 8000, "" },     { "MP3", 8000, "" } };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
