@@ -291,6 +291,26 @@ def removed(s, cluster, first):
     return sound
 
 
+def from_afar(s, first, other):
+    """Over HTTPS, by role: who may not is told so before all of it is sent."""
+    big = s.folder / "afar.wav"
+    big.write_bytes(wav(1, 2, 16, 48000, noise(13, 40 << 20)))
+    ca = s.folder / "ca.pem"
+    ca.write_text(first.cli("cluster", "show")["ca_pem"])
+    for role, want in (("teller", "ET_EDENIED"), ("importer", "")):
+        token = s.folder / f"{role}.token"
+        token.write_text(first.cli("token", "create", "--name", role, "--role", role, "--reason", "x")["token"])
+        token.chmod(0o600)
+        began = time.monotonic()
+        done = subprocess.run([str(binaries() / "evertape"), "--node", other.api_address, "--token-file", str(token), "--cluster-ca",
+                               str(ca), "recording", "import", str(big), "-o", "json"], capture_output=True, check=False, timeout=60)
+        row = json.loads(done.stdout)["files"][0]
+        check(row["code"] == want and done.returncode == (6 if want else 0), f"{role}: {done.returncode} {row} {done.stderr}")
+        check(want == "" or time.monotonic() - began < 20, f"{role}: refused after {time.monotonic() - began:.1f} s")
+    check(first.recording(row["recordings"][0]["id"])["node"] == "brq-1", "imported at another node than was asked")
+    s.say("over HTTPS: a token of the role importer may, a teller is refused while it sends")
+
+
 def told_with_a_card(first, s):
     """Card digits never enter the catalogue, by no way."""
     path = s.folder / "4111111111111111.wav"
@@ -323,6 +343,7 @@ def tell(s):
     s.say("the same files again, at two nodes: known, and named")
     told_with_a_card(second, s)
     read_by_python(s, cluster, files, ids)
+    from_afar(s, first, other)
     removed(s, cluster, first)
     killed(s, first, other)
     erased(first, files, box, ids, s)
