@@ -52,6 +52,13 @@ class Vector(unittest.TestCase):
         self.assertEqual((trailer.signed_us, len(records)), (1700000060000000, 2))
         self.assertEqual([p for _, p in evtm.opened(self.tape, self.dek)], [self.meta, self.media])
 
+    def test_a_file_record_is_that_of_the_page(self):
+        medium, beside = evtm.file_items(page_vectors()[6])
+        self.assertEqual((medium["size"], medium["sha256"], medium["channels"], medium["sample_bytes"], medium["swapped"],
+                          medium["format"], medium["name"]),
+                         (1234567890123, bytes([1, 2]) + bytes(29) + bytes([9]), 2, 2, True, "WAV", "a.wav"))
+        self.assertEqual(beside, {"item": "bytes", "offset": 77, "bytes": b"RIFF"})
+
     def test_its_packets_are_those_that_the_page_names(self):
         t0 = 1700000000123456
         found = [(p["seq"], p["ts"], p["arrival_us"], p["marker"], p["payload"].hex()) for p in evtm.media(self.media)]

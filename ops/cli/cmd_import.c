@@ -176,16 +176,20 @@ static int file_send(struct import *m, struct file *f, struct et_error *reterr)
 	return et_cli_send_file(m->cli, (const char *)path.data, &upload, &f->answer, reterr);
 }
 
-/* Two are imported at a time; a third one waits. */
+/* Two are imported at a time; a third one waits. What breaks off is sent once more: it makes no
+ * second recording, and a refusal may be lost in the noise of what is still sent. */
 static int file_send_patiently(struct import *m, struct file *f, struct et_error *reterr)
 {
 	const struct timespec pause = { .tv_sec = 1 };
 	const int64_t until_us = et_clock_mono_us() + BUSY_US;
 	int rc = file_send(m, f, reterr);
 
-	while (rc == ET_EBUSY && et_clock_mono_us() < until_us) {
+	int broken = rc == ET_EUNREACHABLE;
+	while ((rc == ET_EBUSY && et_clock_mono_us() < until_us) ||
+	       (rc == ET_EUNREACHABLE && broken < 2)) {
 		(void)nanosleep(&pause, NULL);
 		rc = file_send(m, f, reterr);
+		broken += rc == ET_EUNREACHABLE;
 	}
 	return rc;
 }
