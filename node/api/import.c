@@ -199,6 +199,26 @@ static int facts_check(struct facts *f, struct et_error *reterr)
 	return rc < 0 || f->tag_count == 0 ? rc : et_command_check(&command, reterr);
 }
 
+/* A cluster of an older schema takes no import: better said before the file is sent. */
+static int schema_check(struct api_call *call, struct et_error *reterr)
+{
+	Et__Command command = ET__COMMAND__INIT;
+	struct et_state_view *v;
+	Et__Cluster *c = NULL;
+
+	command.body_case = ET__COMMAND__BODY_RECORDING_IMPORT;
+	const uint32_t needed = et_schema_needed(&command);
+	int rc = api_view(call, &v, reterr);
+	rc = rc < 0 ? rc : et_state_get_cluster(v, &c);
+	if (rc == 0 && c->schema < needed) {
+		rc = et_fail_plain(reterr, ET_EVERSION, "it needs schema %u, the cluster's is %u",
+				   needed, c->schema);
+		(void)et_fail_next(reterr, "evertape cluster upgrade");
+	}
+	et__cluster__free_unpacked(c, NULL);
+	return rc;
+}
+
 static int site_is(void *arg, const Et__Site *site)
 {
 	return strcmp(arg, site->name) == 0;
@@ -363,6 +383,7 @@ static int import_begin(struct import *m, struct et_error *reterr)
 	}
 	facts_fill(&m->told, &m->facts);
 	rc = facts_check(&m->facts, reterr);
+	rc = rc < 0 ? rc : schema_check(m->call, reterr);
 	rc = rc < 0 ? rc : site_check(m->call, m->told.site, reterr);
 	rc = rc < 0 ? rc : import_run(m, reterr);
 	et_told_release(&m->told);

@@ -205,7 +205,7 @@ static const char *catalogue_look(const struct job *j)
 static bool is_refusal(int code)
 {
 	return code == ET_EREFUSED || code == ET_EEXISTS || code == ET_EDENIED ||
-	       code == ET_ELIMIT || code == ET_EMALFORMED;
+	       code == ET_ELIMIT || code == ET_EMALFORMED || code == ET_EVERSION;
 }
 
 static int recording_make(struct job *j, const char **ret_state)
