@@ -29,6 +29,7 @@
 #define ET_SCHEMA_POLICY_REVISIONS 2
 #define ET_SCHEMA_TONES 2
 #define ET_SCHEMA_LEGS 2
+#define ET_SCHEMA_IMPORT 2
 
 /* The newest schema that this build understands. */
 uint32_t et_schema_build(void);

@@ -82,6 +82,17 @@ static void make(struct import *m, uint64_t id)
 	m->command.recording_import = &m->body;
 }
 
+/* Of a schema that knows imports; before that they are refused. */
+static void cluster(struct kit *k)
+{
+	struct import m;
+
+	kit_cluster(k);
+	make(&m, 49);
+	assert_int_equal(kit_apply_from(k, 2, &m.command), ET_EVERSION);
+	kit_upgrade(k, 1, ET_SCHEMA_IMPORT);
+}
+
 static int is_there(void *arg, const Et__AuditEvent *e)
 {
 	struct import *m = arg;
@@ -108,7 +119,7 @@ static void it_comes_whole_and_once(void **state)
 	struct kit *k = *state;
 	struct import m;
 
-	kit_cluster(k);
+	cluster(k);
 	make(&m, 50);
 	assert_int_equal(kit_apply_from(k, 2, &m.command), 0);
 	struct et_state_view *v = et_state_view_open(k->s);
@@ -155,7 +166,7 @@ static void what_is_wrong_changes_nothing(void **state)
 	struct kit *k = *state;
 	const Et__Wrap none = ET__WRAP__INIT;
 
-	kit_cluster(k);
+	cluster(k);
 	struct et_state_counts counts = k->s->counts;
 	for (int what = 0; what < 5; what++) {
 		struct import m;
@@ -186,7 +197,7 @@ static void a_file_without_time_is_not_redacted(void **state)
 	Et__Command c = ET__COMMAND__INIT;
 	Et__RecordingRedact redact = ET__RECORDING_REDACT__INIT;
 
-	kit_cluster(k);
+	cluster(k);
 	make(&m, 70);
 	m.imported.untimed = true;
 	assert_int_equal(kit_apply_from(k, 2, &m.command), 0);
