@@ -24,6 +24,7 @@
 #include "node/tape/file.h"
 
 #define READ_MS 10000
+#define NAME_BYTES 250 /* of a file, with the NUL, in the catalogue */
 
 struct job {
 	struct et_daemon *d;
@@ -73,16 +74,21 @@ static int ask(struct job *j)
 
 /* ---- One recording ---- */
 
-/* Card digits never enter the catalogue; the tape has the name as it is. */
-static void name_write(const char *name, char ret[256])
+/* A stranger's; and card digits never enter the catalogue. The tape has the name as it is. */
+static void name_write(const char *name, char ret[NAME_BYTES])
 {
-	(void)snprintf(ret, 256, "%s", name);
-	for (char *p = ret; et_command_has_card(name) && *p != '\0'; p++) {
+	struct et_buffer text = { 0 };
+
+	et_command_text(name, strlen(name), NAME_BYTES - 1, &text);
+	(void)snprintf(ret, NAME_BYTES, "%s", text.failed ? "" : (const char *)text.data);
+	et_buffer_release(&text);
+	const bool has_card = et_command_has_card(ret);
+	for (char *p = ret; has_card && *p != '\0'; p++) {
 		*p = *p >= '0' && *p <= '9' ? '#' : *p;
 	}
 }
 
-static void imported_fill(const struct job *j, char name[256], Et__Imported *m)
+static void imported_fill(const struct job *j, char name[NAME_BYTES], Et__Imported *m)
 {
 	et__imported__init(m);
 	name_write(j->request->name, name);
@@ -152,7 +158,7 @@ static int recording_tell(void *arg, Et__Recording *r)
 	Et__RecordingImport body = ET__RECORDING_IMPORT__INIT;
 	Et__Command command = ET__COMMAND__INIT;
 	Et__Imported imported;
-	char name[256];
+	char name[NAME_BYTES];
 	struct segments *s = malloc(sizeof(*s));
 
 	if (s == NULL) {
