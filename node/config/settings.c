@@ -271,8 +271,9 @@ static void walk(struct list *l, const char *key, const struct et_yaml_node *nod
 	const struct setting *s = setting_of(key);
 	char below[KEY_BYTES];
 
-	if (node->kind == ET_YAML_LIST && node->first == NULL) {
-		return; /* as if it were not there */
+	bool is_ports = begins(key, "capture[") && strstr(key, "].sip-ports") != NULL;
+	if (is_ports || (node->kind == ET_YAML_LIST && node->first == NULL)) {
+		return; /* told by ports_add(); as if it were not there */
 	}
 	if (node->kind == ET_YAML_LIST && node->first->kind == ET_YAML_MAP) {
 		walk_items(l, key, node);
@@ -287,7 +288,18 @@ static void walk(struct list *l, const char *key, const struct et_yaml_node *nod
 	}
 }
 
-/* Of the sources that were just walked: what they do not say. */
+static void ports_add(struct list *l, const char *key, const struct et_config_capture *source,
+		      const struct et_yaml_node *at)
+{
+	json_t *ports = json_array();
+
+	for (uint32_t p = 0; p < source->sip_port_count; p++) {
+		et_json_add(ports, json_integer(source->sip_ports[p]));
+	}
+	add(l, key, ports, at);
+}
+
+/* The sources of packets, with what they do not say. */
 static void captures_add(struct list *l, const struct et_yaml_node *list)
 {
 	uint32_t i = 0;
@@ -298,17 +310,11 @@ static void captures_add(struct list *l, const struct et_yaml_node *list)
 		char key[KEY_BYTES];
 		(void)snprintf(key, sizeof(key), "capture[%u]", i++);
 		walk(l, key, item);
+		(void)snprintf(key, sizeof(key), "capture[%u].sip-ports", i - 1);
+		ports_add(l, key, source, et_yaml_get(item, "sip-ports"));
 		if (et_yaml_get(item, "filter") == NULL) {
 			(void)snprintf(key, sizeof(key), "capture[%u].filter", i - 1);
 			add(l, key, json_string(""), NULL);
-		}
-		if (et_yaml_get(item, "sip-ports") == NULL) {
-			json_t *ports = json_array();
-			for (uint32_t p = 0; p < source->sip_port_count; p++) {
-				et_json_add(ports, json_integer(source->sip_ports[p]));
-			}
-			(void)snprintf(key, sizeof(key), "capture[%u].sip-ports", i - 1);
-			add(l, key, ports, NULL);
 		}
 	}
 }

@@ -66,7 +66,7 @@ static const struct {
 	const char *next;
 } health_texts[] = {
 	{ "CERT_EXPIRED", "the node's certificate has expired; it stays a member",
-	  "evertape cert list" },
+	  "evertape cert renew --node NODE --reason TEXT says why it cannot" },
 	{ "ROOT_ON_DISK", "the node root of a vault node is a file on its disk",
 	  "evertape explain ROOT_ON_DISK" },
 	{ "VAULT_SINGLE", "only one vault node can open recordings",
@@ -96,9 +96,9 @@ static const struct {
 	  "the media disk failed a sync: nothing is acknowledged until it was checked",
 	  "evertape doctor" },
 	{ "CALLS_REFUSED", "calls were not recorded: free space is below the reserve",
-	  "evertape capture list" },
+	  "evertape capture show --node NODE" },
 	{ "PACKETS_DROPPED", "packets were lost between the wire and the tape",
-	  "evertape capture list" },
+	  "evertape capture show --node NODE" },
 	{ "DISK_FULL",
 	  "a disk is full: the state disk is below limits.disk-reserve and the node takes no "
 	  "entries (writes are refused while no majority of voters has room), or the media disk "

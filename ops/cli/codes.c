@@ -119,15 +119,15 @@ const struct et_cli_code et_cli_codes[] = {
 	{ "PACKETS_DROPPED", "degraded",
 	  "Packets were lost between the wire and the tape: by the kernel's ring, or because the "
 	  "writer was too slow. Recordings of that time may have gaps.",
-	  "evertape capture list; a larger limits.ring or limits.writer-queue" },
+	  "evertape capture show --node NODE; a larger limits.ring or limits.writer-queue" },
 	{ "CALLS_REFUSED", "at_risk",
 	  "New calls were not recorded, because free space is below limits.disk-reserve. Live ones "
 	  "went on.",
-	  "evertape capture list; evertape archive plan" },
+	  "evertape capture show --node NODE; evertape archive plan" },
 	{ "NODE_UNREACHABLE", "degraded", "A member does not answer.",
 	  "evertape node list; systemctl status evertaped on that node" },
 	{ "CAPTURE_STOPPED", "at_risk", "A node with the role capture captures nothing.",
-	  "evertape capture list; the node's log" },
+	  "evertape capture show --node NODE; the node's log" },
 	{ "SYNC_FAILED", "at_risk",
 	  "A media filesystem failed to sync: nothing is acknowledged there until the node was "
 	  "started "
@@ -157,9 +157,9 @@ const struct et_cli_code et_cli_codes[] = {
 	  "A node's certificate has expired. Members with their recorded key are let in all the "
 	  "same; "
 	  "renewal has failed for a while.",
-	  "evertape cert list" },
+	  "evertape cert renew --node NODE --reason TEXT says why it cannot; evertape cert list" },
 	{ "CERT_EXPIRING", "degraded", "A certificate was not renewed at two thirds of its life.",
-	  "evertape cert list" },
+	  "evertape cert renew --node NODE --reason TEXT says why it cannot; evertape cert list" },
 	{ "ROOT_ON_DISK", "note",
 	  "A vault node's root key is a file on the same machine, or its passphrase is: whoever "
 	  "steals its disk can open recordings.",

@@ -2,8 +2,9 @@
  *
  * What is read: string literals of C files (joined where the compiler joins them) and what stands
  * between backticks in their comments; between backticks, and lines of code, in Markdown and in the
- * API's description. "evertape" and a word is a command when the word is the first one of a
- * command; then all its words must be there, and every --option up to the end of the sentence. */
+ * API's description; alerts, the console, roff as they are. "evertape" and a word is a command when
+ * the word is the first one of a command; then all its words must be there, and every --option up
+ * to the end of the sentence. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -310,14 +311,19 @@ static void file_look(struct look *l, const FTSENT *f)
 	ET_CLEANUP(et_buffer_release) struct et_buffer b = { 0 };
 	bool is_c = ends_with(f->fts_name, ".c") || ends_with(f->fts_name, ".h");
 	bool is_page = ends_with(f->fts_name, ".md") || ends_with(f->fts_name, ".yaml");
+	bool is_text = ends_with(f->fts_name, ".yml") || ends_with(f->fts_name, ".js") ||
+		       ends_with(f->fts_name, ".html") || ends_with(f->fts_name, ".8");
 
-	if (!is_c && !is_page) {
+	if (!is_c && !is_page && !is_text) {
 		return;
 	}
 	l->file = f->fts_path;
 	assert_int_equal(et_file_read(f->fts_accpath, FILE_BYTES_MAX, &b, NULL), 0);
 	if (is_c) {
 		c_look(l, (const char *)b.data, b.size);
+	} else if (is_text) {
+		l->line = 0;
+		text_look(l, (const char *)b.data, b.size, false);
 	} else {
 		page_look(l, (const char *)b.data, b.size);
 	}
