@@ -9,7 +9,7 @@
  *   1       0.1.0   everything in command.proto but what stands below
  *   2       0.1.0   PolicySet keeps what it replaces (decisions 0105, 0114); Recording.tones (0109);
  *                   RecordingsJoin, RecordingSplit, and whom new legs follow (0110);
- *                   RecordingImport (0106)
+ *                   RecordingImport (0106); SiteRemove (0111)
  *   3       (tests) SchemaProbe; in binaries that are built beside the real ones, never installed
  *
  * Apply that writes other records than before for the same command needs a schema, too: the running

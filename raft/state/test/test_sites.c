@@ -115,6 +115,7 @@ static void a_site_without_users_goes_and_may_come_back(void **state)
 	struct kit *k = *state;
 
 	kit_cluster(k);
+	kit_upgrade(k, 1, 2);
 	assert_int_equal(site_set(k, "brq"), 0);
 	assert_true(is_there(k, "brq"));
 	assert_int_equal(site_remove(k, "brq", 0), 0);
@@ -125,6 +126,17 @@ static void a_site_without_users_goes_and_may_come_back(void **state)
 	assert_true(is_there(k, "prg"));
 }
 
+/* A build of schema 1 does not know the command: it must never meet one. */
+static void an_older_cluster_refuses_it(void **state)
+{
+	struct kit *k = *state;
+
+	kit_cluster(k);
+	assert_int_equal(site_set(k, "brq"), 0);
+	assert_int_equal(site_remove(k, "brq", 0), ET_EVERSION);
+	assert_true(is_there(k, "brq"));
+}
+
 static void a_site_stays_while_a_node_is_there(void **state)
 {
 	struct kit *k = *state;
@@ -133,6 +145,7 @@ static void a_site_stays_while_a_node_is_there(void **state)
 	Et__Recording *r = NULL;
 
 	kit_cluster(k); /* node 3 is at site-1 */
+	kit_upgrade(k, 1, 2);
 	assert_int_equal(kit_open_call(k, 3, &call), 0);
 	assert_int_equal(site_remove(k, "site-1", 0), ET_EPOLICY);
 	assert_string_equal(k->result->text, "node 'node-3' is there");
@@ -153,6 +166,7 @@ static void a_site_stays_while_a_policy_names_it(void **state)
 	struct kit *k = *state;
 
 	kit_cluster(k);
+	kit_upgrade(k, 1, 2);
 	assert_int_equal(site_set(k, "brq"), 0);
 	assert_int_equal(policy_set(k, "retention", "brq", 0), 0);
 	assert_int_equal(site_remove(k, "brq", 0), ET_EPOLICY);
@@ -172,6 +186,7 @@ static void join_tokens_for_it_are_revoked(void **state)
 	Et__Token *t = NULL;
 
 	kit_cluster(k);
+	kit_upgrade(k, 1, 2);
 	assert_int_equal(site_set(k, "brq"), 0);
 	assert_int_equal(site_token(k, 901, "brq"), 0);
 	assert_int_equal(site_token(k, 902, "prg"), 0);
@@ -199,6 +214,7 @@ static void it_stands_in_the_audit_log(void **state)
 	char text[128] = "";
 
 	kit_cluster(k);
+	kit_upgrade(k, 1, 2);
 	assert_int_equal(site_set(k, "brq"), 0);
 	assert_int_equal(site_remove(k, "brq", 0), 0);
 	struct et_state_view *v = et_state_view_open(k->s);
@@ -213,6 +229,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_site_without_users_goes_and_may_come_back),
+		TEST(an_older_cluster_refuses_it),
 		TEST(a_site_stays_while_a_node_is_there),
 		TEST(a_site_stays_while_a_policy_names_it),
 		TEST(join_tokens_for_it_are_revoked),
