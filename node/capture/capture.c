@@ -775,6 +775,7 @@ int et_capture_start(const struct et_capture_config *config, struct et_capture *
 	}
 	if (rc == 0) {
 		et_writer_sync(c->writer); /* free space is known before the first call */
+		publish(c, false, NULL);   /* ... and what is open, to who asks at once */
 		rc = start_threads(c, reterr);
 	}
 	if (rc < 0) {
