@@ -201,6 +201,15 @@ static void text_look(struct look *l, const char *text, size_t size, bool code)
 
 /* ---- Files ---- */
 
+/* "evertape kek", "evertape dek/1": what a key or a signature is made with, in pages of formats. */
+static bool is_label(const char *text, const char *end)
+{
+	static const char kek[] = "evertape kek";
+
+	return (end > text + 2 && end[-2] == '/' && isdigit((unsigned char)end[-1])) ||
+	       ((size_t)(end - text) == sizeof(kek) - 1 && memcmp(text, kek, sizeof(kek) - 1) == 0);
+}
+
 /* What stands between backticks. */
 static void quoted_look(struct look *l, const char *text, size_t size)
 {
@@ -212,7 +221,8 @@ static void quoted_look(struct look *l, const char *text, size_t size)
 		if (close == NULL) {
 			return;
 		}
-		if (memchr(open, '\n', (size_t)(close - open)) == NULL) {
+		if (memchr(open, '\n', (size_t)(close - open)) == NULL &&
+		    !is_label(open + 1, close)) {
 			text_look(l, open + 1, (size_t)(close - open - 1), true);
 		}
 		open = memchr(close + 1, '`', (size_t)(end - close - 1));
