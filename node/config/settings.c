@@ -11,7 +11,7 @@
 
 #define KEY_BYTES 160
 
-enum kind { TEXT, NUMBER, DURATION, BYTES, ACTION, DIGITS, PORTS, MODE, LEVEL };
+enum kind { TEXT, NUMBER, DURATION, BYTES, ACTION, DIGITS, TONES, PORTS, MODE, LEVEL };
 
 /* What needs another part of the file to be there. */
 enum part { ALWAYS, SIPREC, KEY_SOCKET };
@@ -48,6 +48,7 @@ static const struct setting {
 	IN(KEY_SOCKET, "key-socket.mode", MODE, key_socket.mode),
 	AT("recording.default", ACTION, rules.otherwise),
 	AT("recording.digits", DIGITS, rules.digits),
+	AT("recording.tones", TONES, rules.tones),
 	AT("recording.max-pause", DURATION, max_pause_us),
 	AT("recording.setup-timeout", DURATION, setup_timeout_us),
 	AT("recording.media-timeout", DURATION, media_timeout_us),
@@ -159,6 +160,8 @@ static json_t *value_of(const struct et_config *c, const struct setting *s)
 		return json_string(et_rule_action_text(c->rules.otherwise));
 	case DIGITS:
 		return json_string(c->rules.digits == ET_RULE_DIGITS_DROP ? "drop" : "keep");
+	case TONES:
+		return json_string(et_rule_tones_text(c->rules.tones));
 	case PORTS:
 		return json_sprintf("%u-%u", c->siprec.port_first, c->siprec.port_last);
 	case MODE:
