@@ -115,8 +115,8 @@ bool et_config_is_live(const char *key)
 /* Nodes that do not agree on it work all the same, and not as anybody meant it. */
 static bool is_common(const char *key)
 {
-	static const char *const with[] = { "recording.", "raft.", "placement.", "limits.",
-					    "tls.certificate-life" };
+	static const char *const with[] = { "recording.", "raft.",   "placement.",
+					    "scrub.",	  "limits.", "tls.certificate-life" };
 
 	for (size_t i = 0; i < ET_ARRAY_SIZE(with); i++) {
 		if (begins(key, with[i])) {
@@ -351,8 +351,8 @@ json_t *et_config_settings(const struct et_config *c, const void *text, size_t s
 {
 	static const char *const names[] = { "cluster", "node",	  "listen",	"data",
 					     "capture", "siprec", "key-socket", "recording",
-					     "raft",	"backup", "placement",	"limits",
-					     "tls",	"log" };
+					     "raft",	"backup", "placement",	"scrub",
+					     "limits",	"tls",	  "log" };
 	ET_CLEANUP(et_yaml_freep) struct et_yaml *y = NULL;
 	struct list l = { .c = c, .settings = json_array() };
 
