@@ -94,6 +94,21 @@ struct et_api_paused {
 	uint64_t packets; /* not written in all its pauses */
 };
 
+/* To keep a call on demand of this node. */
+struct et_api_keep {
+	const uint8_t *recording; /* 16 bytes; borrowed, as the texts; NULL: */
+	const char *sip_call_id;
+	const char *principal;
+};
+
+struct et_api_kept {
+	uint8_t recording[16];
+	bool changed;	  /* else it was a recording already */
+	int64_t start_us; /* of the call */
+	int64_t from_us;  /* of what there is */
+	int64_t end_us;	  /* 0: it goes on */
+};
+
 /* Keys of SRTP that were found to open a recording that is over. */
 struct et_api_late_keys {
 	const uint8_t *recording; /* 16 bytes; borrowed, as all of it */
@@ -172,6 +187,10 @@ struct et_api_backend {
 	 * not record it (any more). */
 	int (*pause)(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,
 		     struct et_error *reterr);
+	/* A recording, and synced on this node's disk, when it returns 0. ET_ENOTFOUND: this node
+	 * has no such call (any more). */
+	int (*keep)(void *arg, const struct et_api_keep *request, struct et_api_kept *ret,
+		    struct et_error *reterr);
 	/* Keep keys in a small segment of their own, sealed and synced here: a new DEK, and in the
 	 * catalogue as other segments are, when it returns 0. ET_ELIMIT: this node has added too
 	 * many to this recording. */

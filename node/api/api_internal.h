@@ -29,13 +29,13 @@
 
 /* What a caller may do. */
 enum api_right {
-	API_READ = 1,	 /* see the catalogue */
-	API_LISTEN = 2,	 /* hear recordings */
-	API_AUDIT = 4,	 /* read the audit log */
-	API_OPERATE = 8, /* verify, plan */
-	API_ADMIN = 16,	 /* change policy, nodes, tokens; apply plans */
-	API_TELL = 32,	 /* facts, tags, notes, agents */
-	API_UNMASK = 64, /* hear and export what a rule masks */
+	API_READ = 1,	  /* see the catalogue */
+	API_LISTEN = 2,	  /* hear recordings */
+	API_AUDIT = 4,	  /* read the audit log */
+	API_OPERATE = 8,  /* verify, plan */
+	API_ADMIN = 16,	  /* change policy, nodes, tokens; apply plans */
+	API_TELL = 32,	  /* facts, tags, notes, agents */
+	API_UNMASK = 64,  /* hear and export what a rule masks */
 	API_IMPORT = 128, /* make recordings of files */
 	API_ALL = 255,
 };
@@ -382,10 +382,15 @@ api_handler api_recording_join, api_recording_split;		/* legs.c */
 api_handler api_ca, api_ca_rotate, api_ca_abort, api_ca_finish; /* ca.c */
 api_handler api_backup;						/* backup.c */
 api_handler api_recording_erase, api_erasure_plan, api_erasure_get, api_erasure_apply; /* erase.c */
-api_handler api_recording_redact;						/* redact.c */
-api_handler api_recording_keys;							/* late_keys.c */
-api_handler api_import, api_import_find;						/* import.c */
-api_handler api_recording_pause, api_recording_resume;				/* pause.c */
+api_handler api_recording_redact;		       /* redact.c */
+api_handler api_recording_keys;			       /* late_keys.c */
+api_handler api_import, api_import_find;	       /* import.c */
+api_handler api_recording_pause, api_recording_resume; /* pause.c */
+api_handler api_recording_keep, api_capture_keep;      /* keep.c */
+/* pause.c: an event that is durable here, and in the chain as soon as it can be: no quorum. */
+int api_audit_durably(struct api_call *call, const char *action, const char *target,
+		      const char *detail, const char *reason, struct et_api_told *ret,
+		      struct et_error *reterr);
 api_handler api_erasure_certificate;						/* certificate.c */
 api_handler api_holds, api_hold_add, api_hold_release;				/* holds.c */
 api_handler api_retention_get, api_retention_put, api_retention_plan;		/* retention.c */

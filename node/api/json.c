@@ -451,6 +451,8 @@ json_t *api_recording_json(const struct et_state_view *v, const struct api_nodes
 	et_json_set(o, "id", api_uuid(&r->id));
 	et_json_set(o, "call", api_uuid(&r->call));
 	et_json_set(o, "joined", et_json_text(joined_word(r)));
+	et_json_set(o, "kept", et_json_text(r->kept));
+	et_json_set(o, "kept_at", api_time(r->kept_us));
 	et_json_set(o, "start", api_time(r->start_us));
 	et_json_set(o, "end", api_time(r->end_us));
 	et_json_set(o, "duration_ms", duration(r));

@@ -53,9 +53,9 @@ static int say_where(struct api_call *call, const uint8_t id[16], const char *ve
 	return rc;
 }
 
-/* Durable here, and in the chain as soon as it can be. */
-static int audit(struct api_call *call, const char *action, const char *target, const char *detail,
-		 const char *reason, struct et_api_told *ret, struct et_error *reterr)
+int api_audit_durably(struct api_call *call, const char *action, const char *target,
+		      const char *detail, const char *reason, struct et_api_told *ret,
+		      struct et_error *reterr)
 {
 	const struct et_api_backend *b = &call->api->config.backend;
 	Et__AuditAdd add = ET__AUDIT_ADD__INIT;
@@ -136,8 +136,8 @@ static int run(struct api_call *call, const json_t *body, bool pause, struct et_
 				      : "was not paused",
 		       failed < 0 ? ", but not saved" : "", paused.packets);
 	struct et_error e = { 0 };
-	rc = audit(call, pause ? "recording.pause" : "recording.resume", text, detail, reason,
-		   &told, &e);
+	rc = api_audit_durably(call, pause ? "recording.pause" : "recording.resume", text, detail,
+			       reason, &told, &e);
 	if (failed < 0) {
 		return failed; /* reterr says what; the audit log has it, if it can */
 	}

@@ -57,6 +57,8 @@ const struct api_route api_routes[] = {
 	{ "POST", "/v1/recordings/*/join", API_OPERATE, true, false, false, api_recording_join },
 	{ "POST", "/v1/recordings/*/split", API_OPERATE, true, false, false, api_recording_split },
 	{ "POST", "/v1/recordings/*/keys", API_ADMIN, true, false, false, api_recording_keys },
+	{ "POST", "/v1/recordings/*/keep", API_OPERATE, true, false, false, api_recording_keep },
+	{ "POST", "/v1/capture/keep", API_OPERATE, true, false, false, api_capture_keep },
 	{ "POST", "/v1/recordings/*/pause", API_OPERATE, true, false, false, api_recording_pause },
 	{ "POST", "/v1/recordings/*/resume", API_OPERATE, true, false, false,
 	  api_recording_resume },

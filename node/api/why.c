@@ -54,6 +54,10 @@ static void say_recorded(struct why *w)
 		say(w, "recorded", source, r->start_us, r->end_us, "rule \"%.64s\" of %.64s fired",
 		    r->rule, node);
 	}
+	if (r->kept[0] != '\0') {
+		say(w, "recorded", "its recorder (by request: audit log, recording.keep)", r->kept_us,
+		    0, "on demand: kept by %.256s", r->kept);
+	}
 	for (size_t i = 0; i < r->n_gaps; i++) {
 		bool paused = strcmp(r->gaps[i]->cause, "paused") == 0;
 		say(w, "gap",

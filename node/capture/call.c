@@ -217,6 +217,7 @@ static void take_rule(struct et_engine *e, struct et_call *c, const struct et_ru
 	c->drop_digits = et_rules_drop_digits(&e->rules, d->rule);
 	c->facts.tones = et_rules_tones(&e->rules, d->rule);
 	c->by_keys = et_rules_pause(&e->rules, d->rule);
+	et_call_on_demand(c, et_rules_ring(&e->rules, d->rule));
 	if (d->action == ET_RULE_SKIP) {
 		c->decision = ET_DECISION_RULE;
 		e->calls_refused_rule++;
@@ -277,7 +278,9 @@ bool et_call_open(struct et_engine *e, struct et_call *c)
 	if (c->decision != ET_DECISION_RECORD) {
 		return false;
 	}
-	if (e->sink.open(e->sink.arg, c->slot, &c->facts, c->restored) < 0) {
+	/* What the sink knew of a call that nobody kept died with it. */
+	const bool goes_on = c->restored && !et_call_is_waiting(c);
+	if (e->sink.open(e->sink.arg, c->slot, &c->facts, goes_on) < 0) {
 		return false; /* no room now: the next packet tries again */
 	}
 	c->opened = true;
@@ -352,7 +355,8 @@ static uint32_t describe(struct et_engine *e, struct et_call *c)
 	if (c->cannot_fire && c->facts.problem_srtp) {
 		size_t size = strlen(c->facts.problem);
 		(void)snprintf(c->facts.problem + size, sizeof(c->facts.problem) - size,
-			       "; its rule cannot pause by keys (cannot_fire)");
+			       "; its rule cannot %s by keys (cannot_fire)",
+			       c->by_keys != NULL ? "pause" : "keep");
 	}
 	return count;
 }
@@ -389,7 +393,8 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 {
 	/* It ended while nobody recorded, or just before: its recording stands open all the same.
 	 */
-	if (c->restored && c->decision == ET_DECISION_RECORD && !et_call_open(e, c)) {
+	if (c->restored && !et_call_is_waiting(c) && c->decision == ET_DECISION_RECORD &&
+	    !et_call_open(e, c)) {
 		return; /* no room: the next sweep tries again */
 	}
 	enum et_capture_state before = c->facts.state;
@@ -471,6 +476,7 @@ void et_call_sweep(struct et_engine *e, struct et_call *c)
 	et_keys_tell(e, c);
 	et_session_tell(e, c);
 	et_call_pause_sweep(e, c);
+	et_call_keep_sweep(e, c);
 	if (c->opened && e->now_us - c->updated_us >= UPDATE_US &&
 	    (c->dirty || c->media_us >= c->updated_us)) {
 		et_call_update(e, c);

@@ -44,18 +44,23 @@ enum {
 #define DEFAULT_QUEUE_BYTES ((size_t)32 * 1024 * 1024)
 #define DEFAULT_RING_BYTES ((size_t)64 * 1024 * 1024)
 #define DEFAULT_RESERVE_BYTES ((uint64_t)256 * 1024 * 1024)
+#define DEFAULT_DEMAND_BYTES ((uint64_t)8 * 1024 * 1024 * 1024)
 
-/* To pause, or to go on. Two hold it: who asks, and the list that it is in. */
+enum command_kind { COMMAND_PAUSE, COMMAND_RESUME, COMMAND_KEEP };
+
+/* What somebody waits for. Two hold it: who asks, and the list that it is in (or the writer). */
 struct command {
 	struct command *next;
+	struct et_capture *capture; /* borrowed */
+	enum command_kind kind;
 	uint8_t recording[16];
-	bool pause;
 	bool done; /* under the mutex, as all that follows */
 	int refs;
 	int code;
 	int64_t max_us;
 	struct et_capture_pause result;
-	char cause[ET_CAPTURE_CAUSE_MAX];
+	char cause[ET_CAPTURE_CAUSE_MAX]; /* KEEP: who */
+	struct et_keep_ask ask;
 };
 
 struct et_capture {
@@ -106,6 +111,7 @@ struct et_capture {
 	struct et_buffer table;		   /* a call table to be written; empty: none */
 	struct command *asked;		   /* owned: for the ring thread */
 	struct command *unsaved;	   /* owned: in force, and in `table` */
+	struct command *kept;		   /* owned: calls that were kept, and not synced yet */
 	bool no_more;			   /* nobody takes `asked` any more */
 	char source_text[256];
 	bool sync_stop;
@@ -185,6 +191,19 @@ static void take_table(struct et_capture *c)
 	et_buffer_release(&table);
 }
 
+/* What was kept since the last look, and is durable with a sync. */
+static void take_kept(struct et_capture *c)
+{
+	(void)pthread_mutex_lock(&c->mutex);
+	struct command *kept = c->kept;
+	c->kept = NULL;
+	(void)pthread_mutex_unlock(&c->mutex);
+	if (kept != NULL) {
+		et_writer_sync(c->writer);
+		answer(c, kept, atomic_load(&c->writer->sync_code));
+	}
+}
+
 static bool is_past(const struct timespec *until)
 {
 	struct timespec now;
@@ -206,12 +225,13 @@ static void *sync_main(void *arg)
 		until.tv_sec++;
 		while (!due && !stop) {
 			(void)pthread_mutex_lock(&c->mutex);
-			while (!c->sync_stop && c->table.size == 0 && !due) {
+			while (!c->sync_stop && c->table.size == 0 && c->kept == NULL && !due) {
 				due = pthread_cond_timedwait(&c->wake, &c->mutex, &until) != 0;
 			}
 			stop = c->sync_stop;
 			(void)pthread_mutex_unlock(&c->mutex);
 			take_table(c);
+			take_kept(c);
 			due = due || is_past(&until);
 		}
 		et_writer_sync(c->writer);
@@ -406,12 +426,44 @@ static void publish(struct et_capture *c, bool with_table, struct command *unsav
 	}
 }
 
-/* Pause and go on, as asked. Who asked is answered when the call table that says so is durable; a
- * recording that is not here is answered at once. */
+/* On the writer thread: a call was kept, or it was not. */
+static void on_kept(struct et_keep_ask *ask, int code)
+{
+	struct command *cmd = ask->arg;
+	struct et_capture *c = cmd->capture;
+	cmd->next = NULL;
+	if (code < 0) {
+		answer(c, cmd, code);
+		return;
+	}
+	(void)pthread_mutex_lock(&c->mutex);
+	cmd->next = c->kept;
+	c->kept = cmd;
+	(void)pthread_cond_signal(&c->wake);
+	(void)pthread_mutex_unlock(&c->mutex);
+}
+
+/* 0: it is in force, and to be saved; 1: the writer has it; negative: to be answered so. */
+static int run_command(struct et_capture *c, struct command *cmd)
+{
+	struct et_keep keep = { .at_us = c->engine->now_us, .ask = &cmd->ask };
+	if (cmd->kind != COMMAND_KEEP) {
+		return et_engine_pause(c->engine, cmd->recording, cmd->kind == COMMAND_PAUSE,
+				       cmd->cause, cmd->max_us, &cmd->result);
+	}
+	memcpy(keep.recording, cmd->recording, 16);
+	(void)snprintf(keep.who, sizeof(keep.who), "%.*s", ET_CAPTURE_WHO_MAX - 1, cmd->cause);
+	cmd->ask = (struct et_keep_ask){ .done = on_kept, .arg = cmd };
+	int rc = et_engine_keep(c->engine, &keep);
+	return rc < 0 ? rc : rc == 0;
+}
+
+/* As asked. Who asked is answered when what says so is durable: the call table, or the tapes of
+ * what was kept; what is not here is answered at once. */
 static void run_commands(struct et_capture *c)
 {
 	struct command *unsaved = NULL;
-	struct command *nothing = NULL;
+	bool kept = false;
 	(void)pthread_mutex_lock(&c->mutex);
 	struct command *list = c->asked;
 	c->asked = NULL;
@@ -423,20 +475,22 @@ static void run_commands(struct et_capture *c)
 	}
 	for (struct command *next = NULL; list != NULL; list = next) {
 		next = list->next;
-		int rc = et_engine_pause(c->engine, list->recording, list->pause, list->cause,
-					 list->max_us, &list->result);
-		struct command **to = rc == 0 ? &unsaved : &nothing;
-		list->next = *to;
-		*to = list;
+		list->next = NULL;
+		int rc = run_command(c, list);
+		if (rc < 0) {
+			answer(c, list, rc);
+		} else if (rc == 0) {
+			list->next = unsaved;
+			unsaved = list;
+		} else {
+			kept = true; /* and not ours any more when the queue is flushed */
+		}
+	}
+	if (unsaved != NULL || kept) {
+		c->engine->table_changed = true; /* also what was so already may not be saved yet */
+		publish(c, true, unsaved);	 /* before the writer's part: one sync takes both */
 	}
 	et_relay_flush(&c->relay); /* the marks, and the news for the catalogue */
-	if (nothing != NULL) {
-		answer(c, nothing, ET_ENOTFOUND);
-	}
-	if (unsaved != NULL) {
-		c->engine->table_changed = true; /* also what was so already may not be saved yet */
-		publish(c, true, unsaved);
-	}
 }
 
 /* Interfaces that went away: now and then, until they are back. */
@@ -688,6 +742,8 @@ static int make_parts(struct et_capture *c, const struct et_capture_config *conf
 		.kek_version = config->kek_version,
 		.calls = config->limits.calls != 0 ? config->limits.calls : ET_CALLS_DEFAULT,
 		.free_reserve_bytes = reserve != 0 ? reserve : DEFAULT_RESERVE_BYTES,
+		.demand_bytes = config->limits.demand_bytes != 0 ? config->limits.demand_bytes
+								 : DEFAULT_DEMAND_BYTES,
 		.live = !c->from_files,
 		.on_event = config->on_event,
 		.arg = config->arg,
@@ -863,20 +919,24 @@ static int command_wait(struct et_capture *c, struct command *cmd)
 	return cmd->done ? cmd->code : rc;
 }
 
-int et_capture_pause(struct et_capture *c, const uint8_t recording[16], bool pause,
-		     const char *cause, int64_t max_us, struct et_capture_pause *ret,
-		     struct et_error *reterr)
+/* Two hold it then. NULL: no memory. */
+static struct command *command_new(struct et_capture *c, enum command_kind kind,
+				   const uint8_t recording[16], const char *cause)
 {
-	const char *what = pause ? "pause" : "resume";
 	struct command *cmd = calloc(1, sizeof(*cmd));
-	if (cmd == NULL) {
-		return et_fail(reterr, -ENOMEM, "%s", what);
+	if (cmd != NULL) {
+		cmd->capture = c;
+		cmd->kind = kind;
+		memcpy(cmd->recording, recording, 16);
+		et_copy_text(cmd->cause, sizeof(cmd->cause),
+			     (struct et_view){ (const uint8_t *)cause, strlen(cause) });
 	}
-	memcpy(cmd->recording, recording, 16);
-	cmd->pause = pause;
-	cmd->max_us = max_us;
-	et_copy_text(cmd->cause, sizeof(cmd->cause),
-		     (struct et_view){ (const uint8_t *)cause, strlen(cause) });
+	return cmd;
+}
+
+/* Ask, and wait for the answer; the mutex is held then. */
+static int command_run(struct et_capture *c, struct command *cmd)
+{
 	(void)pthread_mutex_lock(&c->mutex);
 	int rc = c->no_more ? ET_ECLOSED : 0;
 	cmd->refs = rc == 0 ? 2 : 1;
@@ -886,6 +946,21 @@ int et_capture_pause(struct et_capture *c, const uint8_t recording[16], bool pau
 		c->has_asked = true;
 		rc = command_wait(c, cmd);
 	}
+	return rc;
+}
+
+int et_capture_pause(struct et_capture *c, const uint8_t recording[16], bool pause,
+		     const char *cause, int64_t max_us, struct et_capture_pause *ret,
+		     struct et_error *reterr)
+{
+	const char *what = pause ? "pause" : "resume";
+	struct command *cmd =
+		command_new(c, pause ? COMMAND_PAUSE : COMMAND_RESUME, recording, cause);
+	if (cmd == NULL) {
+		return et_fail(reterr, -ENOMEM, "%s", what);
+	}
+	cmd->max_us = max_us;
+	int rc = command_run(c, cmd);
 	bool in_force = cmd->done && cmd->result.from_us != 0;
 	if (cmd->done) {
 		*ret = cmd->result;
@@ -897,6 +972,22 @@ int et_capture_pause(struct et_capture *c, const uint8_t recording[16], bool pau
 	}
 	return in_force ? et_fail(reterr, rc, "%s is in force, but could not be saved", what)
 			: et_fail(reterr, rc, "%s", what);
+}
+
+int et_capture_keep(struct et_capture *c, const uint8_t recording[16], const char *who,
+		    struct et_capture_kept *ret, struct et_error *reterr)
+{
+	struct command *cmd = command_new(c, COMMAND_KEEP, recording, who);
+	if (cmd == NULL) {
+		return et_fail(reterr, -ENOMEM, "keep");
+	}
+	int rc = command_run(c, cmd);
+	if (cmd->done) {
+		*ret = cmd->ask.result;
+	}
+	command_unref(cmd);
+	(void)pthread_mutex_unlock(&c->mutex);
+	return rc < 0 ? et_fail(reterr, rc, "keep the call") : 0;
 }
 
 void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32])

@@ -14,7 +14,10 @@
  *   - SEGMENT_SEALED comes only after a successful sync that began after the footer was written;
  *     after a failed sync nothing is acknowledged any more (ET_CAPTURE_PROBLEM says so) until the
  *     process was started again and has checked the store;
- *   - the plain DEK never leaves this module and dies with the segment's writer.
+ *   - the plain DEK never leaves this module and dies with the segment's writer;
+ *   - a call whose rule says on-demand is written into a ring, under keys that are in locked memory
+ *     and nowhere else (ring.c): nothing is told of it but ET_CAPTURE_RING. It becomes a recording
+ *     when somebody keeps it, with what the ring still has; else its keys are wiped.
  *
  * Threads inside: one ring thread, which polls all interfaces and owns the call table (it parses
  * and looks up, and never touches a file); one writer thread, which owns the tapes and runs the
@@ -70,6 +73,7 @@ struct et_capture_limits {
 	size_t queue_bytes;	       /* between ring and writer: 32 MiB */
 	size_t ring_bytes;	       /* kernel ring of each interface: 64 MiB */
 	uint64_t free_reserve_bytes;   /* below it new calls are refused: 256 MiB */
+	uint64_t demand_bytes;	       /* of all rings of calls on demand: 8 GiB */
 	uint32_t media_timeout_s;      /* an answered call without media ends: 14,400 */
 	uint32_t media_only_timeout_s; /* RTP without signalling that stopped ends: 30 */
 	uint32_t setup_timeout_s;      /* an INVITE without a final answer ends: 240 */
@@ -199,8 +203,9 @@ struct et_capture_stream {
 struct et_capture_gap {
 	int64_t from_us;
 	int64_t to_us;
-	const char *cause; /* "recorder-restart", "disk-full", "writer_full", "paused": static.
-			    * to_us of a pause that goes on is 0 */
+	const char *cause; /* "recorder-restart", "disk-full", "writer_full", "paused",
+			    * "before-ring" (on demand: what its ring had no more when it was kept):
+			    * static. to_us of a pause that goes on is 0 */
 };
 
 #define ET_CAPTURE_PARTICIPANTS_MAX 16
@@ -244,7 +249,10 @@ struct et_capture_recording {
 	const char *sip_call_id;
 	const char *rule;      /* the rule that fired, "default" */
 	const char *direction; /* by the own numbers of the rules; "": there are none */
-	const char *joined;    /* why `call` is that of other legs: "header NAME", "numbers"; "" */
+	const char *kept; /* on demand: who decided to keep it: "keys of caller", a principal; "":
+			   * recorded from its beginning, or not kept (yet) */
+	int64_t kept_us;
+	const char *joined; /* why `call` is that of other legs: "header NAME", "numbers"; "" */
 	enum et_rule_tones tones; /* what becomes of key presses in its audio */
 	const char *problem;	  /* "" or what a listener must know */
 	enum et_keys_state keys;  /* do the keys that are known open what is protected? */
@@ -292,6 +300,8 @@ enum et_capture_event_kind {
 	ET_CAPTURE_SEGMENT_SEALED,   /* segment: durable */
 	ET_CAPTURE_RECORDING_CLOSE,  /* recording: final; after the SEGMENT_SEALED of its last tape
 				      */
+	ET_CAPTURE_RING,	     /* recording: it goes into a ring; not to be noted anywhere */
+	ET_CAPTURE_RING_LOST,	     /* recording: nobody kept it, and nobody can any more */
 	ET_CAPTURE_TICK,	     /* time_us: all that was written before it is synced */
 	ET_CAPTURE_PROBLEM,	     /* code, text */
 };
@@ -437,6 +447,14 @@ struct et_capture_metrics {
 	uint64_t siprec_connections; /* TCP and TLS, now */
 	uint64_t siprec_evicted;     /* connections closed to make room, or not let in */
 	uint64_t siprec_resent;	     /* responses and requests that were sent again */
+	uint64_t demand_calls;	     /* on demand, not kept, now; those that ended among them */
+	uint64_t demand_bytes;	     /* of their rings, on disk */
+	uint64_t demand_kept;	     /* calls that somebody kept */
+	uint64_t demand_dropped;     /* ... that nobody kept */
+	uint64_t demand_cut;	     /* parts of rings given up before their time: limits, disk */
+	int64_t demand_cut_us;	     /* when last; 0: never */
+	uint64_t demand_lost;	     /* calls whose ring was lost by a restart */
+	uint64_t demand_failed;	     /* keeps that failed; they are tried again */
 	uint64_t media_dropped; /* packets in streams, dropped before their tape: writer_full, disk
 				 * full, not recorded */
 	uint64_t tape_bytes;	/* written */
@@ -512,6 +530,34 @@ struct et_capture_pause {
 int et_capture_pause(struct et_capture *c, const uint8_t recording[16], bool pause,
 		     const char *cause, int64_t max_us, struct et_capture_pause *ret,
 		     struct et_error *reterr) ET_MUST_CHECK;
+
+/* What was kept of a call on demand. */
+struct et_capture_kept {
+	bool changed; /* by this call; else it was kept, or recorded from its beginning, before */
+	int64_t start_us; /* of the call; 0 with an error: it is not kept */
+	int64_t from_us;  /* what is kept begins there; 0: not known any more */
+	int64_t end_us;	  /* 0: it goes on, and is recorded to its end */
+};
+
+#define ET_CAPTURE_WHO_MAX 64 /* bytes, with the NUL */
+
+/* Keep a call that its rule records on demand: while it runs, or as long after its end as its rule
+ * says. `who` stands in the recording. What is kept is told as of any recording: RECORDING_OPEN,
+ * SEGMENT_OPEN of each tape; it promises what any recording does.
+ *
+ * It is a recording, and synced to the media filesystem, when this returns: a recorder that is
+ * killed or loses power after that loses at most its last second.
+ *
+ * Blocks, some ms and a sync. Any thread but capture's own.
+ *   ET_ENOTFOUND  this recorder has no such call, or nobody kept it in time
+ *   ET_ELIMIT     the recorder has no room to be asked now: ask again
+ *   ET_ECLOSED    capture is being stopped
+ *   -ETIMEDOUT    no answer in 10 s: it may be kept; ask again
+ *   others        ret->start_us is 0: the journal or the disk refused; it is tried again every 5 s,
+ *                 as long as the ring has something of the call. Else it is kept, and the sync
+ *                 failed */
+int et_capture_keep(struct et_capture *c, const uint8_t recording[16], const char *who,
+		    struct et_capture_kept *ret, struct et_error *reterr) ET_MUST_CHECK;
 
 /* A copy of the counters, at most a second old. Any thread. */
 void et_capture_metrics(struct et_capture *c, struct et_capture_metrics *ret);

@@ -440,5 +440,6 @@ void et_engine_tell(const struct et_engine *e, struct et_capture_metrics *ret)
 	ret->calls_refused_drain = e->calls_refused_drain;
 	memcpy(ret->rule_calls, e->rule_calls, sizeof(ret->rule_calls));
 	ret->media_dropped = e->media_dropped;
+	ret->demand_lost = e->demand_lost;
 	et_tcp_tell(e->tcp, ret);
 }

@@ -10,6 +10,7 @@
  *   stream.c     RTP: streams, whose they are, what is kept until it is known
  *   keys.c       SRTP: keys from signalling, whether one fits
  *   call.c       a call's life: rule, admission, opening, facts, closing
+ *   demand.c     calls on demand: who keeps them
  *   table.c      saving and restoring the call table
  *
  * Threads: one owner. */
@@ -78,6 +79,25 @@ struct et_facts {
 	enum et_rule_tones tones; /* what its rule says of them; DEFAULT: an older table did not */
 	char joined[48];	  /* why it has the `call` of another leg; "": it has its own */
 	char pause_cause[ET_CAPTURE_CAUSE_MAX]; /* of the last pause: for the tape's mark */
+	int64_t ring_us;     /* on demand, and not kept: how far its ring reaches; else 0 */
+	int64_t keep_for_us; /* ... and after its end */
+	char kept[ET_CAPTURE_WHO_MAX]; /* on demand: who keeps it; "": nobody yet */
+	int64_t kept_us;
+};
+
+/* Somebody waits for it. The writer's: it calls done() once, as the last thing. */
+struct et_keep_ask {
+	void (*done)(struct et_keep_ask *ask, int code);
+	void *arg; /* borrowed */
+	struct et_capture_kept result;
+};
+
+/* A call on demand is to be kept. */
+struct et_keep {
+	uint8_t recording[16];
+	char who[ET_CAPTURE_WHO_MAX];
+	int64_t at_us;
+	struct et_keep_ask *ask; /* borrowed until done(); NULL: keys did it */
 };
 
 struct et_stream;
@@ -105,6 +125,8 @@ struct et_sink {
 	int (*session)(void *arg, uint32_t slot, const struct et_capture_session *session);
 	int (*update)(void *arg, uint32_t slot, const struct et_facts *facts,
 		      const struct et_capture_stream *streams, uint32_t count);
+	/* Somebody keeps it; NULL: the sink keeps all. Also of calls that were closed. */
+	int (*keep)(void *arg, const struct et_keep *keep);
 	/* Keys of a recording that is over; NULL: the sink does not care. */
 	int (*late)(void *arg, const struct et_late_keys *late,
 		    struct et_view plain); /* a KEYS plaintext: a secret */
@@ -255,7 +277,8 @@ struct et_call {
 	bool opened;
 	bool drop_digits;		     /* its rule says so */
 	const struct et_rule_pause *by_keys; /* borrowed from the rules; NULL: keys pause nothing */
-	int64_t media_us;		     /* last RTP packet */
+	const struct et_rule_ring *keep_keys; /* ... NULL: keys keep nothing (any more) */
+	int64_t media_us;		      /* last RTP packet */
 	struct et_pause pause;
 	struct et_facts facts;
 	struct et_endpoint *endpoints; /* owned */
@@ -284,8 +307,9 @@ struct et_call {
 	bool restored;
 	struct et_link join_link; /* by both numbers */
 	bool join_linked;
+	bool keep_wanted;		   /* by keys; there was no room to say so */
 	struct et_rule_presses presses[2]; /* of caller and callee */
-	bool cannot_fire;		   /* by_keys, and no key opens its events */
+	bool cannot_fire;		   /* by_keys or keep_keys, and no key opens its events */
 	bool paused_by_lack;		   /* ... so it is paused */
 	uint32_t pressed_cseq;		   /* of the last INFO that was looked at */
 	uint32_t digit_cseq;		   /* of the last digit in SIP that was dropped */
@@ -374,6 +398,7 @@ struct et_engine {
 	uint64_t calls_refused_rule;
 	uint64_t calls_refused_drain;
 	uint64_t media_dropped;
+	uint64_t demand_lost; /* calls whose ring a restart lost */
 	uint64_t sip_not_kept;
 
 	int64_t now_us;	   /* of packets, and of the clock: never goes back */
@@ -455,6 +480,11 @@ int et_engine_restore(struct et_engine *e, struct et_view saved,
 int et_engine_pause(struct et_engine *e, const uint8_t recording[16], bool pause, const char *cause,
 		    int64_t max_us, struct et_capture_pause *ret);
 
+/* Keep a call on demand: see et_capture_keep(). 0: the sink answers keep->ask (needed), also for
+ * what the engine does not know any more. 1: keep->ask->result says it, and done() is not called:
+ * the call was not opened yet. ET_ELIMIT: the sink had no room, and knows nothing of it. */
+int et_engine_keep(struct et_engine *e, const struct et_keep *keep);
+
 /* From the sink's media(): what the packet of this stream is without its protection; *ret stays as
  * it is when there is none. false: it cannot be opened. With config.keep_openers only. */
 bool et_engine_plain(struct et_engine *e, uint32_t slot, uint32_t stream, const struct et_packet *p,
@@ -489,6 +519,14 @@ bool et_call_keeps_message(struct et_engine *e, struct et_call *c, int64_t time_
 			   enum et_sip_method method);
 void et_call_pause_end(struct et_engine *e, struct et_call *c, int64_t at_us);
 void et_call_pause_sweep(struct et_engine *e, struct et_call *c);
+
+/* demand.c */
+extern const char *const et_gap_before;		  /* the cause of its gap */
+bool et_call_is_waiting(const struct et_call *c); /* on demand, and nobody kept it */
+/* As its rule says, from now on. */
+void et_call_on_demand(struct et_call *c, const struct et_rule_ring *ring);
+void et_call_keep_by_keys(struct et_engine *e, struct et_call *c, uint8_t side, int64_t at_us);
+void et_call_keep_sweep(struct et_engine *e, struct et_call *c);
 
 /* join.c: the call's id, by the rules of joining; `invite` NULL: it was not seen. */
 #define ET_JOIN_STEPS_MAX 64		 /* that a look among equal numbers may take */
@@ -598,6 +636,8 @@ void et_keys_problem(struct et_call *c);
 void et_keys_tell_handshake(struct et_engine *e, struct et_stream *s, const struct et_packet *p);
 /* The call is closed: whose secret did not come, may come yet. */
 void et_keys_call_over(struct et_engine *e, const struct et_call *c);
+/* A call on demand that is closed is kept after all: late secrets are worth something. */
+void et_keys_kept(struct et_engine *e, const uint8_t recording[16]);
 /* Now and then: secrets of calls that are over. */
 void et_keys_late(struct et_engine *e);
 /* Keys were added to config.given: streams that are closed are tried again. */

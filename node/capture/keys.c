@@ -166,13 +166,16 @@ struct et_handshake {
 	uint8_t client_party;
 	bool over; /* the call is, and the secret did not come */
 	int64_t start_us;
-	uint32_t others; /* streams of the recording that something else must open */
+	uint32_t others;  /* streams of the recording that something else must open */
+	bool on_demand;	  /* nobody kept the recording so far: nothing is tried */
+	int64_t until_us; /* ... and nobody can from then on */
 };
 
 static void handshake_clear(struct et_engine *e, struct et_handshake *h)
 {
 	e->handshakes_over -= h->over;
 	h->over = false;
+	h->on_demand = false;
 	h->material = et_secret_free(h->material);
 	for (size_t i = 0; i < ET_ARRAY_SIZE(h->samples); i++) {
 		free(h->samples[i].data);
@@ -442,6 +445,8 @@ void et_keys_call_over(struct et_engine *e, const struct et_call *c)
 		if (!h->over) {
 			h->over = true;
 			h->start_us = c->facts.start_us;
+			h->on_demand = et_call_is_waiting(c);
+			h->until_us = e->now_us + c->facts.keep_for_us;
 			h->others = closed;
 			e->handshakes_over++;
 		}
@@ -524,8 +529,21 @@ static void late_try(struct et_engine *e, struct et_handshake *h)
 void et_keys_late(struct et_engine *e)
 {
 	for (uint32_t i = 0; i < HANDSHAKES_MAX && e->handshakes_over > 0; i++) {
-		if (e->handshakes[i].over) {
-			late_try(e, &e->handshakes[i]);
+		struct et_handshake *h = &e->handshakes[i];
+		if (h->over && h->on_demand && e->now_us > h->until_us) {
+			handshake_clear(e, h); /* nobody kept it */
+		} else if (h->over && !h->on_demand) {
+			late_try(e, h);
+		}
+	}
+}
+
+void et_keys_kept(struct et_engine *e, const uint8_t recording[16])
+{
+	for (uint32_t i = 0; i < HANDSHAKES_MAX && e->handshakes_over > 0; i++) {
+		struct et_handshake *h = &e->handshakes[i];
+		if (h->over && memcmp(h->told, recording, sizeof(h->told)) == 0) {
+			h->on_demand = false;
 		}
 	}
 }
@@ -642,7 +660,8 @@ void et_keys_check(struct et_engine *e, struct et_stream *s, const struct et_pac
 		(void)snprintf(s->srtp, sizeof(s->srtp), "%s",
 			       et_srtp_suite_name(s->opening.suite));
 		s->call->dirty = true;
-		if (!e->config.keep_openers && s->call->by_keys == NULL) {
+		if (!e->config.keep_openers && s->call->by_keys == NULL &&
+		    s->call->keep_keys == NULL) {
 			et_srtp_stream_release(&s->opening);
 		}
 	} else if (!waits && s->given.below == 0 && s->opening.opener == NULL && --s->checks == 0) {

@@ -129,7 +129,7 @@ static void rotate(struct et_writer *w)
 	}
 	for (uint32_t i = 0; i < w->config.calls; i++) {
 		struct et_slot *s = w->slots[i];
-		if (s != NULL && s->log != NULL &&
+		if (s != NULL && s->log != NULL && s->log != w->log &&
 		    append_facts(w, KIND_OPEN, s->file, s->segment, &s->facts, NULL, 0) == 0) {
 			s->log->refs--;
 			s->log = w->log;
@@ -139,13 +139,14 @@ static void rotate(struct et_writer *w)
 	et_openlog_sweep(w);
 }
 
-int et_openlog_open(struct et_writer *w, struct et_slot *s)
+int et_openlog_open(struct et_writer *w, const char *file, uint32_t segment,
+		    const struct et_facts *facts, struct et_openlog **ret)
 {
 	rotate(w);
-	int rc = append_facts(w, KIND_OPEN, s->file, s->segment, &s->facts, NULL, 0);
+	int rc = append_facts(w, KIND_OPEN, file, segment, facts, NULL, 0);
 	if (rc == 0) {
-		s->log = w->log;
-		s->log->refs++;
+		*ret = w->log;
+		w->log->refs++;
 	}
 	return rc;
 }

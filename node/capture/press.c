@@ -1,8 +1,9 @@
-/* Keys that pause a recording: telephone events (RFC 4733) and SIP INFO, where the call's rule has
- * a `pause`.
+/* Keys that pause a recording, or keep one that is on demand: telephone events (RFC 4733) and SIP
+ * INFO, where the call's rule has a `pause` or a `keep`.
  *
  *   event ──▶ (SRTP: opened, of events only) ──▶ a new press? ──▶ the last keys are `start`: pause
  *                     │ no key                                    ... are `stop`: go on
+ *                     │                                           ... are `keep`: it is kept
  *                     └──▶ cannot fire: said in `problem`; recorded, or paused, as the rule says
  *
  * What counts are the keys of one party, each within ten seconds of the one before. Events are
@@ -27,19 +28,25 @@ static void begin(struct et_engine *e, struct et_call *c, int64_t at_us, const c
 	et_call_pause_begin(e, c, at_us, cause, max_us);
 }
 
+static bool is_theirs(enum et_rule_by by, uint8_t side)
+{
+	return by == ET_RULE_BY_ANY || (by == ET_RULE_BY_CALLER) == (side == 0);
+}
+
 static void pressed(struct et_engine *e, struct et_call *c, uint8_t side, char key, int64_t at_us)
 {
 	const struct et_rule_pause *by = c->by_keys;
-
-	if ((by->by == ET_RULE_BY_CALLER && side != 0) ||
-	    (by->by == ET_RULE_BY_CALLEE && side != 1)) {
-		return;
-	}
+	struct et_rule_presses *last = &c->presses[side & 1];
 	const bool paused = et_call_is_paused(c);
-	if (!et_rule_pressed(&c->presses[side & 1], paused ? by->stop : by->start, key, at_us)) {
+
+	et_rule_press(last, key, at_us);
+	if (c->keep_keys != NULL && is_theirs(c->keep_keys->by, side) &&
+	    et_rule_pressed(last, c->keep_keys->keep)) {
+		et_call_keep_by_keys(e, c, side, at_us);
+	} else if (by == NULL || !is_theirs(by->by, side) ||
+		   !et_rule_pressed(last, paused ? by->stop : by->start)) {
 		return;
-	}
-	if (!paused) {
+	} else if (!paused) {
 		begin(e, c, at_us, "keys", by->max_us);
 	} else if (!c->paused_by_lack) {
 		et_call_pause_end(e, c, at_us);
@@ -68,7 +75,7 @@ static void look_for_lack(struct et_engine *e, struct et_call *c, int64_t at_us)
 	}
 	c->cannot_fire = closed;
 	c->dirty = true;
-	if (closed && c->by_keys->without_key && !et_call_is_paused(c)) {
+	if (closed && c->by_keys != NULL && c->by_keys->without_key && !et_call_is_paused(c)) {
 		c->paused_by_lack = true;
 		begin(e, c, at_us, "its keys cannot be seen (cannot_fire)", LACK_MAX_US);
 	} else if (!closed && c->paused_by_lack) {
@@ -88,7 +95,7 @@ void et_press_rtp(struct et_engine *e, struct et_stream *s, const struct et_rtp 
 	struct et_call *c = s->call;
 	struct et_rtp plain = *rtp;
 
-	if (c->by_keys == NULL) {
+	if (c->by_keys == NULL && c->keep_keys == NULL) {
 		return;
 	}
 	if (s->srtp[0] != '\0' && (s->opened != ET_OPENED_YES || c->cannot_fire)) {
@@ -142,8 +149,8 @@ static char key_of(const struct et_sip *m)
 void et_press_message(struct et_engine *e, struct et_call *c, uint8_t side, int64_t time_us,
 		      const struct et_sip *m)
 {
-	if (c->by_keys == NULL || !m->is_request || m->method != ET_SIP_INFO || m->body.size == 0 ||
-	    c->pressed_cseq == m->cseq) {
+	if ((c->by_keys == NULL && c->keep_keys == NULL) || !m->is_request ||
+	    m->method != ET_SIP_INFO || m->body.size == 0 || c->pressed_cseq == m->cseq) {
 		return;
 	}
 	c->pressed_cseq = m->cseq; /* sent again, or seen at another hop: the same */

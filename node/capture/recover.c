@@ -10,7 +10,37 @@
 #include "node/io/clock.h"
 #include "node/io/file.h"
 
-enum { PROBLEM_WRITE = 0 };
+enum { PROBLEM_WRITE = 0, RING_NAME_MAX = 64 };
+
+/* Of calls on demand that nobody had kept: their keys died with the process. */
+static void clean_rings(struct et_writer *w)
+{
+	char path[PATH_MAX];
+	char file[ET_RELATIVE_MAX];
+	char text[128];
+	uint32_t count = 0;
+	et_writer_path(w, "ring", path);
+	DIR *folder = opendir(path);
+	const struct dirent *entry = NULL;
+	while (folder != NULL && (entry = readdir(folder)) != NULL) {
+		if (entry->d_name[0] != '.' && strlen(entry->d_name) < RING_NAME_MAX) {
+			(void)snprintf(file, sizeof(file), "ring/%.63s", entry->d_name);
+			et_writer_path(w, file, path);
+			count += unlink(path) == 0;
+		}
+	}
+	if (folder != NULL) {
+		(void)closedir(folder);
+	}
+	if (count > 0) {
+		(void)snprintf(text, sizeof(text),
+			       "the recorder was killed: %u tapes of calls on demand that nobody "
+			       "had kept are lost with their keys",
+			       count);
+		w->problem_us[PROBLEM_WRITE] = 0;
+		et_writer_problem(w, PROBLEM_WRITE, ET_ENOKEY, text);
+	}
+}
 
 /* Close the tape, and line up what is to be told. */
 static int recover_tape(struct et_writer *w, struct et_recovered *t, struct et_error *reterr)
@@ -57,6 +87,7 @@ static int recover_tape(struct et_writer *w, struct et_recovered *t, struct et_e
 
 int et_writer_recover(struct et_writer *w, struct et_recovery *ret, struct et_error *reterr)
 {
+	clean_rings(w);
 	int rc = et_openlog_start(w, ret, reterr);
 	for (uint32_t i = 0; rc == 0 && i < ret->count; i++) {
 		struct et_recovered *t = &ret->tapes[i];
@@ -78,6 +109,19 @@ int et_writer_recover(struct et_writer *w, struct et_recovery *ret, struct et_er
 	return rc;
 }
 
+/* Who knows most of its recording: the one before it was sealed, and not told yet. */
+static bool is_last(const struct et_recovery *r, const struct et_recovered *t)
+{
+	for (uint32_t i = 0; i < r->count; i++) {
+		const struct et_recovered *other = &r->tapes[i];
+		if (other->segment > t->segment && !et_keys_segment(other->segment) &&
+		    memcmp(other->recording, t->recording, sizeof(t->recording)) == 0) {
+			return false;
+		}
+	}
+	return !et_keys_segment(t->segment); /* keys that came later are no end */
+}
+
 void et_writer_close_orphans(struct et_writer *w, struct et_recovery *r,
 			     bool (*is_live)(void *arg, const uint8_t id[16]), void *arg)
 {
@@ -87,7 +131,8 @@ void et_writer_close_orphans(struct et_writer *w, struct et_recovery *r,
 	for (uint32_t i = 0; i < r->count; i++) {
 		struct et_recovered *t = &r->tapes[i];
 		bool live = !t->closed && is_live(arg, t->recording);
-		struct et_ack *ack = live || t->closing == NULL ? NULL : calloc(1, sizeof(*ack));
+		bool ends = !live && t->closing != NULL && is_last(r, t);
+		struct et_ack *ack = ends ? calloc(1, sizeof(*ack)) : NULL;
 		if (ack == NULL) {
 			continue;
 		}

@@ -8,6 +8,7 @@ enum op_kind {
 	OP_MEDIA,
 	OP_META,
 	OP_KEYS,
+	OP_KEEP,
 	OP_LATE,
 	OP_SESSION,
 	OP_UPDATE,
@@ -225,6 +226,16 @@ static int relay_keys(void *arg, uint32_t slot, struct et_view plain)
 	return 0;
 }
 
+static int relay_keep(void *arg, const struct et_keep *keep)
+{
+	struct op *op = reserve(arg, OP_KEEP, 0, sizeof(*keep));
+	if (op == NULL) {
+		return ET_ELIMIT;
+	}
+	memcpy(op + 1, keep, sizeof(*keep));
+	return 0;
+}
+
 static int relay_late(void *arg, const struct et_late_keys *late, struct et_view plain)
 {
 	struct op *op = reserve(arg, OP_LATE, 0, sizeof(*late) + plain.size);
@@ -285,6 +296,7 @@ struct et_sink et_relay_sink(struct et_relay *r)
 		.rtcp = relay_rtcp,
 		.meta = relay_meta,
 		.keys = relay_keys,
+		.keep = relay_keep,
 		.late = relay_late,
 		.session = relay_session,
 		.update = relay_update,
@@ -330,6 +342,9 @@ static void run_op(struct et_writer *w, const struct op *op)
 		break;
 	case OP_KEYS:
 		et_writer_keys(w, op->slot, (struct et_view){ extra, op->size - sizeof(*op) });
+		break;
+	case OP_KEEP:
+		et_writer_keep(w, extra);
 		break;
 	case OP_LATE:
 		et_writer_late(

@@ -30,9 +30,11 @@ struct replay {
 static int replay_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
 {
 	struct replay *r = arg;
+	struct et_facts all = *facts;
+	all.ring_us = 0; /* nobody is there to keep a call on demand: all of it is shown */
 	memcpy(r->ids[slot], facts->id, 16);
 	if (r->writer != NULL) {
-		et_writer_open(r->writer, slot, facts, restored);
+		et_writer_open(r->writer, slot, &all, restored);
 	}
 	return 0;
 }

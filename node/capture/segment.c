@@ -9,7 +9,6 @@
 #include "node/crypto/sign.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
-#include "node/tape/wrap.h"
 
 enum {
 	PROBLEM_WRITE = 0, /* kinds of et_writer_problem() */
@@ -54,56 +53,62 @@ void et_reserve_use(struct et_writer *w)
 /* ---- Opening --------------------------------------------------------------------------------- */
 
 /* All segments of a recording lie in the folder of the day on which it began. */
-static int make_file_name(struct et_writer *w, struct et_slot *s, struct et_error *reterr)
+static int make_day(struct et_writer *w, const struct et_facts *f, char ret[ET_RELATIVE_MAX],
+		    struct et_error *reterr)
 {
-	char id[ET_UUID_TEXT_SIZE];
-	char day[ET_RELATIVE_MAX];
 	char path[PATH_MAX];
 	struct tm tm;
-	time_t seconds = (time_t)(s->facts.start_us / 1000000);
+	time_t seconds = (time_t)(f->start_us / 1000000);
 	if (gmtime_r(&seconds, &tm) == NULL || tm.tm_year < -1900 || tm.tm_year > 8099) {
 		memset(&tm, 0, sizeof(tm));
 	}
-	et_uuid_format(s->facts.id, id);
-	(void)snprintf(day, sizeof(day), "tapes/%04d/%02d/%02d", tm.tm_year + 1900, tm.tm_mon + 1,
-		       tm.tm_mday);
-	if (strcmp(day, w->day) != 0) {
-		et_writer_path(w, day, path);
-		int rc = et_file_mkdirs(path, reterr);
-		if (rc < 0) {
-			return rc;
-		}
-		memcpy(w->day, day, sizeof(w->day));
+	(void)snprintf(ret, ET_RELATIVE_MAX, "tapes/%04d/%02d/%02d", tm.tm_year + 1900,
+		       tm.tm_mon + 1, tm.tm_mday);
+	if (strcmp(ret, w->day) == 0) {
+		return 0;
 	}
-	int n = snprintf(s->file, sizeof(s->file), "%.20s/%s-g%d-s%u.evtm", day, id, ET_GENERATION,
-			 (unsigned)s->segment);
-	et_assert(n > 0 && n < (int)sizeof(s->file));
-	return 0;
+	et_writer_path(w, ret, path);
+	int rc = et_file_mkdirs(path, reterr);
+	if (rc == 0) {
+		memcpy(w->day, ret, sizeof(w->day));
+	}
+	return rc;
 }
 
-/* A new DEK, its wrap, the tape with its header. The DEK is gone afterwards. */
-static int create_tape(struct et_writer *w, struct et_slot *s, struct et_capture_segment *ret,
-		       struct et_error *reterr)
+int et_segment_name(struct et_writer *w, const struct et_facts *f, uint32_t segment, bool ring,
+		    char ret[ET_RELATIVE_MAX], struct et_error *reterr)
 {
-	ET_CLEANUP(et_secret_freep) struct et_secret *dek = NULL;
-	uint8_t kek_public[32];
-	char path[PATH_MAX];
-	int rc = et_secret_random(ET_DEK_SIZE, &dek, reterr);
+	char id[ET_UUID_TEXT_SIZE];
+	char folder[ET_RELATIVE_MAX] = "ring";
+	int rc = ring ? 0 : make_day(w, f, folder, reterr);
 	if (rc < 0) {
 		return rc;
 	}
+	et_uuid_format(f->id, id);
+	int n = snprintf(ret, ET_RELATIVE_MAX, "%.20s/%s-g%d-s%u.evtm", folder, id, ET_GENERATION,
+			 (unsigned)segment);
+	et_assert(n > 0 && n < ET_RELATIVE_MAX);
+	return 0;
+}
+
+int et_segment_wrap(struct et_writer *w, const uint8_t recording[16], const struct et_secret *dek,
+		    struct et_capture_segment *ret, struct et_error *reterr)
+{
+	uint8_t kek_public[32];
 	(void)pthread_mutex_lock(&w->kek_mutex);
 	ret->kek_version = w->kek_version;
 	w->kek_opening = w->kek_version;
 	memcpy(kek_public, w->kek_public, sizeof(kek_public));
 	(void)pthread_mutex_unlock(&w->kek_mutex);
 	ret->kek_id = w->config.kek_id;
-	et_random(&ret->dek, sizeof(ret->dek));
-	rc = et_dek_wrap(kek_public, ret->kek_version, s->facts.id, ret->dek, dek, ret->wrap_enc,
-			 ret->wrap_sealed, reterr);
-	if (rc < 0) {
-		return rc;
-	}
+	return et_dek_wrap(kek_public, ret->kek_version, recording, ret->dek, dek, ret->wrap_enc,
+			   ret->wrap_sealed, reterr);
+}
+
+int et_segment_create(struct et_writer *w, struct et_slot *s, const struct et_secret *dek,
+		      struct et_capture_segment *ret, struct et_error *reterr)
+{
+	char path[PATH_MAX];
 	struct et_tape_header header = {
 		.generation = ET_GENERATION,
 		.segment = s->segment,
@@ -115,13 +120,26 @@ static int create_tape(struct et_writer *w, struct et_slot *s, struct et_capture
 	};
 	memcpy(header.recording, s->facts.id, 16);
 	et_writer_path(w, s->file, path);
-	rc = et_tape_create(path, &header, dek, &s->tape, reterr);
+	int rc = et_tape_create(path, &header, dek, &s->tape, reterr);
+	if (rc == 0) {
+		et_tape_share(s->tape, &w->record);
+		memcpy(ret->header_hash, header.hash, sizeof(ret->header_hash));
+	}
+	return rc;
+}
+
+/* A new DEK, its wrap, the tape with its header. The DEK is gone afterwards. */
+static int create_tape(struct et_writer *w, struct et_slot *s, struct et_capture_segment *ret,
+		       struct et_error *reterr)
+{
+	ET_CLEANUP(et_secret_freep) struct et_secret *dek = NULL;
+	int rc = et_secret_random(ET_DEK_SIZE, &dek, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	et_tape_share(s->tape, &w->record);
-	memcpy(ret->header_hash, header.hash, sizeof(ret->header_hash));
-	return 0;
+	et_random(&ret->dek, sizeof(ret->dek));
+	rc = et_segment_wrap(w, s->facts.id, dek, ret, reterr);
+	return rc < 0 ? rc : et_segment_create(w, s, dek, ret, reterr);
 }
 
 static void describe(const struct et_slot *s, struct et_capture_segment *ret)
@@ -172,7 +190,7 @@ static int next_segment(struct et_writer *w, struct et_slot *s, struct et_error 
 	int rc = 0;
 	do {
 		s->segment++;
-		rc = make_file_name(w, s, reterr);
+		rc = et_segment_name(w, &s->facts, s->segment, s->ring != NULL, s->file, reterr);
 		if (rc < 0) {
 			return rc;
 		}
@@ -181,23 +199,32 @@ static int next_segment(struct et_writer *w, struct et_slot *s, struct et_error 
 	return 0;
 }
 
+/* Noted as open, and there. */
+static int segment_make(struct et_writer *w, struct et_slot *s, struct et_capture_segment *segment,
+			struct et_error *reterr)
+{
+	int rc = next_segment(w, s, reterr);
+	s->t0_us = s->segment == 1 ? s->facts.start_us : w->now_us;
+	if (rc == 0 && s->ring == NULL) {
+		rc = et_openlog_open(w, s->file, s->segment, &s->facts, &s->log);
+		if (rc < 0) {
+			(void)et_fail(reterr, rc, "log of open tapes in '%s/calls'", w->media);
+		}
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	describe(s, segment);
+	return s->ring != NULL ? et_ring_begin(w, s, segment, reterr)
+			       : create_tape(w, s, segment, reterr);
+}
+
 /* The slot's next tape, told of. */
 static bool segment_begin(struct et_writer *w, struct et_slot *s, enum et_keys_state keys)
 {
 	struct et_capture_segment segment = { .generation = ET_GENERATION, .keys = keys };
 	struct et_error error = { .text = "" };
-	int rc = next_segment(w, s, &error);
-	s->t0_us = s->segment == 1 ? s->facts.start_us : w->now_us;
-	if (rc == 0) {
-		rc = et_openlog_open(w, s);
-		if (rc < 0) {
-			(void)et_fail(&error, rc, "log of open tapes in '%s/calls'", w->media);
-		}
-	}
-	if (rc == 0) {
-		describe(s, &segment);
-		rc = create_tape(w, s, &segment, &error);
-	}
+	int rc = segment_make(w, s, &segment, &error);
 	if (rc < 0) {
 		w->refused_writer++;
 		abandon(w, s);
@@ -205,13 +232,15 @@ static bool segment_begin(struct et_writer *w, struct et_slot *s, enum et_keys_s
 		et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
 		return false;
 	}
-	rc = tell_open(w, s, &segment);
-	et_writer_opened(w);
-	if (rc < 0) {
-		abandon(w, s);
-		return false;
+	if (s->ring == NULL) {
+		rc = tell_open(w, s, &segment);
+		et_writer_opened(w);
+		if (rc < 0) {
+			abandon(w, s);
+			return false;
+		}
+		s->told = true;
 	}
-	s->told = true;
 	s->state = ET_SLOT_OPEN;
 	return true;
 }
@@ -242,7 +271,7 @@ static int late_number(struct et_writer *w, struct et_slot *s, uint8_t salt,
 	char path[PATH_MAX];
 	for (uint32_t i = 0; i < ET_KEYS_SEGMENTS_MAX; i++) {
 		s->segment = first + (salt + i) % ET_KEYS_SEGMENTS_MAX;
-		int rc = make_file_name(w, s, reterr);
+		int rc = et_segment_name(w, &s->facts, s->segment, false, s->file, reterr);
 		if (rc < 0) {
 			return rc;
 		}
@@ -398,8 +427,31 @@ int et_segment_seal(struct et_writer *w, struct et_ack *ack)
 	return 0;
 }
 
+/* Its last records. false: there is no tape, or it failed now, and was finished then. */
+static bool wind_up(struct et_writer *w, struct et_slot *s)
+{
+	if (s->tape != NULL && s->state == ET_SLOT_OPEN) {
+		et_segment_flush(w, s);
+	}
+	if (s->tape == NULL) {
+		return false;
+	}
+	if (s->state == ET_SLOT_OPEN) {
+		segment_end(w, s);
+	}
+	s->course = et_tape_state_free(s->course);
+	return true;
+}
+
 void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing *closing)
 {
+	if (s->ring != NULL) {
+		et_assert(closing == NULL); /* of et_ring_over() */
+		if (wind_up(w, s)) {
+			et_ring_end(w, s);
+		}
+		return;
+	}
 	struct et_ack *ack = calloc(1, sizeof(*ack));
 	if (ack == NULL) { /* the log has it as open: the next start recovers it */
 		free(closing);
@@ -407,21 +459,10 @@ void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing
 		return;
 	}
 	ack->closing = closing;
-	if (s->tape == NULL) {
+	if (!wind_up(w, s)) {
 		et_ack_push(w, ack);
 		return;
 	}
-	if (s->state == ET_SLOT_OPEN) {
-		et_segment_flush(w, s);
-	}
-	if (s->tape == NULL) { /* it failed in the flush, and was finished there */
-		et_ack_push(w, ack);
-		return;
-	}
-	if (s->state == ET_SLOT_OPEN) {
-		segment_end(w, s);
-	}
-	s->course = et_tape_state_free(s->course);
 	if (closing != NULL) {
 		et_openlog_close(w, s->file, s->segment, closing);
 	}

@@ -428,7 +428,7 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 	if (s->checks > 0) {
 		et_keys_check(e, s, p);
 	}
-	if (c->by_keys != NULL) {
+	if (c->by_keys != NULL || c->keep_keys != NULL) {
 		et_press_rtp(e, s, rtp, p);
 	}
 	if (et_call_drops(e, c, p->time_us)) {

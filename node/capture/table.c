@@ -2,8 +2,8 @@
  *
  *   file := "EVCT" version 1 | saved_us 8 | count 4 | { size 4 | call }* | crc32c 4
  *
- * A call's pause, and whether its digits are dropped, stand behind its streams; what follows is
- * passed over.
+ * A call's pause, whether its digits are dropped, and whether it is on demand and who keeps it
+ * stand behind its streams; what follows is passed over.
  *
  * It is rewritten as a whole when dialogs changed, at most once a second. A restart reads it to go
  * on with live recordings. It is a cache of what the wire told: a damaged one is refused as a whole
@@ -23,7 +23,8 @@ enum {
 	FLAG_PROVISIONAL = 128,
 };
 
-static const char *const causes[] = { "recorder-restart", "disk-full", "writer_full" };
+static const char *const causes[] = { "recorder-restart", "disk-full", "writer_full",
+				      "before-ring" };
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
@@ -143,6 +144,10 @@ static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_
 	et_table_add_text(b, c->facts.pause_cause);
 	et_buffer_add8(b, c->drop_digits);
 	et_buffer_add8(b, (uint8_t)c->facts.tones);
+	et_buffer_add64(b, (uint64_t)c->facts.ring_us);
+	et_buffer_add64(b, (uint64_t)c->facts.keep_for_us);
+	et_table_add_text(b, c->facts.kept);
+	et_buffer_add64(b, (uint64_t)c->facts.kept_us);
 }
 
 void et_engine_save(struct et_engine *e, struct et_buffer *ret)
@@ -337,6 +342,24 @@ static int rule_number(const struct et_engine *e, const char *name)
 	return -1;
 }
 
+/* On demand: what it held is lost if nobody kept it, and it can be kept from now on. */
+static void restore_demand(struct et_engine *e, struct et_call *c, struct et_reader *r)
+{
+	const struct et_rule_ring *ring = et_rules_ring(&e->rules, c->rule);
+	uint64_t reach_us = et_read64(r);
+	uint64_t keep_for_us = et_read64(r);
+
+	et_table_read_text(r, c->facts.kept, sizeof(c->facts.kept));
+	c->facts.kept_us = (int64_t)et_read64(r);
+	if (r->failed || reach_us == 0 || reach_us > ET_RULE_RING_MAX_US ||
+	    keep_for_us > ET_RULE_KEEP_FOR_MAX_US) {
+		return;
+	}
+	c->facts.ring_us = (int64_t)reach_us;
+	c->facts.keep_for_us = (int64_t)keep_for_us;
+	c->keep_keys = ring != NULL && ring->keep[0] != '\0' ? ring : NULL;
+}
+
 static bool restore_call(struct et_engine *e, struct et_reader *r)
 {
 	struct et_call *c = et_call_new(e, true);
@@ -388,6 +411,9 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 		c->facts.tones = tones <= ET_RULE_TONES_MASK ? (enum et_rule_tones)tones
 							     : ET_RULE_TONES_MASK;
 	}
+	if (!r->failed && et_reader_left(r) > 0) {
+		restore_demand(e, c, r);
+	}
 	return !r->failed;
 }
 
@@ -405,6 +431,16 @@ static void tell_gaps(struct et_engine *e, int64_t saved_us,
 		int64_t from_us = gap_from(arg, c->facts.id, &segment);
 		if (segment > c->facts.segment) {
 			c->facts.segment = segment;
+		}
+		if (et_call_is_waiting(c) && segment == 0) {
+			/* Not the first part of its ring: the gap before it is stated. */
+			c->facts.segment = c->facts.segment != 0 ? c->facts.segment : 1;
+			e->demand_lost++;
+			continue;
+		}
+		if (et_call_is_waiting(c)) { /* it was kept just before: tapes of it are known */
+			c->facts.ring_us = 0;
+			c->keep_keys = NULL;
 		}
 		et_facts_gap(&c->facts, from_us != 0 ? from_us : saved_us, e->now_us, causes[0]);
 		c->dirty = true;

@@ -62,6 +62,8 @@ void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream 
 		.keys = facts->keys,
 		.joined = facts->joined,
 		.tones = facts->tones,
+		.kept = facts->kept,
+		.kept_us = facts->kept_us,
 		.state = facts->state,
 		.capture_drops = facts->capture_drops,
 		.streams = streams,

@@ -29,6 +29,11 @@ static int make_folders(struct et_writer *w, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
+	et_writer_path(w, "ring", path);
+	rc = et_file_mkdirs(path, reterr);
+	if (rc < 0) {
+		return rc;
+	}
 	w->media_fd = open(w->media, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (w->media_fd < 0) {
 		return et_fail(reterr, -errno, "media folder '%s'", w->media);
@@ -46,6 +51,7 @@ int et_writer_new(const struct et_writer_config *config, struct et_writer **ret,
 	}
 	w->config = *config;
 	w->media_fd = -1;
+	w->now_us = config->live ? et_clock_now_us() : 0; /* what goes on begins now */
 	w->acks_end = &w->acks;
 	w->kek_version = config->kek_version;
 	memcpy(w->kek_public, config->kek_public, sizeof(w->kek_public));
@@ -74,6 +80,7 @@ static void slot_free(struct et_writer *w, uint32_t slot)
 	struct et_slot *s = w->slots[slot];
 	if (s != NULL) {
 		(void)et_tape_close(s->tape);
+		(void)et_ring_free(w, s->ring);
 		(void)et_tape_state_free(s->course);
 		et_media_encoder_release(&s->encoder);
 		for (size_t i = 0; i < ET_SLOT_KEYS_MAX; i++) {
@@ -104,6 +111,11 @@ struct et_writer *et_writer_free(struct et_writer *w)
 	for (uint32_t i = 0; w->slots != NULL && i < w->config.calls; i++) {
 		slot_free(w, i);
 	}
+	while (w->rings != NULL) {
+		struct et_ring *r = w->rings;
+		w->rings = r->next;
+		(void)et_ring_free(w, r);
+	}
 	free_acks(w->acks);
 	free_acks(w->unfinished);
 	et_buffer_release(&w->record);
@@ -124,6 +136,14 @@ void et_writer_set_kek(struct et_writer *w, uint32_t version, const uint8_t publ
 	w->kek_version = version;
 	memcpy(w->kek_public, public_key, sizeof(w->kek_public));
 	(void)pthread_mutex_unlock(&w->kek_mutex);
+}
+
+uint32_t et_writer_kek_version(struct et_writer *w)
+{
+	(void)pthread_mutex_lock(&w->kek_mutex);
+	uint32_t version = w->kek_version;
+	(void)pthread_mutex_unlock(&w->kek_mutex);
+	return version;
 }
 
 void et_writer_opened(struct et_writer *w)
@@ -174,6 +194,13 @@ int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
 	return tell(w, kind, facts, streams, count, segment, restored, NULL);
 }
 
+int et_writer_tell_session(struct et_writer *w, const struct et_facts *facts,
+			   const struct et_capture_stream *streams, uint32_t count,
+			   const struct et_capture_session *session)
+{
+	return tell(w, ET_CAPTURE_RECORDING_UPDATE, facts, streams, count, NULL, false, session);
+}
+
 /* At most one a second of each kind. */
 void et_writer_problem(struct et_writer *w, int kind, int code, const char *text)
 {
@@ -215,10 +242,19 @@ void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *f
 		s->state = ET_SLOT_OPEN;
 		return;
 	}
+	const bool on_demand = facts->ring_us != 0;
+	if (on_demand && !et_ring_new(s)) {
+		s->state = ET_SLOT_REFUSED;
+		w->refused_writer++;
+		return;
+	}
 	if (!et_segment_open(w, slot)) {
-		s->state = s->told ? ET_SLOT_BROKEN : ET_SLOT_REFUSED;
+		s->state = s->told || on_demand ? ET_SLOT_BROKEN : ET_SLOT_REFUSED;
 		s->broken_us = w->now_us;
 		s->retry_us = w->now_us + RETRY_US;
+	}
+	if (on_demand) {
+		(void)et_writer_tell(w, ET_CAPTURE_RING, facts, NULL, 0, NULL, false);
 	}
 }
 
@@ -346,6 +382,31 @@ static void write_gap(struct et_writer *w, struct et_slot *s, const struct et_ca
 	if (et_meta_add(&plain, &item) == 0 && !plain.failed) {
 		et_segment_append(w, s, ET_TAPE_META, gap->to_us != 0 ? gap->to_us : s->t0_us,
 				  plain.data, plain.size);
+	}
+	et_buffer_release(&plain);
+}
+
+void et_writer_note_kept(struct et_writer *w, struct et_slot *s)
+{
+	struct et_buffer plain = { .data = NULL };
+	const struct et_facts *f = &s->facts;
+	struct et_meta_item item = {
+		.type = ET_META_FACT,
+		.fact = {
+			.time_us = f->kept_us,
+			.party = 255,
+			.key = { (const uint8_t *)"kept", 4 },
+			.value = { (const uint8_t *)f->kept, strlen(f->kept) },
+		},
+	};
+	et_segment_flush(w, s);
+	for (uint32_t i = 0; i < f->gap_count; i++) {
+		if (f->gaps[i].cause == et_gap_before) {
+			write_gap(w, s, &f->gaps[i]);
+		}
+	}
+	if (et_meta_add(&plain, &item) == 0 && !plain.failed) {
+		et_segment_append(w, s, ET_TAPE_META, f->kept_us, plain.data, plain.size);
 	}
 	et_buffer_release(&plain);
 }
@@ -511,9 +572,15 @@ void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_p
 		return;
 	}
 	retry(w, slot);
+	if (s->ring != NULL) {
+		et_ring_turn(w, slot);
+	}
 	if (s->state != ET_SLOT_OPEN) {
 		w->dropped++;
 		return;
+	}
+	if (s->ring != NULL) {
+		s->ring->has_media = true;
 	}
 	/* The owner alone adds to it: no need to lock the bus 2,000,000 times. */
 	atomic_store_explicit(&w->tape_packets,
@@ -598,8 +665,9 @@ void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts 
 		return;
 	}
 	take_facts(w, s, facts);
-	(void)tell(w, ET_CAPTURE_RECORDING_UPDATE, &s->facts, streams, count, NULL, s->restored,
-		   s->session);
+	const bool waits = s->ring != NULL && !s->ring->kept;
+	(void)tell(w, waits ? ET_CAPTURE_RING : ET_CAPTURE_RECORDING_UPDATE, &s->facts, streams,
+		   count, NULL, s->restored, s->session);
 }
 
 void et_writer_session(struct et_writer *w, uint32_t slot, const struct et_capture_session *session)
@@ -628,7 +696,8 @@ void et_writer_close(struct et_writer *w, uint32_t slot, const struct et_facts *
 		et_facts_gap(&s->facts, s->broken_us, w->now_us, "disk-full");
 	}
 	struct et_closing *closing = NULL;
-	if (s->told && s->state != ET_SLOT_REFUSED && w->config.media != NULL) {
+	if ((s->told || s->ring != NULL) && s->state != ET_SLOT_REFUSED &&
+	    w->config.media != NULL) {
 		closing = malloc(sizeof(*closing) + count * sizeof(*streams));
 	}
 	if (closing != NULL) {
@@ -637,6 +706,10 @@ void et_writer_close(struct et_writer *w, uint32_t slot, const struct et_facts *
 		if (count > 0) {
 			memcpy(closing->streams, streams, count * sizeof(*streams));
 		}
+	}
+	if (closing != NULL && s->ring != NULL) {
+		et_ring_over(w, s, closing);
+	} else if (closing != NULL) {
 		et_segment_finish(w, s, closing);
 	}
 	slot_free(w, slot);
@@ -654,6 +727,9 @@ void et_writer_poll(struct et_writer *w, int64_t now_us)
 		return;
 	}
 	w->polled_us = w->now_us;
+	if (w->config.media != NULL) {
+		et_ring_poll(w);
+	}
 	for (uint32_t i = 0; i < w->config.calls; i++) {
 		struct et_slot *s = w->slots[i];
 		if (s == NULL || w->config.media == NULL) {
@@ -670,6 +746,9 @@ void et_writer_poll(struct et_writer *w, int64_t now_us)
 
 void et_writer_finish(struct et_writer *w)
 {
+	if (w->config.media != NULL) {
+		et_ring_finish(w);
+	}
 	for (uint32_t i = 0; i < w->config.calls && w->config.media != NULL; i++) {
 		struct et_slot *s = w->slots[i];
 		if (s != NULL && s->state == ET_SLOT_OPEN) {
@@ -692,5 +771,12 @@ void et_writer_tell_metrics(const struct et_writer *w, struct et_capture_metrics
 	ret->synced_us = w->synced_us;
 	ret->free_bytes = w->free_bytes;
 	ret->recovered = w->recovered;
+	ret->demand_calls = w->demand_calls;
+	ret->demand_bytes = w->demand_used;
+	ret->demand_kept = w->demand_kept;
+	ret->demand_dropped = w->demand_dropped;
+	ret->demand_cut = w->demand_cut;
+	ret->demand_cut_us = w->demand_cut_us;
+	ret->demand_failed = w->demand_failed;
 	ret->acknowledging = w->sync_code == 0;
 }

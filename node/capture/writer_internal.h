@@ -2,6 +2,7 @@
  *
  *   writer.c     what a sink gets, by slot; records; updates; time
  *   segment.c    a tape's life: key, marker, header, events, footer, what fails
+ *   ring.c       calls on demand: tapes under keys that nobody else has, kept or lost
  *   openlog.c    which tapes are open, for the next start
  *   ack.c        what waits for a sync, and the sync itself
  *   recover.c    tapes that a crash left open
@@ -14,6 +15,7 @@
  *
  * Files, under the media folder:
  *   tapes/<yyyy>/<mm>/<dd>/<recording>-g<generation>-s<segment>.evtm
+ *   ring/<recording>-g<generation>-s<segment>.evtm           of calls that nobody kept (yet)
  *   calls/open-<number>.log    what is open: openlog.c
  * table calls/reserve                                      space that footers may use when the disk
  * is full
@@ -30,12 +32,14 @@
 #include "node/tape/checkpoint.h"
 #include "node/tape/media.h"
 #include "node/tape/tape.h"
+#include "node/tape/wrap.h"
 
 enum {
 	ET_RECORD_BYTES = 16 * 1024, /* a record is sealed at this size */
 	ET_RELATIVE_MAX = 128,	     /* "tapes/2026/11/22/<36>-g1-s1.evtm" and a NUL */
 	ET_SLOT_KEYS_MAX = 4,	     /* pages of secret memory; eight keys of AES-128 fit in one */
 	ET_GENERATION = 1,	     /* re-encryption makes others */
+	ET_RING_PARTS_MAX = ET_SECRET_SIZE_MAX / ET_DEK_SIZE, /* their keys fit in one page */
 };
 
 #define ET_RECORD_US 1000000LL /* ... or at this age */
@@ -61,6 +65,36 @@ struct et_ack {
 	struct et_closing *closing; /* owned: told after the segment; or NULL */
 };
 
+/* A tape of a ring. */
+struct et_ring_part {
+	struct et_capture_segment segment; /* `file` is not set */
+	int64_t last_us;		   /* of its media */
+	bool sealed;			   /* it has its footer */
+	struct et_openlog *log; /* borrowed: where it stands as open; NULL: not kept (yet) */
+	char file[ET_RELATIVE_MAX];
+};
+
+/* What there is of a call on demand: ring.c. */
+struct et_ring {
+	struct et_ring *next; /* the next one whose call is over */
+	struct et_slot *slot; /* borrowed; NULL: the call is over */
+	uint32_t count;
+	struct et_ring_part parts[ET_RING_PARTS_MAX]; /* oldest first */
+	struct et_secret *keys; /* owned: the DEK of part n at n * ET_DEK_SIZE, zeros behind them */
+	int64_t reach_us;
+	bool has_open;	       /* the last part is the slot's tape */
+	bool has_media;	       /* ... with media in it */
+	bool kept;	       /* RECORDING_OPEN was accepted: it is a recording */
+	uint32_t told;	       /* parts whose SEGMENT_OPEN was accepted */
+	struct et_keep wanted; /* `who` is not empty: somebody keeps it, and it failed so far */
+	int64_t retry_us;
+
+	/* When the call is over: */
+	struct et_closing *closing;	    /* owned */
+	struct et_capture_session *session; /* owned; or NULL */
+	int64_t until_us;		    /* it can be kept until then */
+};
+
 struct et_slot {
 	enum et_slot_state state;
 	bool told; /* RECORDING_OPEN was accepted (or the recording is older than this process) */
@@ -72,6 +106,7 @@ struct et_slot {
 	int64_t broken_us;	      /* since when nothing is written */
 	struct et_tape *tape;	      /* owned */
 	struct et_openlog *log;	      /* borrowed: where it stands as open; NULL: nowhere */
+	struct et_ring *ring;	      /* owned: on demand, and not (wholly) kept; else NULL */
 	struct et_tape_state *course; /* owned: of the tape, for its checkpoints; NULL: no memory */
 	int64_t checkpoint_us;	      /* media time of the last checkpoint, or of the begin */
 	struct et_media_encoder encoder; /* up to here what a packet looks at: fetched ahead */
@@ -107,6 +142,7 @@ struct et_writer_config {
 	uint8_t kek_public[32];
 	uint32_t calls; /* slots */
 	uint64_t free_reserve_bytes;
+	uint64_t demand_bytes;	      /* of all rings */
 	bool live;		      /* arrival times are those of the clock */
 	et_capture_event_fn on_event; /* or NULL */
 	void *arg;
@@ -133,6 +169,8 @@ struct et_writer {
 	struct et_ack **acks_end;
 	struct et_ack *unfinished; /* owned */
 	uint32_t unfinished_count;
+	struct et_ring *rings; /* owned: of calls that are over; oldest first */
+	uint32_t ring_count;
 	int64_t told_tick_us;
 	bool told_failure;
 
@@ -157,6 +195,13 @@ struct et_writer {
 	_Atomic uint64_t tape_bytes;
 	_Atomic uint64_t tape_packets;
 	_Atomic uint64_t recovered;
+	_Atomic uint64_t demand_calls;
+	_Atomic uint64_t demand_used; /* bytes */
+	_Atomic uint64_t demand_kept;
+	_Atomic uint64_t demand_dropped;
+	_Atomic uint64_t demand_cut;
+	_Atomic int64_t demand_cut_us;
+	_Atomic uint64_t demand_failed;
 };
 
 /* Folders are made; the store's filesystem is opened. */
@@ -165,6 +210,7 @@ int et_writer_new(const struct et_writer_config *config, struct et_writer **ret,
 /* What is not finished stays for recovery. */
 struct et_writer *et_writer_free(struct et_writer *w);
 void et_writer_set_kek(struct et_writer *w, uint32_t version, const uint8_t public_key[32]);
+uint32_t et_writer_kek_version(struct et_writer *w);
 /* The segment that was being opened is told, or given up. */
 void et_writer_opened(struct et_writer *w);
 /* No segment will be told any more that is sealed to a version before this one. Any thread. */
@@ -179,6 +225,8 @@ void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_p
 void et_writer_ahead(const struct et_writer *w, uint32_t slot, uint32_t stream, int step);
 void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain);
 void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain);
+/* Keep a call on demand; keep->ask is answered, if there is one. */
+void et_writer_keep(struct et_writer *w, const struct et_keep *keep);
 /* A segment of its own for keys of a recording that is over. */
 void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct et_view plain);
 /* Told with each update that follows. */
@@ -210,10 +258,15 @@ struct et_media_packet et_writer_packet(uint32_t stream, const struct et_rtp *rt
 int et_writer_tell(struct et_writer *w, enum et_capture_event_kind kind,
 		   const struct et_facts *facts, const struct et_capture_stream *streams,
 		   uint32_t count, const struct et_capture_segment *segment, bool restored);
+/* An update with what is known of its recording session (or NULL). */
+int et_writer_tell_session(struct et_writer *w, const struct et_facts *facts,
+			   const struct et_capture_stream *streams, uint32_t count,
+			   const struct et_capture_session *session);
 void et_writer_problem(struct et_writer *w, int kind, int code, const char *text);
 
-/* writer.c: what a new segment says first */
+/* writer.c: what a new segment says first; who keeps it, in the midst of one */
 void et_writer_begin_segment(struct et_writer *w, struct et_slot *s);
+void et_writer_note_kept(struct et_writer *w, struct et_slot *s);
 
 /* segment.c */
 bool et_segment_open(struct et_writer *w, uint32_t slot);
@@ -224,13 +277,36 @@ void et_segment_flush(struct et_writer *w, struct et_slot *s);
 void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing *closing);
 int et_segment_seal(struct et_writer *w, struct et_ack *ack);
 void et_writer_path(const struct et_writer *w, const char *relative, char ret[PATH_MAX]);
+/* Where a segment lies under the media folder, of a ring or for good; the folder is there then. */
+int et_segment_name(struct et_writer *w, const struct et_facts *f, uint32_t segment, bool ring,
+		    char ret[ET_RELATIVE_MAX], struct et_error *reterr) ET_MUST_CHECK;
+/* The slot's tape, with its header; fills ret->dek and ret->header_hash. */
+int et_segment_create(struct et_writer *w, struct et_slot *s, const struct et_secret *dek,
+		      struct et_capture_segment *ret, struct et_error *reterr) ET_MUST_CHECK;
+/* The DEK of ret->dek, sealed to the KEK; et_writer_opened() when it is told, or given up. */
+int et_segment_wrap(struct et_writer *w, const uint8_t recording[16], const struct et_secret *dek,
+		    struct et_capture_segment *ret, struct et_error *reterr) ET_MUST_CHECK;
 void et_reserve_make(struct et_writer *w);
 void et_reserve_use(struct et_writer *w);
+
+/* ring.c */
+bool et_ring_new(struct et_slot *s); /* as its facts say; false: no memory */
+/* The slot's next tape, which has its name. */
+int et_ring_begin(struct et_writer *w, struct et_slot *s, struct et_capture_segment *segment,
+		  struct et_error *reterr) ET_MUST_CHECK;
+void et_ring_end(struct et_writer *w, struct et_slot *s); /* its tape takes no more */
+void et_ring_turn(struct et_writer *w, uint32_t slot);	  /* on to the next tape, if it is time */
+/* The call is over; `closing` (needed) is given away. */
+void et_ring_over(struct et_writer *w, struct et_slot *s, struct et_closing *closing);
+void et_ring_poll(struct et_writer *w);
+void et_ring_finish(struct et_writer *w); /* nobody can keep anything any more */
+struct et_ring *et_ring_free(struct et_writer *w, struct et_ring *r);
 
 /* openlog.c */
 int et_openlog_begin(struct et_writer *w, uint32_t number, struct et_error *reterr) ET_MUST_CHECK;
 void et_openlog_end(struct et_writer *w);
-int et_openlog_open(struct et_writer *w, struct et_slot *s) ET_MUST_CHECK;
+int et_openlog_open(struct et_writer *w, const char *file, uint32_t segment,
+		    const struct et_facts *facts, struct et_openlog **ret) ET_MUST_CHECK;
 void et_openlog_close(struct et_writer *w, const char *file, uint32_t segment,
 		      const struct et_closing *closing);
 void et_openlog_done(struct et_writer *w, struct et_openlog *log, const char *file);

@@ -54,6 +54,7 @@ static void config_defaults(struct et_config *c)
 		.election_us = 1 * S,
 		.heartbeat_us = S / 20,
 		.limits = { .live_calls = 8192,
+			    .demand_bytes = 8 * GIB,
 			    .disk_reserve_bytes = 256 * MIB,
 			    .ring_bytes = 64 * MIB,
 			    .queue_bytes = 32 * MIB,
@@ -390,9 +391,9 @@ static int parse_scrub(const struct et_yaml_node *map, struct et_config *c, stru
 static int parse_limits(const struct et_yaml_node *map, struct et_config *c,
 			struct et_error *reterr)
 {
-	static const char *const known[] = { "live-calls",    "disk-reserve",	"ring",
-					     "writer-queue",  "cache",		"sync-rate",
-					     "snapshot-rate", "api-connections" };
+	static const char *const known[] = { "live-calls",    "disk-reserve",	 "ring",
+					     "writer-queue",  "cache",		 "sync-rate",
+					     "snapshot-rate", "api-connections", "on-demand" };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
 		rc = config_u32(map, "live-calls", 1, 100000, &c->limits.live_calls, reterr);
@@ -400,6 +401,9 @@ static int parse_limits(const struct et_yaml_node *map, struct et_config *c,
 	if (rc == 0) {
 		rc = config_bytes(map, "disk-reserve", MIB, 16 * TIB, &c->limits.disk_reserve_bytes,
 				  reterr);
+	}
+	if (rc == 0) {
+		rc = config_bytes(map, "on-demand", MIB, 16 * TIB, &c->limits.demand_bytes, reterr);
 	}
 	if (rc == 0) {
 		rc = config_bytes(map, "ring", MIB, 2 * GIB, &c->limits.ring_bytes, reterr);

@@ -112,6 +112,7 @@ struct et_config {
 		uint64_t disk_reserve_bytes;  /* disk-reserve: 256MiB of each disk; below it new
 					       * calls are refused (media), and no entries are taken
 					       * (state) */
+		uint64_t demand_bytes;	      /* on-demand: 8GiB of media that nobody kept (yet) */
 		uint64_t ring_bytes;	      /* ring: 64MiB of the kernel's, for each interface */
 		uint64_t queue_bytes;	      /* writer-queue: 32MiB between ring and writer */
 		uint64_t cache_bytes;	      /* cache: 1GiB of ciphertext fetched for listening */

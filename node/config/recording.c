@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const actions[] = { "skip", "record" };
+/* In the order of enum et_rule_action; a default is one of the first two. */
+static const char *const actions[] = { "skip", "record", "on-demand" };
+static const char *const whose[] = { "any", "caller", "callee" };
 
 /* One value or a list of them: run `take` on each. */
 static int each_value(const struct et_yaml_node *node, size_t max,
@@ -300,14 +302,13 @@ static int parse_rule_pause(const struct et_yaml_node *map, struct et_rule *rule
 			    struct et_error *reterr)
 {
 	static const char *const known[] = { "start", "stop", "by", "without-key", "max" };
-	static const char *const whose[] = { "any", "caller", "callee" };
 	static const char *const without[] = { "record", "pause" };
 	const struct et_yaml_node *node;
 	size_t which = 0;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	rc = rc < 0 ? rc : parse_keys(map, "start", rule->pause.start, reterr);
 	rc = rc < 0 ? rc : parse_keys(map, "stop", rule->pause.stop, reterr);
-	if (rc == 0 && rule->action != ET_RULE_RECORD) {
+	if (rc == 0 && rule->action == ET_RULE_SKIP) {
 		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
 					"a rule that records nothing pauses nothing");
 	}
@@ -326,6 +327,56 @@ static int parse_rule_pause(const struct et_yaml_node *map, struct et_rule *rule
 	return rc;
 }
 
+/* Who presses the one must not press the other. */
+static int check_keep(const struct et_yaml_node *node, const struct et_rule *rule,
+		      struct et_error *reterr)
+{
+	if (et_rule_keys_collide(rule->ring.keep, rule->pause.start) ||
+	    et_rule_keys_collide(rule->ring.keep, rule->pause.stop)) {
+		return et_yaml_fail(node, reterr, ET_EMALFORMED,
+				    "keep and the keys of pause: one ends with the other");
+	}
+	return 0;
+}
+
+/* ring: 5m, keep-for: 10m, keep: "*9", keep-by: callee: of a rule on demand, which needs a ring. */
+static int parse_rule_ring(const struct et_yaml_node *map, struct et_rule *rule,
+			   struct et_error *reterr)
+{
+	static const char *const keys[] = { "ring", "keep-for", "keep", "keep-by" };
+	const struct et_yaml_node *node;
+	struct et_rule_ring *r = &rule->ring;
+	size_t which = 0;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(keys) && rule->action != ET_RULE_ON_DEMAND; i++) {
+		if ((node = et_yaml_get(map, keys[i])) != NULL) {
+			return et_yaml_fail_key(node, reterr, ET_EMALFORMED,
+						"%s is of a rule with action: on-demand", keys[i]);
+		}
+	}
+	if (rule->action != ET_RULE_ON_DEMAND) {
+		return 0;
+	}
+	int rc = et_yaml_need(map, "ring", &node, reterr);
+	rc = rc < 0 ? rc
+		    : et_yaml_duration(node, ET_RULE_RING_MIN_US, ET_RULE_RING_MAX_US, &r->reach_us,
+				       reterr);
+	if (rc == 0 && (node = et_yaml_get(map, "keep-for")) != NULL) {
+		rc = et_yaml_duration(node, 0, ET_RULE_KEEP_FOR_MAX_US, &r->keep_for_us, reterr);
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "keep-by")) != NULL) {
+		rc = et_yaml_choice(node, whose, ET_ARRAY_SIZE(whose), &which, reterr);
+		r->by = (enum et_rule_by)which;
+	}
+	if (rc == 0 && (node = et_yaml_get(map, "keep")) != NULL) {
+		rc = parse_keys(map, "keep", r->keep, reterr);
+		rc = rc < 0 ? rc : check_keep(node, rule, reterr);
+	} else if (rc == 0 && (node = et_yaml_get(map, "keep-by")) != NULL) {
+		return et_yaml_fail_key(node, reterr, ET_EMALFORMED,
+					"keep-by says whose keys keep it: with keep: \"*9\"");
+	}
+	return rc;
+}
+
 static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rule,
 			     struct et_error *reterr)
 {
@@ -340,10 +391,10 @@ static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rul
 		rc = et_yaml_need(map, "action", &node, reterr);
 	}
 	if (rc == 0) {
-		rc = et_yaml_choice(node, actions, 2, &action, reterr);
+		rc = et_yaml_choice(node, actions, ET_ARRAY_SIZE(actions), &action, reterr);
 	}
 	if (rc == 0) {
-		rule->action = action == 1 ? ET_RULE_RECORD : ET_RULE_SKIP;
+		rule->action = (enum et_rule_action)action;
 		rc = parse_digits(et_yaml_get(map, "digits"), &rule->digits, reterr);
 	}
 	if (rc == 0) {
@@ -352,7 +403,7 @@ static int parse_rule_action(const struct et_yaml_node *map, struct et_rule *rul
 	if (rc == 0 && (node = et_yaml_get(map, "pause")) != NULL) {
 		rc = parse_rule_pause(node, rule, reterr);
 	}
-	return rc;
+	return rc < 0 ? rc : parse_rule_ring(map, rule, reterr);
 }
 
 static int take_agent(const struct et_yaml_node *node, void *arg, struct et_error *reterr)
@@ -372,9 +423,10 @@ static int take_agent(const struct et_yaml_node *node, void *arg, struct et_erro
 static int parse_rule(const struct et_yaml_node *map, struct et_rules *rules, struct et_rule *rule,
 		      struct et_error *reterr)
 {
-	static const char *const known[] = { "name",   "from",	"to",	  "direction",	"site",
-					     "header", "time",	"sample", "media-only", "action",
-					     "digits", "tones", "pause",  "agent" };
+	static const char *const known[] = { "name",	 "from",  "to",	    "direction",  "site",
+					     "header",	 "time",  "sample", "media-only", "action",
+					     "digits",	 "tones", "pause",  "agent",	  "ring",
+					     "keep-for", "keep",  "keep-by" };
 	*rule = (struct et_rule){ .name = "" };
 	const struct et_yaml_node *node;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);

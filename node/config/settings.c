@@ -60,6 +60,7 @@ static const struct setting {
 	AT("scrub.every", DURATION, scrub.every_us),
 	AT("scrub.rate", BYTES, scrub.rate_bytes),
 	AT("limits.live-calls", NUMBER, limits.live_calls),
+	AT("limits.on-demand", BYTES, limits.demand_bytes),
 	AT("limits.disk-reserve", BYTES, limits.disk_reserve_bytes),
 	AT("limits.ring", BYTES, limits.ring_bytes),
 	AT("limits.writer-queue", BYTES, limits.queue_bytes),

@@ -97,6 +97,10 @@ static const struct {
 	  "evertape doctor" },
 	{ "CALLS_REFUSED", "calls were not recorded: free space is below the reserve",
 	  "evertape capture show --node NODE" },
+	{ "ON_DEMAND_CUT",
+	  "calls on demand lost a part of their rings before its time, in the last minute: what is "
+	  "kept of them now begins later than their rule says",
+	  "evertape explain ON_DEMAND_CUT" },
 	{ "PACKETS_DROPPED", "packets were lost between the wire and the tape",
 	  "evertape capture show --node NODE" },
 	{ "DISK_FULL",
@@ -178,9 +182,38 @@ static json_t *backend_health(void *arg)
 /* ---- Capture
  * ------------------------------------------------------------------------------------- */
 
+/* Until when somebody may keep it; 0: it runs, or is kept. */
+static int64_t keep_until(const struct et_rules *rules, const Et__Recording *r, bool *ret_on_demand)
+{
+	*ret_on_demand = false;
+	for (uint32_t i = 0; i < rules->count; i++) {
+		if (rules->rules[i].action == ET_RULE_ON_DEMAND &&
+		    strcmp(rules->rules[i].name, r->rule) == 0) {
+			*ret_on_demand = true;
+			return r->kept[0] == '\0' && r->end_us != 0
+				       ? r->end_us + rules->rules[i].ring.keep_for_us
+				       : 0;
+		}
+	}
+	return 0;
+}
+
+static void set_time(json_t *object, const char *key, int64_t us)
+{
+	char text[ET_TIME_TEXT_SIZE];
+	et_time_format(us, text);
+	et_json_set(object, key, us != 0 ? json_string(text) : json_null());
+}
+
+struct live_list {
+	const struct et_rules *rules;
+	json_t *list;
+};
+
 static void add_live(void *arg, const Et__Recording *r)
 {
-	json_t *list = arg;
+	const struct live_list *live = arg;
+	json_t *list = live->list;
 	json_t *object = json_object();
 	char id[ET_UUID_TEXT_SIZE];
 	char start[ET_TIME_TEXT_SIZE];
@@ -198,6 +231,13 @@ static void add_live(void *arg, const Et__Recording *r)
 	et_json_set(object, "from", et_json_text(r->from));
 	et_json_set(object, "to", et_json_text(r->to));
 	et_json_set(object, "rule", et_json_text(r->rule));
+	bool on_demand;
+	const int64_t until_us = keep_until(live->rules, r, &on_demand);
+	et_json_set(object, "on_demand",
+		    on_demand ? json_string(r->kept[0] != '\0' ? "kept" : "waiting") : json_null());
+	et_json_set(object, "kept", et_json_text(r->kept));
+	set_time(object, "end", r->end_us);
+	set_time(object, "keep_until", until_us);
 	bool paused = false;
 	for (size_t i = 0; i < r->n_gaps; i++) {
 		paused = paused ||
@@ -225,7 +265,8 @@ static void capture_on_loop(void *arg)
 		et_json_set(source, "filter", et_json_text(c->filter));
 		et_json_add(sources, source);
 	}
-	et_live_each(&d->live, add_live, live);
+	struct live_list l = { .rules = &d->config.rules, .list = live };
+	et_live_each(&d->live, add_live, &l);
 	ask->result = json_object();
 	et_json_set(ask->result, "node", et_json_text(d->config.name));
 	et_json_set(ask->result, "sources", sources);
@@ -340,6 +381,25 @@ static void add_rules(struct et_buffer *out, const struct et_rules *rules,
 	}
 }
 
+static void add_demand(struct et_buffer *out, const struct et_capture_metrics *m)
+{
+	add_metric(out, "capture_on_demand_calls", "gauge",
+		   "Calls on demand that nobody kept (yet) and that can be kept.", m->demand_calls);
+	add_metric(out, "capture_on_demand_bytes", "gauge", "Of their rings, on disk.",
+		   m->demand_bytes);
+	add_metric(out, "capture_on_demand_kept_total", "counter",
+		   "Calls on demand that somebody kept.", m->demand_kept);
+	add_metric(out, "capture_on_demand_dropped_total", "counter",
+		   "Calls on demand that nobody kept: their keys are wiped.", m->demand_dropped);
+	add_metric(out, "capture_on_demand_cut_total", "counter",
+		   "Parts of rings given up before their time: limits.on-demand, or the disk.",
+		   m->demand_cut);
+	add_metric(out, "capture_on_demand_lost_total", "counter",
+		   "Calls on demand whose ring was lost by a restart.", m->demand_lost);
+	add_metric(out, "capture_on_demand_failed_total", "counter",
+		   "Tries to keep a call that the journal or the disk refused.", m->demand_failed);
+}
+
 struct metrics_ask {
 	struct et_daemon *daemon;
 	struct et_capture_metrics capture;
@@ -421,6 +481,7 @@ static void backend_metrics(void *arg, struct et_buffer *out)
 		   m->packets.rtp);
 	add_metric(out, "capture_rtcp_packets_total", "counter", "RTCP packets.", m->packets.rtcp);
 	add_reasons(out, &m->packets);
+	add_demand(out, m);
 	add_metric(out, "capture_tcp_connections", "gauge", "TCP connections that are read.",
 		   m->tcp_connections);
 	add_metric(out, "capture_tcp_messages_total", "counter",
@@ -517,6 +578,7 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 		.ask = daemon_ask,
 		.tell = daemon_tell,
 		.pause = daemon_pause,
+		.keep = daemon_keep,
 		.late_keys = daemon_late_keys,
 		.import = daemon_import,
 		.metrics = backend_metrics,

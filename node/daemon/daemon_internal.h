@@ -239,6 +239,9 @@ int daemon_import(void *arg, const struct et_api_import *request, struct et_api_
 		  struct et_error *reterr);
 void daemon_import_sweep(struct et_daemon *d);
 
+/* keep.c: on API workers. */
+int daemon_keep(void *arg, const struct et_api_keep *request, struct et_api_kept *ret,
+		struct et_error *reterr);
 /* pause.c: on API workers. */
 int daemon_pause(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,
 		 struct et_error *reterr);

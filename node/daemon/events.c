@@ -22,7 +22,7 @@ struct message {
 	enum { MESSAGE_COMMAND, MESSAGE_LIVE, MESSAGE_ENDED } kind;
 };
 
-enum { RECORD_TEXTS = 7 + ET_CAPTURE_STREAMS_MAX + 3 + 5 * ET_CAPTURE_PARTICIPANTS_MAX };
+enum { RECORD_TEXTS = 8 + ET_CAPTURE_STREAMS_MAX + 3 + 5 * ET_CAPTURE_PARTICIPANTS_MAX };
 
 /* What raft/command/rules.c allows for these fields, bytes. */
 enum {
@@ -176,6 +176,8 @@ static void record_fill(struct record *r, const struct et_capture_recording *fro
 	to->keys = from->keys;
 	to->joined = text(from->joined);
 	to->tones = from->tones;
+	to->kept = foreign(r, from->kept, NUMBER_BYTES_MAX);
+	to->kept_us = from->kept_us;
 	record_fill_streams(r, from);
 	if (from->session != NULL) {
 		record_fill_session(r, from->session);
@@ -467,6 +469,23 @@ static int on_segment_sealed(struct et_events *events, const struct et_capture_e
 	return events_commit(events, &command, s->recording);
 }
 
+/* A call on demand: shown as long as somebody may keep it, and noted nowhere. */
+static void on_ring(struct et_events *events, const struct et_capture_event *ev)
+{
+	struct record r;
+
+	record_fill(&r, ev->recording);
+	events_live(events, &r.recording);
+	record_release(&r);
+}
+
+static void on_ring_lost(struct et_events *events, const struct et_capture_event *ev)
+{
+	struct et_buffer nothing = { 0 };
+
+	(void)events_send(events, MESSAGE_ENDED, ev->recording->id, &nothing);
+}
+
 static void on_problem(struct et_events *events, const struct et_capture_event *ev)
 {
 	char quoted[256];
@@ -491,6 +510,12 @@ int et_events_on_capture(void *arg, const struct et_capture_event *ev)
 		return on_segment_sealed(events, ev);
 	case ET_CAPTURE_RECORDING_CLOSE:
 		return on_recording_close(events, ev);
+	case ET_CAPTURE_RING:
+		on_ring(events, ev);
+		return 0;
+	case ET_CAPTURE_RING_LOST:
+		on_ring_lost(events, ev);
+		return 0;
 	case ET_CAPTURE_TICK:
 		atomic_store(&events->synced_us, ev->time_us);
 		atomic_store(&events->problem_code, 0);

@@ -512,6 +512,7 @@ int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 	memcpy(c->kek_public, pick->public_key, 32);
 	c->limits.calls = d->config.limits.live_calls;
 	c->limits.free_reserve_bytes = d->config.limits.disk_reserve_bytes;
+	c->limits.demand_bytes = d->config.limits.demand_bytes;
 	c->limits.ring_bytes = (size_t)d->config.limits.ring_bytes;
 	c->limits.queue_bytes = (size_t)d->config.limits.queue_bytes;
 	c->limits.max_pause_s = (uint32_t)(d->config.max_pause_us / 1000000);

@@ -14,6 +14,7 @@
 #include "node/tls/rpc.h"
 
 #define STATUS_TIMEOUT_MS 1500
+#define CUT_TOLD_US (60 * 1000000LL)
 #define STATUS_SIZE_MAX (64 * 1024) /* bytes of one node's object */
 
 static void add_disk(json_t *object, const char *prefix, const char *path)
@@ -71,6 +72,13 @@ static void add_capture(const struct et_daemon *d, json_t *object)
 	et_json_set(capture, "refused_limit", et_json_u64(m.calls_refused_limit));
 	et_json_set(capture, "refused_rule", et_json_u64(m.calls_refused_rule));
 	et_json_set(capture, "rules", daemon_rule_calls(&d->config.rules, &m));
+	et_json_set(capture, "on_demand_calls", et_json_u64(m.demand_calls));
+	et_json_set(capture, "on_demand_bytes", et_json_u64(m.demand_bytes));
+	et_json_set(capture, "on_demand_kept", et_json_u64(m.demand_kept));
+	et_json_set(capture, "on_demand_dropped", et_json_u64(m.demand_dropped));
+	et_json_set(capture, "on_demand_cut", et_json_u64(m.demand_cut));
+	et_json_set(capture, "on_demand_lost", et_json_u64(m.demand_lost));
+	et_json_set(capture, "on_demand_failed", et_json_u64(m.demand_failed));
 	et_json_set(capture, "refused_drain", et_json_u64(m.calls_refused_drain));
 	et_json_set(capture, "refused_journal", et_json_u64(m.calls_refused_journal));
 	et_json_set(capture, "refused_writer", et_json_u64(m.calls_refused_writer));
@@ -152,6 +160,7 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ atomic_load(&d->events.stuck) > 0, "JOURNAL_STUCK" },
 		{ d->capture != NULL && !m.acknowledging, "SYNC_FAILED" },
 		{ m.calls_refused_disk > 0, "CALLS_REFUSED" },
+		{ et_clock_now_us() - m.demand_cut_us < CUT_TOLD_US, "ON_DEMAND_CUT" },
 		{ m.kernel_dropped + m.media_dropped > 0, "PACKETS_DROPPED" },
 		{ status.space_full || status.disk_full || (sync != NULL && sync->disk_full) ||
 			  (d->mover != NULL && et_mover_disk_full(d->mover)),

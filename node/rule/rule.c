@@ -24,7 +24,7 @@ const char *et_rule_direction_text(enum et_rule_direction d)
 
 const char *et_rule_action_text(enum et_rule_action a)
 {
-	return a == ET_RULE_RECORD ? "record" : "skip";
+	return a == ET_RULE_RECORD ? "record" : a == ET_RULE_ON_DEMAND ? "on-demand" : "skip";
 }
 
 const char *et_rules_name(const struct et_rules *rules, int rule)
@@ -63,15 +63,21 @@ const struct et_rule_pause *et_rules_pause(const struct et_rules *rules, int rul
 	return p != NULL && p->start[0] != '\0' ? p : NULL;
 }
 
+const struct et_rule_ring *et_rules_ring(const struct et_rules *rules, int rule)
+{
+	const struct et_rule *r =
+		rule >= 0 && (uint32_t)rule < rules->count ? &rules->rules[rule] : NULL;
+	return r != NULL && r->action == ET_RULE_ON_DEMAND ? &r->ring : NULL;
+}
+
 bool et_rule_keys_check(const char *text)
 {
 	size_t size = strlen(text);
 	return size > 0 && size <= ET_RULE_KEYS_MAX && strspn(text, "0123456789*#ABCD") == size;
 }
 
-bool et_rule_pressed(struct et_rule_presses *p, const char *sequence, char key, int64_t at_us)
+void et_rule_press(struct et_rule_presses *p, char key, int64_t at_us)
 {
-	size_t size = strlen(sequence);
 	int64_t since_us = at_us - p->last_us;
 	if (since_us > ET_RULE_KEYS_PAUSE_US || since_us < -ET_RULE_KEYS_PAUSE_US) {
 		p->count = 0;
@@ -82,11 +88,25 @@ bool et_rule_pressed(struct et_rule_presses *p, const char *sequence, char key, 
 	}
 	p->keys[p->count++] = key;
 	p->last_us = at_us;
-	if (p->count < size || memcmp(p->keys + p->count - size, sequence, size) != 0) {
+}
+
+bool et_rule_pressed(struct et_rule_presses *p, const char *sequence)
+{
+	size_t size = strlen(sequence);
+	if (size == 0 || p->count < size ||
+	    memcmp(p->keys + p->count - size, sequence, size) != 0) {
 		return false;
 	}
 	p->count = 0;
 	return true;
+}
+
+bool et_rule_keys_collide(const char *a, const char *b)
+{
+	size_t size_a = strlen(a);
+	size_t size_b = strlen(b);
+	size_t size = size_a < size_b ? size_a : size_b;
+	return size > 0 && memcmp(a + size_a - size, b + size_b - size, size) == 0;
 }
 
 bool et_rules_have_sample(const struct et_rules *rules)

@@ -40,7 +40,8 @@
 #define ET_RULE_ZONES_MAX 8	 /* different time zones of all rules */
 #define ET_RULE_SAMPLE_ALL 10000 /* shares are in hundredths of a percent */
 
-enum et_rule_action { ET_RULE_SKIP, ET_RULE_RECORD };
+/* ON_DEMAND: as RECORD, but into a ring that is lost unless somebody decides to keep it. */
+enum et_rule_action { ET_RULE_SKIP, ET_RULE_RECORD, ET_RULE_ON_DEMAND };
 
 /* As the own numbers say; EXTERNAL: neither party is one of them. */
 enum et_rule_direction {
@@ -104,6 +105,18 @@ struct et_rule_pause {
 	int64_t max_us;	  /* it goes on by itself; 0: as every pause does */
 };
 
+/* Of a rule that records on demand. */
+#define ET_RULE_RING_MIN_US (10 * 1000000LL)
+#define ET_RULE_RING_MAX_US (3600 * 1000000LL)
+#define ET_RULE_KEEP_FOR_MAX_US (3600 * 1000000LL)
+
+struct et_rule_ring {
+	int64_t reach_us;		 /* how far back from the decision it is kept */
+	int64_t keep_for_us;		 /* after the end it can still be kept; 0: not */
+	char keep[ET_RULE_KEYS_MAX + 1]; /* "*9": keys that keep it; "": by request only */
+	enum et_rule_by by;		 /* whose keys */
+};
+
 struct et_rule {
 	char name[ET_RULE_NAME_MAX + 1];
 	enum et_rule_action action;
@@ -122,6 +135,7 @@ struct et_rule {
 	enum et_rule_digits digits; /* no condition: what becomes of key presses */
 	enum et_rule_tones tones;   /* no condition: what becomes of tones in the audio */
 	struct et_rule_pause pause; /* no condition, either */
+	struct et_rule_ring ring;   /* of ET_RULE_ON_DEMAND */
 };
 
 struct et_rules {
@@ -179,7 +193,7 @@ enum et_rule_direction et_rules_direction(const struct et_rules *rules, const ch
 					  const char *to);
 /* "inbound", ...; "" for 0: static. */
 const char *et_rule_direction_text(enum et_rule_direction d);
-const char *et_rule_action_text(enum et_rule_action a); /* "record", "skip" */
+const char *et_rule_action_text(enum et_rule_action a); /* "record", "skip", "on-demand" */
 
 /* Are key presses of a call for which `rule` fired (-1: the default) dropped? */
 bool et_rules_drop_digits(const struct et_rules *rules, int rule);
@@ -191,6 +205,10 @@ const char *et_rule_tones_text(enum et_rule_tones t); /* "keep", "mask"; "" for 
 /* How keys pause a call for which `rule` fired; NULL: they do not. Borrowed from `rules`. */
 const struct et_rule_pause *et_rules_pause(const struct et_rules *rules, int rule);
 
+/* The ring of a call for which `rule` fired; NULL: it is recorded, or not. Borrowed from `rules`.
+ */
+const struct et_rule_ring *et_rules_ring(const struct et_rules *rules, int rule);
+
 /* The last keys that somebody pressed. Zero-initialised is none. */
 struct et_rule_presses {
 	char keys[ET_RULE_KEYS_MAX];
@@ -198,8 +216,12 @@ struct et_rule_presses {
 	int64_t last_us;
 };
 
-/* Somebody pressed `key` (0-9 * # A-D). true: the last keys are `sequence`; all are forgotten. */
-bool et_rule_pressed(struct et_rule_presses *p, const char *sequence, char key, int64_t at_us);
+/* Somebody pressed `key` (0-9 * # A-D). */
+void et_rule_press(struct et_rule_presses *p, char key, int64_t at_us);
+/* Are the last keys `sequence` ("": never)? true: all are forgotten. */
+bool et_rule_pressed(struct et_rule_presses *p, const char *sequence);
+/* Does one of them end with the other? Then who presses the one presses the other, too. */
+bool et_rule_keys_collide(const char *a, const char *b);
 
 /* Is it 1 to 8 keys? */
 bool et_rule_keys_check(const char *text);

@@ -251,7 +251,8 @@ et_cli_handler et_cli_node_show, et_cli_node_promote, et_cli_node_demote, et_cli
 	et_cli_raft_snapshot, et_cli_raft_recover; /* cmd_node.c */
 et_cli_handler et_cli_recording_list, et_cli_recording_show, et_cli_recording_play,
 	et_cli_recording_export, et_cli_recording_verify, et_cli_recording_where,
-	et_cli_recording_pause, et_cli_recording_resume;	      /* cmd_recording.c */
+	et_cli_recording_pause, et_cli_recording_resume,
+	et_cli_recording_keep;					      /* cmd_recording.c */
 et_cli_handler et_cli_tape_verify, et_cli_proof, et_cli_verify_proof; /* cmd_tape.c */
 et_cli_handler et_cli_recording_fact, et_cli_recording_tag, et_cli_recording_note,
 	et_cli_recording_told, et_cli_agent_list, et_cli_agent_at,

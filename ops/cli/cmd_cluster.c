@@ -356,8 +356,44 @@ static const struct et_cli_column capture_columns[] = {
 	{ NULL, NULL, ET_CLI_TEXT, false },
 };
 
+static const struct et_cli_column demand_columns[] = {
+	{ "ID", "id", ET_CLI_TEXT, false },	{ "START", "start", ET_CLI_TIME, false },
+	{ "FROM", "from", ET_CLI_TEXT, false }, { "TO", "to", ET_CLI_TEXT, false },
+	{ "RULE", "rule", ET_CLI_TEXT, false }, { "ON DEMAND", "on_demand", ET_CLI_TEXT, false },
+	{ "END", "end", ET_CLI_TIME, false },	{ "KEEP UNTIL", "keep_until", ET_CLI_TIME, false },
+	{ NULL, NULL, ET_CLI_TEXT, false },
+};
+
+/* Calls on demand of the node that is asked: those that can be kept, and those that were. */
+static int list_on_demand(struct et_cli *cli, struct et_error *reterr)
+{
+	ET_CLEANUP(et_json_freep) json_t *j = NULL;
+	ET_CLEANUP(et_json_freep) json_t *document = json_object();
+	json_t *calls = json_array();
+	const json_t *call;
+	size_t i;
+	et_json_set(document, "schema", json_string("evertape/v1"));
+	et_json_set(document, "calls", calls);
+	int rc = et_cli_get(cli, "/v1/capture", &j, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	const json_t *node = json_object_get(j, "this_node");
+	et_json_set(document, "node", et_json_text(et_json_get_text(node, "node", "")));
+	json_array_foreach(json_object_get(node, "live"), i, call)
+	{
+		if (json_is_string(json_object_get(call, "on_demand"))) {
+			et_json_add(calls, json_deep_copy(call));
+		}
+	}
+	return et_cli_print(cli, document, "calls", demand_columns, reterr);
+}
+
 int et_cli_capture_list(struct et_cli *cli, struct et_error *reterr)
 {
+	if (et_cli_option(cli, "on-demand") != NULL) {
+		return list_on_demand(cli, reterr);
+	}
 	return get_and_print(cli, "/v1/capture", "captures", capture_columns, reterr);
 }
 

@@ -474,6 +474,26 @@ static int pause_or_resume(struct et_cli *cli, bool pause, struct et_error *rete
 	return rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
 }
 
+/* "ID" or "sip:CALL-ID". */
+int et_cli_recording_keep(struct et_cli *cli, struct et_error *reterr)
+{
+	const char *what = cli->args[0];
+	char path[160] = "/v1/capture/keep";
+	ET_CLEANUP(et_json_freep) json_t *answer = NULL;
+	ET_CLEANUP(et_json_freep) json_t *body = json_object();
+	if (strncmp(what, "sip:", 4) == 0) {
+		et_json_set(body, "sip_call_id", et_json_text(what + 4));
+	} else {
+		int rc = recording_path(cli, "/keep", path, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+	}
+	et_json_set(body, "reason", et_json_text(et_cli_option(cli, "reason")));
+	int rc = et_cli_send(cli, "POST", path, body, &answer, reterr);
+	return rc < 0 ? rc : et_cli_print_object(cli, answer, reterr);
+}
+
 int et_cli_recording_pause(struct et_cli *cli, struct et_error *reterr)
 {
 	return pause_or_resume(cli, true, reterr);

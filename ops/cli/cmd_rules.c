@@ -61,12 +61,38 @@ static json_t *row(const struct et_rules *rules, int rule, const char *result, c
 	return o;
 }
 
+enum { FULL_WHY_MAX = ET_RULE_WHY_MAX + 160 };
+
+/* What becomes of a call for which the rule fires, behind why it does. */
+static void add_demand(const struct et_rule *r, char why[FULL_WHY_MAX])
+{
+	static const char *const whose[] = { "anybody", "caller", "callee" };
+	const struct et_rule_ring *ring = &r->ring;
+	size_t used = strlen(why);
+	if (r->action != ET_RULE_ON_DEMAND) {
+		return;
+	}
+	(void)snprintf(why + used, FULL_WHY_MAX - used,
+		       "; its last %lld s can be kept, while it runs%s",
+		       (long long)(ring->reach_us / 1000000), ring->keep_for_us > 0 ? "" : " only");
+	used = strlen(why);
+	if (ring->keep_for_us > 0) {
+		(void)snprintf(why + used, FULL_WHY_MAX - used, " and for %lld s after",
+			       (long long)(ring->keep_for_us / 1000000));
+		used = strlen(why);
+	}
+	(void)snprintf(why + used, FULL_WHY_MAX - used, ", by recording keep%s%s%s%s",
+		       ring->keep[0] != '\0' ? " or keys " : "", ring->keep,
+		       ring->keep[0] != '\0' ? " of " : "",
+		       ring->keep[0] != '\0' ? whose[ring->by] : "");
+}
+
 /* "rule", "action", "why", "provisional" and all "rules", into `o`. */
 static void explain(const struct et_rules *rules, const struct et_rule_facts *facts, json_t *o)
 {
 	struct et_rule_decision d = et_rules_decide(rules, facts);
 	json_t *list = json_array();
-	char why[ET_RULE_WHY_MAX] = "no rule fires";
+	char why[FULL_WHY_MAX] = "no rule fires";
 	for (uint32_t i = 0; i < rules->count; i++) {
 		const struct et_rule *r = &rules->rules[i];
 		if (d.rule >= 0 && i > (uint32_t)d.rule) {
@@ -74,8 +100,11 @@ static void explain(const struct et_rules *rules, const struct et_rule_facts *fa
 				    row(rules, (int)i, "not reached", "a rule before it fires"));
 			continue;
 		}
-		char text[ET_RULE_WHY_MAX];
+		char text[FULL_WHY_MAX];
 		enum et_rule_verdict v = et_rule_fits(rules, r, facts, text);
+		if (v == ET_RULE_FITS) {
+			add_demand(r, text);
+		}
 		et_json_add(list, row(rules, (int)i,
 				      v == ET_RULE_FITS ? "fires"
 				      : v == ET_RULE_NO ? "no"

@@ -120,6 +120,16 @@ const struct et_cli_code et_cli_codes[] = {
 	  "Packets were lost between the wire and the tape: by the kernel's ring, or because the "
 	  "writer was too slow. Recordings of that time may have gaps.",
 	  "evertape capture show --node NODE; a larger limits.ring or limits.writer-queue" },
+	{ "ON_DEMAND_CUT", "degraded",
+	  "In the last minute calls on demand lost a part of their rings before its time: all "
+	  "rings "
+	  "together reached limits.on-demand (the largest loses its oldest part), or the media "
+	  "disk "
+	  "is below limits.disk-reserve (recordings go first), or a tape could not be finished. "
+	  "What "
+	  "is kept of such a call begins later than its rule's ring says; the recording states the "
+	  "gap. Calls that were kept are not touched.",
+	  "evertape capture show --node NODE; a larger limits.on-demand, or a shorter ring" },
 	{ "CALLS_REFUSED", "at_risk",
 	  "New calls were not recorded, because free space is below limits.disk-reserve. Live ones "
 	  "went on.",

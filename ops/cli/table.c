@@ -417,7 +417,11 @@ const struct et_cli_command et_cli_commands[] = {
 	{ .path = "capture list",
 	  .arguments = "",
 	  .summary = "what each node captures, with packets and drops",
-	  .example = "evertape capture list",
+	  .example = "evertape capture list --on-demand",
+	  .options = OPTIONS({ "on-demand", NULL,
+			       "the calls on demand of the node that is asked: what recording keep "
+			       "can keep",
+			       NULL }),
 	  .run = et_cli_capture_list },
 	{ .path = "capture show",
 	  .arguments = "",
@@ -758,6 +762,27 @@ const struct et_cli_command et_cli_commands[] = {
 			     { "root", "HEX", "of the file: must be this Merkle root", NULL },
 			     { "signer", "HEX", "of the file: must be signed by this key", NULL }),
 	  .run = et_cli_recording_verify },
+	{ .path = "recording keep",
+	  .arguments = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "keep a call that its rule records on demand",
+	  .details =
+		  "ID is that of the call, as capture list of its recorder shows it (ON DEMAND: "
+		  "waiting), or sip:CALL-ID. While the call runs, or as long after its end as its "
+		  "rule's keep-for says; it is a recording then, with what its ring still has and "
+		  "all "
+		  "that comes. What was before is its gap before-ring. Ask the node that captures "
+		  "the "
+		  "call: nobody else knows of it; the answer names the other recorders. It is "
+		  "synced "
+		  "on that node's disk when this returns. Needs no quorum. A twin, and other legs, "
+		  "are "
+		  "kept by requests of their own.",
+	  .example = "evertape recording keep sip:a84b4c76e66710@pbx --reason \"complaint\"",
+	  .options = OPTIONS(REASON),
+	  .destructive = true,
+	  .run = et_cli_recording_keep },
 	{ .path = "recording pause",
 	  .arguments = "ID",
 	  .min_args = 1,

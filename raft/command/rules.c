@@ -146,6 +146,8 @@ static const struct et_rule recording_rules[] = {
 	ANY(keys),
 	TEXT(joined, NAME_MAX_),
 	ONE_OPT(imported),
+	TEXT(kept, NUMBER_MAX),
+	TIME(kept_us),
 	ANY(tones),
 	ONE_OPT(hand),
 };

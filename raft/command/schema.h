@@ -8,6 +8,7 @@
  *   schema  since   what it added
  *   1       0.1.0   everything in command.proto but what stands below
  *   2       0.1.0   PolicySet keeps what it replaces (decisions 0105, 0114); Recording.tones (0109);
+ *                   Recording.kept, kept_us (0108);
  *                   RecordingsJoin, RecordingSplit, and whom new legs follow (0110);
  *                   RecordingImport (0106); SiteRemove (0111)
  *   3       (tests) SchemaProbe; in binaries that are built beside the real ones, never installed
@@ -30,6 +31,7 @@
 #define ET_SCHEMA_TONES 2
 #define ET_SCHEMA_LEGS 2
 #define ET_SCHEMA_IMPORT 2
+#define ET_SCHEMA_KEPT 2
 
 /* The newest schema that this build understands. */
 uint32_t et_schema_build(void);

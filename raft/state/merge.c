@@ -183,6 +183,7 @@ static int texts_merge(Et__Recording *r, const Et__Recording *told, bool replace
 		{ &r->rule, told->rule, replace },
 		{ &r->problem, told->problem, replace },
 		{ &r->joined, told->joined, replace },
+		{ &r->kept, told->kept, false },
 	};
 	int rc = 0;
 
@@ -231,6 +232,7 @@ int recording_merge(Et__Recording *r, const Et__Recording *told, enum merge how)
 	r->start_us = time_merge(r->start_us, told->start_us, false);
 	r->answer_us = time_merge(r->answer_us, told->answer_us, replace);
 	r->end_us = told->end_us > r->end_us ? told->end_us : r->end_us;
+	r->kept_us = time_merge(r->kept_us, told->kept_us, false);
 	if (told->capture_drops > r->capture_drops) {
 		r->capture_drops = told->capture_drops;
 	}

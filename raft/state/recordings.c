@@ -233,6 +233,10 @@ static int recording_tell(struct apply *a, const Et__Recording *recording, enum 
 	if (a->s->cluster == NULL || a->s->cluster->schema < ET_SCHEMA_TONES) {
 		plain.tones = 0; /* not every member keeps it */
 	}
+	if (a->s->cluster == NULL || a->s->cluster->schema < ET_SCHEMA_KEPT) {
+		plain.kept = (char *)(uintptr_t) "";
+		plain.kept_us = 0;
+	}
 
 	int rc = recording_is_own(a, told->node);
 	if (rc < 0) {

@@ -102,6 +102,14 @@ static int take_close(void *arg, uint32_t slot, bool opened, const struct et_fac
 	return 0;
 }
 
+static int take_keep(void *arg, const struct et_keep *keep)
+{
+	if (keep->who[0] == '\0') {
+		abort();
+	}
+	return room(arg);
+}
+
 static int64_t no_gap(void *arg, const uint8_t id[16], uint32_t *segment)
 {
 	(void)arg;
@@ -119,12 +127,13 @@ static void check(const struct et_engine *e)
 	}
 }
 
-/* Keys pause calls, too. */
+/* Keys pause calls, too, and keep them. */
 static const struct et_rules by_keys = {
 	.otherwise = ET_RULE_RECORD,
 	.count = 1,
 	.rules = { { .name = "keys",
-		     .action = ET_RULE_RECORD,
+		     .action = ET_RULE_ON_DEMAND,
+		     .ring = { .reach_us = 10000000, .keep_for_us = 1000000, .keep = "3" },
 		     .pause = { .start = "1", .stop = "2", .without_key = true } } },
 };
 
@@ -156,6 +165,23 @@ static struct et_engine *make(const struct et_sink *sink)
 		abort();
 	}
 	return e;
+}
+
+/* Somebody keeps what can be kept; now and then there is no room to say so. */
+static void keep_some(struct et_engine *e)
+{
+	for (uint32_t i = 1; i < CALLS; i += 2) {
+		struct et_keep_ask ask = { .arg = NULL };
+		struct et_keep keep = { .who = "fuzz", .at_us = e->now_us, .ask = &ask };
+		struct et_call *c = e->slots[i];
+		if (c == NULL || c->decision != ET_DECISION_RECORD) {
+			continue;
+		}
+		memcpy(keep.recording, c->facts.id, 16);
+		if (et_engine_keep(e, &keep) >= 0 && et_call_is_waiting(c)) {
+			abort();
+		}
+	}
 }
 
 /* Whatever is recorded is paused, or goes on. */
@@ -202,6 +228,7 @@ static void feed(struct et_engine *e, const uint8_t *data, size_t size)
 		frame.data = copy;
 		if ((link >> 3 & 7) == 7) {
 			toggle_pauses(e);
+			keep_some(e);
 		}
 		et_engine_frames(e, &frame, 1);
 		free(copy);
@@ -224,6 +251,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.rtcp = take_rtcp,
 		.meta = take_meta,
 		.keys = take_meta,
+		.keep = take_keep,
 		.update = take_update,
 		.close = take_close,
 	};

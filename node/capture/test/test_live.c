@@ -39,8 +39,9 @@ enum { TOLD_MAX = 512, PATIENCE_MS = 20000, SIP = 5060, RTP = 4000 };
 
 enum { TOLD_PAUSE = 100 }; /* a kind of our own: what a pause was answered with */
 
-/* What the recorder is asked for: a pause, or its end. */
+/* What the recorder is asked for: a pause, or its end; or to keep a call on demand. */
 struct order {
+	bool keep;
 	bool pause;
 	uint8_t recording[16];
 };
@@ -61,6 +62,7 @@ struct told {
 	char file[128];
 	uint8_t recording[16];
 	struct et_capture_pause pause;
+	struct et_capture_kept kept;
 };
 
 struct fixture {
@@ -78,6 +80,7 @@ struct fixture {
 	int sip[2]; /* sockets of the parties */
 	int rtp[2];
 	uint32_t number; /* of the next RTP packet */
+	bool on_demand;	 /* what the recorder's rule says */
 };
 
 /* ---- The recorder ---------------------------------------------------------------------------- */
@@ -110,6 +113,14 @@ static int on_event(void *arg, const struct et_capture_event *ev)
 	return write(*fd, &t, sizeof(t)) == (ssize_t)sizeof(t) ? 0 : -EIO;
 }
 
+static const struct et_rules on_demand = {
+	.otherwise = ET_RULE_RECORD,
+	.count = 1,
+	.rules = { { .name = "wanted",
+		     .action = ET_RULE_ON_DEMAND,
+		     .ring = { .reach_us = 10000000, .keep_for_us = 60000000 } } },
+};
+
 static void run_recorder(const struct fixture *f, int told_fd, int stop_fd)
 {
 	struct et_capture *c = NULL;
@@ -128,6 +139,9 @@ static void run_recorder(const struct fixture *f, int told_fd, int stop_fd)
 		.limits = { .free_reserve_bytes = 65536, .ring_bytes = 4 << 20, .queue_bytes = 1 },
 	};
 	memcpy(config.kek_public, f->kek_public, 32);
+	if (f->on_demand) {
+		config.rules = &on_demand;
+	}
 	if (et_capture_start(&config, &c, &error) < 0) {
 		(void)fprintf(stderr, "recorder: %s\n", error.text);
 		_exit(1);
@@ -140,8 +154,9 @@ static void run_recorder(const struct fixture *f, int told_fd, int stop_fd)
 	struct order order;
 	while ((n = read(stop_fd, &order, sizeof(order))) > 0 || (n < 0 && errno == EINTR)) {
 		t = (struct told){ .kind = (enum et_capture_event_kind)TOLD_PAUSE };
-		t.code = et_capture_pause(c, order.recording, order.pause, "test", 0, &t.pause,
-					  &error);
+		t.code = order.keep ? et_capture_keep(c, order.recording, "test", &t.kept, &error)
+				    : et_capture_pause(c, order.recording, order.pause, "test", 0,
+						       &t.pause, &error);
 		if (write(told_fd, &t, sizeof(t)) != (ssize_t)sizeof(t)) {
 			_exit(1);
 		}
@@ -212,6 +227,14 @@ static struct et_capture_pause pause_it(struct fixture *f, const uint8_t recordi
 	const struct told *t = wait_for(f, (enum et_capture_event_kind)TOLD_PAUSE);
 	assert_int_equal(t->code, 0);
 	return t->pause;
+}
+
+static struct told *keep_it(struct fixture *f, const uint8_t recording[16])
+{
+	struct order order = { .keep = true };
+	memcpy(order.recording, recording, 16);
+	assert_int_equal(write(f->stop_fd, &order, sizeof(order)), (ssize_t)sizeof(order));
+	return wait_for(f, (enum et_capture_event_kind)TOLD_PAUSE);
 }
 
 static void ended(struct fixture *f, bool killed)
@@ -591,6 +614,79 @@ static void a_killed_recorder_goes_on_paused(void **state)
 	assert_int_equal(after.gaps, 1);
 }
 
+static void a_call_on_demand_is_kept_while_it_runs(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[16];
+	f->on_demand = true;
+	start(f);
+	call(f);
+	talk(f, 50);
+	memcpy(id, wait_for(f, ET_CAPTURE_RING)->recording, 16);
+	const struct told *kept = keep_it(f, id);
+	assert_int_equal(kept->code, 0);
+	assert_true(kept->kept.changed);
+	assert_int_equal(kept->kept.from_us, kept->kept.start_us);
+	talk(f, 50);
+	assert_false(keep_it(f, id)->kept.changed);
+	hang_up(f);
+	struct told *closed = wait_for(f, ET_CAPTURE_RECORDING_CLOSE);
+	assert_int_equal(closed->packets, 200);
+	assert_int_equal(closed->gaps, 0);
+	stop(f);
+	assert_memory_equal(find(f, ET_CAPTURE_RECORDING_OPEN, 0)->recording, id, 16);
+	assert_int_equal(read_tape(f, 1).packets, 200);
+}
+
+static void a_call_on_demand_is_kept_after_its_end(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[16];
+	f->on_demand = true;
+	start(f);
+	call(f);
+	talk(f, 50);
+	hang_up(f);
+	struct told *t = NULL;
+	do { /* its end, two seconds after the BYE */
+		t = wait_for(f, ET_CAPTURE_RING);
+	} while (t->state == ET_CALL_LIVE);
+	memcpy(id, t->recording, 16);
+	assert_int_equal(keep_it(f, id)->code, 0);
+	assert_int_equal(wait_for(f, ET_CAPTURE_RECORDING_CLOSE)->packets, 100);
+	assert_int_equal(keep_it(f, id)->code, ET_ENOTFOUND); /* it is told, and forgotten here */
+	stop(f);
+	assert_int_equal(read_tape(f, 1).packets, 100);
+}
+
+static void a_killed_recorder_loses_its_rings_and_begins_others(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[16];
+	f->on_demand = true;
+	start(f);
+	call(f);
+	talk(f, 100);
+	for (int i = 0; i < 3; i++) { /* the call table is saved */
+		wait_for(f, ET_CAPTURE_TICK);
+	}
+	memcpy(id, find(f, ET_CAPTURE_RING, 0)->recording, 16);
+	kill_it(f);
+	start(f);
+	assert_int_equal(find(f, ET_CAPTURE_PROBLEM, 0)->code, ET_ENOKEY);
+	talk(f, 50);
+	const struct told *kept = keep_it(f, id);
+	assert_int_equal(kept->code, 0);
+	assert_true(kept->kept.from_us > kept->kept.start_us);
+	hang_up(f);
+	struct told *closed = wait_for(f, ET_CAPTURE_RECORDING_CLOSE);
+	assert_int_equal(closed->gaps, 1);
+	assert_string_equal(closed->cause, "before-ring");
+	stop(f);
+	const struct told *opened = find(f, ET_CAPTURE_SEGMENT_OPEN, 0);
+	assert_int_equal(read_tape(f, opened->segment.segment).packets, 100);
+}
+
 static void what_is_not_recorded_is_not_paused(void **state)
 {
 	struct fixture *f = *state;
@@ -666,6 +762,9 @@ int main(void)
 		TEST(a_stop_and_a_start_go_on_with_the_call),
 		TEST(a_killed_recorder_goes_on_with_the_call),
 		TEST(a_killed_recorder_goes_on_paused),
+		TEST(a_call_on_demand_is_kept_while_it_runs),
+		TEST(a_call_on_demand_is_kept_after_its_end),
+		TEST(a_killed_recorder_loses_its_rings_and_begins_others),
 		TEST(what_is_not_recorded_is_not_paused),
 		TEST(a_full_disk_loses_nothing_that_was_told),
 	};

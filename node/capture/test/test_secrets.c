@@ -303,6 +303,76 @@ static void without_a_key_it_is_paused_where_the_rule_says_so(void **state)
 	(void)et_srtp_free(caller.srtp);
 }
 
+static const struct et_rule_ring ring = { .reach_us = 60000000,
+					  .keep_for_us = 60000000,
+					  .keep = "*9" };
+
+static void protected_keys_keep_a_call_when_there_is_a_key(void **state)
+{
+	struct fixture *f = *state;
+	struct sender caller = sender_of_handshake(1, false);
+	f->engine->sink.media = sink_nothing;
+	struct et_call *c = call_under(f, false);
+	c->by_keys = NULL;
+	et_call_on_demand(c, &ring);
+	send_rtp(f, &caller, 50);
+	assert_true(c->cannot_fire);
+	press(f, &caller, 10);
+	press(f, &caller, 9);
+	assert_true(et_call_is_waiting(c)); /* nobody can see them */
+	et_call_update(f->engine, c);
+	assert_non_null(strstr(c->facts.problem, "cannot keep by keys (cannot_fire)"));
+	secret_comes(f);
+	send_rtp(f, &caller, 50);
+	assert_false(c->cannot_fire);
+	press(f, &caller, 10);
+	press(f, &caller, 9);
+	assert_false(et_call_is_waiting(c));
+	assert_string_equal(c->facts.kept, "keys of caller");
+	send_rtp(f, &caller, 10);
+	finish(f);
+	(void)et_srtp_free(caller.srtp);
+}
+
+/* The secret of a call on demand comes when it is over. */
+static void late_on_demand(struct fixture *f, bool kept)
+{
+	struct sender caller = sender_of_handshake(1, false);
+	uint8_t id[16];
+	f->engine->config.keylog_grows = true;
+	call_with_handshake(f);
+	et_call_on_demand(f->engine->slots[0], &ring);
+	memcpy(id, f->engine->slots[0]->facts.id, sizeof(id));
+	send_rtp(f, &caller, 10);
+	f->now_us += 5 * 3600 * 1000000LL; /* its media timed out */
+	et_engine_clock(f->engine, f->now_us);
+	secret_comes(f);
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, 0); /* nobody kept it so far */
+	assert_int_equal(f->engine->handshakes_over, 1);
+	if (kept) {
+		et_keys_kept(f->engine, id);
+	} else {
+		f->now_us += ring.keep_for_us + 1;
+		et_engine_clock(f->engine, f->now_us);
+	}
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, kept ? 2 : 0);
+	assert_int_equal(f->engine->handshakes_over, 0);
+	finish(f);
+	(void)et_srtp_free(caller.srtp);
+}
+
+static void a_secret_after_the_call_waits_for_who_keeps_it(void **state)
+{
+	late_on_demand(*state, true);
+}
+
+static void a_secret_of_a_call_that_nobody_kept_is_not_tried(void **state)
+{
+	late_on_demand(*state, false);
+}
+
 /* Live, keys are tried so often in a second and no more: on streams that may have one. */
 static void plain_streams_do_not_keep_protected_ones_waiting(void **state)
 {
@@ -397,6 +467,9 @@ int main(void)
 		TEST(a_secret_that_comes_after_the_call_is_told),
 		TEST(a_wrong_secret_after_the_call_is_not),
 		TEST(protected_keys_pause_when_there_is_a_key),
+		TEST(protected_keys_keep_a_call_when_there_is_a_key),
+		TEST(a_secret_after_the_call_waits_for_who_keeps_it),
+		TEST(a_secret_of_a_call_that_nobody_kept_is_not_tried),
 		TEST(without_a_key_it_is_paused_where_the_rule_says_so),
 		TEST(a_handshake_without_its_secret_is_kept),
 		TEST(a_secret_is_waited_for_when_time_goes_back),

@@ -155,7 +155,8 @@ static void errors_name_file_line_and_column(void **state)
 		"second");
 	refused(c, "tls: {api-key: /a}\n", "f.yaml:6:1: api-certificate and api-key go together");
 	refused(c, "recording: {rules: [{name: a, action: rekord}]}\n",
-		"f.yaml:6:39: action must be one of skip, record (did you mean record?), not "
+		"f.yaml:6:39: action must be one of skip, record, on-demand (did you mean "
+		"record?), not "
 		"\"rekord\"");
 	refused(c, "recording: {rules: [{name: a, action: skip}, {name: a, action: skip}]}\n",
 		"f.yaml:6:46: two rules are named a");
@@ -286,6 +287,8 @@ static void a_wrong_condition_is_named(void **state)
 		"f.yaml:6:20: join is {header: NAME}, or {numbers: DIGITS, within: 5s}");
 	refused(c, "recording: {join: [{numbers: 9}, {numbers: 8}]}\n",
 		"f.yaml:6:34: join: numbers stands there twice");
+	rule_refused(c, "ring: 5m", "45: ring is of a rule with action: on-demand");
+	rule_refused(c, "keep: \"*9\"", "45: keep is of a rule with action: on-demand");
 	rule_refused(c, "pause: {start: \"*7\", stop: \"*8\"}",
 		     "45: a rule that records nothing pauses nothing");
 	rule_refused(c, "pause: {start: \"*7\"}", "45: the key \"stop\" is missing in pause");
@@ -297,6 +300,57 @@ static void a_wrong_condition_is_named(void **state)
 	rule_refused(c, "sample: 0%", "53: sample is a share from 0.01% to 100%, not \"0%\"");
 	refused(c, "recording: {rules: [{name: default, action: skip}]}\n",
 		"f.yaml:6:28: no rule is named default: recording.default is");
+}
+
+/* As rule_refused(), of a rule on demand: column 50. */
+static void demand_refused(struct et_config *c, const char *condition, const char *sentence)
+{
+	char text[512];
+	char wanted[512];
+	(void)snprintf(text, sizeof(text),
+		       "recording: {rules: [{name: a, action: on-demand, %s}]}\n", condition);
+	(void)snprintf(wanted, sizeof(wanted), "f.yaml:6:%s", sentence);
+	refused(c, text, wanted);
+}
+
+static void a_rule_on_demand_has_a_ring(void **state)
+{
+	struct et_config *c = *state;
+	demand_refused(c, "to: b", "21: the key \"ring\" is missing");
+	demand_refused(c, "ring: 5s", "56: ring must be a duration from 10s to 1h, not \"5s\"");
+	demand_refused(c, "ring: 2h", "56: ring must be a duration from 10s to 1h, not \"2h\"");
+	demand_refused(c, "ring: 5m, keep-for: 2h",
+		       "70: keep-for must be a duration from 0s to 1h, not \"2h\"");
+	demand_refused(c, "ring: 5m, keep: \"*x\"",
+		       "67: keep is 1 to 8 keys of 0-9 * # A-D, such as \"*7\", not \"*x\"");
+	demand_refused(c, "ring: 5m, keep-by: callee",
+		       "60: keep-by says whose keys keep it: with keep: \"*9\"");
+	demand_refused(c, "ring: 5m, keep: \"**9\", keep-by: me",
+		       "82: keep-by must be one of any, caller, callee, not \"me\"");
+	demand_refused(c, "ring: 5m, keep: \"**7\", pause: {start: \"*7\", stop: \"*8\"}",
+		       "67: keep and the keys of pause: one ends with the other");
+	refused(c, "recording: {default: on-demand}\n",
+		"f.yaml:6:22: default must be one of skip, record, not \"on-demand\"");
+	char text[4096];
+	struct et_error e = { 0 };
+	(void)snprintf(
+		text, sizeof(text),
+		"%srecording: {rules: [{name: a, action: on-demand, ring: 5m, keep-for: 10m, "
+		"keep: \"*9\", keep-by: callee, pause: {start: \"*7\", stop: \"*8\"}}, "
+		"{name: b, action: on-demand, ring: 1h}]}\n"
+		"limits: {on-demand: 4GiB}\n",
+		smallest);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), 0);
+	const struct et_rule *r = c->rules.rules;
+	assert_int_equal(r[0].action, ET_RULE_ON_DEMAND);
+	assert_int_equal(r[0].ring.reach_us, INT64_C(300000000));
+	assert_int_equal(r[0].ring.keep_for_us, INT64_C(600000000));
+	assert_string_equal(r[0].ring.keep, "*9");
+	assert_int_equal(r[0].ring.by, ET_RULE_BY_CALLEE);
+	assert_string_equal(r[0].pause.start, "*7");
+	assert_int_equal(r[1].ring.keep_for_us, 0);
+	assert_string_equal(r[1].ring.keep, "");
+	assert_int_equal(c->limits.demand_bytes, UINT64_C(4) << 30);
 }
 
 /* Replace one piece of the smallest node and say what must come of it. */
@@ -436,6 +490,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(errors_name_file_line_and_column, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(rules_are_read_in_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_rule_on_demand_has_a_ring, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_wrong_condition_is_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(refuses_nodes_that_make_no_sense, set_up,
 						tear_down),

@@ -177,6 +177,33 @@ static void growing_counts_are_shown_and_not_replicated(void **state)
 	assert_int_equal(f->count, 2); /* The new number, once. */
 }
 
+/* On demand: shown, and in no journal before somebody keeps it. */
+static void a_call_in_a_ring_is_shown_and_noted_nowhere(void **state)
+{
+	struct fixture *f = *state;
+	const struct et_capture_recording before = recording;
+
+	assert_int_equal(feed(f, ET_CAPTURE_RING), 0);
+	recording.answer_us = 1500000;
+	assert_int_equal(feed(f, ET_CAPTURE_RING), 0);
+	assert_int_equal(feed(f, ET_CAPTURE_RING_LOST), 0);
+	deliver(f);
+	assert_int_equal(f->live, 2);
+	assert_int_equal(f->ended, 1);
+	assert_int_equal(f->count, 0);
+	assert_int_equal(et_journal_pending(f->journal), 0);
+
+	/* Another one is kept: all that is known of it is told. */
+	assert_int_equal(feed(f, ET_CAPTURE_RING), 0);
+	recording.kept = "token:anna";
+	recording.kept_us = 1700000;
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_OPEN), 0);
+	deliver(f);
+	assert_int_equal(f->count, 1);
+	assert_int_equal(et_journal_pending(f->journal), 1);
+	recording = before;
+}
+
 static void a_hostile_header_is_cut_and_made_text(void **state)
 {
 	struct fixture *f = *state;
@@ -218,6 +245,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_call_becomes_its_commands_in_order, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(growing_counts_are_shown_and_not_replicated, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_call_in_a_ring_is_shown_and_noted_nowhere, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_hostile_header_is_cut_and_made_text, set_up,
 						tear_down),

@@ -128,7 +128,8 @@ static bool press(struct et_rule_presses *p, const char *keys, const char *seque
 {
 	bool fired = false;
 	for (; *keys != '\0'; keys++) {
-		fired = et_rule_pressed(p, sequence, *keys, at_us);
+		et_rule_press(p, *keys, at_us);
+		fired = et_rule_pressed(p, sequence);
 	}
 	return fired;
 }
@@ -151,6 +152,28 @@ static void the_last_keys_count(void **state)
 	assert_false(press(&p, "*", "*7", 200 * s));
 	assert_false(press(&p, "7", "*7", 100 * s)); /* the clock was set back */
 	assert_true(press(&p, "12345678", "12345678", 101 * s));
+	assert_false(press(&p, "1", "", 102 * s));
+	assert_true(et_rule_keys_collide("*7", "7") && et_rule_keys_collide("9*7", "*7"));
+	assert_true(et_rule_keys_collide("*7", "*7"));
+	assert_false(et_rule_keys_collide("*7", "*9") || et_rule_keys_collide("", "*9") ||
+		     et_rule_keys_collide("7*", "*7"));
+}
+
+static void a_ring_is_of_the_rule_that_fired(void **state)
+{
+	struct et_rules *r = *state;
+	struct et_rule *rule = add(r, "wanted", ET_RULE_ON_DEMAND);
+	rule->ring.reach_us = 300000000;
+	number(&rule->to, "b*");
+	(void)add(r, "rest", ET_RULE_RECORD);
+	struct et_rule_decision d = et_rules_decide(r, &bob);
+	assert_int_equal(d.rule, 0);
+	assert_int_equal(d.action, ET_RULE_ON_DEMAND);
+	assert_string_equal(et_rule_action_text(d.action), "on-demand");
+	assert_ptr_equal(et_rules_ring(r, 0), &rule->ring);
+	assert_null(et_rules_ring(r, 1));
+	assert_null(et_rules_ring(r, -1));
+	assert_null(et_rules_ring(r, 2));
 }
 
 static void the_first_that_fits_decides(void **state)
@@ -354,6 +377,8 @@ int main(void)
 		cmocka_unit_test(ranges_are_of_numbers_of_equal_length),
 		cmocka_unit_test(a_range_that_fits_nothing_is_refused),
 		cmocka_unit_test(the_last_keys_count),
+		cmocka_unit_test_setup_teardown(a_ring_is_of_the_rule_that_fired, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(the_first_that_fits_decides, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_default_is_what_is_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(all_conditions_must_hold, set_up, tear_down),
