@@ -10,7 +10,9 @@
  *   2       0.1.0   PolicySet keeps what it replaces (decisions 0105, 0114); Recording.tones (0109);
  *                   Recording.kept, kept_us (0108);
  *                   RecordingsJoin, RecordingSplit, and whom new legs follow (0110);
- *                   RecordingImport (0106); SiteRemove (0111)
+ *                   RecordingImport (0106); SiteRemove (0111);
+ *                   a segment that comes when a redaction is done is made anew for it (0114);
+ *                   KekAdd, KekRewrap and GrantAdd are of vault nodes (0114)
  *   3       (tests) SchemaProbe; in binaries that are built beside the real ones, never installed
  *
  * Apply that writes other records than before for the same command needs a schema, too: the running
@@ -32,6 +34,8 @@
 #define ET_SCHEMA_LEGS 2
 #define ET_SCHEMA_IMPORT 2
 #define ET_SCHEMA_KEPT 2
+#define ET_SCHEMA_LATE_REDACTED 2
+#define ET_SCHEMA_KEYS_OF_VAULTS 2
 
 /* The newest schema that this build understands. */
 uint32_t et_schema_build(void);

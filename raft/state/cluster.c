@@ -442,7 +442,8 @@ int apply_grant_add(struct apply *a)
 {
 	const Et__GrantAdd *add = a->c->grant_add;
 
-	int rc = grants_check(a, add->grants, add->n_grants, NULL);
+	int rc = vault_speaks(a);
+	rc = rc < 0 ? rc : grants_check(a, add->grants, add->n_grants, NULL);
 	return rc < 0 ? rc : grants_put(a, add->grants, add->n_grants);
 }
 

@@ -11,6 +11,7 @@
  * something may be. */
 #include <stdio.h>
 
+#include "raft/command/schema.h"
 #include "raft/state/state_internal.h"
 
 /* Arrival times are those of packets, not of tapes: a packet that waited may lie a little beside.
@@ -47,13 +48,25 @@ static int segment_lives(const struct et_state_view *v, const Et__Segment *g, bo
 
 /* ---- What is due ---- */
 
-/* The first redaction that this segment still has to be made anew for. NULL: none. */
+/* Does a redaction that is done count for a segment that came after it, from a journal that was
+ * away? A schema before this passed it over, and the span came back with it. */
+static int late_counts(const struct et_state_view *v, bool *ret)
+{
+	ET_CLEANUP(message_freep) Et__Cluster *cluster = NULL;
+
+	int rc = et_state_get_cluster(v, &cluster);
+	*ret = rc == 0 && cluster->schema >= ET_SCHEMA_LATE_REDACTED;
+	return rc;
+}
+
+/* The first redaction that this segment still has to be made anew for. NULL: none. `late`: those
+ * that are done count, too. */
 static const Et__Redaction *redaction_of(const struct segment_list *l, const Et__Segment *g,
-					 const Et__Recording *r)
+					 const Et__Recording *r, bool late)
 {
 	for (size_t i = 0; i < r->n_redactions; i++) {
 		const Et__Redaction *d = r->redactions[i];
-		if (d->done_index == 0 && d->asked_index > g->redacted &&
+		if ((d->done_index == 0 || late) && d->asked_index > g->redacted &&
 		    segment_meets(l, g, d->from_us, d->to_us)) {
 			return d;
 		}
@@ -94,8 +107,9 @@ static int stands_in(const struct et_state_view *v, const struct segment_list *l
 static int due_of(const struct et_state_view *v, const Et__Recording *r,
 		  const struct segment_list *l, et_state_due_fn fn, void *arg)
 {
-	int rc = 0;
+	bool late = false;
 
+	int rc = late_counts(v, &late);
 	for (size_t i = 0; i < l->count && rc == 0; i++) {
 		const Et__Segment *g = l->list[i];
 		if (!wrap_counts(g->wrap) || !segment_is_sealed(g)) {
@@ -111,7 +125,7 @@ static int due_of(const struct et_state_view *v, const Et__Recording *r,
 				continue;
 			}
 		}
-		const Et__Redaction *d = redaction_of(l, g, r);
+		const Et__Redaction *d = redaction_of(l, g, r, late);
 		bool compromised = false;
 		rc = d == NULL ? kek_is_compromised(v, g, &compromised) : 0;
 		if (rc == 0 && (d != NULL || compromised)) {
@@ -181,6 +195,23 @@ int et_state_each_generation_due(const struct et_state_view *v, const uint8_t *a
 static int due_is_it(void *arg, const uint8_t recording[16])
 {
 	return memcmp(arg, recording, 16) == 0 ? 1 : 2;
+}
+
+int generations_late(struct apply *a, const uint8_t recording[16])
+{
+	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
+	bool late = false;
+
+	int rc = late_counts(a->v, &late);
+	if (rc < 0 || !late) {
+		return rc;
+	}
+	rc = et_state_get_recording(a->v, recording, &r);
+	if (rc == 0 && r->n_redactions > 0 && r->state != ET__RECORDING_STATE__ERASED) {
+		struct key due = due_key(recording);
+		state_put(a->s, CF_LINK, &due, "", 0);
+	}
+	return rc == ET_ENOTFOUND ? 0 : rc;
 }
 
 int generations_drop(struct apply *a, const uint8_t recording[16])
@@ -471,12 +502,14 @@ static int put_check_reason(struct apply *a, const Et__GenerationPut *told, cons
 {
 	struct segment_list l;
 	bool compromised = false;
+	bool late = false;
 
-	int rc = segment_list_load(a->v, old->recording.data, &l);
+	int rc = late_counts(a->v, &late);
+	rc = rc < 0 ? rc : segment_list_load(a->v, old->recording.data, &l);
 	if (rc < 0) {
 		return rc;
 	}
-	const Et__Redaction *first = redaction_of(&l, old, r);
+	const Et__Redaction *first = redaction_of(&l, old, r, late);
 	segment_list_release(&l);
 	if (told->redaction != (first != NULL ? first->asked_index : 0)) {
 		return refuse(a, ET_ESTALE, "that is not the redaction which is due");

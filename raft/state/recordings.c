@@ -357,6 +357,7 @@ int apply_segment_open(struct apply *a)
 		after.t0_us = told->t0_us;
 		after.file = told->file;
 		rc = wraps_add(a->s, after.wrap);
+		rc = rc < 0 ? rc : generations_late(a, told->recording.data);
 		return rc < 0 ? rc : segment_put(a, &after);
 	}
 	if (!bytes_equal(known->wrap->ciphertext, told->wrap->ciphertext) && !known->wrap->erased &&
@@ -499,6 +500,10 @@ static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
 	a->s->counts.segments += known == NULL;
 	int rc = segment_put(a, &after);
 	if (rc < 0 || seal->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
+		return rc;
+	}
+	rc = generations_late(a, seal->recording.data);
+	if (rc < 0) {
 		return rc;
 	}
 	bool was_sealed = known != NULL && known->state != ET__SEGMENT_STATE__SEGMENT_OPEN;

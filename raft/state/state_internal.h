@@ -407,6 +407,8 @@ int apply_generation_put(struct apply *a);
 int apply_generation_finish(struct apply *a);
 /* Nothing is due of it any more. */
 int generations_drop(struct apply *a, const uint8_t recording[16]);
+/* A segment of it came, sealed: a redaction may have been done without it. */
+int generations_late(struct apply *a, const uint8_t recording[16]);
 
 int apply_kek_rotate(struct apply *a);
 int apply_kek_set(struct apply *a);
@@ -482,6 +484,8 @@ void segment_list_release(struct segment_list *l);
 /* The node that sealed it has it; copies of what was sealed before, elsewhere, are no good now. */
 int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid, bool was_sealed);
 
+/* Refuse what is not of a vault node. keys.c */
+int vault_speaks(struct apply *a);
 int grants_check(struct apply *a, Et__Grant *const *grants, size_t count, const Et__Node *joining);
 /* The same, while a KEK version is being added. */
 int grants_check_adding(struct apply *a, Et__Grant *const *grants, size_t count,

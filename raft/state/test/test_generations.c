@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "raft/command/schema.h"
 #include "raft/state/test/kit.h"
 
 #define T0 INT64_C(1700000000000000)
@@ -194,6 +195,15 @@ static Et__Segment *segment(struct kit *k, uint64_t id, uint32_t generation)
 	assert_int_equal(et_state_get_segment(v, kit_id(id).data, generation, 1, &g), 0);
 	(void)et_state_view_close(v);
 	return g;
+}
+
+static uint64_t segment_redacted(struct kit *k, uint64_t id)
+{
+	Et__Segment *g = segment(k, id, 2);
+	uint64_t asked = g->redacted;
+
+	et__segment__free_unpacked(g, NULL);
+	return asked;
 }
 
 static uint64_t wraps(struct kit *k, uint32_t version)
@@ -418,6 +428,36 @@ static void redactions_that_wait_together_are_done_one_by_one(void **state)
 	assert_due(k, 10, 0, 2, 1);
 }
 
+/* Of the same call, from a journal that was away when the span was left out. */
+static void what_comes_late_of_a_span_is_made_anew(void **state)
+{
+	struct kit *k = *state;
+
+	(void)redacted(k, 7);
+	assert_int_equal(copy_of(k, 2, 7, 2, "node:2"), 0);
+	assert_int_equal(finish(k, 7, 1, 1), 0);
+	assert_due(k, 7, 0, 0, 0);
+	uint64_t asked = segment_redacted(k, 7);
+
+	/* A schema before passes it over. */
+	assert_int_equal(kit_segment_open(k, 2, 7, 2), 0);
+	assert_int_equal(kit_segment_seal(k, 2, 7, 2, ET__SEGMENT_STATE__SEGMENT_SEALED, 9, 3), 0);
+	assert_due(k, 7, 0, 0, 0);
+	kit_upgrade(k, 1, ET_SCHEMA_LATE_REDACTED);
+	assert_int_equal(kit_segment_open(k, 2, 7, 3), 0);
+	assert_due(k, 7, 1, 0, 0); /* the second one; nothing has asked for a look yet */
+	assert_int_equal(kit_segment_seal(k, 2, 7, 3, ET__SEGMENT_STATE__SEGMENT_SEALED, 10, 3), 0);
+	assert_due(k, 7, 2, 0, 1);
+	struct put p = sound(7);
+	p.segment = 3;
+	p.old_root = 10;
+	p.root = 60;
+	assert_int_equal(put(k, p), ET_ESTALE); /* not for no reason */
+	p.redaction = asked;
+	assert_int_equal(put(k, p), 0);
+	assert_due(k, 7, 1, 1, 1);
+}
+
 static int copy_bad(struct kit *k, uint64_t node, uint64_t recording, uint32_t generation,
 		    const char *place)
 {
@@ -502,6 +542,7 @@ int main(void)
 		TEST(the_old_key_waits_for_copies_and_holds),
 		TEST(old_copies_at_nodes_are_evicted),
 		TEST(a_chain_is_finished_by_its_newest),
+		TEST(what_comes_late_of_a_span_is_made_anew),
 		TEST(redactions_that_wait_together_are_done_one_by_one),
 		TEST(what_is_lost_with_its_maker_is_made_again_of_the_old_one),
 		TEST(an_erasure_wins),
