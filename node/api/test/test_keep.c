@@ -153,6 +153,7 @@ static void a_recorder_that_cannot_leaves_no_event(void **state)
 	assert_non_null(strstr(et_json_get_text(event, "detail", ""), "not saved"));
 	recorder.answer.start_us = 0;
 	POST(c, "/v1/recordings/" ID "/keep", "{\"reason\":\"r\"}");
+	assert_true(c.status >= 400);
 	GET(after, "/v1/audit?from=1");
 	assert_int_equal(keeps(json_object_get(after.json, "events"), &event), n);
 }

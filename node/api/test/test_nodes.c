@@ -71,6 +71,7 @@ static void member_join(uint64_t id, const char *name, const char *site, const c
 	node.site = token.site;
 	node.address = (char *)(uintptr_t) "127.0.0.1:2";
 	node.state = ET__NODE_STATE__ACTIVE;
+	node.schema = ET_COMMAND_SCHEMA;
 	node.spki_hash = (ProtobufCBinaryData){ 32, hash };
 	join.node = &node;
 	join.token = token.id;

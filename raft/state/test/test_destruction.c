@@ -333,13 +333,13 @@ static void say_key(struct game *g, struct room *m, unsigned r, unsigned segment
 		newest = g->now.kek[i].state >= 0 ? i : newest;
 	}
 	m->node = 1 + dice_below(&g->dice, 3);
-	switch (dice_below(&g->dice, 8)) {
+	uint64_t what = dice_below(&g->dice, 8);
+	if (what == 0 && newest + 1 < VERSIONS && dice_one_in(&g->dice, 12)) {
+		say_kek_add(g, m, newest + 1);
+		return;
+	}
+	switch (what) {
 	case 0:
-		if (newest + 1 < VERSIONS && dice_one_in(&g->dice, 12)) {
-			say_kek_add(g, m, newest + 1);
-			return;
-		}
-		/* fall through */
 	case 1:
 	case 2:
 		et__kek_set__init(&m->kek_set);
