@@ -55,8 +55,8 @@ static void say_recorded(struct why *w)
 		    r->rule, node);
 	}
 	if (r->kept[0] != '\0') {
-		say(w, "recorded", "its recorder (by request: audit log, recording.keep)", r->kept_us,
-		    0, "on demand: kept by %.256s", r->kept);
+		say(w, "recorded", "its recorder (by request: audit log, recording.keep)",
+		    r->kept_us, 0, "on demand: kept by %.256s", r->kept);
 	}
 	for (size_t i = 0; i < r->n_gaps; i++) {
 		bool paused = strcmp(r->gaps[i]->cause, "paused") == 0;

@@ -279,7 +279,7 @@ et_cli_handler et_cli_recording_erase, et_cli_recording_certificate;	   /* cmd_e
 et_cli_handler et_cli_recording_join, et_cli_recording_split;		   /* cmd_legs.c */
 et_cli_handler et_cli_recording_redact;					   /* cmd_tape.c */
 et_cli_handler et_cli_recording_keys_add;				   /* cmd_keys.c */
-et_cli_handler et_cli_recording_import;				   /* cmd_import.c */
+et_cli_handler et_cli_recording_import;					   /* cmd_import.c */
 et_cli_handler et_cli_audit_list, et_cli_audit_verify;			   /* cmd_audit.c */
 et_cli_handler et_cli_capture_replay;					   /* cmd_replay.c */
 et_cli_handler et_cli_capture_test;					   /* cmd_look.c */

@@ -124,7 +124,8 @@ int et_state_get_token(const struct et_state_view *v, const uint8_t id[16],
 int et_state_get_policy(const struct et_state_view *v, const char *name,
 			Et__Policy **ret) ET_MUST_CHECK;
 /* The policy as it was at `revision`, which may be the one in force. ET_ENOTFOUND also for what is
- * not kept: further back than ET_STATE_POLICY_KEPT, or replaced before ET_SCHEMA_POLICY_REVISIONS. */
+ * not kept: further back than ET_STATE_POLICY_KEPT, or replaced before ET_SCHEMA_POLICY_REVISIONS.
+ */
 #define ET_STATE_POLICY_KEPT 100
 int et_state_get_policy_at(const struct et_state_view *v, const char *name, uint32_t revision,
 			   Et__Policy **ret) ET_MUST_CHECK;

@@ -26,8 +26,8 @@ static void print_result(const char *name, const struct et_bench_result *r, uint
 		     (double)packets / r->wall_s, (double)packets / r->cpu_s);
 }
 
-/* On disk before it is read: else the first sync of the tapes' file system writes it, too, 460 MB in
- * the measured process. */
+/* On disk before it is read: else the first sync of the tapes' file system writes it, too, 460 MB
+ * in the measured process. */
 static int sync_file(const char *path, struct et_error *reterr)
 {
 	ET_CLEANUP(et_fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);

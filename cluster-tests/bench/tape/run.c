@@ -23,9 +23,9 @@ enum {
 	RECORDS = 1024, /* of the long tape: 16 MiB */
 	ROUNDS_MAX = 101,
 	CALL_SECONDS = 180,
-	PACKETS_PER_S = 50, /* of one party */
+	PACKETS_PER_S = 50,  /* of one party */
 	READ_CHUNK = 135168, /* bytes that a reader of tapes has at a time */
-	PAYLOAD = 160, /* bytes of G.711 in 20 ms */
+	PAYLOAD = 160,	     /* bytes of G.711 in 20 ms */
 };
 
 #define T0_US 1700000000000000LL
