@@ -71,14 +71,20 @@ static inline int kit_set_up(void **state)
 	return 0;
 }
 
+static inline void kit_log_clear(struct kit *k)
+{
+	for (size_t i = 0; i < k->log_count; i++) {
+		free(k->log[i].data);
+	}
+	k->log_count = 0;
+}
+
 static inline int kit_tear_down(void **state)
 {
 	struct kit *k = *state;
 
 	k->s = et_state_close(k->s);
-	for (size_t i = 0; i < k->log_count; i++) {
-		free(k->log[i].data);
-	}
+	kit_log_clear(k);
 	free(k->log);
 	if (k->result != NULL) {
 		et__result__free_unpacked(k->result, NULL);

@@ -621,7 +621,7 @@ static void nothing_is_destroyed_without_its_reasons_and_nothing_comes_back(void
 		print_message("ET_SEED=%llu\n", (unsigned long long)seed);
 		k->s = kit_open(k->db);
 		k->index = 0;
-		k->log_count = 0;
+		kit_log_clear(k);
 		memset(k->seq, 0, sizeof(k->seq));
 		play(k, seed, 3000, &total);
 		(void)et_state_close(k->s);
