@@ -20,7 +20,8 @@ __attribute__((weak, visibility("default"))) const char *__tsan_default_suppress
 	       "called_from_lib:libzstd.so\n"
 	       "called_from_lib:libprotobuf-c.so\n"
 	       "race:librocksdb.so\n"
-	       "race:closedir\n";
+	       "race:closedir\n"
+	       "mutex:compactions_give_way\n"; /* RocksDB locks, and jumps to the unlock */
 }
 
 #endif
