@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "node/api/api.h"
+#include "node/api/pieces_internal.h"
 #include "node/api/request.h"
 #include "node/api/survey_internal.h"
 #include "node/base/queue.h"
@@ -54,14 +55,6 @@ struct api_route {
 
 extern const struct api_route api_routes[]; /* routes.c; ends with a NULL method */
 
-/* A piece of an answer that waits for its client, or of a body that waits for its worker. */
-struct api_piece {
-	struct api_piece *next; /* owned */
-	size_t size;
-	size_t sent;
-	uint8_t data[];
-};
-
 struct api_header {
 	const char *name; /* static, with its colon, lower-case */
 	char value[256];
@@ -99,24 +92,20 @@ struct api_call {
 	/* Of the API thread. */
 	struct lws *wsi; /* borrowed; NULL: the connection is gone */
 	bool head_sent;
+	bool is_held; /* its reading stands still: follows `held` */
 
 	/* Guarded by mutex. */
 	pthread_mutex_t mutex;
-	pthread_cond_t taken;	  /* the client took something, or is gone */
-	struct api_piece *pieces; /* owned, oldest first */
-	struct api_piece *last;
-	size_t queued_bytes;
-	bool queued_ready;    /* stands in the ready queue */
-	bool begun;	      /* status, type and length are valid */
-	bool ended;	      /* no more pieces will come */
-	bool broken;	      /* the answer cannot be completed: cut the connection */
-	bool streams;	      /* the body is read as it comes: stream.c; what follows is of it */
-	bool held;	      /* the client is to wait: enough is here */
-	bool resume;	      /* the API thread is to let it go on */
-	uint64_t in_left;     /* bytes still to come */
-	struct api_piece *in; /* owned, oldest first */
-	struct api_piece *in_last;
-	size_t in_bytes;
+	pthread_cond_t taken; /* the client took something, or is gone */
+	struct api_pieces out;
+	bool queued_ready; /* stands in the ready queue */
+	bool begun;	   /* status, type and length are valid */
+	bool ended;	   /* no more pieces will come */
+	bool broken;	   /* the answer cannot be completed: cut the connection */
+	bool streams;	   /* the body is read as it comes: stream.c; what follows is of it */
+	bool held;	   /* the client is to wait: enough is here */
+	uint64_t in_left;  /* bytes still to come */
+	struct api_pieces in;
 	pthread_cond_t came; /* there is more of it, or no more will come */
 	bool gone;
 	unsigned status;
@@ -146,15 +135,16 @@ unsigned api_http_status(int code);
 bool api_streams(const struct api_route *route);
 /* API thread: `size` bytes will come. */
 void api_stream_begin(struct api_call *call, uint64_t size);
-/* API thread: 1: enough is here, hold the client; 0; -ENOMEM. */
+/* API thread: 0 or -ENOMEM. When enough is here it holds the client, and tells the API thread. */
 int api_stream_put(struct api_call *call, const void *data, size_t size) ET_MUST_CHECK;
-/* API thread: is the client to go on? Once. */
-bool api_stream_resumes(struct api_call *call);
+/* API thread: is the client to wait? */
+bool api_stream_is_held(struct api_call *call);
+/* Worker: bytes that were not read yet, here or still to come. */
+uint64_t api_stream_left(struct api_call *call);
 /* Worker: 1 to `size` bytes; 0: that was all. ET_ECLOSED: the client is gone, or the API stops. */
 ssize_t api_read(struct api_call *call, void *data, size_t size);
 /* Under the call's mutex: tell the API thread (call.c). */
 void api_notify(struct api_call *call);
-void api_stream_release(struct api_call *call);
 
 /* ---- pool.c ---- */
 #define API_POOL_MAX 8

@@ -46,13 +46,8 @@ void api_call_unref(struct api_call *call)
 	if (atomic_fetch_sub(&call->refs, 1) > 1) {
 		return;
 	}
-	while (call->pieces != NULL) {
-		struct api_piece *next = call->pieces->next;
-		explicit_bzero(call->pieces->data, call->pieces->size);
-		free(call->pieces);
-		call->pieces = next;
-	}
-	api_stream_release(call);
+	api_pieces_release(&call->out);
+	api_pieces_release(&call->in);
 	et_buffer_release(&call->body);
 	(void)et_state_view_close(call->view);
 	(void)pthread_cond_destroy(&call->came);
@@ -110,6 +105,7 @@ void api_begin(struct api_call *call, unsigned status, const char *type, int64_t
 	call->status = status;
 	(void)snprintf(call->type, sizeof(call->type), "%s", type);
 	call->length = length;
+	call->held = false; /* stream.c: what is answered reads no more */
 	api_notify(call);
 	(void)pthread_mutex_unlock(&call->mutex);
 }
@@ -119,34 +115,24 @@ int api_write(struct api_call *call, const void *data, size_t size)
 	if (size == 0) {
 		return 0;
 	}
-	struct api_piece *piece = malloc(sizeof(*piece) + size);
+	struct api_piece *piece = api_piece_new(data, size);
 	if (piece == NULL) {
 		return -ENOMEM;
 	}
-	*piece = (struct api_piece){ .size = size };
-	memcpy(piece->data, data, size);
 
 	(void)pthread_mutex_lock(&call->mutex);
-	while (call->queued_bytes > API_QUEUED_MAX && !call->gone) {
+	while (call->out.bytes > API_QUEUED_MAX && !call->gone) {
 		(void)pthread_cond_wait(&call->taken, &call->mutex);
 	}
 	bool gone = call->gone || atomic_load(&call->api->stopping);
-	if (!gone) {
-		if (call->last == NULL) {
-			call->pieces = piece;
-		} else {
-			call->last->next = piece;
-		}
-		call->last = piece;
-		call->queued_bytes += size;
+	if (gone) {
+		api_piece_free(piece);
+	} else {
+		api_pieces_put(&call->out, piece);
 		api_notify(call);
 	}
 	(void)pthread_mutex_unlock(&call->mutex);
-	if (gone) {
-		free(piece);
-		return ET_ECLOSED;
-	}
-	return 0;
+	return gone ? ET_ECLOSED : 0;
 }
 
 static void call_finish(struct api_call *call, bool broken)

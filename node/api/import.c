@@ -278,14 +278,6 @@ static int metadata_read(struct import *m, size_t size, struct et_error *reterr)
 	return rc;
 }
 
-static uint64_t body_size(struct api_call *call)
-{
-	(void)pthread_mutex_lock(&call->mutex);
-	const uint64_t size = call->in_left + call->in_bytes;
-	(void)pthread_mutex_unlock(&call->mutex);
-	return size;
-}
-
 static int params_read(struct import *m, uint64_t *ret_metadata, struct et_error *reterr)
 {
 	static const char *const known[] = { "sha256", "name", "metadata_bytes", "start",
@@ -303,7 +295,7 @@ static int params_read(struct import *m, uint64_t *ret_metadata, struct et_error
 	if (rc == 0 && (name == NULL || *name == '\0' || strchr(name, '/') != NULL)) {
 		rc = et_fail_plain(reterr, ET_EUSAGE, "name is the file's, without its folder");
 	}
-	if (rc == 0 && body_size(m->call) == 0) {
+	if (rc == 0 && api_stream_left(m->call) == 0) {
 		rc = et_fail_plain(reterr, ET_EUSAGE, "the body is the file: there is none");
 	}
 	if (rc == 0) {
@@ -331,7 +323,7 @@ static int import_run(struct import *m, struct et_error *reterr)
 	const struct et_api_backend *b = &m->call->api->config.backend;
 	struct et_api_imported done = { 0 };
 
-	m->request.size_bytes = body_size(m->call);
+	m->request.size_bytes = api_stream_left(m->call);
 	m->request.name = m->name;
 	m->request.told = &m->told;
 	m->request.facts = m->facts.fact_list;

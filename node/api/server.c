@@ -30,6 +30,7 @@
 struct session {
 	struct api_call *call; /* owned: one reference */
 	uint64_t body_left;    /* bytes still to come */
+	int64_t drop_until_us; /* monotonic: how long a body is dropped whose request is answered */
 	bool counted;
 };
 
@@ -208,37 +209,22 @@ static int on_http(struct lws *wsi, struct session *s, const char *path, size_t 
 	return 0;
 }
 
-/* The worker takes it as it comes; while it has enough the client waits, and not in vain. */
-static int on_stream(struct lws *wsi, struct session *s, const void *data, size_t size)
-{
-	int rc = api_stream_put(s->call, data, size);
-	if (rc < 0) {
-		return -1;
-	}
-	s->body_left -= size;
-	if (rc == 1) {
-		(void)lws_rx_flow_control(wsi, 0);
-	}
-	lws_set_timeout(wsi,
-			rc == 1 || s->body_left == 0 ? NO_PENDING_TIMEOUT
-						     : PENDING_TIMEOUT_HTTP_CONTENT,
-			rc == 1 || s->body_left == 0 ? 0 : API_STALL_S);
-	return 0;
-}
-
 static int on_body(struct lws *wsi, struct session *s, const void *data, size_t size)
 {
-	if (s->call == NULL || s->body_left == 0) {
+	if (s->call == NULL) { /* answered before all of it came: dropped, for a while */
+		return et_clock_mono_us() < s->drop_until_us ? 0 : -1;
+	}
+	if (s->body_left == 0) {
 		return 0; /* of a request that was refused: dropped */
 	}
 	if (size > s->body_left) {
 		return -1;
 	}
-	if (s->call->streams) {
-		return on_stream(wsi, s, data, size);
+	s->body_left -= size;
+	if (s->call->streams) { /* lws gives the next piece HEAD_TIMEOUT_S */
+		return api_stream_put(s->call, data, size) < 0 ? -1 : 0;
 	}
 	et_buffer_add(&s->call->body, data, size);
-	s->body_left -= size;
 	if (s->call->body.failed) {
 		return -1;
 	}
@@ -311,24 +297,9 @@ static int head_write(struct lws *wsi, struct api_call *call)
 static size_t pieces_take(struct api_call *call, uint8_t *buffer, size_t size, bool *ret_last,
 			  bool *ret_broken)
 {
-	size_t n = 0;
 	(void)pthread_mutex_lock(&call->mutex);
-	while (n < size && call->pieces != NULL) {
-		struct api_piece *piece = call->pieces;
-		size_t left = piece->size - piece->sent;
-		size_t take = left < size - n ? left : size - n;
-		memcpy(buffer + n, piece->data + piece->sent, take);
-		piece->sent += take;
-		n += take;
-		if (piece->sent == piece->size) {
-			call->pieces = piece->next;
-			call->last = call->pieces != NULL ? call->last : NULL;
-			explicit_bzero(piece->data, piece->size);
-			free(piece);
-		}
-	}
-	call->queued_bytes -= n;
-	*ret_last = call->ended && call->pieces == NULL;
+	size_t n = api_pieces_take(&call->out, buffer, size);
+	*ret_last = call->ended && call->out.first == NULL;
 	*ret_broken = call->broken;
 	(void)pthread_cond_signal(&call->taken);
 	(void)pthread_mutex_unlock(&call->mutex);
@@ -345,18 +316,28 @@ static void session_drop(struct session *s)
 	s->body_left = 0;
 }
 
+/* An answer that comes before its body was all sent would be lost if the connection ended with it:
+ * closing a socket with bytes that nobody read resets it, and takes along what the client has not
+ * read. So what still comes is read and dropped: until it ends (see body_ended()), for
+ * API_STALL_S in all. */
 static int answer_done(struct lws *wsi, struct session *s)
 {
-	bool sized = s->call->length >= 0;
-	bool early = s->call->streams && s->body_left > 0;
+	/* Without a length the end of the connection is the end of the answer. */
+	const bool closes = s->call->length < 0 || s->call->streams;
+	const bool early = s->body_left > 0;
 	session_drop(s);
-	if (early) { /* it is told to stop; what still comes is dropped, for a while */
-		(void)lws_rx_flow_control(wsi, 1);
+	if (early) {
+		s->drop_until_us = et_clock_mono_us() + API_STALL_S * INT64_C(1000000);
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, API_STALL_S);
 		return 0;
 	}
-	/* Without a length the end of the connection is the end of the answer. */
-	return !sized || lws_http_transaction_completed(wsi) != 0 ? -1 : 0;
+	return closes || lws_http_transaction_completed(wsi) != 0 ? -1 : 0;
+}
+
+/* on_body() has counted it. Of a request that is answered: its answer said that it closes. */
+static int body_ended(const struct session *s)
+{
+	return s->call == NULL ? -1 : 0;
 }
 
 static int on_writeable(struct lws *wsi, struct session *s)
@@ -507,6 +488,23 @@ static void requests_serve(struct et_api *api)
 
 /* ---- The thread ---- */
 
+/* While a worker has enough its client waits, and not in vain: it is not cut for it. (Not in
+ * on_body(): lws starts its clock once more after that.) lws serves no writeable connection whose
+ * reading stands still, and does not sleep then: it is not asked to. */
+static void call_follow(struct api_call *call)
+{
+	const bool held = api_stream_is_held(call);
+	if (held != call->is_held) {
+		call->is_held = held;
+		(void)lws_rx_flow_control(call->wsi, held ? 0 : 1);
+		lws_set_timeout(call->wsi, held ? NO_PENDING_TIMEOUT : PENDING_TIMEOUT_HTTP_CONTENT,
+				held ? 0 : API_STALL_S);
+	}
+	if (!held) {
+		(void)lws_callback_on_writable(call->wsi);
+	}
+}
+
 static void ready_serve(struct et_api *api)
 {
 	struct et_queue_node *node = et_queue_take(&api->ready);
@@ -516,12 +514,8 @@ static void ready_serve(struct et_api *api)
 		(void)pthread_mutex_lock(&call->mutex);
 		call->queued_ready = false;
 		(void)pthread_mutex_unlock(&call->mutex);
-		if (call->wsi != NULL && api_stream_resumes(call)) {
-			lws_set_timeout(call->wsi, PENDING_TIMEOUT_HTTP_CONTENT, API_STALL_S);
-			(void)lws_rx_flow_control(call->wsi, 1);
-		}
 		if (call->wsi != NULL) {
-			(void)lws_callback_on_writable(call->wsi);
+			call_follow(call);
 		}
 		api_call_unref(call);
 		node = next;
@@ -565,7 +559,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	case LWS_CALLBACK_HTTP_BODY:
 		return on_body(wsi, s, in, size);
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-		return 0; /* the body counts itself: see on_body() */
+		return body_ended(s);
 	case LWS_CALLBACK_HTTP_WRITEABLE:
 		return on_writeable(wsi, s);
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
