@@ -381,9 +381,10 @@ api_handler api_recording_keep, api_capture_keep;      /* keep.c */
 int api_audit_durably(struct api_call *call, const char *action, const char *target,
 		      const char *detail, const char *reason, struct et_api_told *ret,
 		      struct et_error *reterr);
-api_handler api_erasure_certificate;						/* certificate.c */
-api_handler api_holds, api_hold_add, api_hold_release;				/* holds.c */
-api_handler api_retention_get, api_retention_put, api_retention_plan;		/* retention.c */
+json_t *api_audited_json(const struct et_api_told *told);	      /* {pending, index} of it */
+api_handler api_erasure_certificate;				      /* certificate.c */
+api_handler api_holds, api_hold_add, api_hold_release;		      /* holds.c */
+api_handler api_retention_get, api_retention_put, api_retention_plan; /* retention.c */
 api_handler api_replication_queue, api_limits, api_limit_set, api_limit_remove; /* replication.c */
 api_handler api_scrub, api_scrub_start, api_repair_plan, api_repair_apply;	/* repair.c */
 api_handler api_console, api_openapi;						/* console.c */

@@ -91,7 +91,6 @@ static int answer(struct api_call *call, const struct et_api_kept *k, const char
 {
 	struct api_nodes nodes;
 	json_t *o = json_object();
-	json_t *a = json_object();
 	const int64_t missing_us = k->from_us > k->start_us ? k->from_us - k->start_us : 0;
 
 	api_nodes_load(call->view, &nodes);
@@ -105,9 +104,7 @@ static int answer(struct api_call *call, const struct et_api_kept *k, const char
 	et_json_set(o, "node", et_json_text(api_node_name(&nodes, others->self)));
 	et_json_set(o, "other_recorders", json_incref(others->names));
 	et_json_set(o, "survives", json_string("local"));
-	et_json_set(a, "pending", json_boolean(!told->committed));
-	et_json_set(a, "index", told->committed ? et_json_u64(told->index) : json_null());
-	et_json_set(o, "audit", a);
+	et_json_set(o, "audit", api_audited_json(told));
 	return api_json(call, 200, o);
 }
 

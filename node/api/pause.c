@@ -76,11 +76,19 @@ int api_audit_durably(struct api_call *call, const char *action, const char *tar
 	return b->tell(b->arg, &command, ret, reterr);
 }
 
+json_t *api_audited_json(const struct et_api_told *told)
+{
+	json_t *o = json_object();
+
+	et_json_set(o, "pending", json_boolean(!told->committed));
+	et_json_set(o, "index", told->committed ? et_json_u64(told->index) : json_null());
+	return o;
+}
+
 static int answer(struct api_call *call, const char *id, const struct et_api_paused *p,
 		  const struct et_api_told *told)
 {
 	json_t *o = json_object();
-	json_t *a = json_object();
 
 	et_json_set(o, "id", json_string(id));
 	et_json_set(o, "paused", json_boolean(p->paused));
@@ -90,9 +98,7 @@ static int answer(struct api_call *call, const char *id, const struct et_api_pau
 	et_json_set(o, "until", api_time(p->until_us));
 	et_json_set(o, "packets", et_json_u64(p->packets));
 	et_json_set(o, "survives", json_string("local"));
-	et_json_set(a, "pending", json_boolean(!told->committed));
-	et_json_set(a, "index", told->committed ? et_json_u64(told->index) : json_null());
-	et_json_set(o, "audit", a);
+	et_json_set(o, "audit", api_audited_json(told));
 	return api_json(call, 200, o);
 }
 
