@@ -176,20 +176,16 @@ static int file_send(struct import *m, struct file *f, struct et_error *reterr)
 	return et_cli_send_file(m->cli, (const char *)path.data, &upload, &f->answer, reterr);
 }
 
-/* Two are imported at a time; a third one waits. What breaks off is sent once more: it makes no
- * second recording, and a refusal may be lost in the noise of what is still sent. */
+/* Two are imported at a time; a third one waits. */
 static int file_send_patiently(struct import *m, struct file *f, struct et_error *reterr)
 {
 	const struct timespec pause = { .tv_sec = 1 };
 	const int64_t until_us = et_clock_mono_us() + BUSY_US;
 	int rc = file_send(m, f, reterr);
 
-	int broken = rc == ET_EUNREACHABLE;
-	while ((rc == ET_EBUSY && et_clock_mono_us() < until_us) ||
-	       (rc == ET_EUNREACHABLE && broken < 2)) {
+	while (rc == ET_EBUSY && et_clock_mono_us() < until_us) {
 		(void)nanosleep(&pause, NULL);
 		rc = file_send(m, f, reterr);
-		broken += rc == ET_EUNREACHABLE;
 	}
 	return rc;
 }
@@ -394,12 +390,14 @@ static void path_import(struct import *m, const char *path)
 	et_json_set(row, "why",
 		    rc < 0 ? et_json_text(e.text)
 			   : et_json_text(et_json_get_text(row, "problem", "")));
+	et_json_set(row, "next", et_json_text(e.next));
 	et_json_set(row, "recording",
 		    et_json_text(et_json_get_text(
 			    json_array_get(json_object_get(row, "recordings"), 0), "id", "")));
 	m->failed += rc < 0;
 	if (rc < 0) {
-		et_cli_note(m->cli, "%s: %s", path, e.text);
+		et_cli_note(m->cli, "%s: %s%s%s", path, e.text, e.next[0] != '\0' ? "; next: " : "",
+			    e.next);
 	}
 	et_json_add(m->files, row);
 }
@@ -428,12 +426,17 @@ static int paths_import(struct import *m, struct et_error *reterr)
 	if (fts == NULL) {
 		return et_fail(reterr, -errno, "read folders");
 	}
-	for (FTSENT *e = fts_read(fts); e != NULL; e = fts_read(fts)) {
+	FTSENT *e;
+	while ((e = fts_read(fts)) != NULL) {
 		if (e->fts_info == FTS_D || e->fts_info == FTS_DP || is_metadata(e) ||
 		    (e->fts_level > 0 && (e->fts_info == FTS_SL || e->fts_info == FTS_SLNONE))) {
 			continue;
 		}
 		path_import(m, e->fts_path);
+	}
+	if (errno != 0) { /* what it would have come to has no row */
+		m->failed++;
+		et_cli_note(m->cli, "read folders: %s", strerror(errno));
 	}
 	(void)fts_close(fts);
 	return 0;
