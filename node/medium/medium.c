@@ -294,7 +294,7 @@ static void say(struct et_medium *m)
 	if (m->about.kind == ET_MEDIUM_OTHER) {
 		(void)snprintf(m->problem, sizeof(m->problem),
 			       "kept as it is (%s): nothing here plays it", m->about.format);
-	} else if (m->cut) {
+	} else if (m->about.kind == ET_MEDIUM_WAV && m->data_left > 0 && !m->to_the_end) {
 		(void)snprintf(m->problem, sizeof(m->problem),
 			       "the file ends before its header says");
 	} else if (m->beside > BESIDE_MAX) {

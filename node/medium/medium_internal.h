@@ -25,7 +25,6 @@ struct mp3_frame {
 };
 
 #define MP3_HEAD 4
-#define MP3_FRAME_MAX 2881 /* bytes: 160 kbit/s at 8 kHz, padded */
 
 /* false: no such header. */
 bool mp3_frame_read(const uint8_t head[MP3_HEAD], struct mp3_frame *ret);
@@ -46,7 +45,6 @@ struct et_medium {
 	bool to_the_end;
 	uint32_t frame_bytes;
 	uint32_t packet_frames;
-	bool cut; /* the file ended inside its data */
 	/* MP3 */
 	struct mp3_frame first;
 	bool in_step;	 /* behind a frame: the next one begins here */

@@ -69,12 +69,10 @@ static int frames_at(const struct et_medium *m, struct et_view held, size_t at, 
 
 static int frame_give(struct et_medium *m, const uint8_t *data, const struct mp3_frame *frame)
 {
-	const uint64_t rate = m->about.clock_rate;
 	const struct et_medium_packet p = {
 		.sequence = m->sequence++,
 		.timestamp = (uint32_t)m->played,
-		.offset_us =
-			(int64_t)(m->played / rate * 1000000 + m->played % rate * 1000000 / rate),
+		.offset_us = et_medium_duration_us(m),
 		.payload = { data, frame->size },
 	};
 

@@ -154,12 +154,10 @@ static uint32_t packet_frames(uint32_t rate)
 static int packets_give(struct et_medium *m, const uint8_t *data, uint32_t frames)
 {
 	const uint32_t bytes = m->about.sample_bytes;
-	const uint32_t rate = m->about.clock_rate;
 	struct et_medium_packet p = {
 		.sequence = m->sequence++,
 		.timestamp = (uint32_t)m->played,
-		.offset_us =
-			(int64_t)(m->played / rate * 1000000 + m->played % rate * 1000000 / rate),
+		.offset_us = et_medium_duration_us(m),
 	};
 	int rc = 0;
 
@@ -206,6 +204,5 @@ ssize_t wav_take(struct et_medium *m, struct et_view held, bool last)
 		rc = medium_bytes(m, held.data + at, held.size - at);
 		at = held.size;
 	}
-	m->cut = last && m->data_left > 0 && !m->to_the_end;
 	return rc < 0 ? rc : (ssize_t)at;
 }

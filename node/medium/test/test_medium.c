@@ -229,6 +229,8 @@ static void a_header_that_lies_harms_nobody(void **state)
 		uint32_t heard;
 	} rows[] = {
 		{ 1000000, 4000, "the file ends before its header says", 4000 },
+		{ 1000000, 3200, "the file ends before its header says", 3200 }, /* of packets */
+		{ 1000000, 0, "the file ends before its header says", 0 },
 		{ UINT32_MAX, 4000, "", 4000 },
 		{ 4001, 4001, "", 4000 }, /* half a sample */
 		{ 0, 0, "", 0 },
