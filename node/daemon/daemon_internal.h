@@ -234,6 +234,21 @@ json_t *daemon_rule_calls(const struct et_rules *rules, const struct et_capture_
 /* reload.c: SIGHUP. What can change while it runs is taken from the file, the rest is told. */
 void daemon_reload(struct et_daemon *d);
 
+/* A view, as a command has it. */
+static inline ProtobufCBinaryData daemon_bytes(const uint8_t *data, size_t size)
+{
+	return (ProtobufCBinaryData){ size, (uint8_t *)(uintptr_t)data };
+}
+
+/* sealer.c: on API workers. */
+struct daemon_sealer {
+	struct et_identity identity;  /* owned; node 0: not asked yet */
+	struct et_keeper_sealing kek; /* of now */
+	uint32_t kek_id;
+};
+/* Zeroed before; asked again it has the KEK of then. ET_EUNINITIALISED, ET_ECLOSED. */
+int daemon_sealer_ask(struct et_daemon *d, struct daemon_sealer *s) ET_MUST_CHECK;
+
 /* import.c: on API workers. What a killed process left is swept before the API serves. */
 int daemon_import(void *arg, const struct et_api_import *request, struct et_api_imported *ret,
 		  struct et_error *reterr);
@@ -245,6 +260,9 @@ int daemon_keep(void *arg, const struct et_api_keep *request, struct et_api_kept
 /* pause.c: on API workers. */
 int daemon_pause(void *arg, const struct et_api_pause *request, struct et_api_paused *ret,
 		 struct et_error *reterr);
+/* tell.c: does this code of daemon_tell() say that apply refused the command? It changed nothing
+ * then, and will not. After any other failure the journal may have it. */
+bool daemon_is_refusal(int code);
 /* On the loop: a journalled command was answered for good. */
 void daemon_tell_answered(struct et_daemon *d, const Et__Command *command, int code,
 			  const Et__Result *result);

@@ -29,10 +29,7 @@
 struct job {
 	struct et_daemon *d;
 	const struct et_api_import *request;
-	struct et_identity identity; /* owned */
-	struct et_keeper_sealing kek;
-	uint32_t kek_id;
-	int code;
+	struct daemon_sealer by; /* owned */
 	struct et_import made;
 	struct et_api_imported *ret;
 	struct et_error *reterr;
@@ -47,29 +44,55 @@ static char *text_of(const char *s)
 	return (char *)(uintptr_t)s;
 }
 
-static ProtobufCBinaryData bytes_of(const uint8_t *data, size_t size)
-{
-	return (ProtobufCBinaryData){ size, (uint8_t *)(uintptr_t)data };
-}
-
-static void ask_on_loop(void *arg)
-{
-	struct job *j = arg;
-
-	j->kek = j->d->kek;
-	j->kek_id = j->d->kek_id;
-	j->code = j->d->journal == NULL || j->kek.version == 0 ? ET_EUNINITIALISED : 0;
-	if (j->code == 0 && j->identity.node == 0) {
-		j->code = et_identity_copy(&j->d->identity, &j->identity);
-	}
-}
-
 static int ask(struct job *j)
 {
-	int rc = daemon_on_loop(j->d, ask_on_loop, j);
+	int rc = daemon_sealer_ask(j->d, &j->by);
 
-	rc = rc < 0 ? rc : j->code;
 	return rc < 0 ? et_fail(j->reterr, rc, "import") : 0;
+}
+
+/* ---- Does this node know a tape? ---- */
+
+struct known {
+	const struct et_tape_header *header;
+	bool found;
+};
+
+static int known_pending(void *arg, const Et__Command *command, struct et_view packed)
+{
+	struct known *k = arg;
+
+	(void)packed;
+	if (command->body_case == ET__COMMAND__BODY_RECORDING_IMPORT) {
+		const Et__RecordingImport *m = command->recording_import;
+		for (size_t i = 0; i < m->n_segments; i++) {
+			const ProtobufCBinaryData *hash = &m->segments[i]->header_hash;
+			k->found = k->found || (hash->len == 32 &&
+						memcmp(hash->data, k->header->hash, 32) == 0);
+		}
+	}
+	return 0;
+}
+
+static bool is_known(void *arg, const struct et_tape_header *header)
+{
+	struct et_daemon *d = arg;
+	struct known k = { .header = header };
+	Et__Segment *s = NULL;
+
+	/* In this order: what leaves the journal is in the catalogue before. */
+	int rc = et_journal_each_pending(d->journal, known_pending, &k);
+	struct et_state_view *v = et_state_view_open(d->state);
+	if (v == NULL || rc < 0) {
+		k.found = true; /* nothing is removed for want of memory */
+	} else if (!k.found && et_state_get_segment(v, header->recording, header->generation,
+						    header->segment, &s) == 0) {
+		k.found = s->header_hash.len == 32 &&
+			  memcmp(s->header_hash.data, header->hash, 32) == 0;
+	}
+	et__segment__free_unpacked(s, NULL);
+	(void)et_state_view_close(v);
+	return k.found;
 }
 
 /* ---- One recording ---- */
@@ -92,7 +115,7 @@ static void imported_fill(const struct job *j, char name[NAME_BYTES], Et__Import
 {
 	et__imported__init(m);
 	name_write(j->request->name, name);
-	m->sha256 = bytes_of(j->request->sha256, 32);
+	m->sha256 = daemon_bytes(j->request->sha256, 32);
 	m->size_bytes = j->request->size_bytes;
 	m->name = name;
 	m->format = text_of(j->made.format);
@@ -120,24 +143,24 @@ static int segment_fill(struct job *j, uint32_t i, struct segments *to)
 	et__wrap__init(wrap);
 	to->list[i] = s;
 	wrap->dek = from->header.dek_id;
-	wrap->kek_version = j->kek.version;
-	wrap->enc = bytes_of(to->enc[i], ET_HPKE_ENC_SIZE);
-	wrap->ciphertext = bytes_of(to->ciphertext[i], ET_DEK_WRAPPED_SIZE);
-	s->recording = bytes_of(from->header.recording, 16);
+	wrap->kek_version = j->by.kek.version;
+	wrap->enc = daemon_bytes(to->enc[i], ET_HPKE_ENC_SIZE);
+	wrap->ciphertext = daemon_bytes(to->ciphertext[i], ET_DEK_WRAPPED_SIZE);
+	s->recording = daemon_bytes(from->header.recording, 16);
 	s->generation = from->header.generation;
 	s->segment = from->header.segment;
-	s->node = j->identity.node;
+	s->node = j->by.identity.node;
 	s->wrap = wrap;
-	s->header_hash = bytes_of(from->header.hash, 32);
+	s->header_hash = daemon_bytes(from->header.hash, 32);
 	s->t0_us = from->header.t0_us;
 	s->state = ET__SEGMENT_STATE__SEGMENT_SEALED;
-	s->root = bytes_of(from->seal.root, 32);
+	s->root = daemon_bytes(from->seal.root, 32);
 	s->records = from->seal.records;
 	s->size_bytes = from->seal.size_bytes;
 	s->sealed_us = from->seal.signed_us;
-	s->object_hash = bytes_of(from->seal.object_hash, 32);
+	s->object_hash = daemon_bytes(from->seal.object_hash, 32);
 	s->file = text_of(from->file);
-	return et_import_wrap(from, j->kek.version, j->kek.public_key, to->enc[i],
+	return et_import_wrap(from, j->by.kek.version, j->by.kek.public_key, to->enc[i],
 			      to->ciphertext[i], j->reterr);
 }
 
@@ -207,13 +230,6 @@ static const char *catalogue_look(const struct job *j)
 	return word;
 }
 
-/* Apply refused it: it changed nothing, and will not. */
-static bool is_refusal(int code)
-{
-	return code == ET_EREFUSED || code == ET_EEXISTS || code == ET_EDENIED ||
-	       code == ET_ELIMIT || code == ET_EMALFORMED || code == ET_EVERSION;
-}
-
 static int recording_make(struct job *j, const char **ret_state)
 {
 	*ret_state = catalogue_look(j);
@@ -227,7 +243,9 @@ static int recording_make(struct job *j, const char **ret_state)
 	}
 	j->told = (struct et_api_told){ .committed = false };
 	rc = rc < 0 ? rc : et_events_recording(j->recording->captured, recording_tell, j);
-	if (is_refusal(rc)) {
+	/* What the journal never got, or was refused, nobody will ask for. */
+	if (rc < 0 &&
+	    (daemon_is_refusal(rc) || !is_known(j->d, &j->recording->segments[0].header))) {
 		et_import_withdraw(&j->made, j->recording);
 		*ret_state = catalogue_look(j);
 		return *ret_state != NULL ? 0 : rc;
@@ -260,86 +278,26 @@ static int recordings_make(struct job *j)
 
 /* ---- What a killed process left ---- */
 
-struct known {
-	const struct et_tape_header *header;
-	bool found;
-};
-
-static int known_pending(void *arg, const Et__Command *command, struct et_view packed)
-{
-	struct known *k = arg;
-
-	(void)packed;
-	if (command->body_case == ET__COMMAND__BODY_RECORDING_IMPORT) {
-		const Et__RecordingImport *m = command->recording_import;
-		for (size_t i = 0; i < m->n_segments; i++) {
-			const ProtobufCBinaryData *hash = &m->segments[i]->header_hash;
-			k->found = k->found || (hash->len == 32 &&
-						memcmp(hash->data, k->header->hash, 32) == 0);
-		}
-	}
-	return 0;
-}
-
-static bool is_known(void *arg, const struct et_tape_header *header)
-{
-	struct et_daemon *d = arg;
-	struct known k = { .header = header };
-	struct et_state_view *v = et_state_view_open(d->state);
-	Et__Segment *s = NULL;
-
-	if (v == NULL || et_journal_each_pending(d->journal, known_pending, &k) < 0) {
-		k.found = true; /* nothing is removed for want of memory */
-	} else if (!k.found && et_state_get_segment(v, header->recording, header->generation,
-						    header->segment, &s) == 0) {
-		k.found = s->header_hash.len == 32 &&
-			  memcmp(s->header_hash.data, header->hash, 32) == 0;
-	}
-	et__segment__free_unpacked(s, NULL);
-	(void)et_state_view_close(v);
-	return k.found;
-}
-
 void daemon_import_sweep(struct et_daemon *d)
 {
 	atomic_store(&d->imports_left, et_import_sweep(d->config.media, NULL, NULL) > 0);
 }
 
-struct barrier {
-	pthread_mutex_t mutex;
-	pthread_cond_t woken;
-	bool done;
-	int code;
-};
-
 static void on_index(void *arg, int code, uint64_t index)
 {
-	struct barrier *b = arg;
-
 	(void)index;
-	(void)pthread_mutex_lock(&b->mutex);
-	b->done = true;
-	b->code = code;
-	(void)pthread_cond_signal(&b->woken);
-	(void)pthread_mutex_unlock(&b->mutex);
+	daemon_waiter_wake(arg, code);
 }
 
 /* The catalogue of this node has all that is committed now. */
 static int catch_up(struct et_daemon *d)
 {
-	struct barrier b = { .done = false };
+	struct daemon_waiter w;
 
-	(void)pthread_mutex_init(&b.mutex, NULL);
-	(void)pthread_cond_init(&b.woken, NULL);
-	int rc = et_catalog_read_index_from(d->catalog, READ_MS, on_index, &b);
-	(void)pthread_mutex_lock(&b.mutex);
-	while (rc == 0 && !b.done) {
-		(void)pthread_cond_wait(&b.woken, &b.mutex);
-	}
-	rc = rc < 0 ? rc : b.code;
-	(void)pthread_mutex_unlock(&b.mutex);
-	(void)pthread_cond_destroy(&b.woken);
-	(void)pthread_mutex_destroy(&b.mutex);
+	daemon_waiter_init(&w);
+	int rc = et_catalog_read_index_from(d->catalog, READ_MS, on_index, &w);
+	rc = rc < 0 ? rc : daemon_waiter_wait(&w);
+	daemon_waiter_destroy(&w);
 	return rc;
 }
 
@@ -393,11 +351,11 @@ static int job_run(struct job *j)
 	}
 	struct et_import_config config = {
 		.media = c->media,
-		.node = j->identity.node,
-		.site = j->identity.site,
-		.sign_key = j->identity.sign_key,
-		.kek_id = j->kek_id,
-		.kek_version = j->kek.version,
+		.node = j->by.identity.node,
+		.site = j->by.identity.site,
+		.sign_key = j->by.identity.sign_key,
+		.kek_id = j->by.kek_id,
+		.kek_version = j->by.kek.version,
 		.reserve_bytes = c->limits.disk_reserve_bytes,
 		.rules = &c->rules,
 	};
@@ -446,7 +404,7 @@ int daemon_import(void *arg, const struct et_api_import *request, struct et_api_
 		et_warn("import.refused", "sha256=%s bytes=%llu code=%s", hex,
 			(unsigned long long)request->size_bytes, et_errname(rc));
 	}
-	et_identity_release(&j->identity);
+	et_identity_release(&j->by.identity);
 	free(j);
 	return rc;
 }

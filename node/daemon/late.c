@@ -30,10 +30,7 @@
 struct late {
 	struct et_daemon *d;
 	const struct et_api_late_keys *request;
-	struct et_identity identity; /* owned */
-	struct et_keeper_sealing kek;
-	uint32_t kek_id;
-	int code;
+	struct daemon_sealer by; /* owned */
 
 	uint32_t segment;
 	char file[FILE_BYTES]; /* relative to the media folder */
@@ -43,17 +40,6 @@ struct late {
 	uint8_t enc[ET_HPKE_ENC_SIZE];
 	uint8_t ciphertext[ET_DEK_WRAPPED_SIZE];
 };
-
-static void ask_on_loop(void *arg)
-{
-	struct late *l = arg;
-
-	l->kek = l->d->kek;
-	l->kek_id = l->d->kek_id;
-	l->code = l->d->journal == NULL || l->kek.version == 0
-			  ? ET_EUNINITIALISED
-			  : et_identity_copy(&l->d->identity, &l->identity);
-}
 
 /* ---- Its number and its file ---- */
 
@@ -76,7 +62,7 @@ static int file_name(struct late *l)
 /* The first number of this node that neither the catalogue nor the disk has. */
 static int number_find(struct late *l, struct et_error *reterr)
 {
-	const uint32_t first = et_keys_segment_base(l->identity.node);
+	const uint32_t first = et_keys_segment_base(l->by.identity.node);
 	struct et_state_view *v = et_state_view_open(l->d->state);
 	int rc = v == NULL ? -ENOMEM : 0;
 	bool taken = true;
@@ -106,8 +92,8 @@ static int number_find(struct late *l, struct et_error *reterr)
 static int tape_write(struct late *l, struct et_tape *t, struct et_error *reterr)
 {
 	const struct et_tape_signer signer = {
-		.node = l->identity.node,
-		.seed = l->identity.sign_key,
+		.node = l->by.identity.node,
+		.seed = l->by.identity.sign_key,
 		.now_us = et_clock_now_us(),
 	};
 	const struct et_view *plain = &l->request->plain;
@@ -126,28 +112,25 @@ static int tape_make(struct late *l, struct et_error *reterr)
 	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
 	const int64_t now_us = et_clock_now_us();
 	const int64_t after_us = l->request->after_us + AFTER_US;
-	char folder[sizeof(l->path)];
 
 	l->header = (struct et_tape_header){
 		.generation = 1,
 		.segment = l->segment,
-		.kek_id = l->kek_id,
-		.kek_version = l->kek.version,
-		.node = l->identity.node,
+		.kek_id = l->by.kek_id,
+		.kek_version = l->by.kek.version,
+		.node = l->by.identity.node,
 		.t0_us = now_us > after_us ? now_us : after_us,
 	};
 	memcpy(l->header.recording, l->request->recording, 16);
 	et_random(&l->header.dek_id, sizeof(l->header.dek_id));
 	int rc = et_secret_random(ET_DEK_SIZE, &dek, reterr);
 	rc = rc < 0 ? rc
-		    : et_dek_wrap(l->kek.public_key, l->kek.version, l->request->recording,
+		    : et_dek_wrap(l->by.kek.public_key, l->by.kek.version, l->request->recording,
 				  l->header.dek_id, dek, l->enc, l->ciphertext, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	(void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(l->path, '/') - l->path),
-		       l->path);
-	rc = et_file_mkdirs(folder, reterr);
+	rc = et_file_mkdirs_of(l->path, reterr);
 	rc = rc < 0 ? rc : et_tape_create(l->path, &l->header, dek, &t, reterr);
 	if (rc < 0) {
 		return rc;
@@ -173,11 +156,6 @@ static int tape_place(struct late *l, struct et_error *reterr)
 
 /* ---- The catalogue ---- */
 
-static ProtobufCBinaryData bytes_of(const uint8_t *data, size_t size)
-{
-	return (ProtobufCBinaryData){ size, (uint8_t *)(uintptr_t)data };
-}
-
 static int command_tell(struct late *l, Et__Command *command, bool *ret_committed,
 			struct et_error *reterr)
 {
@@ -200,15 +178,15 @@ static int tell_open(struct late *l, bool *ret_committed, struct et_error *reter
 	Et__Wrap wrap = ET__WRAP__INIT;
 
 	wrap.dek = l->header.dek_id;
-	wrap.kek_version = l->kek.version;
-	wrap.enc = bytes_of(l->enc, sizeof(l->enc));
-	wrap.ciphertext = bytes_of(l->ciphertext, sizeof(l->ciphertext));
-	s.recording = bytes_of(l->request->recording, 16);
+	wrap.kek_version = l->by.kek.version;
+	wrap.enc = daemon_bytes(l->enc, sizeof(l->enc));
+	wrap.ciphertext = daemon_bytes(l->ciphertext, sizeof(l->ciphertext));
+	s.recording = daemon_bytes(l->request->recording, 16);
 	s.generation = 1;
 	s.segment = l->segment;
-	s.node = l->identity.node;
+	s.node = l->by.identity.node;
 	s.wrap = &wrap;
-	s.header_hash = bytes_of(l->header.hash, 32);
+	s.header_hash = daemon_bytes(l->header.hash, 32);
 	s.t0_us = l->header.t0_us;
 	s.file = l->file;
 	s.keys = l->request->state;
@@ -223,32 +201,25 @@ static int tell_seal(struct late *l, bool *ret_committed, struct et_error *reter
 	Et__Command command = ET__COMMAND__INIT;
 	Et__SegmentSeal body = ET__SEGMENT_SEAL__INIT;
 
-	body.recording = bytes_of(l->request->recording, 16);
+	body.recording = daemon_bytes(l->request->recording, 16);
 	body.generation = 1;
 	body.segment = l->segment;
 	body.state = ET__SEGMENT_STATE__SEGMENT_SEALED;
-	body.root = bytes_of(l->seal.root, 32);
+	body.root = daemon_bytes(l->seal.root, 32);
 	body.records = l->seal.records;
 	body.size_bytes = l->seal.size_bytes;
 	body.sealed_us = l->seal.signed_us;
-	body.object_hash = bytes_of(l->seal.object_hash, 32);
+	body.object_hash = daemon_bytes(l->seal.object_hash, 32);
 	body.store_uuid = l->d->store_uuid;
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	command.segment_seal = &body;
 	return command_tell(l, &command, ret_committed, reterr);
 }
 
-/* What apply refuses leaves nothing behind; after any other failure the journal may have it. */
-static bool is_refusal(int code)
-{
-	return code == ET_EREFUSED || code == ET_EEXISTS || code == ET_EDENIED;
-}
-
 static int late_run(struct late *l, struct et_api_late_keys_kept *ret, struct et_error *reterr)
 {
-	int rc = daemon_on_loop(l->d, ask_on_loop, l);
+	int rc = daemon_sealer_ask(l->d, &l->by);
 
-	rc = rc < 0 ? rc : l->code;
 	if (rc < 0) {
 		return et_fail(reterr, rc, "keep keys");
 	}
@@ -258,7 +229,7 @@ static int late_run(struct late *l, struct et_api_late_keys_kept *ret, struct et
 	}
 	bool opened = false;
 	rc = tell_open(l, &opened, reterr);
-	if (is_refusal(rc)) {
+	if (daemon_is_refusal(rc)) {
 		(void)unlink(l->path);
 	}
 	rc = rc < 0 ? rc : tell_seal(l, &ret->committed, reterr);
@@ -280,6 +251,6 @@ int daemon_late_keys(void *arg, const struct et_api_late_keys *request,
 		et_info("keys.late", "recording=%s segment=%u state=%u committed=%d", id,
 			ret->segment, request->state, ret->committed);
 	}
-	et_identity_release(&l.identity);
+	et_identity_release(&l.by.identity);
 	return rc;
 }

@@ -187,3 +187,9 @@ int daemon_tell(void *arg, Et__Command *command, struct et_api_told *ret, struct
 	et_buffer_release(&t.packed);
 	return rc;
 }
+
+bool daemon_is_refusal(int code)
+{
+	return code == ET_EREFUSED || code == ET_EEXISTS || code == ET_EDENIED ||
+	       code == ET_ELIMIT || code == ET_EMALFORMED || code == ET_EVERSION;
+}

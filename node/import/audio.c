@@ -43,12 +43,16 @@ struct audio {
 
 /* ---- Records ---- */
 
-static int append(struct audio *a, enum et_tape_kind kind, int64_t at_us, struct et_view plain)
+static uint32_t ms_at(const struct audio *a, int64_t at_us)
 {
 	const int64_t ms = (at_us - a->t0_us) / 1000;
 
-	return et_tape_append(a->tape, kind, ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms,
-			      plain.data, plain.size, &a->error);
+	return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+static int append(struct audio *a, enum et_tape_kind kind, int64_t at_us, struct et_view plain)
+{
+	return et_tape_append(a->tape, kind, ms_at(a, at_us), plain.data, plain.size, &a->error);
 }
 
 static int append_meta(struct audio *a, const struct et_meta_item *items, size_t count)
@@ -232,7 +236,6 @@ static int told_write(struct audio *a)
 static int tape_path(struct audio *a, const uint8_t id[16], char ret[IMPORT_PATH_MAX])
 {
 	char text[ET_UUID_TEXT_SIZE];
-	char folder[IMPORT_PATH_MAX];
 	struct tm tm = { 0 };
 	const time_t seconds = (time_t)(a->t0_us / 1000000);
 
@@ -244,8 +247,7 @@ static int tape_path(struct audio *a, const uint8_t id[16], char ret[IMPORT_PATH
 		       "tapes/%04d/%02d/%02d/%s-g1-s1.evtm", (tm.tm_year + 1900) % 10000,
 		       (tm.tm_mon + 1) % 100, tm.tm_mday % 100, text);
 	import_job_path(a->m, a->segment->file, ret);
-	(void)snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(ret, '/') - ret), ret);
-	return et_file_mkdirs(folder, &a->error);
+	return et_file_mkdirs_of(ret, &a->error);
 }
 
 static int tape_begin(struct audio *a)
@@ -278,12 +280,11 @@ static int tape_end(struct audio *a)
 		.now_us = et_clock_now_us(),
 	};
 	struct et_buffer plain = { 0 };
-	const int64_t ms = (a->last_us - a->t0_us) / 1000;
 
 	int rc = media_flush(a);
 	rc = rc < 0 ? rc : beside_flush(a);
 	if (rc == 0 && et_tape_state_write(a->course, &plain) == 0 && !plain.failed) {
-		rc = et_tape_end(a->tape, ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms,
+		rc = et_tape_end(a->tape, ms_at(a, a->last_us),
 				 (struct et_view){ plain.data, plain.size }, &a->error);
 	}
 	et_buffer_release(&plain);
@@ -451,12 +452,10 @@ static int audio_run(struct audio *a, struct import_input *in, struct et_view be
 int import_audio(const struct et_import_config *config, struct import_input *in,
 		 struct et_view begin, struct et_import *m, struct et_error *reterr)
 {
-	struct audio *a = calloc(1, sizeof(*a));
-
 	if (in->order->size_bytes > ET_IMPORT_AUDIO_MAX) {
-		free(a);
 		return et_fail_plain(reterr, ET_ELIMIT, "an audio file of more than 8 GiB");
 	}
+	struct audio *a = calloc(1, sizeof(*a));
 	m->recordings = calloc(1, sizeof(*m->recordings));
 	m->recording_count = m->recordings != NULL;
 	struct et_import_segment *segment =
@@ -467,7 +466,6 @@ int import_audio(const struct et_import_config *config, struct import_input *in,
 	}
 	m->recordings[0] =
 		(struct et_import_recording){ .part = 1, .segments = segment, .segment_count = 1 };
-	m->parts = 1;
 	const int64_t told_us = in->order->told->start_us;
 	*a = (struct audio){ .config = config, .order = in->order, .m = m, .segment = segment };
 	a->t0_us = told_us != 0 ? told_us : in->order->start_us;

@@ -29,6 +29,7 @@ struct taken {
 	struct et_import_segment *segments; /* owned */
 	uint32_t segment_count;
 	uint32_t sealed;
+	const struct et_capture_recording *recording; /* a view; NULL until the engine is over */
 	struct taken *next;
 };
 
@@ -54,16 +55,23 @@ static int taken_compare(const void *a, const void *b)
 	return memcmp(((const struct taken *)a)->id, ((const struct taken *)b)->id, 16);
 }
 
-static struct taken *taken_of(struct capture *c, const uint8_t id[16])
+static struct taken *taken_find(const struct capture *c, const uint8_t id[16])
 {
 	struct taken key;
 
 	memcpy(key.id, id, 16);
 	struct taken *const *found = tfind(&key, &c->tree, taken_compare);
-	if (found != NULL) {
-		return *found;
+	return found != NULL ? *found : NULL;
+}
+
+/* Found, or new. */
+static struct taken *taken_of(struct capture *c, const uint8_t id[16])
+{
+	struct taken *t = taken_find(c, id);
+	if (t != NULL) {
+		return t;
 	}
-	struct taken *t = calloc(1, sizeof(*t));
+	t = calloc(1, sizeof(*t));
 	if (t != NULL) {
 		memcpy(t->id, id, 16);
 	}
@@ -348,57 +356,64 @@ static int taken_verify(const struct capture *c, const struct taken *t, struct e
 	return rc;
 }
 
-/* The number of the call that has this id; 0: none of this file's. */
-static uint32_t part_of(const struct capture *c, const uint8_t id[16], uint32_t calls)
+static int recording_make(struct capture *c, struct taken *t, uint32_t part,
+			  struct et_error *reterr)
 {
-	uint8_t made[16];
+	struct et_import *m = c->m;
+	int rc = taken_verify(c, t, reterr);
 
-	for (uint32_t part = 1; part <= calls; part++) {
-		et_file_recording_id(c->order->sha256, part, made);
-		if (memcmp(made, id, 16) == 0) {
-			return part;
+	if (rc == 0) {
+		m->recordings[m->recording_count++] = (struct et_import_recording){
+			.part = part,
+			.captured = t->recording,
+			.packets = t->packets,
+			.segment_count = t->segment_count,
+			.segments = ET_TAKE(t->segments),
+		};
+		t->segment_count = 0;
+	}
+	return rc;
+}
+
+/* Which calls have tapes: a rule may have left one out. */
+static uint32_t calls_note(struct capture *c)
+{
+	const struct et_replay_summary *s = &c->m->summary;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < s->call_count; i++) {
+		struct taken *t = taken_find(c, s->calls[i].recording.id);
+		if (t != NULL && t->segment_count > 0) {
+			t->recording = &s->calls[i].recording;
+			count++;
 		}
 	}
-	return 0;
+	return count;
 }
 
-static int by_part(const void *a, const void *b)
-{
-	const struct et_import_recording *x = a;
-	const struct et_import_recording *y = b;
-	return x->part < y->part ? -1 : x->part > y->part;
-}
-
+/* In the order of their numbers, of which the ids are made. */
 static int recordings_make(struct capture *c, struct et_error *reterr)
 {
 	struct et_import *m = c->m;
-	const struct et_replay_summary *s = &m->summary;
+	const uint32_t count = calls_note(c);
+	uint8_t id[16];
 
-	m->recordings = calloc((size_t)s->call_count + 1, sizeof(*m->recordings));
+	m->recordings = calloc((size_t)count + 1, sizeof(*m->recordings));
 	if (m->recordings == NULL) {
 		return et_fail(reterr, -ENOMEM, "import");
 	}
-	m->parts = s->call_count;
-	for (uint32_t i = 0; i < s->call_count; i++) {
-		const struct et_capture_recording *r = &s->calls[i].recording;
-		struct taken *t = taken_of(c, r->id);
-		if (t == NULL || t->segment_count == 0) {
-			continue; /* a rule left it out */
+	for (uint32_t part = 1; m->recording_count < count; part++) {
+		if (part > UINT16_MAX) {
+			return et_fail_plain(reterr, ET_ELIMIT, "more than %d calls in one file",
+					     UINT16_MAX);
 		}
-		int rc = taken_verify(c, t, reterr);
+		et_file_recording_id(c->order->sha256, part, id);
+		struct taken *t = taken_find(c, id);
+		int rc = t != NULL && t->recording != NULL ? recording_make(c, t, part, reterr) : 0;
 		if (rc < 0) {
 			return rc;
 		}
-		struct et_import_recording *to = &m->recordings[m->recording_count++];
-		to->part = part_of(c, r->id, UINT16_MAX);
-		to->captured = r;
-		to->packets = t->packets;
-		to->segments = ET_TAKE(t->segments);
-		to->segment_count = t->segment_count;
-		t->segment_count = 0;
-		m->parts = to->part > m->parts ? to->part : m->parts;
 	}
-	qsort(m->recordings, m->recording_count, sizeof(*m->recordings), by_part);
 	return 0;
 }
 

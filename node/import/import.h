@@ -88,7 +88,6 @@ struct et_import {
 	char problem[256];
 	struct et_import_recording *recordings; /* owned; by part */
 	uint32_t recording_count;
-	uint32_t parts; /* 1; of a capture: calls in it, those that a rule left out among them */
 	/* Of a capture: packets that are in no tape, and might have been somebody's. */
 	struct et_capture_packets packets;
 	uint64_t left_out;

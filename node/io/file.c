@@ -43,6 +43,18 @@ int et_file_pread(int fd, void *data, size_t size, int64_t offset)
 	return 0;
 }
 
+int et_file_mkdirs_of(const char *path, struct et_error *reterr)
+{
+	char folder[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int n = snprintf(folder, sizeof(folder), "%.*s", slash != NULL ? (int)(slash - path) : 0,
+			 path);
+	if (n < 0 || (size_t)n >= sizeof(folder)) {
+		return et_fail(reterr, -ENAMETOOLONG, "'%s'", path);
+	}
+	return n > 0 ? et_file_mkdirs(folder, reterr) : 0;
+}
+
 int et_file_sync_parent(const char *path, struct et_error *reterr)
 {
 	char folder[PATH_MAX];

@@ -22,6 +22,9 @@ int et_file_read(const char *path, size_t size_max, struct et_buffer *ret,
 /* Make the folder and its parents, 0700; existing ones are kept as they are. */
 int et_file_mkdirs(const char *path, struct et_error *reterr) ET_MUST_CHECK;
 
+/* The folder that holds `path`, and its parents. */
+int et_file_mkdirs_of(const char *path, struct et_error *reterr) ET_MUST_CHECK;
+
 /* fsync the folder that holds `path`. */
 int et_file_sync_parent(const char *path, struct et_error *reterr) ET_MUST_CHECK;
 
