@@ -67,44 +67,21 @@ static int take_site(const struct et_yaml_node *item, void *arg, struct et_error
 	return config_name(item, rule->sites[rule->site_count++], reterr);
 }
 
-static const char *const day_names[] = { "mon", "tue", "wed", "thu", "fri", "sat", "sun" };
-
-/* "mon", or "mon-fri"; "sat-mon" goes over the week's end. */
 static int take_days(const struct et_yaml_node *item, void *arg, struct et_error *reterr)
 {
 	struct et_rule_time *t = arg;
 	char text[8];
-	size_t from = 7;
-	size_t to = 7;
 	int rc = config_text(item, text, sizeof(text), reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	for (size_t i = 0; i < 7; i++) {
-		if (strncmp(text, day_names[i], 3) == 0) {
-			from = i;
-			to = text[3] == '\0' ? i : to;
-		}
-		if (text[3] == '-' && strcmp(text + 4, day_names[i]) == 0) {
-			to = i;
-		}
-	}
-	if (from == 7 || to == 7) {
+	if (!et_hours_add_days(text, strlen(text), &t->hours.days)) {
 		return et_yaml_fail(item, reterr, ET_EMALFORMED,
 				    "days are mon, tue, wed, thu, fri, sat, sun or mon-fri, not "
 				    "\"%s\"",
 				    text);
 	}
-	for (size_t i = from; i != to; i = (i + 1) % 7) {
-		t->days = (uint8_t)(t->days | 1U << i);
-	}
-	t->days = (uint8_t)(t->days | 1U << to);
 	return 0;
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
 }
 
 /* "08:00" to "24:00", as minutes. */
@@ -115,18 +92,11 @@ static int take_minute(const struct et_yaml_node *item, uint16_t *ret, struct et
 	if (rc < 0) {
 		return rc;
 	}
-	unsigned minute = 1441;
-	if (strlen(text) == 5 && is_digit(text[0]) && is_digit(text[1]) && text[2] == ':' &&
-	    is_digit(text[3]) && is_digit(text[4]) && text[3] < '6') {
-		minute = (unsigned)((text[0] - '0') * 10 + text[1] - '0') * 60 +
-			 (unsigned)((text[3] - '0') * 10 + text[4] - '0');
-	}
-	if (minute > 1440) {
+	if (!et_hours_read_minute(text, strlen(text), ret)) {
 		return et_yaml_fail(item, reterr, ET_EMALFORMED,
 				    "%s is a time of day from \"00:00\" to \"24:00\", not \"%s\"",
 				    item->key, text);
 	}
-	*ret = (uint16_t)minute;
 	return 0;
 }
 
@@ -136,24 +106,17 @@ static int take_zone(const struct et_yaml_node *item, struct et_rules *rules, ui
 {
 	char name[ET_ZONE_NAME_MAX + 1];
 	struct et_error e;
+	uint32_t zone = 0;
 	int rc = config_text(item, name, sizeof(name), reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	for (uint32_t i = 0; i < rules->zone_count; i++) {
-		if (strcmp(rules->zones[i].name, name) == 0) {
-			*ret = (uint8_t)i;
-			return 0;
-		}
+	rc = et_zone_among(rules->zones, &rules->zone_count, ET_RULE_ZONES_MAX, name, &zone, &e);
+	if (rc < 0) {
+		return et_yaml_fail(item, reterr, rc == ET_ELIMIT ? rc : ET_EMALFORMED, "%s",
+				    e.text);
 	}
-	if (rules->zone_count == ET_RULE_ZONES_MAX) {
-		return et_yaml_fail(item, reterr, ET_ELIMIT, "more than %d time zones",
-				    ET_RULE_ZONES_MAX);
-	}
-	if (et_zone_load(name, &rules->zones[rules->zone_count], &e) < 0) {
-		return et_yaml_fail(item, reterr, ET_EMALFORMED, "%s", e.text);
-	}
-	*ret = (uint8_t)rules->zone_count++;
+	*ret = (uint8_t)zone;
 	return 0;
 }
 
@@ -173,18 +136,18 @@ static int parse_rule_time(const struct et_yaml_node *map, struct et_rules *rule
 		rc = take_zone(zone, rules, &t->zone, reterr);
 	}
 	t->given = true;
-	t->days = days == NULL ? 0x7F : 0;
-	t->to_minute = 1440;
+	t->hours = (struct et_hours){ .days = days == NULL ? ET_HOURS_DAILY : 0,
+				      .to_minute = ET_HOURS_DAY };
 	if (rc == 0 && days != NULL) {
 		rc = each_value(days, 7, take_days, t, reterr);
 	}
 	if (rc == 0 && from != NULL) {
-		rc = take_minute(from, &t->from_minute, reterr);
+		rc = take_minute(from, &t->hours.from_minute, reterr);
 	}
 	if (rc == 0 && to != NULL) {
-		rc = take_minute(to, &t->to_minute, reterr);
+		rc = take_minute(to, &t->hours.to_minute, reterr);
 	}
-	if (rc == 0 && t->from_minute == t->to_minute) {
+	if (rc == 0 && t->hours.from_minute == t->hours.to_minute) {
 		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
 					"time ends when it begins: leave from and to out for the "
 					"whole day");
@@ -219,6 +182,11 @@ static int parse_headers(const struct et_yaml_node *map, struct et_rule *rule,
 		}
 	}
 	return 0;
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
 }
 
 /* "10%", "0.25%": hundredths of a percent. */

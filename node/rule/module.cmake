@@ -1,5 +1,5 @@
 et_module(node/rule
-    SOURCES rule.c number.c zone.c join.c agent.c
+    SOURCES rule.c number.c zone.c hours.c join.c agent.c
     USES node/base
     TESTS rule zone join agent
     FUZZERS zone)

@@ -263,21 +263,11 @@ static enum et_rule_verdict time_fits(const struct et_rules *rules, const struct
 		return ET_RULE_FITS;
 	}
 	const struct et_zone *zone = &rules->zones[t->zone];
-	int64_t local_s = f->start_us / 1000000 + et_zone_offset(zone, f->start_us);
-	int64_t day = local_s >= 0 ? local_s / 86400 : -((86399 - local_s) / 86400);
-	unsigned minute = (unsigned)((local_s - day * 86400) / 60);
-	unsigned weekday = (unsigned)(((day + 3) % 7 + 7) % 7); /* 1970 began on a Thursday */
-	unsigned before = (weekday + 6) % 7;
-	bool over = t->from_minute >= t->to_minute; /* goes over midnight */
-	bool today = (t->days >> weekday & 1) != 0;
-	bool yesterday = (t->days >> before & 1) != 0;
-	bool fits =
-		over ? (today && minute >= t->from_minute) || (yesterday && minute < t->to_minute)
-		     : today && minute >= t->from_minute && minute < t->to_minute;
+	const struct et_hours_clock clock = et_hours_clock(zone, f->start_us);
 	char text[128];
-	(void)snprintf(text, sizeof(text), "%s %02u:%02u in %s", days[weekday], minute / 60,
-		       minute % 60, zone->name);
-	if (fits) {
+	(void)snprintf(text, sizeof(text), "%s %02u:%02u in %s", days[clock.weekday],
+		       clock.minute / 60, clock.minute % 60, zone->name);
+	if (et_hours_has(&t->hours, &clock)) {
 		say_holds(w, text, "");
 		return ET_RULE_FITS;
 	}

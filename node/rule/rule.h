@@ -24,6 +24,7 @@
 #include "node/base/bytes.h"
 #include "node/base/err.h"
 #include "node/rule/agent.h"
+#include "node/rule/hours.h"
 #include "node/rule/join.h"
 #include "node/rule/zone.h"
 
@@ -69,14 +70,10 @@ struct et_rule_header {
 	char value[ET_RULE_PATTERN_MAX + 1]; /* a shell pattern over the whole value */
 };
 
-/* Minutes of the local day; from > to goes over midnight and belongs to the day on which it began.
- */
 struct et_rule_time {
 	bool given;
-	uint8_t days; /* bit 0: Monday */
 	uint8_t zone; /* number in et_rules.zones */
-	uint16_t from_minute;
-	uint16_t to_minute; /* not itself in it; 1440: the day's end */
+	struct et_hours hours;
 };
 
 /* Key presses of a call that is recorded: telephone events, and those in SIP. */

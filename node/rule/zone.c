@@ -157,6 +157,25 @@ int et_zone_load(const char *name, struct et_zone *ret, struct et_error *reterr)
 	return et_zone_read(name, b.data != NULL ? b.data : zero, b.size, ret, reterr);
 }
 
+int et_zone_among(struct et_zone *zones, uint32_t *count, uint32_t max, const char *name,
+		  uint32_t *ret, struct et_error *reterr)
+{
+	uint32_t i = 0;
+
+	while (i < *count && strcmp(zones[i].name, name) != 0) {
+		i++;
+	}
+	if (i == max) {
+		return et_fail_plain(reterr, ET_ELIMIT, "more than %u time zones", max);
+	}
+	int rc = i == *count ? et_zone_load(name, &zones[i], reterr) : 0;
+	if (rc == 0) {
+		*count += i == *count;
+		*ret = i;
+	}
+	return rc;
+}
+
 int32_t et_zone_offset(const struct et_zone *z, int64_t time_us)
 {
 	int64_t s = time_us / 1000000;

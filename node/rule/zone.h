@@ -34,6 +34,11 @@ int et_zone_read(const char *name, const void *data, size_t size, struct et_zone
 /* "UTC", or a name under /usr/share/zoneinfo. ET_EUSAGE: it cannot be a name; ET_ENOTFOUND. */
 int et_zone_load(const char *name, struct et_zone *ret, struct et_error *reterr) ET_MUST_CHECK;
 
+/* The number of the zone of that name among `zones`; loaded behind the *count others when it is
+ * new. As et_zone_load(), or ET_ELIMIT: there are `max` others. */
+int et_zone_among(struct et_zone *zones, uint32_t *count, uint32_t max, const char *name,
+		  uint32_t *ret, struct et_error *reterr) ET_MUST_CHECK;
+
 /* Seconds to add to UTC at that moment. */
 int32_t et_zone_offset(const struct et_zone *z, int64_t time_us);
 

@@ -67,24 +67,6 @@ static int rate_parse(const char *text, uint64_t *ret, struct et_error *reterr)
 
 /* ---- One limit from its words ---- */
 
-static int limit_zone(struct et_limits *l, struct et_limit *one, struct et_error *reterr)
-{
-	for (uint32_t i = 0; i < l->zone_count; i++) {
-		if (strcmp(l->zones[i].name, one->window.zone) == 0) {
-			one->zone = i;
-			return 0;
-		}
-	}
-	if (l->zone_count == ET_LIMITS_ZONES_MAX) {
-		return et_fail_plain(reterr, ET_ELIMIT, "more than %d time zones",
-				     ET_LIMITS_ZONES_MAX);
-	}
-	int rc = et_zone_load(one->window.zone, &l->zones[l->zone_count], reterr);
-	one->zone = l->zone_count;
-	l->zone_count += rc == 0;
-	return rc;
-}
-
 /* What a limit is about: site, class, window. Loads no zone. */
 static int limit_name(const char *to, const char *klass, const char *window, struct et_limit *ret,
 		      struct et_error *reterr)
@@ -109,12 +91,13 @@ static int limit_name(const char *to, const char *klass, const char *window, str
 
 static bool limit_same(const struct et_limit *a, const struct et_limit *b)
 {
-	const struct et_window *v = &a->window;
-	const struct et_window *w = &b->window;
+	const struct et_hours *g = &a->window.hours;
+	const struct et_hours *h = &b->window.hours;
 	return strcmp(a->to, b->to) == 0 && a->klass == b->klass &&
 	       a->has_window == b->has_window &&
-	       (!a->has_window || (v->days == w->days && v->from_minute == w->from_minute &&
-				   v->to_minute == w->to_minute && strcmp(v->zone, w->zone) == 0));
+	       (!a->has_window ||
+		(g->days == h->days && g->from_minute == h->from_minute &&
+		 g->to_minute == h->to_minute && strcmp(a->window.zone, b->window.zone) == 0));
 }
 
 static uint32_t limit_find(const struct et_limits *l, const struct et_limit *one)
@@ -136,7 +119,11 @@ static int limit_make(struct et_limits *l, const char *to, const char *klass, co
 		rc = et_fail_plain(reterr, ET_EUSAGE,
 				   "class %s cannot be paused: somebody waits for it", klass);
 	}
-	return rc == 0 && ret->has_window ? limit_zone(l, ret, reterr) : rc;
+	if (rc < 0 || !ret->has_window) {
+		return rc;
+	}
+	return et_zone_among(l->zones, &l->zone_count, ET_LIMITS_ZONES_MAX, ret->window.zone,
+			     &ret->zone, reterr);
 }
 
 /* Zones that no window names any more go, so that eight is the number of those in use. */

@@ -14,14 +14,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "node/rule/zone.h"
+#include "node/rule/hours.h"
 
 #define ET_WINDOW_TEXT_MAX 127 /* bytes */
 
 struct et_window {
-	uint8_t days; /* bit 0: Monday */
-	uint16_t from_minute;
-	uint16_t to_minute;		 /* not itself in it; 1440: the day's end */
+	struct et_hours hours;
 	char zone[ET_ZONE_NAME_MAX + 1]; /* its rules are loaded apart: many windows share them */
 };
 

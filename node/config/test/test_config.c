@@ -237,14 +237,14 @@ static void rules_are_read_in_order(void **state)
 	assert_int_equal(s->header_count, 2);
 	assert_string_equal(s->headers[0].name, "X-Queue");
 	assert_string_equal(s->headers[0].value, "sales*");
-	assert_int_equal(s->time.days, 0x17);
-	assert_int_equal(s->time.from_minute, 480);
-	assert_int_equal(s->time.to_minute, 1110);
+	assert_int_equal(s->time.hours.days, 0x17);
+	assert_int_equal(s->time.hours.from_minute, 480);
+	assert_int_equal(s->time.hours.to_minute, 1110);
 	assert_int_equal(s->sample, 1250);
 	assert_int_equal(s->action, ET_RULE_RECORD);
-	assert_int_equal(r->rules[2].time.days, 0x7F);
-	assert_int_equal(r->rules[3].time.days, 0x60);
-	assert_int_equal(r->rules[3].time.to_minute, 1440);
+	assert_int_equal(r->rules[2].time.hours.days, 0x7F);
+	assert_int_equal(r->rules[3].time.hours.days, 0x60);
+	assert_int_equal(r->rules[3].time.hours.to_minute, 1440);
 }
 
 /* In a rule, behind `recording: {rules: [{name: a, action: skip, `: column 45. */

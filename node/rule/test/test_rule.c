@@ -338,7 +338,8 @@ static void time_is_local_and_goes_over_midnight(void **state)
 	char why[ET_RULE_WHY_MAX];
 	assert_int_equal(et_zone_load("Europe/Prague", &r->zones[r->zone_count++], NULL), 0);
 	rule->time = (struct et_rule_time){
-		.given = true, .days = 0x1F, .from_minute = 8 * 60, .to_minute = 18 * 60
+		.given = true,
+		.hours = { .days = 0x1F, .from_minute = 8 * 60, .to_minute = 18 * 60 },
 	};
 	/* Monday 2026-11-30 07:00 UTC is 08:00 in Prague; in July 06:00 UTC is. */
 	f.start_us = INT64_C(1796022000) * 1000000;
@@ -354,7 +355,8 @@ static void time_is_local_and_goes_over_midnight(void **state)
 
 	/* Friday night: until Saturday 06:00, and not Saturday night. */
 	rule->time = (struct et_rule_time){
-		.given = true, .days = 0x10, .from_minute = 22 * 60, .to_minute = 6 * 60
+		.given = true,
+		.hours = { .days = 0x10, .from_minute = 22 * 60, .to_minute = 6 * 60 },
 	};
 	int64_t friday = INT64_C(1796342400) * 1000000; /* 2026-12-04 00:00 UTC, 01:00 in Prague */
 	f.start_us = friday;
