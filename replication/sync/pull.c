@@ -15,35 +15,30 @@
  * CUT       a source failed: when the last write is done, the file is cut back to what verified
  * PUBLISH   worker: the whole is verified, synced, renamed into place
  *
+ * What waits for our own disk (OPEN, CHECK, writes, CUT, PUBLISH) is in pull_disk.c.
+ *
  * A failure of a source (it lies, lacks it, breaks) leads to the next source; a failure of our own
  * disk ends the pull. In every state at most one thing is in libuv's pool: `writing` or a worker.
  */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "node/base/log.h"
 #include "node/io/clock.h"
-#include "replication/sync/sync_internal.h"
-
-static void pull_source(struct pull *p);
-static void pull_finish(struct pull *p, int code);
-static void pull_write(struct pull *p);
-static void pull_ask(struct pull *p);
+#include "replication/sync/pull_internal.h"
 
 /* ---- Small steps ---- */
 
-static void pull_set_error(struct pull *p, int code, const char *text)
+void et_pull_set_error(struct pull *p, int code, const char *text)
 {
 	p->code = code;
 	(void)et_fail_plain(&p->error, code, "%s",
 			    text != NULL && text[0] != '\0' ? text : et_strerror(code));
 }
 
-static const struct et_look_source *pull_source_of(const struct pull *p)
+const struct et_look_source *et_pull_source_of(const struct pull *p)
 {
 	return &p->look.sources[p->source];
 }
@@ -74,27 +69,10 @@ static void pull_leave_link(struct pull *p, bool cancel)
 	p->stream = 0;
 }
 
-static void pull_drop_writes(struct pull *p)
-{
-	struct et_wire_block *keep = p->writing ? p->writes : NULL;
-	struct et_wire_block *b = keep != NULL ? keep->next : p->writes;
-	while (b != NULL) {
-		struct et_wire_block *next = b->next;
-		free(b);
-		b = next;
-	}
-	p->writes = keep;
-	p->writes_tail = &p->writes;
-	if (keep != NULL) {
-		keep->next = NULL;
-		p->writes_tail = &keep->next;
-	}
-}
-
 static void pull_free(struct pull *p)
 {
 	et_assert(!p->writing && p->link == NULL && p->waiters == NULL);
-	pull_drop_writes(p);
+	et_pull_drop_writes(p);
 	if (p->fd >= 0) {
 		(void)close(p->fd); /* Synced already, or worth nothing. */
 	}
@@ -122,7 +100,7 @@ static void pull_log(const struct pull *p, int code)
 	}
 }
 
-static void pull_finish(struct pull *p, int code)
+void et_pull_finish(struct pull *p, int code)
 {
 	struct et_sync *s = p->s;
 
@@ -155,72 +133,24 @@ static void pull_finish(struct pull *p, int code)
 	et_table_run(s);
 }
 
-static void pull_end_canceled(struct pull *p)
+void et_pull_end_canceled(struct pull *p)
 {
 	int code = p->put_back ? -ECANCELED : ET_ECLOSED;
-	pull_set_error(p, code, NULL);
-	pull_finish(p, code);
+	et_pull_set_error(p, code, NULL);
+	et_pull_finish(p, code);
 }
 
-/* A source failed; when nothing is in flight any more, the file is cut back and the next asked. */
-static void pull_cut_done(uv_fs_t *fs)
+void et_pull_source_failed(struct pull *p, int code, const char *text)
 {
-	struct pull *p = ET_CONTAINER_OF(fs, struct pull, fs);
-	int rc = (int)fs->result;
-
-	uv_fs_req_cleanup(fs);
-	et_sync_work_done(p->s);
-	p->writing = false;
-	if (p->canceled) {
-		pull_end_canceled(p);
-	} else if (rc < 0) {
-		pull_set_error(p, rc, "cutting back what has arrived");
-		pull_finish(p, rc);
-	} else {
-		p->source++;
-		pull_source(p);
-	}
-}
-
-static void pull_cut(struct pull *p)
-{
-	et_assert(p->state == PULL_CUT && !p->writing);
-	if (p->writes != NULL && !p->canceled) {
-		pull_write(p); /* What verified is kept, so it must reach the file. */
-		return;
-	}
-	et_intake_rewind(&p->intake);
-	if (p->canceled) {
-		pull_end_canceled(p);
-		return;
-	}
-	if (p->has_part) { /* Not even looked at: keep it for the next source. */
-		p->source++;
-		pull_source(p);
-		return;
-	}
-	int rc =
-		uv_fs_ftruncate(&p->s->loop, &p->fs, p->fd, (int64_t)p->intake.good, pull_cut_done);
-	if (rc < 0) {
-		pull_set_error(p, rc, NULL);
-		pull_finish(p, rc);
-		return;
-	}
-	p->s->works++;
-	p->writing = true;
-}
-
-static void pull_source_failed(struct pull *p, int code, const char *text)
-{
-	const struct et_look_source *source = pull_source_of(p);
+	const struct et_look_source *source = et_pull_source_of(p);
 
 	p->lied = p->lied || code == ET_EINTEGRITY;
-	pull_set_error(p, code, text);
+	et_pull_set_error(p, code, text);
 	et_sync_site_error(p->s, et_sync_site_of(p->s, source->site), code, text);
 	pull_leave_link(p, true);
 	p->state = PULL_CUT;
 	if (!p->writing) {
-		pull_cut(p);
+		et_pull_cut(p);
 	}
 }
 
@@ -231,62 +161,25 @@ void et_pull_link_lost(struct pull *p, int code, const char *text)
 		pull_leave_link(p, false);
 		return;
 	}
-	pull_set_error(p, code, text);
+	et_pull_set_error(p, code, text);
 	pull_leave_link(p, false);
 	p->state = PULL_CUT;
 	if (!p->writing) {
-		pull_cut(p);
+		et_pull_cut(p);
 	}
 }
 
 /* Our own disk failed. */
-static void pull_disk_failed(struct pull *p, int code, const char *text)
+void et_pull_disk_failed(struct pull *p, int code, const char *text)
 {
 	pull_leave_link(p, true);
-	pull_set_error(p, code, text);
-	pull_finish(p, code);
+	et_pull_set_error(p, code, text);
+	et_pull_finish(p, code);
 }
 
-/* ---- PUBLISH ---- */
+/* ---- Credit ---- */
 
-static void pull_publish_run(uv_work_t *work)
-{
-	struct pull *p = ET_CONTAINER_OF(work, struct pull, work);
-	p->work_code = et_store_publish(p->part, p->path, &p->look.expect, &p->work_error);
-	if (p->purpose == PULL_CACHE) {
-		et_store_cache_trim(p->s->media, p->s->cache_bytes, et_clock_now_us());
-	}
-}
-
-static void pull_publish_after(uv_work_t *work, int status)
-{
-	struct pull *p = ET_CONTAINER_OF(work, struct pull, work);
-	int code = status < 0 ? status : p->work_code;
-	struct site *site = et_sync_site_of(p->s, pull_source_of(p)->site);
-
-	et_sync_work_done(p->s);
-	p->writing = false;
-	if (code == 0) {
-		if (site != NULL) {
-			site->st.received_segments++;
-		}
-		pull_finish(p, 0);
-	} else if (p->canceled) {
-		pull_end_canceled(p);
-	} else if (code == ET_EINTEGRITY || code == ET_ETRUNCATED || code == ET_ECORRUPT ||
-		   code == ET_EMALFORMED || code == ET_EVERSION) {
-		/* Every record was right when it came, so it is the footer that is not, or the
-		 * disk: look at the file again before the next source goes on behind it. */
-		p->has_part = true;
-		pull_source_failed(p, code, p->work_error.text);
-	} else {
-		pull_disk_failed(p, code, p->work_error.text);
-	}
-}
-
-/* ---- Writing ---- */
-
-static void pull_grant(struct pull *p)
+void et_pull_grant(struct pull *p)
 {
 	struct et_buffer frame = { 0 };
 
@@ -300,67 +193,6 @@ static void pull_grant(struct pull *p)
 	p->granted += p->to_credit;
 	p->to_credit = 0;
 	et_link_send(p->link, &frame);
-}
-
-static void pull_flushed(struct pull *p)
-{
-	p->state = PULL_PUBLISH;
-	p->writing = true;
-	int rc = et_sync_work(p->s, &p->work, pull_publish_run, pull_publish_after);
-	if (rc < 0) {
-		p->writing = false;
-		pull_disk_failed(p, rc, "no worker");
-	}
-}
-
-static void pull_write_done(uv_fs_t *fs)
-{
-	struct pull *p = ET_CONTAINER_OF(fs, struct pull, fs);
-	ssize_t wrote = fs->result;
-	struct et_wire_block *b = p->writes;
-
-	uv_fs_req_cleanup(fs);
-	et_sync_work_done(p->s);
-	p->writing = false;
-	if (wrote > 0) {
-		p->write_at += (size_t)wrote;
-		p->to_credit += (uint32_t)wrote;
-		if (p->write_at == b->size - 8) {
-			p->writes = b->next;
-			p->writes_tail = p->writes == NULL ? &p->writes : p->writes_tail;
-			p->write_at = 0;
-			free(b);
-		}
-	}
-	if (p->canceled) {
-		pull_end_canceled(p);
-	} else if (wrote <= 0) {
-		pull_disk_failed(p, wrote < 0 ? (int)wrote : -EIO, "writing what arrives");
-	} else if (p->state == PULL_CUT) {
-		pull_cut(p);
-	} else if (p->writes != NULL) {
-		pull_grant(p);
-		pull_write(p);
-	} else if (p->state == PULL_FLUSH) {
-		pull_flushed(p);
-	} else {
-		pull_grant(p);
-	}
-}
-
-static void pull_write(struct pull *p)
-{
-	struct et_wire_block *b = p->writes;
-	uv_buf_t buf = uv_buf_init((char *)b->data + 8 + p->write_at,
-				   (unsigned)(b->size - 8 - p->write_at));
-	int rc = uv_fs_write(&p->s->loop, &p->fs, p->fd, &buf, 1,
-			     (int64_t)(et_get64(b->data) + p->write_at), pull_write_done);
-	if (rc < 0) {
-		pull_disk_failed(p, rc, "writing what arrives");
-		return;
-	}
-	p->s->works++;
-	p->writing = true;
 }
 
 /* ---- What the source says ---- */
@@ -393,55 +225,15 @@ static void pull_want(struct pull *p, uint16_t flags)
 	et_link_send(p->link, &frame);
 }
 
-static void pull_check_run(uv_work_t *work)
-{
-	struct pull *p = ET_CONTAINER_OF(work, struct pull, work);
-	p->work_code = et_store_part_check(p->fd, &p->intake, &p->work_error);
-}
-
-static void pull_check_after(uv_work_t *work, int status)
-{
-	struct pull *p = ET_CONTAINER_OF(work, struct pull, work);
-	int code = status < 0 ? status : p->work_code;
-
-	et_sync_work_done(p->s);
-	p->writing = false;
-	if (p->canceled) {
-		pull_end_canceled(p);
-	} else if (code < 0) {
-		pull_disk_failed(p, code, p->work_error.text);
-	} else {
-		p->has_part = false;
-		p->began = p->intake.good;
-		if (p->link != NULL) {
-			p->state = PULL_CONNECT;
-			pull_ask(p);
-		} else {
-			pull_source(p); /* The same one again: it has done nothing wrong. */
-		}
-	}
-}
-
-static void pull_check(struct pull *p)
-{
-	p->state = PULL_CHECK;
-	p->writing = true;
-	int rc = et_sync_work(p->s, &p->work, pull_check_run, pull_check_after);
-	if (rc < 0) {
-		p->writing = false;
-		pull_disk_failed(p, rc, "no worker");
-	}
-}
-
 /* The connection stands: ask, as soon as there are bytes to be had. */
-static void pull_ask(struct pull *p)
+void et_pull_ask(struct pull *p)
 {
 	et_assert(p->state == PULL_CONNECT && p->link != NULL);
 	if (!et_gate_may_receive(p->s, p->link->site, (uint8_t)p->look.klass)) {
 		return; /* A tick asks again. */
 	}
 	if (et_intake_has_leaves(&p->intake) && p->has_part) {
-		pull_check(p);
+		et_pull_check(p);
 	} else if (et_intake_has_leaves(&p->intake)) {
 		p->state = PULL_DATA;
 		pull_want(p, ET_WIRE_WANT_DATA);
@@ -460,7 +252,7 @@ void et_pull_link_open(struct link *l)
 	for (struct pull *p = l->pulls; p != NULL; p = next) {
 		next = p->next_on_link;
 		if (p->state == PULL_CONNECT && l->state == LINK_OPEN) {
-			pull_ask(p);
+			et_pull_ask(p);
 		}
 	}
 }
@@ -474,22 +266,22 @@ static void pull_on_eof(struct pull *p, const struct et_wire_block *body)
 	p->stream = 0; /* It is over: nothing to cancel. */
 	if (p->state == PULL_LEAVES) {
 		if (!et_intake_has_leaves(&p->intake)) {
-			pull_source_failed(p, ET_ETRUNCATED, "it sent no leaf hashes");
+			et_pull_source_failed(p, ET_ETRUNCATED, "it sent no leaf hashes");
 			return;
 		}
-		pull_check(p);
+		et_pull_check(p);
 		return;
 	}
 	int rc = et_intake_eof(&p->intake, &eof, &error);
 	if (rc < 0) {
-		pull_source_failed(p, rc, error.text);
+		et_pull_source_failed(p, rc, error.text);
 		return;
 	}
 	p->state = PULL_FLUSH;
 	pull_leave_link(p, false);
 	if (!p->writing) {
 		et_assert(p->writes == NULL);
-		pull_flushed(p);
+		et_pull_flushed(p);
 	}
 }
 
@@ -501,7 +293,7 @@ static void pull_on_data(struct pull *p, struct et_wire_block *body)
 
 	if (size > p->granted) {
 		free(body);
-		pull_source_failed(p, ET_EMALFORMED, "it sent more than was granted");
+		et_pull_source_failed(p, ET_EMALFORMED, "it sent more than was granted");
 		return;
 	}
 	p->granted -= (uint32_t)size;
@@ -520,9 +312,9 @@ static void pull_on_data(struct pull *p, struct et_wire_block *body)
 		free(body);
 	}
 	if (rc < 0) {
-		pull_source_failed(p, rc, error.text);
+		et_pull_source_failed(p, rc, error.text);
 	} else if (!p->writing) {
-		pull_write(p);
+		et_pull_write(p);
 	}
 }
 
@@ -534,7 +326,7 @@ static void pull_on_leaves(struct pull *p, const struct et_wire_block *body)
 	int rc = et_wire_read_leaves(body, &leaves) ? et_intake_leaves(&p->intake, &leaves, &error)
 						    : et_fail(&error, ET_EMALFORMED, "leaf hashes");
 	if (rc < 0) {
-		pull_source_failed(p, rc, error.text);
+		et_pull_source_failed(p, rc, error.text);
 	}
 }
 
@@ -548,8 +340,8 @@ static void pull_on_error(struct pull *p, const struct et_wire_block *body)
 	memcpy(text, body->data + 4, size);
 	text[size] = '\0';
 	p->stream = 0;
-	pull_source_failed(p, code < 0 ? code : ET_EMALFORMED,
-			   et_log_quote(text, quoted, sizeof(quoted)));
+	et_pull_source_failed(p, code < 0 ? code : ET_EMALFORMED,
+			      et_log_quote(text, quoted, sizeof(quoted)));
 }
 
 bool et_pull_frame(struct link *l, struct et_wire_frame *frame)
@@ -576,9 +368,9 @@ bool et_pull_frame(struct link *l, struct et_wire_frame *frame)
 		pull_on_error(p, frame->body);
 	} else if (frame->type == ET_WIRE_BUSY) {
 		p->stream = 0;
-		pull_source_failed(p, ET_EBUSY, "the source is busy");
+		et_pull_source_failed(p, ET_EBUSY, "the source is busy");
 	} else {
-		pull_source_failed(p, ET_EMALFORMED, "data that was not asked for");
+		et_pull_source_failed(p, ET_EMALFORMED, "data that was not asked for");
 	}
 	free(frame->body);
 	return true;
@@ -587,12 +379,12 @@ bool et_pull_frame(struct link *l, struct et_wire_frame *frame)
 /* ---- Sources ---- */
 
 /* Ask source number p->source, or end when there is none. */
-static void pull_source(struct pull *p)
+void et_pull_source(struct pull *p)
 {
 	for (; p->source < p->look.source_count; p->source++) {
-		struct link *l = et_link_get(p->s, pull_source_of(p), p->look.klass);
+		struct link *l = et_link_get(p->s, et_pull_source_of(p), p->look.klass);
 		if (l == NULL) {
-			pull_set_error(p, ET_EUNREACHABLE, "the node did not answer");
+			et_pull_set_error(p, ET_EUNREACHABLE, "the node did not answer");
 			continue;
 		}
 		p->link = l;
@@ -602,14 +394,14 @@ static void pull_source(struct pull *p)
 		p->state = PULL_CONNECT;
 		p->progress_us = et_clock_mono_us();
 		if (l->state == LINK_OPEN) {
-			pull_ask(p);
+			et_pull_ask(p);
 		}
 		return;
 	}
 	if (p->code == 0) {
-		pull_set_error(p, ET_ENOTFOUND, "no node holds it");
+		et_pull_set_error(p, ET_ENOTFOUND, "no node holds it");
 	}
-	pull_finish(p, p->lied ? ET_EINTEGRITY : p->code);
+	et_pull_finish(p, p->lied ? ET_EINTEGRITY : p->code);
 }
 
 void et_pull_tick(struct et_sync *s, int64_t now_us)
@@ -618,54 +410,20 @@ void et_pull_tick(struct et_sync *s, int64_t now_us)
 	for (struct pull *p = s->pulls; p != NULL; p = next) {
 		next = p->next;
 		if (p->state == PULL_CONNECT && p->link != NULL && p->link->state == LINK_OPEN) {
-			pull_ask(p); /* It may end here. */
+			et_pull_ask(p); /* It may end here. */
 			continue;
 		}
-		pull_grant(p);
+		et_pull_grant(p);
 		bool waits = p->state == PULL_LEAVES || (p->state == PULL_DATA && p->granted > 0);
 		if (waits && now_us - p->progress_us > ET_SYNC_STALL_MS * INT64_C(1000) &&
 		    et_gate_may_receive(s, p->link->site, (uint8_t)p->look.klass)) {
-			pull_source_failed(p, -ETIMEDOUT, "the source sends nothing");
+			et_pull_source_failed(p, -ETIMEDOUT, "the source sends nothing");
 			return; /* The list may have changed: the others at the next tick. */
 		}
 	}
 }
 
 /* ---- Beginning ---- */
-
-static void pull_open_run(uv_work_t *work)
-{
-	struct pull *p = ET_CONTAINER_OF(work, struct pull, work);
-	struct et_tape_report report;
-	struct stat st;
-	uint64_t size = 0;
-
-	if (stat(p->path, &st) == 0 &&
-	    et_store_verify(p->path, &p->look.expect, &report, NULL) == 0) {
-		p->published = true; /* A crash came between the rename and its CopyAdd. */
-		return;
-	}
-	p->work_code = et_store_part_open(p->part, &p->fd, &size, &p->work_error);
-	p->has_part = size > 0;
-}
-
-static void pull_open_after(uv_work_t *work, int status)
-{
-	struct pull *p = ET_CONTAINER_OF(work, struct pull, work);
-	int code = status < 0 ? status : p->work_code;
-
-	et_sync_work_done(p->s);
-	p->writing = false;
-	if (p->canceled) {
-		pull_end_canceled(p);
-	} else if (code < 0) {
-		pull_disk_failed(p, code, p->work_error.text);
-	} else if (p->published) {
-		pull_finish(p, 0);
-	} else {
-		pull_source(p);
-	}
-}
 
 static int pull_paths(struct pull *p, struct et_error *reterr)
 {
@@ -706,10 +464,8 @@ int et_pull_start(struct et_sync *s, const struct et_look_result *look, enum pul
 		rc = et_intake_init(&p->intake, &look->expect, reterr);
 	}
 	if (rc == 0) {
-		p->writing = true;
-		rc = et_sync_work(s, &p->work, pull_open_run, pull_open_after);
+		rc = et_pull_open(p);
 		if (rc < 0) {
-			p->writing = false;
 			(void)et_fail(reterr, rc, "fetch");
 		}
 	}
@@ -745,7 +501,7 @@ void et_pull_put_back(struct et_sync *s)
 		}
 		p->put_back = p->canceled = true;
 		if (!p->writing) {
-			pull_end_canceled(p);
+			et_pull_end_canceled(p);
 			next = s->pulls; /* The list may have changed: begin again. */
 		}
 	}
@@ -758,7 +514,7 @@ void et_pull_cancel_all(struct et_sync *s)
 		struct pull *next = p->next;
 		p->canceled = true;
 		if (!p->writing) {
-			pull_end_canceled(p);
+			et_pull_end_canceled(p);
 		}
 		p = next;
 	}

@@ -3,7 +3,8 @@
  *
  *   sync.c   start, stop, what comes from other threads
  *   table.c  the segments that lack copies, and when to do something about each
- *   pull.c   fetching one segment          link.c   connections and their frames
+ *   pull.c   fetching one segment ...      link.c   connections and their frames
+ *   pull_disk.c  ... onto the disk
  *   serve.c  sending segments to others    ack.c    commands proposed until they are answered
  *   check.c  verifying own copies          status.c sites, the published status
  *   gate.c   limits, as the catalogue says queue.c  what waits, and why
