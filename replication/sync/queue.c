@@ -1,5 +1,5 @@
-/* What waits for this node to fetch it, and why it does not move. Counted from the table; sync
- * thread. */
+/* What waits for this node to fetch it, and why it does not move; and what each site lacks. Counted
+ * from the table in one walk; sync thread. */
 #include <string.h>
 
 #include "replication/sync/sync_internal.h"
@@ -64,9 +64,7 @@ static struct site *item_site(struct et_sync *s, const struct item *i, const str
 	if (p != NULL && p->source < p->look.source_count) {
 		return et_sync_site_of(s, p->look.sources[p->source].site);
 	}
-	return i->look != NULL && i->look->source_count > 0
-		       ? et_sync_site_of(s, i->look->sources[0].site)
-		       : NULL;
+	return i->from_site;
 }
 
 static enum et_sync_why item_why(struct et_sync *s, const struct item *i, const struct pull *p)
@@ -108,11 +106,26 @@ static void oldest_add(struct et_sync_queue *q, const struct et_sync_waiting *w)
 	q->oldest_count = count;
 }
 
+/* What sites lack, whoever is to fetch it. */
+static void item_lag(struct et_sync *s, const struct item *i)
+{
+	for (uint64_t m = i->missing; m != 0; m &= m - 1) {
+		struct et_sync_site *st = &s->sites[__builtin_ctzll(m)].st;
+		st->pending_segments++;
+		st->pending_bytes += i->size_bytes;
+		st->own_segments += i->own && strcmp(st->site, s->site) == 0;
+		if (st->oldest_us == 0 || i->sealed_us < st->oldest_us) {
+			st->oldest_us = i->sealed_us;
+		}
+	}
+}
+
 static void item_count(void *arg, const struct item *i)
 {
 	const struct counting *c = arg;
 	struct et_sync_queue *q = c->q;
 
+	item_lag(c->s, i);
 	if (i->code == ET_ENOTFOUND && i->gone) {
 		q->gone_segments++;
 		q->gone_bytes += i->size_bytes;
@@ -133,8 +146,8 @@ static void item_count(void *arg, const struct item *i)
 				     .code = i->code };
 	if (p != NULL && p->source < p->look.source_count) {
 		w.from = p->look.sources[p->source].node;
-	} else if (i->look != NULL && i->look->source_count > 0) {
-		w.from = i->look->sources[0].node;
+	} else if (i->state == ITEM_READY) {
+		w.from = i->from;
 	}
 	memcpy(w.recording, i->key.recording, sizeof(w.recording));
 	struct et_sync_queued *row = &q->rows[w.klass][w.why];
@@ -150,6 +163,11 @@ void et_sync_queue_count(struct et_sync *s)
 	struct et_sync_queue *q = &s->queue;
 	struct counting c = { .s = s, .q = q };
 
+	for (uint32_t n = 0; n < s->site_count; n++) {
+		struct et_sync_site *st = &s->sites[n].st;
+		st->pending_segments = st->pending_bytes = st->own_segments = 0;
+		st->oldest_us = 0;
+	}
 	memset(q->rows, 0, sizeof(q->rows));
 	q->gone_segments = q->gone_bytes = 0;
 	q->oldest_count = 0;

@@ -85,7 +85,6 @@ void et_sync_status_publish(struct et_sync *s)
 {
 	int64_t now = et_clock_mono_us();
 	if (s->table.count < COUNT_EASY || now - s->counted_us > COUNT_HARD_US) {
-		et_table_count(s);
 		et_sync_queue_count(s);
 		s->counted_us = now;
 	}

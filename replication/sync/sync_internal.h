@@ -30,6 +30,7 @@
 #define ET_SYNC_LINKS_MAX 512		 /* connections, both directions */
 #define ET_SYNC_QUEUED_MAX (1024 * 1024) /* bytes that TLS has not yet handed to the kernel */
 #define ET_SYNC_TABLE_MAX (1024 * 1024)	 /* segments that are waited for at once */
+#define ET_SYNC_NEAR_MAX 256		 /* of a class, that hold what a look found: 2 KB each */
 #define ET_SYNC_BACKOFF_MAX_MS 60000
 #define ET_SYNC_FULL_MS 30000
 #define ET_SYNC_IDLE_MS 60000  /* an idle connection is closed then */
@@ -246,6 +247,7 @@ struct item {
 	struct item *next_hash;
 	struct item *next_ready;
 	enum item_state state;
+	bool picked;	   /* of far: it is looked at again, for near */
 	bool stale;	   /* something was applied while it was being looked at */
 	size_t heap;	   /* its place in the heap while it waits */
 	int64_t due_us;	   /* monotonic */
@@ -258,7 +260,20 @@ struct item {
 	int code;  /* of the last round that failed; ET_ENOTFOUND: no node holds a copy */
 	uint64_t size_bytes;
 	int64_t sealed_us;
-	struct et_look_result *look; /* owned; while READY */
+	uint64_t from;		     /* the first node to be asked, as of the last look; 0: none */
+	struct site *from_site;	     /* in s->sites; NULL likewise */
+	struct et_look_result *look; /* owned; while READY and near */
+};
+
+struct line {
+	struct item *first, **last;
+};
+
+/* What is READY of one class, in order. A look takes 2 KB and a backlog may be long: only those
+ * that are near hold theirs, the others are looked at again when near has room. */
+struct ready {
+	struct line near, far;
+	uint32_t near_count, picked; /* picked: on their way from far to near */
 };
 
 struct table {
@@ -266,7 +281,8 @@ struct table {
 	size_t bucket_count, count;
 	struct item **heap; /* owned; the earliest due first */
 	size_t heap_count, heap_capacity;
-	struct item *ready[ET_SYNC_CLASSES], **ready_tail[ET_SYNC_CLASSES];
+	struct ready ready[ET_SYNC_CLASSES];
+	size_t ready_stale;  /* READY, and touched since */
 	struct et_look look; /* the one that runs */
 	uv_work_t look_work;
 	bool looking;
@@ -291,13 +307,12 @@ void et_table_hurry(struct et_sync *s, const uint8_t *ids, size_t count);
 void et_table_pulled(struct et_sync *s, const struct et_key *key, int code, bool progress);
 void et_table_acknowledged(struct et_sync *s, const struct et_key *key);
 void et_table_run(struct et_sync *s); /* start what can be started */
-void et_table_count(struct et_sync *s);
 /* Every item; `fn` on the sync thread. */
 void et_table_each(const struct table *t, void (*fn)(void *arg, const struct item *i), void *arg);
 
 /* ---- What waits (queue.c) ---- */
 
-void et_sync_queue_count(struct et_sync *s); /* into s->queue */
+void et_sync_queue_count(struct et_sync *s); /* into s->queue, and the lag into s->sites */
 
 /* ---- Proposals (ack.c) ---- */
 

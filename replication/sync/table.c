@@ -9,6 +9,10 @@
  * leaves when a look finds nothing missing. Looks run in batches in a worker. What is touched while
  * it is being looked at is looked at again.
  *
+ * READY is two lines for each class: near, a few hundred with what the look found, from which pulls
+ * begin; and far, which are looked at again when near has room. So a backlog of a million does not
+ * hold a million looks.
+ *
  * The table holds all incomplete segments of the cluster, not only those that this node is to
  * fetch: that is what lag is. It is bounded; when it was full, the catalogue is scanned again once
  * there is room. */
@@ -161,6 +165,7 @@ void et_table_touch(struct et_sync *s, const struct et_key *key)
 		}
 		item_wait(t, i, now);
 	} else if (i->state != ITEM_WAIT) {
+		t->ready_stale += i->state == ITEM_READY && !i->stale;
 		i->stale = true;
 	} else if (i->failures == 0 || i->due_us > now + IDLE_US) {
 		i->due_us = now < i->due_us ? now : i->due_us;
@@ -176,18 +181,69 @@ static void look_run(uv_work_t *work)
 	et_look_run(&s->table.look);
 }
 
-static void item_ready(struct table *t, struct item *i, const struct et_look_result *r)
+static void line_add(struct line *l, struct item *i)
 {
+	i->next_ready = NULL;
+	*l->last = i;
+	l->last = &i->next_ready;
+}
+
+/* `at` points to it: l->first, or next_ready of the one before. */
+static struct item *line_take(struct line *l, struct item **at)
+{
+	struct item *i = *at;
+
+	*at = i->next_ready;
+	if (*at == NULL) {
+		l->last = at;
+	}
+	return i;
+}
+
+/* `picked`: its turn in far has come, whoever else waits there. */
+static void item_ready(struct table *t, struct item *i, bool picked, const struct et_look_result *r)
+{
+	struct ready *ready = &t->ready[r->klass];
+
+	et_assert(!i->stale);
+	i->state = ITEM_READY;
+	if (!picked && (ready->far.first != NULL || ready->near_count >= ET_SYNC_NEAR_MAX)) {
+		line_add(&ready->far, i);
+		return;
+	}
 	i->look = malloc(sizeof(*i->look));
 	if (i->look == NULL) {
 		item_wait(t, i, et_clock_mono_us() + IDLE_US);
 		return;
 	}
 	*i->look = *r;
-	i->state = ITEM_READY;
-	i->next_ready = NULL;
-	*t->ready_tail[r->klass] = i;
-	t->ready_tail[r->klass] = &i->next_ready;
+	ready->near_count++;
+	line_add(&ready->near, i);
+}
+
+/* Of near, no longer READY. */
+static void item_unready(struct table *t, struct item *i)
+{
+	t->ready[i->klass].near_count--;
+	free(i->look);
+	i->look = NULL;
+}
+
+/* Before near runs out, the next of far are looked at again, before all others. */
+static void table_pick(struct table *t)
+{
+	for (size_t k = 0; k < ET_SYNC_CLASSES; k++) {
+		struct ready *ready = &t->ready[k];
+		while (ready->far.first != NULL &&
+		       ready->near_count + ready->picked < ET_SYNC_NEAR_MAX / 2) {
+			struct item *i = line_take(&ready->far, &ready->far.first);
+			t->ready_stale -= i->stale;
+			i->stale = false;
+			i->picked = true;
+			ready->picked++;
+			item_wait(t, i, 0);
+		}
+	}
 }
 
 /* The sites of the job, as bits of ours. */
@@ -216,9 +272,12 @@ static void look_take(struct et_sync *s, const struct et_look_result *r)
 	et_assert(i != NULL && i->state == ITEM_LOOK);
 	if (i->stale) {
 		i->stale = false;
-		item_wait(t, i, now);
+		item_wait(t, i, i->picked ? 0 : now);
 		return;
 	}
+	bool picked = i->picked;
+	t->ready[i->klass].picked -= picked;
+	i->picked = false;
 	if (r->code < 0 && r->code != ET_ENOTFOUND) {
 		item_wait(t, i, now + IDLE_US);
 		return;
@@ -232,6 +291,8 @@ static void look_take(struct et_sync *s, const struct et_look_result *r)
 	i->sealed_us = r->sealed_us;
 	i->own = r->turn == 0;
 	i->klass = r->klass;
+	i->from = r->source_count > 0 ? r->sources[0].node : 0;
+	i->from_site = r->source_count > 0 ? et_sync_site_of(s, r->sources[0].site) : NULL;
 	i->gone = r->source_count == 0 && !r->own_copy && !r->archived;
 	i->code = r->source_count == 0 ? ET_ENOTFOUND : i->code == ET_ENOTFOUND ? 0 : i->code;
 	int64_t due = i->since_us + (int64_t)r->turn * s->stand_in_ms * 1000;
@@ -242,7 +303,7 @@ static void look_take(struct et_sync *s, const struct et_look_result *r)
 	} else if (r->source_count == 0) {
 		item_wait(t, i, now + IDLE_US); /* Only a change in the catalogue helps. */
 	} else {
-		item_ready(t, i, r);
+		item_ready(t, i, picked, r);
 	}
 }
 
@@ -385,10 +446,7 @@ static bool class_has_room(struct et_sync *s, uint8_t klass)
 /* Does a limit hold it up? What comes from this site is under none. */
 static bool item_is_paused(struct et_sync *s, const struct item *i)
 {
-	const struct et_look_result *look = i->look;
-	return look->source_count > 0 &&
-	       et_gate_is_paused(s, et_sync_site_of(s, look->sources[0].site),
-				 (uint8_t)look->klass);
+	return et_gate_is_paused(s, i->from_site, (uint8_t)i->klass);
 }
 
 static struct item *table_pop_ready(struct et_sync *s)
@@ -396,19 +454,15 @@ static struct item *table_pop_ready(struct et_sync *s)
 	struct table *t = &s->table;
 
 	for (size_t k = 0; k < ET_SYNC_CLASSES; k++) {
-		struct item **at = &t->ready[k];
+		struct line *near = &t->ready[k].near;
+		struct item **at = &near->first;
 		for (int n = 0; n < PAUSED_LOOK && *at != NULL && item_is_paused(s, *at); n++) {
 			at = &(*at)->next_ready;
 		}
 		struct item *i = *at;
-		if (i == NULL || item_is_paused(s, i) || !class_has_room(s, (uint8_t)k)) {
-			continue;
+		if (i != NULL && !item_is_paused(s, i) && class_has_room(s, (uint8_t)k)) {
+			return line_take(near, at);
 		}
-		*at = i->next_ready;
-		if (*at == NULL) {
-			t->ready_tail[k] = at;
-		}
-		return i;
 	}
 	return NULL;
 }
@@ -436,6 +490,7 @@ static void table_pull(struct et_sync *s)
 		}
 		struct et_error error = { 0 };
 		int rc = 0;
+		t->ready_stale -= i->stale;
 		if (i->stale) {
 			rc = ET_ESTALE; /* The world has moved: look again. */
 		} else {
@@ -445,8 +500,7 @@ static void table_pull(struct et_sync *s)
 		if (rc == 0) {
 			et_pull_find(s, &i->key, PULL_REPLICA)->quiet = i->failures > 0;
 		}
-		free(i->look);
-		i->look = NULL;
+		item_unready(t, i);
 		if (rc == ET_ESTALE) {
 			i->stale = false;
 			item_wait(t, i, now);
@@ -504,30 +558,38 @@ void et_table_run(struct et_sync *s)
 		return;
 	}
 	table_scan(s);
-	table_look(s);
 	table_pull(s);
+	table_pick(&s->table);
+	table_look(s);
+}
+
+static void line_refresh(struct table *t, struct line *l)
+{
+	struct item **at = &l->first;
+
+	while (*at != NULL) {
+		struct item *i = *at;
+		if (!i->stale) {
+			at = &i->next_ready;
+			continue;
+		}
+		(void)line_take(l, at);
+		if (i->look != NULL) {
+			item_unready(t, i);
+		}
+		t->ready_stale--;
+		i->stale = false;
+		item_wait(t, i, et_clock_mono_us());
+	}
 }
 
 void et_table_refresh(struct et_sync *s)
 {
 	struct table *t = &s->table;
-	int64_t now = et_clock_mono_us();
 
-	for (size_t k = 0; k < ET_SYNC_CLASSES; k++) {
-		struct item **at = &t->ready[k];
-		while (*at != NULL) {
-			struct item *i = *at;
-			if (!i->stale) {
-				at = &i->next_ready;
-				continue;
-			}
-			*at = i->next_ready;
-			free(i->look);
-			i->look = NULL;
-			i->stale = false;
-			item_wait(t, i, now);
-		}
-		t->ready_tail[k] = at;
+	for (size_t k = 0; t->ready_stale > 0 && k < ET_SYNC_CLASSES; k++) {
+		line_refresh(t, &t->ready[k].near);
+		line_refresh(t, &t->ready[k].far);
 	}
 }
 
@@ -557,37 +619,11 @@ void et_table_hurry(struct et_sync *s, const uint8_t *ids, size_t count)
 	memset(s->down, 0, sizeof(s->down)); /* Nodes that did not answer are tried, too. */
 }
 
-/* ---- Lag ---- */
-
 void et_table_each(const struct table *t, void (*fn)(void *arg, const struct item *i), void *arg)
 {
 	for (size_t b = 0; t->count > 0 && b < t->bucket_count; b++) {
 		for (const struct item *i = t->buckets[b]; i != NULL; i = i->next_hash) {
 			fn(arg, i);
-		}
-	}
-}
-
-void et_table_count(struct et_sync *s)
-{
-	struct table *t = &s->table;
-
-	for (uint32_t n = 0; n < s->site_count; n++) {
-		struct et_sync_site *st = &s->sites[n].st;
-		st->pending_segments = st->pending_bytes = st->own_segments = 0;
-		st->oldest_us = 0;
-	}
-	for (size_t b = 0; t->count > 0 && b < t->bucket_count; b++) {
-		for (const struct item *i = t->buckets[b]; i != NULL; i = i->next_hash) {
-			for (uint64_t m = i->missing; m != 0; m &= m - 1) {
-				struct et_sync_site *st = &s->sites[__builtin_ctzll(m)].st;
-				st->pending_segments++;
-				st->pending_bytes += i->size_bytes;
-				st->own_segments += i->own && strcmp(st->site, s->site) == 0;
-				if (st->oldest_us == 0 || i->sealed_us < st->oldest_us) {
-					st->oldest_us = i->sealed_us;
-				}
-			}
 		}
 	}
 }
@@ -606,7 +642,8 @@ int et_table_init(struct et_sync *s, struct et_error *reterr)
 	t->look.node = s->node;
 	t->scan = (struct et_scan){ .state = s->state, .node = s->node, .max = ET_SYNC_TABLE_MAX };
 	for (size_t k = 0; k < ET_SYNC_CLASSES; k++) {
-		t->ready_tail[k] = &t->ready[k];
+		t->ready[k].near.last = &t->ready[k].near.first;
+		t->ready[k].far.last = &t->ready[k].far.first;
 	}
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "replication/sync/sync_internal.h"
 #include "replication/sync/test/kit.h"
 
 /* The policy `replication` is applied: `text` are its limits. */
@@ -34,6 +35,17 @@ static void policy_set(struct cluster *c, const char *text)
 static bool in_force(struct cluster *c, const struct node *n)
 {
 	return status_of(n).limits_revision == c->state.policy_revision;
+}
+
+/* A node at prg and one at brq, which heeds the policy. */
+static void begin_under(struct cluster *c, const char *text, struct node **prg, struct node **brq)
+{
+	*prg = node_add(c, "prg");
+	*brq = node_add(c, "brq");
+	policy_set(c, text);
+	sync_start(*prg);
+	sync_start(*brq);
+	run_until(c, in_force(c, *brq));
 }
 
 static struct et_sync_queued waiting(const struct node *n, enum et_sync_class klass,
@@ -67,13 +79,10 @@ static int64_t arrive(struct cluster *c, const struct node *to, size_t first, si
 static void keeps_to_a_limit_with_one_segment_and_with_many(void **state)
 {
 	struct cluster *c = *state;
-	struct node *prg = node_add(c, "prg");
-	struct node *brq = node_add(c, "brq");
+	struct node *prg = NULL;
+	struct node *brq = NULL;
 
-	policy_set(c, "  - {to: brq, rate: 400kB}\n");
-	sync_start(prg);
-	sync_start(brq);
-	run_until(c, in_force(c, brq));
+	begin_under(c, "  - {to: brq, rate: 400kB}\n", &prg, &brq);
 	size_t segment = segment_seal(c, prg, 50, 16000);  /* 800 kB: two seconds */
 	assert_true(arrive(c, brq, segment, 1) > 1400000); /* a burst of a quarter of a second */
 	assert_same_file(c, prg, brq, segment);
@@ -99,14 +108,11 @@ static void keeps_to_a_limit_with_one_segment_and_with_many(void **state)
 static void a_listener_does_not_wait_for_a_limit(void **state)
 {
 	struct cluster *c = *state;
-	struct node *prg = node_add(c, "prg");
-	struct node *brq = node_add(c, "brq");
+	struct node *prg = NULL;
+	struct node *brq = NULL;
 	struct fetched f;
 
-	policy_set(c, "  - {to: brq, rate: pause}\n");
-	sync_start(prg);
-	sync_start(brq);
-	run_until(c, in_force(c, brq));
+	begin_under(c, "  - {to: brq, rate: pause}\n", &prg, &brq);
 	size_t segment = segment_seal(c, prg, 40, 16000);
 	run_until(c, waiting(brq, ET_SYNC_NEW, ET_SYNC_PAUSED).segments == 1);
 	fetch(c, brq, segment, &f);
@@ -134,13 +140,10 @@ static void a_listener_does_not_wait_for_a_limit(void **state)
 static void what_is_paused_still_follows_the_catalogue(void **state)
 {
 	struct cluster *c = *state;
-	struct node *prg = node_add(c, "prg");
-	struct node *brq = node_add(c, "brq");
+	struct node *prg = NULL;
+	struct node *brq = NULL;
 
-	policy_set(c, "  - {to: brq, rate: pause}\n");
-	sync_start(prg);
-	sync_start(brq);
-	run_until(c, in_force(c, brq));
+	begin_under(c, "  - {to: brq, rate: pause}\n", &prg, &brq);
 	size_t segment = segment_seal(c, prg, 3, 1000);
 	run_until(c, waiting(brq, ET_SYNC_NEW, ET_SYNC_PAUSED).segments == 1);
 
@@ -162,13 +165,10 @@ static void what_is_paused_still_follows_the_catalogue(void **state)
 static void a_pause_stops_what_is_under_way_and_loses_nothing_of_it(void **state)
 {
 	struct cluster *c = *state;
-	struct node *prg = node_add(c, "prg");
-	struct node *brq = node_add(c, "brq");
+	struct node *prg = NULL;
+	struct node *brq = NULL;
 
-	policy_set(c, "  - {to: brq, rate: 200kB}\n");
-	sync_start(prg);
-	sync_start(brq);
-	run_until(c, in_force(c, brq));
+	begin_under(c, "  - {to: brq, rate: 200kB}\n", &prg, &brq);
 	size_t segment = segment_seal(c, prg, 60, 16000); /* 960 kB: five seconds */
 	run_until(c, status_of(brq).queue.oldest_count == 1 &&
 			     status_of(brq).queue.oldest[0].done_bytes > 100000);
@@ -185,6 +185,26 @@ static void a_pause_stops_what_is_under_way_and_loses_nothing_of_it(void **state
 	uint64_t whole = c->state.segments[segment].expect.size_bytes;
 	run_until(c, site_of(brq, "prg").received_bytes >= whole);
 	assert_in_range(site_of(brq, "prg").received_bytes, whole, whole + 300000);
+}
+
+static void a_long_queue_forgets_nothing(void **state)
+{
+	enum { ALL = ET_SYNC_NEAR_MAX + 60 }; /* more than hold what a look found */
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+
+	begin_under(c, "  - {to: brq, rate: pause}\n", &prg, &brq);
+	size_t first = segment_seal(c, prg, 1, 100);
+	for (size_t i = first + 1; i < first + ALL; i++) {
+		(void)segment_seal(c, prg, 1, 100);
+	}
+	run_until(c, waiting(brq, ET_SYNC_NEW, ET_SYNC_PAUSED).segments == ALL);
+	assert_int_equal(status_of(brq).queue.oldest[0].from, prg->id);
+	assert_int_equal(waiting_all(brq), ALL);
+	policy_set(c, "  - {to: brq, rate: none}\n");
+	(void)arrive(c, brq, first, ALL);
+	run_until(c, waiting_all(brq) == 0 && is_settled(brq));
 }
 
 static void a_slow_class_does_not_hold_up_the_others(void **state)
@@ -213,13 +233,10 @@ static void a_slow_class_does_not_hold_up_the_others(void **state)
 static void a_policy_that_cannot_be_read_changes_nothing(void **state)
 {
 	struct cluster *c = *state;
-	struct node *prg = node_add(c, "prg");
-	struct node *brq = node_add(c, "brq");
+	struct node *prg = NULL;
+	struct node *brq = NULL;
 
-	policy_set(c, "  - {to: brq, rate: pause}\n");
-	sync_start(prg);
-	sync_start(brq);
-	run_until(c, in_force(c, brq));
+	begin_under(c, "  - {to: brq, rate: pause}\n", &prg, &brq);
 	policy_set(c, "  - {to: brq, rate: none, window: \"daily Mars/Base\"}\n");
 	run_until(c, status_of(brq).limits_error[0] != '\0');
 	assert_non_null(strstr(status_of(brq).limits_error, "Mars/Base"));
@@ -332,6 +349,7 @@ int main(int argc, char **argv)
 		TEST(a_listener_does_not_wait_for_a_limit),
 		TEST(a_pause_stops_what_is_under_way_and_loses_nothing_of_it),
 		TEST(what_is_paused_still_follows_the_catalogue),
+		TEST(a_long_queue_forgets_nothing),
 		TEST(a_slow_class_does_not_hold_up_the_others),
 		TEST(a_policy_that_cannot_be_read_changes_nothing),
 		TEST(the_nodes_of_a_site_share_its_limit),
