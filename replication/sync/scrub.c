@@ -15,15 +15,17 @@
  * and placement fetches a good one. The saved cursor stays before it until CopyBad is committed.
  *
  * Possible failure modes are
- *   - the media folder is not the store whose copies these are (unmounted, exchanged): nothing
- *     counts as missing; it waits for the store, and says so;
+ *   - the media folder is not the store whose copies these are (unmounted, exchanged), or the disk
+ *     as a whole does not answer: nothing counts as missing or bad; it waits for the store, and
+ *     says so;
  *   - the catalogue cannot be read, or a leader was not heard since the start, so that it may be
  *     behind: likewise;
  *   - scrub.json is damaged or of another store: a new pass begins when its time comes;
  *   - it cannot be saved: the pass goes on, and a restart repeats more of it.
  *
  * Threads: one of its own, at idle I/O priority, that may wait for the disk; from the start of the
- * service until it stops. `mutex` guards what it shares. */
+ * service until it stops. `mutex` guards what it shares, and nobody waits for the disk under it:
+ * who begins or ends a pass leaves the saving to that thread. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,7 +79,7 @@ static void scrub_print(const struct et_sync *s, const struct et_sync_scrub *st,
 	json_decref(o);
 }
 
-/* With the mutex held. */
+/* With the mutex held, which is free while the disk is waited for. */
 static void scrub_save(struct et_sync *s)
 {
 	struct scrub *c = &s->scrub;
@@ -85,10 +87,12 @@ static void scrub_save(struct et_sync *s)
 	struct et_buffer text = { 0 };
 	struct et_error error = { 0 };
 
+	c->unsaved = false;
 	if (atomic_load(&s->bads_untold) == 0) {
 		memcpy(c->safe, c->st.at, sizeof(c->safe)); /* Nothing is behind it untold. */
 	}
 	scrub_print(s, &c->st, c->safe, &text);
+	(void)pthread_mutex_unlock(&c->mutex);
 	int rc = scrub_path(s, path);
 	rc = rc < 0	   ? rc
 	     : text.failed ? -ENOMEM
@@ -96,9 +100,10 @@ static void scrub_save(struct et_sync *s)
 	if (rc < 0 && c->save_code != rc) {
 		et_warn("scrub.save", "error=%s", et_errname(rc));
 	}
+	et_buffer_release(&text);
+	(void)pthread_mutex_lock(&c->mutex);
 	c->save_code = rc;
 	c->saved_us = et_clock_mono_us();
-	et_buffer_release(&text);
 }
 
 static uint64_t count_of(const json_t *o, const char *key)
@@ -148,16 +153,22 @@ static void scrub_load(struct et_sync *s)
 			et_errname(rc));
 	}
 	memcpy(c->safe, c->st.at, sizeof(c->safe));
-	scrub_save(s);
+	c->unsaved = true;
 }
 
 /* ---- Waiting ---- */
 
-/* With the mutex held, until then (monotonic) or until something is asked. */
-static void scrub_wait(struct scrub *c, int64_t until_us)
+/* With the mutex held, until then (monotonic), until something is asked, or was to be saved. */
+static void scrub_wait(struct et_sync *s, int64_t until_us)
 {
+	struct scrub *c = &s->scrub;
 	struct timespec t = { .tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000 };
-	(void)pthread_cond_timedwait(&c->asked, &c->mutex, &t);
+
+	if (c->unsaved) {
+		scrub_save(s);
+	} else {
+		(void)pthread_cond_timedwait(&c->asked, &c->mutex, &t);
+	}
 }
 
 /* With the mutex held: is the pass that the thread is at still wanted? */
@@ -166,19 +177,19 @@ static bool scrub_goes_on(const struct scrub *c)
 	return !c->stop && c->st.running && c->st.pass == c->at_pass;
 }
 
-/* May `bytes` be read? Waits until they may. */
+/* May `bytes` be read? Waits until what was read before is paid for. */
 static bool scrub_take(void *arg, size_t bytes)
 {
-	struct scrub *c = arg;
+	struct et_sync *s = arg;
+	struct scrub *c = &s->scrub;
 
 	(void)pthread_mutex_lock(&c->mutex);
 	int64_t now = et_clock_mono_us();
 	c->free_us = c->free_us > now ? c->free_us : now;
-	int64_t from = c->free_us;
-	c->free_us += (int64_t)((double)bytes * 1e6 / (double)c->st.rate);
-	while (scrub_goes_on(c) && et_clock_mono_us() < from) {
-		scrub_wait(c, from);
+	while (scrub_goes_on(c) && et_clock_mono_us() < c->free_us) {
+		scrub_wait(s, c->free_us);
 	}
+	c->free_us += (int64_t)((double)bytes * 1e6 / (double)c->st.rate);
 	bool may = scrub_goes_on(c);
 	(void)pthread_mutex_unlock(&c->mutex);
 	return may;
@@ -200,33 +211,52 @@ static void bad_on_sync(struct et_post *post)
 	free(b);
 }
 
-/* The sync thread tells the catalogue. What cannot be handed over is found missing next time. */
+static bool bad_hand_over(struct et_sync *s, const struct et_look_own *own,
+			  const struct et_sync_check *check)
+{
+	struct bad_post *b = calloc(1, sizeof(*b));
+
+	if (b == NULL) {
+		return false;
+	}
+	b->post.fn = bad_on_sync;
+	b->s = s;
+	b->own = *own;
+	b->check = *check;
+	if (et_post(&s->box, &b->post) < 0) {
+		free(b);
+		return false;
+	}
+	return true;
+}
+
+/* The sync thread tells the catalogue. Until it has taken it, the pass goes no further; when the
+ * service stops before, the saved cursor is before it, and it is found missing. */
 static void scrub_tell(struct et_sync *s, const struct et_look_own *own,
 		       const struct et_sync_check *check)
 {
-	struct bad_post *b = calloc(1, sizeof(*b));
-	if (b != NULL) {
-		b->post.fn = bad_on_sync;
-		b->s = s;
-		b->own = *own;
-		b->check = *check;
+	struct scrub *c = &s->scrub;
+	bool told = bad_hand_over(s, own, check);
+
+	(void)pthread_mutex_lock(&c->mutex);
+	while (!told && !c->stop) {
+		scrub_wait(s, et_clock_mono_us() + TOLD_US);
+		(void)pthread_mutex_unlock(&c->mutex);
+		told = bad_hand_over(s, own, check);
+		(void)pthread_mutex_lock(&c->mutex);
 	}
-	if (b == NULL || et_post(&s->box, &b->post) < 0) {
-		free(b);
-		(void)atomic_fetch_sub(&s->bads_untold, 1);
-		et_err("scrub.untold", "file=%s", own->file);
-	}
+	(void)pthread_mutex_unlock(&c->mutex);
 }
 
 /* One copy: 0, or a negative code that ends the pass for now. */
 static int scrub_copy(struct et_sync *s, const struct et_look_own *own)
 {
 	struct scrub *c = &s->scrub;
-	const struct et_store_pace pace = { scrub_take, c };
+	const struct et_store_pace pace = { scrub_take, s };
 	struct et_sync_check check;
 
 	et_check_copy(s, own, &pace, &check);
-	if (check.code == ET_ECLOSED || check.code == -ENODEV) {
+	if (check.code == ET_ECLOSED || check.code == -ENODEV || check.code == -EAGAIN) {
 		return et_fail_plain(&c->error, check.code, "%s", check.text);
 	}
 	bool bad = et_check_is_bad(check.code);
@@ -261,7 +291,7 @@ static int scrub_recording(struct et_sync *s, const uint8_t recording[16])
 	if (c->st.pass == c->at_pass) {
 		memcpy(c->st.at, recording, sizeof(c->st.at));
 	}
-	if (et_clock_mono_us() - c->saved_us > SAVE_US) {
+	if (c->unsaved || et_clock_mono_us() - c->saved_us > SAVE_US) {
 		scrub_save(s);
 	}
 	(void)pthread_mutex_unlock(&c->mutex);
@@ -303,7 +333,7 @@ static void pass_end(struct et_sync *s)
 		(void)snprintf(c->st.error, sizeof(c->st.error),
 			       "%u bad copies wait to be committed to the catalogue",
 			       atomic_load(&s->bads_untold));
-		scrub_wait(c, et_clock_mono_us() + TOLD_US);
+		scrub_wait(s, et_clock_mono_us() + TOLD_US);
 	}
 	if (scrub_goes_on(c)) {
 		c->st.error[0] = '\0';
@@ -353,17 +383,18 @@ static int pass_batch(struct et_sync *s)
 
 /* With the mutex held: it cannot go on now. A catalogue that is replayed is no news for a minute.
  */
-static void pass_pause(struct scrub *c, int code)
+static void pass_pause(struct et_sync *s, int code)
 {
+	struct scrub *c = &s->scrub;
 	int64_t now = et_clock_mono_us();
 
 	if (code == ET_EBUSY && now - c->started_us < AGAIN_US) {
-		scrub_wait(c, now + FRESH_US);
+		scrub_wait(s, now + FRESH_US);
 		return;
 	}
 	(void)snprintf(c->st.error, sizeof(c->st.error), "%.150s", c->error.text);
 	et_err("scrub.waits", "code=%s error=\"%.150s\"", et_errname(code), c->error.text);
-	scrub_wait(c, now + (code == ET_EBUSY ? FRESH_US : AGAIN_US));
+	scrub_wait(s, now + (code == ET_EBUSY ? FRESH_US : AGAIN_US));
 }
 
 static void pass_run(struct et_sync *s)
@@ -379,7 +410,7 @@ static void pass_run(struct et_sync *s)
 		bool other = c->st.pass != c->at_pass; /* stopped, and begun anew */
 		c->st.error[0] = '\0';
 		if (rc < 0 && goes_on && !other) {
-			pass_pause(c, rc);
+			pass_pause(s, rc);
 		}
 		(void)pthread_mutex_unlock(&c->mutex);
 		if (!goes_on) {
@@ -406,7 +437,7 @@ static void pass_begin(struct et_sync *s, uint64_t rate, const char *by)
 	memset(st->at, 0, sizeof(st->at));
 	memset(s->scrub.safe, 0, sizeof(s->scrub.safe));
 	(void)snprintf(st->by, sizeof(st->by), "%s", by);
-	scrub_save(s);
+	s->scrub.unsaved = true;
 	et_info("scrub.begun", "pass=%" PRIu64 " rate=%" PRIu64 " by=%s", st->pass, st->rate,
 		st->by);
 }
@@ -439,7 +470,7 @@ static void *scrub_main(void *arg)
 			(void)pthread_mutex_lock(&c->mutex);
 		} else { /* The clock may be set: it is looked at each hour. */
 			int64_t left = due != 0 && due - now < IDLE_US ? due - now : IDLE_US;
-			scrub_wait(c, et_clock_mono_us() + left);
+			scrub_wait(s, et_clock_mono_us() + left);
 		}
 	}
 	scrub_save(s);
@@ -503,8 +534,8 @@ void et_sync_scrub_start(struct et_sync *s, uint64_t rate, const char *by)
 	rate = rate > 0 ? rate : c->rate;
 	if (c->st.running) {
 		c->st.rate = rate;
-		c->free_us = 0;
-		scrub_save(s);
+		c->free_us = 0; /* What was read at the rate before is forgiven. */
+		c->unsaved = true;
 	} else {
 		pass_begin(s, rate, by);
 	}
@@ -522,7 +553,7 @@ bool et_sync_scrub_stop(struct et_sync *s)
 	c->st.error[0] = '\0';
 	if (ran) {
 		et_info("scrub.stopped", "pass=%" PRIu64, c->st.pass);
-		scrub_save(s);
+		c->unsaved = true;
 	}
 	(void)pthread_cond_signal(&c->asked);
 	(void)pthread_mutex_unlock(&c->mutex);

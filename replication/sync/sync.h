@@ -158,7 +158,8 @@ struct et_sync_scrub {
 	char by[96];	 /* who asked for it; "schedule" */
 	char error[160]; /* it cannot go on, and tries each minute: why; or "" */
 };
-/* Begin a pass, or give the one that runs another rate (0: the configured one). */
+/* Begin a pass, or give the one that runs another rate (0: the configured one). Neither this nor
+ * stopping waits for the disk: the scrub's thread saves it, and a kill before that undoes it. */
 void et_sync_scrub_start(struct et_sync *s, uint64_t rate, const char *by);
 /* End the pass that runs; false: none does. */
 bool et_sync_scrub_stop(struct et_sync *s);

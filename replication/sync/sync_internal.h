@@ -387,6 +387,7 @@ struct scrub {
 	bool stop;
 	struct et_sync_scrub st;
 	uint8_t safe[16]; /* the cursor that is saved */
+	bool unsaved;	  /* begun, changed or ended, and not in the file yet */
 	int64_t free_us;  /* monotonic: the rate is used up until then */
 	int64_t saved_us; /* monotonic */
 	int save_code;
