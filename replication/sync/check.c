@@ -13,25 +13,35 @@ bool et_check_is_bad(int code)
 	       code == ET_EMALFORMED || code == ET_EVERSION || code == -EIO || code == ET_ENOTFOUND;
 }
 
-static int check_verify(const char *path, const struct et_expect *expect,
+/* Memory and cables err, too: what does not verify is read once more, from the disk. */
+static int check_verify(const char *path, const char *file, const struct et_expect *expect,
 			const struct et_store_pace *pace, struct et_tape_report *report,
 			struct et_error *error)
 {
+	int first = pace != NULL ? et_store_verify_disk(path, expect, pace, report, error)
+				 : et_store_verify(path, expect, report, error);
+	if (first != -ENOENT && !et_check_is_bad(first)) {
+		return first;
+	}
 	*error = (struct et_error){ 0 };
-	int rc = pace != NULL ? et_store_verify_paced(path, expect, pace, report, error)
-			      : et_store_verify(path, expect, report, error);
+	int rc = et_store_verify_disk(path, expect, pace, report, error);
+	if (rc == 0) {
+		et_warn("sync.read_differs", "file=%s code=%s", file, et_errname(first));
+	}
 	return rc == -ENOENT ? ET_ENOTFOUND : rc;
 }
 
-/* Does the catalogue still count it? It may have been evicted, erased or replaced meanwhile. */
-static bool check_is_ours(struct et_sync *s, const struct et_expect *expect)
+/* Does the catalogue still count it? It may have been evicted, erased or replaced meanwhile. 0 or
+ * negative. */
+static int check_is_ours(struct et_sync *s, const struct et_expect *expect)
 {
 	struct et_look_own *owns = NULL;
 	size_t count = 0;
 	bool ours = false;
+	int rc = et_look_own(s->state, s->node, expect->recording, &owns, &count, NULL);
 
-	if (et_look_own(s->state, s->node, expect->recording, &owns, &count, NULL) < 0) {
-		return true; /* Not known: its code is said as it is. */
+	if (rc < 0) {
+		return rc;
 	}
 	for (size_t i = 0; i < count; i++) {
 		ours = ours || (owns[i].expect.generation == expect->generation &&
@@ -39,7 +49,7 @@ static bool check_is_ours(struct et_sync *s, const struct et_expect *expect)
 				memcmp(owns[i].expect.root, expect->root, 32) == 0);
 	}
 	free(owns);
-	return ours;
+	return ours ? 0 : ET_ESTALE;
 }
 
 static void check_say(struct et_sync_check *ret, int code, const char *text)
@@ -71,7 +81,7 @@ void et_check_copy(struct et_sync *s, const struct et_look_own *own,
 {
 	char path[ET_STORE_PATH_MAX];
 	struct et_tape_report report;
-	struct et_error error;
+	struct et_error error = { 0 };
 
 	memset(ret, 0, sizeof(*ret));
 	ret->generation = own->expect.generation;
@@ -84,13 +94,7 @@ void et_check_copy(struct et_sync *s, const struct et_look_own *own,
 		check_say(ret, ET_EUSAGE, "the catalogue's file name cannot be used");
 		return;
 	}
-	ret->code = check_verify(path, &own->expect, pace, &report, &error);
-	if (et_check_is_bad(ret->code)) { /* Memory and cables err, too. */
-		ret->code = check_verify(path, &own->expect, pace, &report, &error);
-		if (ret->code == 0) {
-			et_warn("sync.read_differs", "file=%s", own->file);
-		}
-	}
+	ret->code = check_verify(path, own->file, &own->expect, pace, &report, &error);
 	if (ret->code == 0) {
 		return;
 	}
@@ -104,11 +108,17 @@ void et_check_copy(struct et_sync *s, const struct et_look_own *own,
 		return;
 	}
 	if (!et_store_is(s->media, s->store_uuid)) {
-		check_say(ret, -ENODEV, "the media folder is not this node's store");
-	} else if (!check_is_ours(s, &own->expect)) {
-		check_say(ret, ET_ESTALE, "the catalogue does not count it any more");
-	} else {
+		check_say(ret, -ENODEV,
+			  "the media folder is not this node's store, or cannot be read");
+		return;
+	}
+	int rc = check_is_ours(s, &own->expect);
+	if (rc == 0) {
 		check_quarantine(s, own, ret);
+	} else {
+		check_say(ret, rc == ET_ESTALE ? rc : -EAGAIN,
+			  rc == ET_ESTALE ? "the catalogue does not count it any more"
+					  : "the catalogue cannot be asked whether it counts");
 	}
 }
 
@@ -128,6 +138,11 @@ static void check_work_run(uv_work_t *work)
 		return;
 	}
 	for (size_t i = 0; i < c->count; i++) {
+		if (atomic_load(&c->s->stopping)) {
+			c->code = ET_ECLOSED;
+			c->count = i; /* What is bad among these is told all the same. */
+			return;
+		}
 		et_check_copy(c->s, &c->owns[i], NULL, &c->checks[i]);
 	}
 }
@@ -181,8 +196,9 @@ static void check_work_after(uv_work_t *work, int status)
 	int code = status < 0 ? status : c->code;
 
 	et_sync_work_done(s);
-	if (code == 0) {
-		code = check_report(c);
+	if (code == 0 || c->checks != NULL) {
+		int found = check_report(c);
+		code = code == 0 ? found : code;
 	}
 	check_end(c, code);
 }

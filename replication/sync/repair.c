@@ -48,11 +48,13 @@ static void item_fill(const struct et_look *look, const struct et_look_result *r
 	ret->gone = r->source_count == 0 && !r->archived;
 }
 
-static int keys_look(struct et_state *state, const struct et_key *keys, size_t count,
-		     int (*fn)(void *arg, const struct et_sync_repair_item *item), void *arg)
+/* Every one of them that has to be somewhere. A result of `fn` that is not 0 ends it. */
+static int keys_look(struct et_state *state, uint64_t node, const struct et_key *keys, size_t count,
+		     int (*fn)(void *arg, const struct et_look *look,
+			       const struct et_look_result *r),
+		     void *arg)
 {
-	struct et_look look = { .state = state };
-	struct et_sync_repair_item item;
+	struct et_look look = { .state = state, .node = node };
 	int rc = 0;
 
 	look.results = calloc(ET_LOOK_BATCH, sizeof(*look.results));
@@ -67,12 +69,9 @@ static int keys_look(struct et_state *state, const struct et_key *keys, size_t c
 		et_look_run(&look);
 		for (uint32_t i = 0; i < look.count && rc == 0; i++) {
 			const struct et_look_result *r = &look.results[i];
-			if (r->code == 0 && r->missing != 0) { /* else it was just repaired */
-				item_fill(&look, r, &item);
-				rc = fn(arg, &item);
-			} else if (r->code < 0 && r->code != ET_ENOTFOUND) {
-				rc = r->code;
-			}
+			rc = r->code == 0	       ? fn(arg, &look, r)
+			     : r->code == ET_ENOTFOUND ? 0
+						       : r->code;
 		}
 	}
 	free(look.results);
@@ -111,6 +110,23 @@ static int keys_of(struct et_state *state, const uint8_t *ids, size_t count, str
 	return rc;
 }
 
+struct listing {
+	int (*fn)(void *arg, const struct et_sync_repair_item *item);
+	void *arg;
+};
+
+static int listing_add(void *arg, const struct et_look *look, const struct et_look_result *r)
+{
+	const struct listing *l = arg;
+	struct et_sync_repair_item item;
+
+	if (r->missing == 0) {
+		return 0; /* It was just repaired. */
+	}
+	item_fill(look, r, &item);
+	return l->fn(l->arg, &item);
+}
+
 int et_sync_repair_each(struct et_state *state, const uint8_t *ids, size_t count,
 			int (*fn)(void *arg, const struct et_sync_repair_item *item), void *arg,
 			bool *ret_more, struct et_error *reterr)
@@ -126,7 +142,8 @@ int et_sync_repair_each(struct et_state *state, const uint8_t *ids, size_t count
 		keys = (struct keys){ scan.keys, scan.count };
 	}
 	*ret_more = scan.more;
-	rc = rc < 0 ? rc : keys_look(state, keys.list, keys.count, fn, arg);
+	struct listing listing = { fn, arg };
+	rc = rc < 0 ? rc : keys_look(state, 0, keys.list, keys.count, listing_add, &listing);
 	free(keys.list);
 	return rc < 0 ? et_fail(reterr, rc, "look for what lacks copies") : rc;
 }
@@ -188,32 +205,35 @@ static void quarantine_try(struct repair *r, const struct et_look_result *look, 
 	et_info("repair.adopted", "file=%s", look->file);
 }
 
-/* The segments of the recording whose file had that name. */
-static void quarantine_one(struct repair *r, const uint8_t recording[16], const char *was,
-			   const char *path)
-{
-	struct keys keys = { 0 };
-	struct et_look look = { .state = r->s->state, .node = r->s->node };
+struct quarantined {
+	struct repair *r;
+	const char *was;  /* the name that the file had */
+	const char *path; /* where it is */
+};
 
-	if (keys_of(r->s->state, recording, 1, &keys) == 0 && keys.count > 0 &&
-	    keys.count <= ET_LOOK_BATCH) {
-		look.results = calloc(keys.count, sizeof(*look.results));
+static int quarantined_look(void *arg, const struct et_look *look, const struct et_look_result *one)
+{
+	const struct quarantined *q = arg;
+	const char *slash = strrchr(one->file, '/');
+
+	(void)look;
+	if (slash != NULL && strcmp(slash + 1, q->was) == 0) {
+		quarantine_try(q->r, one, q->path);
 	}
-	for (size_t i = 0; look.results != NULL && i < keys.count; i++) {
-		look.results[i].key = keys.list[i];
-		look.count++;
+	return 0;
+}
+
+/* The segments of the recording whose file had that name. */
+static void quarantine_one(struct quarantined *q, const uint8_t recording[16])
+{
+	struct et_sync *s = q->r->s;
+	struct keys keys = { 0 };
+
+	int rc = keys_of(s->state, recording, 1, &keys);
+	rc = rc < 0 ? rc : keys_look(s->state, s->node, keys.list, keys.count, quarantined_look, q);
+	if (rc < 0) {
+		et_warn("repair.look", "file=%s error=%s", q->was, et_errname(rc));
 	}
-	if (look.results != NULL) {
-		et_look_run(&look);
-	}
-	for (uint32_t i = 0; i < look.count; i++) {
-		const struct et_look_result *one = &look.results[i];
-		const char *slash = one->code == 0 ? strrchr(one->file, '/') : NULL;
-		if (slash != NULL && strcmp(slash + 1, was) == 0) {
-			quarantine_try(r, one, path);
-		}
-	}
-	free(look.results);
 	free(keys.list);
 }
 
@@ -225,7 +245,7 @@ static void repair_run(uv_work_t *work)
 
 	(void)snprintf(folder, sizeof(folder), "%s/quarantine", r->s->media);
 	DIR *dir = et_store_is(r->s->media, r->s->store_uuid) ? opendir(folder) : NULL;
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+	while (dir != NULL && !atomic_load(&r->s->stopping) && (entry = readdir(dir)) != NULL) {
 		char path[ET_STORE_PATH_MAX + NAME_MAX + 2];
 		uint8_t recording[16];
 		const char *was = NULL;
@@ -234,7 +254,8 @@ static void repair_run(uv_work_t *work)
 			continue;
 		}
 		(void)snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-		quarantine_one(r, recording, was, path);
+		struct quarantined q = { r, was, path };
+		quarantine_one(&q, recording);
 	}
 	if (dir != NULL) {
 		(void)closedir(dir);

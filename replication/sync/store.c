@@ -142,7 +142,7 @@ static int paced_read(void *arg, uint64_t offset, void *data, size_t size, struc
 {
 	const struct paced *p = arg;
 
-	if (!p->pace->take(p->pace->arg, size)) {
+	if (p->pace != NULL && !p->pace->take(p->pace->arg, size)) {
 		return et_fail(reterr, ET_ECLOSED, "verify");
 	}
 	return p->file.read(p->file.arg, offset, data, size, reterr);
@@ -185,9 +185,9 @@ static void cache_drop(const char *path)
 	}
 }
 
-int et_store_verify_paced(const char *path, const struct et_expect *expect,
-			  const struct et_store_pace *pace, struct et_tape_report *ret,
-			  struct et_error *reterr)
+int et_store_verify_disk(const char *path, const struct et_expect *expect,
+			 const struct et_store_pace *pace, struct et_tape_report *ret,
+			 struct et_error *reterr)
 {
 	struct paced p = { .pace = pace };
 
@@ -213,6 +213,7 @@ bool et_store_is(const char *media, const char *uuid)
 	size_t size = strlen(uuid);
 
 	(void)snprintf(path, sizeof(path), "%s/store.uuid", media);
+	cache_drop(path);
 	bool is = et_file_read(path, 64, &text, NULL) == 0 && text.size >= size &&
 		  memcmp(text.data, uuid, size) == 0;
 	et_buffer_release(&text);

@@ -42,18 +42,19 @@ int et_store_part_check(int fd, struct et_intake *in, struct et_error *reterr) E
 int et_store_verify(const char *path, const struct et_expect *expect, struct et_tape_report *ret,
 		    struct et_error *reterr) ET_MUST_CHECK;
 
-/* The same at a pace: `take` is asked before each read, may wait, and says whether to go on
- * (ET_ECLOSED). What the page cache has of the file is dropped first and afterwards: the disk is
- * read. */
+/* The same of what is on the disk: what the page cache has of the file is dropped first and
+ * afterwards. With a pace (NULL: none) `take` is asked before each read, may wait, and says whether
+ * to go on (ET_ECLOSED). */
 struct et_store_pace {
 	bool (*take)(void *arg, size_t bytes);
 	void *arg;
 };
-int et_store_verify_paced(const char *path, const struct et_expect *expect,
-			  const struct et_store_pace *pace, struct et_tape_report *ret,
-			  struct et_error *reterr) ET_MUST_CHECK;
+int et_store_verify_disk(const char *path, const struct et_expect *expect,
+			 const struct et_store_pace *pace, struct et_tape_report *ret,
+			 struct et_error *reterr) ET_MUST_CHECK;
 
-/* Is `media` the store of that UUID? A folder on which nothing is mounted is not. */
+/* Is `media` the store of that UUID? A folder on which nothing is mounted is not, nor is a disk
+ * that does not answer: its UUID is not taken from the page cache. */
 bool et_store_is(const char *media, const char *uuid);
 
 /* Verify `part` as a whole, fsync it, rename it to `path` (folders are made, durably), fsync the

@@ -333,8 +333,7 @@ struct acks {
 };
 void et_ack_init(struct et_sync *s);
 void et_ack_add(struct et_sync *s, const struct et_look_result *look);
-/* CopyBad for this node's copy. */
-/* It takes one off s->bads_untold when it is committed. */
+/* CopyBad for this node's copy. It takes one off s->bads_untold when it is committed. */
 void et_ack_bad(struct et_sync *s, const struct et_expect *expect, const char *why);
 void et_ack_tick(struct et_sync *s, int64_t now_us);
 void et_ack_stop(struct et_sync *s);   /* sync thread: no more */
@@ -358,8 +357,11 @@ struct check {
 void et_check_run(struct check *c);
 /* Verify one copy. Where it is bad (and is so the second time, and the catalogue still counts it)
  * its file goes to quarantine, and s->bads_untold grows. `pace` may be NULL. Workers. *ret also
- * gets ET_ESTALE   the catalogue does not count it as this node's any more -ENODEV     the media
- * folder is not this node's store ET_ECLOSED  `pace` said no */
+ * gets
+ *   ET_ESTALE   the catalogue does not count it as this node's any more
+ *   -EAGAIN     it does not verify, and the catalogue cannot be asked: nothing was done about it
+ *   -ENODEV     the media folder is not this node's store, or its disk does not answer
+ *   ET_ECLOSED  `pace` said no */
 void et_check_copy(struct et_sync *s, const struct et_look_own *own,
 		   const struct et_store_pace *pace, struct et_sync_check *ret);
 bool et_check_is_bad(int code);
@@ -427,7 +429,6 @@ struct et_sync {
 	struct et_postbox box;
 	uv_timer_t tick;
 	uv_check_t round;
-	bool stopping;
 	uint32_t works; /* in libuv's pool, for us */
 	struct site sites[ET_SYNC_SITES_MAX];
 	uint32_t site_count;
@@ -452,6 +453,7 @@ struct et_sync {
 	int64_t ticked_us, counted_us;
 
 	/* Both. */
+	atomic_bool stopping;	 /* set by the sync thread; long work in a worker ends for it */
 	atomic_uint bads_untold; /* copies found bad whose CopyBad is not committed */
 	atomic_bool rescan;	 /* a message did not fit: look at everything again */
 	pthread_mutex_t status_mutex;
