@@ -102,9 +102,13 @@ static bool look(struct et_mover *m)
 	int rc = et_state_each_job_of(v, m->node, job_take, &l);
 	(void)et_state_view_close(v);
 	rc = rc < 0 ? rc : 0;
+	m->waits_for_room = false;
 	if (l.count > 0) {
 		qsort(l.jobs, l.count, sizeof(*l.jobs), job_order);
 		rc = rc < 0 ? rc : jobs_run(m, &l);
+	}
+	if (rc == 0) {
+		atomic_store(&m->media_full, m->waits_for_room);
 	}
 	for (size_t i = 0; i < l.count; i++) {
 		et__job__free_unpacked(l.jobs[i], NULL);

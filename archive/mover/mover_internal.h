@@ -36,7 +36,8 @@ struct et_mover {
 	pthread_t thread;
 	struct et_queue queue; /* struct mover_message, to the thread */
 	atomic_bool stopping;
-	atomic_bool media_full; /* a restore job waits for room on this node's disk */
+	atomic_bool media_full; /* as of the last look: a job waits for room on this node's disk */
+	bool waits_for_room;	/* the thread's: a job of this look does */
 
 	/* Under the lock: what other threads look at. */
 	pthread_mutex_t lock;

@@ -127,15 +127,19 @@ static int segment_restore(struct et_mover *m, const Et__PlanItem *item, struct 
 
 /* ---- The job ---- */
 
-/* The disk is full: said once, and shown by `status` until there is room. */
+/* The disk is full: said once by the log and once by the job, and shown by `status` as long as a
+ * look finds it so. */
 static int full(struct et_mover *m, const struct restore *r, int code, const struct et_error *e)
 {
 	char quoted[400];
-	if (atomic_exchange(&m->media_full, true)) {
+	m->waits_for_room = true;
+	if (!atomic_exchange(&m->media_full, true)) {
+		et_warn("archive.disk_full", "code=%s error=%s next=\"evertape explain DISK_FULL\"",
+			et_errname(code), et_log_quote(e->text, quoted, sizeof(quoted)));
+	}
+	if (r->job->error[0] != '\0') {
 		return code;
 	}
-	et_warn("archive.disk_full", "code=%s error=%s next=\"evertape explain DISK_FULL\"",
-		et_errname(code), et_log_quote(e->text, quoted, sizeof(quoted)));
 	int rc = mover_job_update(m, r->job, "running", e->text, r->done_bytes);
 	return rc < 0 ? rc : code;
 }
@@ -175,13 +179,15 @@ static int item_run(struct et_mover *m, struct restore *r, const Et__PlanItem *i
 	}
 	mover_target_ok(m, item->target);
 	r->done_bytes += item->size_bytes;
-	atomic_store(&m->media_full, false);
+	atomic_store(&m->media_full, m->waits_for_room);
 	return progress(m, r);
 }
 
 int mover_restore_job(struct et_mover *m, const Et__Job *job)
 {
-	struct restore r = { .job = job, .said_us = et_clock_mono_us() };
+	/* What it waited for is over with the first that comes: that is said at once. */
+	struct restore r = { .job = job,
+			     .said_us = job->error[0] != '\0' ? 0 : et_clock_mono_us() };
 	int rc = strcmp(job->state, "ready") == 0 ? mover_job_update(m, job, "running", "", 0) : 0;
 	for (size_t i = 0; i < job->n_items && rc == 0; i++) {
 		rc = item_run(m, &r, job->items[i]);
@@ -189,7 +195,6 @@ int mover_restore_job(struct et_mover *m, const Et__Job *job)
 	if (rc < 0) {
 		return mover_is_passing(rc) ? 0 : rc; /* other jobs go on */
 	}
-	atomic_store(&m->media_full, false);
 	et_info("archive.restored", "segments=%zu bytes=%llu", job->n_items,
 		(unsigned long long)r.done_bytes);
 	return mover_job_update(m, job, r.problem.code == 0 ? "done" : "failed", r.problem.text,
