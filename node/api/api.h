@@ -175,8 +175,9 @@ struct et_api_backend {
 	int (*pending)(void *arg, int (*fn)(void *fn_arg, const Et__Command *command),
 		       void *fn_arg);
 	/* Ask a member (0: this node) for what only it knows, or to do what only it can: `question`
-	 * is {"what": "config" | "capture" | "renew", ...}, see node/daemon/ask.c. *ret is the
-	 * caller's. ET_EUNREACHABLE: it does not answer; ET_EUNSUPPORTED: its build cannot. */
+	 * is {"what": "config" | "capture" | "renew" | "scrub" | "scrub-stop" | "repair", ...}, see
+	 * node/daemon/ask.c. *ret is the caller's. ET_EUNREACHABLE: it does not answer;
+	 * ET_EUNSUPPORTED: its build cannot. */
 	int (*ask)(void *arg, uint64_t node, const char *address, const json_t *question,
 		   json_t **ret, struct et_error *reterr);
 	/* Journal a create command durably and bring it into the catalogue: needs no quorum. Fills
@@ -205,11 +206,6 @@ struct et_api_backend {
 	int (*erased)(void *arg, const uint8_t recording[16], struct et_error *reterr);
 	/* A backup of the catalogue into `sink`, which waits for its client. */
 	int (*backup)(void *arg, et_backup_sink sink, void *sink_arg, struct et_error *reterr);
-	/* Let `node` do something about its copies ("do": scrub, scrub-stop, repair; see
-	 * node/daemon/replication.c). *ret, its answer, is the caller's. ET_EUNREACHABLE: it was
-	 * never asked; ET_EUNKNOWN: it was, and did not answer. */
-	int (*replicate)(void *arg, uint64_t node, const json_t *ask, json_t **ret,
-			 struct et_error *reterr);
 	/* More lines for /metrics, in Prometheus' text format. */
 	void (*metrics)(void *arg, struct et_buffer *ret);
 	void *arg; /* borrowed until et_api_stop() has called back */

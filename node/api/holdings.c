@@ -59,6 +59,11 @@ bool api_node_stores(const Et__Node *node)
 		api_node_has_role(node, "store"));
 }
 
+bool api_node_moves_media(const Et__Node *node)
+{
+	return !api_node_is_gone(node) && api_node_stores(node);
+}
+
 static int add_holder(void *arg, const Et__Node *node)
 {
 	struct walk *w = arg;

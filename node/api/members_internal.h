@@ -33,10 +33,13 @@ bool api_node_is_gone(const Et__Node *node);
 bool api_node_has_role(const Et__Node *node, const char *role);
 /* capture, vault or store, and neither witness nor spare. */
 bool api_node_stores(const Et__Node *node);
+bool api_node_moves_media(const Et__Node *node); /* a member that stores */
 
 /* status.c: what members said of themselves last, with their ids. A new array. */
 json_t *api_live_nodes(struct api_call *call);
 const json_t *api_live_of(const json_t *live, uint64_t id); /* NULL: nothing is known */
+/* Not so long ago that it says nothing of now. */
+bool api_live_is_fresh(const json_t *live);
 /* One member as the lists show it. A new object. */
 json_t *api_node_json(const struct et_state_view *v, const struct api_picture *p,
 		      const json_t *live, const Et__Node *node);

@@ -13,16 +13,15 @@
 #include "node/io/clock.h"
 #include "replication/limit/limit.h"
 
-#define HEARD_MAX_MS 5000
 #define LISTED_MAX 1000 /* segments that a plan names */
 #define IDS_MAX 1000	/* recordings that are asked about at once */
-#define RATE_MIN 65536
 
 /* ---- Asking nodes ---- */
 
 struct target {
 	uint64_t id;
 	char name[64];
+	char address[64];
 };
 
 struct targets {
@@ -34,14 +33,13 @@ struct targets {
 static int target_add(void *arg, const Et__Node *node)
 {
 	struct targets *t = arg;
-	bool gone =
-		node->state == ET__NODE_STATE__REMOVED || node->state == ET__NODE_STATE__REVOKED;
 
-	if (!gone && api_node_stores(node) && t->count < ET_ARRAY_SIZE(t->list) &&
+	if (api_node_moves_media(node) && t->count < ET_ARRAY_SIZE(t->list) &&
 	    (t->only == NULL || strcmp(t->only, node->name) == 0)) {
 		struct target *one = &t->list[t->count++];
 		one->id = node->id;
 		(void)snprintf(one->name, sizeof(one->name), "%s", node->name);
+		(void)snprintf(one->address, sizeof(one->address), "%s", node->address);
 	}
 	return 0;
 }
@@ -64,9 +62,10 @@ static int targets_find(struct api_call *call, const char *only, struct targets 
 	return rc < 0 ? rc : 0;
 }
 
-/* Each of them; who answered is in "asked", who did not in "not_reached". */
+/* Each of them; who answered is in "asked", who did not in "not_reached". Negative when nobody did:
+ * the reason of the first. */
 static int targets_ask(struct api_call *call, const struct targets *t, const json_t *ask,
-		       json_t *ret)
+		       json_t *ret, struct et_error *reterr)
 {
 	const struct et_api_backend *b = &call->api->config.backend;
 	json_t *asked = json_array();
@@ -77,9 +76,9 @@ static int targets_ask(struct api_call *call, const struct targets *t, const jso
 		struct et_error why = { 0 };
 		json_t *answer = NULL;
 		json_t *o = json_object();
-		int rc = b->replicate != NULL
-				 ? b->replicate(b->arg, t->list[i].id, ask, &answer, &why)
-				 : et_fail(&why, ET_EUNSUPPORTED, "replication");
+		int rc = b->ask != NULL ? b->ask(b->arg, t->list[i].id, t->list[i].address, ask,
+						 &answer, &why)
+					: et_fail(&why, ET_EUNSUPPORTED, "replication");
 		et_json_set(o, "node", et_json_text(t->list[i].name));
 		if (rc == 0) {
 			et_json_set(o, "done", json_incref(json_object_get(answer, "done")));
@@ -87,9 +86,13 @@ static int targets_ask(struct api_call *call, const struct targets *t, const jso
 			et_json_add(asked, o);
 		} else {
 			et_json_set(o, "code", json_string(et_errname(rc)));
-			et_json_set(o, "why", et_json_text(et_strerror(rc)));
+			et_json_set(o, "why", et_json_text(why.text));
 			et_json_add(missed, o);
-			first = first == 0 ? rc : first;
+			if (first == 0) {
+				first = et_fail_plain(reterr, rc, "%s: %.300s", t->list[i].name,
+						      why.text);
+				(void)et_fail_next(reterr, "evertape node list");
+			}
 		}
 		json_decref(answer);
 	}
@@ -143,16 +146,13 @@ struct scrubs {
 static int scrub_node(void *arg, const Et__Node *node)
 {
 	struct scrubs *s = arg;
-	bool gone =
-		node->state == ET__NODE_STATE__REMOVED || node->state == ET__NODE_STATE__REVOKED;
 
-	if (gone || !api_node_stores(node) ||
-	    (s->only != NULL && strcmp(s->only, node->name) != 0)) {
+	if (!api_node_moves_media(node) || (s->only != NULL && strcmp(s->only, node->name) != 0)) {
 		return 0;
 	}
 	const json_t *live = api_live_of(s->live, node->id);
 	const json_t *told = json_object_get(json_object_get(live, "replication"), "scrub");
-	bool heard = told != NULL && et_json_get_int(live, "heard_ms", INT64_MAX) <= HEARD_MAX_MS;
+	bool heard = told != NULL && api_live_is_fresh(live);
 	s->complete = s->complete && heard;
 	et_json_add(s->rows, scrub_row(node, told, heard));
 	return 0;
@@ -207,14 +207,11 @@ static int scrub_ask(struct api_call *call, const json_t *body, bool stop, const
 	rc = rc < 0 ? rc
 		    : api_audit(call, "replication.scrub", target, detail, reason, &number, reterr);
 	if (rc == 0) {
-		et_json_set(ask, "do", json_string(stop ? "scrub-stop" : "scrub"));
+		et_json_set(ask, "what", json_string(stop ? "scrub-stop" : "scrub"));
 		et_json_set(ask, "rate", json_integer(rate));
 		et_json_set(ask, "by", et_json_text(call->principal));
-		rc = targets_ask(call, &targets, ask, answer);
+		rc = targets_ask(call, &targets, ask, answer, reterr);
 		et_json_set(answer, "audit_event", et_json_u64(number));
-		if (rc < 0) {
-			(void)et_fail(reterr, rc, "scrub");
-		}
 	}
 	json_decref(ask);
 	return rc;
@@ -229,8 +226,10 @@ int api_scrub_start(struct api_call *call, struct et_error *reterr)
 
 	rc = rc < 0 ? rc : api_need_reason(body, &reason, reterr);
 	int64_t rate = rc == 0 ? et_json_get_int(body, "rate", 0) : 0;
-	if (rc == 0 && rate != 0 && (rate < RATE_MIN || (uint64_t)rate > ET_LIMIT_RATE_MAX)) {
-		rc = et_fail_plain(reterr, ET_EUSAGE, "rate is 65536 bytes a second or more");
+	if (rc == 0 && rate != 0 &&
+	    (rate < ET_LIMIT_RATE_MIN || (uint64_t)rate > ET_LIMIT_RATE_MAX)) {
+		rc = et_fail_plain(reterr, ET_EUSAGE, "rate is %d bytes a second or more",
+				   ET_LIMIT_RATE_MIN);
 	}
 	if (rc < 0) {
 		return rc;
@@ -423,12 +422,12 @@ static int repair_ask(struct api_call *call, const json_t *list, const char *rea
 		return rc;
 	}
 	json_t *ask = json_object();
-	et_json_set(ask, "do", json_string("repair"));
+	et_json_set(ask, "what", json_string("repair"));
 	et_json_set(ask, "recordings", count > 0 ? json_deep_copy(list) : json_array());
-	rc = targets_ask(call, &targets, ask, answer);
+	rc = targets_ask(call, &targets, ask, answer, reterr);
 	json_decref(ask);
 	et_json_set(answer, "audit_event", et_json_u64(number));
-	return rc < 0 ? et_fail(reterr, rc, "repair") : 0;
+	return rc;
 }
 
 int api_repair_apply(struct api_call *call, struct et_error *reterr)

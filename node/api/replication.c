@@ -15,8 +15,7 @@
 #include "node/io/clock.h"
 #include "replication/limit/limit.h"
 
-#define HEARD_MAX_MS 5000 /* what a node said longer ago is not its queue of now */
-#define SET_TRIES 5	  /* revisions of others in between */
+#define SET_TRIES 5 /* revisions of others in between */
 
 /* ---- Limits in force ---- */
 
@@ -39,9 +38,7 @@ static int limits_load(const struct et_state_view *v, struct et_limits **ret,
 	}
 	if (rc < 0) {
 		free(l);
-		if (policy != NULL) {
-			et__policy__free_unpacked(policy, NULL);
-		}
+		et__policy__free_unpacked(policy, NULL);
 		return rc;
 	}
 	*ret = l;
@@ -137,9 +134,7 @@ int api_limits(struct api_call *call, struct et_error *reterr)
 	et_json_set(o, "limits", list);
 	et_json_set(o, "nodes", limits_nodes(live));
 	free(l);
-	if (policy != NULL) {
-		et__policy__free_unpacked(policy, NULL);
-	}
+	et__policy__free_unpacked(policy, NULL);
 	return api_json(call, 200, o);
 }
 
@@ -224,9 +219,7 @@ static int limit_change_once(struct api_call *call, const struct limit_words *w,
 		    : limit_commit(call, l, policy != NULL ? policy->revision : 0, w->reason, ret,
 				   reterr);
 	free(l);
-	if (policy != NULL) {
-		et__policy__free_unpacked(policy, NULL);
-	}
+	et__policy__free_unpacked(policy, NULL);
 	return rc;
 }
 
@@ -250,12 +243,12 @@ static int limit_change(struct api_call *call, const struct limit_words *w, stru
 	return api_json(call, 200, o);
 }
 
-int api_limit_set(struct api_call *call, struct et_error *reterr)
+static int limit_request(struct api_call *call, bool removes, struct et_error *reterr)
 {
-	static const char *const known[] = { "to", "rate", "class", "window", "reason" };
+	static const char *const known[] = { "to", "class", "window", "reason", "rate" };
 	ET_CLEANUP(et_json_freep) json_t *body = NULL;
 	struct limit_words w = { 0 };
-	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
+	int rc = api_body(call, known, ET_ARRAY_SIZE(known) - removes, &body, reterr);
 
 	rc = rc < 0 ? rc : api_need_reason(body, &w.reason, reterr);
 	if (rc < 0) {
@@ -264,25 +257,18 @@ int api_limit_set(struct api_call *call, struct et_error *reterr)
 	w.to = et_json_get_text(body, "to", "");
 	w.klass = word_of(body, "class");
 	w.window = word_of(body, "window");
-	w.rate = et_json_get_text(body, "rate", "");
+	w.rate = removes ? NULL : et_json_get_text(body, "rate", "");
 	return limit_change(call, &w, reterr);
+}
+
+int api_limit_set(struct api_call *call, struct et_error *reterr)
+{
+	return limit_request(call, /* removes= */ false, reterr);
 }
 
 int api_limit_remove(struct api_call *call, struct et_error *reterr)
 {
-	static const char *const known[] = { "to", "class", "window", "reason" };
-	ET_CLEANUP(et_json_freep) json_t *body = NULL;
-	struct limit_words w = { 0 };
-	int rc = api_body(call, known, ET_ARRAY_SIZE(known), &body, reterr);
-
-	rc = rc < 0 ? rc : api_need_reason(body, &w.reason, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	w.to = et_json_get_text(body, "to", "");
-	w.klass = word_of(body, "class");
-	w.window = word_of(body, "window");
-	return limit_change(call, &w, reterr);
+	return limit_request(call, /* removes= */ true, reterr);
 }
 
 /* ---- The queue ---- */
@@ -293,6 +279,10 @@ struct queue {
 	const char *site; /* only to this one; NULL: all */
 	const char *node; /* only this one's; NULL: all */
 	int64_t now_us;
+	/* When limits to this site change, by class: a week of minutes is looked at for each. */
+	char to[ET_NAME_MAX + 1];
+	bool known[ET_LIMIT_CLASSES];
+	int64_t change_us[ET_LIMIT_CLASSES];
 	json_t *rows;
 	json_t *items;
 	json_t *silent;
@@ -303,15 +293,31 @@ static json_t *age_json(int64_t since_us, int64_t now_us)
 	return since_us > 0 ? json_integer((now_us - since_us) / 1000) : json_null();
 }
 
+static int64_t change_of(struct queue *q, const char *to, int klass)
+{
+	if (klass < 0 || klass >= ET_LIMIT_CLASSES) {
+		return 0;
+	}
+	if (strcmp(q->to, to) != 0) { /* Rows come by node, and so by site. */
+		(void)snprintf(q->to, sizeof(q->to), "%s", to);
+		memset(q->known, 0, sizeof(q->known));
+	}
+	if (!q->known[klass]) {
+		q->known[klass] = true;
+		q->change_us[klass] = et_limits_change_us(q->limits, to, klass, q->now_us);
+	}
+	return q->change_us[klass];
+}
+
 /* A pause that a window ends is a window; it says when. */
-static void why_set(const struct queue *q, const char *to, json_t *o)
+static void why_set(struct queue *q, const char *to, json_t *o)
 {
 	const char *why = et_json_get_text(o, "why", "");
 	int klass = et_limit_class_parse(et_json_get_text(o, "class", ""));
 	int64_t opens_us = 0;
 
 	if (strcmp(why, "paused") == 0 || strcmp(why, "limit") == 0) {
-		opens_us = et_limits_change_us(q->limits, to, klass, q->now_us);
+		opens_us = change_of(q, to, klass);
 	}
 	if (strcmp(why, "paused") == 0 && opens_us != 0) {
 		et_json_set(o, "why", json_string("window"));
@@ -319,7 +325,7 @@ static void why_set(const struct queue *q, const char *to, json_t *o)
 	et_json_set(o, "changes", api_time(opens_us));
 }
 
-static void row_add(const struct queue *q, const json_t *node, const json_t *told)
+static void row_add(struct queue *q, const json_t *node, const json_t *told)
 {
 	const char *to = et_json_get_text(node, "site", "");
 	const char *why = et_json_get_text(told, "why", "");
@@ -339,7 +345,7 @@ static void row_add(const struct queue *q, const json_t *node, const json_t *tol
 	et_json_add(q->rows, o);
 }
 
-static void item_add(const struct queue *q, const json_t *node, const json_t *told)
+static void item_add(struct queue *q, const json_t *node, const json_t *told)
 {
 	const char *to = et_json_get_text(node, "site", "");
 	json_t *o = json_object();
@@ -359,12 +365,6 @@ static void item_add(const struct queue *q, const json_t *node, const json_t *to
 	et_json_add(q->items, o);
 }
 
-static bool node_stores(const Et__Node *node)
-{
-	return node->state != ET__NODE_STATE__REMOVED && node->state != ET__NODE_STATE__REVOKED &&
-	       api_node_stores(node);
-}
-
 struct asking {
 	struct queue *q;
 	const json_t *live;
@@ -376,17 +376,17 @@ static int queue_node(void *arg, const Et__Node *node)
 	struct asking *a = arg;
 	struct queue *q = a->q;
 
-	if (!node_stores(node) || (q->site != NULL && strcmp(q->site, node->site) != 0) ||
+	if (!api_node_moves_media(node) || (q->site != NULL && strcmp(q->site, node->site) != 0) ||
 	    (q->node != NULL && strcmp(q->node, node->name) != 0)) {
 		return 0;
 	}
 	a->found = true;
 	const json_t *live = api_live_of(a->live, node->id);
 	const json_t *told = json_object_get(live, "replication");
-	int64_t heard_ms = et_json_get_int(live, "heard_ms", INT64_MAX);
 	size_t i;
 	json_t *one;
-	if (told == NULL || heard_ms > HEARD_MAX_MS) {
+	if (told == NULL || !api_live_is_fresh(live)) {
+		int64_t heard_ms = et_json_get_int(live, "heard_ms", INT64_MAX);
 		json_t *o = json_object();
 		et_json_set(o, "node", et_json_text(node->name));
 		et_json_set(o, "site", et_json_text(node->site));
@@ -478,9 +478,7 @@ int api_replication_queue(struct api_call *call, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
-	if (policy != NULL) {
-		et__policy__free_unpacked(policy, NULL);
-	}
+	et__policy__free_unpacked(policy, NULL);
 	api_nodes_load(v, &names);
 	q.limits = l;
 	rc = queue_answer(call, &q, reterr);

@@ -13,6 +13,8 @@
 #include "node/api/members_internal.h"
 #include "node/io/clock.h"
 
+#define HEARD_MAX_MS 5000 /* what a node said longer ago is not how it stands now */
+
 /* ---- Members ---- */
 
 const json_t *api_live_of(const json_t *live, uint64_t id)
@@ -26,6 +28,11 @@ const json_t *api_live_of(const json_t *live, uint64_t id)
 		}
 	}
 	return NULL;
+}
+
+bool api_live_is_fresh(const json_t *live)
+{
+	return et_json_get_int(live, "heard_ms", INT64_MAX) <= HEARD_MAX_MS;
 }
 
 json_t *api_live_nodes(struct api_call *call)

@@ -6,10 +6,16 @@
  *   question := {"what": "config"}               settings in force, with their sources
  *             | {"what": "capture", "calls": N}  what capture does now, N calls of it at most
  *             | {"what": "renew"}                a new certificate, and the operator's read again
+ *             | {"what": "scrub", "rate": N, "by": TEXT}  begin a pass, or change its rate (bytes/s,
+ *                                                0: as configured)
+ *             | {"what": "scrub-stop"}           end it
+ *             | {"what": "repair", "recordings": [ID...]}  at once what waits after a failure, and
+ *                                                what quarantine has that verifies; []: of all
  *   answer   := an object; or with a negative code {"why", "next"}
  *
  * Any member may ask: what is answered is no secret, and a renewal is refused more than once a
- * minute. Who may ask the API is the API's business. Possible failure modes are
+ * minute. Who may ask the API is the API's business, and so is the audit log. Possible failure
+ * modes are
  *   - no such member, or it does not answer in time: ET_EUNREACHABLE;
  *   - a build that knows no questions: ET_EUNSUPPORTED;
  *   - a renewal that fails: the reason of the node that tried it.
@@ -24,7 +30,7 @@
 #include "node/text/json.h"
 #include "node/tls/rpc.h"
 
-#define QUESTION_MAX 4096 /* bytes */
+#define QUESTION_MAX (64 * 1024) /* bytes: a repair names 1000 recordings */
 #define LOOK_TIMEOUT_MS 3000
 #define RENEW_TIMEOUT_MS 30000
 #define RENEW_EVERY_US (INT64_C(60) * 1000000)
@@ -149,6 +155,11 @@ static void answer(struct et_daemon *d, const json_t *question, answer_fn fn, vo
 		fn(arg, 0, daemon_capture_json(d, (size_t)calls), NULL);
 	} else if (strcmp(what, "renew") == 0) {
 		renew(d, fn, arg);
+	} else if (strcmp(what, "scrub") == 0 || strcmp(what, "scrub-stop") == 0 ||
+		   strcmp(what, "repair") == 0) {
+		json_t *o = NULL;
+		int rc = daemon_do_replication(d, question, &o, &e);
+		fn(arg, rc, o, &e);
 	} else {
 		int rc = et_fail_plain(&e, ET_EUNSUPPORTED,
 				       "evertaped %s of %s does not know the question", d->version,

@@ -584,7 +584,6 @@ void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret)
 		.metrics = backend_metrics,
 		.erased = backend_erased,
 		.backup = backend_backup,
-		.replicate = daemon_replicate,
 		.arg = d,
 	};
 }

@@ -194,11 +194,9 @@ json_t *daemon_own_status(struct et_daemon *d);
 /* replication.c: what this node's queue and its scrub are, into its status and its codes. */
 void daemon_add_replication(const struct et_daemon *d, const struct et_sync_status *st,
 			    json_t *object, json_t *codes);
-/* What nodes are asked to do about their copies, from here on. */
-void daemon_serve_replication(struct et_daemon *d);
-/* On API workers: ask `node` (it may be this one). *ret is the caller's. */
-int daemon_replicate(void *arg, uint64_t node, const json_t *ask, json_t **ret,
-		     struct et_error *reterr);
+/* "scrub", "scrub-stop", "repair" of ask.c's questions: *ret is {"done": BOOL, "pass": N}. */
+int daemon_do_replication(struct et_daemon *d, const json_t *question, json_t **ret,
+			  struct et_error *reterr) ET_MUST_CHECK;
 /* Each second: calls that were refused for want of space are told in the log. */
 void daemon_watch_capture(struct et_daemon *d);
 void daemon_release_peers(struct et_daemon *d);

@@ -377,7 +377,6 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 	daemon_tell_recovery(d);
 	daemon_serve_status(d);
 	daemon_serve_questions(d);
-	daemon_serve_replication(d);
 	et_info("daemon.member", "cluster=%s node=%llu name=%s site=%s cluster-port=%s",
 		d->identity.cluster, (unsigned long long)d->identity.node, d->identity.name,
 		d->identity.site, d->config.advertise);

@@ -30,7 +30,6 @@ enum et_rpc_method {
 	ET_RPC_ASK = 12,       /* node/daemon: an operator's question at another node */
 	ET_RPC_TRANSFER = 20,  /* raft/catalog: hand leadership over; to the leader */
 	ET_RPC_DIGEST = 27,    /* raft/catalog: the state's running digest at an index */
-	ET_RPC_SYNC = 28,      /* node/daemon: what a node is asked to do about its copies */
 	ET_RPC_METHODS = 32,
 };
 
