@@ -6,8 +6,6 @@
 #include "node/text/units.h"
 #include "ops/cli/cli.h"
 
-enum { EXIT_INTEGRITY = 9 };
-
 /* Who was asked, and who not; 6 when somebody was not. */
 static int asked_say(struct et_cli *cli, const json_t *answer)
 {
@@ -65,7 +63,7 @@ static int scrub_status(struct et_cli *cli, struct et_error *reterr)
 	{
 		bad += et_json_get_int(o, "bad", 0);
 	}
-	return bad > 0					     ? EXIT_INTEGRITY
+	return bad > 0					     ? et_exit_code(ET_EINTEGRITY)
 	       : et_json_get_bool(answer, "complete", false) ? 0
 							     : ET_EXIT_DEGRADED;
 }
@@ -212,7 +210,7 @@ int et_cli_replication_repair(struct et_cli *cli, struct et_error *reterr)
 	}
 	int asked = apply ? asked_say(cli, answer) : 0;
 	int64_t lack = et_json_get_int(answer, "segments", 0);
-	return et_json_get_int(answer, "cannot", 0) > 0 ? EXIT_INTEGRITY
+	return et_json_get_int(answer, "cannot", 0) > 0 ? et_exit_code(ET_EINTEGRITY)
 	       : apply					? asked
 	       : lack > 0				? ET_EXIT_CHANGES
 							: 0;

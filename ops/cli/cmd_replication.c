@@ -223,8 +223,16 @@ static int limit_change(struct et_cli *cli, const char *rate, struct et_error *r
 			     rate != NULL ? "/v1/replication/limits"
 					  : "/v1/replication/limits/remove",
 			     body, &answer, reterr);
-	rc = rc < 0 ? rc : limit_wait(cli, et_json_get_int(answer, "revision", 0), answer, reterr);
 	if (rc < 0) {
+		return rc;
+	}
+	int64_t revision = et_json_get_int(answer, "revision", 0);
+	rc = limit_wait(cli, revision, answer, reterr);
+	if (rc < 0) {
+		et_cli_note(cli,
+			    "revision %" PRId64 " is committed; where it is in force: evertape "
+			    "replication limit --show",
+			    revision);
 		return rc;
 	}
 	if (et_cli_is_json(cli)) {
