@@ -26,6 +26,7 @@
  * Threads: one of its own, at idle I/O priority, that may wait for the disk; from the start of the
  * service until it stops. `mutex` guards what it shares, and nobody waits for the disk under it:
  * who begins or ends a pass leaves the saving to that thread. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,7 +249,15 @@ static void scrub_tell(struct et_sync *s, const struct et_look_own *own,
 	(void)pthread_mutex_unlock(&c->mutex);
 }
 
-/* One copy: 0, or a negative code that ends the pass for now. */
+/* Is it this node or its store that cannot go on, and not the one copy? */
+static bool is_for_now(int code)
+{
+	return code == ET_ECLOSED || code == -ENODEV || code == -EAGAIN || code == -ENOMEM ||
+	       code == -EMFILE || code == -ENFILE;
+}
+
+/* One copy: 0, or a negative code that ends the pass for now. Only what was read to its end counts.
+ */
 static int scrub_copy(struct et_sync *s, const struct et_look_own *own)
 {
 	struct scrub *c = &s->scrub;
@@ -256,10 +265,17 @@ static int scrub_copy(struct et_sync *s, const struct et_look_own *own)
 	struct et_sync_check check;
 
 	et_check_copy(s, own, &pace, &check);
-	if (check.code == ET_ECLOSED || check.code == -ENODEV || check.code == -EAGAIN) {
+	if (is_for_now(check.code)) {
 		return et_fail_plain(&c->error, check.code, "%s", check.text);
 	}
 	bool bad = et_check_is_bad(check.code);
+	if (check.code < 0 && !bad) {
+		char quoted[600];
+		et_log(check.code == ET_ESTALE ? ET_LOG_DEBUG : ET_LOG_ERROR, "scrub.unread",
+		       "file=%s code=%s error=%s", own->file, et_errname(check.code),
+		       et_log_quote(check.text, quoted, sizeof(quoted)));
+		return 0;
+	}
 	if (bad) {
 		scrub_tell(s, own, &check);
 	}
@@ -386,6 +402,7 @@ static int pass_batch(struct et_sync *s)
 static void pass_pause(struct et_sync *s, int code)
 {
 	struct scrub *c = &s->scrub;
+	char quoted[400];
 	int64_t now = et_clock_mono_us();
 
 	if (code == ET_EBUSY && now - c->started_us < AGAIN_US) {
@@ -393,7 +410,8 @@ static void pass_pause(struct et_sync *s, int code)
 		return;
 	}
 	(void)snprintf(c->st.error, sizeof(c->st.error), "%.150s", c->error.text);
-	et_err("scrub.waits", "code=%s error=\"%.150s\"", et_errname(code), c->error.text);
+	et_err("scrub.waits", "code=%s error=%s", et_errname(code),
+	       et_log_quote(c->st.error, quoted, sizeof(quoted)));
 	scrub_wait(s, now + (code == ET_EBUSY ? FRESH_US : AGAIN_US));
 }
 

@@ -237,6 +237,25 @@ static void a_folder_that_is_not_the_store_loses_nothing(void **state)
 	assert_int_equal(c->bad_proposals, 0);
 }
 
+static void what_cannot_be_read_is_not_called_verified(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = node_add(c, "prg");
+	char path[600];
+
+	sync_start(prg);
+	size_t segment = segment_seal(c, prg, 3, 1000);
+	(void)segment_seal(c, prg, 3, 1000);
+	path_of(c, prg, segment, path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("/nowhere", path), 0); /* Not followed: it does not open. */
+	et_sync_scrub_start(prg->sync, 0, "test");
+	run_until(c, pass_over(prg, 1));
+	assert_int_equal(scrub_of(prg).copies, 1);
+	assert_int_equal(scrub_of(prg).bad, 0);
+	assert_int_equal(c->bad_proposals, 0);
+}
+
 static int64_t test_fresh_us(void *arg)
 {
 	return atomic_load((atomic_int *)arg);
@@ -465,6 +484,7 @@ int main(int argc, char **argv)
 		TEST(goes_on_where_it_was_after_a_restart),
 		TEST(what_was_found_is_told_after_a_crash),
 		TEST(a_folder_that_is_not_the_store_loses_nothing),
+		TEST(what_cannot_be_read_is_not_called_verified),
 		TEST(does_not_go_by_a_catalogue_that_is_behind),
 		TEST(begins_by_itself_when_its_time_has_come),
 		TEST(keeps_to_its_rate),
