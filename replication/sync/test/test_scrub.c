@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "replication/sync/test/kit.h"
 
@@ -352,6 +354,100 @@ static void a_damaged_file_of_state_is_no_reason_to_stop(void **state)
 	}
 }
 
+/* ---- Disks that err ---- */
+
+/* Of one file the page cache has another byte than the disk: until it is dropped. */
+static _Atomic ino_t poisoned;
+/* The disk as a whole does not answer: what the page cache has of its UUID is all that is left. */
+static atomic_bool dead;
+static _Atomic ino_t uuid;
+static char uuid_path[300];
+
+static ino_t ino_of(const char *path)
+{
+	struct stat st;
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_ino;
+}
+
+static bool is_file(int fd, ino_t ino)
+{
+	struct stat st;
+	return ino != 0 && fstat(fd, &st) == 0 && st.st_ino == ino;
+}
+
+/* In place of libc's, for all of this program. */
+ssize_t pread(int fd, void *data, size_t size, off_t offset)
+{
+	if (atomic_load(&dead)) {
+		errno = EIO;
+		return -1;
+	}
+	ssize_t n = syscall(SYS_pread64, fd, data, size, offset);
+	if (n > 0 && is_file(fd, atomic_load(&poisoned))) {
+		((uint8_t *)data)[n - 1] ^= 0x08;
+	}
+	return n;
+}
+
+int posix_fadvise(int fd, off_t offset, off_t size, int advice)
+{
+	if (advice == POSIX_FADV_DONTNEED && is_file(fd, atomic_load(&poisoned))) {
+		atomic_store(&poisoned, 0);
+	}
+	if (advice == POSIX_FADV_DONTNEED && atomic_load(&dead) &&
+	    is_file(fd, atomic_load(&uuid))) {
+		(void)unlink(uuid_path); /* It cannot be read any more. */
+	}
+	return syscall(SYS_fadvise64, fd, offset, size, advice) == 0 ? 0 : errno;
+}
+
+static void an_error_of_memory_marks_no_copy(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = node_add(c, "prg");
+	struct checked k;
+	char path[600];
+
+	sync_start(prg);
+	size_t segment = segment_seal(c, prg, 3, 1000);
+	path_of(c, prg, segment, path);
+	atomic_store(&poisoned, ino_of(path));
+	check(c, prg, segment, &k);
+	assert_int_equal(k.code, 0);
+	assert_int_equal(atomic_load(&poisoned), 0); /* It was read again, from the disk. */
+	assert_int_equal(files_in(prg, "quarantine"), 0);
+	assert_int_equal(c->bad_proposals, 0);
+}
+
+static void a_disk_that_does_not_answer_loses_nothing(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = node_add(c, "prg");
+
+	sync_start(prg);
+	for (int i = 0; i < 3; i++) {
+		(void)segment_seal(c, prg, 3, 1000);
+	}
+	(void)snprintf(uuid_path, sizeof(uuid_path), "%s/store.uuid", prg->media);
+	atomic_store(&uuid, ino_of(uuid_path));
+	atomic_store(&dead, true);
+	et_sync_scrub_start(prg->sync, 0, "test");
+	run_until(c, scrub_of(prg).error[0] != '\0' || c->bad_proposals > 0);
+	assert_true(scrub_of(prg).running);
+	assert_int_equal(scrub_of(prg).bad, 0);
+	assert_int_equal(c->bad_proposals, 0);
+	assert_int_equal(files_in(prg, "quarantine"), 0);
+
+	atomic_store(&dead, false); /* And it is back. */
+	store_make(prg->media);
+	assert_true(et_sync_scrub_stop(prg->sync));
+	et_sync_scrub_start(prg->sync, 0, "test");
+	run_until(c, pass_over(prg, 2));
+	assert_int_equal(scrub_of(prg).copies, 3);
+	assert_int_equal(scrub_of(prg).bad, 0);
+}
+
 /* ---- Repair ---- */
 
 struct plan {
@@ -489,6 +585,8 @@ int main(int argc, char **argv)
 		TEST(begins_by_itself_when_its_time_has_come),
 		TEST(keeps_to_its_rate),
 		TEST(a_damaged_file_of_state_is_no_reason_to_stop),
+		TEST(an_error_of_memory_marks_no_copy),
+		TEST(a_disk_that_does_not_answer_loses_nothing),
 		TEST(says_what_can_be_repaired_and_from_where),
 		TEST(a_repair_waits_for_no_pause),
 		TEST(what_verifies_again_leaves_quarantine),

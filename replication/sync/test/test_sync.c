@@ -577,42 +577,6 @@ static void tells_a_listener_why_not(void **state)
 
 /* ---- Bit rot ---- */
 
-struct checked {
-	int calls, code;
-	size_t count;
-	struct et_sync_check first;
-};
-
-static void on_checked(void *arg, int code, const struct et_sync_check *checks, size_t count)
-{
-	struct checked *k = arg;
-	pthread_mutex_lock(&fetched_mutex);
-	k->calls++;
-	k->code = code;
-	k->count = count;
-	if (count > 0) {
-		k->first = checks[0];
-	}
-	pthread_mutex_unlock(&fetched_mutex);
-}
-
-static bool is_checked(const struct checked *k)
-{
-	pthread_mutex_lock(&fetched_mutex);
-	bool is = k->calls == 1;
-	pthread_mutex_unlock(&fetched_mutex);
-	return is;
-}
-
-static void check(struct cluster *c, struct node *n, size_t segment, struct checked *k)
-{
-	*k = (struct checked){ 0 };
-	assert_int_equal(et_sync_check_local(n->sync, c->state.segments[segment].expect.recording,
-					     on_checked, k),
-			 0);
-	run_until(c, is_checked(k));
-}
-
 static void finds_bit_rot_names_the_record_and_heals(void **state)
 {
 	struct cluster *c = *state;
