@@ -651,8 +651,6 @@ def tell(record, plain):
     elif record.kind == KEYS:
         for k in keys(plain):  # A secret is not shown.
             yield {**k, **{name: sha256(k[name]).hex() for name in ("mki", "material") if name in k}}
-
-
     elif record.kind == FILE:
         for i in file_items(plain):
             yield {**i, **({"sha256": i["sha256"].hex()} if i["item"] == "medium" else

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from story import binaries, check, run, wait_for
+from story import binaries, check, run, wait_for, with_token
 
 from lab import tapes
 
@@ -131,6 +131,51 @@ def left_in_import(node):
     return [p for p in (node.media / "import").rglob("*") if p.is_file()] if (node.media / "import").exists() else []
 
 
+def come_back(s, first, other, files, ids, sounds, said):
+    """As it sounds, at the other site; as it was, at both."""
+    mono, stereo = sounds
+    rate, left, right = exported(s, other, ids["mono.wav"][0], "mono")
+    check(rate == 8000 and left == struct.unpack(f"<{len(mono) // 2}h", mono) and not any(right), "mono.wav sounds otherwise")
+    rate, left, right = exported(s, other, ids["stereo.wav"][0], "stereo")
+    both = struct.unpack(f"<{len(stereo) // 2}h", stereo)
+    check(rate == 16000 and (left, right) == (both[0::2], both[1::2]), "stereo.wav sounds otherwise")
+    rate, left, right = exported(s, other, ids["tone.mp3"][0], "tone")
+    loud = [abs(x) for x in left[4 * 576:]]
+    check(rate == 8000 and len(left) == 30 * 576 and 9000 < max(loud) < 16000 and sum(loud) > 5000 * len(loud) and not any(right),
+          f"tone.mp3 is heard otherwise: {rate} Hz, {len(left)} samples, {max(loud)}")
+    for name in ("mono.wav", "2024/stereo.wav", "2024/law.wav", "2024/march/tune.mp3", "2024/march/loss.flac"):
+        base = os.path.basename(name)
+        for node in (first, other):
+            back = original(s, node, ids[base][0], f"{base}-{node.name}")
+            check(list(back.values()) == [files[name]], f"{name} does not come back at {node.name}")
+    for (call, sound), ident in zip(said, ids["trace.pcap"]):
+        rec = first.recording(ident)
+        check(rec["from"] == f"+4930{call}" and rec["call_state"] == "answered" and rec["imported"]["format"] == "pcap", str(rec))
+        raw = [v for n, v in sorted(original(s, other, ident, f"call-{call}").items()) if n.endswith(".raw")]
+        check(sorted(raw) == sorted(sound), f"call {call}: another payload than the capture has")
+    s.say("exports at the other site equal the sources, sample for sample; the files come back byte for byte, payloads too")
+
+
+def are_told(s, first, other, files, ids):
+    every = [i for list_ in ids.values() for i in list_]
+    rec = first.recording(ids["mono.wav"][0])
+    want = {"start": "2024-03-01T08:15:00", "from": "+4930111222", "to": "1234", "site": "brq", "sip_call_id": "PBX-2024-118",
+            "direction": "inbound", "rule": "import", "duration_ms": 40000}
+    check(all(str(rec[k]).startswith(str(v)) for k, v in want.items()), f"metadata: {rec}")
+    for args in (("--fact", "order=A-17"), ("--fact", "amount:integer=12"), ("--tag", "complaint"), ("--agent", "jana")):
+        found = [r["id"] for r in other.recordings(*args)]
+        check(found == ids["mono.wav"], f"{args}: {found}")
+    events = [e for e in first.cli("audit", "list", "--from", "1")["events"] if e["action"] == "recording.import"]
+    sums = {hashlib.sha256(files[n]).hexdigest() for n in files if os.path.basename(n) in ids}
+    check(len(events) == len(every) and {e["detail"].split()[-1] for e in events} == sums and
+          {e["reason"] for e in events} == {"CHG-9"}, f"the audit log: {events}")
+    for node in (first, other):
+        node.cli("audit", "verify")
+        for ident in every:
+            node.cli("recording", "verify", ident)
+    s.say("what was told is found by fact, tag and agent; each import stands in the audit chain with name and SHA-256")
+
+
 def kinds(s, first, other):
     """Every kind of file, good and bad, in one folder."""
     box = s.folder / "old"
@@ -164,44 +209,8 @@ def kinds(s, first, other):
     check(len(first.recordings()) == len(every), "other recordings than those of the files")
     s.say(f"a folder: 7 good files are {len(every)} recordings at both sites, 4 bad ones are named with their reasons")
 
-    # As it sounds, at the other site; as it was, at both.
-    rate, left, right = exported(s, other, ids["mono.wav"][0], "mono")
-    check(rate == 8000 and left == struct.unpack(f"<{len(mono) // 2}h", mono) and not any(right), "mono.wav sounds otherwise")
-    rate, left, right = exported(s, other, ids["stereo.wav"][0], "stereo")
-    both = struct.unpack(f"<{len(stereo) // 2}h", stereo)
-    check(rate == 16000 and (left, right) == (both[0::2], both[1::2]), "stereo.wav sounds otherwise")
-    rate, left, right = exported(s, other, ids["tone.mp3"][0], "tone")
-    loud = [abs(x) for x in left[4 * 576:]]
-    check(rate == 8000 and len(left) == 30 * 576 and 9000 < max(loud) < 16000 and sum(loud) > 5000 * len(loud) and not any(right),
-          f"tone.mp3 is heard otherwise: {rate} Hz, {len(left)} samples, {max(loud)}")
-    for name in ("mono.wav", "2024/stereo.wav", "2024/law.wav", "2024/march/tune.mp3", "2024/march/loss.flac"):
-        base = os.path.basename(name)
-        for node in (first, other):
-            back = original(s, node, ids[base][0], f"{base}-{node.name}")
-            check(list(back.values()) == [files[name]], f"{name} does not come back at {node.name}")
-    for (call, sound), ident in zip(said, ids["trace.pcap"]):
-        rec = first.recording(ident)
-        check(rec["from"] == f"+4930{call}" and rec["call_state"] == "answered" and rec["imported"]["format"] == "pcap", str(rec))
-        raw = [v for n, v in sorted(original(s, other, ident, f"call-{call}").items()) if n.endswith(".raw")]
-        check(sorted(raw) == sorted(sound), f"call {call}: another payload than the capture has")
-    s.say("exports at the other site equal the sources, sample for sample; the files come back byte for byte, payloads too")
-
-    rec = first.recording(ids["mono.wav"][0])
-    want = {"start": "2024-03-01T08:15:00", "from": "+4930111222", "to": "1234", "site": "brq", "sip_call_id": "PBX-2024-118",
-            "direction": "inbound", "rule": "import", "duration_ms": 40000}
-    check(all(str(rec[k]).startswith(str(v)) for k, v in want.items()), f"metadata: {rec}")
-    for args in (("--fact", "order=A-17"), ("--fact", "amount:integer=12"), ("--tag", "complaint"), ("--agent", "jana")):
-        found = [r["id"] for r in other.recordings(*args)]
-        check(found == ids["mono.wav"], f"{args}: {found}")
-    events = [e for e in first.cli("audit", "list", "--from", "1")["events"] if e["action"] == "recording.import"]
-    sums = {hashlib.sha256(files[n]).hexdigest() for n in files if os.path.basename(n) in ids}
-    check(len(events) == len(every) and {e["detail"].split()[-1] for e in events} == sums and
-          {e["reason"] for e in events} == {"CHG-9"}, f"the audit log: {events}")
-    for node in (first, other):
-        node.cli("audit", "verify")
-        for ident in every:
-            node.cli("recording", "verify", ident)
-    s.say("what was told is found by fact, tag and agent; each import stands in the audit chain with name and SHA-256")
+    come_back(s, first, other, files, ids, (mono, stereo), said)
+    are_told(s, first, other, files, ids)
     return box, files, ids
 
 
@@ -298,15 +307,9 @@ def from_afar(s, first, other):
     """Over HTTPS, by role: who may not is told so before all of it is sent."""
     big = s.folder / "afar.wav"
     big.write_bytes(wav(1, 2, 16, 48000, noise(13, 40 << 20)))
-    ca = s.folder / "ca.pem"
-    ca.write_text(first.cli("cluster", "show")["ca_pem"])
     for role, want in (("teller", "ET_EDENIED"), ("importer", "")):
-        token = s.folder / f"{role}.token"
-        token.write_text(first.cli("token", "create", "--name", role, "--role", role, "--reason", "x")["token"])
-        token.chmod(0o600)
         began = time.monotonic()
-        done = subprocess.run([str(binaries() / "evertape"), "--node", other.api_address, "--token-file", str(token), "--cluster-ca",
-                               str(ca), "recording", "import", str(big), "-o", "json"], capture_output=True, check=False, timeout=60)
+        done = with_token(s, first, role, "recording", "import", str(big), "-o", "json", asked=other)
         row = json.loads(done.stdout)["files"][0]
         check(row["code"] == want and done.returncode == (6 if want else 0), f"{role}: {done.returncode} {row} {done.stderr}")
         check(want == "" or time.monotonic() - began < 20, f"{role}: refused after {time.monotonic() - began:.1f} s")

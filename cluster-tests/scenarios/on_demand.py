@@ -4,12 +4,12 @@ Promise (issue 5): what is kept equals what was sent, sample for sample, from th
 nothing readable is left: no tape, no key in the memory of its recorder, nothing in the catalogue or anywhere on a disk but
 the count under its rule's name. kill -9 loses what nobody had kept, and says so; what was kept loses at most a second.
 """
-import subprocess
 import sys
 import time
 
 from memory import Memory, hkdf
-from story import (CliError, audio, binaries, by_caller, check, recorder_started, run, wait_committed, wait_for)
+from story import (audio, by_caller, check, recorder_started, refused, run, sleep_until, wait_committed, wait_for,
+                   with_token)
 
 from lab.phones import Phones
 
@@ -29,32 +29,9 @@ def place(s, node, number, seconds, presses=()):
     return call.start()
 
 
-def sleep_until(began, at):
-    """Telephones talk by the clock: there is nothing to wait for but time."""
-    time.sleep(max(0.0, began + at - time.monotonic()))
-
-
 def on_demand(node, call):
     """What its recorder shows of a call on demand."""
     return next(c for c in node.cli("capture", "list", "--on-demand")["calls"] if c["from"] == call.caller)
-
-
-def refused(node, *args):
-    try:
-        node.cli(*args)
-    except CliError as error:
-        return error
-    raise AssertionError(f"{' '.join(args)}: was not refused")
-
-
-def as_reader(s, node, *args):
-    """The exit code of a command over HTTPS with a token of the role reader."""
-    ca, token = s.folder / "ca.pem", s.folder / "token"
-    ca.write_text(node.cli("cluster", "show")["ca_pem"])
-    token.touch(mode=0o600)
-    token.write_text(node.cli("token", "create", "--name", "reader", "--role", "reader", "--reason", "test")["token"] + "\n")
-    return subprocess.run([str(binaries() / "evertape"), "--node", node.api_address, "--token-file", str(token),
-                           "--cluster-ca", str(ca), *args], capture_output=True, check=False).returncode
 
 
 def heard(s, node, call, label):
@@ -111,6 +88,68 @@ def counters(node):
     return node.cli("capture", "list")["this_node"]["counters"]
 
 
+def keys_in_the_ring(s, memory, tapes, nobody):
+    """They were where only its recorder has them. The search can fail."""
+    deks = ring_keys(memory, tapes)
+    check(len(deks) >= len(tapes) - 1, f"{len(deks)} keys of {len(tapes)} tapes were found: the search finds nothing")
+    in_cores = [path for path, dek in deks.items() for _where, dumped in memory.find(dek) if dumped]
+    check(not in_cores, f"keys of {in_cores} where cores are made of")
+    check(not any(nobody.caller.encode() in data or nobody.sound["caller"][:160] in data for data in tapes.values()),
+          "a tape of the ring can be read")
+    s.say(f"four calls on demand, one kept by the callee's *9; {len(deks)} keys of another's ring were in its recorder's memory, "
+          "in pages that no core has")
+    return deks
+
+
+def kept_are_heard(s, recorder, other, calls, kept, done):
+    asked, keyed, late = calls
+    for call, name, who in ((asked, "asked", None), (keyed, "keyed", "keys of callee"), (late, "late", None)):
+        rec = other.recording(call.id)
+        gaps = [g["cause"] for g in rec["gaps"]]
+        check(rec["rule"] == "wanted" and rec["kept"] and (who is None or rec["kept"] == who), f"{name}: kept by {rec['kept']}")
+        check(gaps == ([] if call is keyed else ["before-ring"]), f"{name}: gaps {rec['gaps']}")
+        for node in (recorder, other):
+            if any(c.get("node") == node.name for c in rec["copies"]):
+                node.cli("recording", "verify", call.id)
+        for side, (before, behind, runs) in heard(s, other, call, name).items():
+            check(behind <= 25, f"{name} {side}: {behind} frames are missing behind")
+            if call is keyed:  # in the place of sound it has the keys
+                check(before == 0 and all(length <= 9 for length in runs), f"{name} {side}: {before} missing, holes {runs}")
+                continue
+            missing = kept["missing_ms"] if call is asked else done["missing_ms"]
+            check(not runs and abs(before * 20 - missing) <= 300,
+                  f"{name} {side}: {before} frames are missing before, {missing} ms are said to be; holes {runs}")
+    check(other.cli("recording", "why", asked.id), "why says nothing")
+    s.say(f"exports at the other site are what was sent, sample for sample, from the ring's begin on ({kept['missing_ms']} ms "
+          "of the call are its stated gap); the calls verify")
+
+
+def nothing_is_left(s, cluster, recorder, asked, nobody, ident, deks, tapes):
+    """Of a call that nobody kept."""
+    wait_for("the ring to be gone", lambda: not list((recorder.media / "ring").iterdir()), 20)
+    wait_for("the call to be forgotten", lambda: not recorder.cli("capture", "list", "--on-demand")["calls"], 10)
+    error = refused(recorder, "recording", "keep", ident, "--reason", "too late")
+    check(error.code == 5, f"kept too late: {error}")
+    c = counters(recorder)
+    rule = next(r for r in c["rules"] if r["name"] == "wanted")
+    check(rule["calls"] == 4 and c["on_demand_dropped"] == 1 and c["on_demand_kept"] == 3 and c["on_demand_bytes"] == 0,
+          f"counters {c}")
+    check(all(nobody.caller not in by_caller(n) for n in cluster.nodes), "a call that nobody kept is listed")
+    frames = [("sound", nobody.sound[side][n * 160:(n + 1) * 160]) for side in ("caller", "callee") for n in range(0, 700, 70)]
+    keys = [x for p, dek in deks.items() for x in (("a DEK", dek), ("a tape key", hkdf(dek, tapes[p][32:64], b"evtm/1 chunk")))]
+    names = [("its number", nobody.caller.encode()), ("its Call-ID", nobody.call_id.encode()),
+             ("its id", ident.encode()), ("its id", bytes.fromhex(ident.replace("-", "")))]
+    control = on_disk(cluster, [("number", asked.caller.encode()), ("id", asked.id.encode())])
+    check(control, "not even a kept call is found on a disk: the search finds nothing")
+    hits = on_disk(cluster, frames + keys + names + [("ciphertext", data[200:264]) for data in tapes.values()])
+    check(not hits, f"of the call that nobody kept: {hits}")
+    after = {n.name: Memory(n) for n in cluster.nodes}
+    hits = [f"{what} in {where} of {name}" for name, m in after.items() for what, key in keys for where, _dumped in m.find(key)]
+    check(not hits, f"of the call that nobody kept, in memory: {hits}")
+    s.say(f"of the call that nobody kept: nothing in {sum(1 for _ in files(cluster))} files of three nodes (sound, numbers, ids, "
+          f"keys, ciphertext), none of its {len(keys)} keys in any memory, and 1 call under its rule's name")
+
+
 def tell_kept_and_lost(s, cluster, recorder, other):
     asked = place(s, recorder, 1, 26)
     keyed, late, nobody = place(s, recorder, 2, 12, KEYS), place(s, recorder, 3, 12), place(s, recorder, 4, 14)
@@ -132,7 +171,7 @@ def tell_kept_and_lost(s, cluster, recorder, other):
     sleep_until(began, 20)
     error = refused(other, "recording", "keep", ident[asked], "--reason", "complaint")
     check(error.code == 5 and "brq-1" in str(error), f"another node says: {error}")
-    check(as_reader(s, recorder, "recording", "keep", ident[asked], "--reason", "x") == 4, "a reader may keep")
+    check(with_token(s, recorder, "reader", "recording", "keep", ident[asked], "--reason", "x").returncode == 4, "a reader may keep")
     at = time.monotonic()
     kept = recorder.cli("recording", "keep", ident[asked], "--reason", "complaint")
     took = time.monotonic() - at
@@ -144,60 +183,12 @@ def tell_kept_and_lost(s, cluster, recorder, other):
     s.say(f"kept by request in {took * 1000:.0f} ms, and another after its end; asked again nothing changes; other nodes know "
           "nothing of it and name the recorder")
     s.hang_up(s.calls)
-    # Its keys were where only its recorder has them. The search can fail.
-    deks = ring_keys(memory, tapes)
-    check(len(deks) >= len(tapes) - 1, f"{len(deks)} keys of {len(tapes)} tapes were found: the search finds nothing")
-    in_cores = [path for path, dek in deks.items() for _where, dumped in memory.find(dek) if dumped]
-    check(not in_cores, f"keys of {in_cores} where cores are made of")
-    check(not any(nobody.caller.encode() in data or nobody.sound["caller"][:160] in data for data in tapes.values()),
-          "a tape of the ring can be read")
-    s.say(f"four calls on demand, one kept by the callee's *9; {len(deks)} keys of another's ring were in its recorder's memory, "
-          "in pages that no core has")
+    deks = keys_in_the_ring(s, memory, tapes, nobody)
     calls = [asked, keyed, late]
     wait_committed(other, calls, ["prg", "brq"], 60)
 
-    for call, name, who in ((asked, "asked", None), (keyed, "keyed", "keys of callee"), (late, "late", None)):
-        rec = other.recording(call.id)
-        gaps = [g["cause"] for g in rec["gaps"]]
-        check(rec["rule"] == "wanted" and rec["kept"] and (who is None or rec["kept"] == who), f"{name}: kept by {rec['kept']}")
-        check(gaps == ([] if call is keyed else ["before-ring"]), f"{name}: gaps {rec['gaps']}")
-        for node in (recorder, other):
-            if any(c.get("node") == node.name for c in rec["copies"]):
-                node.cli("recording", "verify", call.id)
-        for side, (before, behind, runs) in heard(s, other, call, name).items():
-            check(behind <= 25, f"{name} {side}: {behind} frames are missing behind")
-            if call is keyed:  # in the place of sound it has the keys
-                check(before == 0 and all(length <= 9 for length in runs), f"{name} {side}: {before} missing, holes {runs}")
-                continue
-            missing = kept["missing_ms"] if call is asked else done["missing_ms"]
-            check(not runs and abs(before * 20 - missing) <= 300,
-                  f"{name} {side}: {before} frames are missing before, {missing} ms are said to be; holes {runs}")
-    check(other.cli("recording", "why", asked.id), "why says nothing")
-    s.say(f"exports at the other site are what was sent, sample for sample, from the ring's begin on ({kept['missing_ms']} ms "
-          "of the call are its stated gap); the calls verify")
-
-    wait_for("the ring to be gone", lambda: not list((recorder.media / "ring").iterdir()), 20)
-    wait_for("the call to be forgotten", lambda: not recorder.cli("capture", "list", "--on-demand")["calls"], 10)
-    error = refused(recorder, "recording", "keep", ident[nobody], "--reason", "too late")
-    check(error.code == 5, f"kept too late: {error}")
-    c = counters(recorder)
-    rule = next(r for r in c["rules"] if r["name"] == "wanted")
-    check(rule["calls"] == 4 and c["on_demand_dropped"] == 1 and c["on_demand_kept"] == 3 and c["on_demand_bytes"] == 0,
-          f"counters {c}")
-    check(all(nobody.caller not in by_caller(n) for n in cluster.nodes), "a call that nobody kept is listed")
-    frames = [("sound", nobody.sound[side][n * 160:(n + 1) * 160]) for side in ("caller", "callee") for n in range(0, 700, 70)]
-    keys = [x for p, dek in deks.items() for x in (("a DEK", dek), ("a tape key", hkdf(dek, tapes[p][32:64], b"evtm/1 chunk")))]
-    names = [("its number", nobody.caller.encode()), ("its Call-ID", nobody.call_id.encode()),
-             ("its id", ident[nobody].encode()), ("its id", bytes.fromhex(ident[nobody].replace("-", "")))]
-    control = on_disk(cluster, [("number", asked.caller.encode()), ("id", asked.id.encode())])
-    check(control, "not even a kept call is found on a disk: the search finds nothing")
-    hits = on_disk(cluster, frames + keys + names + [("ciphertext", data[200:264]) for data in tapes.values()])
-    check(not hits, f"of the call that nobody kept: {hits}")
-    after = {n.name: Memory(n) for n in cluster.nodes}
-    hits = [f"{what} in {where} of {name}" for name, m in after.items() for what, key in keys for where, _dumped in m.find(key)]
-    check(not hits, f"of the call that nobody kept, in memory: {hits}")
-    s.say(f"of the call that nobody kept: nothing in {sum(1 for _ in files(cluster))} files of three nodes (sound, numbers, ids, "
-          f"keys, ciphertext), none of its {len(keys)} keys in any memory, and 1 call under its rule's name")
+    kept_are_heard(s, recorder, other, calls, kept, done)
+    nothing_is_left(s, cluster, recorder, asked, nobody, ident[nobody], deks, tapes)
 
 
 def tell_killed(s, recorder, other):

@@ -5,12 +5,11 @@ the recorder; its length is kept, as silence in what is exported; all else is th
 asked for stands in the audit chain. Another node than the recorder says who that is.
 """
 import datetime
-import subprocess
 import sys
 import time
 
-from story import (CliError, audio, binaries, by_caller, check, export_with_gap, recorder_started, run, wait_committed,
-                   wait_for)
+from story import (audio, by_caller, check, export_with_gap, recorder_started, refused, run, sleep_until, wait_committed,
+                   wait_for, with_token)
 
 TALK = 18
 FRAME = 160
@@ -18,30 +17,6 @@ FRAME = 160
 
 def seconds(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def refused(node, *args):
-    """The error of a command that must not succeed."""
-    try:
-        node.cli(*args)
-    except CliError as error:
-        return error
-    raise AssertionError(f"{' '.join(args)}: was not refused")
-
-
-def as_reader(s, node, *args):
-    """The exit code of a command over HTTPS with a token of the role reader."""
-    ca, token = s.folder / "ca.pem", s.folder / "token"
-    ca.write_text(node.cli("cluster", "show")["ca_pem"])
-    token.touch(mode=0o600)
-    token.write_text(node.cli("token", "create", "--name", "reader", "--role", "reader", "--reason", "test")["token"] + "\n")
-    return subprocess.run([str(binaries() / "evertape"), "--node", node.api_address, "--token-file", str(token),
-                           "--cluster-ca", str(ca), *args], capture_output=True, check=False).returncode
-
-
-def sleep_until(began, at):
-    """Telephones talk by the clock: there is nothing to wait for but time."""
-    time.sleep(max(0.0, began + at - time.monotonic()))
 
 
 def original_payloads(s, node, call):
@@ -68,7 +43,7 @@ def tell(s):
           f"another node says: {error}")
     error = refused(recorder, "recording", "pause", ident.replace(ident[-4:], "0000"), "--reason", "card number")
     check(error.code == 5, f"a recording that is not there: {error}")
-    check(as_reader(s, recorder, "recording", "pause", ident, "--reason", "card number") == 4, "a reader may pause")
+    check(with_token(s, recorder, "reader", "recording", "pause", ident, "--reason", "card number").returncode == 4, "a reader may pause")
     asked = time.monotonic()
     first = recorder.cli("recording", "pause", ident, "--reason", "card number")
     took = time.monotonic() - asked

@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -130,6 +131,30 @@ class Story:
             print(f"kept: {self.folder}")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def sleep_until(began, at):
+    """Telephones talk by the clock: there is nothing to wait for but time."""
+    time.sleep(max(0.0, began + at - time.monotonic()))
+
+
+def refused(node, *args):
+    """The error of a command that must not succeed."""
+    try:
+        node.cli(*args)
+    except CliError as error:
+        return error
+    raise Broken(f"{' '.join(args)}: was not refused")
+
+
+def with_token(s, node, role, *args, asked=None):
+    """A command over HTTPS with a new token of that role, as it ended. `asked`: another node than the one that made it."""
+    ca, token = s.folder / "ca.pem", s.folder / f"{role}.token"
+    ca.write_text(node.cli("cluster", "show")["ca_pem"])
+    token.touch(mode=0o600)
+    token.write_text(node.cli("token", "create", "--name", role, "--role", role, "--reason", "test")["token"] + "\n")
+    return subprocess.run([str(binaries() / "evertape"), "--node", (asked or node).api_address, "--token-file", str(token),
+                           "--cluster-ca", str(ca), *args], capture_output=True, check=False, timeout=60)
 
 
 def recording_of(node, call):
