@@ -8,9 +8,7 @@
 #include "node/capture/writer_internal.h"
 #include "node/io/clock.h"
 
-enum { PROBLEM_SYNC = 1 };
-
-#define RETRY_US 1000000LL
+#define FINISH_US 1000000LL
 
 void et_ack_free(struct et_ack *ack)
 {
@@ -76,7 +74,7 @@ void et_ack_poll(struct et_writer *w)
 	if (code != 0) {
 		if (!w->told_failure) {
 			w->told_failure = true;
-			et_writer_problem(w, PROBLEM_SYNC, code,
+			et_writer_problem(w, ET_PROBLEM_SYNC, code,
 					  "syncing the media filesystem failed: nothing is "
 					  "acknowledged until the store was checked by a restart");
 		}
@@ -94,7 +92,8 @@ void et_ack_poll(struct et_writer *w)
 	}
 	et_openlog_sweep(w);
 	tell_tick(w);
-	if (w->unfinished != NULL && et_clock_mono_us() - w->problem_us[0] > RETRY_US) {
+	if (w->unfinished != NULL &&
+	    et_clock_mono_us() - w->problem_us[ET_PROBLEM_WRITE] > FINISH_US) {
 		finish_again(w);
 	}
 	if (w->reserve_used && w->free_bytes > 2 * w->config.free_reserve_bytes &&

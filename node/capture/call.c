@@ -16,10 +16,8 @@
 #define AUTH_US (32 * SECOND_US)       /* a refused INVITE may come again with credentials */
 #define UPDATE_US (5 * SECOND_US)
 #define HALF_OPEN_US (5 * SECOND_US)
-#define RESTORED_US                                                                                \
-	(300 * SECOND_US)	   /* a call that came through a restart shows itself, or ends     \
-				    */
-#define SILENT_US (60 * SECOND_US) /* an answered call that never had media */
+#define RESTORED_US (300 * SECOND_US) /* a call of before a restart shows itself, or ends */
+#define SILENT_US (60 * SECOND_US)    /* an answered call that never had media */
 #define HAND_STEPS 64
 #define PENDING_TOTAL_MAX ((size_t)32 * 1024 * 1024)
 
@@ -120,6 +118,16 @@ static bool make_room(struct et_engine *e, bool to_signalled)
 		}
 	}
 	return false;
+}
+
+struct et_call *et_call_of(const struct et_engine *e, const uint8_t recording[16])
+{
+	for (uint32_t i = 0; i < e->limits.calls; i++) {
+		if (e->slots[i] != NULL && memcmp(e->slots[i]->facts.id, recording, 16) == 0) {
+			return e->slots[i];
+		}
+	}
+	return NULL;
 }
 
 struct et_call *et_call_new(struct et_engine *e, bool signalled)
@@ -314,6 +322,18 @@ void et_call_meta(struct et_engine *e, struct et_call *c, const struct et_meta_i
 		et_assert(!c->pending.failed);
 	}
 	et_buffer_release(&plain);
+}
+
+const struct et_capture_gap *et_facts_find_gap(const struct et_facts *f,
+					       const struct et_capture_gap *like)
+{
+	for (uint32_t i = 0; i < f->gap_count; i++) {
+		if (f->gaps[i].from_us == like->from_us &&
+		    strcmp(f->gaps[i].cause, like->cause) == 0) {
+			return &f->gaps[i];
+		}
+	}
+	return NULL;
 }
 
 void et_facts_gap(struct et_facts *f, int64_t from_us, int64_t to_us, const char *cause)

@@ -43,7 +43,7 @@ static void take(struct et_engine *e, struct et_call *c, const struct et_keep *k
 	memcpy(c->facts.kept, keep->who, sizeof(c->facts.kept));
 	c->facts.kept_us = keep->at_us;
 	c->keep_keys = NULL;
-	c->keep_wanted = false;
+	c->keep_wanted = NULL;
 	c->cannot_fire = c->cannot_fire && c->by_keys != NULL;
 	c->dirty = true;
 	c->updated_us = 0; /* if there is no room now: at the next sweep */
@@ -63,8 +63,11 @@ static void keep_by_keys(struct et_engine *e, struct et_call *c, const char *who
 	memcpy(keep.recording, c->facts.id, sizeof(keep.recording));
 	(void)snprintf(keep.who, sizeof(keep.who), "%s", who);
 	const bool known = c->restored ? et_call_open(e, c) : c->opened;
-	c->keep_wanted = (c->restored && !known) || (known && tell(e, &keep) < 0);
-	if (!c->keep_wanted) {
+	const bool full = known ? tell(e, &keep) < 0 : c->restored;
+	if (full) {
+		c->keep_wanted = who;
+		c->keep_wanted_us = at_us;
+	} else {
 		take(e, c, &keep);
 	}
 }
@@ -78,21 +81,17 @@ void et_call_keep_by_keys(struct et_engine *e, struct et_call *c, uint8_t side, 
 
 void et_call_keep_sweep(struct et_engine *e, struct et_call *c)
 {
-	if (c->keep_wanted) {
-		keep_by_keys(e, c, "keys", e->now_us);
+	if (c->keep_wanted != NULL) {
+		keep_by_keys(e, c, c->keep_wanted, c->keep_wanted_us);
 	}
 }
 
 int et_engine_keep(struct et_engine *e, const struct et_keep *keep)
 {
-	struct et_call *c = NULL;
+	struct et_call *c = et_call_of(e, keep->recording);
 
-	for (uint32_t i = 0; i < e->limits.calls && c == NULL; i++) {
-		struct et_call *slot = e->slots[i];
-		if (slot != NULL && slot->decision == ET_DECISION_RECORD &&
-		    memcmp(slot->facts.id, keep->recording, 16) == 0) {
-			c = slot;
-		}
+	if (c != NULL && c->decision != ET_DECISION_RECORD) {
+		c = NULL;
 	}
 	if (c != NULL && c->restored && !et_call_open(e, c)) {
 		return ET_ELIMIT; /* it goes on after a restart, and was told of then, or is now */
@@ -109,9 +108,7 @@ int et_engine_keep(struct et_engine *e, const struct et_keep *keep)
 	if (rc < 0) {
 		return rc;
 	}
-	if (c == NULL) {
-		et_keys_kept(e, keep->recording);
-	} else if (et_call_is_waiting(c)) {
+	if (c != NULL && et_call_is_waiting(c)) {
 		take(e, c, keep);
 	}
 	return 0;

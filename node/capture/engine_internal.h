@@ -7,8 +7,10 @@
  *   turn.c       TURN: what is inside
  *   dialog.c     SIP messages: calls, their states, the addresses that SDP names
  *   legs.c       the dialogs of a fork; whom a BYE ends
- *   stream.c     RTP: streams, whose they are, what is kept until it is known
+ *   match.c      RTP: which call's addresses fit
+ *   stream.c     RTP: streams, and what is kept until it is known whose it is
  *   keys.c       SRTP: keys from signalling, whether one fits
+ *   handshake.c  ... from DTLS, when its secret comes
  *   call.c       a call's life: rule, admission, opening, facts, closing
  *   demand.c     calls on demand: who keeps them
  *   table.c      saving and restoring the call table
@@ -307,7 +309,8 @@ struct et_call {
 	bool restored;
 	struct et_link join_link; /* by both numbers */
 	bool join_linked;
-	bool keep_wanted;		   /* by keys; there was no room to say so */
+	const char *keep_wanted; /* static: by whose keys; there was no room to say so; or NULL */
+	int64_t keep_wanted_us;
 	struct et_rule_presses presses[2]; /* of caller and callee */
 	bool cannot_fire;		   /* by_keys or keep_keys, and no key opens its events */
 	bool paused_by_lack;		   /* ... so it is paused */
@@ -506,7 +509,11 @@ void et_call_meta(struct et_engine *e, struct et_call *c, const struct et_meta_i
 void et_call_close(struct et_engine *e, struct et_call *c);
 void et_call_sweep(struct et_engine *e, struct et_call *c);
 void et_call_update(struct et_engine *e, struct et_call *c);
+struct et_call *et_call_of(const struct et_engine *e, const uint8_t recording[16]); /* or NULL */
 void et_facts_gap(struct et_facts *f, int64_t from_us, int64_t to_us, const char *cause);
+/* The one that began when `like` did, for the same cause; NULL: none. */
+const struct et_capture_gap *et_facts_find_gap(const struct et_facts *f,
+					       const struct et_capture_gap *like);
 void et_copy_text(char *ret, size_t size, struct et_view text);
 void et_make_id(struct et_engine *e, const struct et_call *c, uint8_t ret[16]);
 
@@ -521,7 +528,7 @@ void et_call_pause_end(struct et_engine *e, struct et_call *c, int64_t at_us);
 void et_call_pause_sweep(struct et_engine *e, struct et_call *c);
 
 /* demand.c */
-extern const char *const et_gap_before;		  /* the cause of its gap */
+extern const char *const et_gap_before;		  /* the cause of its gap: compared as a pointer */
 bool et_call_is_waiting(const struct et_call *c); /* on demand, and nobody kept it */
 /* As its rule says, from now on. */
 void et_call_on_demand(struct et_call *c, const struct et_rule_ring *ring);

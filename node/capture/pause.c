@@ -120,22 +120,11 @@ bool et_call_keeps_message(struct et_engine *e, struct et_call *c, int64_t time_
 	}
 }
 
-static struct et_call *find_recording(struct et_engine *e, const uint8_t id[16])
-{
-	for (uint32_t i = 0; i < e->limits.calls; i++) {
-		struct et_call *c = e->slots[i];
-		if (c != NULL && (c->opened || c->restored) && memcmp(c->facts.id, id, 16) == 0) {
-			return c;
-		}
-	}
-	return NULL;
-}
-
 int et_engine_pause(struct et_engine *e, const uint8_t recording[16], bool pause, const char *cause,
 		    int64_t max_us, struct et_capture_pause *ret)
 {
-	struct et_call *c = find_recording(e, recording);
-	if (c == NULL) {
+	struct et_call *c = et_call_of(e, recording);
+	if (c == NULL || (!c->opened && !c->restored)) {
 		return ET_ENOTFOUND;
 	}
 	et_call_pause_sweep(e, c);

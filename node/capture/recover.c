@@ -10,7 +10,7 @@
 #include "node/io/clock.h"
 #include "node/io/file.h"
 
-enum { PROBLEM_WRITE = 0, RING_NAME_MAX = 64 };
+enum { RING_NAME_MAX = 64 };
 
 /* Of calls on demand that nobody had kept: their keys died with the process. */
 static void clean_rings(struct et_writer *w)
@@ -37,8 +37,8 @@ static void clean_rings(struct et_writer *w)
 			       "the recorder was killed: %u tapes of calls on demand that nobody "
 			       "had kept are lost with their keys",
 			       count);
-		w->problem_us[PROBLEM_WRITE] = 0;
-		et_writer_problem(w, PROBLEM_WRITE, ET_ENOKEY, text);
+		w->problem_us[ET_PROBLEM_WRITE] = 0;
+		et_writer_problem(w, ET_PROBLEM_WRITE, ET_ENOKEY, text);
 	}
 }
 
@@ -102,8 +102,8 @@ int et_writer_recover(struct et_writer *w, struct et_recovery *ret, struct et_er
 			w->log->refs++;
 			et_openlog_done(w, w->log, t->file);
 		} else if (failed < 0) { /* told, and left as it is for a person to look at */
-			w->problem_us[PROBLEM_WRITE] = 0;
-			et_writer_problem(w, PROBLEM_WRITE, failed, error.text);
+			w->problem_us[ET_PROBLEM_WRITE] = 0;
+			et_writer_problem(w, ET_PROBLEM_WRITE, failed, error.text);
 		}
 	}
 	return rc;

@@ -197,12 +197,7 @@ static int relay_media(void *arg, uint32_t slot, uint32_t stream, const struct e
 
 static int relay_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
 {
-	struct et_media_packet p = {
-		.stream = stream,
-		.rtcp = true,
-		.arrival_us = packet->time_us,
-		.payload = { packet->payload, packet->size },
-	};
+	struct et_media_packet p = et_writer_rtcp(stream, packet);
 	return push_packet(arg, slot, &p);
 }
 

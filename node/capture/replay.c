@@ -88,12 +88,7 @@ static int replay_media(void *arg, uint32_t slot, uint32_t stream, const struct 
 
 static int replay_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
 {
-	const struct et_media_packet p = {
-		.stream = stream,
-		.rtcp = true,
-		.arrival_us = packet->time_us,
-		.payload = { packet->payload, packet->size },
-	};
+	const struct et_media_packet p = et_writer_rtcp(stream, packet);
 	packet_give(arg, slot, &p);
 	return 0;
 }

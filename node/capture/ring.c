@@ -4,8 +4,7 @@
  *   ring/<id>-s3.evtm  ring/<id>-s4.evtm  ring/<id>-s5.evtm ◀─ media
  *        │ too old: unlinked, key wiped
  *        ▼
- *   kept: noted as open ─▶ RECORDING_OPEN ─▶ each part: renamed, key wrapped, SEGMENT_OPEN (and
- * SEALED)
+ *   kept: noted as open ─▶ RECORDING_OPEN ─▶ each part: renamed, key wrapped, SEGMENT_OPEN
  *
  * A ring is a chain of tapes, each under a DEK of its own. The DEKs lie in one page of locked
  * memory that no core has, and nowhere else: they are wrapped when the call is kept, and not
@@ -30,11 +29,11 @@
  *     every five seconds, and the ring goes on as before.
  *   - ... later: it is a recording already; what was not told waits and is tried again, without an
  *     end. Nothing of it is dropped.
- *   - A part gets no footer (disk): it and those before it are given up, so that what is kept has
- * no hole that nobody tells of.
+ *   - A part gets no footer (disk): it and those before it are given up: what is kept has no hole
+ *     that nobody tells of.
  *   - All rings together are larger than their limit: the largest gives its oldest part up, until
- *     they are not; one that has a part only begins that anew. So many small calls are not driven
- * out by a large one.
+ *     they are not; one that has a part only begins that anew. So a large call drives out no small
+ *     ones.
  *   - The disk is below its reserve: finished parts of all rings are given up; recordings go first.
  * Parts that were given up early are counted (`demand_cut`).
  *
@@ -47,12 +46,9 @@
 #include "node/io/clock.h"
 
 enum {
-	PROBLEM_WRITE = 0,
 	PARTS = 4,			   /* of a reach */
 	PART_BYTES_MAX = 16 * 1024 * 1024, /* then the next part begins */
 };
-
-#define RETRY_US 5000000LL
 
 static struct et_facts *facts_of(const struct et_ring *r)
 {
@@ -183,9 +179,7 @@ static void begin_next(struct et_writer *w, uint32_t slot)
 {
 	struct et_slot *s = w->slots[slot];
 	if (!et_segment_open(w, slot)) {
-		s->state = ET_SLOT_BROKEN;
-		s->broken_us = w->now_us;
-		s->retry_us = w->now_us + RETRY_US;
+		et_slot_break(w, s, w->now_us);
 	}
 }
 
@@ -278,7 +272,7 @@ static int keep_begin(struct et_writer *w, struct et_ring *r, struct et_error *r
 	if (r->slot != NULL) {
 		r->slot->told = true;
 		if (r->has_open) {
-			et_writer_note_kept(w, r->slot);
+			et_note_kept(w, r->slot);
 		}
 	} else {
 		(void)et_writer_tell_session(w, facts_of(r), r->closing->streams, r->closing->count,
@@ -402,8 +396,8 @@ static int try_keep(struct et_writer *w, struct et_ring *r, struct et_error *ret
 	int rc = keep_ring(w, r, reterr);
 	if (rc < 0) {
 		w->demand_failed++;
-		r->retry_us = w->now_us + RETRY_US;
-		et_writer_problem(w, PROBLEM_WRITE, rc, reterr->text);
+		r->retry_us = w->now_us + ET_RETRY_US;
+		et_writer_problem(w, ET_PROBLEM_WRITE, rc, reterr->text);
 		return rc;
 	}
 	if (r->slot != NULL) {
@@ -654,10 +648,7 @@ void et_ring_finish(struct et_writer *w)
 		if (s == NULL || s->ring == NULL) {
 			continue;
 		}
-		et_segment_finish(w, s, NULL);
-		s->state = ET_SLOT_BROKEN;
-		s->retry_us = INT64_MAX;
-		s->broken_us = w->now_us;
+		et_slot_end(w, s);
 		if (s->ring->wanted.who[0] == '\0' || try_keep(w, s->ring, &error) < 0) {
 			(void)et_ring_free(w, ET_TAKE(s->ring));
 			lost++;
@@ -675,7 +666,7 @@ void et_ring_finish(struct et_writer *w)
 			       "the recorder stops: what the rings of %u calls on demand held is "
 			       "lost, for nobody kept it",
 			       lost);
-		w->problem_us[PROBLEM_WRITE] = 0;
-		et_writer_problem(w, PROBLEM_WRITE, ET_ENOKEY, text);
+		w->problem_us[ET_PROBLEM_WRITE] = 0;
+		et_writer_problem(w, ET_PROBLEM_WRITE, ET_ENOKEY, text);
 	}
 }

@@ -11,12 +11,9 @@
 #include "node/io/file.h"
 
 enum {
-	PROBLEM_WRITE = 0, /* kinds of et_writer_problem() */
 	UNFINISHED_MAX = 16384,
 	RESERVE_BYTES = 16 * 1024 * 1024,
 };
-
-#define RETRY_US 5000000LL
 
 void et_writer_path(const struct et_writer *w, const char *relative, char ret[PATH_MAX])
 {
@@ -229,7 +226,7 @@ static bool segment_begin(struct et_writer *w, struct et_slot *s, enum et_keys_s
 		w->refused_writer++;
 		abandon(w, s);
 		et_writer_opened(w);
-		et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
+		et_writer_problem(w, ET_PROBLEM_WRITE, rc, error.text);
 		return false;
 	}
 	if (s->ring == NULL) {
@@ -258,7 +255,7 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 	et_media_encoder_reset(&s->encoder);
 	/* One allocation for the tape's life, instead of doublings past what a record needs. */
 	(void)et_buffer_reserve(&s->encoder.plain, ET_RECORD_BYTES + ET_MEDIA_PACKET_OVERHEAD);
-	et_writer_begin_segment(w, s);
+	et_note_begin(w, s);
 	return true;
 }
 
@@ -299,7 +296,7 @@ void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct
 	s->told = true;
 	int rc = late_number(w, s, late->salt, &error);
 	if (rc < 0) {
-		et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
+		et_writer_problem(w, ET_PROBLEM_WRITE, rc, error.text);
 	} else if (segment_begin(w, s, late->state)) {
 		et_segment_append(w, s, ET_TAPE_KEYS, s->t0_us, plain.data, plain.size);
 		et_segment_finish(w, s, NULL);
@@ -314,7 +311,7 @@ static void segment_fail(struct et_writer *w, struct et_slot *s, int code,
 			 const struct et_error *error)
 {
 	int64_t since_us = s->encoder.packets > 0 ? s->encoder.first_us : s->last_us;
-	et_writer_problem(w, PROBLEM_WRITE, code, error->text);
+	et_writer_problem(w, ET_PROBLEM_WRITE, code, error->text);
 	w->dropped += s->encoder.packets;
 	w->tape_packets -= s->encoder.packets;
 	et_media_encoder_reset(&s->encoder);
@@ -325,9 +322,7 @@ static void segment_fail(struct et_writer *w, struct et_slot *s, int code,
 		et_reserve_use(w);
 	}
 	et_segment_finish(w, s, NULL);
-	s->state = ET_SLOT_BROKEN;
-	s->broken_us = since_us;
-	s->retry_us = w->now_us + RETRY_US;
+	et_slot_break(w, s, since_us);
 }
 
 void et_segment_append(struct et_writer *w, struct et_slot *s, enum et_tape_kind kind,
@@ -389,7 +384,7 @@ static void segment_end(struct et_writer *w, struct et_slot *s)
 		int rc = et_tape_end(s->tape, ms < 0 || ms > UINT32_MAX ? 0 : (uint32_t)ms,
 				     (struct et_view){ plain.data, plain.size }, &error);
 		if (rc < 0) {
-			et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
+			et_writer_problem(w, ET_PROBLEM_WRITE, rc, error.text);
 		}
 	}
 	et_buffer_release(&plain);
@@ -414,7 +409,7 @@ int et_segment_seal(struct et_writer *w, struct et_ack *ack)
 		rc = et_tape_finish(ack->tape, &signer, &seal, &error);
 	}
 	if (rc < 0) {
-		et_writer_problem(w, PROBLEM_WRITE, rc, error.text);
+		et_writer_problem(w, ET_PROBLEM_WRITE, rc, error.text);
 		return rc;
 	}
 	ack->tape = et_tape_close(ack->tape);

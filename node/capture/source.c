@@ -177,6 +177,12 @@ static int64_t time_us_of(const struct timeval *tv)
 	return s > YEAR_9999_S ? YEAR_9999_S * US_PER_S : s * US_PER_S + us;
 }
 
+static void frames_give(struct et_source *s, const struct et_frame *frames, size_t count)
+{
+	s->stats.read += count;
+	s->fn(s->arg, frames, count);
+}
+
 static void batch_hand_over(struct et_source *s)
 {
 	const size_t count = s->count;
@@ -184,7 +190,7 @@ static void batch_hand_over(struct et_source *s)
 	s->count = 0;
 	s->used = 0;
 	if (count > 0) {
-		s->fn(s->arg, s->batch, count);
+		frames_give(s, s->batch, count);
 	}
 }
 
@@ -202,7 +208,7 @@ static void on_frame(u_char *arg, const struct pcap_pkthdr *head, const u_char *
 		batch_hand_over(s);
 	}
 	if (frame.size > sizeof(s->held)) {
-		s->fn(s->arg, &frame, 1);
+		frames_give(s, &frame, 1);
 		return;
 	}
 	frame.data = memcpy(s->held + s->used, data, frame.size);

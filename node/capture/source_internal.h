@@ -29,7 +29,8 @@ int et_source_read(struct et_source *s, int max, et_source_fn fn, void *arg,
 int et_source_fd(const struct et_source *s); /* to poll; -1: a file */
 
 struct et_source_stats {
-	uint64_t received;
+	uint64_t read;	   /* frames that `fn` got */
+	uint64_t received; /* by the kernel, as the next two: 0 of a file */
 	uint64_t dropped;
 	uint64_t interface_dropped;
 };

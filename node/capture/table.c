@@ -23,8 +23,7 @@ enum {
 	FLAG_PROVISIONAL = 128,
 };
 
-static const char *const causes[] = { "recorder-restart", "disk-full", "writer_full",
-				      "before-ring" };
+static const char gap_restart[] = "recorder-restart";
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
@@ -281,15 +280,14 @@ static bool restore_stream(struct et_call *c, struct et_reader *r)
 
 static void read_gaps(struct et_reader *r, struct et_facts *f)
 {
+	const char *const causes[] = { gap_restart, "disk-full", "writer_full", et_gap_paused,
+				       et_gap_before };
 	uint32_t count = et_read8(r);
 	for (uint32_t i = 0; i < count && !r->failed; i++) {
 		char text[32];
 		int64_t from_us = (int64_t)et_read64(r);
 		int64_t to_us = (int64_t)et_read64(r);
 		et_table_read_text(r, text, sizeof(text));
-		if (strcmp(text, et_gap_paused) == 0) {
-			et_facts_gap(f, from_us, to_us, et_gap_paused);
-		}
 		for (size_t k = 0; k < ET_ARRAY_SIZE(causes); k++) {
 			if (strcmp(text, causes[k]) == 0) {
 				et_facts_gap(f, from_us, to_us, causes[k]);
@@ -442,7 +440,7 @@ static void tell_gaps(struct et_engine *e, int64_t saved_us,
 			c->facts.ring_us = 0;
 			c->keep_keys = NULL;
 		}
-		et_facts_gap(&c->facts, from_us != 0 ? from_us : saved_us, e->now_us, causes[0]);
+		et_facts_gap(&c->facts, from_us != 0 ? from_us : saved_us, e->now_us, gap_restart);
 		c->dirty = true;
 	}
 }

@@ -8,7 +8,6 @@
 #include "node/io/clock.h"
 #include "node/io/file.h"
 
-#define RETRY_US 5000000LL
 #define POLL_US 200000LL
 #define PROBLEM_US 1000000LL
 
@@ -18,21 +17,14 @@ enum { AHEAD_BYTES = 192 }; /* of a record: a packet of 20 ms of G.711 */
 
 static int make_folders(struct et_writer *w, struct et_error *reterr)
 {
+	static const char *const folders[] = { "calls", "tapes", "ring" };
 	char path[PATH_MAX];
-	et_writer_path(w, "calls", path);
-	int rc = et_file_mkdirs(path, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	et_writer_path(w, "tapes", path);
-	rc = et_file_mkdirs(path, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	et_writer_path(w, "ring", path);
-	rc = et_file_mkdirs(path, reterr);
-	if (rc < 0) {
-		return rc;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(folders); i++) {
+		et_writer_path(w, folders[i], path);
+		int rc = et_file_mkdirs(path, reterr);
+		if (rc < 0) {
+			return rc;
+		}
 	}
 	w->media_fd = open(w->media, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (w->media_fd < 0) {
@@ -221,6 +213,20 @@ void et_writer_problem(struct et_writer *w, int kind, int code, const char *text
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
 
+void et_slot_break(struct et_writer *w, struct et_slot *s, int64_t since_us)
+{
+	s->state = ET_SLOT_BROKEN;
+	s->broken_us = since_us;
+	s->retry_us = w->now_us + ET_RETRY_US;
+}
+
+void et_slot_end(struct et_writer *w, struct et_slot *s)
+{
+	et_segment_finish(w, s, NULL);
+	et_slot_break(w, s, w->now_us);
+	s->retry_us = INT64_MAX;
+}
+
 void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *facts, bool restored)
 {
 	et_assert(slot < w->config.calls && w->slots[slot] == NULL);
@@ -249,9 +255,8 @@ void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *f
 		return;
 	}
 	if (!et_segment_open(w, slot)) {
+		et_slot_break(w, s, w->now_us);
 		s->state = s->told || on_demand ? ET_SLOT_BROKEN : ET_SLOT_REFUSED;
-		s->broken_us = w->now_us;
-		s->retry_us = w->now_us + RETRY_US;
 	}
 	if (on_demand) {
 		(void)et_writer_tell(w, ET_CAPTURE_RING, facts, NULL, 0, NULL, false);
@@ -262,48 +267,6 @@ static struct et_slot *slot_of(struct et_writer *w, uint32_t slot)
 {
 	et_assert(slot < w->config.calls);
 	return w->slots[slot];
-}
-
-static void stream_item(const struct et_capture_stream *stream, struct et_meta_item *ret,
-			char codec[32])
-{
-	/* "opus/48000/2": name, clock, channels */
-	(void)snprintf(codec, 32, "%s", stream->codec);
-	uint8_t channels = 1;
-	char *slash = strchr(codec, '/');
-	if (slash != NULL) {
-		*slash = '\0';
-		char *second = strchr(slash + 1, '/');
-		channels = second != NULL && second[1] == '2' ? 2 : 1;
-	}
-	*ret = (struct et_meta_item){
-		.type = ET_META_STREAM,
-		.stream = {
-			.stream = stream->number,
-			.ssrc = stream->ssrc,
-			.party = stream->party,
-			.payload_type = stream->payload_type,
-			.channels = channels,
-			.clock_rate = stream->clock_hz,
-			.codec = { (const uint8_t *)codec, strlen(codec) },
-			.src = { (const uint8_t *)stream->src, strlen(stream->src) },
-			.dst = { (const uint8_t *)stream->dst, strlen(stream->dst) },
-			.srtp = { (const uint8_t *)stream->srtp, strlen(stream->srtp) },
-		},
-	};
-}
-
-static void write_stream(struct et_writer *w, struct et_slot *s,
-			 const struct et_capture_stream *stream)
-{
-	char codec[32];
-	struct et_meta_item item;
-	struct et_buffer plain = { .data = NULL };
-	stream_item(stream, &item, codec);
-	if (et_meta_add(&plain, &item) == 0 && !plain.failed) {
-		et_segment_append(w, s, ET_TAPE_META, stream->first_us, plain.data, plain.size);
-	}
-	et_buffer_release(&plain);
 }
 
 void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_capture_stream *stream)
@@ -322,183 +285,7 @@ void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_captur
 		s->stream_room = room;
 	}
 	s->streams[s->stream_count++] = *stream;
-	if (s->state == ET_SLOT_OPEN && s->tape != NULL) {
-		write_stream(w, s, stream);
-	}
-}
-
-/* Which recording this is, for whoever has only the tape and its key. */
-static void write_parties(struct et_writer *w, struct et_slot *s)
-{
-	const struct et_facts *f = &s->facts;
-	const struct {
-		const char *key;
-		const char *value;
-		uint8_t party;
-	} facts[] = {
-		{ "uri", f->from_uri, 0 },
-		{ "uri", f->to_uri, 1 },
-		{ "number", f->from, 0 },
-		{ "number", f->to, 1 },
-		{ "sip-call-id", f->sip_call_id, 255 },
-		{ "tones", f->tones > ET_RULE_TONES_KEEP ? et_rule_tones_text(f->tones) : "", 255 },
-	};
-	struct et_buffer plain = { .data = NULL };
-	bool any = false;
-	for (size_t i = 0; i < ET_ARRAY_SIZE(facts); i++) {
-		struct et_meta_item item = {
-			.type = ET_META_FACT,
-			.fact = {
-				.time_us = f->start_us,
-				.party = facts[i].party,
-				.key = { (const uint8_t *)facts[i].key, strlen(facts[i].key) },
-				.value = { (const uint8_t *)facts[i].value,
-					   strlen(facts[i].value) },
-			},
-		};
-		if (facts[i].value[0] != '\0' && et_meta_add(&plain, &item) == 0) {
-			any = true;
-		}
-	}
-	if (any && !plain.failed) {
-		et_segment_append(w, s, ET_TAPE_META, f->start_us, plain.data, plain.size);
-	}
-	et_buffer_release(&plain);
-}
-
-static void write_gap(struct et_writer *w, struct et_slot *s, const struct et_capture_gap *gap)
-{
-	struct et_buffer plain = { .data = NULL };
-	bool paused = gap->cause == et_gap_paused;
-	struct et_meta_item item = {
-		.type = ET_META_MARK,
-		.mark = {
-			.what = paused ? ET_MARK_PAUSE : ET_MARK_GAP,
-			.from_us = gap->from_us,
-			.to_us = gap->to_us,
-			.cause = { (const uint8_t *)gap->cause, strlen(gap->cause) },
-		},
-	};
-	if (et_meta_add(&plain, &item) == 0 && !plain.failed) {
-		et_segment_append(w, s, ET_TAPE_META, gap->to_us != 0 ? gap->to_us : s->t0_us,
-				  plain.data, plain.size);
-	}
-	et_buffer_release(&plain);
-}
-
-void et_writer_note_kept(struct et_writer *w, struct et_slot *s)
-{
-	struct et_buffer plain = { .data = NULL };
-	const struct et_facts *f = &s->facts;
-	struct et_meta_item item = {
-		.type = ET_META_FACT,
-		.fact = {
-			.time_us = f->kept_us,
-			.party = 255,
-			.key = { (const uint8_t *)"kept", 4 },
-			.value = { (const uint8_t *)f->kept, strlen(f->kept) },
-		},
-	};
-	et_segment_flush(w, s);
-	for (uint32_t i = 0; i < f->gap_count; i++) {
-		if (f->gaps[i].cause == et_gap_before) {
-			write_gap(w, s, &f->gaps[i]);
-		}
-	}
-	if (et_meta_add(&plain, &item) == 0 && !plain.failed) {
-		et_segment_append(w, s, ET_TAPE_META, f->kept_us, plain.data, plain.size);
-	}
-	et_buffer_release(&plain);
-}
-
-/* A pause begins or ends while the tape is open: it stands between the packets where it happened,
- * for facts and packets come through one queue. */
-static void write_pause(struct et_writer *w, struct et_slot *s, enum et_meta_mark what,
-			int64_t at_us)
-{
-	struct et_buffer plain = { .data = NULL };
-	const char *cause = s->facts.pause_cause;
-	struct et_meta_item item = {
-		.type = ET_META_MARK,
-		.mark = {
-			.what = (uint8_t)what,
-			.from_us = at_us,
-			.cause = { (const uint8_t *)cause, strlen(cause) },
-		},
-	};
-	if (s->state == ET_SLOT_OPEN && s->tape != NULL && et_meta_add(&plain, &item) == 0 &&
-	    !plain.failed) {
-		et_segment_flush(w, s); /* what was said before it */
-		et_segment_append(w, s, ET_TAPE_META, at_us, plain.data, plain.size);
-	}
-	et_buffer_release(&plain);
-}
-
-static const struct et_capture_gap *find_gap(const struct et_facts *f,
-					     const struct et_capture_gap *like)
-{
-	for (uint32_t i = 0; i < f->gap_count; i++) {
-		if (f->gaps[i].from_us == like->from_us &&
-		    strcmp(f->gaps[i].cause, like->cause) == 0) {
-			return &f->gaps[i];
-		}
-	}
-	return NULL;
-}
-
-static void write_pauses(struct et_writer *w, struct et_slot *s, const struct et_facts *before)
-{
-	for (uint32_t i = 0; i < s->facts.gap_count; i++) {
-		const struct et_capture_gap *g = &s->facts.gaps[i];
-		const struct et_capture_gap *old = find_gap(before, g);
-		if (g->cause != et_gap_paused) {
-			continue;
-		}
-		if (old == NULL) {
-			write_pause(w, s, ET_MARK_PAUSE, g->from_us);
-		}
-		if (g->to_us != 0 && (old == NULL || old->to_us == 0)) {
-			write_pause(w, s, ET_MARK_RESUME, g->to_us);
-		}
-	}
-}
-
-/* Keep a KEYS plaintext for the segments to come; the oldest give way. */
-static void keep_keys(struct et_slot *s, struct et_view plain)
-{
-	uint32_t at = s->keys_last;
-
-	if (plain.size + 2 > ET_SECRET_SIZE_MAX) {
-		return; /* it stands in this segment */
-	}
-	if (s->keys[at] != NULL && s->keys_size[at] + plain.size + 2 > ET_SECRET_SIZE_MAX) {
-		at = (at + 1) % ET_SLOT_KEYS_MAX;
-		s->keys[at] = et_secret_free(s->keys[at]);
-		s->keys_last = at;
-	}
-	if (s->keys[at] == NULL) {
-		s->keys[at] = et_secret_new(ET_SECRET_SIZE_MAX);
-		s->keys_size[at] = 0;
-	}
-	if (s->keys[at] != NULL) {
-		uint8_t *to = et_secret_edit(s->keys[at]) + s->keys_size[at];
-		et_put16(to, (uint16_t)plain.size);
-		memcpy(to + 2, plain.data, plain.size);
-		s->keys_size[at] = (uint16_t)(s->keys_size[at] + plain.size + 2);
-	}
-}
-
-static void write_keys(struct et_writer *w, struct et_slot *s)
-{
-	for (uint32_t n = 1; n <= ET_SLOT_KEYS_MAX; n++) {
-		uint32_t i = (s->keys_last + n) % ET_SLOT_KEYS_MAX; /* oldest first */
-		for (size_t at = 0; s->keys[i] != NULL && at < s->keys_size[i];) {
-			const uint8_t *p = et_secret_bytes(s->keys[i]) + at;
-			size_t size = et_get16(p);
-			et_segment_append(w, s, ET_TAPE_KEYS, s->t0_us, p + 2, size);
-			at += 2 + size;
-		}
-	}
+	et_note_stream(w, s, stream);
 }
 
 void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain)
@@ -508,23 +295,7 @@ void et_writer_keys(struct et_writer *w, uint32_t slot, struct et_view plain)
 	if (s == NULL || s->state == ET_SLOT_REFUSED || w->config.media == NULL) {
 		return;
 	}
-	keep_keys(s, plain);
-	if (s->state == ET_SLOT_OPEN && s->tape != NULL) {
-		et_segment_append(w, s, ET_TAPE_KEYS, w->now_us, plain.data, plain.size);
-	}
-}
-
-/* What every segment says first: it can be read without the others. */
-void et_writer_begin_segment(struct et_writer *w, struct et_slot *s)
-{
-	write_parties(w, s);
-	write_keys(w, s);
-	for (uint32_t i = 0; i < s->facts.gap_count && s->segment > 1; i++) {
-		write_gap(w, s, &s->facts.gaps[i]);
-	}
-	for (uint32_t i = 0; i < s->stream_count; i++) {
-		write_stream(w, s, &s->streams[i]);
-	}
+	et_note_keys(w, s, plain);
 }
 
 /* Nothing could be written for a while: try a new segment now and then. */
@@ -538,8 +309,7 @@ static void retry(struct et_writer *w, uint32_t slot)
 	et_facts_gap(&s->facts, s->broken_us, w->now_us, "disk-full");
 	if (!et_segment_open(w, slot)) {
 		s->facts = before;
-		s->state = ET_SLOT_BROKEN;
-		s->retry_us = w->now_us + RETRY_US;
+		et_slot_break(w, s, s->broken_us);
 	}
 }
 
@@ -558,6 +328,16 @@ struct et_media_packet et_writer_packet(uint32_t stream, const struct et_rtp *rt
 		.arrival_us = packet->time_us,
 		.payload = whole ? (struct et_view){ packet->payload, packet->size }
 				 : (struct et_view){ rtp->payload, rtp->payload_size },
+	};
+}
+
+struct et_media_packet et_writer_rtcp(uint32_t stream, const struct et_packet *packet)
+{
+	return (struct et_media_packet){
+		.stream = stream,
+		.rtcp = true,
+		.arrival_us = packet->time_us,
+		.payload = { packet->payload, packet->size },
 	};
 }
 
@@ -646,7 +426,7 @@ static void take_facts(struct et_writer *w, struct et_slot *s, const struct et_f
 	struct et_facts own = s->facts;
 	s->facts = *facts;
 	for (uint32_t i = 0; i < own.gap_count; i++) {
-		if (find_gap(facts, &own.gaps[i]) == NULL) {
+		if (et_facts_find_gap(facts, &own.gaps[i]) == NULL) {
 			et_facts_gap(&s->facts, own.gaps[i].from_us, own.gaps[i].to_us,
 				     own.gaps[i].cause);
 		}
@@ -654,7 +434,7 @@ static void take_facts(struct et_writer *w, struct et_slot *s, const struct et_f
 	if (s->facts.problem[0] == '\0' && !own.problem_srtp) {
 		memcpy(s->facts.problem, own.problem, sizeof(own.problem));
 	}
-	write_pauses(w, s, &own);
+	et_note_pauses(w, s, &own);
 }
 
 void et_writer_update(struct et_writer *w, uint32_t slot, const struct et_facts *facts,
@@ -752,10 +532,7 @@ void et_writer_finish(struct et_writer *w)
 	for (uint32_t i = 0; i < w->config.calls && w->config.media != NULL; i++) {
 		struct et_slot *s = w->slots[i];
 		if (s != NULL && s->state == ET_SLOT_OPEN) {
-			et_segment_finish(w, s, NULL);
-			s->state = ET_SLOT_BROKEN;
-			s->broken_us = w->now_us;
-			s->retry_us = INT64_MAX;
+			et_slot_end(w, s);
 		}
 	}
 }

@@ -1,6 +1,7 @@
 /* The writer: recordings in, tapes and events out. It owns the tapes and runs the callback.
  *
  *   writer.c     what a sink gets, by slot; records; updates; time
+ *   note.c       what a tape says besides its packets
  *   segment.c    a tape's life: key, marker, header, events, footer, what fails
  *   ring.c       calls on demand: tapes under keys that nobody else has, kept or lost
  *   openlog.c    which tapes are open, for the next start
@@ -17,8 +18,8 @@
  *   tapes/<yyyy>/<mm>/<dd>/<recording>-g<generation>-s<segment>.evtm
  *   ring/<recording>-g<generation>-s<segment>.evtm           of calls that nobody kept (yet)
  *   calls/open-<number>.log    what is open: openlog.c
- * table calls/reserve                                      space that footers may use when the disk
- * is full
+ *   calls/table                what goes on: table.c
+ *   calls/reserve              space that footers may use when the disk is full
  *
  * Threads: one owner, but for et_writer_sync(), et_writer_set_kek() and the atomics. */
 #ifndef ET_NODE_CAPTURE_WRITER_INTERNAL_H
@@ -43,6 +44,9 @@ enum {
 };
 
 #define ET_RECORD_US 1000000LL /* ... or at this age */
+#define ET_RETRY_US 5000000LL  /* after which what failed is tried again */
+
+enum { ET_PROBLEM_WRITE, ET_PROBLEM_SYNC, ET_PROBLEM_KINDS }; /* of et_writer_problem() */
 
 enum et_slot_state { ET_SLOT_NONE, ET_SLOT_OPEN, ET_SLOT_BROKEN, ET_SLOT_REFUSED };
 
@@ -160,7 +164,7 @@ struct et_writer {
 	struct et_slot **slots; /* owned; NULL: not in use */
 	int64_t now_us;
 	int64_t polled_us;
-	int64_t problem_us[2]; /* monotonic: when PROBLEM was told last, by kind */
+	int64_t problem_us[ET_PROBLEM_KINDS]; /* monotonic: when PROBLEM was told last, by kind */
 	bool reserve_used;
 
 	struct et_openlog *logs; /* owned; oldest first */
@@ -252,6 +256,7 @@ void et_writer_tell_metrics(const struct et_writer *w, struct et_capture_metrics
 /* Put together an RTP packet for the tape. A header with more than the fixed part is kept whole. */
 struct et_media_packet et_writer_packet(uint32_t stream, const struct et_rtp *rtp,
 					const struct et_packet *packet);
+struct et_media_packet et_writer_rtcp(uint32_t stream, const struct et_packet *packet);
 
 /* ---- Between the writer's files -------------------------------------------------------------- */
 
@@ -264,9 +269,18 @@ int et_writer_tell_session(struct et_writer *w, const struct et_facts *facts,
 			   const struct et_capture_session *session);
 void et_writer_problem(struct et_writer *w, int kind, int code, const char *text);
 
-/* writer.c: what a new segment says first; who keeps it, in the midst of one */
-void et_writer_begin_segment(struct et_writer *w, struct et_slot *s);
-void et_writer_note_kept(struct et_writer *w, struct et_slot *s);
+/* note.c: what a tape says besides its packets */
+void et_note_begin(struct et_writer *w, struct et_slot *s); /* what each segment says first */
+void et_note_stream(struct et_writer *w, struct et_slot *s, const struct et_capture_stream *stream);
+void et_note_keys(struct et_writer *w, struct et_slot *s, struct et_view plain);
+void et_note_kept(struct et_writer *w, struct et_slot *s); /* in the midst of a segment */
+/* Pauses that began or ended since the facts were as `before`. */
+void et_note_pauses(struct et_writer *w, struct et_slot *s, const struct et_facts *before);
+
+/* writer.c: nothing is written for it since `since_us`; a new segment is tried in a while */
+void et_slot_break(struct et_writer *w, struct et_slot *s, int64_t since_us);
+/* ... or, when the writer ends, none: its tape is finished */
+void et_slot_end(struct et_writer *w, struct et_slot *s);
 
 /* segment.c */
 bool et_segment_open(struct et_writer *w, uint32_t slot);

@@ -92,6 +92,13 @@ static inline struct et_engine *make(struct fixture *f)
 	return e;
 }
 
+/* Another engine, as f->config says now. */
+static inline void make_again(struct fixture *f)
+{
+	(void)et_engine_free(f->engine);
+	f->engine = make(f);
+}
+
 static inline int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -121,14 +128,20 @@ static inline void datagram(struct fixture *f, uint8_t from, uint16_t sport, uin
 	engine_datagram_at(f->engine, f->now_us, from, sport, to, dport, data, size);
 }
 
-static inline void rtp(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
-		       uint32_t ssrc, uint32_t number)
+static inline void rtp_of(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to,
+			  uint16_t dport, uint32_t ssrc, uint32_t number, uint8_t type)
 {
-	uint8_t p[172] = { 0x80, 0 };
+	uint8_t p[172] = { 0x80, type };
 	et_put16(p + 2, (uint16_t)number);
 	et_put32(p + 4, number * 160);
 	et_put32(p + 8, ssrc);
 	datagram(f, from, sport, to, dport, p, sizeof(p));
+}
+
+static inline void rtp(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
+		       uint32_t ssrc, uint32_t number)
+{
+	rtp_of(f, from, sport, to, dport, ssrc, number, 0);
 }
 
 /* A message of the call `id`; `port` > 0: with a description that names 10.0.0.`side`:port. */

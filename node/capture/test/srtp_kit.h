@@ -192,6 +192,11 @@ struct sender {
 	uint32_t sequence;
 };
 
+static inline void sender_close(struct sender *s)
+{
+	s->srtp = et_srtp_free(s->srtp);
+}
+
 static inline struct sender sender_of(uint8_t from, enum et_srtp_suite suite, uint8_t seed)
 {
 	struct sender s = { .suite = suite, .from = from, .sequence = 100 };

@@ -12,8 +12,8 @@
 static void a_key_log_opens_dtls_srtp(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
-	struct sender callee = sender_of_handshake(2, true);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender callee = sender_of_handshake(2, true);
 
 	call_with_handshake(f);
 	send_rtp(f, &caller, 1); /* the log is a little late */
@@ -31,15 +31,13 @@ static void a_key_log_opens_dtls_srtp(void **state)
 	assert_true(was_told(f, &caller) && was_told(f, &callee));
 	assert_int_equal(f->engine->packets.other[ET_OTHER_DTLS], 3);
 	assert_int_equal(f->facts.keys, ET_KEYS_COMPLETE);
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
 }
 
 /* Of addresses that nobody named: they have places of their own among the handshakes. */
 static void a_flood_of_hellos_costs_no_key(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 	uint8_t p[128];
 	size_t size = hello_make(true, p);
 
@@ -54,7 +52,6 @@ static void a_flood_of_hellos_costs_no_key(void **state)
 	finish(f);
 	assert_int_equal(f->opened, 10);
 	assert_int_equal(f->streams[0].opened, ET_OPENED_YES);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* A key log that grows is read once a second: a secret is found seconds after the media began, but
@@ -62,7 +59,7 @@ static void a_flood_of_hellos_costs_no_key(void **state)
 static void a_secret_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 
 	f->engine->config.keylog_grows = true;
 	call_with_handshake(f);
@@ -75,14 +72,13 @@ static void a_secret_is_waited_for(void **state)
 	finish(f);
 	assert_int_equal(f->streams[0].opened, ET_OPENED_YES);
 	assert_string_equal(f->facts.problem, "");
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* After half a minute it is looked for more rarely; as long as the call lasts. */
 static void a_late_secret_is_still_found(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 
 	f->engine->config.keylog_grows = true;
 	call_with_handshake(f);
@@ -94,15 +90,14 @@ static void a_late_secret_is_still_found(void **state)
 	assert_int_equal(f->streams[0].opened, ET_OPENED_YES);
 	assert_int_equal(f->facts.keys, ET_KEYS_COMPLETE);
 	assert_string_equal(f->facts.problem, "");
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* What the handshake said goes into the tape once, with a key log or without. */
 static void a_handshake_without_its_secret_is_kept(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
-	struct sender callee = sender_of_handshake(2, true);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender callee = sender_of_handshake(2, true);
 	uint8_t random[32];
 
 	f->engine->config.keylog = NULL;
@@ -123,16 +118,14 @@ static void a_handshake_without_its_secret_is_kept(void **state)
 	assert_memory_equal(h->client_random, random, sizeof(random));
 	assert_int_equal(f->facts.keys, ET_KEYS_MISSING);
 	assert_non_null(strstr(f->facts.problem, "2 streams " ET_KEYS_PROBLEM));
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
 }
 
 /* It is tried on what was kept of the call, and told when it fits. */
 static void a_secret_that_comes_after_the_call_is_told(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
-	struct sender callee = sender_of_handshake(2, true);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender callee = sender_of_handshake(2, true);
 
 	f->engine->config.keylog_grows = true;
 	call_with_handshake(f);
@@ -162,13 +155,39 @@ static void a_secret_that_comes_after_the_call_is_told(void **state)
 	assert_int_equal(f->late_count, 2);
 	assert_int_equal(f->engine->handshakes_over, 0);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
+}
+
+/* Of a call on demand nothing is told before somebody has kept it. */
+static void a_secret_that_comes_after_a_call_on_demand_waits_until_it_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
+	struct et_keep keep = { .who = "token:anna" };
+
+	f->engine->config.keylog_grows = true;
+	call_with_handshake(f);
+	f->engine->slots[0]->facts.ring_us = 60000000;
+	f->engine->slots[0]->facts.keep_for_us = 600000000;
+	send_rtp(f, &caller, 10);
+	memcpy(keep.recording, f->engine->slots[0]->facts.id, sizeof(keep.recording));
+	f->now_us += 5 * 3600 * 1000000LL; /* its media timed out */
+	et_engine_clock(f->engine, f->now_us);
+	assert_int_equal(f->engine->call_count, 0);
+	secret_comes(f);
+	et_keys_late(f->engine);
+	assert_int_equal(et_engine_keep(f->engine, &keep), 0); /* asked, and not answered */
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, 0);
+	et_keys_kept(f->engine, keep.recording);
+	et_keys_late(f->engine);
+	assert_int_equal(f->late_count, 2);
+	finish(f);
 }
 
 static void a_wrong_secret_after_the_call_is_not(void **state)
 {
 	struct fixture *f = *state;
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 9);
 
 	f->engine->config.keylog_grows = true;
@@ -181,14 +200,13 @@ static void a_wrong_secret_after_the_call_is_not(void **state)
 	assert_int_equal(f->late_count, 0);
 	assert_int_equal(f->engine->handshakes_over, 0);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* Nor when the clock is set back meanwhile. */
 static void a_secret_is_waited_for_when_time_goes_back(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 
 	f->engine->config.keylog_grows = true;
 	call_with_handshake(f);
@@ -198,7 +216,6 @@ static void a_secret_is_waited_for_when_time_goes_back(void **state)
 	send_rtp(f, &caller, 10);
 	assert_int_equal(f->opened, 10);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* One key press of the caller, protected. */
@@ -252,7 +269,7 @@ static int sink_nothing(void *arg, uint32_t slot, uint32_t stream, const struct 
 static void protected_keys_pause_when_there_is_a_key(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 	f->engine->sink.media = sink_nothing;
 	struct et_call *c = call_under(f, false);
 	send_rtp(f, &caller, 50);
@@ -276,13 +293,12 @@ static void protected_keys_pause_when_there_is_a_key(void **state)
 	assert_int_equal(f->media, 52 + 51 + 1);
 	finish(f);
 	assert_string_equal(f->facts.problem, "");
-	(void)et_srtp_free(caller.srtp);
 }
 
 static void without_a_key_it_is_paused_where_the_rule_says_so(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 	f->engine->sink.media = sink_nothing;
 	struct et_call *c = call_under(f, true);
 	send_rtp(f, &caller, 50);
@@ -300,7 +316,6 @@ static void without_a_key_it_is_paused_where_the_rule_says_so(void **state)
 	assert_true(et_call_is_paused(c));
 	finish(f);
 	assert_int_equal(f->facts.gap_count, 2);
-	(void)et_srtp_free(caller.srtp);
 }
 
 static const struct et_rule_ring ring = { .reach_us = 60000000,
@@ -310,7 +325,7 @@ static const struct et_rule_ring ring = { .reach_us = 60000000,
 static void protected_keys_keep_a_call_when_there_is_a_key(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 	f->engine->sink.media = sink_nothing;
 	struct et_call *c = call_under(f, false);
 	c->by_keys = NULL;
@@ -331,13 +346,12 @@ static void protected_keys_keep_a_call_when_there_is_a_key(void **state)
 	assert_string_equal(c->facts.kept, "keys of caller");
 	send_rtp(f, &caller, 10);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* The secret of a call on demand comes when it is over. */
 static void late_on_demand(struct fixture *f, bool kept)
 {
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 	uint8_t id[16];
 	f->engine->config.keylog_grows = true;
 	call_with_handshake(f);
@@ -360,7 +374,6 @@ static void late_on_demand(struct fixture *f, bool kept)
 	assert_int_equal(f->late_count, kept ? 2 : 0);
 	assert_int_equal(f->engine->handshakes_over, 0);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 static void a_secret_after_the_call_waits_for_who_keeps_it(void **state)
@@ -377,7 +390,7 @@ static void a_secret_of_a_call_that_nobody_kept_is_not_tried(void **state)
 static void plain_streams_do_not_keep_protected_ones_waiting(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 
 	(void)et_srtp_ring_free(f->given);
 	f->given = NULL;
@@ -397,7 +410,6 @@ static void plain_streams_do_not_keep_protected_ones_waiting(void **state)
 	send_rtp(f, &caller, 10);
 	assert_int_equal(f->opened, 10);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* What keys cost is bounded, however many a call names and however many streams ask for them. */
@@ -410,9 +422,9 @@ static void a_call_with_many_keys_takes_no_time_of_others(void **state)
 
 	f->engine->config.deterministic = false;
 	for (uint8_t i = 0; i < LINES; i++) {
+		ET_CLEANUP(sender_close)
 		struct sender s = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, i);
 		(void)strcat(offer, line_of(&s, i + 1U, line));
-		(void)et_srtp_free(s.srtp);
 	}
 	call(f, offer, "m=audio 4000 RTP/SAVP 0\r\n");
 	for (int seconds = 0; seconds < 8; seconds++) {
@@ -440,7 +452,7 @@ static void a_call_with_many_keys_takes_no_time_of_others(void **state)
 static void handshakes_of_others_do_not_mix(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
 	uint8_t p[128];
 	size_t size = hello_make(true, p);
 
@@ -454,7 +466,6 @@ static void handshakes_of_others_do_not_mix(void **state)
 	send_rtp(f, &caller, 10);
 	assert_int_equal(f->opened, 10);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 int main(void)
@@ -465,6 +476,7 @@ int main(void)
 		TEST(a_secret_is_waited_for),
 		TEST(a_late_secret_is_still_found),
 		TEST(a_secret_that_comes_after_the_call_is_told),
+		TEST(a_secret_that_comes_after_a_call_on_demand_waits_until_it_is_kept),
 		TEST(a_wrong_secret_after_the_call_is_not),
 		TEST(protected_keys_pause_when_there_is_a_key),
 		TEST(protected_keys_keep_a_call_when_there_is_a_key),
