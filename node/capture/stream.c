@@ -1,14 +1,13 @@
 /* RTP: which stream, whose it is, and what is kept until that is known.
  *
  * A packet whose (5-tuple, SSRC) is known costs one look-up. Another is matched with the addresses
- * that SDP names: first its destination, then its source (symmetric RTP). Where several calls fit,
- * the best is chosen and the stream says "inferred" (see rank()). Where none fits, packets are
- * held, bounded in time and bytes; when the flow has proven to be RTP and no SDP came, it becomes a
- * call without signalling. */
+ * that SDP names (match.c). Where several calls fit, the best is chosen and the stream says
+ * "inferred". Where none fits, packets are held, bounded in time and bytes; when the flow has
+ * proven to be RTP and no SDP came, it becomes a call without signalling. */
 #include <stdio.h>
 #include <strings.h>
 
-#include "node/capture/engine_internal.h"
+#include "node/capture/match_internal.h"
 #include "node/rtp/rtcp.h"
 
 #define WAIT_US (2 * 1000000LL) /* for SDP to name a flow */
@@ -22,151 +21,6 @@ enum {
 	TYPE_RTCP_LAST = 76,
 	CLOCK_DEFAULT = 8000,
 };
-
-/* ---- Matching -------------------------------------------------------------------------------- */
-
-struct match {
-	struct et_call *call;
-	uint8_t party;			/* who sends */
-	const struct et_endpoint *to;	/* where it goes; NULL: not named */
-	const struct et_endpoint *from; /* where its sender receives; NULL: not named */
-	int rank;
-	int certain; /* the part of the rank that SDP alone gives */
-	int rivals;  /* calls that SDP alone fits as well */
-};
-
-enum {
-	RANK_SSRC = 64,
-	RANK_BOTH = 32,
-	RANK_ONE = 16,
-	RANK_LIVE = 8,
-	RANK_TWIN = 4,
-	RANK_FRESH = 2
-};
-
-static const struct et_endpoint *endpoint_of(const struct et_call *c, uint8_t side,
-					     const uint8_t address[16], uint16_t port)
-{
-	for (const struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
-		if (ep->side == side && ep->port == port && memcmp(ep->address, address, 16) == 0) {
-			return ep;
-		}
-	}
-	return NULL;
-}
-
-static bool names_ssrc(const struct et_call *c, uint8_t side, uint32_t ssrc)
-{
-	for (const struct et_endpoint *ep = c->endpoints; ep != NULL; ep = ep->next) {
-		for (uint32_t i = 0; ep->side == side && i < ep->ssrc_count; i++) {
-			if (ep->ssrcs[i] == ssrc) {
-				return true;
-			}
-		}
-	}
-	return false;
-}
-
-/* What the call's streams say: does `party` send on this 5-tuple already; does the other side send
- * back with the same SSRC (some clients use one SSRC both ways)? */
-static int rank_by_streams(const struct et_call *c, uint8_t party, const struct et_stream_key *key)
-{
-	bool fresh = true;
-	bool twin = false;
-	for (const struct et_stream *s = c->streams; s != NULL; s = s->next) {
-		if (s->frozen) {
-			continue;
-		}
-		if (s->party == party && s->key.sport == key->sport && s->key.dport == key->dport &&
-		    memcmp(s->key.src, key->src, 32) == 0) {
-			fresh = false;
-		}
-		if (s->party != party && s->key.ssrc == key->ssrc) {
-			twin = true;
-		}
-	}
-	return (fresh ? RANK_FRESH : 0) + (fresh && twin ? RANK_TWIN : 0);
-}
-
-/* A call is a better match when SDP names the SSRC, both addresses rather than one, when it is not
- * over, when its other side uses the SSRC, and when it has no stream there yet. */
-static void rank(struct match *m, const struct et_stream_key *key)
-{
-	m->certain = (names_ssrc(m->call, m->party, key->ssrc) ? RANK_SSRC : 0) +
-		     (m->to != NULL && m->from != NULL ? RANK_BOTH : RANK_ONE) +
-		     (m->call->ended ? 0 : RANK_LIVE);
-	m->rank = m->certain + rank_by_streams(m->call, m->party, key);
-	m->rivals = 1;
-}
-
-/* Of equals that have no stream yet the oldest, else the newest. */
-static bool better(const struct match *a, const struct match *b)
-{
-	if (a->rank != b->rank) {
-		return a->rank > b->rank;
-	}
-	bool fresh = (a->rank & RANK_FRESH) != 0;
-	return fresh ? a->call->facts.start_us < b->call->facts.start_us
-		     : a->call->facts.start_us > b->call->facts.start_us;
-}
-
-static void consider(struct match *best, struct match *m, const struct et_stream_key *key)
-{
-	bool exact = m->to != NULL && m->from != NULL;
-	if (m->call->media_only && !exact) {
-		return;
-	}
-	if (m->call->superseded) {
-		return;
-	}
-	rank(m, key);
-	if (best->call == m->call && best->party == m->party) {
-		return;
-	}
-	if (best->call == NULL) {
-		*best = *m;
-		return;
-	}
-	int rivals = m->certain == best->certain  ? best->rivals + 1
-		     : m->certain > best->certain ? 1
-						  : best->rivals;
-	if (better(m, best)) {
-		*best = *m;
-	}
-	best->rivals = rivals;
-}
-
-static struct match find_call(struct et_engine *e, const struct et_stream_key *key)
-{
-	struct match best = { .call = NULL };
-	uint64_t hash = 0;
-	int steps = 0;
-	struct et_link *l = et_endpoint_first(e, key->dst, key->dport, &hash);
-	for (; l != NULL && steps < ET_CHAIN_MAX; l = l->next, steps++) {
-		struct et_endpoint *ep = ET_CONTAINER_OF(l, struct et_endpoint, link);
-		if (l->hash != hash || ep->port != key->dport ||
-		    memcmp(ep->address, key->dst, 16) != 0) {
-			continue;
-		}
-		uint8_t party = ep->side == 0 ? 1 : 0;
-		struct match m = { .call = ep->call, .party = party, .to = ep };
-		m.from = endpoint_of(ep->call, party, key->src, key->sport);
-		consider(&best, &m, key);
-	}
-	if (best.call != NULL && best.to != NULL && best.from != NULL) {
-		return best;
-	}
-	l = et_endpoint_first(e, key->src, key->sport, &hash);
-	for (steps = 0; l != NULL && steps < ET_CHAIN_MAX; l = l->next, steps++) {
-		struct et_endpoint *ep = ET_CONTAINER_OF(l, struct et_endpoint, link);
-		if (l->hash == hash && ep->port == key->sport &&
-		    memcmp(ep->address, key->src, 16) == 0) {
-			struct match m = { .call = ep->call, .party = ep->side, .from = ep };
-			consider(&best, &m, key);
-		}
-	}
-	return best;
-}
 
 /* ---- Codecs ---------------------------------------------------------------------------------- */
 
@@ -360,7 +214,7 @@ static struct et_stream *find_stream(struct et_engine *e, const struct et_stream
 }
 
 /* The address of the other direction, where SDP does not name it (a NAT moved it). */
-static void learn_address(struct et_engine *e, const struct match *m,
+static void learn_address(struct et_engine *e, const struct et_match *m,
 			  const struct et_stream_key *key)
 {
 	struct et_endpoint *ep = NULL;
@@ -374,7 +228,7 @@ static void learn_address(struct et_engine *e, const struct match *m,
 	}
 }
 
-static struct et_stream *begin_stream(struct et_engine *e, const struct match *m,
+static struct et_stream *begin_stream(struct et_engine *e, const struct et_match *m,
 				      const struct et_stream_key *key, uint64_t hash)
 {
 	struct et_call *c = m->call;
@@ -395,9 +249,7 @@ static struct et_stream *begin_stream(struct et_engine *e, const struct match *m
 	s->media = m->to != NULL ? m->to->media : ET_NO_MEDIA;
 	s->party = c->session != NULL ? et_session_party(c, s->media) : m->party;
 	s->number = c->stream_count++;
-	s->association = (m->certain & RANK_SSRC) != 0	    ? ET_ASSOCIATION_SSRC
-			 : m->rivals == 1 && !c->media_only ? ET_ASSOCIATION_SDP
-							    : ET_ASSOCIATION_INFERRED;
+	s->association = et_match_association(m);
 	/* Who sends says whether it is protected; until then who receives does (an answer's profile
 	 * is the offer's). An address that only a stream taught us says nothing. */
 	const struct et_endpoint *own = described ? m->from : m->to;
@@ -453,7 +305,7 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 	}
 }
 
-static void count_claimed(struct et_engine *e, const struct match *m,
+static void count_claimed(struct et_engine *e, const struct et_match *m,
 			  const struct et_stream_key *key, uint64_t hash, const struct et_rtp *rtp,
 			  const struct et_packet *p)
 {
@@ -533,7 +385,7 @@ static void candidate_drop(struct et_engine *e, struct et_candidate *c,
 }
 
 /* Its call is known: hand its packets over, in the order of arrival. */
-static void candidate_claim(struct et_engine *e, struct et_candidate *c, const struct match *m)
+static void candidate_claim(struct et_engine *e, struct et_candidate *c, const struct et_match *m)
 {
 	uint64_t hash = key_hash(&e->streams, &c->key);
 	candidate_unlink(e, c);
@@ -564,7 +416,7 @@ static void candidate_claim(struct et_engine *e, struct et_candidate *c, const s
 /* A flow that no signalling names: a call of its own. */
 static void candidate_promote(struct et_engine *e, struct et_candidate *c)
 {
-	struct match m = find_call(e, &c->key); /* the other direction may have made one */
+	struct et_match m = et_match_find(e, &c->key); /* the other direction may have made one */
 	if (m.call == NULL) {
 		struct et_call *call = et_call_new(e, false);
 		if (call == NULL) {
@@ -588,7 +440,9 @@ static void candidate_promote(struct et_engine *e, struct et_candidate *c)
 			from->media = ET_NO_MEDIA;
 			to->media = ET_NO_MEDIA;
 		}
-		m = (struct match){ .call = call, .party = 0, .to = to, .from = from, .rivals = 1 };
+		m = (struct et_match){
+			.call = call, .party = 0, .to = to, .from = from, .rivals = 1
+		};
 	}
 	candidate_claim(e, c, &m);
 }
@@ -631,7 +485,7 @@ void et_stream_rematch(struct et_engine *e, const struct et_call *named)
 		if (!names(named, &c->key)) {
 			continue;
 		}
-		struct match m = find_call(e, &c->key);
+		struct et_match m = et_match_find(e, &c->key);
 		if (m.call != NULL) {
 			candidate_claim(e, c, &m);
 		}
@@ -737,7 +591,7 @@ void et_stream_rtp(struct et_engine *e, const struct et_packet *p)
 		stream_add(e, s, &rtp, p);
 		return;
 	}
-	struct match m = find_call(e, &key);
+	struct et_match m = et_match_find(e, &key);
 	if (s != NULL && m.call == NULL) { /* nobody else wants it */
 		stream_add(e, s, &rtp, p);
 		return;
@@ -755,15 +609,15 @@ void et_stream_rtp(struct et_engine *e, const struct et_packet *p)
 
 /* The call that an RTCP packet belongs to: its own port, or the one below (RFC 3550, section 11).
  */
-static struct match find_rtcp(struct et_engine *e, const struct et_packet *p, uint32_t ssrc)
+static struct et_match find_rtcp(struct et_engine *e, const struct et_packet *p, uint32_t ssrc)
 {
 	struct et_stream_key key;
 	key_of(p, ssrc, &key);
-	struct match m = find_call(e, &key);
+	struct et_match m = et_match_find(e, &key);
 	if (m.call == NULL && p->sport > 0 && p->dport > 0) {
 		key.sport--;
 		key.dport--;
-		m = find_call(e, &key);
+		m = et_match_find(e, &key);
 	}
 	return m;
 }
@@ -776,7 +630,7 @@ void et_stream_rtcp(struct et_engine *e, const struct et_packet *p)
 		return;
 	}
 	e->packets.rtcp++;
-	struct match m = find_rtcp(e, p, rtcp.ssrc);
+	struct et_match m = find_rtcp(e, p, rtcp.ssrc);
 	if (m.call == NULL || !m.call->opened || et_call_drops(e, m.call, p->time_us)) {
 		return;
 	}
