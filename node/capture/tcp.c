@@ -82,11 +82,11 @@ struct list {
 	struct connection *newest;
 };
 
+enum rank { UNPROVEN, PROVEN, TRUSTED, RANKS }; /* a full table gives up in this order */
+
 struct et_tcp {
 	struct et_table table;
-	struct list unproven;
-	struct list proven;
-	struct list trusted;
+	struct list ranks[RANKS];
 	struct list holding;
 	uint32_t count;
 	uint32_t limit;
@@ -154,20 +154,14 @@ static void list_remove(struct et_tcp *t, struct list *l, struct connection *c)
 
 static struct list *rank_of(struct et_tcp *t, const struct connection *c)
 {
-	return c->trusted ? &t->trusted : c->proven ? &t->proven : &t->unproven;
+	return &t->ranks[c->trusted ? TRUSTED : c->proven ? PROVEN : UNPROVEN];
 }
 
 /* Put it at the end of the list that it belongs to now. */
-static void touch(struct et_tcp *t, struct connection *c, bool proven)
+static void touch(struct et_tcp *t, struct connection *c, bool proven, bool trusted)
 {
 	list_remove(t, rank_of(t, c), c);
 	c->proven = proven;
-	list_add(t, rank_of(t, c), c);
-}
-
-static void trust(struct et_tcp *t, struct connection *c, bool trusted)
-{
-	list_remove(t, rank_of(t, c), c);
 	c->trusted = trusted;
 	list_add(t, rank_of(t, c), c);
 }
@@ -292,10 +286,9 @@ struct et_tcp *et_tcp_free(struct et_tcp *t)
 	if (t == NULL) {
 		return NULL;
 	}
-	struct list *lists[] = { &t->unproven, &t->proven, &t->trusted };
-	for (size_t i = 0; i < ET_ARRAY_SIZE(lists); i++) {
-		while (lists[i]->oldest != NULL) {
-			struct connection *c = lists[i]->oldest;
+	for (size_t i = 0; i < RANKS; i++) {
+		while (t->ranks[i].oldest != NULL) {
+			struct connection *c = t->ranks[i].oldest;
 			for (int k = 0; k < 2; k++) {
 				et_framer_release(&c->half[k].framer);
 				while (c->half[k].pieces != NULL) {
@@ -340,9 +333,11 @@ static struct connection *begin(struct et_engine *e, const struct key *key, uint
 {
 	struct et_tcp *t = e->tcp;
 	if (t->count == t->limit) {
-		struct connection *old = t->unproven.oldest != NULL ? t->unproven.oldest
-					 : t->proven.oldest != NULL ? t->proven.oldest
-								    : t->trusted.oldest;
+		struct connection *old = NULL;
+		for (int i = 0; old == NULL; i++) {
+			et_assert(i < RANKS); /* it has somebody: it is full */
+			old = t->ranks[i].oldest;
+		}
 		t->evicted += old->proven ? 1 : 0;
 		connection_end(e, old, ET_UNCLAIMED_TCP_LIMIT);
 	}
@@ -357,7 +352,7 @@ static struct connection *begin(struct et_engine *e, const struct key *key, uint
 	}
 	t->count++;
 	et_table_add(&t->table, &c->link, hash);
-	list_add(t, &t->unproven, c);
+	list_add(t, rank_of(t, c), c);
 	return c;
 }
 
@@ -446,7 +441,7 @@ static void judge(struct work *w, unsigned flags, uint32_t size)
 	struct connection *c = w->c;
 	if ((flags & (ET_FRAMED_MESSAGE | ET_FRAMED_WEBSOCKET)) != 0) {
 		c->bytes = 0;
-		touch(w->e->tcp, c, true);
+		touch(w->e->tcp, c, true, c->trusted);
 	} else {
 		c->bytes += size;
 		c->foreign = !c->proven && c->bytes > FOREIGN_BYTES;
@@ -466,7 +461,7 @@ static void on_plain(void *arg, int from, int64_t time_us, struct et_view plain)
 	int64_t packet_us = w->e->packet_us;
 	int side = from == ET_TLSREAD_CLIENT ? w->c->tls_client : 1 - w->c->tls_client;
 	if (!w->c->trusted) {
-		trust(w->e->tcp, w->c, true);
+		touch(w->e->tcp, w->c, w->c->proven, true);
 	}
 	w->h = &w->c->half[side];
 	w->e->packet_us = time_us; /* it may have waited for its secrets */
@@ -697,7 +692,7 @@ static void note_flags(struct et_engine *e, struct connection *c, int sender,
 			et_framer_release(&c->half[0].framer);
 			et_framer_release(&c->half[1].framer);
 			c->tls = et_tlsread_free(c->tls);
-			trust(e->tcp, c, false);
+			touch(e->tcp, c, c->proven, false);
 			c->over = false;
 		}
 		h->syn = p->seq;
@@ -709,7 +704,7 @@ static void note_flags(struct et_engine *e, struct connection *c, int sender,
 	}
 	if ((p->tcp_flags & (FLAG_RST | FLAG_FIN)) != 0) {
 		c->over = true;
-		touch(e->tcp, c, false);
+		touch(e->tcp, c, false, c->trusted);
 	}
 }
 
@@ -763,7 +758,7 @@ static void make_foreign(struct et_engine *e, struct connection *c)
 	half_reset(e, c, 0, reason);
 	half_reset(e, c, 1, reason);
 	c->tls = et_tlsread_free(c->tls);
-	trust(e->tcp, c, false);
+	touch(e->tcp, c, c->proven, false);
 }
 
 static void segment(struct et_engine *e, struct connection *c, int sender,
@@ -808,7 +803,7 @@ void et_tcp_packet(struct et_engine *e, const struct et_packet *p, bool sip_port
 		return;
 	}
 	c->seen_us = e->now_us;
-	touch(t, c, c->proven);
+	touch(t, c, c->proven, c->trusted);
 	size_t before = held(c);
 	segment(e, c, sender, p);
 	settle_bytes(t, c, before);
@@ -873,7 +868,7 @@ void et_tcp_sweep(struct et_engine *e, bool all)
 		check_part(e, c);
 		settle_bytes(t, c, before);
 	}
-	expire(e, &t->unproven, UNPROVEN_US, all);
-	expire(e, &t->proven, PROVEN_US, all);
-	expire(e, &t->trusted, PROVEN_US, all);
+	for (int i = 0; i < RANKS; i++) {
+		expire(e, &t->ranks[i], i == UNPROVEN ? UNPROVEN_US : PROVEN_US, all);
+	}
 }
