@@ -401,6 +401,9 @@ struct et_capture_packets {
 	uint64_t pending; /* kept until they are claimed or given up: one of the above later */
 };
 
+/* sip + rtp + rtcp + other + sum(unclaimed) + pending: `total`, if each was counted once. */
+uint64_t et_capture_counted(const struct et_capture_packets *p);
+
 /* One interface, or file. */
 struct et_capture_source_metrics {
 	char name[64];	   /* of the interface; of a file, the end of its path */

@@ -1,4 +1,4 @@
-/* The words behind the enumerations, and facts as events tell them. */
+/* The words behind the enumerations, what they count, and facts as events tell them. */
 #include "node/capture/engine_internal.h"
 
 const char *et_capture_state_text(enum et_capture_state state)
@@ -39,6 +39,19 @@ const char *et_capture_unclaimed_text(enum et_capture_unclaimed reason)
 #undef TEXT
 	};
 	return texts[reason];
+}
+
+uint64_t et_capture_counted(const struct et_capture_packets *p)
+{
+	uint64_t n = p->sip + p->rtp + p->rtcp + p->pending;
+
+	for (int i = 0; i < ET_OTHER_COUNT; i++) {
+		n += p->other[i];
+	}
+	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
+		n += p->unclaimed[i];
+	}
+	return n;
 }
 
 void et_facts_tell(const struct et_facts *facts, const struct et_capture_stream *streams,

@@ -3,7 +3,7 @@
  * a datagram that comes out has to be that, in full. Each fragment is counted once. */
 #include <stdlib.h>
 
-#include "node/capture/fuzz/counted.h"
+#include "node/capture/engine_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -50,7 +50,7 @@ static void add(struct et_defrag *d, const uint8_t op[4], int64_t now_us,
 		}
 	}
 	free(copy);
-	if (et_counted(packets) != packets->total) {
+	if (et_capture_counted(packets) != packets->total) {
 		abort();
 	}
 }
@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		add(defrag, data + at, now_us, &packets);
 	}
 	et_defrag_expire(defrag, now_us, true, &packets);
-	if (packets.pending != 0 || et_counted(&packets) != packets.total) {
+	if (packets.pending != 0 || et_capture_counted(&packets) != packets.total) {
 		abort();
 	}
 	return 0;

@@ -4,7 +4,7 @@
 #include <pcap/dlt.h>
 #include <stdlib.h>
 
-#include "node/capture/fuzz/counted.h"
+#include "node/capture/engine_internal.h"
 #include "node/capture/packet_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (decoded) {
 		look(&p);
 	}
-	if (et_counted(&packets) != (decoded ? 0U : 1U)) {
+	if (et_capture_counted(&packets) != (decoded ? 0U : 1U)) {
 		abort();
 	}
 	et_defrag_expire(defrag, 0, true, &packets);

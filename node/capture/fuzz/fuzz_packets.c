@@ -5,7 +5,7 @@
 #include <pcap/dlt.h>
 #include <stdlib.h>
 
-#include "node/capture/fuzz/counted.h"
+#include "node/capture/fuzz/again.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -120,7 +120,7 @@ static int64_t no_gap(void *arg, const uint8_t id[16], uint32_t *segment)
 
 static void check(const struct et_engine *e)
 {
-	if (et_counted(&e->packets) != e->packets.total || e->call_count > CALLS ||
+	if (et_capture_counted(&e->packets) != e->packets.total || e->call_count > CALLS ||
 	    e->stream_count > e->limits.streams || e->candidate_count > e->limits.candidates ||
 	    et_tcp_held(e->tcp) > e->limits.tcp_bytes) {
 		abort();

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "node/capture/fuzz/counted.h"
+#include "node/capture/fuzz/again.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -101,7 +101,8 @@ static void segment(struct et_engine *e, struct ends *ends, const uint8_t head[H
 	et_engine_arrival(e, p.time_us);
 	et_tcp_packet(e, &p, which != 3);
 	*next = p.seq + size + ((head[0] & 8) != 0 ? 1 : 0);
-	if (et_counted(&e->packets) != e->packets.total || et_tcp_held(e->tcp) > TCP_BYTES) {
+	if (et_capture_counted(&e->packets) != e->packets.total ||
+	    et_tcp_held(e->tcp) > TCP_BYTES) {
 		abort();
 	}
 }
@@ -132,7 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	et_engine_finish(e, true);
 	if (e->packets.pending != 0 || et_tcp_held(e->tcp) != 0 ||
-	    et_counted(&e->packets) != e->packets.total) {
+	    et_capture_counted(&e->packets) != e->packets.total) {
 		abort();
 	}
 	et_engine_again(e, 4);

@@ -120,16 +120,7 @@ static inline void engine_datagram_at(struct et_engine *e, int64_t time_us, uint
 
 static inline void assert_each_counted_once(const struct et_engine *e)
 {
-	const struct et_capture_packets *p = &e->packets;
-	uint64_t n = p->sip + p->rtp + p->rtcp + p->pending;
-
-	for (int i = 0; i < ET_OTHER_COUNT; i++) {
-		n += p->other[i];
-	}
-	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
-		n += p->unclaimed[i];
-	}
-	assert_int_equal(n, p->total);
+	assert_int_equal(et_capture_counted(&e->packets), e->packets.total);
 }
 
 #endif

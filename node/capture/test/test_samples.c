@@ -44,13 +44,7 @@ static uint64_t in_streams(const struct et_replay_summary *s)
 static void check_identity(const char *path, const struct et_replay_summary *s)
 {
 	const struct et_capture_packets *p = &s->packets;
-	uint64_t sum = p->sip + p->rtp + p->rtcp;
-	for (int i = 0; i < ET_OTHER_COUNT; i++) {
-		sum += p->other[i];
-	}
-	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
-		sum += p->unclaimed[i];
-	}
+	uint64_t sum = et_capture_counted(p);
 	if (sum != p->total || p->pending != 0 || in_streams(s) != p->rtp) {
 		fail_msg("%s: total %llu, sum %llu, pending %llu, rtp %llu", path,
 			 (unsigned long long)p->total, (unsigned long long)sum,

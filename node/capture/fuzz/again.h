@@ -1,21 +1,8 @@
-/* For fuzzers: what the accounting identity adds up (capture.h). */
-#ifndef ET_NODE_CAPTURE_FUZZ_COUNTED_H
-#define ET_NODE_CAPTURE_FUZZ_COUNTED_H
+/* For fuzzers: an engine that serves one input after the other. */
+#ifndef ET_NODE_CAPTURE_FUZZ_AGAIN_H
+#define ET_NODE_CAPTURE_FUZZ_AGAIN_H
 
 #include "node/capture/engine_internal.h"
-
-/* sip + rtp + rtcp + other + sum(unclaimed) + pending */
-static inline uint64_t et_counted(const struct et_capture_packets *p)
-{
-	uint64_t sum = p->sip + p->rtp + p->rtcp + p->pending;
-	for (int i = 0; i < ET_OTHER_COUNT; i++) {
-		sum += p->other[i];
-	}
-	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
-		sum += p->unclaimed[i];
-	}
-	return sum;
-}
 
 /* As new, but for its seed and what was allocated for good: what one input did must not be seen by
  * the next, and an engine is too dear to be made for each. The sink must take what is closed. */
