@@ -3,7 +3,7 @@ et_module(node/capture
         demand.c ring.c openlog.c ack.c recover.c relay.c source.c intake.c replay.c capture.c command.c follow.c keysock.c turn.c session.c srs.c srs_offer.c srs_session.c uas.c
     USES node/base node/io node/crypto node/sip node/rtp node/keylog node/tlsread node/tape node/srtp node/siprec node/tls node/rule
     LIBRARIES PkgConfig::pcap Threads::Threads
-    TESTS packet source engine pauses demand ring dialog torture srtp secrets given samples live tcp follow keysock turn srs
+    TESTS packet source engine flood ahead pauses demand ring dialog join torture srtp secrets given samples live live_demand tcp follow keysock turn srs srs_limits
     TEST_USES node/audio
     FUZZERS link defrag tcp turn packets table srs)
-set_tests_properties(node/capture/samples node/capture/live PROPERTIES SKIP_RETURN_CODE 77)
+set_tests_properties(node/capture/samples node/capture/live node/capture/live_demand PROPERTIES SKIP_RETURN_CODE 77)

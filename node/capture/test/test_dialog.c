@@ -8,153 +8,7 @@
 
 #include <cmocka.h>
 
-#include <stdio.h>
-#include <string.h>
-
-#include "node/capture/test/sink.h"
-
-enum { CLOSED_MAX = 16, CALLER = 1, CALLEE = 2, OTHER = 3, PROXY = 5, PORT = 4000 };
-
-struct closed {
-	struct et_facts facts;
-	bool opened;
-	uint32_t count;
-	struct et_capture_stream streams[ET_CAPTURE_STREAMS_MAX];
-};
-
-struct fixture {
-	struct et_engine *engine;
-	int64_t now_us;
-	uint64_t media;
-	uint32_t closed_count;
-	struct closed closed[CLOSED_MAX];
-	struct et_capture_config config;
-};
-
-static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
-		      const struct et_packet *packet)
-{
-	struct fixture *f = arg;
-	(void)slot;
-	(void)stream;
-	(void)rtp;
-	(void)packet;
-	f->media++;
-	return 0;
-}
-
-static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
-		      const struct et_capture_stream *streams, uint32_t count)
-{
-	struct fixture *f = arg;
-	(void)slot;
-	assert_true(f->closed_count < CLOSED_MAX);
-	struct closed *c = &f->closed[f->closed_count++];
-	c->facts = *facts;
-	c->opened = opened;
-	c->count = count;
-	memcpy(c->streams, streams, count * sizeof(*streams));
-	return 0;
-}
-
-static int set_up(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-	assert_non_null(f);
-	f->now_us = 1700000000000000LL;
-	struct et_sink sink = sink_of(f);
-	sink.media = take_media;
-	sink.close = take_close;
-	struct et_engine_config config = {
-		.capture = &f->config,
-		.sink = &sink,
-		.deterministic = true,
-	};
-	assert_int_equal(et_engine_new(&config, &f->engine, NULL), 0);
-	*state = f;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct fixture *f = *state;
-	et_engine_finish(f->engine, true);
-	assert_each_counted_once(f->engine);
-	assert_int_equal(f->engine->packets.pending, 0);
-	assert_int_equal(f->engine->packets.rtp, f->media); /* nothing is lost on the way */
-	(void)et_engine_free(f->engine);
-	free(f);
-	return 0;
-}
-
-/* ---- Packets --------------------------------------------------------------------------------- */
-
-struct message {
-	const char *first;  /* line */
-	const char *cseq;   /* "1 INVITE" */
-	const char *from;   /* tag */
-	const char *to;	    /* tag; NULL: none */
-	uint16_t port;	    /* of a description; 0: there is none */
-	uint8_t at;	    /* ... its host; 0: the sender */
-	const char *lines;  /* more of the description */
-	const char *codec;  /* its payload types; NULL: 0 */
-	const char *more;   /* headers */
-	const char *id;	    /* Call-ID; NULL: "1" */
-	const char *via;    /* branch; NULL: "t" and the CSeq */
-	bool below;	    /* of the proxy: one more Via */
-	const char *user;   /* of From; NULL: alice */
-	const char *callee; /* of To; NULL: bob */
-};
-
-static void send_message(struct fixture *f, uint8_t from, uint8_t to, const struct message *m)
-{
-	char text[3000];
-	char body[600] = "";
-	if (m->port > 0) {
-		(void)snprintf(body, sizeof(body),
-			       "v=0\r\nc=IN IP4 10.0.0.%u\r\nm=audio %u RTP/AVP %s\r\n%s",
-			       m->at != 0 ? m->at : from, m->port,
-			       m->codec != NULL ? m->codec : "0", m->lines != NULL ? m->lines : "");
-	}
-	int n = snprintf(
-		text, sizeof(text),
-		"%s\r\nVia: SIP/2.0/UDP h;branch=%s%c\r\n%sFrom: <sip:%s@x>;tag=%s\r\n"
-		"To: <sip:%s@x>%s%s\r\nCall-ID: %s\r\nCSeq: %s\r\n%s%sContent-Length: "
-		"%zu\r\n\r\n%s",
-		m->first, m->via != NULL ? m->via : "t", m->cseq[0],
-		m->below ? "Via: SIP/2.0/UDP up;branch=up\r\n" : "",
-		m->user != NULL ? m->user : "alice", m->from, m->callee != NULL ? m->callee : "bob",
-		m->to != NULL ? ";tag=" : "", m->to != NULL ? m->to : "",
-		m->id != NULL ? m->id : "1", m->cseq, m->more != NULL ? m->more : "",
-		m->port > 0 ? "Content-Type: application/sdp\r\n" : "", strlen(body), body);
-	assert_true(n > 0 && (size_t)n < sizeof(text));
-	engine_datagram_at(f->engine, f->now_us, from, 5060, to, 5060, text, (size_t)n);
-	f->now_us += 1000;
-}
-
-#define SAY(f, from_host, to_host, line, number, tag, ...)                                         \
-	send_message(f, from_host, to_host,                                                        \
-		     &(struct message){ .first = line, .cseq = number, .from = tag, __VA_ARGS__ })
-
-#define INVITE "INVITE sip:bob@x SIP/2.0"
-#define BYE "BYE sip:bob@x SIP/2.0"
-#define OK "SIP/2.0 200 OK"
-
-static void rtp_of(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
-		   uint32_t ssrc, uint32_t number, uint8_t type)
-{
-	uint8_t p[172] = { 0x80, type };
-	et_put16(p + 2, (uint16_t)number);
-	et_put32(p + 4, number * 160);
-	et_put32(p + 8, ssrc);
-	engine_datagram_at(f->engine, f->now_us, from, sport, to, dport, p, sizeof(p));
-}
-
-static void rtp(struct fixture *f, uint8_t from, uint16_t sport, uint8_t to, uint16_t dport,
-		uint32_t ssrc, uint32_t number)
-{
-	rtp_of(f, from, sport, to, dport, ssrc, number, 0);
-}
+#include "node/capture/test/dialog_kit.h"
 
 /* Both ways between the caller's PORT and `host`:PORT, a packet each 20 ms. */
 static void talk(struct fixture *f, uint8_t host, uint32_t first, uint32_t count)
@@ -166,15 +20,7 @@ static void talk(struct fixture *f, uint8_t host, uint32_t first, uint32_t count
 	}
 }
 
-static void wait_s(struct fixture *f, int seconds)
-{
-	for (int i = 0; i < seconds * 4; i++) {
-		f->now_us += 250000;
-		et_engine_clock(f->engine, f->now_us);
-	}
-}
-
-static void answered(struct fixture *f)
+static void call_answered(struct fixture *f)
 {
 	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .port = PORT);
 	SAY(f, CALLEE, CALLER, OK, "1 INVITE", "a", .to = "b", .port = PORT);
@@ -404,7 +250,7 @@ static void a_delayed_offer_stands_in_200_and_its_answer_in_ack(void **state)
 static void an_update_moves_a_port(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	SAY(f, CALLEE, CALLER, "UPDATE sip:alice@x SIP/2.0", "5 UPDATE", "b", .to = "a",
 	    .port = 7000);
@@ -422,7 +268,7 @@ static void an_update_moves_a_port(void **state)
 static void what_a_refused_offer_says_never_was(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	SAY(f, CALLEE, CALLER, "INVITE sip:alice@x SIP/2.0", "5 INVITE", "b", .to = "a",
 	    .port = 7000);
@@ -445,7 +291,7 @@ static void a_hold_of_thirty_minutes_is_one_recording(void **state)
 	static const char *const directions[] = { "a=sendonly\r\n", "a=inactive\r\n",
 						  "a=recvonly\r\n" };
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	for (uint32_t i = 0; i < ET_ARRAY_SIZE(directions); i++) {
 		char hold[16];
@@ -477,7 +323,7 @@ static void a_hold_of_thirty_minutes_is_one_recording(void **state)
 static void codecs_and_ports_change_in_mid_call(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	SAY(f, CALLER, CALLEE, INVITE, "2 INVITE", "a", .to = "b", .port = 5000, .codec = "96",
 	    .lines = "a=rtpmap:96 opus/48000/2\r\n");
@@ -582,7 +428,7 @@ static void an_answer_that_crosses_a_cancel_is_one(void **state)
 static void a_call_that_replaces_another_is_told_as_one_with_it(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	SAY(f, CALLER, CALLEE, "REFER sip:bob@x SIP/2.0", "2 REFER", "a", .to = "b",
 	    .more = "Refer-To: <sip:carol@x>\r\n");
@@ -617,7 +463,7 @@ static void a_call_that_replaces_another_is_told_as_one_with_it(void **state)
 static void byes_that_cross_are_one_end(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	int64_t end_us = f->now_us;
 	SAY(f, CALLER, CALLEE, BYE, "2 BYE", "a", .to = "b");
@@ -631,7 +477,7 @@ static void byes_that_cross_are_one_end(void **state)
 static void a_bye_with_other_tags_ends_nothing(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	SAY(f, 66, CALLEE, BYE, "2 BYE", "evil", .to = "b");
 	SAY(f, 66, CALLEE, BYE, "2 BYE", "a", .to = "guessed");
@@ -650,7 +496,7 @@ static void a_bye_with_other_tags_ends_nothing(void **state)
 static void a_forged_bye_with_the_right_tags_costs_a_name_and_no_packet(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	SAY(f, 66, CALLEE, BYE, "2 BYE", "a", .to = "b");
 	talk(f, CALLEE, 10, 5000);
@@ -665,7 +511,7 @@ static void a_forged_bye_with_the_right_tags_costs_a_name_and_no_packet(void **s
 static void a_bye_that_is_refused_ends_nothing(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	SAY(f, 66, CALLEE, BYE, "2 BYE", "a", .to = "b");
 	SAY(f, CALLEE, 66, "SIP/2.0 403 Forbidden", "2 BYE", "a", .to = "b");
@@ -730,7 +576,7 @@ static void a_call_joined_in_its_middle_lasts_until_its_bye(void **state)
 static void a_port_is_used_again_though_no_bye_was_seen(void **state)
 {
 	struct fixture *f = *state;
-	answered(f);
+	call_answered(f);
 	talk(f, CALLEE, 0, 10);
 	wait_s(f, 60);
 	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "x", .port = PORT, .id = "2");
@@ -848,148 +694,39 @@ static void a_name_with_escapes_is_the_name_they_stand_for(void **state)
 	assert_string_equal(c->facts.from_uri, "sip:%2B420%00%31@x"); /* as it came */
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
-/* ---- Legs of a B2BUA ---- */
-
-static struct fixture *under_joins(void **state, struct et_rules *rules)
-{
-	struct fixture *f = *state;
-	struct et_sink sink = sink_of(f);
-	sink.media = take_media;
-	sink.close = take_close;
-	*rules = (struct et_rules){
-		.otherwise = ET_RULE_RECORD,
-		.join_count = 3,
-		.joins = { { .by = ET_JOIN_HEADER, .header = "Session-ID" },
-			   { .by = ET_JOIN_HEADER, .header = "X-Call-ID" },
-			   { .by = ET_JOIN_NUMBERS, .digits = 6, .within_us = 5000000 } },
-	};
-	f->config.rules = rules;
-	struct et_engine_config config = {
-		.capture = &f->config,
-		.sink = &sink,
-		.deterministic = true,
-	};
-	(void)et_engine_free(f->engine);
-	assert_int_equal(et_engine_new(&config, &f->engine, NULL), 0);
-	return f;
-}
-
-/* A leg as its INVITE begins it; the number of its slot. */
-static const struct et_facts *leg(struct fixture *f, const char *id, const char *from,
-				  const char *to, const char *headers)
-{
-	SAY(f, CALLER, CALLEE, INVITE, "1 INVITE", "a", .id = id, .port = PORT, .user = from,
-	    .callee = to, .more = headers);
-	struct et_view text = { (const uint8_t *)id, strlen(id) };
-	const struct et_call *c = et_call_find(f->engine, text);
-	assert_non_null(c);
-	return &c->facts;
-}
-
-static void legs_with_one_value_of_a_header_are_one_call(void **state)
-{
-	static struct et_rules rules;
-	struct fixture *f = under_joins(state, &rules);
-	const struct et_facts *a = leg(f, "1", "100001", "200002", "X-Call-ID: abc\r\n");
-	f->now_us += 60000000; /* however late */
-	const struct et_facts *b = leg(f, "2", "300003", "400004", "x-call-id: abc\r\n");
-	const struct et_facts *c = leg(f, "3", "300003", "500005", "X-Call-ID: abd\r\n");
-	assert_memory_equal(a->call, b->call, 16);
-	assert_memory_not_equal(a->call, c->call, 16);
-	assert_memory_not_equal(a->id, b->id, 16);
-	assert_string_equal(a->joined, "header X-Call-ID");
-	uint8_t call[16];
-	memcpy(call, a->call, 16);
-	assert_int_equal(call[6] >> 4, 8); /* a UUID made of a hash */
-
-	/* Another recorder makes the same of it. */
-	f = under_joins(state, &rules);
-	assert_memory_equal(leg(f, "9", "1", "2", "X-Call-ID: abc\r\n")->call, call, 16);
-
-	/* The first way that applies: the local UUID of a Session-ID, whatever the remote one is.
-	 */
-	a = leg(f, "10", "1", "2",
-		"X-Call-ID: abc\r\nSession-ID: ab30317f1a784dc48ff824d0d3715d86;remote="
-		"00000000000000000000000000000000\r\n");
-	b = leg(f, "11", "1", "2", "Session-ID: AB30317F1A784DC48FF824D0D3715D86\r\n");
-	assert_memory_equal(a->call, b->call, 16);
-	assert_memory_not_equal(a->call, call, 16);
-	assert_string_equal(a->joined, "header Session-ID");
-}
-
-static void legs_between_the_same_numbers_are_one_call(void **state)
-{
-	static struct et_rules rules;
-	struct fixture *f = under_joins(state, &rules);
-	const struct et_facts *a = leg(f, "1", "+420555100001", "+420555200002", "");
-	assert_string_equal(a->joined, "");
-	f->now_us += 1000000;
-	const struct et_facts *b = leg(f, "2", "00420555100001", "200002", "");
-	assert_memory_equal(a->call, b->call, 16);
-	assert_string_equal(a->joined, "numbers");
-	assert_string_equal(b->joined, "numbers");
-	const struct et_facts *c = leg(f, "3", "+420555200002", "+420555100001", "");
-	assert_memory_not_equal(a->call, c->call, 16); /* the other way round */
-	f->now_us += 6000000;
-	const struct et_facts *d = leg(f, "4", "+420555100001", "+420555200002", "");
-	assert_memory_not_equal(a->call, d->call, 16); /* too late */
-	assert_string_equal(d->joined, "");
-	assert_string_equal(leg(f, "5", "alice", "200002", "")->joined, "");
-	assert_string_equal(leg(f, "6", "alice", "200002", "")->joined, "");
-}
-
-/* Two calls between the same numbers at once: a third leg might be of either. */
-static void what_fits_two_calls_is_joined_with_none(void **state)
-{
-	static struct et_rules rules;
-	struct fixture *f = under_joins(state, &rules);
-	const struct et_facts *a = leg(f, "1", "100001", "200002", "X-Call-ID: one\r\n");
-	const struct et_facts *b = leg(f, "2", "100001", "200002", "X-Call-ID: two\r\n");
-	const struct et_facts *c = leg(f, "3", "100001", "200002", "");
-	assert_memory_not_equal(a->call, b->call, 16);
-	assert_memory_not_equal(a->call, c->call, 16);
-	assert_memory_not_equal(b->call, c->call, 16);
-	assert_string_equal(c->joined, "");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_fork_with_one_answer_is_one_recording_with_all_branches),
-		TEST(of_two_answers_the_last_bye_ends_the_call),
-		TEST(an_answer_that_nobody_acknowledged_keeps_no_call_open),
-		TEST(a_branch_that_is_busy_does_not_fail_the_call),
-		TEST(a_fork_fails_with_the_transaction_above_it),
-		TEST(a_fork_of_a_thousand_branches_is_bounded),
-		TEST(early_media_begins_the_recording_before_the_answer),
-		TEST(an_offer_may_come_in_183_and_its_answer_in_prack),
-		TEST(a_delayed_offer_stands_in_200_and_its_answer_in_ack),
-		TEST(an_update_moves_a_port),
-		TEST(what_a_refused_offer_says_never_was),
-		TEST(a_hold_of_thirty_minutes_is_one_recording),
-		TEST(codecs_and_ports_change_in_mid_call),
-		TEST(a_redirection_is_one_call),
-		TEST(an_invite_that_comes_again_with_credentials_is_one_call),
-		TEST(a_cancel_after_180_costs_no_tape),
-		TEST(a_bye_before_the_answer_cancels),
-		TEST(an_answer_that_crosses_a_cancel_is_one),
-		TEST(a_call_that_replaces_another_is_told_as_one_with_it),
-		TEST(byes_that_cross_are_one_end),
-		TEST(a_bye_with_other_tags_ends_nothing),
-		TEST(a_forged_bye_with_the_right_tags_costs_a_name_and_no_packet),
-		TEST(a_bye_that_is_refused_ends_nothing),
-		TEST(a_forged_invite_does_not_become_the_call),
-		TEST(a_bye_whose_answer_was_not_seen_ends_the_call),
-		TEST(a_call_joined_in_its_middle_lasts_until_its_bye),
-		TEST(a_port_is_used_again_though_no_bye_was_seen),
-		TEST(calls_on_one_tuple_are_told_by_ssrc_or_inferred),
-		TEST(tags_that_are_long_and_begin_alike_differ),
-		TEST(a_name_with_escapes_is_the_name_they_stand_for),
-		TEST(legs_with_one_value_of_a_header_are_one_call),
-		TEST(legs_between_the_same_numbers_are_one_call),
-		TEST(what_fits_two_calls_is_joined_with_none),
+		DIALOG(a_fork_with_one_answer_is_one_recording_with_all_branches),
+		DIALOG(of_two_answers_the_last_bye_ends_the_call),
+		DIALOG(an_answer_that_nobody_acknowledged_keeps_no_call_open),
+		DIALOG(a_branch_that_is_busy_does_not_fail_the_call),
+		DIALOG(a_fork_fails_with_the_transaction_above_it),
+		DIALOG(a_fork_of_a_thousand_branches_is_bounded),
+		DIALOG(early_media_begins_the_recording_before_the_answer),
+		DIALOG(an_offer_may_come_in_183_and_its_answer_in_prack),
+		DIALOG(a_delayed_offer_stands_in_200_and_its_answer_in_ack),
+		DIALOG(an_update_moves_a_port),
+		DIALOG(what_a_refused_offer_says_never_was),
+		DIALOG(a_hold_of_thirty_minutes_is_one_recording),
+		DIALOG(codecs_and_ports_change_in_mid_call),
+		DIALOG(a_redirection_is_one_call),
+		DIALOG(an_invite_that_comes_again_with_credentials_is_one_call),
+		DIALOG(a_cancel_after_180_costs_no_tape),
+		DIALOG(a_bye_before_the_answer_cancels),
+		DIALOG(an_answer_that_crosses_a_cancel_is_one),
+		DIALOG(a_call_that_replaces_another_is_told_as_one_with_it),
+		DIALOG(byes_that_cross_are_one_end),
+		DIALOG(a_bye_with_other_tags_ends_nothing),
+		DIALOG(a_forged_bye_with_the_right_tags_costs_a_name_and_no_packet),
+		DIALOG(a_bye_that_is_refused_ends_nothing),
+		DIALOG(a_forged_invite_does_not_become_the_call),
+		DIALOG(a_bye_whose_answer_was_not_seen_ends_the_call),
+		DIALOG(a_call_joined_in_its_middle_lasts_until_its_bye),
+		DIALOG(a_port_is_used_again_though_no_bye_was_seen),
+		DIALOG(calls_on_one_tuple_are_told_by_ssrc_or_inferred),
+		DIALOG(tags_that_are_long_and_begin_alike_differ),
+		DIALOG(a_name_with_escapes_is_the_name_they_stand_for),
 	};
 	return cmocka_run_group_tests_name("node/capture/dialog", tests, NULL, NULL);
 }

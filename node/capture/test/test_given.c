@@ -11,8 +11,9 @@
 static void keys_by_hand_open_what_no_signalling_explains(void **state)
 {
 	struct fixture *f = *state;
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
-	struct sender callee = sender_of(2, ET_SRTP_AEAD_AES_128_GCM, 2);
+	ET_CLEANUP(sender_close) struct sender callee = sender_of(2, ET_SRTP_AEAD_AES_128_GCM, 2);
 	struct et_srtp_entry entry = {
 		.key = { .suite = caller.suite, .material = { caller.material, 30 } },
 		.origin = ET_SRTP_ORIGIN_GIVEN,
@@ -37,8 +38,6 @@ static void keys_by_hand_open_what_no_signalling_explains(void **state)
 	assert_string_equal(f->streams[0].srtp, "AES_CM_128_HMAC_SHA1_80");
 	assert_string_equal(f->streams[1].srtp, "AEAD_AES_128_GCM");
 	assert_int_equal(f->told_count, 2); /* they go with the recording */
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
 }
 
 static void give(struct fixture *f, const struct sender *s)
@@ -91,6 +90,7 @@ static uint32_t streams_decided(const struct fixture *f)
 static void many_keys_by_hand_take_no_time_of_others(void **state)
 {
 	struct fixture *f = *state;
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 9);
 
 	call_live(f);
@@ -105,13 +105,13 @@ static void many_keys_by_hand_take_no_time_of_others(void **state)
 	send_rtp(f, &caller, 1);
 	assert_int_equal(f->opened, 1);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* Plain ones are many, and nothing says that they need a key. */
 static void keys_by_hand_for_any_source_are_not_tried_on_plain_streams(void **state)
 {
 	struct fixture *f = *state;
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 9);
 
 	call_live(f);
@@ -127,13 +127,13 @@ static void keys_by_hand_for_any_source_are_not_tried_on_plain_streams(void **st
 	send_rtp(f, &caller, 10);
 	assert_int_equal(f->opened, 10);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* All are tried in the end, of a live stream, too, and once. */
 static void of_many_keys_by_hand_the_oldest_is_found(void **state)
 {
 	struct fixture *f = *state;
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 9);
 
 	call_live(f);
@@ -146,14 +146,15 @@ static void of_many_keys_by_hand_the_oldest_is_found(void **state)
 	send_rtp(f, &caller, 100);
 	assert_true(f->opened > 50);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* A tag of 32 bits fits a wrong key by chance, as the first packet's does here. */
 static void a_key_by_hand_with_short_tags_needs_two_packets(void **state)
 {
 	struct fixture *f = *state;
+	ET_CLEANUP(sender_close)
 	struct sender wrong = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_32, 1);
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_32, 9);
 
 	call_live(f);
@@ -169,16 +170,14 @@ static void a_key_by_hand_with_short_tags_needs_two_packets(void **state)
 	assert_int_equal(f->opened, 9);
 	assert_true(was_told(f, &caller) && !was_told(f, &wrong));
 	finish(f);
-	(void)et_srtp_free(wrong.srtp);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* Its secret may never come, but its key has. */
 static void a_key_by_hand_opens_what_waits_for_a_secret(void **state)
 {
 	struct fixture *f = *state;
-	struct sender caller = sender_of_handshake(1, false);
-	struct sender callee = sender_of_handshake(2, true);
+	ET_CLEANUP(sender_close) struct sender caller = sender_of_handshake(1, false);
+	ET_CLEANUP(sender_close) struct sender callee = sender_of_handshake(2, true);
 
 	f->engine->config.keylog_grows = true;
 	f->engine->config.deterministic = false;
@@ -196,8 +195,6 @@ static void a_key_by_hand_opens_what_waits_for_a_secret(void **state)
 	send_rtp(f, &callee, 10);
 	assert_int_equal(f->opened, 20);
 	finish(f);
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
 }
 
 int main(void)

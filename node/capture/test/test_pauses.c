@@ -239,8 +239,7 @@ static void a_rule_drops_digits_and_marks_each_key_press(void **state)
 	static struct et_rules rules = { .otherwise = ET_RULE_RECORD,
 					 .digits = ET_RULE_DIGITS_DROP };
 	f->config.rules = &rules;
-	et_engine_free(f->engine);
-	f->engine = make(f);
+	make_again(f);
 	answered(f, "1", 4000);
 	rtp(f, 1, 4000, 2, 4000, 0xA, 65535);
 	uint64_t meta = f->meta;
@@ -291,8 +290,7 @@ static void answered_under(struct fixture *f, struct et_rules *rules, enum et_ru
 			     .pause = { .start = "*7", .stop = "*8", .by = by } } },
 	};
 	f->config.rules = rules;
-	et_engine_free(f->engine);
-	f->engine = make(f);
+	make_again(f);
 	answered(f, "1", 4000);
 }
 

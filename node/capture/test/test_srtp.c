@@ -28,8 +28,10 @@ static void of_several_lines_the_one_in_use_opens(void **state)
 	char offer[1000];
 	char answer[400];
 	char lines[4][200];
-	struct sender first = sender_of(1, ET_SRTP_AEAD_AES_256_GCM, 1);
+	ET_CLEANUP(sender_close) struct sender first = sender_of(1, ET_SRTP_AEAD_AES_256_GCM, 1);
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_256_CM_HMAC_SHA1_80, 2);
+	ET_CLEANUP(sender_close)
 	struct sender callee = sender_of(2, ET_SRTP_AES_256_CM_HMAC_SHA1_80, 3);
 
 	(void)snprintf(offer, sizeof(offer),
@@ -51,9 +53,6 @@ static void of_several_lines_the_one_in_use_opens(void **state)
 	assert_string_equal(f->facts.problem, "");
 	assert_int_equal(f->told_count, 3);
 	assert_true(was_told(f, &first) && was_told(f, &caller) && was_told(f, &callee));
-	(void)et_srtp_free(first.srtp);
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
 }
 
 static void a_reinvite_brings_new_keys(void **state)
@@ -61,8 +60,11 @@ static void a_reinvite_brings_new_keys(void **state)
 	struct fixture *f = *state;
 	char offer[400];
 	char answer[400];
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+	ET_CLEANUP(sender_close)
 	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
+	ET_CLEANUP(sender_close)
 	struct sender again = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_32, 3);
 
 	call(f, description(&caller, "RTP/SAVP", offer), description(&callee, "RTP/SAVP", answer));
@@ -76,9 +78,6 @@ static void a_reinvite_brings_new_keys(void **state)
 	assert_int_equal(f->opened, 25);
 	assert_int_equal(f->closed, 0);
 	assert_int_equal(f->told_count, 3);
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
-	(void)et_srtp_free(again.srtp);
 }
 
 static void what_is_only_offered_is_decided_by_packets(void **state)
@@ -86,8 +85,10 @@ static void what_is_only_offered_is_decided_by_packets(void **state)
 	struct fixture *f = *state;
 	char offer[400];
 	char answer[400];
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
 	struct sender plain = { .srtp = NULL, .from = 2 };
+	ET_CLEANUP(sender_close)
 	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
 
 	call(f, description(&caller, "RTP/AVP", offer), description(&callee, "RTP/AVP", answer));
@@ -100,8 +101,6 @@ static void what_is_only_offered_is_decided_by_packets(void **state)
 	assert_string_equal(f->streams[1].srtp, "");
 	assert_int_equal(f->streams[1].opened, ET_OPENED_UNKNOWN);
 	assert_string_equal(f->facts.problem, "");
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
 }
 
 /* SIP over TLS is read when its secrets come, and an answer may be lost: the tape says from the
@@ -110,7 +109,9 @@ static void media_before_the_answer_is_known_to_be_protected(void **state)
 {
 	struct fixture *f = *state;
 	char text[400];
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+	ET_CLEANUP(sender_close)
 	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
 
 	sip(f, 1, "INVITE sip:b@x SIP/2.0", "1 INVITE", description(&caller, "RTP/SAVP", text));
@@ -126,16 +127,17 @@ static void media_before_the_answer_is_known_to_be_protected(void **state)
 	assert_true(was_told(f, &callee));
 	assert_int_equal(f->streams[1].opened, ET_OPENED_YES);
 	assert_string_equal(f->facts.problem, "");
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(callee.srtp);
 }
 
 static void without_its_key_a_stream_says_so(void **state)
 {
 	struct fixture *f = *state;
 	char offer[400];
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
+	ET_CLEANUP(sender_close)
 	struct sender other = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 9);
+	ET_CLEANUP(sender_close)
 	struct sender callee = sender_of(2, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 2);
 
 	call(f, description(&other, "RTP/SAVP", offer),
@@ -151,9 +153,6 @@ static void without_its_key_a_stream_says_so(void **state)
 		assert_int_equal(f->streams[i].opened, ET_OPENED_NO);
 	}
 	assert_non_null(strstr(f->facts.problem, "2 streams are protected (SRTP) and no key"));
-	(void)et_srtp_free(caller.srtp);
-	(void)et_srtp_free(other.srtp);
-	(void)et_srtp_free(callee.srtp);
 }
 
 static void keys_wait_for_room_and_are_not_in_the_call_table(void **state)
@@ -161,6 +160,7 @@ static void keys_wait_for_room_and_are_not_in_the_call_table(void **state)
 	struct fixture *f = *state;
 	char offer[400];
 	struct et_buffer table = { .data = NULL };
+	ET_CLEANUP(sender_close)
 	struct sender caller = sender_of(1, ET_SRTP_AES_CM_128_HMAC_SHA1_80, 1);
 
 	f->no_room = true;
@@ -197,7 +197,6 @@ static void keys_wait_for_room_and_are_not_in_the_call_table(void **state)
 	assert_string_equal(f->streams[1].srtp, "AES_CM_128_HMAC_SHA1_80");
 	assert_int_equal(f->streams[1].opened, ET_OPENED_UNKNOWN);
 	et_buffer_release(&table);
-	(void)et_srtp_free(caller.srtp);
 }
 
 /* ---- A client ----------------------------------------------------------------------------------
