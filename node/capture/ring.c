@@ -388,6 +388,18 @@ static void unlink_over(struct et_writer *w, struct et_ring *r)
 	w->ring_count--;
 }
 
+static void tell_failure(struct et_writer *w, const struct et_ring *r, int code,
+			 const struct et_error *error)
+{
+	char id[ET_UUID_TEXT_SIZE];
+	char text[sizeof(error->text) + 128];
+	et_uuid_format(facts_of(r)->id, id);
+	(void)snprintf(text, sizeof(text),
+		       "recording %s is to be kept, and is tried again in %d s: %s", id,
+		       (int)(ET_RETRY_US / 1000000), error->text);
+	et_writer_problem(w, ET_PROBLEM_WRITE, code, text);
+}
+
 static int try_keep(struct et_writer *w, struct et_ring *r, struct et_error *reterr)
 {
 	struct et_facts *f = facts_of(r);
@@ -397,7 +409,7 @@ static int try_keep(struct et_writer *w, struct et_ring *r, struct et_error *ret
 	if (rc < 0) {
 		w->demand_failed++;
 		r->retry_us = w->now_us + ET_RETRY_US;
-		et_writer_problem(w, ET_PROBLEM_WRITE, rc, reterr->text);
+		tell_failure(w, r, rc, reterr);
 		return rc;
 	}
 	if (r->slot != NULL) {

@@ -492,6 +492,9 @@ static void a_journal_that_refuses_is_asked_again(void **state)
 	assert_int_equal(tapes_in(f, "tapes"), 0);
 	assert_int_equal(f->w->log->refs, 0);
 	assert_int_equal(f->w->demand_failed, 1);
+	const struct told *problem = first(f, ET_CAPTURE_PROBLEM);
+	assert_non_null(strstr(problem->text, "01010101-0101-0101-0101-010101010101"));
+	assert_non_null(strstr(problem->text, "tried again in 5 s: the journal takes no"));
 	talk(f, 0, 6, FRAME);
 	assert_int_equal(count(f, ET_CAPTURE_RECORDING_OPEN), 1);
 	close_call(f, 0);
