@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/io/file.h"
 #include "node/text/units.h"
 #include "node/text/yaml.h"
 
@@ -12,7 +11,6 @@
 #define GIB (UINT64_C(1) << 30)
 #define SNAPSHOT_RATE_MIN                                                                          \
 	(UINT64_C(256) << 10) /* raft/catalog: below it requests run out of time */
-#define TIB (UINT64_C(1) << 40)
 
 static const char *const role_names[] = { "voter", "standby", "spare", "witness",
 					  "vault", "capture", "api" };
@@ -337,10 +335,7 @@ static int parse_raft(const struct et_yaml_node *map, struct et_config *c, struc
 		c->heartbeat_us = 3 * S / 10;
 	}
 	if (rc == 0) {
-		rc = config_duration(map, "election", S / 10, 60 * S, &c->election_us, reterr);
-	}
-	if (rc == 0) {
-		rc = config_duration(map, "heartbeat", S / 100, 10 * S, &c->heartbeat_us, reterr);
+		rc = config_fields_read(map, "raft", c, reterr);
 	}
 	if (rc == 0 && c->heartbeat_us * 3 > c->election_us) {
 		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
@@ -365,72 +360,24 @@ static int parse_backup(const struct et_yaml_node *map, struct et_config *c,
 static int parse_placement(const struct et_yaml_node *map, struct et_config *c,
 			   struct et_error *reterr)
 {
-	static const char *const known[] = { "copies-per-site" };
-	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
-	return rc < 0 ? rc : config_u32(map, "copies-per-site", 1, 8, &c->copies_per_site, reterr);
+	return config_fields_part(map, "placement", c, reterr);
 }
 
 static int parse_scrub(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
 {
-	static const char *const known[] = { "every", "rate" };
-	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
-	const struct et_yaml_node *every = et_yaml_get(map, "every");
-
-	bool off = every != NULL && every->kind == ET_YAML_SCALAR &&
-		   (strcmp(every->text, "off") == 0 || strcmp(every->text, "0s") == 0);
-
-	if (rc == 0 && off) {
-		c->scrub.every_us = 0;
-	} else if (rc == 0) {
-		rc = config_duration(map, "every", 1 * S, 86400 * 366 * S, &c->scrub.every_us,
-				     reterr);
-	}
-	return rc < 0 ? rc : config_bytes(map, "rate", 65536, TIB, &c->scrub.rate_bytes, reterr);
+	return config_fields_part(map, "scrub", c, reterr);
 }
 
 static int parse_limits(const struct et_yaml_node *map, struct et_config *c,
 			struct et_error *reterr)
 {
-	static const char *const known[] = { "live-calls",    "disk-reserve",	 "ring",
-					     "writer-queue",  "cache",		 "sync-rate",
-					     "snapshot-rate", "api-connections", "on-demand" };
-	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
-	if (rc == 0) {
-		rc = config_u32(map, "live-calls", 1, 100000, &c->limits.live_calls, reterr);
-	}
-	if (rc == 0) {
-		rc = config_bytes(map, "disk-reserve", MIB, 16 * TIB, &c->limits.disk_reserve_bytes,
-				  reterr);
-	}
-	if (rc == 0) {
-		rc = config_bytes(map, "on-demand", MIB, 16 * TIB, &c->limits.demand_bytes, reterr);
-	}
-	if (rc == 0) {
-		rc = config_bytes(map, "ring", MIB, 2 * GIB, &c->limits.ring_bytes, reterr);
-	}
-	if (rc == 0) {
-		rc = config_bytes(map, "writer-queue", MIB, 2 * GIB, &c->limits.queue_bytes,
-				  reterr);
-	}
-	if (rc == 0) {
-		rc = config_bytes(map, "cache", MIB, 16 * TIB, &c->limits.cache_bytes, reterr);
-	}
-	if (rc == 0) {
-		rc = config_bytes(map, "sync-rate", 0, TIB, &c->limits.sync_rate_bytes, reterr);
-	}
-	if (rc == 0) {
-		rc = config_bytes(map, "snapshot-rate", 0, TIB, &c->limits.snapshot_rate_bytes,
-				  reterr);
-	}
+	int rc = config_fields_part(map, "limits", c, reterr);
+
 	if (rc == 0 && c->limits.snapshot_rate_bytes > 0 &&
 	    c->limits.snapshot_rate_bytes < SNAPSHOT_RATE_MIN) {
 		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
 					"limits: snapshot-rate must be 0B (no limit) or at least "
 					"256KiB a second");
-	}
-	if (rc == 0) {
-		rc = config_u32(map, "api-connections", 4, 4096, &c->limits.api_connections,
-				reterr);
 	}
 	return rc;
 }
@@ -440,8 +387,7 @@ static int parse_tls(const struct et_yaml_node *map, struct et_config *c, struct
 	static const char *const known[] = { "certificate-life", "api-certificate", "api-key" };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
-		rc = config_duration(map, "certificate-life", 2 * S, 86400 * 366 * S,
-				     &c->tls.certificate_life_us, reterr);
+		rc = config_fields_read(map, "tls", c, reterr);
 	}
 	if (rc < 0) {
 		return rc;
@@ -464,14 +410,13 @@ static int parse_tls(const struct et_yaml_node *map, struct et_config *c, struct
 static int parse_log(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
 {
 	static const char *const known[] = { "level" };
-	static const char *const levels[] = { "debug", "info", "warn", "error" };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	const struct et_yaml_node *node = et_yaml_get(map, "level");
 	if (rc < 0 || node == NULL) {
 		return rc;
 	}
 	size_t which;
-	rc = et_yaml_choice(node, levels, ET_ARRAY_SIZE(levels), &which, reterr);
+	rc = et_yaml_choice(node, config_levels, CONFIG_LEVELS, &which, reterr);
 	if (rc == 0) {
 		c->log_level = (enum et_log_level)which;
 	}
@@ -500,6 +445,11 @@ static const struct part {
 	{ "tls", false, parse_tls },
 	{ "log", false, parse_log },
 };
+
+const char *config_part_name(size_t which)
+{
+	return which == 0 ? "cluster" : which <= ET_ARRAY_SIZE(parts) ? parts[which - 1].key : NULL;
+}
 
 static int config_read(const struct et_yaml_node *root, struct et_config *c,
 		       struct et_error *reterr)
@@ -546,20 +496,18 @@ int et_config_parse(const char *name, const void *data, size_t size, struct et_c
 
 int et_config_load(const char *path, struct et_config *ret, struct et_error *reterr)
 {
-	ET_CLEANUP(et_yaml_freep) struct et_yaml *y = NULL;
-	int rc = et_yaml_load(path, &y, reterr);
-	return rc < 0 ? rc : config_from(y, path, ret, reterr);
+	return et_config_load_settings(path, ret, NULL, reterr);
 }
 
 int et_config_load_settings(const char *path, struct et_config *ret, json_t **ret_settings,
 			    struct et_error *reterr)
 {
-	ET_CLEANUP(et_buffer_release) struct et_buffer text = { 0 };
-	int rc = et_file_read(path, ET_YAML_SIZE_MAX, &text, reterr);
+	ET_CLEANUP(et_yaml_freep) struct et_yaml *y = NULL;
+	int rc = et_yaml_load(path, &y, reterr);
 
-	rc = rc < 0 ? rc : et_config_parse(path, text.data, text.size, ret, reterr);
-	if (rc == 0) {
-		*ret_settings = et_config_settings(ret, text.data, text.size);
+	rc = rc < 0 ? rc : config_from(y, path, ret, reterr);
+	if (rc == 0 && ret_settings != NULL) {
+		*ret_settings = config_settings(ret, et_yaml_root(y));
 	}
 	return rc;
 }

@@ -148,7 +148,7 @@ int et_config_parse(const char *name, const void *data, size_t size, struct et_c
 /* Read the file (blocks). Also -ENOENT, -EACCES, ... */
 int et_config_load(const char *path, struct et_config *ret, struct et_error *reterr) ET_MUST_CHECK;
 
-/* The same, and what it comes to as a list (below): the caller's. */
+/* The same, and what it comes to as a list (below): the caller's; or NULL: not asked for. */
 int et_config_load_settings(const char *path, struct et_config *ret, json_t **ret_settings,
 			    struct et_error *reterr) ET_MUST_CHECK;
 

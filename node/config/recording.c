@@ -578,20 +578,5 @@ int config_recording(const struct et_yaml_node *map, struct et_config *c, struct
 	if (rc == 0 && node != NULL) {
 		rc = parse_joins(node, &c->rules, reterr);
 	}
-	if (rc == 0) {
-		rc = config_duration(map, "max-pause", 1 * S, 86400 * S, &c->max_pause_us, reterr);
-	}
-	if (rc == 0) {
-		rc = config_duration(map, "setup-timeout", 5 * S, 3600 * S, &c->setup_timeout_us,
-				     reterr);
-	}
-	if (rc == 0) {
-		rc = config_duration(map, "media-timeout", 5 * S, 86400 * 7 * S,
-				     &c->media_timeout_us, reterr);
-	}
-	if (rc == 0) {
-		rc = config_duration(map, "media-only-timeout", 1 * S, 86400 * S,
-				     &c->media_only_timeout_us, reterr);
-	}
-	return rc;
+	return rc < 0 ? rc : config_fields_read(map, "recording", c, reterr);
 }

@@ -1,8 +1,8 @@
 /* What is in force, and where it was said: the file as a list of keys, with the defaults beside it.
  *
  * What the file says is walked key by key, so that nothing that it says is left out. Values of
- * `table` are those that are in force, in one way of writing them ("1024MiB" is "1GiB"), also where
- * the file says nothing. Values of other keys are as they are written. */
+ * config_fields are those that are in force, in one way of writing them ("1024MiB" is "1GiB"), also
+ * where the file says nothing. Values of other keys are as they are written. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,71 +10,6 @@
 #include "node/config/config_internal.h"
 
 #define KEY_BYTES 160
-
-enum kind { TEXT, NUMBER, DURATION, BYTES, ACTION, DIGITS, TONES, PORTS, MODE, LEVEL };
-
-/* What needs another part of the file to be there. */
-enum part { ALWAYS, SIPREC, KEY_SOCKET };
-
-static const struct setting {
-	const char *key;
-	enum kind kind;
-	enum part part;
-	size_t offset;
-} table[] = {
-#define AT(key, kind, member)                                                                      \
-	{                                                                                          \
-		key, kind, ALWAYS, offsetof(struct et_config, member)                              \
-	}
-#define IN(part, key, kind, member)                                                                \
-	{                                                                                          \
-		key, kind, part, offsetof(struct et_config, member)                                \
-	}
-	AT("cluster", TEXT, cluster),
-	AT("node.name", TEXT, name),
-	AT("node.site", TEXT, site),
-	AT("listen.cluster", TEXT, listen_cluster),
-	AT("listen.advertise", TEXT, advertise),
-	AT("listen.api", TEXT, listen_api),
-	AT("data.state", TEXT, state),
-	AT("data.media", TEXT, media),
-	AT("data.root", TEXT, root),
-	IN(SIPREC, "siprec.media", TEXT, siprec.media),
-	IN(SIPREC, "siprec.media-ports", PORTS, siprec.port_first),
-	IN(SIPREC, "siprec.sessions", NUMBER, siprec.sessions),
-	IN(SIPREC, "siprec.connections", NUMBER, siprec.connections),
-	IN(KEY_SOCKET, "key-socket.path", TEXT, key_socket.path),
-	IN(KEY_SOCKET, "key-socket.group", TEXT, key_socket.group),
-	IN(KEY_SOCKET, "key-socket.mode", MODE, key_socket.mode),
-	AT("recording.default", ACTION, rules.otherwise),
-	AT("recording.digits", DIGITS, rules.digits),
-	AT("recording.tones", TONES, rules.tones),
-	AT("recording.max-pause", DURATION, max_pause_us),
-	AT("recording.setup-timeout", DURATION, setup_timeout_us),
-	AT("recording.media-timeout", DURATION, media_timeout_us),
-	AT("recording.media-only-timeout", DURATION, media_only_timeout_us),
-	AT("raft.election", DURATION, election_us),
-	AT("raft.heartbeat", DURATION, heartbeat_us),
-	AT("backup.folder", TEXT, backup_folder),
-	AT("placement.copies-per-site", NUMBER, copies_per_site),
-	AT("scrub.every", DURATION, scrub.every_us),
-	AT("scrub.rate", BYTES, scrub.rate_bytes),
-	AT("limits.live-calls", NUMBER, limits.live_calls),
-	AT("limits.on-demand", BYTES, limits.demand_bytes),
-	AT("limits.disk-reserve", BYTES, limits.disk_reserve_bytes),
-	AT("limits.ring", BYTES, limits.ring_bytes),
-	AT("limits.writer-queue", BYTES, limits.queue_bytes),
-	AT("limits.cache", BYTES, limits.cache_bytes),
-	AT("limits.sync-rate", BYTES, limits.sync_rate_bytes),
-	AT("limits.snapshot-rate", BYTES, limits.snapshot_rate_bytes),
-	AT("limits.api-connections", NUMBER, limits.api_connections),
-	AT("tls.certificate-life", DURATION, tls.certificate_life_us),
-	AT("tls.api-certificate", TEXT, tls.api_certificate),
-	AT("tls.api-key", TEXT, tls.api_key),
-	AT("log.level", LEVEL, log_level),
-#undef AT
-#undef IN
-};
 
 /* ---- What a key is ---- */
 
@@ -142,42 +77,42 @@ static json_t *bytes_json(uint64_t bytes)
 	return json_sprintf("%llu%s", (unsigned long long)bytes, units[unit]);
 }
 
-static json_t *value_of(const struct et_config *c, const struct setting *s)
+static json_t *value_of(const struct et_config *c, const struct config_field *f)
 {
-	static const char *const levels[] = { "debug", "info", "warn", "error" };
-	const void *p = (const char *)c + s->offset;
+	const void *p = (const char *)c + f->offset;
 	char text[ET_UNIT_TEXT_SIZE];
 
-	switch (s->kind) {
-	case TEXT:
+	switch (f->kind) {
+	case CONFIG_TEXT:
 		return et_json_text(p);
-	case NUMBER:
+	case CONFIG_NUMBER:
 		return json_integer(*(const uint32_t *)p);
-	case DURATION:
+	case CONFIG_DURATION:
+	case CONFIG_PERIOD:
 		return json_string(et_duration_format(*(const int64_t *)p, text));
-	case BYTES:
+	case CONFIG_BYTES:
 		return bytes_json(*(const uint64_t *)p);
-	case ACTION:
+	case CONFIG_ACTION:
 		return json_string(et_rule_action_text(c->rules.otherwise));
-	case DIGITS:
+	case CONFIG_DIGITS:
 		return json_string(c->rules.digits == ET_RULE_DIGITS_DROP ? "drop" : "keep");
-	case TONES:
+	case CONFIG_TONES:
 		return json_string(et_rule_tones_text(c->rules.tones));
-	case PORTS:
+	case CONFIG_PORTS:
 		return json_sprintf("%u-%u", c->siprec.port_first, c->siprec.port_last);
-	case MODE:
+	case CONFIG_MODE:
 		return json_sprintf("%04o", c->key_socket.mode);
-	case LEVEL:
-		return json_string(levels[c->log_level]);
+	case CONFIG_LEVEL:
+		return json_string(config_levels[c->log_level]);
 	}
 	return json_null();
 }
 
-static bool part_is_there(const struct et_config *c, const struct setting *s)
+static bool part_is_there(const struct et_config *c, const struct config_field *f)
 {
-	return s->part == SIPREC       ? c->siprec.listen_count > 0
-	       : s->part == KEY_SOCKET ? c->key_socket.path[0] != '\0'
-				       : true;
+	return f->needs == CONFIG_SIPREC       ? c->siprec.listen_count > 0
+	       : f->needs == CONFIG_KEY_SOCKET ? c->key_socket.path[0] != '\0'
+					       : true;
 }
 
 /* What is written without quotes may have to be so: numbers, true, false. */
@@ -234,11 +169,11 @@ static void add(struct list *l, const char *key, json_t *value, const struct et_
 	et_json_add(l->settings, o);
 }
 
-static const struct setting *setting_of(const char *key)
+static const struct config_field *field_of(const char *key)
 {
-	for (size_t i = 0; i < ET_ARRAY_SIZE(table); i++) {
-		if (strcmp(table[i].key, key) == 0) {
-			return &table[i];
+	for (const struct config_field *f = config_fields; f->key != NULL; f++) {
+		if (strcmp(f->key, key) == 0) {
+			return f;
 		}
 	}
 	return NULL;
@@ -272,7 +207,7 @@ static void walk_items(struct list *l, const char *key, const struct et_yaml_nod
 
 static void walk(struct list *l, const char *key, const struct et_yaml_node *node)
 {
-	const struct setting *s = setting_of(key);
+	const struct config_field *f = field_of(key);
 	char below[KEY_BYTES];
 
 	bool is_ports = begins(key, "capture[") && strstr(key, "].sip-ports") != NULL;
@@ -282,7 +217,7 @@ static void walk(struct list *l, const char *key, const struct et_yaml_node *nod
 	if (node->kind == ET_YAML_LIST && node->first->kind == ET_YAML_MAP) {
 		walk_items(l, key, node);
 	} else if (is_whole(key, node)) {
-		add(l, key, s != NULL ? value_of(l->c, s) : written(node), node);
+		add(l, key, f != NULL ? value_of(l->c, f) : written(node), node);
 	} else {
 		ET_YAML_EACH(item, node)
 		{
@@ -334,46 +269,37 @@ static void part_add(struct list *l, const struct et_yaml_node *root, const char
 	} else if (node != NULL) {
 		walk(l, name, node);
 	}
-	for (size_t i = 0; i < ET_ARRAY_SIZE(table); i++) {
-		const struct setting *s = &table[i];
-		bool own = strncmp(s->key, name, size) == 0 &&
-			   (s->key[size] == '.' || s->key[size] == '\0');
-		if (!own || is_said(l, s->key) || !part_is_there(l->c, s)) {
+	for (const struct config_field *f = config_fields; f->key != NULL; f++) {
+		bool own = strncmp(f->key, name, size) == 0 &&
+			   (f->key[size] == '.' || f->key[size] == '\0');
+		if (!own || is_said(l, f->key) || !part_is_there(l->c, f)) {
 			continue;
 		}
 		/* raft.profile says the two times of the part. */
 		const struct et_yaml_node *by =
 			strcmp(name, "raft") == 0 ? et_yaml_get(node, "profile") : NULL;
-		add(l, s->key, value_of(l->c, s), by);
+		add(l, f->key, value_of(l->c, f), by);
 	}
+}
+
+json_t *config_settings(const struct et_config *c, const struct et_yaml_node *root)
+{
+	struct list l = { .c = c, .settings = json_array() };
+	const char *part;
+
+	for (size_t i = 0; (part = config_part_name(i)) != NULL; i++) {
+		part_add(&l, root, part);
+	}
+	return l.settings;
 }
 
 json_t *et_config_settings(const struct et_config *c, const void *text, size_t size)
 {
-	static const char *const names[] = { "cluster", "node",	  "listen",	"data",
-					     "capture", "siprec", "key-socket", "recording",
-					     "raft",	"backup", "placement",	"scrub",
-					     "limits",	"tls",	  "log" };
 	ET_CLEANUP(et_yaml_freep) struct et_yaml *y = NULL;
-	struct list l = { .c = c, .settings = json_array() };
 
-	if (et_yaml_parse(c->file, text, size, &y, NULL) < 0) {
-		return l.settings; /* It was read before: no memory. */
-	}
-	for (size_t i = 0; i < ET_ARRAY_SIZE(names); i++) {
-		part_add(&l, et_yaml_root(y), names[i]);
-	}
-	ET_YAML_EACH(node, et_yaml_root(y)) /* Parts that stand nowhere here are shown last. */
-	{
-		bool known = false;
-		for (size_t i = 0; i < ET_ARRAY_SIZE(names); i++) {
-			known = known || strcmp(names[i], node->key) == 0;
-		}
-		if (!known) {
-			walk(&l, node->key, node);
-		}
-	}
-	return l.settings;
+	return et_yaml_parse(c->file, text, size, &y, NULL) < 0
+		       ? json_array() /* It was read before: no memory. */
+		       : config_settings(c, et_yaml_root(y));
 }
 
 const json_t *et_config_setting(const json_t *settings, const char *key)

@@ -158,10 +158,7 @@ int config_siprec(const struct et_yaml_node *map, struct et_config *c, struct et
 		rc = parse_siprec_media(map, &c->siprec, reterr);
 	}
 	if (rc == 0) {
-		rc = config_u32(map, "sessions", 1, 100000, &c->siprec.sessions, reterr);
-	}
-	if (rc == 0) {
-		rc = config_u32(map, "connections", 1, 65536, &c->siprec.connections, reterr);
+		rc = config_fields_read(map, "siprec", c, reterr);
 	}
 	if (rc == 0) {
 		rc = parse_siprec_files(map, &c->siprec, reterr);

@@ -58,34 +58,3 @@ int config_address(const struct et_yaml_node *node, bool port_zero,
 	}
 	return rc;
 }
-
-/* ---- Optional values: left at their default when the key is not there ---- */
-
-int config_duration(const struct et_yaml_node *map, const char *key, int64_t min_us, int64_t max_us,
-		    int64_t *ret, struct et_error *reterr)
-{
-	const struct et_yaml_node *node = et_yaml_get(map, key);
-	return node == NULL ? 0 : et_yaml_duration(node, min_us, max_us, ret, reterr);
-}
-
-int config_bytes(const struct et_yaml_node *map, const char *key, uint64_t min, uint64_t max,
-		 uint64_t *ret, struct et_error *reterr)
-{
-	const struct et_yaml_node *node = et_yaml_get(map, key);
-	return node == NULL ? 0 : et_yaml_bytes(node, min, max, ret, reterr);
-}
-
-int config_u32(const struct et_yaml_node *map, const char *key, uint32_t min, uint32_t max,
-	       uint32_t *ret, struct et_error *reterr)
-{
-	const struct et_yaml_node *node = et_yaml_get(map, key);
-	if (node == NULL) {
-		return 0;
-	}
-	uint64_t v;
-	int rc = et_yaml_uint(node, min, max, &v, reterr);
-	if (rc == 0) {
-		*ret = (uint32_t)v;
-	}
-	return rc;
-}
