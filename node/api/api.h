@@ -261,6 +261,9 @@ int et_api_set_identity(struct et_api *api, const struct et_identity *identity,
 int et_api_reload_certificate(struct et_api *api, int64_t *ret_not_after_us,
 			      struct et_error *reterr) ET_MUST_CHECK;
 
+/* What a health code means: "note", "degraded" (also of one that is not known), "at_risk". */
+const char *et_api_code_level(const char *code);
+
 /* For the catalogue's on_applied: feeds GET /v1/changes. Cheap. Any thread. */
 void et_api_on_applied(struct et_api *api, uint64_t index, const Et__Command *command,
 		       const Et__Result *result);

@@ -41,17 +41,20 @@ void api_picture_freep(struct api_picture **p)
 	free(*p);
 }
 
-static const char *code_level(const char *code)
+const char *et_api_code_level(const char *code)
 {
 	static const char *const notes[] = { "ROOT_ON_DISK",	  "SCHEMA_OLD",
 					     "RECORDING_PROBLEM", "VOTERS_EVEN",
 					     "MEMBERSHIP_CHANGE", "NODE_DRAINING",
-					     "KEY_ROTATION",	  "CA_ROTATION" };
-	static const char *const risks[] = { "NO_QUORUM",	"NO_LEADER",	  "DISK_FULL",
-					     "SYNC_FAILED",	"CLOCK_SKEW",	  "VAULT_SINGLE",
-					     "COPY_BAD",	"AUDIT_BROKEN",	  "CALLS_REFUSED",
-					     "STATE_DIVERGED",	"STATE_DISPUTED", "NODE_REMOVED",
-					     "KEK_COMPROMISED", "CA_STOLEN",	  "COPIES_GONE" };
+					     "KEY_ROTATION",	  "CA_ROTATION",
+					     "NOT_INITIALISED" };
+	static const char *const risks[] = {
+		"NO_QUORUM",	   "NO_LEADER",	       "DISK_FULL",	 "SYNC_FAILED",
+		"CLOCK_SKEW",	   "VAULT_SINGLE",     "COPY_BAD",	 "AUDIT_BROKEN",
+		"CALLS_REFUSED",   "STATE_DIVERGED",   "STATE_DISPUTED", "NODE_REMOVED",
+		"KEK_COMPROMISED", "CA_STOLEN",	       "COPIES_GONE",	 "CAPTURE_STOPPED",
+		"ROOT_LOCKED",	   "SEALING_UNTRUSTED"
+	};
 	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
 		if (strcmp(notes[i], code) == 0) {
 			return "note";
@@ -74,7 +77,7 @@ void api_code_add(json_t *codes, const char *code, const char *next, const char 
 	va_end(ap);
 	json_t *o = json_object();
 	et_json_set(o, "code", json_string(code));
-	et_json_set(o, "level", json_string(code_level(code)));
+	et_json_set(o, "level", json_string(et_api_code_level(code)));
 	et_json_set(o, "detail", et_json_text(detail));
 	et_json_set(o, "next", et_json_text(next));
 	et_json_add(codes, o);
@@ -234,7 +237,8 @@ json_t *api_codes(struct api_call *call, const struct api_picture *p)
 	json_t *o;
 	json_array_foreach(codes, i, o)
 	{
-		et_json_set(o, "level", json_string(code_level(et_json_get_text(o, "code", ""))));
+		et_json_set(o, "level",
+			    json_string(et_api_code_level(et_json_get_text(o, "code", ""))));
 	}
 	codes_of_raft(codes, &p->raft);
 	codes_of_members(call, codes, p);

@@ -69,6 +69,10 @@ static const struct {
 	  "evertape cert renew --node NODE --reason TEXT says why it cannot" },
 	{ "ROOT_ON_DISK", "the node root of a vault node is a file on its disk",
 	  "evertape explain ROOT_ON_DISK" },
+	{ "SEALING_UNTRUSTED",
+	  "the file that says which key version this node seals to is not signed by the cluster's "
+	  "CA, and is not used",
+	  "evertape explain SEALING_UNTRUSTED" },
 	{ "VAULT_SINGLE", "only one vault node can open recordings",
 	  "evertape node promote NODE --role vault" },
 	{ "VAULT_NO_GRANT", "this vault node holds no grant for the active key yet",
@@ -132,6 +136,8 @@ static json_t *health_object(const char *code, const char *node)
 	json_t *object = json_object();
 
 	et_json_set(object, "code", et_json_text(code));
+	et_json_set(object, "detail", json_string("")); /* of a newer member: its words are there */
+	et_json_set(object, "next", json_string("evertape explain"));
 	for (size_t i = 0; i < ET_ARRAY_SIZE(health_texts); i++) {
 		if (strcmp(health_texts[i].code, code) == 0) {
 			et_json_set(object, "detail", et_json_text(health_texts[i].detail));

@@ -20,6 +20,6 @@ et_program(evertape ops/cli
     USES node/base node/io node/crypto node/text node/root node/config node/tape raft/command raft/backup archive/policy archive/bucket ${replay_uses} node/rule
     LIBRARIES PkgConfig::curl PkgConfig::smartcols
     TESTS cli hints root chain certificate untar tape look spool
-    TEST_USES raft/state)
+    TEST_USES raft/state node/api)
 set_property(SOURCE ops/cli/help.c ops/cli/cmd_local.c
     APPEND PROPERTY COMPILE_DEFINITIONS "ET_VERSION=\"${PROJECT_VERSION}\"")

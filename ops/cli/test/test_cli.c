@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "node/api/api.h"
 #include "ops/cli/cli.h"
 #include "ops/cli/codes.h"
 
@@ -503,6 +504,17 @@ static void codes_are_explained(void **state)
 #undef EXPLAINED
 }
 
+/* What `explain` says of a code, and alerts with it, is what nodes say. */
+static void levels_are_those_of_the_api(void **state)
+{
+	(void)state;
+	for (const struct et_cli_code *c = et_cli_codes; c->code != NULL; c++) {
+		if (strcmp(c->level, "error") != 0) {
+			assert_string_equal(et_api_code_level(c->code), c->level);
+		}
+	}
+}
+
 static void names_of_errors_lead_back_to_codes(void **state)
 {
 	(void)state;
@@ -554,6 +566,7 @@ int main(void)
 		cmocka_unit_test(targets_of_a_file_are_tried_without_a_cluster),
 		cmocka_unit_test(policies_are_compared_without_a_cluster),
 		cmocka_unit_test(codes_are_explained),
+		cmocka_unit_test(levels_are_those_of_the_api),
 		cmocka_unit_test(names_of_errors_lead_back_to_codes),
 		cmocka_unit_test(tables_show_foreign_text_harmlessly),
 	};
