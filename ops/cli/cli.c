@@ -92,7 +92,8 @@ static bool path_begins_with(const char *path, const char *const *words, unsigne
 static const struct et_cli_command *command_find(const char *const *words, unsigned count)
 {
 	char word[32];
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		if (path_begins_with(c->path, words, count) && !path_word(c->path, count, word)) {
 			return c;
 		}
@@ -102,7 +103,8 @@ static const struct et_cli_command *command_find(const char *const *words, unsig
 
 static bool group_exists(const char *const *words, unsigned count)
 {
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		if (path_begins_with(c->path, words, count)) {
 			return true;
 		}
@@ -117,9 +119,9 @@ static int command_unknown(struct et_cli *cli, const char *const *words, unsigne
 	static char names[CANDIDATES_MAX][32];
 	const char *candidates[CANDIDATES_MAX];
 	size_t n = 0;
-	for (const struct et_cli_command *c = et_cli_commands;
-	     c->path != NULL && n < CANDIDATES_MAX; c++) {
-		if (path_begins_with(c->path, words, count - 1) &&
+	ET_CLI_EACH(c)
+	{
+		if (n < CANDIDATES_MAX && path_begins_with(c->path, words, count - 1) &&
 		    path_word(c->path, count - 1, names[n])) {
 			candidates[n] = names[n];
 			n++;

@@ -78,8 +78,10 @@ struct et_cli_command {
 	bool hidden;	  /* not in the list of commands */
 };
 
-/* The table; ends with a NULL path. */
-extern const struct et_cli_command et_cli_commands[];
+/* The table (table.c): the command behind `before`; NULL: the first, or no more. */
+const struct et_cli_command *et_cli_next(const struct et_cli_command *before);
+#define ET_CLI_EACH(c)                                                                             \
+	for (const struct et_cli_command *c = et_cli_next(NULL); c != NULL; c = et_cli_next(c))
 /* Options that every command takes. */
 extern const struct et_cli_option et_cli_globals[];
 

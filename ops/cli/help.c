@@ -49,7 +49,8 @@ static const char exit_codes[] =
 void et_cli_help(const struct et_cli *cli, FILE *f, const char *path)
 {
 	(void)cli;
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		if (strcmp(c->path, path) == 0) {
 			help_command(f, c);
 			return;
@@ -60,7 +61,8 @@ void et_cli_help(const struct et_cli *cli, FILE *f, const char *path)
 	}
 	(void)fprintf(f, "Usage: evertape %s%sCOMMAND [arguments] [options]\n\nCommands:\n", path,
 		      *path != '\0' ? " " : "");
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		if (is_under(c->path, path) && !c->hidden) {
 			char text[64];
 			(void)snprintf(text, sizeof(text), "%s%s%s", c->path,
@@ -79,7 +81,8 @@ void et_cli_help(const struct et_cli *cli, FILE *f, const char *path)
 
 static void words_of_commands(FILE *f)
 {
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		(void)fprintf(f, "%s\n", c->path);
 	}
 }
@@ -95,13 +98,15 @@ static void words_of_options(FILE *f, const struct et_cli_option *options)
 static void bash_cases(FILE *f)
 {
 	(void)fprintf(f, "\tcase \"$path\" in\n");
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		(void)fprintf(f, "\t'%s') options='", c->path);
 		words_of_options(f, c->options);
 		(void)fprintf(f, "' ;;\n");
 	}
 	(void)fprintf(f, "\tesac\n\tcase \"$previous\" in\n");
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		for (const struct et_cli_option *o = c->options; o != NULL && o->name != NULL;
 		     o++) {
 			if (o->values != NULL) {
@@ -201,7 +206,8 @@ static void completion_fish(FILE *f)
 			 "\tstring match -q -- \"$argv*\" \"$words\"\n"
 			 "end\n");
 	fish_options(f, "true", et_cli_globals);
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		const char *last = strrchr(c->path, ' ');
 		int group = last != NULL ? (int)(last - c->path) : 0;
 		/* Every word of the path leads to the next one. */
@@ -284,7 +290,8 @@ static void man_evertape(FILE *f)
 	(void)fprintf(f, ".SH NAME\nevertape \\- the admin of an evertape cluster\n"
 			 ".SH SYNOPSIS\n.B evertape\n\\fICOMMAND\\fR [\\fIarguments\\fR] "
 			 "[\\fIoptions\\fR]\n.SH COMMANDS\n");
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		(void)fputs(".SS \"evertape ", f);
 		roff_text(f, c->path);
 		if (*c->arguments != '\0') {

@@ -362,7 +362,8 @@ static void help_man_and_completion_know_every_command(void **state)
 	ET_CLEANUP(release) struct result bash = run("completion bash");
 	ET_CLEANUP(release) struct result fish = run("completion fish");
 	assert_int_equal(r.code + man.code + bash.code + fish.code, 0);
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		char line[128];
 		assert_non_null(strstr(r.out, c->path));
 		assert_non_null(strstr(bash.out, c->path));

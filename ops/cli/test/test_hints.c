@@ -66,7 +66,8 @@ static bool begins_with(const char *path, const char *words)
 
 static bool is_group(const char *words)
 {
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		if (begins_with(c->path, words)) {
 			return true;
 		}
@@ -76,7 +77,8 @@ static bool is_group(const char *words)
 
 static const struct et_cli_command *command_of(const char *words)
 {
-	for (const struct et_cli_command *c = et_cli_commands; c->path != NULL; c++) {
+	ET_CLI_EACH(c)
+	{
 		if (strcmp(c->path, words) == 0) {
 			return c;
 		}
