@@ -204,13 +204,6 @@ static int64_t keep_until(const struct et_rules *rules, const Et__Recording *r, 
 	return 0;
 }
 
-static void set_time(json_t *object, const char *key, int64_t us)
-{
-	char text[ET_TIME_TEXT_SIZE];
-	et_time_format(us, text);
-	et_json_set(object, key, us != 0 ? json_string(text) : json_null());
-}
-
 struct live_list {
 	const struct et_rules *rules;
 	json_t *list;
@@ -219,40 +212,16 @@ struct live_list {
 static void add_live(void *arg, const Et__Recording *r)
 {
 	const struct live_list *live = arg;
-	json_t *list = live->list;
-	json_t *object = json_object();
-	char id[ET_UUID_TEXT_SIZE];
-	char start[ET_TIME_TEXT_SIZE];
-	uint64_t packets = 0;
-	uint64_t lost = 0;
-
-	et_uuid_format(r->id.data, id);
-	et_time_format(r->start_us, start);
-	for (size_t i = 0; i < r->n_streams; i++) {
-		packets += r->streams[i]->packets;
-		lost += r->streams[i]->lost;
-	}
-	et_json_set(object, "id", et_json_text(id));
-	et_json_set(object, "start", et_json_text(start));
-	et_json_set(object, "from", et_json_text(r->from));
-	et_json_set(object, "to", et_json_text(r->to));
-	et_json_set(object, "rule", et_json_text(r->rule));
+	json_t *object = daemon_call_json(r);
 	bool on_demand;
 	const int64_t until_us = keep_until(live->rules, r, &on_demand);
+
 	et_json_set(object, "on_demand",
 		    on_demand ? json_string(r->kept[0] != '\0' ? "kept" : "waiting") : json_null());
 	et_json_set(object, "kept", et_json_text(r->kept));
-	set_time(object, "end", r->end_us);
-	set_time(object, "keep_until", until_us);
-	bool paused = false;
-	for (size_t i = 0; i < r->n_gaps; i++) {
-		paused = paused ||
-			 (r->gaps[i]->to_us == 0 && strcmp(r->gaps[i]->cause, "paused") == 0);
-	}
-	et_json_set(object, "packets", et_json_u64(packets));
-	et_json_set(object, "lost", et_json_u64(lost));
-	et_json_set(object, "paused", json_boolean(paused));
-	et_json_add(list, object);
+	et_json_set(object, "end", daemon_time_json(r->end_us));
+	et_json_set(object, "keep_until", daemon_time_json(until_us));
+	et_json_add(live->list, object);
 }
 
 static void capture_on_loop(void *arg)

@@ -226,6 +226,7 @@ void daemon_serve_questions(struct et_daemon *d);
 json_t *daemon_time_json(int64_t us); /* RFC 3339; null for 0 */
 json_t *daemon_config_json(struct et_daemon *d);
 json_t *daemon_capture_json(struct et_daemon *d, size_t calls); /* at most so many of them */
+json_t *daemon_call_json(const Et__Recording *r);		/* a call in progress, in short */
 /* status.c: calls by the rule that fired. */
 json_t *daemon_rule_calls(const struct et_rules *rules, const struct et_capture_metrics *m);
 

@@ -93,7 +93,7 @@ json_t *daemon_config_json(struct et_daemon *d)
 struct calls {
 	const Et__Recording **list; /* owned; views: all of them */
 	size_t count;
-	size_t most;
+	size_t room;
 	uint64_t paused;
 	uint64_t keys_missing; /* some of what is protected cannot be opened */
 	uint64_t answered;
@@ -119,7 +119,7 @@ static void take_call(void *arg, const Et__Recording *r)
 {
 	struct calls *c = arg;
 
-	if (c->list != NULL && c->count < c->most) {
+	if (c->list != NULL && c->count < c->room) {
 		c->list[c->count++] = r;
 	}
 	c->paused += is_paused(r);
@@ -139,9 +139,8 @@ static int by_start(const void *a, const void *b)
 	return d < 0 ? -1 : d > 0 ? 1 : memcmp((*x)->id.data, (*y)->id.data, 16);
 }
 
-static json_t *call_json(const Et__Recording *r, int64_t now_us)
+json_t *daemon_call_json(const Et__Recording *r)
 {
-	static const char *const keys[] = { "untold", "missing", "partly", "complete" };
 	json_t *o = json_object();
 	char id[ET_UUID_TEXT_SIZE];
 	uint64_t packets = 0;
@@ -153,22 +152,30 @@ static json_t *call_json(const Et__Recording *r, int64_t now_us)
 	}
 	et_uuid_format(r->id.data, id);
 	et_json_set(o, "id", json_string(id));
-	et_json_set(o, "sip_call_id", et_json_text(r->sip_call_id));
 	et_json_set(o, "from", et_json_text(r->from));
 	et_json_set(o, "to", et_json_text(r->to));
-	et_json_set(o, "direction", et_json_text(r->direction));
 	et_json_set(o, "start", daemon_time_json(r->start_us));
+	et_json_set(o, "rule", et_json_text(r->rule));
+	et_json_set(o, "packets", et_json_u64(packets));
+	et_json_set(o, "lost", et_json_u64(lost));
+	et_json_set(o, "paused", json_boolean(is_paused(r)));
+	return o;
+}
+
+static json_t *call_json(const Et__Recording *r, int64_t now_us)
+{
+	static const char *const keys[] = { "untold", "missing", "partly", "complete" };
+	json_t *o = daemon_call_json(r);
+
+	et_json_set(o, "sip_call_id", et_json_text(r->sip_call_id));
+	et_json_set(o, "direction", et_json_text(r->direction));
 	et_json_set(o, "duration_ms",
 		    json_integer(now_us > r->start_us ? (now_us - r->start_us) / 1000 : 0));
 	et_json_set(o, "answered", json_boolean(r->answer_us > 0));
-	et_json_set(o, "rule", et_json_text(r->rule));
 	et_json_set(o, "streams", json_integer((json_int_t)r->n_streams));
-	et_json_set(o, "packets", et_json_u64(packets));
-	et_json_set(o, "lost", et_json_u64(lost));
 	et_json_set(o, "keys",
 		    json_string(r->keys < ET_ARRAY_SIZE(keys) ? keys[r->keys] : "unknown"));
 	et_json_set(o, "keys_missing", json_boolean(lacks_keys(r)));
-	et_json_set(o, "paused", json_boolean(is_paused(r)));
 	et_json_set(o, "siprec", json_boolean(r->session != NULL));
 	et_json_set(o, "problem", et_json_text(r->problem));
 	return o;
@@ -178,7 +185,7 @@ static json_t *call_json(const Et__Recording *r, int64_t now_us)
 static void add_calls(struct et_daemon *d, json_t *o, const struct et_capture_metrics *m,
 		      size_t most)
 {
-	struct calls c = { .most = d->live.count };
+	struct calls c = { .room = d->live.count };
 	const int64_t now_us = et_clock_now_us();
 	json_t *calls = json_object();
 	json_t *refused = json_object();
