@@ -14,12 +14,11 @@ import sys
 from story import binaries, check, run, wait_for
 
 
-def certificate(folder, name):
-    """An operator's own for HTTPS; the names of its files."""
+def certificate(folder, name, *kind):
+    """An operator's own for HTTPS, with a key of the kind; the names of its files."""
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",
-                    "-keyout", str(folder / "api.key"), "-out", str(folder / "api.pem"), "-subj", f"/CN={name}"],
-                   check=True, capture_output=True)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", "9", "-keyout", str(folder / "api.key"),
+                    "-out", str(folder / "api.pem"), "-subj", f"/CN={name}"], check=True, capture_output=True)
     return f"tls: {{api-certificate: {folder}/api.pem, api-key: {folder}/api.key}}\n"
 
 
@@ -27,7 +26,7 @@ def more(folder):
     text = ("recording:\n  max-pause: 10m\n  rules:\n    - {name: works-council, from: \"1900-1919\", action: skip}\n"
             "key-socket: {path: " + str(folder) + "/keys.sock}\n")
     if folder.name == "brq-1":
-        return text + "limits: {live-calls: 100}\n" + certificate(folder, "first")
+        return text + "limits: {live-calls: 100}\n" + certificate(folder, "first", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
     return text
 
 
@@ -125,11 +124,13 @@ def reload(s, first, last):
     """What can change while it runs does, the rest waits visibly."""
     last.config.write_text(last.config.read_text().replace("limits: {live-calls: 100}",
                                                            "limits: {live-calls: 200, sync-rate: 8MiB}\nlog: {level: debug}"))
-    wait_for("the change of the file to be seen", lambda: asked(first, "config", "show", "--node", "brq-1")["file_changed"], 5)
+    before = wait_for("the change of the file to be seen", lambda: (a := asked(first, "config", "show", "--node", "brq-1"))
+                      and a["file_changed"] and a, 5)
     last.process.send_signal(signal.SIGHUP)
     shown = wait_for("the reload", lambda: (a := asked(first, "config", "show", "--node", "brq-1"))
                      and setting(a, "log.level")["value"] == "debug" and a, 10)
     check(setting(shown, "limits.sync-rate")["value"] == "8MiB" and setting(shown, "limits.live-calls")["value"] == 100, f"{shown}")
+    check(shown["read_at"] > before["read_at"] and not shown["file_changed"], f"read at {before['read_at']}, then {shown['read_at']}")
     diff = asked(first, "config", "diff", str(last.config), "--node", "brq-1", code=7)
     check([(c["key"], c["applies"]) for c in diff["changes"]] == [("limits.live-calls", "restart")], f"{diff}")
     good = last.config.read_text()
@@ -156,7 +157,7 @@ def certificates(s, first, last):
         return next(c for c in first.cli("cert", "list")["certs"] if c["name"] == "brq-1")["not_after"]
     before, shown = end(), served(last)
     check(shown.strip() == (last.folder / "api.pem").read_text().strip(), "HTTPS shows another certificate")
-    certificate(last.folder, "second")
+    certificate(last.folder, "second", "rsa:2048")
     done = asked(first, "cert", "renew", "--node", "brq-1", "--reason", "CHG-3")
     check(done["node"] == "brq-1" and done["old_not_after"][:19] == before[:19] and done["new_not_after"] > done["old_not_after"], f"{done}")
     check(done["api_certificate"]["reloaded"], f"{done}")

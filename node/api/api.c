@@ -50,6 +50,8 @@ static void api_free(struct et_api *api)
 	if (api->has_identity) {
 		et_identity_release(&api->identity);
 	}
+	(void)et_api_certificate_free(api->given);
+	(void)et_api_certificate_free(api->operators);
 	survey_end(&api->survey);
 	(void)pthread_cond_destroy(&api->listening);
 	(void)pthread_mutex_destroy(&api->mutex);

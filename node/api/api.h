@@ -52,6 +52,7 @@
 #define ET_API_FILE_MAX (INT64_C(64) << 30) /* bytes of a file that is imported */
 #define ET_API_IMPORTS_MAX 2		    /* at a time */
 #define ET_API_CONNECTIONS_MAX 256	    /* the default */
+#define ET_API_CALLS_MAX 1000		    /* calls in progress that one answer lists */
 
 struct et_api;
 
@@ -254,12 +255,17 @@ int et_api_attach(struct et_api *api, const struct et_api_services *services,
 int et_api_set_identity(struct et_api *api, const struct et_identity *identity,
 			struct et_error *reterr) ET_MUST_CHECK;
 
-/* Read the operator's certificate and key (config.certificate) again: new HTTPS connections use
- * them from then on. *ret_not_after_us is the certificate's end. What cannot be used is not: the
- * one before stays. ET_ENOTFOUND: there is none of the operator's; ET_EUNTRUSTED: no certificate
- * with its key. Reads two small files. */
-int et_api_reload_certificate(struct et_api *api, int64_t *ret_not_after_us,
-			      struct et_error *reterr) ET_MUST_CHECK;
+/* An operator's certificate for HTTPS, with its key and chain. */
+struct et_api_certificate;
+
+/* Read two PEM files (blocks; any thread). *ret is the caller's; *ret_not_after_us: its end.
+ * ET_EUNTRUSTED: no certificate with its key, or a key with a passphrase. -ENOMEM. */
+int et_api_certificate_load(const char *file, const char *key, struct et_api_certificate **ret,
+			    int64_t *ret_not_after_us, struct et_error *reterr) ET_MUST_CHECK;
+struct et_api_certificate *et_api_certificate_free(struct et_api_certificate *c); /* or NULL */
+/* It takes the place of config.certificate: handshakes that begin from then on show it. Owned from
+ * here on. */
+void et_api_set_certificate(struct et_api *api, struct et_api_certificate *certificate);
 
 /* What a health code means: "note", "degraded" (also of one that is not known), "at_risk". */
 const char *et_api_code_level(const char *code);

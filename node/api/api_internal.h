@@ -287,7 +287,8 @@ struct et_api {
 	/* API thread. */
 	struct lws_context *context;
 	struct lws_vhost *https;
-	void *ssl_ctx; /* SSL_CTX of https; borrowed from lws */
+	void *ssl_ctx;			      /* SSL_CTX of https; borrowed from lws */
+	struct et_api_certificate *operators; /* owned; API thread: what HTTPS shows, or NULL */
 	pthread_t thread;
 	bool thread_runs;
 	struct et_queue ready;
@@ -302,7 +303,7 @@ struct et_api {
 	struct et_identity identity; /* owned; valid with has_identity */
 	bool has_identity;
 	bool identity_changed;
-	bool certificate_changed; /* the operator's */
+	struct et_api_certificate *given; /* owned: to be taken as `operators`; or NULL */
 	bool want_https;
 	int https_code; /* 1: under way; 0: listens; negative */
 	uint16_t port;
@@ -336,8 +337,10 @@ void api_server_wake(struct et_api *api); /* any thread */
 void api_server_stop(struct et_api *api); /* waits for the thread */
 /* operator.c: has the operator given a certificate for HTTPS? Any thread. */
 bool api_certificate_is_given(const struct et_api *api);
-/* It and its key into this SSL_CTX. ET_EUNTRUSTED. */
-int api_certificate_use(const struct et_api *api, void *ssl_ctx) ET_MUST_CHECK;
+/* API thread: HTTPS (an SSL_CTX) shows it from here on. Reads the files. ET_EUNTRUSTED. */
+int api_certificate_start(struct et_api *api, void *ssl_ctx, struct et_error *reterr) ET_MUST_CHECK;
+/* API thread, under the mutex: what was given since is shown. */
+void api_certificate_take(struct et_api *api);
 /* routes.c: worker. */
 const struct api_route *api_route_find(const char *method, const char *path, bool *ret_known);
 void api_dispatch(struct api_call *call);

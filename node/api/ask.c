@@ -5,8 +5,6 @@
 
 #include "node/api/members_internal.h"
 
-#define CALLS_MAX 1000
-
 /* Ask the member that is named; NULL or "": the node that is asked. Before there is a cluster, or
  * with a locked root, a node answers for itself. */
 static int member_ask(struct api_call *call, const char *name, const json_t *question, json_t **ret,
@@ -34,10 +32,10 @@ static int member_ask(struct api_call *call, const char *name, const json_t *que
 	if (rc == 0) {
 		api_view_release(call);
 		rc = b->ask(b->arg, node->id, node->address, question, ret, reterr);
-	}
-	if (rc == ET_EUNREACHABLE) {
-		(void)et_fail_plain(reterr, rc, "%s does not answer", node->name);
-		(void)et_fail_next(reterr, "evertape node show %s", node->name);
+		if (rc == ET_EUNREACHABLE) {
+			(void)et_fail_plain(reterr, rc, "%s does not answer", node->name);
+			(void)et_fail_next(reterr, "evertape node show %s", node->name);
+		}
 	}
 	et__node__free_unpacked(node, NULL);
 	return rc;
@@ -65,7 +63,9 @@ int api_capture_now(struct api_call *call, struct et_error *reterr)
 	uint64_t calls = 0;
 
 	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
-	rc = rc < 0 ? rc : api_param_uint(&call->request, "calls", 0, CALLS_MAX, 0, &calls, reterr);
+	rc = rc < 0 ? rc
+		    : api_param_uint(&call->request, "calls", 0, ET_API_CALLS_MAX, 0, &calls,
+				     reterr);
 	et_json_set(question, "what", json_string("capture"));
 	et_json_set(question, "calls", et_json_u64(calls));
 	rc = rc < 0 ? rc

@@ -405,8 +405,17 @@ static int tls_setup(struct et_api *api, SSL_CTX *ctx)
 {
 	api->ssl_ctx = ctx;
 	(void)SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
-	return api_certificate_is_given(api) ? api_certificate_use(api, ctx)
-					     : tls_use_identity(ctx, &api->identity);
+	if (!api_certificate_is_given(api)) {
+		return tls_use_identity(ctx, &api->identity);
+	}
+	struct et_error e = { 0 };
+	char quoted[560];
+	int rc = api_certificate_start(api, ctx, &e);
+	if (rc < 0) {
+		et_err("api.certificate", "error=%s next=\"%s\"",
+		       et_log_quote(e.text, quoted, sizeof(quoted)), e.next);
+	}
+	return rc;
 }
 
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
@@ -476,13 +485,7 @@ static void requests_serve(struct et_api *api)
 			et_err("api.certificate", "the renewed certificate cannot be used");
 		}
 	}
-	if (api->certificate_changed) { /* it was tried before: et_api_reload_certificate() */
-		api->certificate_changed = false;
-		if (api->ssl_ctx != NULL && api_certificate_use(api, api->ssl_ctx) < 0) {
-			et_err("api.certificate", "file=%s cannot be used any more",
-			       api->config.certificate);
-		}
-	}
+	api_certificate_take(api);
 	(void)pthread_mutex_unlock(&api->mutex);
 }
 

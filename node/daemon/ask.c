@@ -34,7 +34,6 @@
 #define LOOK_TIMEOUT_MS 3000
 #define RENEW_TIMEOUT_MS 30000
 #define RENEW_EVERY_US (INT64_C(60) * 1000000)
-#define CALLS_MAX 1000
 
 /* `answer` is given away; NULL with a negative code, which `why` explains. */
 typedef void (*answer_fn)(void *arg, int code, json_t *answer, const struct et_error *why);
@@ -44,27 +43,31 @@ typedef void (*answer_fn)(void *arg, int code, json_t *answer, const struct et_e
 struct renewing {
 	struct et_daemon *d;
 	int64_t before_us;
+	int64_t after_us;
 	answer_fn fn;
 	void *arg;
 };
 
-/* The operator's certificate for HTTPS, if there is one. */
-static json_t *operator_json(struct et_daemon *d)
+/* The operator's certificate for HTTPS, if there is one, was read again. */
+static void on_certificate(void *arg, int code, int64_t not_after_us, const char *why)
 {
-	struct et_error e = { 0 };
-	int64_t not_after_us = 0;
-	int rc = d->api != NULL ? et_api_reload_certificate(d->api, &not_after_us, &e)
-				: ET_ENOTFOUND;
-
-	if (rc == ET_ENOTFOUND) {
-		return json_null();
-	}
+	struct renewing *r = arg;
 	json_t *o = json_object();
-	et_json_set(o, "file", et_json_text(d->config.tls.api_certificate));
-	et_json_set(o, "reloaded", json_boolean(rc == 0));
-	et_json_set(o, "not_after", daemon_time_json(not_after_us));
-	et_json_set(o, "why", et_json_text(rc < 0 ? e.text : ""));
-	return o;
+	json_t *operators = json_null();
+
+	if (code != ET_ENOTFOUND) {
+		operators = json_object();
+		et_json_set(operators, "file", et_json_text(r->d->config.tls.api_certificate));
+		et_json_set(operators, "reloaded", json_boolean(code == 0));
+		et_json_set(operators, "not_after", daemon_time_json(not_after_us));
+		et_json_set(operators, "why", et_json_text(code < 0 ? why : ""));
+	}
+	et_json_set(o, "node", et_json_text(r->d->config.name));
+	et_json_set(o, "old_not_after", daemon_time_json(r->before_us));
+	et_json_set(o, "new_not_after", daemon_time_json(r->after_us));
+	et_json_set(o, "api_certificate", operators);
+	r->fn(r->arg, 0, o, NULL);
+	free(r);
 }
 
 static void on_renewed(void *arg, int code, const char *why)
@@ -85,13 +88,8 @@ static void on_renewed(void *arg, int code, const char *why)
 	if (d->keeper != NULL) {
 		et_keeper_health(d->keeper, &health);
 	}
-	json_t *o = json_object();
-	et_json_set(o, "node", et_json_text(d->config.name));
-	et_json_set(o, "old_not_after", daemon_time_json(r->before_us));
-	et_json_set(o, "new_not_after", daemon_time_json(health.cert_not_after_us));
-	et_json_set(o, "api_certificate", operator_json(d));
-	r->fn(r->arg, 0, o, NULL);
-	free(r);
+	r->after_us = health.cert_not_after_us;
+	daemon_read_certificate(d, on_certificate, r);
 }
 
 /* May it be renewed now? */
@@ -151,7 +149,7 @@ static void answer(struct et_daemon *d, const json_t *question, answer_fn fn, vo
 	if (strcmp(what, "config") == 0) {
 		fn(arg, 0, daemon_config_json(d), NULL);
 	} else if (strcmp(what, "capture") == 0) {
-		calls = calls < 0 ? 0 : calls > CALLS_MAX ? CALLS_MAX : calls;
+		calls = calls < 0 ? 0 : calls > ET_API_CALLS_MAX ? ET_API_CALLS_MAX : calls;
 		fn(arg, 0, daemon_capture_json(d, (size_t)calls), NULL);
 	} else if (strcmp(what, "renew") == 0) {
 		renew(d, fn, arg);
@@ -215,7 +213,8 @@ struct asking {
 	uint64_t node;
 	const char *address;
 	const json_t *question;
-	json_t *answer; /* owned by who asks, after it was woken */
+	json_t *answer;	       /* owned by who asks, after it was woken: of this node, */
+	struct et_buffer text; /* owned: or, of another, as it came: he reads it, not the loop */
 	struct daemon_waiter waiter;
 };
 
@@ -233,25 +232,10 @@ static void on_answered(void *arg, int code, json_t *o, const struct et_error *w
 static void on_reply(void *arg, int code, struct et_view body)
 {
 	struct asking *a = arg;
-	struct et_error *e = &a->waiter.error;
-	json_t *o = NULL;
 
-	int rc = body.size > 0
-			 ? et_json_parse("answer", body.data, body.size, ET_RPC_BODY_MAX, &o, NULL)
-			 : 0;
-	if (code == 0 && (rc < 0 || o == NULL)) {
-		code = ET_EMALFORMED;
-	}
-	if (code < 0) {
-		const char *why = et_json_get_text(o, "why", "");
-		code = code == ET_EUNKNOWN ? ET_EUNREACHABLE : code; /* asked, and no answer */
-		(void)et_fail_plain(e, code, "%.400s", *why != '\0' ? why : et_strerror(code));
-		(void)et_fail_next(e, "%.180s", et_json_get_text(o, "next", "evertape node list"));
-		json_decref(o);
-		o = NULL;
-	}
-	a->answer = o;
-	daemon_waiter_wake(&a->waiter, code);
+	et_buffer_add(&a->text, body.data, body.size);
+	code = code == ET_EUNKNOWN ? ET_EUNREACHABLE : code; /* asked, and no answer */
+	daemon_waiter_wake(&a->waiter, code == 0 && a->text.failed ? -ENOMEM : code);
 }
 
 static void ask_on_loop(void *arg)
@@ -275,6 +259,30 @@ static void ask_on_loop(void *arg)
 	et_buffer_release(&text);
 }
 
+/* What another node said, of which nothing is believed but that it is JSON of bounded size: an
+ * answer, or with `code` < 0 why there is none. */
+static int answer_read(struct asking *a, int code)
+{
+	ET_CLEANUP(et_json_freep) json_t *o = NULL;
+	struct et_error *e = &a->waiter.error;
+
+	int rc = a->text.size > 0 ? et_json_parse("answer", a->text.data, a->text.size,
+						  ET_RPC_BODY_MAX, &o, NULL)
+				  : 0;
+	if (code == 0 && rc == 0 && json_is_object(o)) {
+		a->answer = ET_TAKE(o);
+		return 0;
+	}
+	if (code == 0) {
+		(void)et_fail_plain(e, ET_EMALFORMED, "node %llu answered what is no JSON object",
+				    (unsigned long long)a->node);
+		return et_fail_next(e, "evertape node list");
+	}
+	const char *why = et_json_get_text(o, "why", "");
+	(void)et_fail_plain(e, code, "%.400s", *why != '\0' ? why : et_strerror(code));
+	return et_fail_next(e, "%.180s", et_json_get_text(o, "next", "evertape node list"));
+}
+
 int daemon_ask(void *arg, uint64_t node, const char *address, const json_t *question, json_t **ret,
 	       struct et_error *reterr)
 {
@@ -283,11 +291,13 @@ int daemon_ask(void *arg, uint64_t node, const char *address, const json_t *ques
 	daemon_waiter_init(&a.waiter);
 	int rc = daemon_on_loop(arg, ask_on_loop, &a);
 	rc = rc < 0 ? rc : daemon_waiter_wait(&a.waiter);
-	if (rc < 0 && a.waiter.error.code != 0 && reterr != NULL) {
-		*reterr = a.waiter.error;
-	} else if (rc < 0) {
-		(void)et_fail(reterr, rc, "ask the node");
+	if (a.answer == NULL && a.waiter.error.code == 0) {
+		rc = answer_read(&a, rc);
 	}
+	if (rc < 0 && reterr != NULL) {
+		*reterr = a.waiter.error;
+	}
+	et_buffer_release(&a.text);
 	daemon_waiter_destroy(&a.waiter);
 	*ret = a.answer;
 	return rc;

@@ -92,6 +92,13 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static int start_handles(struct et_daemon *d, struct et_error *reterr)
 {
+	const struct {
+		uv_signal_t *handle;
+		uv_signal_cb cb;
+		int number;
+	} signals[] = { { &d->sigterm, on_signal, SIGTERM },
+			{ &d->sigint, on_signal, SIGINT },
+			{ &d->sighup, on_hangup, SIGHUP } };
 	int rc = et_postbox_init(&d->postbox, &d->loop);
 	if (rc == 0) {
 		uv_ref((uv_handle_t *)&d->postbox
@@ -102,26 +109,12 @@ static int start_handles(struct et_daemon *d, struct et_error *reterr)
 		d->second.data = d;
 		rc = uv_timer_start(&d->second, on_second, 1000, 1000);
 	}
-	if (rc == 0) {
-		rc = uv_signal_init(&d->loop, &d->sigterm);
-	}
-	if (rc == 0) {
-		d->sigterm.data = d;
-		rc = uv_signal_start(&d->sigterm, on_signal, SIGTERM);
-	}
-	if (rc == 0) {
-		rc = uv_signal_init(&d->loop, &d->sigint);
-	}
-	if (rc == 0) {
-		d->sigint.data = d;
-		rc = uv_signal_start(&d->sigint, on_signal, SIGINT);
-	}
-	if (rc == 0) {
-		rc = uv_signal_init(&d->loop, &d->sighup);
-	}
-	if (rc == 0) {
-		d->sighup.data = d;
-		rc = uv_signal_start(&d->sighup, on_hangup, SIGHUP);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(signals) && rc == 0; i++) {
+		rc = uv_signal_init(&d->loop, signals[i].handle);
+		if (rc == 0) {
+			signals[i].handle->data = d;
+			rc = uv_signal_start(signals[i].handle, signals[i].cb, signals[i].number);
+		}
 	}
 	return rc < 0 ? et_fail(reterr, rc, "start the loop") : 0;
 }
@@ -288,23 +281,11 @@ static void daemon_free(struct et_daemon *d)
 	et_events_release(&d->events);
 	et_live_release(&d->live);
 	daemon_release_peers(d);
-	json_decref(d->settings);
+	json_decref(d->settings.list);
 	daemon_setup_release(d);
 	et_identity_release(&d->identity);
 	d->root = et_secret_free(d->root);
 	free(d);
-}
-
-static int config_read(struct et_daemon *d, const char *path, struct et_error *reterr)
-{
-	struct stat st;
-	int rc = et_config_load_settings(path, &d->config, &d->settings, reterr);
-
-	d->settings_us = et_clock_now_us();
-	if (rc == 0 && stat(path, &st) == 0) {
-		d->settings_file = st.st_mtim;
-	}
-	return rc;
 }
 
 int et_daemon_run(const char *config_path)
@@ -315,7 +296,7 @@ int et_daemon_run(const char *config_path)
 	if (d == NULL) {
 		return 1;
 	}
-	if (config_read(d, config_path, &error) < 0) {
+	if (daemon_read_config(config_path, &d->config, &d->settings, &error) < 0) {
 		(void)et_fail_next(&error, "correct it, then: evertape config check %s",
 				   config_path);
 		int code = report(&error);

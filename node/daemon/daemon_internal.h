@@ -50,17 +50,24 @@ struct daemon_peer {
 	char *json;	/* owned; NULL: never heard */
 };
 
+/* What is in force, and where it was said. */
+struct daemon_settings {
+	json_t *list;	      /* owned: et_config_settings() */
+	int64_t read_us;      /* when the file was read */
+	struct timespec file; /* its modification time before that */
+};
+
 struct et_daemon {
 	struct et_config config;
-	json_t *settings;	       /* owned: of what is in force; et_config_settings() */
-	int64_t settings_us;	       /* when the file was read */
-	struct timespec settings_file; /* its modification time then */
+	struct daemon_settings settings; /* in force */
 	uv_loop_t loop;
 	struct et_postbox postbox;
 	uv_signal_t sigterm;
 	uv_signal_t sigint;
 	uv_signal_t sighup;
 	uv_timer_t second;	 /* once a second: peers, membership, health */
+	bool reloading;		 /* reload.c: the file is being read */
+	bool reload_again;	 /* it was asked for meanwhile */
 	struct et_notify notify; /* the service manager, if there is one */
 	enum daemon_phase phase;
 	int exit_code;
@@ -232,6 +239,14 @@ json_t *daemon_rule_calls(const struct et_rules *rules, const struct et_capture_
 
 /* reload.c: SIGHUP. What can change while it runs is taken from the file, the rest is told. */
 void daemon_reload(struct et_daemon *d);
+/* Read the configuration (blocks). On success ret->list is the caller's. As et_config_load(). */
+int daemon_read_config(const char *path, struct et_config *config, struct daemon_settings *ret,
+		       struct et_error *reterr) ET_MUST_CHECK;
+/* Read the operator's certificate for HTTPS, off the loop, and let the API show it. `fn` runs on
+ * the loop, once, perhaps inside the call. ET_ENOTFOUND: there is none; with another code the one
+ * before stays. */
+typedef void daemon_certificate_fn(void *arg, int code, int64_t not_after_us, const char *why);
+void daemon_read_certificate(struct et_daemon *d, daemon_certificate_fn *fn, void *arg);
 
 /* A view, as a command has it. */
 static inline ProtobufCBinaryData daemon_bytes(const uint8_t *data, size_t size)

@@ -71,18 +71,18 @@ json_t *daemon_config_json(struct et_daemon *d)
 	size_t i;
 	json_t *setting;
 
-	json_array_foreach(d->settings, i, setting)
+	json_array_foreach(d->settings.list, i, setting)
 	{
 		bool roles = strcmp(et_json_get_text(setting, "key", ""), "node.roles") == 0;
 		et_json_add(list, roles && d->state != NULL ? roles_json(d, setting)
 							    : json_incref(setting));
 	}
 	bool same = stat(d->config.file, &st) == 0 &&
-		    st.st_mtim.tv_sec == d->settings_file.tv_sec &&
-		    st.st_mtim.tv_nsec == d->settings_file.tv_nsec;
+		    st.st_mtim.tv_sec == d->settings.file.tv_sec &&
+		    st.st_mtim.tv_nsec == d->settings.file.tv_nsec;
 	et_json_set(o, "node", et_json_text(d->config.name));
 	et_json_set(o, "file", et_json_text(d->config.file));
-	et_json_set(o, "read_at", daemon_time_json(d->settings_us));
+	et_json_set(o, "read_at", daemon_time_json(d->settings.read_us));
 	et_json_set(o, "file_changed", json_boolean(!same));
 	et_json_set(o, "settings", list);
 	return o;
