@@ -158,6 +158,11 @@ static void propose(struct et_retention *w, Et__Command *command, et_catalog_cb 
 	}
 }
 
+static void not_erased(const struct et_retention *w, int code)
+{
+	et_warn("retention.not_erased", "recordings=%zu code=%s", w->count, et_errname(code));
+}
+
 static void on_applied(void *arg, int code, const Et__Result *result)
 {
 	struct et_retention *w = arg;
@@ -167,8 +172,7 @@ static void on_applied(void *arg, int code, const Et__Result *result)
 			(unsigned long long)(result != NULL ? result->number : 0),
 			(unsigned long long)(result != NULL ? result->index : 0));
 	} else {
-		et_warn("retention.not_erased", "recordings=%zu code=%s", w->count,
-			et_errname(code));
+		not_erased(w, code);
 	}
 	/* What was not erased is met again by the next pass. */
 	look_end(w, code == 0 && w->more);
@@ -182,6 +186,7 @@ static void on_put(void *arg, int code, const Et__Result *result)
 
 	(void)result;
 	if (code != 0) {
+		not_erased(w, code);
 		look_end(w, false);
 		return;
 	}

@@ -226,6 +226,18 @@ static void hold_add(struct fixture *f, uint32_t number)
 	assert_int_equal(tell(f, &c), 0);
 }
 
+static void hold_release(struct fixture *f)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__HoldRelease release = ET__HOLD_RELEASE__INIT;
+	uint8_t hold_id[16] = { 77 };
+
+	release.id = (ProtobufCBinaryData){ 16, hold_id };
+	c.body_case = ET__COMMAND__BODY_HOLD_RELEASE;
+	c.hold_release = &release;
+	assert_int_equal(tell(f, &c), 0);
+}
+
 static uint64_t erased(struct fixture *f)
 {
 	struct et_state_view *v = et_state_view_open(f->state);
@@ -468,7 +480,7 @@ static void another_policy_begins_at_the_first_recording(void **state)
 {
 	struct fixture *f = *state;
 
-	for (uint32_t i = 1; i <= ET_RETENTION_BATCH + 1; i++) {
+	for (uint32_t i = 1; i <= ET_RETENTION_BATCH + 7; i++) {
 		recording_make(f, i, (char[]){ "100" });
 	}
 	policy_set(f, 0, 0, TICK);
@@ -476,13 +488,19 @@ static void another_policy_begins_at_the_first_recording(void **state)
 	hold_add(f, 1);
 	look(f, START + 60 * SECOND + TICK);
 	assert_int_equal(erased(f), ET_RETENTION_BATCH);
-	/* In the midst of a pass somebody wants all of it kept. */
-	policy_set(f, 1, 90 * DAY, TICK);
+	/* In the midst of a pass: what it has gone by is looked at again, without a pause. */
+	hold_release(f);
+	policy_set(f, 1, 0, TICK + 1);
+	tick(f, START + 60 * SECOND + TICK + 1);
+	look(f, START + 60 * SECOND + TICK + 1);
+	assert_true(is_erased(f, 1));
+	assert_int_equal(erased(f), ET_RETENTION_BATCH + 7);
+	/* Somebody wants all of it kept. */
+	policy_set(f, 2, 90 * DAY, TICK);
 	recording_make(f, 2000, (char[]){ "100" });
-	look(f, START + 60 * SECOND + TICK);
 	later();
-	look(f, START + 60 * SECOND + TICK);
-	assert_int_equal(erased(f), ET_RETENTION_BATCH);
+	look(f, START + 60 * SECOND + TICK + 1);
+	assert_int_equal(erased(f), ET_RETENTION_BATCH + 7);
 }
 
 static void a_node_that_stops_proposes_nothing(void **state)
