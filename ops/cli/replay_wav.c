@@ -21,10 +21,9 @@ struct live {
 	uint64_t closed; /* packets of it that no key opens */
 };
 
-/* One that is over. */
+/* One that is over, and of which there is a file: something could be decoded. */
 struct written {
 	uint8_t id[16]; /* of the recording */
-	bool used;	/* something could be decoded: there is a file */
 };
 
 struct wavs {
@@ -205,7 +204,7 @@ static int call_mix(struct wavs *w, struct live *l, struct mixing *m, struct et_
 	return rc;
 }
 
-static int note_written(struct wavs *w, const uint8_t id[16], bool used)
+static int note_written(struct wavs *w, const uint8_t id[16])
 {
 	if (w->written_count == w->written_room) {
 		const uint32_t room = w->written_room * 2 + 64;
@@ -218,7 +217,6 @@ static int note_written(struct wavs *w, const uint8_t id[16], bool used)
 	}
 	struct written *n = &w->written[w->written_count++];
 	memcpy(n->id, id, sizeof(n->id));
-	n->used = used;
 	return 0;
 }
 
@@ -233,7 +231,7 @@ static void on_close(void *arg, uint32_t slot, const struct et_capture_recording
 	struct mixing m = { .recording = recording, .wav = { .fd = -1 } };
 	w->live[slot] = NULL;
 	int rc = w->rc == 0 ? call_mix(w, l, &m, &e) : 0;
-	if (rc == 0 && m.used && note_written(w, recording->id, true) < 0) {
+	if (rc == 0 && m.used && note_written(w, recording->id) < 0) {
 		char path[PATH_SIZE];
 		path_of(w, recording->id, "part", path);
 		(void)unlink(path);
@@ -271,7 +269,7 @@ static int call_name(struct wavs *w, const struct et_capture_recording *r, const
 {
 	char part[PATH_SIZE];
 	char path[PATH_SIZE];
-	struct written key = { .used = true };
+	struct written key;
 	memcpy(key.id, r->id, sizeof(key.id));
 	path_of(w, name, "wav", path);
 	if (w->written_count == 0 ||

@@ -362,6 +362,8 @@ static void every_command_that_is_named_exists(void **state)
 	(void)state;
 	assert_non_null(tree);
 	while ((f = fts_read(tree)) != NULL) {
+		assert_false(f->fts_info == FTS_NS || f->fts_info == FTS_DNR ||
+			     f->fts_info == FTS_ERR); /* it is not there, or cannot be read */
 		/* Tests name commands that are not there, decisions some that were. */
 		bool skip =
 			f->fts_info == FTS_D && f->fts_level > 0 &&
