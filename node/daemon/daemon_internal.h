@@ -208,6 +208,9 @@ int daemon_do_replication(struct et_daemon *d, const json_t *question, json_t **
 void daemon_watch_capture(struct et_daemon *d);
 void daemon_release_peers(struct et_daemon *d);
 
+/* metrics.c: for et_api_backend.metrics, on API workers. */
+void daemon_metrics(void *arg, struct et_buffer *out);
+
 /* backend.c: what the API asks of the daemon. */
 void daemon_fill_backend(struct et_daemon *d, struct et_api_backend *ret);
 
