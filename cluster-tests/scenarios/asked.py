@@ -163,6 +163,13 @@ def certificates(s, first, last):
     check(done["api_certificate"]["reloaded"], f"{done}")
     check(wait_for("the list to have it", lambda: end()[:19] == done["new_not_after"][:19], 10), "")
     wait_for("HTTPS to show the new one", lambda: served(last).strip() == (last.folder / "api.pem").read_text().strip(), 10)
+    key = last.folder / "api.key"
+    good = key.read_bytes()
+    subprocess.run(["openssl", "pkey", "-aes256", "-passout", "pass:x", "-in", str(key), "-out", str(key)], check=True)
+    last.process.send_signal(signal.SIGHUP)
+    wait_for("the refusal of a key with a passphrase", lambda: "the one before stays" in last.tail(60), 10)
+    key.write_bytes(good)
+    check(served(last).strip() == (last.folder / "api.pem").read_text().strip(), "what cannot be used is in use")
     events = [(e["action"], e["target"], e["reason"]) for e in first.cli("audit", "list")["events"]]
     check(("certificate.renew", "brq-1", "CHG-3") in events and any(a == "certificate.add" for a, _, _ in events), f"{events}")
     error = asked(first, "cert", "renew", "--node", "brq-1", "--reason", "again", code=1)

@@ -487,10 +487,7 @@ int daemon_backup_erased(struct et_daemon *d, const uint8_t recording[16], struc
 /* ---- A backup, for the API ---- */
 
 struct checkpoint {
-	pthread_mutex_t mutex;
-	pthread_cond_t woken;
-	bool done;
-	int code;
+	struct daemon_waiter waiter;
 	char path[ET_CONFIG_PATH_MAX + 128];
 	uint64_t index;
 	uint8_t digest[32];
@@ -501,29 +498,19 @@ static void on_checkpoint(void *arg, int code, const char *path, uint64_t index,
 {
 	struct checkpoint *k = arg;
 
-	(void)pthread_mutex_lock(&k->mutex);
-	k->done = true;
-	k->code = code;
 	k->index = index;
 	(void)snprintf(k->path, sizeof(k->path), "%s", path);
 	memcpy(k->digest, digest, 32);
-	(void)pthread_cond_signal(&k->woken);
-	(void)pthread_mutex_unlock(&k->mutex);
+	daemon_waiter_wake(&k->waiter, code);
 }
 
 static int checkpoint_make(struct et_daemon *d, struct checkpoint *k)
 {
-	(void)pthread_mutex_init(&k->mutex, NULL);
-	(void)pthread_cond_init(&k->woken, NULL);
+	daemon_waiter_init(&k->waiter);
 	int rc = et_catalog_checkpoint_from(d->catalog, on_checkpoint, k);
-	(void)pthread_mutex_lock(&k->mutex);
-	while (rc == 0 && !k->done) {
-		(void)pthread_cond_wait(&k->woken, &k->mutex);
-	}
-	(void)pthread_mutex_unlock(&k->mutex);
-	(void)pthread_cond_destroy(&k->woken);
-	(void)pthread_mutex_destroy(&k->mutex);
-	return rc < 0 ? rc : k->code;
+	rc = rc < 0 ? rc : daemon_waiter_wait(&k->waiter);
+	daemon_waiter_destroy(&k->waiter);
+	return rc;
 }
 
 struct identity_ask {

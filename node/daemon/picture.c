@@ -49,7 +49,8 @@ static json_t *roles_json(struct et_daemon *d, const json_t *setting)
 	Et__Node *node = NULL;
 	json_t *o = json_deep_copy(setting);
 
-	if (et_state_get_node(v, d->identity.node, &node) == 0 && roles_differ(node, said)) {
+	if (v != NULL && et_state_get_node(v, d->identity.node, &node) == 0 &&
+	    roles_differ(node, said)) {
 		json_t *roles = json_array();
 		for (size_t i = 0; i < node->n_roles; i++) {
 			et_json_add(roles, et_json_text(node->roles[i]));

@@ -5,7 +5,7 @@
 #include "node/config/config.h"
 #include "ops/cli/cli.h"
 
-/* `which`: of --node; NULL when there is none: the node that is asked. */
+/* `node`: a member; NULL: the node that is asked. */
 static int settings_get(struct et_cli *cli, const char *node, json_t **ret, struct et_error *reterr)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };

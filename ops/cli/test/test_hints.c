@@ -324,7 +324,8 @@ static void file_look(struct look *l, const FTSENT *f)
 	bool is_c = ends_with(f->fts_name, ".c") || ends_with(f->fts_name, ".h");
 	bool is_page = ends_with(f->fts_name, ".md") || ends_with(f->fts_name, ".yaml");
 	bool is_text = ends_with(f->fts_name, ".yml") || ends_with(f->fts_name, ".js") ||
-		       ends_with(f->fts_name, ".html") || ends_with(f->fts_name, ".8");
+		       ends_with(f->fts_name, ".html") || ends_with(f->fts_name, ".8") ||
+		       ends_with(f->fts_name, ".Debian");
 
 	if (!is_c && !is_page && !is_text) {
 		return;
