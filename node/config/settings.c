@@ -471,7 +471,6 @@ static void line_value(struct page *p, size_t from, const json_t *setting)
 static void line_write(struct page *p, const json_t *setting)
 {
 	struct pieces k;
-	size_t from = p->b->size;
 
 	pieces_take(et_json_get_text(setting, "key", ""), &k);
 	bool alone = k.name[0] == '\0' && k.items[0] == '\0'; /* "cluster" */
@@ -487,7 +486,7 @@ static void line_write(struct page *p, const json_t *setting)
 			et_buffer_printf(p->b, "  %s:\n", name + 1);
 		}
 	}
-	from = p->b->size;
+	size_t from = p->b->size;
 	if (alone) {
 		et_buffer_printf(p->b, "%s: ", k.part);
 	} else if (k.whole) {
