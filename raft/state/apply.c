@@ -341,6 +341,11 @@ static int command_audit(struct apply *a, int code)
 
 /* ---- One command ---- */
 
+bool schema_has(const struct apply *a, uint32_t schema)
+{
+	return a->s->cluster != NULL && a->s->cluster->schema >= schema;
+}
+
 /* Does the committed schema have this command? */
 static int command_understood(struct apply *a)
 {

@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/resource.h>
 
 #include "node/base/fd.h"
 #include "node/io/file.h"
@@ -11,22 +10,10 @@
 #include "raft/state/tail_internal.h"
 
 /* Memory is bounded whatever the size of the database: blocks, indexes and filters in one cache,
- * memtables of all column families together under one limit. */
+ * memtables of all column families together under one limit (options.c). */
 #define CACHE_BYTES (256UL << 20)
 #define ROWS_BYTES (32UL << 20)
-#define MEMTABLES_BYTES (64UL << 20)
-#define MEMTABLE_BYTES (16UL << 20)
-#define OPEN_FILES 4096	  /* tables; ids begin with a time, so what is flushed is rarely merged */
-#define OPEN_FILES_PART 4 /* of the files that the process may have open, at most */
-#define BLOCK_BYTES 8192
-#define BLOCK_BYTES_RECORDING 4096
 #define READ_TIER_MEMORY 1 /* RocksDB's kBlockCacheTier: memtables and block cache */
-/* Families of many small keys in no order of time: what is flushed of them has a few MB, and meets
- * all that is below. With RocksDB's own numbers (4 files, a first level of 256 MB) each four
- * flushes write all of up to 256 MB again. */
-#define SCATTERED_FILES 8
-#define SCATTERED_BASE_BYTES (32UL << 20)
-#define SCATTERED_FILE_BYTES (16UL << 20)
 
 static const char *const cf_names[CF_COUNT] = {
 	[CF_META] = "default",	  [CF_RECORDING] = "recording",
@@ -41,120 +28,6 @@ static const char *const cf_names[CF_COUNT] = {
 	[CF_AGENT] = "agent",	  [CF_LINK] = "link",
 	[CF_LIVE] = "live",	  [CF_FIND] = "find",
 };
-
-static int open_files(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-	    limit.rlim_cur / OPEN_FILES_PART >= OPEN_FILES) {
-		return OPEN_FILES;
-	}
-	return limit.rlim_cur / OPEN_FILES_PART > 64 ? (int)(limit.rlim_cur / OPEN_FILES_PART) : 64;
-}
-
-/* ---- Filters of links: all of a key but the place ---- */
-
-static char *link_prefix(void *state, const char *key, size_t size, size_t *ret_size)
-{
-	(void)state;
-	*ret_size = size - PLACE_SIZE;
-	return (char *)(uintptr_t)key;
-}
-
-static unsigned char link_has_prefix(void *state, const char *key, size_t size)
-{
-	(void)state;
-	return size > PLACE_SIZE && (key[0] == 'i' || key[0] == 'c');
-}
-
-static unsigned char link_in_range(void *state, const char *prefix, size_t size)
-{
-	(void)state;
-	(void)prefix;
-	(void)size;
-	return 0; /* RocksDB asks this no more */
-}
-
-static const char *link_filter_name(void *state)
-{
-	(void)state;
-	return "evertape.link"; /* tables keep it: another rule needs another name */
-}
-
-static void link_filter_end(void *state)
-{
-	(void)state;
-}
-
-static rocksdb_options_t *options_make(rocksdb_cache_t *cache, enum state_cf cf)
-{
-	rocksdb_options_t *o = rocksdb_options_create();
-	rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
-
-	rocksdb_options_set_create_if_missing(o, 1);
-	rocksdb_options_set_create_missing_column_families(o, 1);
-	rocksdb_options_set_atomic_flush(o, 1); /* Raft's log is the write-ahead log */
-	rocksdb_options_set_paranoid_checks(o, 1);
-	rocksdb_options_set_db_write_buffer_size(o, MEMTABLES_BYTES);
-	rocksdb_options_set_write_buffer_size(o, MEMTABLE_BYTES);
-	rocksdb_options_set_max_write_buffer_number(o, 3);
-	rocksdb_options_set_max_open_files(o, open_files());
-	rocksdb_options_set_max_background_jobs(o, 2);
-	rocksdb_options_set_bytes_per_sync(o, 1U << 20);
-	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
-	rocksdb_options_set_compression(o, rocksdb_lz4_compression);
-	rocksdb_options_set_manifest_preallocation_size(o, 64UL << 10);
-	rocksdb_options_set_keep_log_file_num(o, 4);
-	rocksdb_options_set_max_log_file_size(o, 4UL << 20);
-	rocksdb_options_set_info_log_level(o, 2); /* warnings */
-
-	if (cf == CF_SEGMENT || cf == CF_COPY || cf == CF_AUDIT ||
-	    cf == CF_TOLD) { /* what most of the disk goes to */
-		rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
-	}
-	/* Most looks find one, so the lowest level, which is nearly all, needs no filter. */
-	if (cf == CF_RECORDING || cf == CF_LINK) {
-		rocksdb_options_set_optimize_filters_for_hits(o, 1);
-	}
-	if (cf == CF_LINK) {
-		rocksdb_options_set_prefix_extractor(
-			o, rocksdb_slicetransform_create(NULL, link_filter_end, link_prefix,
-							 link_has_prefix, link_in_range,
-							 link_filter_name));
-		rocksdb_block_based_options_set_whole_key_filtering(t, 0);
-	}
-	if (cf == CF_FIND || cf == CF_LINK) {
-		rocksdb_options_set_level0_file_num_compaction_trigger(o, SCATTERED_FILES);
-		rocksdb_options_set_max_bytes_for_level_base(o, SCATTERED_BASE_BYTES);
-		rocksdb_options_set_target_file_size_base(o, SCATTERED_FILE_BYTES);
-	}
-	rocksdb_block_based_options_set_block_cache(t, cache);
-	/* A page of hits takes one record here and one there: blocks are small and quick to unpack.
-	 */
-	rocksdb_block_based_options_set_block_size(t, cf == CF_RECORDING ? BLOCK_BYTES_RECORDING
-									 : BLOCK_BYTES);
-	if (cf == CF_RECORDING) {
-		rocksdb_block_based_options_set_block_restart_interval(t, 2);
-	}
-	rocksdb_block_based_options_set_format_version(t, 5);
-	/* Indexes and filters in parts: a read takes from the disk what it needs of them. */
-	rocksdb_block_based_options_set_index_type(
-		t, rocksdb_block_based_table_index_type_two_level_index_search);
-	rocksdb_block_based_options_set_metadata_block_size(t, 16384);
-	rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
-	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
-	rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
-	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
-	if (cf != CF_FIND && cf != CF_LIVE) { /* those are only walked */
-		rocksdb_block_based_options_set_filter_policy(
-			t, rocksdb_filterpolicy_create_bloom(10));
-		rocksdb_block_based_options_set_partition_filters(t, 1);
-	}
-	rocksdb_options_set_block_based_table_factory(o, t);
-	rocksdb_block_based_options_destroy(t);
-	return o;
-}
 
 /* A column family that this build does not know was made by a newer one. */
 static int families_check(const char *path, const rocksdb_options_t *options,
@@ -369,7 +242,7 @@ static int database_open(const char *path, struct database **ret, struct et_erro
 	d->cache = rocksdb_cache_create_lru(CACHE_BYTES);
 	d->rows = rows_new(ROWS_BYTES);
 	for (size_t i = 0; i < CF_COUNT; i++) {
-		options[i] = d->family_options[i] = options_make(d->cache, (enum state_cf)i);
+		options[i] = d->family_options[i] = family_options(d->cache, (enum state_cf)i);
 	}
 	int rc = d->rows == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
 				 : families_check(path, d->family_options[CF_META], reterr);

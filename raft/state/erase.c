@@ -259,12 +259,10 @@ int erase_plan_carry_out(struct apply *a, Et__Plan *plan)
 	return 0;
 }
 
-int recording_not_erased(struct apply *a, ProtobufCBinaryData id)
+int recording_not_erased(struct apply *a, ProtobufCBinaryData id, Et__Recording **ret)
 {
-	ET_CLEANUP(message_freep) Et__Recording *known = NULL;
-
-	int rc = et_state_get_recording(a->v, id.data, &known);
-	if (rc == 0 && known->state == ET__RECORDING_STATE__ERASED) {
+	int rc = et_state_get_recording(a->v, id.data, ret);
+	if (rc == 0 && (*ret)->state == ET__RECORDING_STATE__ERASED) {
 		return refuse(a, ET_EREFUSED, "the recording is erased");
 	}
 	return rc == ET_ENOTFOUND ? 0 : rc;

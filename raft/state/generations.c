@@ -197,21 +197,12 @@ static int due_is_it(void *arg, const uint8_t recording[16])
 	return memcmp(arg, recording, 16) == 0 ? 1 : 2;
 }
 
-int generations_late(struct apply *a, const uint8_t recording[16])
+void generations_late(struct apply *a, const Et__Recording *r)
 {
-	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
-	bool late = false;
-
-	int rc = late_counts(a->v, &late);
-	if (rc < 0 || !late) {
-		return rc;
-	}
-	rc = et_state_get_recording(a->v, recording, &r);
-	if (rc == 0 && r->n_redactions > 0 && r->state != ET__RECORDING_STATE__ERASED) {
-		struct key due = due_key(recording);
+	if (r != NULL && r->n_redactions > 0 && schema_has(a, ET_SCHEMA_LATE_REDACTED)) {
+		struct key due = due_key(r->id.data);
 		state_put(a->s, CF_LINK, &due, "", 0);
 	}
-	return rc == ET_ENOTFOUND ? 0 : rc;
 }
 
 int generations_drop(struct apply *a, const uint8_t recording[16])
@@ -611,17 +602,14 @@ int apply_generation_put(struct apply *a)
 
 	result_id(a, g->recording);
 	int rc = put_check_told(a, told);
-	rc = rc < 0 ? rc : recording_not_erased(a, g->recording);
+	rc = rc < 0 ? rc : recording_not_erased(a, g->recording, &r);
 	if (rc < 0) {
 		return rc;
 	}
-	rc = et_state_get_recording(a->v, g->recording.data, &r);
-	if (rc == ET_ENOTFOUND) {
+	if (r == NULL) {
 		return refuse(a, ET_ENOTFOUND, "the recording is not known");
 	}
-	rc = rc < 0 ? rc
-		    : et_state_get_segment(a->v, g->recording.data, g->generation, g->segment,
-					   &known);
+	rc = et_state_get_segment(a->v, g->recording.data, g->generation, g->segment, &known);
 	if (rc != ET_ENOTFOUND) {
 		return rc < 0 ? rc : put_known(a, known, g);
 	}

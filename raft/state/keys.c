@@ -98,7 +98,7 @@ int vault_speaks(struct apply *a)
 {
 	const Et__Node *node = NULL;
 
-	if (a->s->cluster->schema < ET_SCHEMA_KEYS_OF_VAULTS) {
+	if (!schema_has(a, ET_SCHEMA_KEYS_OF_VAULTS)) {
 		return 0;
 	}
 	int rc = apply_node(a, a->c->op->node, &node);

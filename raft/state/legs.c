@@ -1,9 +1,10 @@
 /* Legs of a call, by hand: what rules missed is joined, what they joined wrongly is split.
  *
  *   join   the calls of some recordings become one, that of the first: every leg of the others
- * moves. It is found by the call that it came from, too (its link stays, and so does what was told
- *          of that call); and a leg that a rule puts into that call later goes where it went.
- *   split  one recording leaves its call for one of its own, named by the recording's id.
+ *          moves. It is found by the call that it came from, too (its link stays, and so does
+ *          what was told of that call); and a leg that a rule puts into that call later goes
+ *          where it went.
+ *   split  one recording leaves its call for one of its own.
  *
  * A recorder tells `call` once and apply only fills it, so nothing that is told later undoes
  * either; who did it, when and why stands in the recording (`hand`). */
@@ -19,55 +20,23 @@ bool et_hand_moved(const Et__Hand *hand)
 		hand->what == ET__HAND_KIND__HAND_FOLLOWS);
 }
 
-#define LEGS_MAX 64 /* of a call, as of a subject that is told of */
-
-struct legs {
-	uint8_t ids[LEGS_MAX][16];
-	size_t count;
-	bool too_many;
-};
-
-static bool legs_have(const struct legs *l, const uint8_t id[16])
-{
-	for (size_t i = 0; i < l->count; i++) {
-		if (memcmp(l->ids[i], id, 16) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static int legs_add(void *arg, struct et_view key, struct et_view value)
-{
-	struct legs *l = arg;
-
-	(void)value;
-	if (key.size < 16) {
-		return ET_ECORRUPT;
-	}
-	const uint8_t *id = key.data + key.size - 16;
-	if (legs_have(l, id)) {
-		return 0;
-	}
-	if (l->count == LEGS_MAX) {
-		l->too_many = true;
-		return 1;
-	}
-	memcpy(l->ids[l->count++], id, 16);
-	return 0;
-}
-
 /* All recordings that are found by this call, behind those that are there already. */
-static int legs_of_call(struct apply *a, ProtobufCBinaryData call, struct legs *ret)
+static int legs_of_call(struct apply *a, ProtobufCBinaryData call, struct linked *ret)
 {
-	struct key prefix = key_tag('c');
+	struct key link = link_of_call(call);
 
-	key_add(&prefix, call.data, call.len);
-	int rc = view_walk(a->v, CF_LINK, &prefix, NULL, legs_add, ret);
-	if (rc < 0) {
-		return rc;
-	}
-	return ret->too_many ? refuse(a, ET_ELIMIT, "a call of more than %d legs", LEGS_MAX) : 0;
+	int rc = linked_read(a->v, &link, ret);
+	return rc == 0 && ret->too_many
+		       ? refuse(a, ET_ELIMIT, "a call of more than %d legs", LINKED_MAX)
+		       : rc;
+}
+
+/* One that a link names. */
+static int leg_read(struct apply *a, const uint8_t id[16], Et__Recording **ret)
+{
+	int rc = et_state_get_recording(a->v, id, ret);
+
+	return rc == ET_ENOTFOUND ? ET_ECORRUPT : rc;
 }
 
 /* A recording that may be grouped by hand. */
@@ -128,12 +97,15 @@ static int leg_move(struct apply *a, const uint8_t id[16], const Et__Recording *
 	char target[33];
 	char to[ET_UUID_TEXT_SIZE];
 
-	int rc = et_state_get_recording(a->v, id, &r);
+	int rc = leg_read(a, id, &r);
 	if (rc < 0 || bytes_equal(r->call, first->call) || !calls_have(calls, r->call)) {
 		return rc; /* it is there, or it left these calls */
 	}
 	Et__Hand hand = hand_of(a, ET__HAND_KIND__HAND_JOINED);
 	hand.was = et_hand_moved(r->hand) ? r->hand->was : r->call;
+	if (bytes_equal(hand.was, first->call)) {
+		hand.was = (ProtobufCBinaryData){ 0, NULL }; /* it is where it came from */
+	}
 	Et__Recording after = *r;
 	after.call = first->call;
 	after.hand = &hand;
@@ -152,7 +124,7 @@ int apply_recordings_join(struct apply *a)
 {
 	const Et__RecordingsJoin *told = a->c->recordings_join;
 	ET_CLEANUP(message_freep) Et__Recording *first = NULL;
-	struct legs legs = { .count = 0 };
+	struct linked legs = { .count = 0 };
 	struct calls calls = { .count = 0 };
 
 	if (told->n_recordings < 2) {
@@ -181,17 +153,16 @@ int apply_recordings_join(struct apply *a)
 
 int legs_follow(struct apply *a, const Et__Recording *r, struct followed *ret)
 {
-	struct legs legs = { .count = 0 };
-	struct key prefix = key_tag('c');
+	struct linked legs = { .count = 0 };
 
 	if (r->joined[0] == '\0' || r->call.len != 16) {
 		return 0;
 	}
-	key_add(&prefix, r->call.data, r->call.len);
-	int rc = view_walk(a->v, CF_LINK, &prefix, NULL, legs_add, &legs);
-	for (size_t i = 0; i < legs.count && rc >= 0; i++) {
+	struct key link = link_of_call(r->call);
+	int rc = linked_read(a->v, &link, &legs);
+	for (size_t i = 0; i < legs.count && rc == 0; i++) {
 		ET_CLEANUP(message_freep) Et__Recording *leg = NULL;
-		rc = et_state_get_recording(a->v, legs.ids[i], &leg);
+		rc = leg_read(a, legs.ids[i], &leg);
 		if (rc == 0 && et_hand_moved(leg->hand) && bytes_equal(leg->hand->was, r->call)) {
 			memcpy(ret->call, leg->call.data, sizeof(ret->call));
 			ret->hand = hand_of(a, ET__HAND_KIND__HAND_FOLLOWS);
@@ -199,28 +170,59 @@ int legs_follow(struct apply *a, const Et__Recording *r, struct followed *ret)
 			return 1;
 		}
 	}
-	return rc < 0 ? rc : 0;
+	return rc;
 }
 
 /* ---- Splitting ---- */
 
+/* 1: others are in its call, too. */
+static int leg_has_others(struct apply *a, const Et__Recording *r)
+{
+	struct linked legs = { .count = 0 };
+	struct key link = link_of_call(r->call);
+
+	int rc = linked_read(a->v, &link, &legs);
+	for (size_t i = 0; i < legs.count && rc == 0; i++) {
+		ET_CLEANUP(message_freep) Et__Recording *leg = NULL;
+		rc = leg_read(a, legs.ids[i], &leg);
+		if (rc == 0 && !bytes_equal(leg->id, r->id) && bytes_equal(leg->call, r->call)) {
+			return 1;
+		}
+	}
+	return rc;
+}
+
+/* A call that nobody is in: named by the recording's id; when it is in that one already, and others
+ * are with it, by that id and the log index. */
+static void call_of_its_own(const struct apply *a, const Et__Recording *r, uint8_t ret[16])
+{
+	uint8_t bytes[16 + 8];
+	uint8_t hash[ET_SHA256_SIZE];
+
+	memcpy(bytes, r->id.data, 16);
+	et_put64(bytes + 16, a->index);
+	et_sha256(bytes, sizeof(bytes), hash);
+	memcpy(ret, bytes_equal(r->call, r->id) ? hash : bytes, 16);
+}
+
 int apply_recording_split(struct apply *a)
 {
 	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
-	struct legs legs = { .count = 0 };
+	uint8_t call[16];
 
 	int rc = leg_load(a, a->c->recording_split->recording.data, &r);
-	rc = rc < 0 ? rc : legs_of_call(a, r->call, &legs);
 	if (rc < 0) {
 		return rc;
 	}
 	result_id(a, r->call);
-	if (legs.count == 1 && !et_hand_moved(r->hand)) {
-		return 0; /* it is alone */
+	rc = et_hand_moved(r->hand) ? 1 : leg_has_others(a, r);
+	if (rc <= 0) {
+		return rc; /* it is alone */
 	}
+	call_of_its_own(a, r, call);
 	Et__Hand hand = hand_of(a, ET__HAND_KIND__HAND_SPLIT);
 	Et__Recording after = *r;
-	after.call = r->id;
+	after.call = (ProtobufCBinaryData){ sizeof(call), call };
 	after.hand = &hand;
 	result_id(a, after.call);
 	a->o->result.number = 1;

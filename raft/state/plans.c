@@ -10,7 +10,7 @@
  * build does the same. */
 static int policy_keep(struct apply *a, const Et__Policy *known)
 {
-	if (a->s->cluster->schema < ET_SCHEMA_POLICY_REVISIONS) {
+	if (!schema_has(a, ET_SCHEMA_POLICY_REVISIONS)) {
 		return 0;
 	}
 	struct key key = key_policy_at(known->name, known->revision);

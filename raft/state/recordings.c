@@ -6,69 +6,6 @@
 #include "raft/command/schema.h"
 #include "raft/state/state_internal.h"
 
-/* ---- Links: from a SIP Call-ID and a call to their recordings ---- */
-
-enum { LINKS_MAX = 3 };
-
-static void link_call(struct key *k, ProtobufCBinaryData call, const Et__Recording *r)
-{
-	*k = key_tag('c');
-	key_add(k, call.data, call.len);
-	key_add_place(k, r);
-}
-
-static size_t links_make(const Et__Recording *r, struct key links[LINKS_MAX])
-{
-	size_t count = 0;
-
-	if (r != NULL && r->sip_call_id[0] != '\0') {
-		links[count] = key_tag('i');
-		key_add_text(&links[count], r->sip_call_id);
-		key_add_place(&links[count++], r);
-	}
-	if (r != NULL && r->call.len == 16) {
-		link_call(&links[count++], r->call, r);
-	}
-	if (r != NULL && et_hand_moved(r->hand)) {
-		link_call(&links[count++], r->hand->was, r);
-	}
-	return count;
-}
-
-static bool links_have(const struct key *links, size_t count, const struct key *k)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (links[i].size == k->size && memcmp(links[i].data, k->data, k->size) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/* true: it has a link that it had not. */
-static bool links_update(struct et_state *s, const Et__Recording *before,
-			 const Et__Recording *after)
-{
-	struct key old[LINKS_MAX];
-	struct key new[LINKS_MAX];
-	size_t old_count = links_make(before, old);
-	size_t new_count = links_make(after, new);
-	bool more = false;
-
-	for (size_t i = 0; i < old_count; i++) {
-		if (!links_have(new, new_count, &old[i])) {
-			state_delete(s, CF_LINK, &old[i]);
-		}
-	}
-	for (size_t i = 0; i < new_count; i++) {
-		if (!links_have(old, old_count, &new[i])) {
-			state_put(s, CF_LINK, &new[i], "", 0);
-			more = true;
-		}
-	}
-	return more;
-}
-
 static void state_count(struct et_state_counts *c, const Et__Recording *r, uint64_t by)
 {
 	if (r == NULL) {
@@ -230,10 +167,11 @@ static int recording_tell(struct apply *a, const Et__Recording *recording, enum 
 	Et__Recording plain = *recording;
 	const Et__Recording *told = &plain;
 
-	if (a->s->cluster == NULL || a->s->cluster->schema < ET_SCHEMA_TONES) {
+	plain.imported = NULL; /* only an import says it */
+	if (!schema_has(a, ET_SCHEMA_TONES)) {
 		plain.tones = 0; /* not every member keeps it */
 	}
-	if (a->s->cluster == NULL || a->s->cluster->schema < ET_SCHEMA_KEPT) {
+	if (!schema_has(a, ET_SCHEMA_KEPT)) {
 		plain.kept = (char *)(uintptr_t) "";
 		plain.kept_us = 0;
 	}
@@ -312,6 +250,7 @@ static int segment_own(struct apply *a, const uint8_t recording[16], uint32_t ge
 int apply_segment_open(struct apply *a)
 {
 	const Et__Segment *told = a->c->segment_open->segment;
+	ET_CLEANUP(message_freep) Et__Recording *recording = NULL;
 	ET_CLEANUP(message_freep) Et__Segment *known = NULL;
 
 	int rc = recording_is_own(a, told->node);
@@ -326,7 +265,7 @@ int apply_segment_open(struct apply *a)
 			      told->generation);
 	}
 	result_id(a, told->recording);
-	rc = recording_not_erased(a, told->recording);
+	rc = recording_not_erased(a, told->recording, &recording);
 	rc = rc < 0 ? rc : wrap_welcome(a, told->wrap);
 	if (rc < 0) {
 		return rc;
@@ -356,8 +295,8 @@ int apply_segment_open(struct apply *a)
 		after.header_hash = told->header_hash;
 		after.t0_us = told->t0_us;
 		after.file = told->file;
+		generations_late(a, recording);
 		rc = wraps_add(a->s, after.wrap);
-		rc = rc < 0 ? rc : generations_late(a, told->recording.data);
 		return rc < 0 ? rc : segment_put(a, &after);
 	}
 	if (!bytes_equal(known->wrap->ciphertext, told->wrap->ciphertext) && !known->wrap->erased &&
@@ -479,8 +418,9 @@ int copy_of_sealer(struct apply *a, const Et__Segment *g, const char *store_uuid
 	return rc < 0 || !was_sealed ? rc : copies_outdate(a, g, place);
 }
 
+/* `recording` NULL: nothing is known of it yet. */
 static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
-			      const Et__Segment *known)
+			      const Et__Recording *recording, const Et__Segment *known)
 {
 	Et__Segment empty = ET__SEGMENT__INIT;
 	Et__Segment after = known != NULL ? *known : empty;
@@ -502,10 +442,7 @@ static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
 	if (rc < 0 || seal->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
 		return rc;
 	}
-	rc = generations_late(a, seal->recording.data);
-	if (rc < 0) {
-		return rc;
-	}
+	generations_late(a, recording);
 	bool was_sealed = known != NULL && known->state != ET__SEGMENT_STATE__SEGMENT_OPEN;
 	return copy_of_sealer(a, &after, seal->store_uuid, was_sealed);
 }
@@ -513,6 +450,7 @@ static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
 int apply_segment_seal(struct apply *a)
 {
 	const Et__SegmentSeal *seal = a->c->segment_seal;
+	ET_CLEANUP(message_freep) Et__Recording *recording = NULL;
 	ET_CLEANUP(message_freep) Et__Segment *known = NULL;
 
 	int rc = seal_check(a, seal);
@@ -520,7 +458,7 @@ int apply_segment_seal(struct apply *a)
 		return rc;
 	}
 	result_id(a, seal->recording);
-	rc = recording_not_erased(a, seal->recording);
+	rc = recording_not_erased(a, seal->recording, &recording);
 	if (rc < 0) {
 		return rc;
 	}
@@ -533,7 +471,7 @@ int apply_segment_seal(struct apply *a)
 			      seal->generation);
 	}
 	if (known == NULL || known->state == ET__SEGMENT_STATE__SEGMENT_OPEN) {
-		return segment_seal_write(a, seal, known);
+		return segment_seal_write(a, seal, recording, known);
 	}
 	if (bytes_equal(known->root, seal->root)) {
 		if (known->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED &&
@@ -544,7 +482,7 @@ int apply_segment_seal(struct apply *a)
 		return 0;
 	}
 	if (seal_extends(known, seal)) {
-		return segment_seal_write(a, seal, known);
+		return segment_seal_write(a, seal, recording, known);
 	}
 	return refuse(a, ET_EREFUSED, "the segment is sealed with another root");
 }

@@ -312,6 +312,9 @@ typedef int (*view_walk_fn)(void *arg, struct et_view key, struct et_view value)
 int view_walk(const struct et_state_view *v, enum state_cf cf, const struct key *prefix,
 	      const struct key *from, view_walk_fn fn, void *arg);
 
+/* How RocksDB keeps a family (options.c). The caller owns it. */
+rocksdb_options_t *family_options(rocksdb_cache_t *cache, enum state_cf cf);
+
 /* Options with which iterators see the whole of any family, of such with filters by prefix, too.
  * The caller owns them. */
 rocksdb_readoptions_t *read_options(void);
@@ -355,7 +358,8 @@ int refuse(struct apply *a, int code, const char *fmt, ...) ET_PRINTF(3, 4);
 void result_id(struct apply *a, ProtobufCBinaryData id);
 int result_refused(struct apply *a, uint32_t position);
 bool code_is_final(int code);
-int64_t apply_time(const struct apply *a); /* cluster time; never 0 */
+bool schema_has(const struct apply *a, uint32_t schema); /* the committed one */
+int64_t apply_time(const struct apply *a);		 /* cluster time; never 0 */
 bool node_is_member(const Et__Node *n);
 /* The node of a place "node:N"; 0: it is a target. */
 uint64_t place_node(const char *place);
@@ -407,8 +411,9 @@ int apply_generation_put(struct apply *a);
 int apply_generation_finish(struct apply *a);
 /* Nothing is due of it any more. */
 int generations_drop(struct apply *a, const uint8_t recording[16]);
-/* A segment of it came, sealed: a redaction may have been done without it. */
-int generations_late(struct apply *a, const uint8_t recording[16]);
+/* A segment of it (NULL: it is not known yet) came, sealed: a redaction may have been done without
+ * it. */
+void generations_late(struct apply *a, const Et__Recording *r);
 
 int apply_kek_rotate(struct apply *a);
 int apply_kek_set(struct apply *a);
@@ -461,8 +466,9 @@ int erase_item_check(struct apply *a, const Et__Plan *plan, const Et__PlanItem *
 int erase_plan_carry_out(struct apply *a, Et__Plan *plan);
 /* Does either party's number fit "4930*", "*4711" or an exact one? (holds.c) */
 bool state_number_fits(const char *pattern, const Et__Recording *r);
-/* 0, or the refusal that it is erased. */
-int recording_not_erased(struct apply *a, ProtobufCBinaryData id);
+/* 0 and the recording, or NULL: nothing is known of it yet. Or the refusal that it is erased. The
+ * caller frees *ret in any case. */
+int recording_not_erased(struct apply *a, ProtobufCBinaryData id, Et__Recording **ret);
 /* 0, or the refusal that a hold stands. */
 int recording_not_held(struct apply *a, const Et__Recording *known);
 /* The wrapped key of one segment goes. */
@@ -510,6 +516,25 @@ int copies_moved(struct apply *a); /* returns 0 */
 
 /* Write a copy and keep the counters: `before` NULL when it is new. */
 int copy_put(struct apply *a, const Et__Copy *before, const Et__Copy *after);
+
+/* ---- Links: from a SIP Call-ID and from a call to their recordings (links.c) ---- */
+
+#define LINKED_MAX 64 /* recordings that one link is asked for */
+
+struct linked {
+	uint8_t ids[LINKED_MAX][16];
+	size_t count;
+	bool too_many;
+};
+
+struct key link_of_call(ProtobufCBinaryData call);
+struct key link_of_sip(const char *sip_call_id);
+/* Whom the link names, the newest first, behind those that are in *ret already; each once. */
+int linked_read(const struct et_state_view *v, const struct key *link, struct linked *ret);
+/* true: it has a link that it had not. `before` NULL: it is new. */
+bool links_update(struct et_state *s, const Et__Recording *before, const Et__Recording *after);
+/* A link without its place: what filters of tables are made of. The caller owns it. */
+rocksdb_slicetransform_t *links_filter(void);
 
 /* Write a recording, its index entries and the counters. `before` NULL when it is new. */
 int recording_put(struct apply *a, const Et__Recording *before, const Et__Recording *after);

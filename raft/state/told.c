@@ -7,7 +7,6 @@
 
 #define WAITING_MAX 100000
 #define WAITING_KEPT_US (INT64_C(24) * 3600 * 1000000)
-#define RECORDINGS_MAX 64 /* of a call or a SIP Call-ID that is told of */
 
 /* ---- Keys ---- */
 
@@ -26,6 +25,14 @@ static struct key key_told(const Et__Subject *about)
 		key_add_text(&k, about->sip_call_id);
 	}
 	return k;
+}
+
+static bool subject_is(const Et__Subject *a, const Et__Subject *b)
+{
+	struct key x = key_told(a);
+	struct key y = key_told(b);
+
+	return x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
 }
 
 static struct key key_waiting(int64_t since_us, const struct key *told)
@@ -156,32 +163,15 @@ bool et_told_fact_is_of(const Et__Fact *fact, const Et__Recording *r)
 
 /* ---- Which recordings a subject names ---- */
 
-struct named {
-	uint8_t ids[RECORDINGS_MAX][16];
-	size_t count;
-	bool too_many;
-};
-
-static int named_each(void *arg, struct et_view key, struct et_view value)
+/* The link of a call or a SIP Call-ID. */
+static struct key subject_link(const Et__Subject *about)
 {
-	struct named *n = arg;
-
-	(void)value;
-	if (key.size < 16) {
-		return ET_ECORRUPT;
-	}
-	if (n->count == RECORDINGS_MAX) {
-		n->too_many = true;
-		return 1;
-	}
-	memcpy(n->ids[n->count++], key.data + key.size - 16, 16);
-	return 0;
+	return about->call.len == 16 ? link_of_call(about->call) : link_of_sip(about->sip_call_id);
 }
 
-static int subject_recordings(struct apply *a, const Et__Subject *about, struct named *ret)
+static int subject_recordings(struct apply *a, const Et__Subject *about, struct linked *ret)
 {
 	ET_CLEANUP(message_freep) Et__Recording *r = NULL;
-	struct key prefix;
 
 	ret->count = 0;
 	ret->too_many = false;
@@ -194,17 +184,11 @@ static int subject_recordings(struct apply *a, const Et__Subject *about, struct 
 		ret->count = rc == 0;
 		return rc == ET_ENOTFOUND ? 0 : rc;
 	}
-	if (about->call.len == 16) {
-		prefix = key_tag('c');
-		key_add(&prefix, about->call.data, 16);
-	} else {
-		prefix = key_tag('i');
-		key_add_text(&prefix, about->sip_call_id);
-	}
-	int rc = view_walk(a->v, CF_LINK, &prefix, NULL, named_each, ret);
-	if (rc == 1) {
+	struct key link = subject_link(about);
+	int rc = linked_read(a->v, &link, ret);
+	if (rc == 0 && ret->too_many) {
 		rc = refuse(a, ET_ELIMIT, "more than %d recordings carry it: name the recording",
-			    RECORDINGS_MAX);
+			    LINKED_MAX);
 	}
 	return rc;
 }
@@ -297,20 +281,15 @@ int told_forget(struct apply *a, const Et__Subject *about)
 {
 	ET_CLEANUP(message_freep) Et__Told *told = NULL;
 	struct key key = key_told(about);
-	struct key links = { 0 };
 	int rc = et_state_get_told(a->v, about, &told);
 
 	if (rc < 0) {
 		return rc == ET_ENOTFOUND ? 0 : rc;
 	}
-	if (about->call.len == 16) {
-		links = key_tag('c');
-		key_add(&links, about->call.data, 16);
-	} else if (about->sip_call_id[0] != '\0') {
-		links = key_tag('i');
-		key_add_text(&links, about->sip_call_id);
+	if (about->recording.len != 16) {
+		struct key link = subject_link(about);
+		rc = view_walk(a->v, CF_LINK, &link, NULL, forget_seen, NULL);
 	}
-	rc = links.size > 0 ? view_walk(a->v, CF_LINK, &links, NULL, forget_seen, NULL) : 0;
 	if (rc != 0) {
 		return rc < 0 ? rc : 0; /* another recording carries it */
 	}
@@ -330,7 +309,7 @@ struct change {
 	struct apply *a;
 	Et__Told *before; /* owned; NULL: nothing was told of it */
 	Et__Told after;
-	struct named named;
+	struct linked named;
 	Et__Fact *facts[ET_COMMAND_TOLD_MAX];
 	Et__Tag *tags[ET_COMMAND_TOLD_MAX];
 	Et__Note *notes[ET_COMMAND_TOLD_MAX];
@@ -406,6 +385,7 @@ static int change_index(struct change *c)
 {
 	for (size_t i = 0; i < c->named.count; i++) {
 		ET_CLEANUP(message_freep) Et__Recording *r = NULL;
+		Et__Subject subjects[TOLD_SUBJECTS];
 		Et__Told *told[TOLD_SUBJECTS];
 		const Et__Told *before[TOLD_SUBJECTS];
 		const Et__Told *after[TOLD_SUBJECTS];
@@ -415,13 +395,11 @@ static int change_index(struct change *c)
 		if (rc < 0) {
 			return rc;
 		}
-		size_t own = c->after.about->recording.len > 0 ? 0
-			     : c->after.about->call.len > 0    ? 1
-			     : r->call.len == 16	       ? 2
-							       : 1;
+		size_t count = told_subjects(r, subjects);
 		for (size_t k = 0; k < TOLD_SUBJECTS; k++) {
+			bool own = k < count && subject_is(&subjects[k], c->after.about);
 			before[k] = told[k];
-			after[k] = k == own ? &c->after : told[k];
+			after[k] = own ? &c->after : told[k];
 		}
 		struct indexed old = { r, before };
 		struct indexed new = { r, after };

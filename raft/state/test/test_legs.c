@@ -200,38 +200,140 @@ static void who_left_is_not_fetched_back(void **state)
 	assert_true(is_in(k, 2, kit_id(101)));
 }
 
-static void what_was_told_of_the_call_stays_with_it(void **state)
+/* A fact "order" about a call, or (0) about the SIP Call-ID "one@pbx". */
+static int fact_add(struct kit *k, uint64_t call, const char *value)
 {
-	struct kit *k = *state;
 	Et__Command c = ET__COMMAND__INIT;
 	Et__FactAdd told = ET__FACT_ADD__INIT;
 	Et__Subject about = ET__SUBJECT__INIT;
 	Et__Fact fact = ET__FACT__INIT;
 	Et__Fact *list[] = { &fact };
-	char key[] = "order";
-	char value[] = "A-17";
-	char source[] = "crm";
-	open_legs(k);
-	about.call = kit_id(102);
-	fact.key = key;
-	fact.text = value;
-	fact.source = source;
+	char texts[4][16] = { "order", "", "crm", "one@pbx" };
+
+	(void)snprintf(texts[1], sizeof(texts[1]), "%s", value);
+	if (call != 0) {
+		about.call = kit_id(call);
+	} else {
+		about.sip_call_id = texts[3];
+	}
+	fact.key = texts[0];
+	fact.text = texts[1];
+	fact.source = texts[2];
 	told.about = &about;
 	told.facts = list;
 	told.n_facts = 1;
 	c.body_case = ET__COMMAND__BODY_FACT_ADD;
 	c.fact_add = &told;
-	assert_int_equal(kit_apply(k, &c), 0);
-	assert_int_equal(JOIN(k, 1, 2), 0);
+	return kit_apply(k, &c);
+}
 
+/* Which recordings search finds by that fact. */
+static uint64_t with_fact(struct kit *k, const char *value)
+{
 	struct et_state_view *v = kit_indexed(k->s);
-	const struct et_state_fact_is is = { .key = key, .text = value };
+	const struct et_state_fact_is is = { .key = "order", .text = value };
 	const struct et_state_query q = { .state = -1, .limit = 10, .facts = &is, .fact_count = 1 };
 	struct found f = { 0 };
 	struct et_state_found found;
+
 	assert_int_equal(et_state_search(v, &q, add, &f, &found), 0);
-	assert_int_equal(f.ids, BIT(2) | BIT(3));
 	(void)et_state_view_close(v);
+	return f.ids;
+}
+
+static void what_was_told_of_the_call_stays_with_it(void **state)
+{
+	struct kit *k = *state;
+	open_legs(k);
+	assert_int_equal(fact_add(k, 102, "A-17"), 0);
+	assert_int_equal(JOIN(k, 1, 2), 0);
+	assert_int_equal(with_fact(k, "A-17"), BIT(2) | BIT(3));
+}
+
+/* Of a leg that moved each of its subjects counts by itself, whichever is told of last. */
+static void what_is_told_of_either_call_is_found(void **state)
+{
+	struct kit *k = *state;
+	Et__Recording r = ET__RECORDING__INIT;
+	char sip[] = "one@pbx";
+	open_legs(k);
+	r.id = kit_id(2);
+	r.sip_call_id = sip;
+	assert_int_equal(kit_tell_recording(k, 1, KIT_UPDATE, &r), 0);
+	assert_int_equal(JOIN(k, 1, 2), 0);
+	assert_int_equal(fact_add(k, 101, "A"), 0);
+	assert_int_equal(fact_add(k, 102, "B"), 0);
+	assert_int_equal(fact_add(k, 0, "C"), 0);
+	assert_int_equal(fact_add(k, 102, "D"), 0);
+	assert_int_equal(with_fact(k, "A"), BIT(1) | BIT(2) | BIT(3));
+	assert_int_equal(with_fact(k, "B"), 0); /* told anew */
+	assert_int_equal(with_fact(k, "C"), BIT(2));
+	assert_int_equal(with_fact(k, "D"), BIT(2) | BIT(3));
+}
+
+static int told_count(void *arg, const Et__Told *told)
+{
+	(void)told;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static void a_leg_that_comes_back_is_where_its_recorder_told(void **state)
+{
+	struct kit *k = *state;
+	unsigned told = 0;
+	open_legs(k);
+	assert_int_equal(fact_add(k, 102, "A"), 0);
+	assert_int_equal(JOIN(k, 1, 2), 0);
+	assert_int_equal(tell(k, 5, 102, "", KIT_OPEN), 0); /* by no rule: it stays */
+	assert_int_equal(JOIN(k, 5, 2), 0);
+	assert_int_equal(legs(k, kit_id(102)), BIT(1) | BIT(2) | BIT(3) | BIT(5));
+	assert_int_equal(legs(k, kit_id(101)), BIT(1));
+	Et__Recording *r = get(k, 2);
+	assert_int_equal(r->hand->what, ET__HAND_KIND__HAND_JOINED);
+	assert_int_equal(r->hand->was.len, 0);
+	struct et_state_view *v = et_state_view_open(k->s);
+	assert_int_equal(et_state_each_told_of(v, r, told_count, &told), 0);
+	assert_int_equal(told, 1); /* not once more by the call that it came from */
+	(void)et_state_view_close(v);
+	et__recording__free_unpacked(r, NULL);
+	assert_int_equal(tell(k, 6, 102, "numbers", KIT_OPEN), 0);
+	r = get(k, 6);
+	assert_null(r->hand); /* there is nobody to follow */
+	et__recording__free_unpacked(r, NULL);
+}
+
+/* A call may have the id of one of its recordings: of an import, or since that one was split. */
+static void the_one_that_names_the_call_may_leave_it(void **state)
+{
+	struct kit *k = *state;
+	open_legs(k);
+	assert_int_equal(split(k, 2), 0);
+	assert_int_equal(JOIN(k, 2, 3), 0);
+	assert_int_equal(legs(k, kit_id(2)), BIT(2) | BIT(3));
+	assert_int_equal(split(k, 2), 0);
+	assert_int_equal(k->result->number, 1);
+	assert_int_equal(legs(k, kit_id(2)), BIT(3));
+	assert_int_equal(legs(k, k->result->id), BIT(2));
+	assert_int_equal(split(k, 2), 0);
+	assert_int_equal(k->result->number, 0);
+}
+
+static void who_is_alone_stays_and_who_is_one_of_many_leaves(void **state)
+{
+	struct kit *k = *state;
+	open_legs(k);
+	assert_int_equal(JOIN(k, 1, 2), 0);
+	assert_int_equal(tell(k, 5, 102, "", KIT_OPEN), 0);
+	assert_int_equal(split(k, 5), 0); /* others were there, and are found by it */
+	assert_int_equal(k->result->number, 0);
+	assert_true(is_in(k, 5, kit_id(102)));
+	for (uint64_t id = 10; id < 10 + 70; id++) {
+		assert_int_equal(tell(k, id, 110, "numbers", KIT_OPEN), 0);
+	}
+	assert_int_equal(split(k, 12), 0);
+	assert_int_equal(k->result->number, 1);
+	assert_true(is_in(k, 12, kit_id(12)));
 }
 
 static void before_every_member_knows_it_it_is_refused(void **state)
@@ -311,6 +413,10 @@ int main(void)
 		TEST(one_is_split_and_may_be_joined_again),
 		TEST(who_left_is_not_fetched_back),
 		TEST(what_was_told_of_the_call_stays_with_it),
+		TEST(what_is_told_of_either_call_is_found),
+		TEST(a_leg_that_comes_back_is_where_its_recorder_told),
+		TEST(the_one_that_names_the_call_may_leave_it),
+		TEST(who_is_alone_stays_and_who_is_one_of_many_leaves),
 		TEST(before_every_member_knows_it_it_is_refused),
 		TEST(tones_never_become_less),
 		TEST(what_cannot_be_joined_is_refused),

@@ -115,7 +115,7 @@ static void a_site_without_users_goes_and_may_come_back(void **state)
 	struct kit *k = *state;
 
 	kit_cluster(k);
-	kit_upgrade(k, 1, 2);
+	kit_upgrade(k, 1, ET_SCHEMA_SITE_REMOVE);
 	assert_int_equal(site_set(k, "brq"), 0);
 	assert_true(is_there(k, "brq"));
 	assert_int_equal(site_remove(k, "brq", 0), 0);
@@ -145,7 +145,7 @@ static void a_site_stays_while_a_node_is_there(void **state)
 	Et__Recording *r = NULL;
 
 	kit_cluster(k); /* node 3 is at site-1 */
-	kit_upgrade(k, 1, 2);
+	kit_upgrade(k, 1, ET_SCHEMA_SITE_REMOVE);
 	assert_int_equal(kit_open_call(k, 3, &call), 0);
 	assert_int_equal(site_remove(k, "site-1", 0), ET_EPOLICY);
 	assert_string_equal(k->result->text, "node 'node-3' is there");
@@ -166,7 +166,7 @@ static void a_site_stays_while_a_policy_names_it(void **state)
 	struct kit *k = *state;
 
 	kit_cluster(k);
-	kit_upgrade(k, 1, 2);
+	kit_upgrade(k, 1, ET_SCHEMA_SITE_REMOVE);
 	assert_int_equal(site_set(k, "brq"), 0);
 	assert_int_equal(policy_set(k, "retention", "brq", 0), 0);
 	assert_int_equal(site_remove(k, "brq", 0), ET_EPOLICY);
@@ -186,7 +186,7 @@ static void join_tokens_for_it_are_revoked(void **state)
 	Et__Token *t = NULL;
 
 	kit_cluster(k);
-	kit_upgrade(k, 1, 2);
+	kit_upgrade(k, 1, ET_SCHEMA_SITE_REMOVE);
 	assert_int_equal(site_set(k, "brq"), 0);
 	assert_int_equal(site_token(k, 901, "brq"), 0);
 	assert_int_equal(site_token(k, 902, "prg"), 0);
@@ -214,7 +214,7 @@ static void it_stands_in_the_audit_log(void **state)
 	char text[128] = "";
 
 	kit_cluster(k);
-	kit_upgrade(k, 1, 2);
+	kit_upgrade(k, 1, ET_SCHEMA_SITE_REMOVE);
 	assert_int_equal(site_set(k, "brq"), 0);
 	assert_int_equal(site_remove(k, "brq", 0), 0);
 	struct et_state_view *v = et_state_view_open(k->s);
