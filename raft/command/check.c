@@ -410,6 +410,11 @@ static int import_check(const Et__RecordingImport *m, struct et_error *reterr)
 		if (memcmp(id->data, m->recording->id.data, 16) != 0) {
 			rc = et_fail(reterr, ET_EMALFORMED, "an import of two recordings");
 		}
+		for (size_t k = 0; k < i && rc == 0; k++) {
+			if (m->segments[k]->segment == m->segments[i]->segment) {
+				rc = et_fail(reterr, ET_EMALFORMED, "a segment is imported twice");
+			}
+		}
 	}
 	rc = rc < 0 ? rc : card_check(m->recording->imported->name, "the file's name", reterr);
 	rc = rc < 0 ? rc : facts_check(m->facts, m->n_facts, reterr);

@@ -168,7 +168,7 @@ static void what_is_wrong_changes_nothing(void **state)
 
 	cluster(k);
 	struct et_state_counts counts = k->s->counts;
-	for (int what = 0; what < 5; what++) {
+	for (int what = 0; what < 6; what++) {
 		struct import m;
 		int want = ET_EREFUSED;
 		make(&m, 60);
@@ -181,13 +181,51 @@ static void what_is_wrong_changes_nothing(void **state)
 		} else if (what == 3) {
 			m.fact.text = (char *)(uintptr_t) "4111 1111 1111 1111";
 			want = ET_EMALFORMED;
-		} else {
+		} else if (what == 4) {
 			m.segment.recording = kit_id(61);
+			want = ET_EMALFORMED;
+		} else {
+			m.segments[1] = &m.segment; /* it would be counted twice */
+			m.body.n_segments = 2;
 			want = ET_EMALFORMED;
 		}
 		assert_int_equal(kit_apply_from(k, 2, &m.command), want);
 		assert_unchanged(k, counts);
 	}
+}
+
+/* A recorder's segment may come before its recording. */
+static void a_segment_that_is_known_is_not_imported(void **state)
+{
+	struct kit *k = *state;
+	struct import m;
+
+	cluster(k);
+	make(&m, 62);
+	assert_int_equal(kit_segment_open(k, 1, 62, 1), 0);
+	struct et_state_counts counts = k->s->counts;
+	assert_int_equal(kit_apply_from(k, 2, &m.command), ET_EREFUSED);
+	assert_unchanged(k, counts);
+}
+
+/* Who imported what, and when, is told by imports only. */
+static void a_recorder_imports_nothing(void **state)
+{
+	struct kit *k = *state;
+	struct import m;
+	Et__Recording *r = NULL;
+
+	cluster(k);
+	make(&m, 63);
+	m.imported.principal = m.words[2];
+	for (int how = KIT_OPEN; how <= KIT_CLOSE; how++) {
+		assert_int_equal(kit_tell_recording(k, 2, (enum kit_tell)how, &m.recording), 0);
+	}
+	struct et_state_view *v = et_state_view_open(k->s);
+	assert_int_equal(et_state_get_recording(v, m.recording.id.data, &r), 0);
+	assert_null(r->imported);
+	et__recording__free_unpacked(r, NULL);
+	(void)et_state_view_close(v);
 }
 
 static void a_file_without_time_is_not_redacted(void **state)
@@ -219,6 +257,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(it_comes_whole_and_once, kit_set_up, kit_tear_down),
 		cmocka_unit_test_setup_teardown(what_is_wrong_changes_nothing, kit_set_up,
+						kit_tear_down),
+		cmocka_unit_test_setup_teardown(a_segment_that_is_known_is_not_imported, kit_set_up,
+						kit_tear_down),
+		cmocka_unit_test_setup_teardown(a_recorder_imports_nothing, kit_set_up,
 						kit_tear_down),
 		cmocka_unit_test_setup_teardown(a_file_without_time_is_not_redacted, kit_set_up,
 						kit_tear_down),
