@@ -588,7 +588,7 @@ static void play(struct kit *k, uint64_t seed, unsigned steps, struct game *tota
 	g->k = k;
 	g->dice.state = seed * 2 + 1;
 	kit_cluster(k);
-	kit_upgrade(k, 1, 2);
+	kit_upgrade(k, 1, ET_COMMAND_SCHEMA);
 	look(g, &g->now);
 	for (unsigned i = 0; i < steps; i++) {
 		step(g);

@@ -24,6 +24,7 @@ static void play(struct kit *k, uint64_t seed, size_t entries)
 	assert_non_null(g);
 	dice_begin(g, seed);
 	kit_cluster(k);
+	kit_upgrade(k, 1, ET_COMMAND_SCHEMA);
 	for (size_t i = 0; i < entries; i++) {
 		dice_entry(g, k, &entry);
 		kit_apply_bytes(k, entry.data, entry.size);

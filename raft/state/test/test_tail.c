@@ -211,6 +211,7 @@ static void how_it_is_written_does_not_matter(void **state)
 
 	assert_non_null(g);
 	kit_cluster(k);
+	kit_upgrade(k, 1, ET_COMMAND_SCHEMA);
 	dice_begin(g, 21);
 	play(k, g, 300);
 	kit_sum(k->s, &first);

@@ -325,6 +325,7 @@ static void search_says_what_the_records_say(void **state)
 
 	assert_non_null(g);
 	kit_cluster(k);
+	kit_upgrade(k, 1, ET_COMMAND_SCHEMA);
 	dice_begin(g, 5);
 	for (int i = 0; i < 2400; i++) {
 		bool more = false;
@@ -390,6 +391,7 @@ static void an_index_made_anew_is_the_same(void **state)
 
 	assert_non_null(g);
 	kit_cluster(k);
+	kit_upgrade(k, 1, ET_COMMAND_SCHEMA);
 	dice_begin(g, 9);
 	for (int i = 0; i < 1200; i++) {
 		apply_random(k, g, &entry);
@@ -673,6 +675,7 @@ static void random_cursors_are_refused_or_harmless(void **state)
 
 	assert_non_null(g);
 	kit_cluster(k);
+	kit_upgrade(k, 1, ET_COMMAND_SCHEMA);
 	dice_begin(g, 6);
 	for (int i = 0; i < 300; i++) {
 		apply_random(k, g, &entry);
