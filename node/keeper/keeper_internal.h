@@ -16,7 +16,7 @@
  *   rotate.c   the life of KEK versions: this node's keys, new versions, states
  *   ca.c       the life of CAs: what this node trusts, new CAs, steps of a rotation
  *   rewrap.c   moving wrapped DEKs to the active version
- *   generations.c  making segments anew: redaction, re-encryption
+ *   generations.c  making segments anew: redaction, re-encryption (generations_internal.h)
  */
 #ifndef ET_NODE_KEEPER_KEEPER_INTERNAL_H
 #define ET_NODE_KEEPER_KEEPER_INTERNAL_H
@@ -80,13 +80,15 @@ int node_keys_order(const char *state_folder, const struct et_secret *root,
 		    const struct keys_order *order, struct node_keys *ret, unsigned *ret_wiped,
 		    struct et_error *reterr) ET_MUST_CHECK;
 
-/* ---- secrets.c ---- */
+/* ---- sealing.c ---- */
 
-/* "kek:VERSION" */
 /* The file <state>/keys/sealing, whatever its signature is worth. ET_EUNTRUSTED: it has none;
  * ET_ECORRUPT. */
 int sealing_parse(struct et_view file, struct et_keeper_sealing *ret) ET_MUST_CHECK;
 
+/* ---- secrets.c ---- */
+
+/* "kek:VERSION" */
 #define SECRET_NAME_BYTES 16
 void kek_secret_name(uint32_t version, char ret[SECRET_NAME_BYTES]);
 /* The node's key for a KEK version: the one that it has published, else its only one. NULL: it has
