@@ -14,7 +14,6 @@ static const char grant_info[] = "evertape grant/1";
 
 struct secrets {
 	struct et_secret *list[SECRETS_MAX]; /* owned */
-	char names[SECRETS_MAX][NAME_BYTES];
 	size_t count;
 };
 
@@ -73,11 +72,11 @@ static int grant_try(void *arg, const Et__Grant *grant)
 		} else {
 			labkeys_print(t->out, grant->secret, secret);
 		}
-		if (t->opened.count < SECRETS_MAX) {
-			memcpy(t->opened.names[t->opened.count], grant->secret, length + 1);
-			t->opened.list[t->opened.count++] = ET_TAKE(secret);
+		if (t->opened.count == SECRETS_MAX) {
+			(void)et_secret_free(secret);
+			return et_fail(t->reterr, ET_ELIMIT, "secrets of grants");
 		}
-		(void)et_secret_free(secret);
+		t->opened.list[t->opened.count++] = secret;
 	}
 	return 0;
 }
