@@ -197,12 +197,27 @@ static int due_is_it(void *arg, const uint8_t recording[16])
 	return memcmp(arg, recording, 16) == 0 ? 1 : 2;
 }
 
-void generations_late(struct apply *a, const Et__Recording *r)
+static int due_some(void *arg, enum et_state_due due, const Et__Segment *segment,
+		    const Et__Redaction *redaction)
 {
-	if (r != NULL && r->n_redactions > 0 && schema_has(a, ET_SCHEMA_LATE_REDACTED)) {
+	(void)arg;
+	(void)due;
+	(void)segment;
+	(void)redaction;
+	return 1; /* one is enough */
+}
+
+int generations_late(struct apply *a, const Et__Recording *r)
+{
+	if (r == NULL || r->n_redactions == 0 || !schema_has(a, ET_SCHEMA_LATE_REDACTED)) {
+		return 0;
+	}
+	int rc = et_state_each_generation_due_of(a->v, r->id.data, due_some, NULL);
+	if (rc == 1) { /* else nobody would ever take the row away again */
 		struct key due = due_key(r->id.data);
 		state_put(a->s, CF_LINK, &due, "", 0);
 	}
+	return rc < 0 ? rc : 0;
 }
 
 int generations_drop(struct apply *a, const uint8_t recording[16])

@@ -295,9 +295,9 @@ int apply_segment_open(struct apply *a)
 		after.header_hash = told->header_hash;
 		after.t0_us = told->t0_us;
 		after.file = told->file;
-		generations_late(a, recording);
 		rc = wraps_add(a->s, after.wrap);
-		return rc < 0 ? rc : segment_put(a, &after);
+		rc = rc < 0 ? rc : segment_put(a, &after);
+		return rc < 0 ? rc : generations_late(a, recording);
 	}
 	if (!bytes_equal(known->wrap->ciphertext, told->wrap->ciphertext) && !known->wrap->erased &&
 	    known->wrap->kek_version == told->wrap->kek_version) {
@@ -442,7 +442,10 @@ static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
 	if (rc < 0 || seal->state == ET__SEGMENT_STATE__SEGMENT_LOST) {
 		return rc;
 	}
-	generations_late(a, recording);
+	rc = generations_late(a, recording);
+	if (rc < 0) {
+		return rc;
+	}
 	bool was_sealed = known != NULL && known->state != ET__SEGMENT_STATE__SEGMENT_OPEN;
 	return copy_of_sealer(a, &after, seal->store_uuid, was_sealed);
 }

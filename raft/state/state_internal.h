@@ -411,9 +411,9 @@ int apply_generation_put(struct apply *a);
 int apply_generation_finish(struct apply *a);
 /* Nothing is due of it any more. */
 int generations_drop(struct apply *a, const uint8_t recording[16]);
-/* A segment of it (NULL: it is not known yet) came, sealed: a redaction may have been done without
- * it. */
-void generations_late(struct apply *a, const Et__Recording *r);
+/* A segment of it (NULL: it is not known yet) came, sealed, and is written: a redaction may have
+ * been done without it. */
+int generations_late(struct apply *a, const Et__Recording *r);
 
 int apply_kek_rotate(struct apply *a);
 int apply_kek_set(struct apply *a);

@@ -375,8 +375,8 @@ static inline int kit_open_call(struct kit *k, uint64_t node, const struct kit_c
 	return kit_tell_recording(k, node, KIT_OPEN, &r);
 }
 
-static inline int kit_segment_open(struct kit *k, uint64_t node, uint64_t recording,
-				   uint32_t segment)
+static inline int kit_segment_open_at(struct kit *k, uint64_t node, uint64_t recording,
+				      uint32_t segment, int64_t t0_us)
 {
 	Et__Command c = ET__COMMAND__INIT;
 	Et__SegmentOpen open = ET__SEGMENT_OPEN__INIT;
@@ -395,12 +395,18 @@ static inline int kit_segment_open(struct kit *k, uint64_t node, uint64_t record
 	g.segment = segment;
 	g.wrap = &w;
 	g.header_hash = kit_hash(recording + 7);
-	g.t0_us = 1700000000000000;
+	g.t0_us = t0_us;
 	g.file = file;
 	open.segment = &g;
 	c.body_case = ET__COMMAND__BODY_SEGMENT_OPEN;
 	c.segment_open = &open;
 	return kit_apply_from(k, node, &c);
+}
+
+static inline int kit_segment_open(struct kit *k, uint64_t node, uint64_t recording,
+				   uint32_t segment)
+{
+	return kit_segment_open_at(k, node, recording, segment, 1700000000000000);
 }
 
 static inline int kit_segment_seal(struct kit *k, uint64_t node, uint64_t recording,

@@ -458,6 +458,19 @@ static void what_comes_late_of_a_span_is_made_anew(void **state)
 	assert_due(k, 7, 1, 1, 1);
 }
 
+static void what_comes_late_beside_the_span_stays_as_it_is(void **state)
+{
+	struct kit *k = *state;
+
+	(void)redacted(k, 7);
+	kit_upgrade(k, 1, ET_SCHEMA_LATE_REDACTED);
+	assert_int_equal(copy_of(k, 2, 7, 2, "node:2"), 0);
+	assert_int_equal(finish(k, 7, 1, 1), 0);
+	assert_int_equal(kit_segment_open_at(k, 2, 7, 2, T0 + 100 * S), 0);
+	assert_int_equal(kit_segment_seal(k, 2, 7, 2, ET__SEGMENT_STATE__SEGMENT_SEALED, 9, 3), 0);
+	assert_due(k, 7, 0, 0, 0); /* and nobody is told to look, again and again */
+}
+
 static int copy_bad(struct kit *k, uint64_t node, uint64_t recording, uint32_t generation,
 		    const char *place)
 {
@@ -543,6 +556,7 @@ int main(void)
 		TEST(old_copies_at_nodes_are_evicted),
 		TEST(a_chain_is_finished_by_its_newest),
 		TEST(what_comes_late_of_a_span_is_made_anew),
+		TEST(what_comes_late_beside_the_span_stays_as_it_is),
 		TEST(redactions_that_wait_together_are_done_one_by_one),
 		TEST(what_is_lost_with_its_maker_is_made_again_of_the_old_one),
 		TEST(an_erasure_wins),
