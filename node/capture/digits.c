@@ -60,7 +60,7 @@ bool et_digits_drops(struct et_engine *e, struct et_stream *s, const struct et_r
 	if (!s->has_digit || s->digit_timestamp != rtp->timestamp) {
 		s->has_digit = true;
 		s->digit_timestamp = rtp->timestamp;
-		mark(e, c, p->time_us, "digit: telephone-event");
+		mark(e, c, p->time_us, ET_MARK_DIGIT_EVENT);
 	}
 	return true;
 }

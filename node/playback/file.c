@@ -10,14 +10,18 @@ struct file {
 	struct et_sha256 *hash; /* owned */
 	et_weave_sink sink;
 	void *arg; /* borrowed */
+	int given; /* what the sink said last: it is not asked again after a negative result */
 };
 
 static int file_give(void *arg, const void *data, size_t size)
 {
 	struct file *f = arg;
 
-	et_sha256_add(f->hash, data, size);
-	return f->sink(f->arg, data, size);
+	if (f->given >= 0) {
+		et_sha256_add(f->hash, data, size);
+		f->given = f->sink(f->arg, data, size);
+	}
+	return f->given;
 }
 
 static int file_record(void *arg, struct et_view plain, struct et_error *reterr)
@@ -35,21 +39,6 @@ static int file_packet(void *arg, struct walk_segment *segment, const struct wal
 	(void)type;
 	(void)reterr;
 	return et_weave_packet(&f->weave, packet);
-}
-
-static int see_segment(void *arg, struct walk_segment *segment, struct et_error *reterr)
-{
-	(void)arg;
-	(void)segment;
-	(void)reterr;
-	return 0;
-}
-
-static int see_meta(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
-		    struct et_error *reterr)
-{
-	(void)item;
-	return see_segment(arg, segment, reterr);
 }
 
 static int file_check(struct file *f, const struct et_playback_summary *s, struct et_error *reterr)
@@ -71,11 +60,8 @@ int et_playback_file(const struct et_playback_config *config, et_weave_sink sink
 			  .hash = et_sha256_new(),
 			  .sink = sink,
 			  .arg = sink_arg };
-	const struct walk_visitor visitor = { .begin = see_segment,
-					      .meta = see_meta,
-					      .packet = file_packet,
+	const struct walk_visitor visitor = { .packet = file_packet,
 					      .file = file_record,
-					      .end = see_segment,
 					      .arg = &f };
 
 	if (f.hash == NULL) {
@@ -83,7 +69,7 @@ int et_playback_file(const struct et_playback_config *config, et_weave_sink sink
 	}
 	f.weave.arg = &f;
 	int rc = et_playback_walk(config, &visitor, ret, reterr);
-	rc = rc < 0 ? rc : file_check(&f, ret, reterr);
+	rc = f.given < 0 ? f.given : rc < 0 ? rc : file_check(&f, ret, reterr);
 	et_weave_release(&f.weave);
 	f.hash = et_sha256_free(f.hash);
 	return rc;

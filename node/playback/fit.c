@@ -97,37 +97,9 @@ static int take_keys(void *arg, struct et_view plain, struct et_error *reterr)
 	return rc;
 }
 
-static int pass_segment(void *arg, struct walk_segment *segment, struct et_error *reterr)
-{
-	(void)arg;
-	(void)segment;
-	(void)reterr;
-	return 0;
-}
-
-static int pass_meta(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
-		     struct et_error *reterr)
-{
-	(void)item;
-	return pass_segment(arg, segment, reterr);
-}
-
-static int pass_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
-		       const struct et_media_packet *packet, struct et_error *reterr)
-{
-	(void)type;
-	(void)packet;
-	return pass_segment(arg, segment, reterr);
-}
-
 static int collect(struct fit *f, const struct et_playback_config *config, struct et_error *reterr)
 {
-	const struct walk_visitor visitor = { .begin = pass_segment,
-					      .meta = pass_meta,
-					      .packet = pass_packet,
-					      .end = pass_segment,
-					      .keys = take_keys,
-					      .arg = f };
+	const struct walk_visitor visitor = { .keys = take_keys, .arg = f };
 
 	return et_playback_walk(config, &visitor, &f->result->summary, reterr);
 }
@@ -341,11 +313,9 @@ static int try_packet(void *arg, struct walk_segment *segment, const struct walk
 
 static int try_all(struct fit *f, const struct et_playback_config *config, struct et_error *reterr)
 {
-	const struct walk_visitor visitor = { .begin = try_begin,
-					      .meta = try_meta,
-					      .packet = try_packet,
-					      .end = pass_segment,
-					      .arg = f };
+	const struct walk_visitor visitor = {
+		.begin = try_begin, .meta = try_meta, .packet = try_packet, .arg = f
+	};
 
 	return et_playback_walk(config, &visitor, &f->result->summary, reterr);
 }

@@ -23,8 +23,8 @@ struct et_fit_offer {
 	struct et_view table;  /* as et_srtp_given_read(); may be empty */
 	struct et_view keylog; /* lines as of SSLKEYLOGFILE; may be empty */
 	int64_t now_us;	       /* since when the keys are known */
-	uint32_t
-		tries_max; /* keys on packets, over all streams; 0: 16,384, half a minute of work */
+	/* Keys on packets, over all streams. 0: 16,384, half a minute of work. */
+	uint32_t tries_max;
 };
 
 struct et_fit {

@@ -30,14 +30,6 @@ struct render {
 						    -2: too many */
 };
 
-static int see_nothing(void *arg, struct walk_segment *segment, struct et_error *reterr)
-{
-	(void)arg;
-	(void)segment;
-	(void)reterr;
-	return 0;
-}
-
 /* Between the mix and the caller: cuts the range out. */
 static int render_range(void *arg, const int16_t *samples, size_t frames)
 {
@@ -103,7 +95,7 @@ static void mask_event(struct render *r, uint8_t party, uint32_t stream,
 /* A key that was not recorded, of whichever party: the mark is where its first event came. */
 static void mask_dropped(struct render *r, const struct et_meta_item *item)
 {
-	static const char cause[] = "digit: telephone-event";
+	static const char cause[] = ET_MARK_DIGIT_EVENT;
 	int64_t since_us;
 
 	if (item->mark.what != ET_MARK_DROPPED || item->mark.cause.size != sizeof(cause) - 1 ||
@@ -226,13 +218,6 @@ struct survey {
 	int64_t last_us; /* of the last record */
 };
 
-static int survey_meta(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
-		       struct et_error *reterr)
-{
-	(void)item;
-	return see_nothing(arg, segment, reterr);
-}
-
 static void survey_type(void *arg, const struct walk_type *type)
 {
 	struct survey *s = arg;
@@ -246,9 +231,11 @@ static void survey_type(void *arg, const struct walk_type *type)
 static int survey_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
 			 const struct et_media_packet *packet, struct et_error *reterr)
 {
+	(void)segment;
 	(void)packet;
+	(void)reterr;
 	survey_type(arg, type);
-	return see_nothing(arg, segment, reterr);
+	return 0;
 }
 
 static int survey_end(void *arg, struct walk_segment *segment, struct et_error *reterr)
@@ -263,9 +250,7 @@ static int survey_end(void *arg, struct walk_segment *segment, struct et_error *
 static int survey_walk(const struct et_playback_config *config, struct survey *ret,
 		       struct et_playback_summary *ret_summary, struct et_error *reterr)
 {
-	const struct walk_visitor visitor = { .begin = see_nothing,
-					      .meta = survey_meta,
-					      .packet = survey_packet,
+	const struct walk_visitor visitor = { .packet = survey_packet,
 					      .end = survey_end,
 					      .from_us = INT64_MAX,
 					      .seen = survey_type,
@@ -284,7 +269,9 @@ static int64_t origin_of(const struct et_playback_config *config)
 }
 
 /* What arrived before this has no part in the samples from `frame` on: a packet may come that late
- * (ET_MIX_LATE_MS), and a decoder with a memory may need that long. 0: all has. */
+ * (ET_MIX_LATE_MS), and a decoder with a memory may need that long; a mask's is shorter. 0: all
+ * has. */
+_Static_assert(ET_MASK_MEMORY_MS < ET_MIX_LATE_MS, "a range is masked as the whole is");
 static int64_t heard_from(const struct et_playback_config *config, uint64_t frame, uint32_t rate)
 {
 	const uint64_t late = (uint64_t)ET_MIX_LATE_MS * rate / 1000;
@@ -344,7 +331,6 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	struct walk_visitor visitor = { .begin = render_begin,
 					.meta = render_meta,
 					.packet = render_packet,
-					.end = see_nothing,
 					.opens = true,
 					.clock = render_clock,
 					.arg = r };

@@ -127,8 +127,11 @@ int walk_meta(struct walk *w, struct et_view plain, struct et_error *reterr)
 	int rc = et_meta_reader_init(&r, plain, reterr);
 	while (rc == 0 && (rc = et_meta_reader_next(&r, &item, reterr)) == 1) {
 		take_item(w->segment, &item, w->summary);
-		rc = w->visitor->meta(w->visitor->arg, w->segment, &item, reterr);
-		w->stopped = w->stopped || rc < 0;
+		rc = 0;
+		if (w->visitor->meta != NULL) {
+			rc = w->visitor->meta(w->visitor->arg, w->segment, &item, reterr);
+			w->stopped = w->stopped || rc < 0;
+		}
 	}
 	return rc;
 }
@@ -194,8 +197,11 @@ static int walk_media(struct walk *w, struct et_view plain, struct et_error *ret
 				walk_note_deaf(w, s, 1);
 			}
 		}
-		rc = skip ? 0 : w->visitor->packet(w->visitor->arg, w->segment, type, &p, reterr);
-		w->stopped = w->stopped || rc < 0;
+		rc = 0;
+		if (!skip && w->visitor->packet != NULL) {
+			rc = w->visitor->packet(w->visitor->arg, w->segment, type, &p, reterr);
+			w->stopped = w->stopped || rc < 0;
+		}
 	}
 	return rc;
 }
@@ -366,13 +372,15 @@ static int play_tape(struct walk *w, const struct et_playback_segment *known,
 	w->source = source;
 	w->dek = dek;
 	w->looked_ahead = false;
-	rc = w->visitor->begin(w->visitor->arg, w->segment, reterr);
-	if (rc < 0) {
-		w->stopped = true;
-		return rc;
+	if (w->visitor->begin != NULL) {
+		rc = w->visitor->begin(w->visitor->arg, w->segment, reterr);
+		if (rc < 0) {
+			w->stopped = true;
+			return rc;
+		}
 	}
 	rc = walk_tape(w, reader, is_passed(w, known), reterr);
-	if (w->stopped) {
+	if (w->stopped || w->visitor->end == NULL) {
 		return rc;
 	}
 	int ended = w->visitor->end(w->visitor->arg, w->segment, reterr);

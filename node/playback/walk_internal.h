@@ -51,6 +51,8 @@ struct walk_segment {
 	struct walk_stream streams[ET_PLAYBACK_STREAMS_MAX];
 };
 
+/* Each of the functions may be NULL. A negative result of begin(), meta(), packet(), end() or
+ * clock() ends the walk and is returned; one of file() or keys() is damage of the segment. */
 struct walk_visitor {
 	int (*begin)(void *arg, struct walk_segment *segment, struct et_error *reterr);
 	int (*meta)(void *arg, struct walk_segment *segment, const struct et_meta_item *item,
@@ -60,9 +62,9 @@ struct walk_visitor {
 		      const struct et_media_packet *packet, struct et_error *reterr);
 	/* Also after a segment that broke off in the middle. */
 	int (*end)(void *arg, struct walk_segment *segment, struct et_error *reterr);
-	/* The plaintext of each FILE record (node/tape/file.h). Or NULL. */
+	/* The plaintext of each FILE record (node/tape/file.h). */
 	int (*file)(void *arg, struct et_view plain, struct et_error *reterr);
-	/* The plaintext of each KEYS record: first those of keys that came late. May be NULL. */
+	/* The plaintext of each KEYS record: first those of keys that came late. */
 	int (*keys)(void *arg, struct et_view plain, struct et_error *reterr);
 	bool opens; /* packets of SRTP come opened; those that no key opens do not come */
 
@@ -70,10 +72,10 @@ struct walk_visitor {
 	 * are opened, and of them a checkpoint is read, where there is one. 0: all come;
 	 * INT64_MAX: the summary and what follows are all that is wanted. */
 	int64_t from_us;
-	/* A checkpoint says where the stream's clock stands. Or NULL. */
+	/* A checkpoint says where the stream's clock stands. */
 	int (*clock)(void *arg, struct walk_segment *segment, uint32_t stream,
 		     const struct et_rtp_clock *clock, struct et_error *reterr);
-	/* ... and that there were packets of this type; as in packet(). Or NULL. */
+	/* ... and that there were packets of this type; as in packet(). */
 	void (*seen)(void *arg, const struct walk_type *type);
 	void *arg;
 };

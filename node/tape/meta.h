@@ -39,6 +39,8 @@ enum et_meta_mark {
 		4, /* packets between were dropped by policy (digits) or were lost inside */
 	ET_MARK_REDACTED = 5, /* what was between was destroyed: a newer generation without it */
 };
+/* The cause of ET_MARK_DROPPED where a key press was that came as a telephone event (RFC 4733). */
+#define ET_MARK_DIGIT_EVENT "digit: telephone-event"
 
 struct et_meta_item {
 	uint32_t type; /* enum et_meta_type, or one that this version does not know: only `raw` then

@@ -107,10 +107,10 @@ struct et_tape;
 int et_tape_create(const char *path, struct et_tape_header *header, const struct et_secret *dek,
 		   struct et_tape **ret, struct et_error *reterr) ET_MUST_CHECK;
 
-/* Seal in `room` (borrowed until the tape is closed; its owner releases it; ciphertext only), which
- * all tapes of one owner may share: it stays in the caches. A thousand calls with one each found
- * theirs cold at every record: AES-256-GCM waited for its stores, 1.1 GB/s by its part of a
- * profile, where it has 5. */
+/* Seal in `room` (borrowed until the last record is appended; its owner releases it; ciphertext
+ * only), which all tapes may share that one thread appends to: it stays in the caches, where a
+ * thousand rooms would be cold at every record (decision 0107). Finishing and closing do not touch
+ * it, and may be another thread's. */
 void et_tape_share(struct et_tape *t, struct et_buffer *room);
 
 /* Seal `size` bytes (1..ET_TAPE_PLAIN_MAX; else -EINVAL, and nothing is lost by it) as one record

@@ -212,6 +212,17 @@ static int take_back(void *arg, const void *data, size_t size)
 	return 0;
 }
 
+/* A sink whose disk is full. */
+static int refuse(void *arg, const void *data, size_t size)
+{
+	size_t *asked = arg;
+
+	(void)data;
+	(void)size;
+	(*asked)++;
+	return -ENOSPC;
+}
+
 static void play(struct fixture *f, const struct et_import *m, size_t frames_max,
 		 struct et_playback_summary *ret)
 {
@@ -238,6 +249,9 @@ static void play(struct fixture *f, const struct et_import *m, size_t frames_max
 	assert_int_equal(et_playback_file(&config, take_back, f, &again, NULL), 0);
 	assert_int_equal(f->back.size, f->file.size);
 	assert_memory_equal(f->back.data, f->file.data, f->file.size);
+	size_t asked = 0;
+	assert_int_equal(et_playback_file(&config, refuse, &asked, &again, NULL), -ENOSPC);
+	assert_int_equal(asked, 1);
 }
 
 static void wav_sounds_as_it_did(void **state)

@@ -52,7 +52,7 @@ static void tell(struct et_tape *t, uint32_t second, uint32_t t_ms)
 		struct et_meta_item item = { .type = ET_META_MARK };
 		item.mark.what = ET_MARK_DROPPED;
 		item.mark.from_us = T0_US + DROPPED_S * 1000000 + 500000;
-		item.mark.cause = et_view_of("digit: telephone-event");
+		item.mark.cause = et_view_of(ET_MARK_DIGIT_EVENT);
 		assert_int_equal(et_meta_add(&meta, &item), 0);
 		assert_int_equal(et_tape_append(t, ET_TAPE_META, t_ms, meta.data, meta.size, NULL),
 				 0);
