@@ -21,7 +21,7 @@ struct live {
 	uint64_t closed; /* packets of it that no key opens */
 };
 
-/* One that is over, and of which there is a file: something could be decoded. */
+/* One that is over, and has a file. */
 struct written {
 	uint8_t id[16]; /* of the recording */
 };
@@ -45,7 +45,9 @@ struct mixing {
 	struct et_mix *mix; /* owned */
 	struct et_wav wav;
 	uint64_t undecodable;
-	bool used;
+	bool used; /* something could be decoded */
+	char path[PATH_SIZE];
+	struct et_error *reterr;
 };
 
 static const struct et_codec *codec_of(const struct et_capture_stream *s, uint8_t payload_type)
@@ -150,7 +152,8 @@ static void on_media(void *arg, const struct et_replay_media *media)
 static int on_samples(void *arg, const int16_t *samples, size_t frames)
 {
 	struct mixing *m = arg;
-	return et_wav_write(&m->wav, samples, frames, NULL);
+	int rc = et_wav_write(&m->wav, samples, frames, NULL);
+	return rc < 0 ? et_fail(m->reterr, rc, "write '%s'", m->path) : 0;
 }
 
 static int on_packet(void *arg, const struct et_media_packet *p)
@@ -182,26 +185,24 @@ static int on_packet(void *arg, const struct et_media_packet *p)
 static int call_mix(struct wavs *w, struct live *l, struct mixing *m, struct et_error *reterr)
 {
 	const struct et_capture_recording *r = m->recording;
-	char path[PATH_SIZE];
 	const uint32_t rate = rate_of(r);
-	path_of(w, r->id, "part", path);
-	(void)unlink(path); /* of a run that was killed */
-	int rc = et_wav_create(&m->wav, path, rate, reterr);
+	path_of(w, r->id, "part", m->path);
+	m->reterr = reterr;
+	reterr->code = 0;
+	(void)unlink(m->path); /* of a run that was killed */
+	int rc = et_wav_create(&m->wav, m->path, rate, reterr);
 	rc = rc < 0 ? rc : et_mix_new(r->start_us, rate, on_samples, m, &m->mix, reterr);
-	if (rc == 0) {
-		rc = et_spool_drain(w->spool, &l->spooled, on_packet, m, reterr);
-		rc = rc < 0 ? rc : et_mix_finish(m->mix, r->end_us);
-		rc = rc < 0 ? et_fail(reterr, rc, "write '%s'", path) : 0;
-	}
+	rc = rc < 0 ? rc : et_spool_drain(w->spool, &l->spooled, on_packet, m, reterr);
+	rc = rc < 0 ? rc : et_mix_finish(m->mix, r->end_us);
 	m->mix = et_mix_free(m->mix);
 	if (rc == 0 && m->used) {
-		rc = et_wav_end(&m->wav, reterr);
+		rc = et_wav_end(&m->wav, NULL);
 	}
 	et_wav_close(&m->wav);
 	if (rc < 0 || !m->used) {
-		(void)unlink(path);
+		(void)unlink(m->path);
 	}
-	return rc;
+	return rc < 0 && reterr->code == 0 ? et_fail(reterr, rc, "write '%s'", m->path) : rc;
 }
 
 static int note_written(struct wavs *w, const uint8_t id[16])
@@ -215,8 +216,7 @@ static int note_written(struct wavs *w, const uint8_t id[16])
 		w->written = more;
 		w->written_room = room;
 	}
-	struct written *n = &w->written[w->written_count++];
-	memcpy(n->id, id, sizeof(n->id));
+	memcpy(w->written[w->written_count++].id, id, 16);
 	return 0;
 }
 
@@ -232,9 +232,7 @@ static void on_close(void *arg, uint32_t slot, const struct et_capture_recording
 	w->live[slot] = NULL;
 	int rc = w->rc == 0 ? call_mix(w, l, &m, &e) : 0;
 	if (rc == 0 && m.used && note_written(w, recording->id) < 0) {
-		char path[PATH_SIZE];
-		path_of(w, recording->id, "part", path);
-		(void)unlink(path);
+		(void)unlink(m.path);
 		rc = et_fail(&e, -ENOMEM, "replay");
 	}
 	if (rc < 0) {
@@ -269,11 +267,9 @@ static int call_name(struct wavs *w, const struct et_capture_recording *r, const
 {
 	char part[PATH_SIZE];
 	char path[PATH_SIZE];
-	struct written key;
-	memcpy(key.id, r->id, sizeof(key.id));
 	path_of(w, name, "wav", path);
 	if (w->written_count == 0 ||
-	    bsearch(&key, w->written, w->written_count, sizeof(key), by_id) == NULL) {
+	    bsearch(r->id, w->written, w->written_count, sizeof(struct written), by_id) == NULL) {
 		(void)unlink(path);
 		ret[0] = '\0';
 		return 0;
@@ -371,6 +367,9 @@ int et_replay_wavs(const struct et_replay_config *config, const char *folder,
 	wavs_release(&w, rc < 0);
 	if (rc < 0) {
 		et_replay_wavs_release(ret);
+	}
+	if (rc == -ENOSPC || rc == -EDQUOT) {
+		(void)et_fail_next(reterr, "df %.160s", folder);
 	}
 	return rc;
 }

@@ -22,7 +22,8 @@ struct et_replay_wavs {
 
 /* Replay `config`, whose on_media and on_close are not used, and write its calls into `folder`,
  * made when it is not there. On success the caller owns *ret and releases it; on failure no `.part`
- * is left. Errors as of et_replay(), and the disk's. */
+ * is left (a run that is killed leaves those that it has written; the same one, begun anew, takes
+ * their places). Errors as of et_replay(), and the disk's. */
 int et_replay_wavs(const struct et_replay_config *config, const char *folder,
 		   struct et_replay_wavs *ret, struct et_error *reterr) ET_MUST_CHECK;
 void et_replay_wavs_release(struct et_replay_wavs *w); /* zeros are allowed */

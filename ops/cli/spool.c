@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "node/base/fd.h"
@@ -22,8 +23,8 @@ struct et_spool {
 	uint32_t *free; /* owned: those that are not now */
 	uint32_t free_count;
 	uint32_t free_room;
-	uint8_t *piece; /* owned: the one that is read */
-	size_t piece_room;
+	struct et_buffer piece; /* owned: room for the one that is read */
+	char folder[];		/* for messages */
 };
 
 /* A file system that knows no file without a name gets one with a name for a moment. */
@@ -49,11 +50,13 @@ static int nameless(const char *folder)
 
 int et_spool_new(const char *folder, struct et_spool **ret, struct et_error *reterr)
 {
-	struct et_spool *s = calloc(1, sizeof(*s));
+	const size_t size = strlen(folder) + 1;
+	struct et_spool *s = calloc(1, sizeof(*s) + size);
 
 	if (s == NULL) {
 		return et_fail(reterr, -ENOMEM, "spool");
 	}
+	memcpy(s->folder, folder, size);
 	s->fd = nameless(folder);
 	if (s->fd < 0) {
 		int code = -errno;
@@ -69,7 +72,7 @@ struct et_spool *et_spool_free(struct et_spool *s)
 	if (s != NULL) {
 		(void)close(s->fd);
 		free(s->free);
-		free(s->piece);
+		et_buffer_release(&s->piece);
 		free(s);
 	}
 	return NULL;
@@ -137,7 +140,8 @@ static int call_flush(struct et_spool *s, struct et_spool_call *c, struct et_err
 	c->pieces[c->count++] = piece;
 	int rc = et_file_pwrite(s->fd, plain->data, plain->size, (int64_t)piece.place * PIECE);
 	et_media_encoder_reset(&c->encoder);
-	return rc < 0 ? et_fail(reterr, rc, "write a spool") : 0;
+	return rc < 0 ? et_fail(reterr, rc, "write media of calls under way to '%s'", s->folder)
+		      : 0;
 }
 
 int et_spool_add(struct et_spool *s, struct et_spool_call *c, const struct et_media_packet *p,
@@ -161,17 +165,12 @@ int et_spool_add(struct et_spool *s, struct et_spool_call *c, const struct et_me
 static int piece_read(struct et_spool *s, const struct et_spool_piece *piece,
 		      struct et_error *reterr)
 {
-	if (piece->size > s->piece_room) {
-		const size_t room = (size_t)places_of(piece->size) * PIECE;
-		uint8_t *more = realloc(s->piece, room);
-		if (more == NULL) {
-			return et_fail(reterr, -ENOMEM, "spool");
-		}
-		s->piece = more;
-		s->piece_room = room;
+	uint8_t *room = et_buffer_reserve(&s->piece, piece->size);
+	if (room == NULL) {
+		return et_fail(reterr, -ENOMEM, "spool");
 	}
-	int rc = et_file_pread(s->fd, s->piece, piece->size, (int64_t)piece->place * PIECE);
-	return rc < 0 ? et_fail(reterr, rc, "read a spool") : 0;
+	int rc = et_file_pread(s->fd, room, piece->size, (int64_t)piece->place * PIECE);
+	return rc < 0 ? et_fail(reterr, rc, "read media of calls under way in '%s'", s->folder) : 0;
 }
 
 static int piece_play(struct et_view plain, int (*fn)(void *arg, const struct et_media_packet *p),
@@ -196,8 +195,8 @@ int et_spool_drain(struct et_spool *s, struct et_spool_call *c,
 	for (uint32_t i = 0; i < c->count && rc == 0; i++) {
 		rc = piece_read(s, &c->pieces[i], reterr);
 		rc = rc < 0 ? rc
-			    : piece_play((struct et_view){ s->piece, c->pieces[i].size }, fn, arg,
-					 reterr);
+			    : piece_play((struct et_view){ s->piece.data, c->pieces[i].size }, fn,
+					 arg, reterr);
 	}
 	if (rc == 0 && c->encoder.packets > 0) {
 		rc = piece_play((struct et_view){ c->encoder.plain.data, c->encoder.plain.size },

@@ -5,8 +5,10 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -130,6 +132,28 @@ static void who_reads_may_stop(void **state)
 	drain(f, 2, 0);
 }
 
+/* No more room: told with the folder, and the calls can still be given up. */
+static void a_full_disk_is_told(void **state)
+{
+	struct fixture *f = *state;
+	const struct rlimit less = { .rlim_cur = 65536, .rlim_max = RLIM_INFINITY };
+	const struct rlimit all = { .rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY };
+	struct et_error e = { .code = 0 };
+	int rc = 0;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
+	for (uint32_t n = 0; n < PACKETS && rc == 0; n++) {
+		const struct et_media_packet p = packet_of(f, 0, n);
+		rc = et_spool_add(f->spool, &f->calls[0], &p, &e);
+	}
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+	assert_int_equal(rc, -EFBIG);
+	assert_non_null(strstr(e.text, f->folder));
+	et_spool_drop(f->spool, &f->calls[0]);
+	fill(f, 0, 0, PACKETS);
+	drain(f, 0, PACKETS);
+}
+
 static void what_is_no_packet_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -150,6 +174,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_place_is_used_again_for_others, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(who_reads_may_stop, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_full_disk_is_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_packet_is_refused, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,9 +9,11 @@
 
 #include <dirent.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -216,6 +218,40 @@ static void files_in_the_wrong_order_lose_nothing(void **state)
 	compare(f, &config);
 }
 
+/* No room for what waits, or for a WAV: the error says where, and no file is left. */
+static void a_full_disk_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		uint32_t calls;
+		rlim_t limit;
+		const char *says;
+	} rows[] = { { CALLS, 65536, "calls under way" }, { 1, 80000, ".part'" } };
+	const struct rlimit all = { .rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY };
+	char folder[128];
+	(void)snprintf(folder, sizeof(folder), "%s/out", f->folder);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(rows); i++) {
+		const struct et_made_config made = { .calls = rows[i].calls,
+						     .seconds = SECONDS,
+						     .seed = SEED };
+		const struct rlimit less = { .rlim_cur = rows[i].limit, .rlim_max = RLIM_INFINITY };
+		const char *const files[] = { f->file };
+		const struct et_replay_config config = { .files = files, .file_count = 1 };
+		struct et_made_counts counts;
+		struct et_replay_wavs w;
+		struct et_error e;
+		assert_int_equal(et_made_write(f->file, &made, &counts, NULL), 0);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
+		int rc = et_replay_wavs(&config, folder, &w, &e);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+		assert_int_equal(rc, -EFBIG);
+		assert_non_null(strstr(e.text, rows[i].says));
+		assert_non_null(strstr(e.text, folder));
+		assert_int_equal(files_in(folder), 0);
+	}
+}
+
 /* How many samples of the caller of call 5 are right when its first one is the frame `at`. */
 static size_t equal_from(const struct et_buffer *wav, size_t at)
 {
@@ -269,6 +305,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(files_are_what_each_call_says, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(files_in_the_wrong_order_lose_nothing, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_full_disk_leaves_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_file_holds_what_was_sent, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
