@@ -165,6 +165,7 @@ int et_media_encoder_add(struct et_media_encoder *e, const struct et_media_packe
 	at = varint_put(at, zigzag(delta));
 	at = packet_put(at, packet, flags, s);
 	e->plain.size = (size_t)(at - e->plain.data);
+	et_assert(e->plain.size <= before + head + ET_MEDIA_PACKET_OVERHEAD + packet->payload.size);
 	state_follow(s, packet, flags);
 	e->last_us = packet->arrival_us;
 	e->packets++;

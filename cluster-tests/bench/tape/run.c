@@ -23,9 +23,9 @@ enum {
 	RECORDS = 1024, /* of the long tape: 16 MiB */
 	ROUNDS_MAX = 101,
 	CALL_SECONDS = 180,
-	PACKETS_PER_S = 50,  /* of one party */
-	READ_CHUNK = 135168, /* bytes that a reader of tapes has at a time */
-	PAYLOAD = 160,	     /* bytes of G.711 in 20 ms */
+	PACKETS_PER_S = 50,	 /* of one party */
+	READ_CHUNK = 8 * SEALED, /* what a reader of tapes has at a time: whole records */
+	PAYLOAD = 160,		 /* bytes of G.711 in 20 ms */
 };
 
 #define T0_US 1700000000000000LL
@@ -206,7 +206,9 @@ static int verify_once(const struct et_tape_source *source, double *ret_s, struc
 	return rc;
 }
 
-/* What reading costs alone: the tape is longer than the caches that the primitives run in. */
+/* What reading costs alone: the tape is longer than the caches that the primitives run in. A record
+ * lies at another place of its page than the one before, as for a reader: a copy whose ends lie at
+ * one place of their pages waits for itself. */
 static int read_once(const struct et_tape_source *source, double *ret_s, struct et_error *reterr)
 {
 	static uint8_t chunk[READ_CHUNK];

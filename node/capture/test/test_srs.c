@@ -245,7 +245,7 @@ static void speaks_over_a_stream(void **state)
 	assert_int_equal(connect(c, (struct sockaddr *)&in, sizeof(in)), 0);
 	struct message m = first;
 	m.transport = "TCP";
-	char text[8192];
+	char text[32768];
 	(void)snprintf(text, sizeof(text), "%s", message_text(f, &m));
 	size_t n = strlen(text);
 	for (size_t i = 0; i < n; i += 100) { /* in small pieces */
