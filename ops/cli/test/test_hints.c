@@ -189,6 +189,10 @@ static void text_look(struct look *l, const char *text, size_t size, bool code)
 		const char *stop = next != NULL ? next : end;
 		bool unknown = false;
 		stop = sentence_end(words, stop);
+		if (p > text && p[-1] == '"') { /* in quotes, it ends with them */
+			const char *close = memchr(words, '"', (size_t)(stop - words));
+			stop = close != NULL ? close : stop;
+		}
 		const struct et_cli_command *c =
 			command_at(words, (size_t)(stop - words), &unknown);
 		if (alone && c != NULL) {

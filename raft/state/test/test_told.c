@@ -137,6 +137,14 @@ static bool says_all_words(struct told_says *x)
 	return all;
 }
 
+/* A leg that was moved by hand is found by the call that it came from, too. */
+static bool is_of_call(const uint8_t call[16], const Et__Recording *r)
+{
+	return (r->call.len == 16 && memcmp(call, r->call.data, 16) == 0) ||
+	       (et_hand_moved(r->hand) && r->hand->was.len == 16 &&
+		memcmp(call, r->hand->was.data, 16) == 0);
+}
+
 static bool record_fits(const struct et_state_view *v, const struct et_state_query *q,
 			const Et__Recording *r)
 {
@@ -157,9 +165,9 @@ static bool record_fits(const struct et_state_view *v, const struct et_state_que
 	       (q->node == 0 || q->node == r->node) &&
 	       (q->state < 0 || q->state == (int)r->state) &&
 	       (q->sip_call_id == NULL || strcmp(q->sip_call_id, r->sip_call_id) == 0) &&
-	       (q->call == NULL || (r->call.len == 16 && memcmp(q->call, r->call.data, 16) == 0)) &&
-	       x.tags == (1U << q->tag_count) - 1 && x.facts == (1U << q->fact_count) - 1 &&
-	       (q->agent == NULL || x.agent) && (q->team == NULL || x.team) && says_all_words(&x) &&
+	       (q->call == NULL || is_of_call(q->call, r)) && x.tags == (1U << q->tag_count) - 1 &&
+	       x.facts == (1U << q->fact_count) - 1 && (q->agent == NULL || x.agent) &&
+	       (q->team == NULL || x.team) && says_all_words(&x) &&
 	       (q->duration_min_us == 0 || duration >= q->duration_min_us) &&
 	       (q->duration_max_us == 0 || (duration >= 0 && duration <= q->duration_max_us));
 }
