@@ -6,10 +6,11 @@
  *   question := {"what": "config"}               settings in force, with their sources
  *             | {"what": "capture", "calls": N}  what capture does now, N calls of it at most
  *             | {"what": "renew"}                a new certificate, and the operator's read again
- *             | {"what": "scrub", "rate": N, "by": TEXT}  begin a pass, or change its rate
- * (bytes/s, 0: as configured) | {"what": "scrub-stop"}           end it | {"what": "repair",
- * "recordings": [ID...]}  at once what waits after a failure, and what quarantine has that
- * verifies; []: of all answer   := an object; or with a negative code {"why", "next"}
+ *             | {"what": "scrub", "rate": N, "by": TEXT}  a pass of N bytes/s; 0: as configured
+ *             | {"what": "scrub-stop"}           end it
+ *             | {"what": "repair", "recordings": [ID...]}  at once what waits after a failure,
+ *                                                and what of quarantine verifies; []: of all
+ *   answer   := an object; or with a negative code {"why", "next"}
  *
  * Any member may ask: what is answered is no secret, and a renewal is refused more than once a
  * minute. Who may ask the API is the API's business, and so is the audit log. Possible failure
