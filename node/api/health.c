@@ -49,11 +49,11 @@ const char *et_api_code_level(const char *code)
 					     "KEY_ROTATION",	  "CA_ROTATION",
 					     "NOT_INITIALISED" };
 	static const char *const risks[] = {
-		"NO_QUORUM",	   "NO_LEADER",	       "DISK_FULL",	 "SYNC_FAILED",
-		"CLOCK_SKEW",	   "VAULT_SINGLE",     "COPY_BAD",	 "AUDIT_BROKEN",
-		"CALLS_REFUSED",   "STATE_DIVERGED",   "STATE_DISPUTED", "NODE_REMOVED",
-		"KEK_COMPROMISED", "CA_STOLEN",	       "COPIES_GONE",	 "CAPTURE_STOPPED",
-		"ROOT_LOCKED",	   "SEALING_UNTRUSTED"
+		"NO_QUORUM",	   "NO_LEADER",		"DISK_FULL",	  "SYNC_FAILED",
+		"CLOCK_SKEW",	   "VAULT_SINGLE",	"COPY_BAD",	  "AUDIT_BROKEN",
+		"CALLS_REFUSED",   "STATE_DIVERGED",	"STATE_DISPUTED", "NODE_REMOVED",
+		"KEK_COMPROMISED", "CA_STOLEN",		"COPIES_GONE",	  "CAPTURE_STOPPED",
+		"ROOT_LOCKED",	   "SEALING_UNTRUSTED", "KEK_UNTRUSTED",
 	};
 	for (size_t i = 0; i < ET_ARRAY_SIZE(notes); i++) {
 		if (strcmp(notes[i], code) == 0) {

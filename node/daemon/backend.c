@@ -73,6 +73,9 @@ static const struct {
 	  "the file that says which key version this node seals to is not signed by the cluster's "
 	  "CA, and is not used",
 	  "evertape explain SEALING_UNTRUSTED" },
+	{ "KEK_UNTRUSTED",
+	  "the active key version is not signed by a CA of this cluster: nothing is sealed to it",
+	  "evertape explain KEK_UNTRUSTED" },
 	{ "VAULT_SINGLE", "only one vault node can open recordings",
 	  "evertape node promote NODE --role vault" },
 	{ "VAULT_NO_GRANT", "this vault node holds no grant for the active key yet",

@@ -93,7 +93,7 @@ struct et_daemon {
 	struct et_mover *mover;
 	struct et_capture *capture;
 	uint32_t kek_version;	      /* that capture seals to; 0: capture was not started */
-	struct et_keeper_sealing kek; /* the active one; version 0: none yet */
+	struct et_keeper_sealing kek; /* that this node seals to; version 0: none yet */
 	uint32_t kek_id;	      /* of the cluster's KEKs */
 	struct {
 		bool loaded;
@@ -101,6 +101,7 @@ struct et_daemon {
 			floor;	  /* not before this one, whatever the catalogue says */
 		uint32_t drained; /* told to the keeper */
 		bool untrusted;	  /* the file was not believed, and is not written anew yet */
+		uint32_t refused; /* active in the catalogue, and not signed; 0: none */
 		bool looking;
 		uv_work_t work;
 		struct et_keeper_sealing looked; /* of the look under way */
@@ -152,7 +153,7 @@ void daemon_set_rates(struct et_daemon *d);
 int daemon_attach_api(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
 /* Journal and events; without a proposer what is told stays in the journal. */
 int daemon_open_journal(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHECK;
-int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick, uint32_t kek_id,
+int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick,
 			 struct et_error *reterr) ET_MUST_CHECK;
 /* locked.c: d->locked says why the root does not open. Names and number for what follows; an error:
  * this node cannot record so, and the reason is that of d->locked. */
@@ -169,8 +170,9 @@ int daemon_open_store(struct et_daemon *d, struct et_error *reterr) ET_MUST_CHEC
 
 /* keys.c: when is nothing left here that was sealed to an earlier KEK version? Each second. */
 void daemon_watch_keys(struct et_daemon *d);
-/* Not before the version that this node has promised to seal to. */
-void daemon_keys_floor(struct et_daemon *d, struct et_keeper_sealing *kek);
+/* What this node seals to now: what a CA that it trusts has signed, and not before the version that
+ * it has promised to seal to. false: nothing yet. */
+bool daemon_keys_find(struct et_daemon *d, struct et_keeper_sealing *ret);
 
 /* setup.c: cluster init and join, from the API (any thread; they wait for the main loop). */
 int daemon_setup_init(struct et_daemon *d, const struct et_api_init *request,

@@ -14,8 +14,12 @@
  * the newest version of its own catalogue, says SEALING_UNTRUSTED, and writes the file anew when
  * the catalogue is current; with its root locked there is no catalogue, and nothing is recorded
  *     (locked.c);
- *   - the active version is not signed by a CA of ours (another CA has just been forced): it is in
- *     use as before, and saved when it is signed again. */
+ *   - the active version is not signed by a CA of ours. If it was, and another CA has just been
+ *     forced, it is in use as before, and saved when it is signed again. If it never was, it is
+ *     somebody's own: nothing is sealed to it. The node goes on with the last good version, says
+ *     KEK_UNTRUSTED, and vault nodes make another (node/keeper/rotate.c). A node that starts with
+ *     neither a file that it believes nor a version that is signed does not record until there is
+ *     one. */
 #include <string.h>
 
 #include "node/daemon/daemon_internal.h"
@@ -114,24 +118,61 @@ void daemon_watch_keys(struct et_daemon *d)
 	}
 }
 
-void daemon_keys_floor(struct et_daemon *d, struct et_keeper_sealing *kek)
+/* ---- What is sealed to ---- */
+
+static void floor_load(struct et_daemon *d)
 {
-	struct et_keeper_sealing *floor = &d->keys.floor;
+	struct et_error why = { 0 };
+	char quoted[560];
+
+	d->keys.loaded = true;
+	int rc = et_keeper_sealing_load(
+		d->config.state, (struct et_view){ d->identity.ca.data, d->identity.ca.size },
+		&d->keys.floor, &why);
+	if (rc < 0 && rc != -ENOENT) {
+		d->keys.untrusted = true;
+		et_err("keys.sealing", "code=%s why=%s", et_errname(rc),
+		       et_log_quote(why.text, quoted, sizeof(quoted)));
+	}
+}
+
+static void refused_note(struct et_daemon *d, uint32_t refused, uint32_t version)
+{
+	if (refused == d->keys.refused) {
+		return;
+	}
+	if (refused != 0) {
+		et_err("keys.untrusted",
+		       "kek=%u why=\"no CA of this cluster has signed it\" seals-to=%u "
+		       "next=\"evertape explain KEK_UNTRUSTED\"",
+		       refused, version);
+	} else {
+		et_info("keys.trusted", "kek=%u", version);
+	}
+	d->keys.refused = refused;
+}
+
+bool daemon_keys_find(struct et_daemon *d, struct et_keeper_sealing *ret)
+{
+	struct et_keeper_sealing found = { 0 };
+	uint32_t refused = 0;
 
 	if (!d->keys.loaded) {
-		struct et_error why = { 0 };
-		char quoted[560];
-		d->keys.loaded = true;
-		int rc = et_keeper_sealing_load(
-			d->config.state,
-			(struct et_view){ d->identity.ca.data, d->identity.ca.size }, floor, &why);
-		if (rc < 0 && rc != -ENOENT) {
-			d->keys.untrusted = true;
-			et_err("keys.sealing", "code=%s kek=%u why=%s", et_errname(rc),
-			       kek->version, et_log_quote(why.text, quoted, sizeof(quoted)));
-		}
+		floor_load(d);
 	}
-	if (floor->version > kek->version && floor->epoch == kek->epoch) {
-		*kek = *floor;
+	struct et_state_view *v = et_state_view_open(d->state);
+	int rc = v == NULL
+			 ? -ENOMEM
+			 : et_keeper_sealing_find(
+				   v, (struct et_view){ d->identity.ca.data, d->identity.ca.size },
+				   d->kek.version > 0 ? &d->kek : &d->keys.floor, &found, &refused,
+				   NULL);
+	(void)et_state_view_close(v);
+	if (rc == 0 || rc == ET_EUNTRUSTED) {
+		refused_note(d, refused, found.version);
 	}
+	if (rc == 0) {
+		*ret = found;
+	}
+	return rc == 0;
 }

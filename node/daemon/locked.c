@@ -62,7 +62,7 @@ int daemon_start_locked(struct et_daemon *d, struct et_error *reterr)
 	d->phase = DAEMON_LOCKED;
 	int rc = sealing_known(d, &sealing, reterr);
 	rc = rc < 0 ? rc : daemon_open_journal(d, reterr);
-	rc = rc < 0 ? rc : daemon_start_capture(d, &sealing, sealing.kek_id, reterr);
+	rc = rc < 0 ? rc : daemon_start_capture(d, &sealing, reterr);
 	if (rc < 0) {
 		return rc;
 	}

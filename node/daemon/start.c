@@ -388,40 +388,6 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 /* ---- Capture
  * ------------------------------------------------------------------------------------- */
 
-static int pick_active(void *arg, const Et__Kek *kek)
-{
-	struct et_keeper_sealing *pick = arg;
-
-	if (kek->state == ET__KEK_STATE__KEK_ACTIVE && kek->public_key.len == 32 &&
-	    kek->version > pick->version) {
-		pick->version = kek->version;
-		memcpy(pick->public_key, kek->public_key.data, 32);
-		pick->signature_size =
-			kek->signature.len <= sizeof(pick->signature) ? kek->signature.len : 0;
-		memcpy(pick->signature, kek->signature.data, pick->signature_size);
-	}
-	return 0;
-}
-
-/* The active KEK and the family's id, as this node's catalogue has them; false: none yet. */
-static bool find_kek(struct et_daemon *d, struct et_keeper_sealing *pick, uint32_t *ret_kek_id)
-{
-	struct et_state_view *view = et_state_view_open(d->state);
-	Et__Cluster *cluster = NULL;
-
-	*pick = (struct et_keeper_sealing){ 0 };
-	int rc = et_state_get_cluster(view, &cluster);
-	if (rc == 0) {
-		*ret_kek_id = cluster->kek_id;
-		pick->kek_id = cluster->kek_id;
-		pick->epoch = cluster->epoch;
-		et__cluster__free_unpacked(cluster, NULL);
-		rc = et_state_each_kek(view, pick_active, pick);
-	}
-	(void)et_state_view_close(view);
-	return rc == 0 && pick->version > 0;
-}
-
 static void fill_sources(const struct et_config *from, struct et_capture_config *to)
 {
 	for (uint32_t i = 0; i < from->capture_count && i < ET_CAPTURE_SOURCES_MAX; i++) {
@@ -487,7 +453,7 @@ static int fill_key_socket(const struct et_config *from, struct et_capture_confi
 	return 0;
 }
 
-int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick, uint32_t kek_id,
+int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pick,
 			 struct et_error *reterr)
 {
 	struct et_capture_config *c = calloc(1, sizeof(*c));
@@ -506,7 +472,7 @@ int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 	c->node = d->identity.node;
 	c->site = d->identity.site;
 	c->sign_key = d->identity.sign_key;
-	c->kek_id = kek_id;
+	c->kek_id = pick->kek_id;
 	c->kek_version = pick->version;
 	memcpy(c->kek_public, pick->public_key, 32);
 	c->limits.calls = d->config.limits.live_calls;
@@ -528,15 +494,13 @@ int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 void daemon_try_capture(struct et_daemon *d)
 {
 	struct et_keeper_sealing pick;
-	uint32_t kek_id = 0;
 	struct et_error error;
 
-	if (d->phase == DAEMON_STOPPING || d->journal == NULL || !find_kek(d, &pick, &kek_id)) {
+	if (d->phase == DAEMON_STOPPING || d->journal == NULL || !daemon_keys_find(d, &pick)) {
 		return;
 	}
-	daemon_keys_floor(d, &pick);
 	d->kek = pick;
-	d->kek_id = kek_id;
+	d->kek_id = pick.kek_id;
 	if ((d->config.roles & ET_ROLE_CAPTURE) == 0 ||
 	    (d->config.capture_count == 0 && d->config.siprec.listen_count == 0)) {
 		d->phase = DAEMON_RUNNING;
@@ -549,7 +513,7 @@ void daemon_try_capture(struct et_daemon *d)
 		}
 		return;
 	}
-	if (daemon_start_capture(d, &pick, kek_id, &error) < 0) {
+	if (daemon_start_capture(d, &pick, &error) < 0) {
 		et_err("capture.failed", "error=\"%s\" next=\"evertape capture test\"", error.text);
 		daemon_stop(d, et_exit_code(error.code));
 		return;

@@ -147,6 +147,7 @@ static void add_codes(struct et_daemon *d, json_t *object)
 		{ health.cert_expired, "CERT_EXPIRED" },
 		{ health.root_on_disk, "ROOT_ON_DISK" },
 		{ d->keys.untrusted, "SEALING_UNTRUSTED" },
+		{ d->keys.refused != 0, "KEK_UNTRUSTED" },
 		{ health.vault_single, "VAULT_SINGLE" },
 		{ health.vault_without_grant, "VAULT_NO_GRANT" },
 		{ status.clock_skew || status.clock_off, "CLOCK_SKEW" },

@@ -15,20 +15,7 @@
 struct making {
 	struct et_backup_head *head;
 	struct et_buffer grants[ET_BACKUP_GRANTS_MAX]; /* owned: packed */
-	bool has_kek;
 };
-
-static int take_kek(void *arg, const Et__Kek *kek)
-{
-	struct making *m = arg;
-
-	if (kek->state == ET__KEK_STATE__KEK_ACTIVE && kek->public_key.len == 32) {
-		m->head->kek_version = kek->version;
-		memcpy(m->head->kek_public, kek->public_key.data, 32);
-		m->has_kek = true;
-	}
-	return 0;
-}
 
 static bool is_ca(const char *secret)
 {
@@ -66,6 +53,7 @@ static int head_fill(const struct et_state_view *v, const struct et_identity *id
 {
 	Et__Cluster *cluster = NULL;
 	struct et_backup_head *h = m->head;
+	struct et_keeper_sealing kek;
 
 	int rc = et_state_get_cluster(v, &cluster);
 	if (rc < 0) {
@@ -80,11 +68,13 @@ static int head_fill(const struct et_state_view *v, const struct et_identity *id
 	memcpy(h->sign_public, id->sign_public, 32);
 	h->ca = view_of(&id->ca);
 	et__cluster__free_unpacked(cluster, NULL);
-	rc = et_state_each_kek(v, take_kek, m);
-	rc = rc < 0 ? rc : et_state_each_grant(v, take_grant, m);
-	if (rc == 0 && !m->has_kek) {
-		rc = ET_ENOKEY;
+	rc = et_keeper_sealing_find(v, view_of(&id->ca), NULL, &kek, NULL, reterr);
+	if (rc < 0) {
+		return rc;
 	}
+	h->kek_version = kek.version;
+	memcpy(h->kek_public, kek.public_key, 32);
+	rc = et_state_each_grant(v, take_grant, m);
 	return rc < 0 ? et_fail(reterr, rc, "the keys of a backup") : 0;
 }
 

@@ -19,6 +19,10 @@
  * Possible failure modes are
  *   - no majority: the proposal fails, the next look (each second) tries again;
  *   - two do the same step: apply refuses the second one (ET_ESTALE);
+ *   - a living KEK version that no trusted CA has signed: it is not signed now either, and the old
+ *     CA stays until that version is destroyed (rotate.c makes a new one, and destroys it);
+ *   - all that hold the key of a forced CA end within the second before it has signed: versions of
+ *     then stay unsigned; nothing is sealed to them, for the theft has a new one made;
  *   - the disk refuses the bundle: it is in use, but not told of, and saved at a later look;
  *   - the catalogue came back at an earlier index: its bundle is not taken before a majority has
  *     said what is committed. */
@@ -116,6 +120,51 @@ void cluster_bundle(const Et__Cluster *cluster, struct et_buffer *ret)
 	}
 }
 
+/* The CA that issues signs what a trusted one has signed, and nothing else: who could put a version
+ * of his own into the catalogue would have it signed with the next rotation. After a theft the CA
+ * before is trusted no more when its versions are to be signed; so what it had signed is noted just
+ * before that. */
+static bool kek_is_vouched(const struct et_keeper *k, const Et__Kek *kek)
+{
+	for (size_t i = 0; i < k->vouched_count; i++) {
+		if (k->vouched[i].version == kek->version &&
+		    memcmp(k->vouched[i].public_key, kek->public_key.data, 32) == 0) {
+			return true;
+		}
+	}
+	return et_keeper_kek_verify(kek, view_of(&k->identity.ca), NULL) == 0;
+}
+
+struct vouching {
+	const struct et_keeper *k;
+	struct vouched list[KEYS_MAX];
+	size_t count;
+};
+
+static int vouch_kek(void *arg, const Et__Kek *kek)
+{
+	struct vouching *w = arg;
+
+	if (kek->state != ET__KEK_STATE__KEK_DESTROYED && kek->public_key.len == 32 &&
+	    w->count < KEYS_MAX && kek_is_vouched(w->k, kek)) {
+		struct vouched *to = &w->list[w->count++];
+		to->version = kek->version;
+		memcpy(to->public_key, kek->public_key.data, 32);
+	}
+	return 0;
+}
+
+/* Before this node's bundle is another one. */
+static void keks_vouch(struct look *l)
+{
+	struct vouching w = { .k = l->k };
+
+	if (et_state_each_kek(l->v, vouch_kek, &w) == 0) {
+		memcpy(l->k->vouched, w.list, sizeof(w.list));
+		l->k->vouched_count = w.count;
+	}
+}
+
 struct saving {
 	uv_work_t work;
 	struct et_keeper *k;
@@ -189,6 +238,7 @@ static void bundle_take(struct look *l)
 		}
 		return;
 	}
+	keks_vouch(l);
 	struct et_buffer before = id->ca;
 	id->ca = bundle;
 	int rc = et_tls_set_identity(k->tls, id, &why);
@@ -286,13 +336,20 @@ struct signing {
 	size_t count;
 };
 
+static int kek_is_foreign(void *arg, const Et__Kek *kek)
+{
+	const struct look *l = arg;
+
+	return kek->state != ET__KEK_STATE__KEK_DESTROYED && kek->public_key.len == 32 &&
+	       (kek->ca != 0 ? kek->ca : 1) != l->issues && kek_is_vouched(l->k, kek);
+}
+
 static int signing_kek(void *arg, const Et__Kek *kek)
 {
 	struct signing *s = arg;
 	uint8_t bytes[KEK_SIGNED_BYTES];
 
-	if (kek->state == ET__KEK_STATE__KEK_DESTROYED || kek->public_key.len != 32 ||
-	    (kek->ca != 0 ? kek->ca : 1) == s->l->issues || s->count == SECRETS_MAX) {
+	if (s->count == SECRETS_MAX || kek_is_foreign(s->l, kek) == 0) {
 		return 0;
 	}
 	struct et_buffer *signature = &s->signatures[s->count];
@@ -306,14 +363,6 @@ static int signing_kek(void *arg, const Et__Kek *kek)
 		s->list[s->count++] = k;
 	}
 	return rc;
-}
-
-static int kek_is_foreign(void *arg, const Et__Kek *kek)
-{
-	const struct look *l = arg;
-
-	return kek->state != ET__KEK_STATE__KEK_DESTROYED && kek->public_key.len == 32 &&
-	       (kek->ca != 0 ? kek->ca : 1) != l->issues;
 }
 
 static void sign_keks(struct look *l)

@@ -61,6 +61,17 @@ int et_keeper_sealing_save(const char *state_folder, struct et_view ca_bundle,
 			   const struct et_keeper_sealing *sealing,
 			   struct et_error *reterr) ET_MUST_CHECK;
 
+/* What is to be sealed to now: the active version of the catalogue, if a CA of the bundle has
+ * signed it, or if it is `known` (version and key; may be NULL), which was found good before. Not
+ * behind `known` in the same epoch. Where the active one is neither, everybody goes on with
+ * `known`, or with the newest version that was active and that a CA of the bundle has signed;
+ * *ret_refused (may be NULL) is the number of the active one then, else 0. It is 0, too, while the
+ * bundle is not the catalogue's of now: then it cannot be judged. ET_EUNINITIALISED  there is no
+ * cluster, or no active version, yet ET_EUNTRUSTED      no version is good */
+int et_keeper_sealing_find(const struct et_state_view *v, struct et_view ca_bundle,
+			   const struct et_keeper_sealing *known, struct et_keeper_sealing *ret,
+			   uint32_t *ret_refused, struct et_error *reterr) ET_MUST_CHECK;
+
 /* ---- Cluster init (pure, but for randomness) ---- */
 
 struct et_keeper_init_config {
@@ -104,8 +115,9 @@ int et_keeper_kek_verify(const Et__Kek *kek, struct et_view ca_bundle,
 
 /* ---- Backups (pure, but for randomness and the members file) ---- */
 
-/* Begin a backup: its head names this node, the active KEK and the grants; the data key is wrapped
- * to that KEK, so that a vault node, or k escrow shares of it, open the backup. */
+/* Begin a backup: its head names this node, the KEK that is sealed to (et_keeper_sealing_find(),
+ * with its failures) and the grants; the data key is wrapped to that KEK, so that a vault node, or
+ * k escrow shares of it, open the backup. */
 int et_keeper_backup_begin(const struct et_state_view *v, const struct et_identity *id,
 			   const char *identity_folder, enum et_backup_kind kind, uint64_t index,
 			   const uint8_t digest[32], et_backup_sink sink, void *arg,

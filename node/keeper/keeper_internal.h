@@ -85,6 +85,8 @@ int node_keys_order(const char *state_folder, const struct et_secret *root,
 /* The file <state>/keys/sealing, whatever its signature is worth. ET_EUNTRUSTED: it has none;
  * ET_ECORRUPT. */
 int sealing_parse(struct et_view file, struct et_keeper_sealing *ret) ET_MUST_CHECK;
+/* Are these the CAs that the catalogue trusts? */
+bool bundle_is_of(struct et_view ca_bundle, const Et__Cluster *cluster);
 
 /* ---- secrets.c ---- */
 
@@ -162,7 +164,6 @@ struct et_keeper {
 	struct et_identity identity; /* owned */
 	struct et_secret *root;	     /* owned */
 	struct node_keys keys;
-	uint8_t seal_public[32]; /* of the newest key here */
 	bool root_on_disk;
 	char state_folder[PATH_BYTES];
 	char media_folder[PATH_BYTES];
@@ -181,6 +182,11 @@ struct et_keeper {
 	bool renewing;	   /* the identity is being renewed, or saved */
 	bool bundle_saved; /* the CAs that are trusted are on disk, as far as is known */
 	bool ca_looking;   /* a look is to come */
+	struct vouched {
+		uint32_t version;
+		uint8_t public_key[32];
+	} vouched[KEYS_MAX]; /* KEK versions that a CA had signed while it was trusted (ca.c) */
+	size_t vouched_count;
 	struct {
 		unsigned what;
 		unsigned phase;

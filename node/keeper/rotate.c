@@ -17,6 +17,9 @@
  *   - two do the same step: apply refuses the second one (ET_ESTALE, ET_EEXISTS);
  *   - a vault node does not publish its key: after a while the version is made without it; it gets
  *     its grant (grants.c) when it is back, and opens nothing of that version until then;
+ *   - somebody who has no key of the CA puts a version of his own into the catalogue: pending, it
+ * is destroyed; active, nothing is sealed to it (et_keeper_sealing_find()), and another one is made
+ *     at once (decision 0119);
  *   - the disk refuses a key: logged, tried again at the next look;
  *   - the catalogue came back at an earlier index: no key is wiped until a majority has said what
  *     is committed. */
@@ -32,12 +35,22 @@
 #define STEP_IN_US (10LL * 1000000) /* the next vault node steps in, each after so long */
 #define PUBLISH_US (20LL * 1000000) /* so long a vault node is waited for */
 
-enum due { DUE_NONE, DUE_ASK, DUE_MAKE, DUE_ACTIVATE, DUE_REWRAP, DUE_SCHEDULE, DUE_DESTROY };
+enum due {
+	DUE_NONE,
+	DUE_ASK,
+	DUE_MAKE,
+	DUE_DROP,
+	DUE_ACTIVATE,
+	DUE_REWRAP,
+	DUE_SCHEDULE,
+	DUE_DESTROY
+};
 
 struct row {
 	uint32_t version;
 	Et__KekState state;
 	bool compromised;
+	bool is_signed; /* by a CA of ours; looked at where something may be sealed to it */
 	int64_t activated_us;
 	uint8_t public_key[32];
 };
@@ -74,6 +87,9 @@ static int look_kek(void *arg, const Et__Kek *kek)
 			   .activated_us =
 				   kek->activated_us != 0 ? kek->activated_us : kek->made_us };
 	memcpy(r->public_key, kek->public_key.data, 32);
+	r->is_signed =
+		(r->state == ET__KEK_STATE__KEK_ACTIVE || r->state == ET__KEK_STATE__KEK_PENDING) &&
+		et_keeper_kek_verify(kek, view_of(&l->k->identity.ca), NULL) == 0;
 	l->active = r->state == ET__KEK_STATE__KEK_ACTIVE ? r : l->active;
 	l->pending = r->state == ET__KEK_STATE__KEK_PENDING ? r : l->pending;
 	return 0;
@@ -608,7 +624,8 @@ static bool step_of_row(const struct look *l, const struct row *r, struct step *
 	ret->row = r;
 	if (ret->left > 0) { /* of a compromised one generations.c makes the media anew */
 		ret->due = DUE_REWRAP;
-		return !r->compromised && !rewrap_is_put_off(l->k->rewrap, r->version);
+		return !r->compromised && l->active->is_signed &&
+		       !rewrap_is_put_off(l->k->rewrap, r->version);
 	}
 	if (!row_is_free(l, r)) {
 		return false;
@@ -621,10 +638,11 @@ static struct step step_due(const struct look *l)
 {
 	int64_t life_us = et_state_rotate_us(l->ring);
 	int64_t now_us = keeper_now_us(l->k);
+	bool judges = bundle_is_of(view_of(&l->k->identity.ca), l->cluster);
 	struct step s = { .row = l->active };
 
 	if (l->pending != NULL) {
-		s.due = DUE_ACTIVATE;
+		s.due = l->pending->is_signed ? DUE_ACTIVATE : judges ? DUE_DROP : DUE_NONE;
 		s.row = l->pending;
 		return s;
 	}
@@ -633,7 +651,8 @@ static struct step step_due(const struct look *l)
 		s.due = waits ? DUE_NONE : DUE_MAKE;
 		return s;
 	}
-	if (life_us > 0 && now_us - l->active->activated_us >= life_us) {
+	if ((life_us > 0 && now_us - l->active->activated_us >= life_us) ||
+	    (judges && !l->active->is_signed)) {
 		s.due = DUE_ASK;
 		return s;
 	}
@@ -673,10 +692,16 @@ static void step_do(struct look *l, const struct step *s)
 	case DUE_ASK:
 		command.body_case = ET__COMMAND__BODY_KEK_ROTATE;
 		command.kek_rotate = &rotate;
-		rotate_propose(k, &command, "scheduled rotation", NULL);
+		rotate_propose(k, &command,
+			       l->active->is_signed ? "scheduled rotation"
+						    : "no CA has signed the active version",
+			       NULL);
 		break;
 	case DUE_MAKE:
 		make_version(l);
+		break;
+	case DUE_DROP:
+		propose_set(l, s->row, ET__KEK_STATE__KEK_DESTROYED, "no CA has signed it");
 		break;
 	case DUE_ACTIVATE:
 		propose_set(l, s->row, ET__KEK_STATE__KEK_ACTIVE, l->ring->reason);
@@ -807,7 +832,13 @@ static void issuing_run(struct et_post *post)
 	}
 	body.version = l.active->version;
 	kek_secret_name(body.version, name);
-	rc = secret_open(l.v, name, k->identity.node, &k->keys, &kek, &why);
+	if (!l.active->is_signed) {
+		rc = et_fail_plain(&why, ET_EUNTRUSTED,
+				   "KEK version %u is not signed by the cluster's CA: shares of it "
+				   "would open nothing",
+				   body.version);
+	}
+	rc = rc < 0 ? rc : secret_open(l.v, name, k->identity.node, &k->keys, &kek, &why);
 	et_state_ca_secret(et_state_ca_number(l.cluster, 0), name);
 	rc = rc < 0 ? rc : secret_open(l.v, name, k->identity.node, &k->keys, &ca_key, &why);
 	look_close(&l);

@@ -1,4 +1,7 @@
-/* <state>/keys/sealing: version 4 | epoch 4 | public half 32 | KEK family 4 | length 2 and
+/* Which KEK version this node seals to, of those that a CA which it trusts has signed (decisions
+ * 0113 and 0119).
+ *
+ * <state>/keys/sealing: version 4 | epoch 4 | public half 32 | KEK family 4 | length 2 and
  * signature of the CA (Kek.signature) of the KEK version that this node seals to at least, so that
  * a restart with an older catalogue does not go back behind what it has promised. Files of earlier
  * builds end before the signature, or before the family: they are not believed. */
@@ -75,6 +78,121 @@ int et_keeper_sealing_load(const char *state_folder, struct et_view ca_bundle,
 	*ret = s;
 	return 0;
 }
+
+/* ---- What the catalogue says ---- */
+
+struct finding {
+	struct et_view bundle;
+	const struct et_keeper_sealing *known;
+	struct et_keeper_sealing active; /* version 0: none */
+	bool good;			 /* the active one is */
+	struct et_keeper_sealing other;	 /* the newest good one but that; version 0: none */
+};
+
+static struct et_keeper_sealing sealing_of(const Et__Kek *kek)
+{
+	struct et_keeper_sealing s = { .version = kek->version };
+
+	memcpy(s.public_key, kek->public_key.data, sizeof(s.public_key));
+	s.signature_size = kek->signature.len <= sizeof(s.signature) ? kek->signature.len : 0;
+	memcpy(s.signature, kek->signature.data, s.signature_size);
+	return s;
+}
+
+static int find_active(void *arg, const Et__Kek *kek)
+{
+	struct finding *f = arg;
+
+	if (kek->state == ET__KEK_STATE__KEK_ACTIVE && kek->public_key.len == 32) {
+		f->active = sealing_of(kek);
+		f->good = (f->known != NULL && f->known->version == kek->version &&
+			   memcmp(f->known->public_key, kek->public_key.data, 32) == 0) ||
+			  et_keeper_kek_verify(kek, f->bundle, NULL) == 0;
+	}
+	return 0;
+}
+
+static int find_other(void *arg, const Et__Kek *kek)
+{
+	struct finding *f = arg;
+
+	if (kek->state != ET__KEK_STATE__KEK_PENDING && kek->state != ET__KEK_STATE__KEK_ACTIVE &&
+	    kek->state != ET__KEK_STATE__KEK_DESTROYED &&
+	    et_keeper_kek_verify(kek, f->bundle, NULL) == 0) {
+		f->other = sealing_of(kek);
+	}
+	return 0;
+}
+
+bool bundle_is_of(struct et_view ca_bundle, const Et__Cluster *cluster)
+{
+	ET_CLEANUP(et_buffer_releasep) struct et_buffer told = { 0 };
+
+	cluster_bundle(cluster, &told);
+	return !told.failed && told.size == ca_bundle.size &&
+	       memcmp(told.data, ca_bundle.data, told.size) == 0;
+}
+
+static int find_choose(const struct et_state_view *v, struct finding *f,
+		       struct et_keeper_sealing *ret, struct et_error *reterr)
+{
+	const struct et_keeper_sealing *known = f->known;
+
+	if (f->good && (known == NULL || f->active.version >= known->version)) {
+		*ret = f->active;
+		return 0;
+	}
+	if (known != NULL) {
+		*ret = *known;
+		return 0;
+	}
+	int rc = et_state_each_kek(v, find_other, f);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "the KEK versions");
+	}
+	if (f->other.version == 0) {
+		return et_fail_plain(reterr, ET_EUNTRUSTED,
+				     "no CA that this node trusts has signed KEK version %u, nor "
+				     "one before it",
+				     f->active.version);
+	}
+	*ret = f->other;
+	return 0;
+}
+
+int et_keeper_sealing_find(const struct et_state_view *v, struct et_view ca_bundle,
+			   const struct et_keeper_sealing *known, struct et_keeper_sealing *ret,
+			   uint32_t *ret_refused, struct et_error *reterr)
+{
+	struct finding f = { .bundle = ca_bundle };
+	struct et_keeper_sealing found = { 0 };
+	Et__Cluster *cluster = NULL;
+
+	int rc = et_state_get_cluster(v, &cluster);
+	if (rc == 0) {
+		bool same = known != NULL && known->version > 0 && known->epoch == cluster->epoch;
+		f.known = same ? known : NULL;
+		rc = et_state_each_kek(v, find_active, &f);
+	}
+	if (rc < 0 || f.active.version == 0) {
+		et__cluster__free_unpacked(cluster, NULL);
+		return et_fail(reterr, rc < 0 && rc != ET_ENOTFOUND ? rc : ET_EUNINITIALISED,
+			       "the active KEK version");
+	}
+	if (ret_refused != NULL) {
+		*ret_refused = !f.good && bundle_is_of(ca_bundle, cluster) ? f.active.version : 0;
+	}
+	rc = find_choose(v, &f, &found, reterr);
+	if (rc == 0) {
+		found.epoch = cluster->epoch;
+		found.kek_id = cluster->kek_id;
+		*ret = found;
+	}
+	et__cluster__free_unpacked(cluster, NULL);
+	return rc;
+}
+
+/* ---- The file ---- */
 
 int et_keeper_sealing_save(const char *state_folder, struct et_view ca_bundle,
 			   const struct et_keeper_sealing *sealing, struct et_error *reterr)

@@ -187,6 +187,13 @@ const struct et_cli_code et_cli_codes[] = {
 	  "records under the newest version of its own catalogue, and writes the file anew when it "
 	  "has heard from a majority.",
 	  "evertape status; if it was no upgrade: who could write the node's state folder?" },
+	{ "KEK_UNTRUSTED", "at_risk",
+	  "The key version that the catalogue calls active is not signed by a CA of this cluster: "
+	  "somebody who is not a vault node has put it there. Nothing is sealed to it: this node "
+	  "records on under the last version that is signed, and vault nodes replace it by a new "
+	  "one.",
+	  "evertape audit list: kek.add and kek.set, by whom; evertape key status; evertape node "
+	  "list" },
 	{ "VAULT_SINGLE", "at_risk",
 	  "Fewer than two vault nodes hold the active key: losing one makes recordings unreadable "
 	  "but "

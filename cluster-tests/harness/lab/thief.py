@@ -89,6 +89,17 @@ class Rpc:
         return answer
 
 
+def propose(source, leader, pem, as_node, reason, body, schema=1):
+    """A command in another member's name."""
+    command = field(1, field(1, as_node) + field(2, uuid.uuid4().bytes) + field(3, 1)) + field(2, time.time_ns() // 1000) + \
+        field(3, "local:uid=0") + field(4, reason) + field(5, schema) + body
+    entry = b"ETC1" + u(1, 4) + u(len(command), 4) + command
+    entry += bytes(-len(entry) % 8)
+    with Rpc(source, leader.cluster_address, pem) as rpc:
+        term = rpc.good(TERM, u(0, 8))
+        rpc.good(PROPOSE, term + entry)
+
+
 class Thief:
     def __init__(self, folder, node, ca_pem, source):
         """Copies the disk of `node`. Until then it may have run; now it does not, or stands still."""
@@ -160,13 +171,7 @@ class Thief:
         ident, secret = uuid.uuid4().bytes, hashlib.sha256(b"thief").digest()
         token = field(1, ident) + field(2, "api") + field(4, hashlib.sha256(secret).digest()) + field(5, "monitoring") + \
             field(6, "admin")
-        command = field(1, field(1, as_node) + field(2, uuid.uuid4().bytes) + field(3, 1)) + field(2, time.time_ns() // 1000) + \
-            field(3, "local:uid=0") + field(4, "monitoring") + field(5, 1) + field(20, field(1, token))
-        entry = b"ETC1" + u(1, 4) + u(len(command), 4) + command
-        entry += bytes(-len(entry) % 8)
-        with self.rpc(leader, pem) as rpc:
-            term = rpc.good(TERM, u(0, 8))
-            rpc.good(PROPOSE, term + entry)
+        propose(self.source, leader, pem, as_node, "monitoring", field(20, field(1, token)))
         return "evapi1." + urlsafe_b64encode(ident + secret).decode().rstrip("=")
 
     def pull_media(self, node, pem, recording, segment):
