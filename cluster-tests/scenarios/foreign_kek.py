@@ -78,7 +78,7 @@ def tell(s):
     check(b"capture.started sources=1 siprec=0 kek=1" in recorder.log.read_bytes()[mark:], f"under another version:\n{recorder.tail()}")
     during += s.place(["brq-1"], 2)
     s.hang_up(during[-1:])
-    refused = first.cli_raw("key", "escrow", "--reason", "no")
+    refused = first.cli_raw("key", "escrow", "--escrow", "2/3")
     check(refused.returncode != 0 and b"not signed" in refused.stderr, f"shares of it: {refused}")
     check(first.cli("key", "status")["active"] == 2, "the foreign version was replaced too early for this to say anything")
     s.say("version 2 is a recorder's own, and active: nobody seals to it. Recorders went on under version 1, one over a restart")
@@ -91,11 +91,8 @@ def tell(s):
     s.hang_up(after)
     wait_committed(first, before + during + after, ["prg", "brq"], 60)
     wait_for("all keys to be on version 3", lambda: versions_of(first, before + during + after) == {3}, 60)
-    check(first.cli("cert", "rotate-ca", "--status", "--reason", "look") is not None, "a look at the CA")
     export_exact(s, first, before + during + after, "after")
-    told = [e for e in first.cli("audit", "list", "--from", "1")["events"] if e["action"] == "kek.rewrap"]
-    s.say(f"vault nodes made version 3 by themselves; {len(before + during + after)} recordings are sealed to it ({len(told)} batches), "
-          "and play")
+    s.say(f"vault nodes made version 3 by themselves; {len(before + during + after)} recordings are sealed to it, and play")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
  *
  *   root.c     the node root
  *   keys.c     the key folder
- *   sealing.c  which KEK version this node seals to
+ *   sealing.c  which KEK version is sealed to
  *   secrets.c  grants: sealing and opening KEK secrets and the CA key
  *   escrow.c   shares as text
  *   init.c     the material of a new cluster

@@ -17,9 +17,9 @@
  *   - two do the same step: apply refuses the second one (ET_ESTALE, ET_EEXISTS);
  *   - a vault node does not publish its key: after a while the version is made without it; it gets
  *     its grant (grants.c) when it is back, and opens nothing of that version until then;
- *   - somebody who has no key of the CA puts a version of his own into the catalogue: pending, it
- * is destroyed; active, nothing is sealed to it (et_keeper_sealing_find()), and another one is made
- *     at once (decision 0119);
+ *   - somebody without the CA's key puts a version of his own into the catalogue: a pending one is
+ *     destroyed; nothing is sealed to an active one (et_keeper_sealing_find()), and another one is
+ *     made at once (decision 0119);
  *   - the disk refuses a key: logged, tried again at the next look;
  *   - the catalogue came back at an earlier index: no key is wiped until a majority has said what
  *     is committed. */
