@@ -165,7 +165,8 @@ def certificates(s, first, last):
     wait_for("HTTPS to show the new one", lambda: served(last).strip() == (last.folder / "api.pem").read_text().strip(), 10)
     key = last.folder / "api.key"
     good = key.read_bytes()
-    subprocess.run(["openssl", "pkey", "-aes256", "-passout", "pass:x", "-in", str(key), "-out", str(key)], check=True)
+    closed = subprocess.run(["openssl", "pkey", "-aes256", "-passout", "pass:x", "-in", str(key)], check=True, stdout=subprocess.PIPE)
+    key.write_bytes(closed.stdout)
     last.process.send_signal(signal.SIGHUP)
     wait_for("the refusal of a key with a passphrase", lambda: "the one before stays" in last.tail(60), 10)
     key.write_bytes(good)
