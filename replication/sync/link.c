@@ -113,7 +113,8 @@ static void link_greet(struct link *l)
 {
 	struct et_buffer frame = { 0 };
 	et_wire_add_hello(&frame, &(struct et_wire_hello){ .node = l->s->node,
-							   .streams = ET_SYNC_STREAMS_MAX });
+							   .streams = ET_SYNC_STREAMS_MAX,
+							   .features = ET_WIRE_HELLO_TAILS });
 	et_link_send(l, &frame);
 }
 
@@ -123,7 +124,12 @@ static bool link_hello(struct link *l, const struct et_wire_frame *frame)
 {
 	struct et_wire_hello hello;
 	/* TLS has said who it is; that it agrees is a matter of good order. */
-	return et_wire_read_hello(frame->body, &hello) && hello.node == l->node;
+	if (!et_wire_read_hello(frame->body, &hello) || hello.node != l->node) {
+		return false;
+	}
+	l->features = hello.features;
+	et_tail_link_greeted(l);
+	return true;
 }
 
 static void link_ping(struct link *l, const struct et_wire_frame *frame)
@@ -150,11 +156,14 @@ static bool link_frame(struct link *l, struct et_wire_frame *frame)
 	case ET_WIRE_WANT: {
 		struct et_wire_want want;
 		ok = et_wire_read_want(frame->body, &want);
-		if (ok) {
-			et_serve_want(l, frame->klass, frame->flags, frame->stream, &want);
-		}
+		ok = ok && et_serve_want(l, frame->klass, frame->flags, frame->stream, &want);
 		break;
 	}
+	case ET_WIRE_TAIL:
+		ok = et_serve_tail(l, frame->stream, frame->body);
+		break;
+	case ET_WIRE_GROWN:
+		return et_tail_grown(l, frame);
 	case ET_WIRE_CREDIT:
 		ok = et_serve_credit(l, frame->stream, et_get32(frame->body->data));
 		break;
@@ -166,7 +175,10 @@ static bool link_frame(struct link *l, struct et_wire_frame *frame)
 	case ET_WIRE_EOF:
 	case ET_WIRE_ERROR:
 	case ET_WIRE_BUSY:
-		return et_pull_frame(l, frame);
+		if (!et_tail_refused(l, frame)) {
+			return et_pull_frame(l, frame);
+		}
+		break;
 	case ET_WIRE_TYPES:
 		et_unreachable(); /* The parser gives none such. */
 	}
@@ -274,7 +286,7 @@ void et_link_kill(struct link *l, int code, const char *text)
 	if (l->state == LINK_DEAD) {
 		return;
 	}
-	bool used = l->pulls != NULL || l->serves != NULL;
+	bool used = l->pulls != NULL || l->serves != NULL || l->tail != NULL;
 	l->state = LINK_DEAD;
 	for (struct link **p = &s->links; *p != NULL; p = &(*p)->next) {
 		if (*p == l) {
@@ -289,6 +301,7 @@ void et_link_kill(struct link *l, int code, const char *text)
 		et_sync_site_error(s, l->site, code, text);
 	}
 	et_serve_end_all(l);
+	et_tail_link_lost(l);
 	while (l->pulls != NULL) {
 		et_pull_link_lost(l->pulls, code, text);
 	}
@@ -323,7 +336,7 @@ static void link_tick(struct link *l, int64_t now_us)
 		et_link_kill(l, -ENOMEM, NULL);
 		return;
 	}
-	if (l->pulls == NULL && l->serves == NULL) {
+	if (l->pulls == NULL && l->serves == NULL && l->tail == NULL) {
 		if (l->idle_since_us == 0) {
 			l->idle_since_us = now_us;
 		} else if (l->outbound && now_us - l->idle_since_us > ET_SYNC_IDLE_MS * 1000) {

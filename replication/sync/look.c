@@ -265,14 +265,121 @@ void et_look_run(struct et_look *look)
 	free(w);
 }
 
+/* ---- Tails ---- */
+
+static bool segment_is_open(const Et__Segment *segment)
+{
+	return segment->state == ET__SEGMENT_STATE__SEGMENT_OPEN && segment->generation == 1 &&
+	       segment->recording.len == 16 && segment->wrap != NULL && !segment->wrap->erased;
+}
+
+/* Whose it will be when it is sealed: then its owner holds it, and nobody else. */
+static void tail_open(const struct world *w, uint64_t node, const Et__Segment *segment,
+		      struct et_look_tail *t)
+{
+	const struct et_plan_copy held = { segment->node, ET_PLAN_COPY_HELD };
+	struct copies copies = { .segment = segment, .copies = { held }, .count = 1 };
+	struct et_plan plan = plan_of(w, &copies);
+
+	t->verdict = ET_LOOK_TAIL_KEEP;
+	for (size_t i = 0; i < w->count; i++) {
+		if (w->nodes[i].id == segment->node && w->nodes[i].serves &&
+		    et_plan_turn(&plan, node) == 0) {
+			t->verdict = ET_LOOK_TAIL_FOLLOW;
+			t->source.node = segment->node;
+			memcpy(t->source.site, w->sites[i], sizeof(t->source.site));
+			memcpy(t->source.address, w->addresses[i], sizeof(t->source.address));
+		}
+	}
+}
+
+static int tail_sealed(const struct et_state_view *view, const struct world *w, uint64_t node,
+		       const Et__Segment *segment, struct et_look_tail *t)
+{
+	struct copies *copies = calloc(1, sizeof(*copies));
+	if (copies == NULL) {
+		return -ENOMEM;
+	}
+	copies->segment = segment;
+	int rc = et_state_each_copy_of(view, t->key.recording, copies_add, copies);
+	struct et_plan plan = plan_of(w, copies);
+	bool turn = rc >= 0 && et_plan_turn(&plan, node) != ET_PLAN_NO_TURN;
+	t->verdict = turn ? ET_LOOK_TAIL_FETCH : ET_LOOK_TAIL_DROP;
+	free(copies);
+	return rc < 0 ? rc : 0;
+}
+
+static void look_tail(const struct et_state_view *view, const struct world *w, uint64_t node,
+		      struct et_look_tail *t)
+{
+	Et__Segment *segment = NULL;
+
+	t->code = et_state_get_segment(view, t->key.recording, t->key.generation, t->key.segment,
+				       &segment);
+	if (t->code < 0) {
+		return;
+	}
+	t->has_header_hash = segment->header_hash.len == 32;
+	if (t->has_header_hash) {
+		memcpy(t->header_hash, segment->header_hash.data, 32);
+	}
+	if (segment_is_open(segment)) {
+		tail_open(w, node, segment, t);
+	} else if (segment_moves(segment)) {
+		t->code = tail_sealed(view, w, node, segment, t);
+	} else if (segment->state == ET__SEGMENT_STATE__SEGMENT_LOST &&
+		   (segment->wrap == NULL || !segment->wrap->erased)) {
+		t->verdict = ET_LOOK_TAIL_KEEP; /* It may be all that there is. */
+	} else {
+		t->verdict = ET_LOOK_TAIL_DROP;
+	}
+	et__segment__free_unpacked(segment, NULL);
+}
+
+void et_look_tails(struct et_state *state, uint64_t node, struct et_look_tail *tails, size_t count)
+{
+	struct world *w = malloc(sizeof(*w));
+	struct et_state_view *view = et_state_view_open(state);
+
+	int rc = w == NULL || view == NULL ? -ENOMEM : world_read(view, w);
+	for (size_t i = 0; i < count; i++) {
+		const struct et_key key = tails[i].key;
+		tails[i] = (struct et_look_tail){ .key = key, .code = rc };
+		if (rc == 0) {
+			look_tail(view, w, node, &tails[i]);
+		}
+	}
+	(void)et_state_view_close(view);
+	free(w);
+}
+
 /* ---- Scan ---- */
 
 struct scan {
 	struct et_scan *out; /* borrowed */
 	struct world *world;
-	size_t capacity;
+	size_t capacity, open_capacity;
 	int code;
 };
+
+static bool keys_add(struct et_key **keys, size_t *count, size_t *capacity,
+		     const Et__Segment *segment)
+{
+	if (*count == *capacity) {
+		size_t more = *capacity > 0 ? *capacity * 2 : 256;
+		struct et_key *grown = realloc(*keys, more * sizeof(*grown));
+		if (grown == NULL) {
+			return false;
+		}
+		*keys = grown;
+		*capacity = more;
+	}
+	struct et_key *key = &(*keys)[(*count)++];
+	memcpy(key->recording, segment->recording.data, 16);
+	key->generation = segment->generation;
+	key->segment = segment->segment;
+	return true;
+}
 
 static int scan_add(struct scan *s, const Et__Segment *segment)
 {
@@ -282,21 +389,19 @@ static int scan_add(struct scan *s, const Et__Segment *segment)
 		out->more = true;
 		return 1;
 	}
-	if (out->count == s->capacity) {
-		size_t capacity = s->capacity > 0 ? s->capacity * 2 : 256;
-		struct et_key *keys = realloc(out->keys, capacity * sizeof(*keys));
-		if (keys == NULL) {
-			s->code = -ENOMEM;
-			return 1;
-		}
-		out->keys = keys;
-		s->capacity = capacity;
+	s->code = keys_add(&out->keys, &out->count, &s->capacity, segment) ? 0 : -ENOMEM;
+	return s->code < 0;
+}
+
+static int scan_open(struct scan *s, const Et__Segment *segment)
+{
+	struct et_scan *out = s->out;
+
+	if (segment->node == out->node || out->open_count == ET_SYNC_TAILS_MAX) {
+		return 0;
 	}
-	struct et_key *key = &out->keys[out->count++];
-	memcpy(key->recording, segment->recording.data, 16);
-	key->generation = segment->generation;
-	key->segment = segment->segment;
-	return 0;
+	s->code = keys_add(&out->opens, &out->open_count, &s->open_capacity, segment) ? 0 : -ENOMEM;
+	return s->code < 0;
 }
 
 static int scan_segment(void *arg, const Et__Segment *segment, struct et_state_copies *beside)
@@ -305,6 +410,9 @@ static int scan_segment(void *arg, const Et__Segment *segment, struct et_state_c
 	struct copies copies = { .segment = segment };
 	const char *missing[ET_PLAN_SITES_MAX];
 
+	if (segment_is_open(segment)) {
+		return scan_open(s, segment);
+	}
 	if (!segment_moves(segment)) {
 		return 0;
 	}
@@ -322,8 +430,8 @@ int et_look_scan(struct et_scan *scan, struct et_error *reterr)
 	struct et_state_view *view = et_state_view_open(scan->state);
 	struct scan s = { .out = scan };
 
-	scan->keys = NULL;
-	scan->count = 0;
+	scan->keys = scan->opens = NULL;
+	scan->count = scan->open_count = 0;
 	scan->more = false;
 	s.world = malloc(sizeof(*s.world));
 	s.code = s.world == NULL || view == NULL ? -ENOMEM : world_read(view, s.world);
@@ -337,8 +445,9 @@ int et_look_scan(struct et_scan *scan, struct et_error *reterr)
 	free(s.world);
 	if (s.code < 0) {
 		free(scan->keys);
-		scan->keys = NULL;
-		scan->count = 0;
+		free(scan->opens);
+		scan->keys = scan->opens = NULL;
+		scan->count = scan->open_count = 0;
 		return et_fail(reterr, s.code, "scan the catalogue for segments that lack copies");
 	}
 	return 0;

@@ -12,6 +12,7 @@
 
 #define ET_LOOK_BATCH 256
 #define ET_LOOK_SOURCES_MAX 8
+#define ET_SYNC_TAILS_MAX 8192 /* open segments: as many as a node records by default */
 
 struct et_key {
 	uint8_t recording[16];
@@ -68,11 +69,32 @@ struct et_scan {
 	/* Out. */
 	struct et_key *keys; /* the caller frees */
 	size_t count;
-	bool more; /* there are others */
+	bool more;	      /* there are others */
+	struct et_key *opens; /* that other nodes have open; at most ET_SYNC_TAILS_MAX; likewise */
+	size_t open_count;
 	uint64_t index;
 	char own_site[64];
 };
 int et_look_scan(struct et_scan *scan, struct et_error *reterr) ET_MUST_CHECK;
+
+/* What is to be done about the tail of a segment. */
+enum et_look_tail_verdict {
+	ET_LOOK_TAIL_FOLLOW, /* it is open, and this node's to fetch */
+	ET_LOOK_TAIL_FETCH,  /* it is sealed, and this node may have to fetch it */
+	ET_LOOK_TAIL_KEEP,   /* its source is gone, or it is another's to fetch */
+	ET_LOOK_TAIL_DROP,   /* nobody needs it here */
+};
+struct et_look_tail {
+	struct et_key key;
+
+	/* Out. */
+	int code; /* of the catalogue; ET_ENOTFOUND: it knows no such segment */
+	enum et_look_tail_verdict verdict;
+	bool has_header_hash;
+	uint8_t header_hash[32];
+	struct et_look_source source; /* with FOLLOW: who captures it */
+};
+void et_look_tails(struct et_state *state, uint64_t node, struct et_look_tail *tails, size_t count);
 
 /* This node's verified copies of a recording: expectations and files, at most `max`. */
 struct et_look_own {

@@ -1,12 +1,13 @@
-/* Sending segments to those who want them.
+/* Sending segments to those who want them, and what open ones have grown.
  *
  *   OPENING ──worker: which file, is it the wanted tape, its leaf hashes──▶ SENDING ──EOF──▶ gone
+ *                                        a question about tails begins here ▲
  *      └── not here, another root, too busy: ERROR or BUSY ──▶ gone
  *
  * SENDING sends leaf hashes, then data as far as credit, the rate of the site and the connection's
  * queue allow. Between streams of one connection the lower class goes first; within a class they
- * take turns. A stream has at most one operation in libuv's pool; one that is ended meanwhile is
- * freed when that operation returns. */
+ * take turns. For tails a worker reads, and makes frames (tail_serve.c). A stream has at most one
+ * operation in libuv's pool; one that is ended meanwhile is freed when that operation returns. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,7 @@ struct serve {
 	uint64_t credit;
 	uint8_t *chunk; /* owned: CHUNK bytes, read and not yet sent */
 	size_t chunk_size;
+	struct tail_answer *tail; /* owned: it is about tails; else NULL */
 };
 
 static void serve_free(struct serve *v)
@@ -52,6 +54,7 @@ static void serve_free(struct serve *v)
 	}
 	free(v->leaves);
 	free(v->chunk);
+	et_tail_answer_free(v->tail);
 	free(v);
 }
 
@@ -195,42 +198,82 @@ static struct serve *serve_find_stream(struct link *l, uint64_t stream)
 	return v;
 }
 
-void et_serve_want(struct link *l, uint8_t klass, uint16_t flags, uint64_t stream,
-		   const struct et_wire_want *want)
+/* A stream begins. NULL: the peer was told why not, or broke the protocol (*ret_ok). */
+static struct serve *serve_new(struct link *l, uint8_t klass, uint64_t stream, bool too_many,
+			       bool *ret_ok)
 {
 	struct et_buffer frame = { 0 };
 
-	if (stream < l->next_stream || flags == 0) { /* Numbers only grow. */
-		et_link_kill(l, ET_EMALFORMED, "the peer broke the sync protocol");
-		return;
+	*ret_ok = stream >= l->next_stream; /* Numbers only grow. */
+	if (!*ret_ok) {
+		return NULL;
 	}
 	l->next_stream = stream + 1;
-	struct serve *v = l->serve_count < ET_SYNC_STREAMS_MAX ? calloc(1, sizeof(*v)) : NULL;
-	if (v == NULL || l->s->stopping) {
-		free(v);
+	bool may = l->serve_count < ET_SYNC_STREAMS_MAX && !too_many && !l->s->stopping;
+	struct serve *v = may ? calloc(1, sizeof(*v)) : NULL;
+	if (v == NULL) {
 		et_wire_add_busy(&frame, stream, 1000);
 		et_link_send(l, &frame);
-		return;
+		return NULL;
 	}
 	v->s = l->s;
 	v->link = l;
 	v->node = l->node;
 	v->klass = klass;
-	v->flags = flags;
 	v->stream = stream;
-	v->want = *want;
-	v->credit = want->window_bytes;
 	v->fd = -1;
-	v->busy = true;
 	v->next = l->serves;
 	l->serves = v;
 	l->serve_count++;
 	l->s->serving++;
+	return v;
+}
+
+bool et_serve_want(struct link *l, uint8_t klass, uint16_t flags, uint64_t stream,
+		   const struct et_wire_want *want)
+{
+	bool ok = false;
+	struct serve *v = flags != 0 ? serve_new(l, klass, stream, false, &ok) : NULL;
+
+	if (v == NULL) {
+		return ok;
+	}
+	v->flags = flags;
+	v->want = *want;
+	v->credit = want->window_bytes;
+	v->busy = true;
 	int rc = et_sync_work(l->s, &v->work, serve_open_run, serve_open_after);
 	if (rc < 0) {
 		v->busy = false;
 		serve_refuse(v, ET_EBUSY, "no worker");
 	}
+	return true;
+}
+
+bool et_serve_tail(struct link *l, uint64_t stream, const struct et_wire_block *body)
+{
+	uint32_t window = 0;
+	bool asks = false; /* One question at a time. */
+	bool ok = false;
+
+	if (et_wire_read_tails(body, &window) == 0) {
+		return false;
+	}
+	for (const struct serve *v = l->serves; v != NULL; v = v->next) {
+		asks = asks || v->tail != NULL;
+	}
+	struct serve *v = serve_new(l, ET_SYNC_TAIL, stream, asks, &ok);
+	if (v == NULL) {
+		return ok;
+	}
+	v->tail = et_tail_answer_new(l->s, l->node, stream, body);
+	if (v->tail == NULL) {
+		serve_refuse(v, ET_EBUSY, "no memory");
+		return true;
+	}
+	v->state = SERVE_SENDING;
+	et_serve_pump(l);
+	return true;
 }
 
 bool et_serve_credit(struct link *l, uint64_t stream, uint32_t bytes)
@@ -282,9 +325,43 @@ static void serve_read_done(uv_fs_t *fs)
 	}
 }
 
+static void serve_tail_run(uv_work_t *work)
+{
+	struct serve *v = ET_CONTAINER_OF(work, struct serve, work);
+	v->code = et_tail_answer_read(v->tail, &v->error);
+}
+
+static void serve_tail_after(uv_work_t *work, int status)
+{
+	struct serve *v = ET_CONTAINER_OF(work, struct serve, work);
+
+	et_sync_work_done(v->s);
+	v->busy = false;
+	if (v->state == SERVE_GONE) {
+		serve_free(v);
+	} else if (status < 0 || v->code < 0) {
+		serve_refuse(v, v->code < 0 ? v->code : status, et_strerror(v->code));
+	} else {
+		et_serve_pump(v->link);
+	}
+}
+
+static void serve_tail_read(struct serve *v)
+{
+	int rc = et_sync_work(v->s, &v->work, serve_tail_run, serve_tail_after);
+	v->busy = rc == 0;
+	if (rc < 0) {
+		serve_refuse(v, ET_EBUSY, "no worker");
+	}
+}
+
 /* Begin to read the next chunk. */
 static void serve_read(struct serve *v)
 {
+	if (v->tail != NULL) {
+		serve_tail_read(v);
+		return;
+	}
 	uint64_t size = v->size_bytes - v->offset;
 	size = size < CHUNK ? size : CHUNK;
 	size = size < v->credit ? size : v->credit;
@@ -329,6 +406,37 @@ static void serve_send_chunk(struct serve *v, struct et_buffer *frame)
 	v->chunk_size = 0;
 }
 
+/* Its turn is over: to the end of the list. */
+static void serve_turn(struct link *l, struct serve *v)
+{
+	struct serve **p = &l->serves;
+	while (*p != NULL) {
+		if (*p == v) {
+			*p = v->next;
+		} else {
+			p = &(*p)->next;
+		}
+	}
+	v->next = NULL;
+	*p = v;
+}
+
+/* What was read; with the last of it the stream is over. */
+static void serve_send_tail(struct serve *v)
+{
+	struct link *l = v->link;
+	uint64_t bytes = 0;
+	struct et_buffer frame = et_tail_answer_take(v->tail, &bytes);
+
+	et_gate_sent(v->s, l->site, v->klass, bytes);
+	if (et_tail_answer_done(v->tail)) {
+		serve_end(v);
+	} else {
+		serve_turn(l, v);
+	}
+	et_link_send(l, &frame);
+}
+
 static void serve_send_eof(struct serve *v)
 {
 	struct et_buffer frame = { 0 };
@@ -348,6 +456,11 @@ static enum serve_wish serve_wish(const struct serve *v)
 {
 	if (v->state != SERVE_SENDING || v->busy) {
 		return WISH_NOTHING;
+	}
+	if (v->tail != NULL) {
+		return et_tail_answer_ready(v->tail)			 ? WISH_SEND
+		       : et_gate_may_send(v->s, v->link->site, v->klass) ? WISH_READ
+									 : WISH_NOTHING;
 	}
 	if (v->leaves != NULL || v->chunk_size > 0) {
 		return WISH_SEND;
@@ -371,21 +484,6 @@ static struct serve *serve_next(struct link *l, enum serve_wish *ret)
 		}
 	}
 	return best;
-}
-
-/* Its turn is over: to the end of the list. */
-static void serve_turn(struct link *l, struct serve *v)
-{
-	struct serve **p = &l->serves;
-	while (*p != NULL) {
-		if (*p == v) {
-			*p = v->next;
-		} else {
-			p = &(*p)->next;
-		}
-	}
-	v->next = NULL;
-	*p = v;
 }
 
 static void serve_on_drain(void *arg)
@@ -413,6 +511,8 @@ void et_serve_pump(struct link *l)
 			serve_read(v);
 		} else if (wish == WISH_EOF) {
 			serve_send_eof(v);
+		} else if (v->tail != NULL) {
+			serve_send_tail(v);
 		} else {
 			struct et_buffer frame = { 0 };
 			if (v->leaves != NULL) {

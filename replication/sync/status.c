@@ -102,6 +102,7 @@ void et_sync_status_publish(struct et_sync *s)
 	st->bad_copies = s->bad_copies;
 	st->disk_full = s->full_until_us != 0;
 	st->queue = s->queue;
+	st->tails = s->tails.st;
 	st->limits_revision = s->limits.revision;
 	memcpy(st->limits_error, s->limits.error, sizeof(st->limits_error));
 	(void)pthread_mutex_unlock(&s->status_mutex);

@@ -39,7 +39,8 @@ static void store_sweep(const char *media, int64_t now_us)
 
 int et_store_prepare(const char *media, struct et_error *reterr)
 {
-	static const char *const folders[] = { "incoming", "cache", "quarantine", "tapes" };
+	static const char *const folders[] = { "incoming", "cache", "quarantine", "tails",
+					       "tapes" };
 	char path[ET_STORE_PATH_MAX];
 
 	for (size_t i = 0; i < ET_ARRAY_SIZE(folders); i++) {

@@ -1,6 +1,7 @@
 /* Files of the media folder, as sync uses them. Everything here waits for the disk: workers only.
  *
  *   incoming/<recording>-g<n>-s<n>.part     what has arrived of a segment
+ *   tails/<recording>-g<n>-s<n>.tail        of an open segment of another node (tail_file.c)
  *   cache/<recording>-g<n>-s<n>.evtm        fetched for a listener; the oldest go when it is full
  *   quarantine/<unix-us>-<file name>        copies that did not verify, kept for the examiner
  *   tapes/...                               verified as a whole, fsynced, then renamed into place
@@ -17,8 +18,8 @@
 
 #define ET_STORE_PATH_MAX 1024 /* bytes, with the NUL */
 
-/* Make incoming/, cache/ and quarantine/ below `media`; what lies untouched in incoming/ for a week
- * goes. */
+/* Make incoming/, cache/, quarantine/ and tails/ below `media`; what lies untouched in incoming/
+ * for a week goes. */
 int et_store_prepare(const char *media, struct et_error *reterr) ET_MUST_CHECK;
 
 /* May a path from the catalogue be used below the media folder? "tapes/" and plain names: no

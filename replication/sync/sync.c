@@ -156,6 +156,8 @@ struct applied {
 	struct et_sync *s;
 	bool world;  /* members changed: scan */
 	bool limits; /* read them again */
+	bool opened; /* the keys are of segments that other nodes have opened */
+	bool sealed; /* ... or that were sealed: their tails end */
 	size_t count;
 	struct et_key keys[];
 };
@@ -165,7 +167,11 @@ static void applied_on_sync(struct et_post *post)
 	struct applied *a = ET_CONTAINER_OF(post, struct applied, post);
 
 	for (size_t i = 0; i < a->count; i++) {
-		et_table_touch(a->s, &a->keys[i]);
+		if (a->opened) {
+			et_tail_touch(a->s, &a->keys[i]);
+		} else if (!a->sealed || !et_tail_sealed(a->s, &a->keys[i])) {
+			et_table_touch(a->s, &a->keys[i]);
+		}
 	}
 	if (a->world) {
 		et_table_scan_soon(a->s, 500);
@@ -173,6 +179,7 @@ static void applied_on_sync(struct et_post *post)
 	if (a->world || a->limits) {
 		et_gate_look(a->s);
 	}
+	et_tail_run(a->s);
 	et_table_run(a->s);
 	free(a);
 }
@@ -224,10 +231,22 @@ static struct applied *applied_of(struct et_sync *s, const Et__Command *command,
 
 	*ret_lost = true;
 	switch ((int)command->body_case) {
+	case ET__COMMAND__BODY_SEGMENT_OPEN:
+		if (s->tails.interval_us == 0 || command->segment_open->segment->node == s->node) {
+			break;
+		}
+		a = applied_new(s, 1);
+		if (a != NULL) {
+			const Et__Segment *g = command->segment_open->segment;
+			a->opened = true;
+			applied_add(a, g->recording, g->generation, g->segment);
+		}
+		return a;
 	case ET__COMMAND__BODY_SEGMENT_SEAL:
 		a = applied_new(s, 1);
 		if (a != NULL) {
 			const Et__SegmentSeal *seal = command->segment_seal;
+			a->sealed = true;
 			applied_add(a, seal->recording, seal->generation, seal->segment);
 		}
 		return a;
@@ -413,6 +432,7 @@ static void sync_on_tick(uv_timer_t *timer)
 	et_link_tick(s, now);
 	et_pull_tick(s, now);
 	et_ack_tick(s, now);
+	et_tail_tick(s, now);
 	if (atomic_exchange(&s->rescan, false)) {
 		et_table_scan_soon(s, 1000);
 		et_gate_look(s);
@@ -468,6 +488,7 @@ static void stop_on_sync(struct et_post *post)
 	s->stopping = true;
 	et_scrub_end(s);
 	et_ack_stop(s);
+	et_tail_stop(s);
 	et_pull_cancel_all(s);
 	et_link_kill_all(s);
 }
@@ -477,6 +498,7 @@ static void stop_on_sync(struct et_post *post)
 static void sync_free(struct et_sync *s)
 {
 	et_table_release(s);
+	et_tail_release(s);
 	et_gate_release(s);
 	et_scrub_release(s);
 	(void)pthread_mutex_destroy(&s->status_mutex);
@@ -592,6 +614,7 @@ static struct et_sync *sync_new(const struct et_sync_config *config)
 		s->window_bytes < ET_WIRE_WINDOW_MAX ? s->window_bytes : ET_WIRE_WINDOW_MAX;
 	s->stand_in_ms = (uint32_t)or_default(config->stand_in_ms, 30000);
 	s->backoff_ms = (uint32_t)or_default(config->backoff_ms, 1000);
+	s->tails.interval_us = (int64_t)config->tail_ms * 1000;
 	s->cache_bytes = or_default(config->cache_bytes, UINT64_C(1) << 30);
 	s->status.bbr = has_bbr();
 	s->ticked_us = et_clock_mono_us();
@@ -630,6 +653,7 @@ int et_sync_start(const struct et_sync_config *config, struct et_sync **ret,
 	}
 	et_scrub_init(s, config);
 	rc = et_table_init(s, reterr);
+	rc = rc < 0 ? rc : et_tail_init(s, reterr);
 	if (rc == 0) {
 		rc = sync_loop_init(s, reterr);
 	}

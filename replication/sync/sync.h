@@ -23,9 +23,12 @@
  *
  * Nothing is ever made visible under <media>/tapes/ that was not verified as a whole.
  *
- * What it does not do yet: live tails of open segments (class 0 is reserved for them in the
- * protocol), fetching from the archive (a caller of et_sync_fetch() that gets ET_ENOTFOUND asks
- * archive/mover), pending commands travelling with segments.
+ * Open segments of other nodes are tailed: what this node will fetch when they are sealed, it keeps
+ * as it grows, in <media>/tails/ (tail_internal.h). A tail is no copy.
+ *
+ * What it does not do yet: sealing the tails of a node that is lost, fetching from the archive (a
+ * caller of et_sync_fetch() that gets ET_ENOTFOUND asks archive/mover), pending commands travelling
+ * with segments.
  *
  * Threads: the service runs a loop of its own. Functions say where they may be called. */
 #ifndef ET_REPLICATION_SYNC_SYNC_H
@@ -47,7 +50,7 @@ struct et_tls_node;
 
 /* The classes of traffic; lower is more urgent and goes first. */
 enum et_sync_class {
-	ET_SYNC_TAIL = 0,      /* an open segment as it grows (reserved) */
+	ET_SYNC_TAIL = 0,      /* an open segment as it grows */
 	ET_SYNC_REPLAY = 1,    /* somebody waits to hear it */
 	ET_SYNC_NEW = 2,       /* freshly sealed */
 	ET_SYNC_REPAIR = 3,    /* instead of a bad or lost copy */
@@ -78,6 +81,7 @@ struct et_sync_config {
 	uint32_t window_bytes;	   /* in flight of one transfer; 0: 4 MiB */
 	uint32_t stand_in_ms;	   /* grace for each node before a stand-in; 0: 30000 */
 	uint32_t backoff_ms;	   /* the first pause after a failed round; 0: 1000 */
+	uint32_t tail_ms;	   /* open segments of other nodes are tailed so often; 0: never */
 	uint64_t cache_bytes;	   /* of <media>/cache/; 0: 1 GiB */
 	int64_t scrub_every_us;	   /* all copies are verified so often; 0: when asked */
 	uint64_t scrub_rate;	   /* bytes a second that it reads; 0: 20 MiB */
@@ -229,6 +233,17 @@ enum et_sync_why {
 };
 const char *et_sync_why_name(enum et_sync_why why); /* "moving", "no-route", ... */
 
+/* Tails of open segments here. Lag is how far the worst of them may be behind its source: since
+ * when it is not known to have had all of it. */
+struct et_sync_tails {
+	bool on;
+	uint64_t count, bytes;	   /* followed, and of them here */
+	int64_t lag_ms;		   /* 0: none is followed */
+	uint64_t kept, kept_bytes; /* whose source is gone, or that are another node's to fetch */
+	uint64_t errors;      /* since the start: bytes that were no records, codes of sources */
+	uint64_t handed_over; /* since the start: to the fetch of a sealed segment */
+};
+
 #define ET_SYNC_OLDEST_MAX 20
 
 struct et_sync_waiting {
@@ -267,6 +282,7 @@ struct et_sync_status {
 	bool disk_full;
 	bool bbr; /* this kernel gives it */
 	struct et_sync_queue queue;
+	struct et_sync_tails tails;
 	uint32_t limits_revision; /* of the policy that is in force here; 0: none */
 	char limits_error[160];	  /* why a newer one is not, or "" */
 };

@@ -9,6 +9,7 @@
  *   check.c  verifying own copies          status.c sites, the published status
  *   gate.c   limits, as the catalogue says queue.c  what waits, and why
  *   scrub.c  verifying all own copies, by and by
+ *   tail.c   live tails: tail_internal.h
  *   repair.c what lacks copies, and trying again at once */
 #ifndef ET_REPLICATION_SYNC_SYNC_INTERNAL_H
 #define ET_REPLICATION_SYNC_SYNC_INTERNAL_H
@@ -22,6 +23,7 @@
 #include "replication/sync/look_internal.h"
 #include "replication/sync/store_internal.h"
 #include "replication/sync/sync.h"
+#include "replication/sync/tail_internal.h"
 #include "replication/sync/wire_internal.h"
 
 #define ET_SYNC_TICK_MS 200
@@ -123,6 +125,8 @@ struct link {
 	struct pull *pulls;   /* that use it */
 	struct serve *serves; /* owned */
 	uint32_t pull_count, serve_count;
+	struct tail_source *tail; /* borrowed: it asks for tails here; or NULL */
+	uint32_t features;	  /* of the peer's HELLO */
 	int64_t last_in_us, idle_since_us, pinged_us; /* monotonic */
 	bool drain_armed;
 	bool broken; /* a frame could not be made: there was no memory */
@@ -143,8 +147,10 @@ void et_link_kill_all(struct et_sync *s);
 
 /* ---- Serving (serve.c) ---- */
 
-void et_serve_want(struct link *l, uint8_t klass, uint16_t flags, uint64_t stream,
+/* false: the peer broke the protocol. */
+bool et_serve_want(struct link *l, uint8_t klass, uint16_t flags, uint64_t stream,
 		   const struct et_wire_want *want);
+bool et_serve_tail(struct link *l, uint64_t stream, const struct et_wire_block *body);
 bool et_serve_credit(struct link *l, uint64_t stream, uint32_t bytes); /* false: too much */
 void et_serve_cancel(struct link *l, uint64_t stream);
 void et_serve_end_all(struct link *l);
@@ -444,6 +450,7 @@ struct et_sync {
 	struct table table;
 	struct limits limits;
 	struct scrub scrub;
+	struct tails tails;
 	struct et_sync_queue queue;
 	uint64_t class_bytes[ET_SYNC_CLASSES]; /* received since the last tick */
 	struct acks acks;

@@ -386,6 +386,7 @@ static void scan_after(uv_work_t *work, int status)
 		for (size_t i = 0; i < t->scan.count; i++) {
 			et_table_touch(s, &t->scan.keys[i]);
 		}
+		et_tail_scanned(s, t->scan.opens, t->scan.open_count);
 		t->scan_again = t->scan_again || t->scan.more;
 		t->scan_index = t->scan.index;
 		table_own_site(s, t->scan.own_site);
@@ -396,7 +397,8 @@ static void scan_after(uv_work_t *work, int status)
 		et_table_scan_soon(s, 5000);
 	}
 	free(t->scan.keys);
-	t->scan.keys = NULL;
+	free(t->scan.opens);
+	t->scan.keys = t->scan.opens = NULL;
 	et_table_run(s);
 }
 

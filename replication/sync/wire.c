@@ -6,6 +6,10 @@
 #define DATA_BODY_MIN 9 /* an offset and a byte */
 #define LEAVES_HEAD 8
 #define WANT_SIZE (16 + 4 + 4 + 8 + 32 + 4)
+#define HELLO_SIZE (2 + 8 + 2 + 4)
+#define TAIL_HEAD 4
+#define TAIL_SIZE (16 + 4 + 4 + 8)
+#define GROWN_HEAD 16
 
 /* What a frame of each type must look like. */
 static const struct rule {
@@ -27,6 +31,9 @@ static const struct rule {
 	[ET_WIRE_ERROR] = { false, true, true, 0, 4, 4 + ET_WIRE_TEXT_MAX },
 	[ET_WIRE_BUSY] = { false, true, true, 0, 4, 4 },
 	[ET_WIRE_PING] = { true, true, false, ET_WIRE_PING_ANSWER, 8, 8 },
+	[ET_WIRE_TAIL] = { true, false, true, 0, TAIL_HEAD + TAIL_SIZE,
+			   TAIL_HEAD + TAIL_SIZE *ET_WIRE_TAILS_MAX },
+	[ET_WIRE_GROWN] = { false, true, true, ET_WIRE_GROWN_MORE, GROWN_HEAD, ET_WIRE_BODY_MAX },
 };
 
 void et_wire_parser_init(struct et_wire_parser *p, enum et_wire_side from)
@@ -152,6 +159,7 @@ bool et_wire_read_hello(const struct et_wire_block *body, struct et_wire_hello *
 {
 	ret->node = et_get64(body->data + 2);
 	ret->streams = et_get16(body->data + 10);
+	ret->features = body->size >= HELLO_SIZE ? et_get32(body->data + 12) : 0;
 	return ret->node != 0 && ret->streams != 0;
 }
 
@@ -187,6 +195,41 @@ void et_wire_read_eof(const struct et_wire_block *body, struct et_wire_eof *ret)
 	memcpy(ret->root, body->data + 8, 32);
 }
 
+uint32_t et_wire_read_tails(const struct et_wire_block *body, uint32_t *ret_window)
+{
+	uint32_t count = (uint32_t)((body->size - TAIL_HEAD) / TAIL_SIZE);
+	struct et_wire_tail t;
+	bool ok = (body->size - TAIL_HEAD) % TAIL_SIZE == 0;
+
+	*ret_window = et_get32(body->data);
+	for (uint32_t i = 0; i < count && ok; i++) {
+		et_wire_read_tail(body, i, &t);
+		ok = t.generation != 0 && t.segment != 0 && t.offset <= INT64_MAX;
+	}
+	return ok && *ret_window > 0 && *ret_window <= ET_WIRE_WINDOW_MAX ? count : 0;
+}
+
+void et_wire_read_tail(const struct et_wire_block *body, uint32_t entry, struct et_wire_tail *ret)
+{
+	struct et_reader r = et_reader_of(body->data, body->size);
+	(void)et_read_bytes(&r, TAIL_HEAD + (size_t)entry * TAIL_SIZE);
+	memcpy(ret->recording, et_read_bytes(&r, 16), 16);
+	ret->generation = et_read32(&r);
+	ret->segment = et_read32(&r);
+	ret->offset = et_read64(&r);
+	et_assert(!r.failed); /* et_wire_read_tails() has counted them. */
+}
+
+bool et_wire_read_grown(const struct et_wire_block *body, struct et_wire_grown *ret)
+{
+	ret->entry = et_get32(body->data);
+	ret->code = (int32_t)et_get32(body->data + 4);
+	ret->offset = et_get64(body->data + 8);
+	ret->bytes = (struct et_view){ body->data + GROWN_HEAD, body->size - GROWN_HEAD };
+	return ret->entry < ET_WIRE_TAILS_MAX && ret->code <= 0 && ret->offset <= INT64_MAX &&
+	       (ret->code == 0 || ret->bytes.size == 0);
+}
+
 void et_wire_add_header(struct et_buffer *out, enum et_wire_type type, uint8_t klass,
 			uint16_t flags, uint64_t stream, size_t body_size)
 {
@@ -200,10 +243,11 @@ void et_wire_add_header(struct et_buffer *out, enum et_wire_type type, uint8_t k
 
 void et_wire_add_hello(struct et_buffer *out, const struct et_wire_hello *hello)
 {
-	et_wire_add_header(out, ET_WIRE_HELLO, 0, 0, 0, 12);
+	et_wire_add_header(out, ET_WIRE_HELLO, 0, 0, 0, HELLO_SIZE);
 	et_buffer_add16(out, ET_WIRE_VERSION);
 	et_buffer_add64(out, hello->node);
 	et_buffer_add16(out, hello->streams);
+	et_buffer_add32(out, hello->features);
 }
 
 void et_wire_add_want(struct et_buffer *out, uint64_t stream, uint8_t klass, uint16_t flags,
@@ -264,4 +308,28 @@ void et_wire_add_ping(struct et_buffer *out, uint64_t token, bool answer)
 {
 	et_wire_add_header(out, ET_WIRE_PING, 0, answer ? ET_WIRE_PING_ANSWER : 0, 0, 8);
 	et_buffer_add64(out, token);
+}
+
+void et_wire_add_tails(struct et_buffer *out, uint64_t stream, uint32_t window, uint32_t count)
+{
+	et_wire_add_header(out, ET_WIRE_TAIL, 0, 0, stream, TAIL_HEAD + (size_t)count * TAIL_SIZE);
+	et_buffer_add32(out, window);
+}
+
+void et_wire_add_tail(struct et_buffer *out, const struct et_wire_tail *tail)
+{
+	et_buffer_add(out, tail->recording, 16);
+	et_buffer_add32(out, tail->generation);
+	et_buffer_add32(out, tail->segment);
+	et_buffer_add64(out, tail->offset);
+}
+
+void et_wire_add_grown(struct et_buffer *out, uint64_t stream, uint16_t flags,
+		       const struct et_wire_grown *grown)
+{
+	et_wire_add_header(out, ET_WIRE_GROWN, 0, flags, stream, GROWN_HEAD + grown->bytes.size);
+	et_buffer_add32(out, grown->entry);
+	et_buffer_add32(out, (uint32_t)grown->code);
+	et_buffer_add64(out, grown->offset);
+	et_buffer_add(out, grown->bytes.data, grown->bytes.size);
 }

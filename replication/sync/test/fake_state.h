@@ -24,6 +24,7 @@ struct et_state {
 	size_t node_count;
 	struct tape_made segments[FAKE_MAX];
 	uint64_t owners[FAKE_MAX];
+	bool open[FAKE_MAX];
 	size_t segment_count;
 	struct fake_copy {
 		size_t segment;
@@ -124,13 +125,19 @@ static void fake_segment_fill(struct et_state *s, size_t i, Et__Segment *ret)
 	ret->segment = t->expect.segment;
 	ret->node = s->owners[i];
 	ret->header_hash = (ProtobufCBinaryData){ 32, t->expect.header_hash };
+	ret->file = t->file;
+	if (s->open[i]) {
+		static Et__Wrap wrap = ET__WRAP__INIT;
+		ret->state = ET__SEGMENT_STATE__SEGMENT_OPEN;
+		ret->wrap = &wrap;
+		return;
+	}
 	ret->root = (ProtobufCBinaryData){ 32, t->expect.root };
 	ret->object_hash = (ProtobufCBinaryData){ 32, t->expect.object_hash };
 	ret->state = ET__SEGMENT_STATE__SEGMENT_SEALED;
 	ret->records = t->expect.records;
 	ret->size_bytes = t->expect.size_bytes;
 	ret->sealed_us = (int64_t)i + 1;
-	ret->file = t->file;
 }
 
 static size_t fake_find(struct et_state *s, const uint8_t recording[16])
@@ -217,7 +224,7 @@ int et_state_each_segment_beside(const struct et_state_view *v,
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		Et__Segment record;
 		pthread_mutex_lock(&s->mutex);
-		fake_segment_fill(s, i, &record); /* Segments do not change once they are there. */
+		fake_segment_fill(s, i, &record); /* What it points to changes no more. */
 		pthread_mutex_unlock(&s->mutex);
 		rc = fn(arg, &record, &copies);
 	}

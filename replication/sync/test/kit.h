@@ -6,13 +6,64 @@
 
 /* ---- Segments ---- */
 
+/* An open segment of `owner`, and its file. */
+static inline size_t segment_open(struct cluster *c, struct node *owner, struct tape_growing *g)
+{
+	struct tape_made tape;
+	Et__Command command = ET__COMMAND__INIT;
+	Et__SegmentOpen open = ET__SEGMENT_OPEN__INIT;
+	Et__Segment segment = ET__SEGMENT__INIT;
+
+	tape_begin(owner->media, g, &tape);
+	pthread_mutex_lock(&c->state.mutex);
+	size_t i = c->state.segment_count++;
+	assert_true(i < FAKE_MAX);
+	c->state.segments[i] = tape;
+	c->state.owners[i] = owner->id;
+	c->state.open[i] = true;
+	c->state.index++;
+	pthread_mutex_unlock(&c->state.mutex);
+	segment.recording = (ProtobufCBinaryData){ 16, tape.expect.recording };
+	segment.generation = segment.segment = 1;
+	segment.node = owner->id;
+	open.segment = &segment;
+	command.body_case = ET__COMMAND__BODY_SEGMENT_OPEN;
+	command.segment_open = &open;
+	tell_all(c, &command);
+	return i;
+}
+
+static inline void segment_tell_seal(struct cluster *c, size_t i)
+{
+	Et__Command command = ET__COMMAND__INIT;
+	Et__SegmentSeal seal = ET__SEGMENT_SEAL__INIT;
+
+	fake_copy_set(&c->state, i, c->state.owners[i], ET__COPY__STATE__VERIFIED);
+	seal.recording = (ProtobufCBinaryData){ 16, c->state.segments[i].expect.recording };
+	seal.generation = seal.segment = 1;
+	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
+	command.segment_seal = &seal;
+	tell_all(c, &command);
+}
+
+/* The footer of an open one, and its seal in the catalogue. */
+static inline void segment_end(struct cluster *c, size_t i, struct tape_growing *g)
+{
+	struct tape_made tape = c->state.segments[i];
+
+	tape_end(g, &tape);
+	pthread_mutex_lock(&c->state.mutex);
+	c->state.segments[i] = tape;
+	c->state.open[i] = false;
+	pthread_mutex_unlock(&c->state.mutex);
+	segment_tell_seal(c, i);
+}
+
 /* A sealed segment of `owner`: its file is there, and the catalogue knows it. */
 static inline size_t segment_seal(struct cluster *c, struct node *owner, uint32_t records,
 				  size_t size)
 {
 	struct tape_made tape;
-	Et__Command command = ET__COMMAND__INIT;
-	Et__SegmentSeal seal = ET__SEGMENT_SEAL__INIT;
 
 	tape_make(owner->media, records, size, &tape);
 	pthread_mutex_lock(&c->state.mutex);
@@ -21,12 +72,7 @@ static inline size_t segment_seal(struct cluster *c, struct node *owner, uint32_
 	c->state.segments[i] = tape;
 	c->state.owners[i] = owner->id;
 	pthread_mutex_unlock(&c->state.mutex);
-	fake_copy_set(&c->state, i, owner->id, ET__COPY__STATE__VERIFIED);
-	seal.recording = (ProtobufCBinaryData){ 16, tape.expect.recording };
-	seal.generation = seal.segment = 1;
-	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
-	command.segment_seal = &seal;
-	tell_all(c, &command);
+	segment_tell_seal(c, i);
 	return i;
 }
 
@@ -96,6 +142,28 @@ static inline bool is_settled(const struct node *n)
 		}
 	}
 	return st.scanned_index > 0 && st.transfers == 0 && st.unacknowledged == 0;
+}
+
+/* ---- Limits ---- */
+
+/* The policy `replication` is applied: `text` are its limits. */
+static inline void policy_set(struct cluster *c, const char *text)
+{
+	Et__Command command = ET__COMMAND__INIT;
+	Et__PolicySet set = ET__POLICY_SET__INIT;
+	Et__Policy policy = ET__POLICY__INIT;
+	static char name[] = "replication";
+
+	pthread_mutex_lock(&c->state.mutex);
+	(void)snprintf(c->state.policy, sizeof(c->state.policy), "limits:\n%s", text);
+	c->state.policy_revision++;
+	c->state.index++;
+	pthread_mutex_unlock(&c->state.mutex);
+	policy.name = name;
+	set.policy = &policy;
+	command.body_case = ET__COMMAND__BODY_POLICY_SET;
+	command.policy_set = &set;
+	tell_all(c, &command);
 }
 
 /* ---- Listeners ---- */

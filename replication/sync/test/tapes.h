@@ -53,53 +53,82 @@ static inline void folder_remove(const char *path)
 	(void)rmdir(path);
 }
 
-/* A sealed tape of `records` records with about `size` bytes each, below `media`. */
-static inline void tape_make(const char *media, uint32_t records, size_t size,
-			     struct tape_made *ret)
+/* A tape that grows. */
+struct tape_growing {
+	struct et_tape *tape;
+	struct et_secret *dek, *seed;
+	uint32_t records;
+};
+
+/* Begin one below `media`; `ret` knows its name and header. */
+static inline void tape_begin(const char *media, struct tape_growing *g, struct tape_made *ret)
 {
 	char path[512];
 	char id[ET_UUID_TEXT_SIZE];
 	struct et_tape_header header = { .generation = 1, .segment = 1, .node = 1, .t0_us = 1 };
-	struct et_secret *dek = et_secret_new(32);
-	struct et_secret *seed = et_secret_new(32);
-	struct et_tape *tape = NULL;
-	struct et_tape_seal seal;
 	struct et_error e = { 0 };
 
 	memset(ret, 0, sizeof(*ret));
+	*g = (struct tape_growing){ .dek = et_secret_new(32), .seed = et_secret_new(32) };
 	et_uuid7(header.recording);
-	et_random(et_secret_edit(dek), 32);
-	et_random(et_secret_edit(seed), 32);
+	et_random(et_secret_edit(g->dek), 32);
+	et_random(et_secret_edit(g->seed), 32);
 	et_uuid_format(header.recording, id);
 	(void)snprintf(ret->file, sizeof(ret->file), "tapes/2026/11/22/%s-g1-s1.evtm", id);
 	(void)snprintf(path, sizeof(path), "%s/tapes/2026/11/22", media);
 	assert_int_equal(et_file_mkdirs(path, &e), 0);
 	(void)snprintf(path, sizeof(path), "%s/%s", media, ret->file);
-	assert_int_equal(et_tape_create(path, &header, dek, &tape, &e), 0);
+	assert_int_equal(et_tape_create(path, &header, g->dek, &g->tape, &e), 0);
+	memcpy(ret->expect.recording, header.recording, 16);
+	memcpy(ret->expect.header_hash, header.hash, 32);
+	ret->expect.generation = ret->expect.segment = 1;
+	ret->expect.has_header_hash = true;
+}
+
+/* `records` more of about `size` bytes each. */
+static inline void tape_grow(struct tape_growing *g, uint32_t records, size_t size)
+{
 	uint8_t *plain = malloc(size + 16);
+	struct et_error e = { 0 };
+
 	for (uint32_t i = 0; i < records; i++) {
-		size_t this_size = size > 16 ? size - 16 + i % 32 : size;
+		size_t this_size = size > 16 ? size - 16 + g->records % 32 : size;
 		et_random(plain, this_size);
-		assert_int_equal(
-			et_tape_append(tape, ET_TAPE_MEDIA, i * 1000, plain, this_size, &e), 0);
+		assert_int_equal(et_tape_append(g->tape, ET_TAPE_MEDIA, g->records++ * 1000, plain,
+						this_size, &e),
+				 0);
 	}
 	free(plain);
-	const struct et_tape_signer signer = { .node = 1, .seed = seed, .now_us = 2 };
-	assert_int_equal(et_tape_finish(tape, &signer, &seal, &e), 0);
-	tape = et_tape_close(tape);
-	(void)et_secret_free(dek);
-	(void)et_secret_free(seed);
+}
 
+/* Its footer. */
+static inline void tape_end(struct tape_growing *g, struct tape_made *ret)
+{
+	const struct et_tape_signer signer = { .node = 1, .seed = g->seed, .now_us = 2 };
 	struct et_expect *x = &ret->expect;
-	memcpy(x->recording, header.recording, 16);
-	x->generation = 1;
-	x->segment = 1;
+	struct et_tape_seal seal;
+	struct et_error e = { 0 };
+
+	assert_int_equal(et_tape_finish(g->tape, &signer, &seal, &e), 0);
+	g->tape = et_tape_close(g->tape);
+	(void)et_secret_free(g->dek);
+	(void)et_secret_free(g->seed);
 	memcpy(x->root, seal.root, 32);
-	memcpy(x->header_hash, header.hash, 32);
 	memcpy(x->object_hash, seal.object_hash, 32);
-	x->has_header_hash = x->has_object_hash = true;
+	x->has_object_hash = true;
 	x->records = seal.records;
 	x->size_bytes = seal.size_bytes;
+}
+
+/* A sealed tape of `records` records with about `size` bytes each, below `media`. */
+static inline void tape_make(const char *media, uint32_t records, size_t size,
+			     struct tape_made *ret)
+{
+	struct tape_growing g;
+
+	tape_begin(media, &g, ret);
+	tape_grow(&g, records, size);
+	tape_end(&g, ret);
 }
 
 /* The whole file; the caller frees *ret. */

@@ -12,26 +12,6 @@
 #include "replication/sync/sync_internal.h"
 #include "replication/sync/test/kit.h"
 
-/* The policy `replication` is applied: `text` are its limits. */
-static void policy_set(struct cluster *c, const char *text)
-{
-	Et__Command command = ET__COMMAND__INIT;
-	Et__PolicySet set = ET__POLICY_SET__INIT;
-	Et__Policy policy = ET__POLICY__INIT;
-	static char name[] = "replication";
-
-	pthread_mutex_lock(&c->state.mutex);
-	(void)snprintf(c->state.policy, sizeof(c->state.policy), "limits:\n%s", text);
-	c->state.policy_revision++;
-	c->state.index++;
-	pthread_mutex_unlock(&c->state.mutex);
-	policy.name = name;
-	set.policy = &policy;
-	command.body_case = ET__COMMAND__BODY_POLICY_SET;
-	command.policy_set = &set;
-	tell_all(c, &command);
-}
-
 static bool in_force(struct cluster *c, const struct node *n)
 {
 	return status_of(n).limits_revision == c->state.policy_revision;
