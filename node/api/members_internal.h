@@ -38,6 +38,8 @@ bool api_node_moves_media(const Et__Node *node); /* a member that stores */
 /* status.c: what members said of themselves last, with their ids. A new array. */
 json_t *api_live_nodes(struct api_call *call);
 const json_t *api_live_of(const json_t *live, uint64_t id); /* NULL: nothing is known */
+/* What a site lacks, and since when, into `o`. */
+void api_add_lag(json_t *o, const struct et_sync_site *s);
 /* Not so long ago that it says nothing of now. */
 bool api_live_is_fresh(const json_t *live);
 /* One member as the lists show it. A new object. */

@@ -170,6 +170,17 @@ static void metrics_sync(const struct et_sync_status *s, struct et_buffer *b)
 	metric(b, "sync_gone_segments", "gauge",
 	       "Segments without a good copy on any node or in the archive.",
 	       s->queue.gone_segments);
+	metric(b, "tails", "gauge", "Open segments of other sites that are kept here as they grow.",
+	       s->tails.count);
+	metric(b, "tail_bytes", "gauge", "Of them here.", s->tails.bytes);
+	metric(b, "tail_lag_seconds", "gauge",
+	       "How long ago the worst of them was last known to be complete.",
+	       (uint64_t)(s->tails.lag_ms / 1000));
+	metric(b, "tails_kept", "gauge",
+	       "Tails whose source was removed, or that are another node's to fetch.",
+	       s->tails.kept);
+	metric(b, "tail_errors_total", "counter",
+	       "Answers about tails that were refusals, or no records.", s->tails.errors);
 	et_buffer_printf(b, "# HELP evertape_sync_waiting_segments Segments that this node is to "
 			    "fetch, by class and by why they do not move.\n"
 			    "# TYPE evertape_sync_waiting_segments gauge\n");

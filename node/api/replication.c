@@ -1,4 +1,4 @@
-/* What waits to be replicated and why, and the limits of transfers.
+/* What waits to be replicated and why, the limits of transfers, and lag.
  *
  * The queue is told by each node of itself, with its status (once a second): rows by destination,
  * node, class and reason, and the oldest segments of each. A node that does not answer is named,
@@ -484,4 +484,80 @@ int api_replication_queue(struct api_call *call, struct et_error *reterr)
 	rc = queue_answer(call, &q, reterr);
 	free(l);
 	return rc;
+}
+
+/* ---- Lag ---- */
+
+static json_t *sync_site_json(const struct et_sync_site *s)
+{
+	json_t *o = json_object();
+	et_json_set(o, "site", et_json_text(s->site));
+	api_add_lag(o, s);
+	et_json_set(o, "own_segments", et_json_u64(s->own_segments));
+	et_json_set(o, "received_bytes", et_json_u64(s->received_bytes));
+	et_json_set(o, "sent_bytes", et_json_u64(s->sent_bytes));
+	et_json_set(o, "received_segments", et_json_u64(s->received_segments));
+	et_json_set(o, "receive_bytes_per_s", et_json_u64(s->receive_bytes_per_s));
+	et_json_set(o, "send_bytes_per_s", et_json_u64(s->send_bytes_per_s));
+	et_json_set(o, "errors", et_json_u64(s->errors));
+	et_json_set(o, "last_error", et_json_text(s->last_error));
+	et_json_set(o, "last_error_at", api_time(s->last_error_us));
+	et_json_set(o, "rate_limit_bytes", et_json_u64(s->rate_limit));
+	return o;
+}
+
+/* Calls in progress elsewhere, as its nodes keep them. */
+static void add_tails(json_t *o, const char *site, const json_t *live)
+{
+	int64_t tails = 0;
+	int64_t lag = 0;
+	int64_t kept = 0;
+	size_t i;
+	json_t *node;
+
+	json_array_foreach((json_t *)(uintptr_t)live, i, node)
+	{
+		const json_t *t = json_object_get(json_object_get(node, "replication"), "tails");
+		if (strcmp(et_json_get_text(node, "site", ""), site) == 0) {
+			int64_t here = et_json_get_int(t, "lag_ms", 0);
+			tails += et_json_get_int(t, "tails", 0);
+			kept += et_json_get_int(t, "kept", 0);
+			lag = here > lag ? here : lag;
+		}
+	}
+	et_json_set(o, "tails", json_integer(tails));
+	et_json_set(o, "tail_lag_ms", json_integer(lag));
+	et_json_set(o, "tails_kept", json_integer(kept));
+}
+
+int api_replication(struct api_call *call, struct et_error *reterr)
+{
+	struct et_state_view *v;
+	int rc = api_need(call->api->services.sync, "replication", reterr);
+	if (rc == 0) {
+		rc = api_view(call, &v, reterr);
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(call->api);
+	if (p == NULL) {
+		return et_fail(reterr, -ENOMEM, "replication");
+	}
+	ET_CLEANUP(et_json_freep) json_t *live = api_live_nodes(call);
+	json_t *sites = json_array();
+	for (uint32_t i = 0; i < p->sync.site_count; i++) {
+		json_t *site = sync_site_json(&p->sync.sites[i]);
+		add_tails(site, p->sync.sites[i].site, live);
+		et_json_add(sites, site);
+	}
+	json_t *o = json_object();
+	et_json_set(o, "node", et_json_text(call->api->config.name));
+	et_json_set(o, "sites", sites);
+	et_json_set(o, "transfers", json_integer(p->sync.transfers));
+	et_json_set(o, "serving", json_integer(p->sync.serving));
+	et_json_set(o, "unacknowledged", et_json_u64(p->sync.unacknowledged));
+	et_json_set(o, "bad_copies", et_json_u64(p->sync.bad_copies));
+	et_json_set(o, "disk_full", json_boolean(p->sync.disk_full));
+	return api_json(call, 200, o);
 }

@@ -252,7 +252,7 @@ static int add_site(void *arg, const Et__Site *site)
 	return 0;
 }
 
-static void add_lag(json_t *o, const struct et_sync_site *s)
+void api_add_lag(json_t *o, const struct et_sync_site *s)
 {
 	int64_t lag = s->oldest_us > 0 ? (et_clock_now_us() - s->oldest_us) / 1000 : 0;
 	et_json_set(o, "pending_segments", et_json_u64(s->pending_segments));
@@ -274,7 +274,7 @@ static json_t *sites_json(const struct et_state_view *v, const json_t *nodes,
 			    json_incref(json_object_get(node, "name")));
 	}
 	for (uint32_t s = 0; p->has_sync && s < p->sync.site_count; s++) {
-		add_lag(site_named(sites, p->sync.sites[s].site), &p->sync.sites[s]);
+		api_add_lag(site_named(sites, p->sync.sites[s].site), &p->sync.sites[s]);
 	}
 	return sites;
 }
@@ -462,53 +462,6 @@ int api_sites(struct api_call *call, struct et_error *reterr)
 	ET_CLEANUP(et_json_freep) json_t *nodes = nodes_json(call, v, p);
 	json_t *o = json_object();
 	et_json_set(o, "sites", sites_json(v, nodes, p));
-	return api_json(call, 200, o);
-}
-
-static json_t *sync_site_json(const struct et_sync_site *s)
-{
-	json_t *o = json_object();
-	et_json_set(o, "site", et_json_text(s->site));
-	add_lag(o, s);
-	et_json_set(o, "own_segments", et_json_u64(s->own_segments));
-	et_json_set(o, "received_bytes", et_json_u64(s->received_bytes));
-	et_json_set(o, "sent_bytes", et_json_u64(s->sent_bytes));
-	et_json_set(o, "received_segments", et_json_u64(s->received_segments));
-	et_json_set(o, "receive_bytes_per_s", et_json_u64(s->receive_bytes_per_s));
-	et_json_set(o, "send_bytes_per_s", et_json_u64(s->send_bytes_per_s));
-	et_json_set(o, "errors", et_json_u64(s->errors));
-	et_json_set(o, "last_error", et_json_text(s->last_error));
-	et_json_set(o, "last_error_at", api_time(s->last_error_us));
-	et_json_set(o, "rate_limit_bytes", et_json_u64(s->rate_limit));
-	return o;
-}
-
-int api_replication(struct api_call *call, struct et_error *reterr)
-{
-	struct et_state_view *v;
-	int rc = api_need(call->api->services.sync, "replication", reterr);
-	if (rc == 0) {
-		rc = api_view(call, &v, reterr);
-	}
-	if (rc < 0) {
-		return rc;
-	}
-	ET_CLEANUP(api_picture_freep) struct api_picture *p = api_picture_take(call->api);
-	if (p == NULL) {
-		return et_fail(reterr, -ENOMEM, "replication");
-	}
-	json_t *sites = json_array();
-	for (uint32_t i = 0; i < p->sync.site_count; i++) {
-		et_json_add(sites, sync_site_json(&p->sync.sites[i]));
-	}
-	json_t *o = json_object();
-	et_json_set(o, "node", et_json_text(call->api->config.name));
-	et_json_set(o, "sites", sites);
-	et_json_set(o, "transfers", json_integer(p->sync.transfers));
-	et_json_set(o, "serving", json_integer(p->sync.serving));
-	et_json_set(o, "unacknowledged", et_json_u64(p->sync.unacknowledged));
-	et_json_set(o, "bad_copies", et_json_u64(p->sync.bad_copies));
-	et_json_set(o, "disk_full", json_boolean(p->sync.disk_full));
 	return api_json(call, 200, o);
 }
 

@@ -61,6 +61,7 @@ static void config_defaults(struct et_config *c)
 			    .snapshot_rate_bytes = 0,
 			    .api_connections = 256 },
 		.copies_per_site = 1,
+		.tail_us = 1 * S,
 		.scrub = { .every_us = 30 * 86400 * S, .rate_bytes = 20 * MIB },
 		.tls = { .certificate_life_us = 72 * 3600 * S },
 		.log_level = ET_LOG_INFO,

@@ -121,7 +121,8 @@ struct et_config {
 		uint32_t api_connections;     /* api-connections: 256 */
 	} limits;
 
-	uint32_t copies_per_site; /* placement: {copies-per-site: 1} */
+	uint32_t copies_per_site; /* placement: {copies-per-site: 1, tail: 1s} */
+	int64_t tail_us; /* open segments of other nodes are tailed so often; off or 0s: 0 */
 
 	struct {
 		int64_t every_us; /* scrub: {every: 30d}, 1 s (for tests) to 366 d; off or 0s: 0 */

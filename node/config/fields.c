@@ -49,6 +49,7 @@ const struct config_field config_fields[] = {
 	{ "raft.heartbeat", CONFIG_DURATION, CONFIG_ALWAYS, AT(heartbeat_us), S / 100, 10 * S },
 	{ "backup.folder", CONFIG_TEXT, CONFIG_ALWAYS, AT(backup_folder), 0, 0 },
 	{ "placement.copies-per-site", CONFIG_NUMBER, CONFIG_ALWAYS, AT(copies_per_site), 1, 8 },
+	{ "placement.tail", CONFIG_PERIOD, CONFIG_ALWAYS, AT(tail_us), S / 5, 60 * S },
 	{ "scrub.every", CONFIG_PERIOD, CONFIG_ALWAYS, AT(scrub.every_us), S, 366 * DAY },
 	{ "scrub.rate", CONFIG_BYTES, CONFIG_ALWAYS, AT(scrub.rate_bytes), 64 * KIB, TIB },
 	{ "limits.live-calls", CONFIG_NUMBER, CONFIG_ALWAYS, AT(limits.live_calls), 1, 100000 },

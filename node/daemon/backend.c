@@ -119,6 +119,11 @@ static const struct {
 	  "evertape replication repair" },
 	{ "LIMITS_UNREAD", "limits of transfers cannot be read here: those before them hold",
 	  "evertape replication limit --show" },
+	{ "TAIL_LAG",
+	  "calls in progress at another site are known here only as they were more than 30 s ago: "
+	  "a "
+	  "site that is lost now loses that much of them",
+	  "evertape replication lag" },
 	{ "SCRUB_WAITS", "a scrub cannot go on, and tries each minute",
 	  "evertape replication scrub --status" },
 	{ "SCRUB_LATE", "copies were not all verified for two intervals of scrub.every",

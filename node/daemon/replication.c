@@ -11,7 +11,8 @@
 #include "node/io/clock.h"
 #include "replication/limit/limit.h"
 
-#define IDS_MAX 1000 /* recordings of one question */
+#define IDS_MAX 1000	  /* recordings of one question */
+#define TAIL_LAG_MS 30000 /* TAIL_LAG */
 
 static json_t *queue_rows(const struct et_sync_queue *q)
 {
@@ -83,6 +84,19 @@ static json_t *scrub_json(const struct et_sync_scrub *st)
 	return o;
 }
 
+static json_t *tails_json(const struct et_sync_tails *t)
+{
+	json_t *o = json_object();
+
+	et_json_set(o, "on", json_boolean(t->on));
+	et_json_set(o, "tails", et_json_u64(t->count));
+	et_json_set(o, "bytes", et_json_u64(t->bytes));
+	et_json_set(o, "lag_ms", json_integer(t->lag_ms));
+	et_json_set(o, "kept", et_json_u64(t->kept));
+	et_json_set(o, "kept_bytes", et_json_u64(t->kept_bytes));
+	return o;
+}
+
 void daemon_add_replication(const struct et_daemon *d, const struct et_sync_status *st,
 			    json_t *object, json_t *codes)
 {
@@ -96,11 +110,13 @@ void daemon_add_replication(const struct et_daemon *d, const struct et_sync_stat
 	et_json_set(o, "limits_revision", json_integer(st->limits_revision));
 	et_json_set(o, "limits_error", et_json_text(st->limits_error));
 	et_json_set(o, "scrub", scrub_json(&scrub));
+	et_json_set(o, "tails", tails_json(&st->tails));
 	et_json_set(object, "replication", o);
 	const struct {
 		bool on;
 		const char *code;
 	} table[] = { { st->limits_error[0] != '\0', "LIMITS_UNREAD" },
+		      { st->tails.lag_ms > TAIL_LAG_MS, "TAIL_LAG" },
 		      { scrub.error[0] != '\0', "SCRUB_WAITS" },
 		      { scrub.late, "SCRUB_LATE" } };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(table); i++) {

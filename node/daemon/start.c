@@ -232,6 +232,7 @@ static int start_sync(struct et_daemon *d, struct et_error *reterr)
 					 .node = d->identity.node,
 					 .media = d->config.media,
 					 .store_uuid = d->store_uuid,
+					 .tail_ms = (uint32_t)(d->config.tail_us / 1000),
 					 .cache_bytes = d->config.limits.cache_bytes,
 					 .scrub_every_us = d->config.scrub.every_us,
 					 .scrub_rate = d->config.scrub.rate_bytes,

@@ -402,6 +402,8 @@ static const struct et_cli_column lag_columns[] = {
 	{ "LACKS SEGMENTS", "pending_segments", ET_CLI_NUMBER, false },
 	{ "BYTES", "pending_bytes", ET_CLI_BYTES, false },
 	{ "LAG", "lag_ms", ET_CLI_AGO_MS, false },
+	{ "TAILS", "tails", ET_CLI_NUMBER, false },
+	{ "TAIL LAG", "tail_lag_ms", ET_CLI_AGO_MS, false },
 	{ "RECEIVED", "received_bytes", ET_CLI_BYTES, false },
 	{ "SENT", "sent_bytes", ET_CLI_BYTES, false },
 	{ "IN/S", "receive_bytes_per_s", ET_CLI_BYTES, false },

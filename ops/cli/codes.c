@@ -77,6 +77,12 @@ const struct et_cli_code et_cli_codes[] = {
 	  "places "
 	  "than placement asks for.",
 	  "evertape replication queue" },
+	{ "TAIL_LAG", "degraded",
+	  "A node keeps calls in progress at another site as they grow (placement.tail), and has "
+	  "not "
+	  "had all of one for more than 30 s: the line is too thin, a limit holds it back, or the "
+	  "recorder does not answer. A site that is lost now loses that much of them.",
+	  "evertape replication lag; evertape node list" },
 	{ "COPIES_GONE", "at_risk",
 	  "Segments have no good copy left on any node, and none in the archive: each copy is bad, "
 	  "or its node was removed. Bad ones are kept in quarantine on their nodes.",

@@ -94,6 +94,11 @@ const struct et_cli_command table_keeping[] = {
 	{ .path = "replication lag",
 	  .arguments = "",
 	  .summary = "what each site still lacks, and how fast it comes",
+	  .details =
+		  "TAILS are calls in progress elsewhere that nodes of the site keep as they grow; "
+		  "TAIL LAG is how long ago the worst of them was last known to be complete: what "
+		  "a "
+		  "lost site would lose of its calls.",
 	  .example = "evertape replication lag",
 	  .run = et_cli_replication_lag },
 	{ .path = "replication queue",

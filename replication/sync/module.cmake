@@ -3,4 +3,4 @@ et_module(replication/sync
     USES node/base node/text node/io node/crypto node/tape node/tls raft/command raft/state replication/plan replication/limit
     TESTS wire intake sync queue scrub tail
     TEST_LIBRARIES PkgConfig::uv
-    FUZZERS wire intake)
+    FUZZERS wire intake tail)

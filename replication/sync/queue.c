@@ -136,12 +136,14 @@ static void item_count(void *arg, const struct item *i)
 	}
 	const struct pull *p =
 		i->state == ITEM_PULL ? et_pull_find(c->s, &i->key, PULL_REPLICA) : NULL;
+	/* While a worker judges what had arrived, that is its own. */
+	uint64_t done = p != NULL && p->state != PULL_CHECK ? p->intake.good : 0;
 	struct et_sync_waiting w = { .generation = i->key.generation,
 				     .segment = i->key.segment,
 				     .klass = i->klass,
 				     .why = item_why(c->s, i, p),
 				     .size_bytes = i->size_bytes,
-				     .done_bytes = p != NULL ? p->intake.good : 0,
+				     .done_bytes = done,
 				     .sealed_us = i->sealed_us,
 				     .code = i->code };
 	if (p != NULL && p->source < p->look.source_count) {

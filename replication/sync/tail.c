@@ -251,7 +251,7 @@ static void tails_count(struct et_sync *s, int64_t now_us)
 			st->kept_bytes += t->good;
 			continue;
 		}
-		int64_t lag = t->whole ? 0 : (now_us - t->current_us) / 1000;
+		int64_t lag = t->whole || t->nothing ? 0 : (now_us - t->current_us) / 1000;
 		st->count++;
 		st->bytes += t->good;
 		st->lag_ms = lag > st->lag_ms ? lag : st->lag_ms;

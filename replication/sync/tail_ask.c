@@ -200,6 +200,8 @@ static void part_failed(struct tail_source *from, struct tail_part *part, int64_
 	uint32_t shift = t->failures < 6 ? t->failures : 6;
 
 	t->failures++;
+	t->nothing = part->code == ET_ESTALE || part->code == ET_ENOTFOUND ||
+		     part->code == ET_ETRUNCATED;
 	t->due_us = now_us + (PAUSE_US << shift);
 	if (part->disk_code < 0) {
 		s->full_until_us = et_store_is_full(part->disk_code)
@@ -223,13 +225,14 @@ static void part_take(struct tail_source *from, struct tail_part *part, bool non
 	t->records = part->records;
 	t->whole = part->whole;
 	if (part->code == 0 && part->more && idle && part->body->size > 16) {
-		part->code = ET_ETRUNCATED; /* More than any record takes, and none was in it. */
+		part->code = ET_ECORRUPT; /* More than any record takes, and none was in it. */
 	}
 	if (part->code < 0 || part->disk_code < 0) {
 		part_failed(from, part, now_us);
 		return;
 	}
 	t->failures = 0;
+	t->nothing = false;
 	if (part->more) {
 		t->due_us = none ? now_us + PAUSE_US : now_us;
 	} else {

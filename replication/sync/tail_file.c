@@ -54,8 +54,7 @@ static int part_header(struct tail *t, struct et_view bytes)
 	return 0;
 }
 
-/* How much of `bytes`, which follow part->good, is header and whole records. */
-static size_t part_judge(struct tail_part *part, struct et_view bytes)
+size_t et_tail_judge(struct tail_part *part, struct et_view bytes)
 {
 	struct tail *t = part->tail;
 	size_t good = 0;
@@ -112,7 +111,7 @@ void et_tail_file_take(const char *media, struct tail_part *part)
 		part->code = g.code < 0 ? g.code : ET_EMALFORMED;
 		return;
 	}
-	size_t good = part_judge(part, g.bytes);
+	size_t good = et_tail_judge(part, g.bytes);
 	if (good == 0) {
 		return;
 	}

@@ -73,6 +73,7 @@ struct tail {
 	bool stale;		    /* look at it as soon as it is free */
 	bool opened;		    /* what was here of it before is known */
 	bool whole;		    /* its footer was seen: its seal comes */
+	bool nothing;		    /* the source has no more of it than is here, or no such file */
 	struct tail_source *source; /* in s->tails.sources; NULL: not known */
 	bool has_expected;
 	uint8_t expected[32]; /* its header hash, as the catalogue has it */
@@ -164,6 +165,10 @@ bool et_tail_grown(struct link *l, struct et_wire_frame *frame);
 bool et_tail_refused(struct link *l, const struct et_wire_frame *frame);
 
 /* ---- On the disk (tail_file.c); workers ---- */
+
+/* How much of `bytes`, which follow part->good, is header and whole records; part->records goes on
+ * with them. part->code: it is no record that follows; part->whole: it is the footer. Pure. */
+size_t et_tail_judge(struct tail_part *part, struct et_view bytes);
 
 /* Judge what came of a segment and write it behind what is there. */
 void et_tail_file_take(const char *media, struct tail_part *part);

@@ -203,6 +203,7 @@ static void no_default_is_forgotten(void **state)
 		"raft.election",
 		"raft.heartbeat",
 		"placement.copies-per-site",
+		"placement.tail",
 		"limits.live-calls",
 		"limits.disk-reserve",
 		"limits.ring",

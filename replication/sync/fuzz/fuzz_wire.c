@@ -11,6 +11,9 @@ static void look_at(const struct et_wire_frame *frame)
 	struct et_wire_want want;
 	struct et_wire_leaves leaves;
 	struct et_wire_eof eof;
+	struct et_wire_tail tail;
+	struct et_wire_grown grown;
+	uint32_t window;
 
 	et_assert(frame->body->size <= ET_WIRE_BODY_MAX);
 	if (frame->type == ET_WIRE_HELLO) {
@@ -25,6 +28,16 @@ static void look_at(const struct et_wire_frame *frame)
 		}
 	} else if (frame->type == ET_WIRE_EOF) {
 		et_wire_read_eof(frame->body, &eof);
+	} else if (frame->type == ET_WIRE_TAIL) {
+		uint32_t count = et_wire_read_tails(frame->body, &window);
+		et_assert(count <= ET_WIRE_TAILS_MAX);
+		for (uint32_t i = 0; i < count; i++) {
+			et_wire_read_tail(frame->body, i, &tail);
+			et_assert(tail.generation > 0 && tail.segment > 0);
+		}
+	} else if (frame->type == ET_WIRE_GROWN && et_wire_read_grown(frame->body, &grown)) {
+		et_assert(grown.bytes.data + grown.bytes.size ==
+			  frame->body->data + frame->body->size);
 	}
 }
 

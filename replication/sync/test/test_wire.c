@@ -49,7 +49,8 @@ static void got_release(struct got *got)
 
 static void hello(struct et_buffer *out)
 {
-	et_wire_add_hello(out, &(struct et_wire_hello){ .node = 7, .streams = 64 });
+	et_wire_add_hello(out, &(struct et_wire_hello){
+				       .node = 7, .streams = 64, .features = ET_WIRE_HELLO_TAILS });
 }
 
 static struct et_wire_want a_want(void)
@@ -71,18 +72,27 @@ static void carries_what_a_puller_says(void **state)
 		struct et_wire_hello h;
 		struct et_wire_want want = a_want();
 		struct et_wire_want read;
+		struct et_wire_tail tail = {
+			.recording = { 0x44 }, .generation = 1, .segment = 3, .offset = 9
+		};
+		uint32_t window = 0;
 
 		hello(&out);
 		et_wire_add_want(&out, 5, 2, ET_WIRE_WANT_LEAVES | ET_WIRE_WANT_DATA, &want);
 		et_wire_add_credit(&out, 5, 1000);
 		et_wire_add_cancel(&out, 5);
 		et_wire_add_ping(&out, 99, true);
+		et_wire_add_tails(&out, 6, 70000, 2);
+		et_wire_add_tail(&out, &tail);
+		tail.segment++;
+		et_wire_add_tail(&out, &tail);
 		parse(ET_WIRE_PULLER, &out, piece, &got);
-		assert_int_equal(got.count, 5);
+		assert_int_equal(got.count, 6);
 		assert_int_equal(got.code, 1);
 		assert_true(et_wire_read_hello(got.frames[0].body, &h));
 		assert_int_equal(h.node, 7);
 		assert_int_equal(h.streams, 64);
+		assert_int_equal(h.features, ET_WIRE_HELLO_TAILS);
 		assert_int_equal(got.frames[1].type, ET_WIRE_WANT);
 		assert_int_equal(got.frames[1].klass, 2);
 		assert_int_equal(got.frames[1].flags, 3);
@@ -96,6 +106,12 @@ static void carries_what_a_puller_says(void **state)
 		assert_int_equal(et_get32(got.frames[2].body->data), 1000);
 		assert_int_equal(got.frames[3].type, ET_WIRE_CANCEL);
 		assert_int_equal(got.frames[4].flags, ET_WIRE_PING_ANSWER);
+		assert_int_equal(et_wire_read_tails(got.frames[5].body, &window), 2);
+		assert_int_equal(window, 70000);
+		et_wire_read_tail(got.frames[5].body, 1, &tail);
+		assert_int_equal(tail.recording[0], 0x44);
+		assert_int_equal(tail.segment, 4);
+		assert_int_equal(tail.offset, 9);
 		got_release(&got);
 		et_buffer_release(&out);
 	}
@@ -112,6 +128,8 @@ static void carries_what_a_source_says(void **state)
 		struct et_wire_leaves leaves;
 		struct et_wire_eof eof = { .size_bytes = 12345 };
 		struct et_wire_eof read;
+		struct et_wire_grown grown;
+		static const uint8_t efg[] = { 'e', 'f', 'g' };
 
 		hello(&out);
 		et_wire_add_leaves(&out, 9, 1, 5, 2, 3, hashes);
@@ -121,8 +139,11 @@ static void carries_what_a_source_says(void **state)
 		et_wire_add_eof(&out, 9, 1, &eof);
 		et_wire_add_error(&out, 9, ET_ENOTFOUND, "not here");
 		et_wire_add_busy(&out, 9, 500);
+		et_wire_add_grown(
+			&out, 10, ET_WIRE_GROWN_MORE,
+			&(struct et_wire_grown){ .entry = 2, .offset = 160, .bytes = { efg, 3 } });
 		parse(ET_WIRE_SOURCE, &out, piece, &got);
-		assert_int_equal(got.count, 6);
+		assert_int_equal(got.count, 7);
 		assert_true(et_wire_read_leaves(got.frames[1].body, &leaves));
 		assert_int_equal(leaves.total, 5);
 		assert_int_equal(leaves.first, 2);
@@ -133,6 +154,13 @@ static void carries_what_a_source_says(void **state)
 		et_wire_read_eof(got.frames[3].body, &read);
 		assert_int_equal(read.size_bytes, 12345);
 		assert_int_equal((int32_t)et_get32(got.frames[4].body->data), ET_ENOTFOUND);
+		assert_int_equal(got.frames[6].flags, ET_WIRE_GROWN_MORE);
+		assert_true(et_wire_read_grown(got.frames[6].body, &grown));
+		assert_int_equal(grown.entry, 2);
+		assert_int_equal(grown.code, 0);
+		assert_int_equal(grown.offset, 160);
+		assert_int_equal(grown.bytes.size, 3);
+		assert_memory_equal(grown.bytes.data, efg, 3);
 		got_release(&got);
 		et_buffer_release(&out);
 	}
@@ -176,7 +204,7 @@ static void refuses_what_is_not_the_protocol(void **state)
 	static const struct {
 		size_t at;
 		uint8_t value;
-	} bad[] = { { 4, 0 }, { 4, 11 }, { 4, 255 }, { 5, 5 }, { 6, 1 }, { 7, 4 }, { 15, 0 } };
+	} bad[] = { { 4, 0 }, { 4, 13 }, { 4, 255 }, { 5, 5 }, { 6, 1 }, { 7, 4 }, { 15, 0 } };
 	for (size_t i = 0; i < ET_ARRAY_SIZE(bad); i++) {
 		hello(&out);
 		size_t begin = out.size;
@@ -200,6 +228,50 @@ static void refuses_lengths_before_it_allocates(void **state)
 		et_put32(out.data + begin, lengths[i]);
 		expect_refused(ET_WIRE_SOURCE, &out, ET_EMALFORMED);
 	}
+}
+
+/* `b` has room for three. */
+static void refuses_tails_out_of_bounds(struct et_wire_block *b)
+{
+	struct et_wire_grown g;
+	uint32_t window = 0;
+
+	memset(b->data, 0, 4 + 3 * 32);
+	for (size_t i = 0; i < 3; i++) {
+		et_put32(b->data + 4 + i * 32 + 16, 1);
+		et_put32(b->data + 4 + i * 32 + 20, 1);
+	}
+	b->size = 4 + 3 * 32;
+	assert_int_equal(et_wire_read_tails(b, &window), 0); /* no window */
+	et_put32(b->data, 1);
+	assert_int_equal(et_wire_read_tails(b, &window), 3);
+	b->size = 4 + 3 * 32 - 1;
+	assert_int_equal(et_wire_read_tails(b, &window), 0); /* not whole entries */
+	b->size = 4 + 3 * 32;
+	et_put32(b->data, ET_WIRE_WINDOW_MAX + 1);
+	assert_int_equal(et_wire_read_tails(b, &window), 0);
+	et_put32(b->data, 1);
+	et_put64(b->data + 4 + 64 + 24, UINT64_MAX);
+	assert_int_equal(et_wire_read_tails(b, &window), 0); /* an offset behind all files */
+	et_put64(b->data + 4 + 64 + 24, 0);
+	et_put32(b->data + 4 + 64 + 20, 0);
+	assert_int_equal(et_wire_read_tails(b, &window), 0); /* segments count from 1 */
+
+	memset(b->data, 0, 32);
+	b->size = 16;
+	assert_true(et_wire_read_grown(b, &g));
+	et_put32(b->data, ET_WIRE_TAILS_MAX);
+	assert_false(et_wire_read_grown(b, &g)); /* no such entry */
+	et_put32(b->data, 0);
+	et_put32(b->data + 4, 1);
+	assert_false(et_wire_read_grown(b, &g)); /* no code */
+	et_put32(b->data + 4, (uint32_t)ET_ENOTFOUND);
+	assert_true(et_wire_read_grown(b, &g));
+	b->size = 17;
+	assert_false(et_wire_read_grown(b, &g)); /* a refusal with bytes */
+	et_put32(b->data + 4, 0);
+	et_put64(b->data + 8, UINT64_MAX);
+	assert_false(et_wire_read_grown(b, &g));
 }
 
 static void refuses_bodies_out_of_bounds(void **state)
@@ -239,6 +311,12 @@ static void refuses_bodies_out_of_bounds(void **state)
 	memset(b->data, 0, BODY);
 	b->size = 12;
 	assert_false(et_wire_read_hello(b, &h));
+	et_put64(b->data + 2, 1);
+	et_put16(b->data + 10, 1);
+	et_put32(b->data + 12, UINT32_MAX);
+	assert_true(et_wire_read_hello(b, &h)); /* of a build from before features */
+	assert_int_equal(h.features, 0);
+	refuses_tails_out_of_bounds(b);
 	free(b);
 }
 
