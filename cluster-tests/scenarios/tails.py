@@ -27,7 +27,7 @@ def is_prefix(tail, tape):
 
 def site(node, name):
     answer = node.cli("replication", "lag")
-    return next(r for r in answer["sites"] if r["site"] == name)
+    return next((r for r in answer["sites"] if r["site"] == name), {"tails": 0})
 
 
 def follow(s, source, others, calls):

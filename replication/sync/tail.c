@@ -177,6 +177,9 @@ static void look_take(struct et_sync *s, struct tail *t, const struct et_look_ta
 	t->source = NULL;
 	if (l->code == 0 && l->verdict == ET_LOOK_TAIL_FOLLOW) {
 		t->source = source_of(s, &l->source);
+		if (s->site[0] != '\0') {
+			(void)et_sync_site_of(s, s->site); /* Its tails are shown with it. */
+		}
 	}
 	t->state = t->source != NULL && s->tails.interval_us > 0 ? TAIL_FOLLOW : TAIL_KEPT;
 	if (t->state == TAIL_KEPT && t->good == 0) {
