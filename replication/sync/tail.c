@@ -200,6 +200,7 @@ static void look_after(uv_work_t *work, int status)
 		look_take(s, a->looked[i], &a->looks[i]);
 	}
 	if (!s->stopping) {
+		et_tail_run(s); /* There may be more than a look takes. */
 		et_table_run(s);
 	}
 }

@@ -1,13 +1,13 @@
 /* Asking sources what their open segments have grown.
  *
- *   IDLE ──segments are due──▶ CONNECT ──greeted──▶ ASKED ──all answered──▶ WRITE ──▶ IDLE, and
- * again ▲                            │                   │ cut, stalled, refused: with what came ▲
- *    └──── no connection ─────────┴── nothing came ───┘
+ *   IDLE ──some are due──▶ CONNECT ──greeted──▶ ASKED ──all answered, cut, refused──▶ WRITE
+ *    ▲                        │                   │                                    │
+ *    └──── no connection ─────┴── nothing came ───┴────────── what came is here ───────┘
  *
  * One question at a time to each source, so what is asked for is behind what is written. The next
  * follows at once while segments are due; each is due an interval after it was asked for, or at
- * once when there was more of it. Those that were asked for go to the end of the list: all take
- * turns. */
+ * once when there was more of it. Those that were answered go to the end of the list: all take
+ * turns, and what a cut left unanswered comes first. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -36,7 +36,7 @@
  * what a power cut leaves at the source is the better of the two. A segment whose SegmentOpen is
  * not committed (no quorum) is not tailed.
  *
- * Bounds: one question at a time to a source, and to ET_SYNC_TAIL_SOURCES at once; of an answer at
+ * Bounds: one question at a time to a source, and to ET_SYNC_TAIL_ASKING at once; of an answer at
  * most ET_SYNC_TAIL_WINDOW and one chunk are in memory. Limits: class `tail`.
  *
  * Threads: the sync thread; a worker has what a question's answer brought, alone. */
