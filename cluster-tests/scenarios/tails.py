@@ -32,9 +32,12 @@ def site(node, name):
 
 def follow(s, source, others, calls):
     """Twice: what the source has of each call now is at the other site within seconds."""
+    before = 0
     for _ in range(2):
+        wait_for("the tapes to grow", lambda b=before: sum(p.stat().st_size for p in tapes(source).values()) > b + 100000, 10, every=0.1)
         began = time.monotonic()
         sizes = {name: path.stat().st_size for name, path in tapes(source).items()}
+        before = sum(sizes.values())
         check(len(sizes) == len(calls), f"{len(sizes)} tapes")
         wait_for("the other site to have what the source had", lambda: all(
             n in tails(*others) and tails(*others)[n].stat().st_size >= size for n, size in sizes.items()), 20, every=0.05)
