@@ -485,7 +485,7 @@ static void stops_at_a_full_disk_and_says_so(void **state)
 	assert_false(fake_has(&c->state, segment, brq->id));
 	path_of(c, brq, segment, path);
 	assert_int_equal(stat(path, &st), -1);
-	assert_int_equal(site_of(prg, "brq").pending_segments, 1);
+	run_until(c, site_of(prg, "brq").pending_segments == 1);
 
 	/* With room again (and after its pause, which a restart cuts short) it goes on. */
 	sync_stop(brq);
