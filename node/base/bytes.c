@@ -66,19 +66,26 @@ void et_buffer_release(struct et_buffer *b)
 	if (b->secret && b->data != NULL) {
 		explicit_bzero(b->data, b->capacity);
 	}
-	free(b->data);
+	if (!b->lent) {
+		free(b->data);
+	}
 	*b = (struct et_buffer){ 0 };
 }
 
-/* realloc() would leave the old place behind as it is. */
-static uint8_t *secret_realloc(struct et_buffer *b, size_t capacity)
+/* Where realloc() would leave the old place behind as it is, or free what is not its own. */
+static uint8_t *buffer_move(struct et_buffer *b, size_t capacity)
 {
 	uint8_t *data = malloc(capacity);
 
 	if (data != NULL && b->data != NULL) {
 		memcpy(data, b->data, b->size);
-		explicit_bzero(b->data, b->capacity);
-		free(b->data);
+		if (b->secret) {
+			explicit_bzero(b->data, b->capacity);
+		}
+		if (!b->lent) {
+			free(b->data);
+		}
+		b->lent = false;
 	}
 	return data;
 }
@@ -94,8 +101,8 @@ uint8_t *et_buffer_reserve(struct et_buffer *b, size_t size)
 		while (capacity - b->size < size) {
 			capacity *= 2;
 		}
-		uint8_t *data =
-			b->secret ? secret_realloc(b, capacity) : realloc(b->data, capacity);
+		uint8_t *data = b->secret || b->lent ? buffer_move(b, capacity)
+						     : realloc(b->data, capacity);
 		if (data == NULL) {
 			b->failed = true;
 			return NULL;

@@ -87,6 +87,8 @@ struct et_buffer {
 	size_t capacity;
 	bool failed;
 	bool secret; /* set by its owner, who holds a secret in it: what it lets go is wiped */
+	bool lent;   /* set by its owner: `data` is borrowed, for the buffer's life. Never freed
+		      * here; when it is too small, memory of its own takes its place */
 };
 
 void et_buffer_release(struct et_buffer *b); /* NULL data is fine; leaves it empty */

@@ -1,4 +1,4 @@
 et_module(node/base
-    SOURCES err.c secret.c bytes.c queue.c log.c memory.c role.c
+    SOURCES err.c secret.c bytes.c queue.c log.c memory.c pool.c role.c
     LIBRARIES Threads::Threads
-    TESTS secret bytes queue)
+    TESTS secret bytes pool queue)

@@ -136,7 +136,7 @@ struct et_call *et_call_new(struct et_engine *e, bool signalled)
 		e->calls_refused_limit++;
 		return NULL;
 	}
-	struct et_call *c = calloc(1, sizeof(*c));
+	struct et_call *c = et_pool_take(&e->call_pool);
 	if (c == NULL) {
 		e->calls_refused_limit++;
 		return NULL;
@@ -452,7 +452,7 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 	e->call_count--;
 	e->media_only_count -= c->media_only ? 1 : 0;
 	e->table_changed = true;
-	free(c);
+	et_pool_give(&e->call_pool, c);
 }
 
 /* Is it over? */

@@ -78,6 +78,8 @@ static void set_rules(struct et_engine *e, const struct et_capture_config *confi
 static bool engine_allocate(struct et_engine *e, uint64_t seed)
 {
 	const struct et_capture_limits *l = &e->limits;
+	et_pool_init(&e->call_pool, sizeof(struct et_call));
+	et_pool_init(&e->stream_pool, sizeof(struct et_stream));
 	e->defrag = et_defrag_new(l->fragments, seed ^ 1);
 	e->tcp = et_tcp_new(l, seed ^ 6);
 	e->turn = et_turn_new(l->turn_allocations, seed ^ 7);
@@ -144,7 +146,7 @@ static void drop_call(struct et_engine *e, struct et_call *c)
 	et_buffer_release(&c->pending);
 	(void)et_srtp_ring_free(c->keys);
 	free(c->session);
-	free(c);
+	et_pool_give(&e->call_pool, c);
 }
 
 struct et_engine *et_engine_free(struct et_engine *e)
@@ -169,6 +171,8 @@ struct et_engine *et_engine_free(struct et_engine *e)
 	et_table_release(&e->endpoints);
 	et_table_release(&e->calls);
 	et_table_release(&e->candidates);
+	et_pool_release(&e->call_pool);
+	et_pool_release(&e->stream_pool);
 	free(e->slots);
 	free(e->free_slots);
 	free(e);

@@ -23,6 +23,7 @@
 
 #include "node/base/bytes.h"
 #include "node/base/fetch.h"
+#include "node/base/pool.h"
 #include "node/capture/capture.h"
 #include "node/capture/packet_internal.h"
 #include "node/capture/table_internal.h"
@@ -418,8 +419,10 @@ struct et_engine {
 	struct et_table endpoints;  /* struct et_endpoint by address and port */
 	struct et_table calls;	    /* struct et_call by Call-ID */
 	struct et_table candidates; /* struct et_candidate by key */
-	struct et_call **slots;	    /* owned: by slot; NULL: free */
-	uint32_t *free_slots;	    /* owned: a stack */
+	struct et_pool call_pool;
+	struct et_pool stream_pool;
+	struct et_call **slots; /* owned: by slot; NULL: free */
+	uint32_t *free_slots;	/* owned: a stack */
 	uint32_t free_count;
 	uint32_t call_count;
 	uint32_t media_only_count; /* of them */

@@ -253,8 +253,11 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 	s->course = et_tape_state_new(s->segment == 1 ? s->t0_us : INT64_MIN);
 	s->checkpoint_us = s->t0_us;
 	et_media_encoder_reset(&s->encoder);
-	/* One allocation for the tape's life, instead of doublings past what a record needs. */
-	(void)et_buffer_reserve(&s->encoder.plain, ET_RECORD_BYTES + ET_MEDIA_PACKET_OVERHEAD);
+	if (s->encoder.plain.data == NULL) {
+		s->encoder.plain = (struct et_buffer){ .data = s->room,
+						       .capacity = sizeof(s->room),
+						       .lent = true };
+	}
 	et_note_begin(w, s);
 	return true;
 }
@@ -285,10 +288,9 @@ static int late_number(struct et_writer *w, struct et_slot *s, uint8_t salt,
 
 void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct et_view plain)
 {
-	struct et_slot *s = calloc(1, sizeof(*s));
 	struct et_error error = { .text = "" };
-	if (s == NULL || w->config.media == NULL) {
-		free(s);
+	struct et_slot *s = w->config.media != NULL ? et_pool_take(&w->slot_pool) : NULL;
+	if (s == NULL) {
 		return;
 	}
 	memcpy(s->facts.id, late->recording, sizeof(s->facts.id));
@@ -301,7 +303,7 @@ void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct
 		et_segment_append(w, s, ET_TAPE_KEYS, s->t0_us, plain.data, plain.size);
 		et_segment_finish(w, s, NULL);
 	}
-	free(s);
+	et_pool_give(&w->slot_pool, s);
 }
 
 /* ---- Records --------------------------------------------------------------------------------- */

@@ -192,7 +192,7 @@ void et_stream_remove(struct et_engine *e, struct et_stream *s)
 	}
 	et_srtp_stream_release(&s->opening);
 	free(s->old);
-	free(s);
+	et_pool_give(&e->stream_pool, s);
 }
 
 static uint64_t key_hash(const struct et_table *t, const struct et_stream_key *key)
@@ -240,7 +240,7 @@ static struct et_stream *begin_stream(struct et_engine *e, const struct et_match
 	if (e->stream_count >= e->limits.streams || c->stream_count >= most) {
 		return NULL;
 	}
-	struct et_stream *s = calloc(1, sizeof(*s));
+	struct et_stream *s = et_pool_take(&e->stream_pool);
 	if (s == NULL) {
 		return NULL;
 	}

@@ -254,12 +254,12 @@ void et_stream_read(struct et_reader *r, struct et_capture_stream *ret)
 }
 
 /* A stream of before: its counts stay, its packets are a new stream. */
-static bool restore_stream(struct et_call *c, struct et_reader *r)
+static bool restore_stream(struct et_engine *e, struct et_call *c, struct et_reader *r)
 {
-	struct et_stream *s = calloc(1, sizeof(*s));
+	struct et_stream *s = et_pool_take(&e->stream_pool);
 	struct et_capture_stream *old = calloc(1, sizeof(*old));
 	if (s == NULL || old == NULL) {
-		free(s);
+		et_pool_give(&e->stream_pool, s);
 		free(old);
 		return false;
 	}
@@ -391,7 +391,7 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 	}
 	count = et_read8(r);
 	for (uint32_t i = 0; i < count && i < ET_CAPTURE_STREAMS_MAX && !r->failed; i++) {
-		if (!restore_stream(c, r)) {
+		if (!restore_stream(e, c, r)) {
 			return false;
 		}
 		c->stream_count++;

@@ -48,6 +48,7 @@ int et_writer_new(const struct et_writer_config *config, struct et_writer **ret,
 	w->kek_version = config->kek_version;
 	memcpy(w->kek_public, config->kek_public, sizeof(w->kek_public));
 	(void)pthread_mutex_init(&w->kek_mutex, NULL);
+	et_pool_init(&w->slot_pool, sizeof(struct et_slot));
 	(void)snprintf(w->site, sizeof(w->site), "%s", config->site != NULL ? config->site : "");
 	w->has_sign_public = config->sign_key != NULL &&
 			     et_ed25519_public(config->sign_key, w->sign_public, NULL) == 0;
@@ -80,7 +81,7 @@ static void slot_free(struct et_writer *w, uint32_t slot)
 		}
 		free(s->session);
 		free(s->streams);
-		free(s);
+		et_pool_give(&w->slot_pool, s);
 		w->slots[slot] = NULL;
 		w->segments[slot] = 0;
 	}
@@ -116,6 +117,7 @@ struct et_writer *et_writer_free(struct et_writer *w)
 		(void)close(w->media_fd);
 	}
 	(void)pthread_mutex_destroy(&w->kek_mutex);
+	et_pool_release(&w->slot_pool);
 	free(w->slots);
 	free(w->segments);
 	free(w);
@@ -230,7 +232,7 @@ void et_slot_end(struct et_writer *w, struct et_slot *s)
 void et_writer_open(struct et_writer *w, uint32_t slot, const struct et_facts *facts, bool restored)
 {
 	et_assert(slot < w->config.calls && w->slots[slot] == NULL);
-	struct et_slot *s = calloc(1, sizeof(*s));
+	struct et_slot *s = et_pool_take(&w->slot_pool);
 	if (s == NULL) {
 		w->refused_writer++;
 		return;

@@ -124,6 +124,7 @@ struct et_slot {
 	struct et_secret *keys[ET_SLOT_KEYS_MAX]; /* owned; NULL: not in use */
 	uint16_t keys_size[ET_SLOT_KEYS_MAX];
 	uint32_t keys_last;
+	uint8_t room[ET_RECORD_BYTES + ET_MEDIA_PACKET_OVERHEAD]; /* lent to the encoder */
 };
 
 /* A log of open tapes. */
@@ -162,6 +163,7 @@ struct et_writer {
 	bool has_sign_public;
 	int media_fd;
 	struct et_slot **slots; /* owned; NULL: not in use */
+	struct et_pool slot_pool;
 	int64_t now_us;
 	int64_t polled_us;
 	int64_t problem_us[ET_PROBLEM_KINDS]; /* monotonic: when PROBLEM was told last, by kind */
