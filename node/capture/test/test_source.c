@@ -165,11 +165,134 @@ static void frames_come_in_order_as_they_are(void **state)
 	(void)et_source_close(s);
 }
 
+/* ---- Plain files ---- */
+
+enum { PLAIN_COUNT = 2000, PLAIN_SNAPSHOT = 70000, FILE_HEAD = 24 };
+
+/* pcap 2.4, microseconds, Ethernet, in the byte order of this machine. */
+static void add_plain_head(struct fixture *f, uint32_t magic)
+{
+	const uint32_t head[] = { magic, 2 | 4U << 16, 0, 0, PLAIN_SNAPSHOT, 1 };
+	assert_int_equal(ftruncate(f->fd, 0), 0);
+	assert_int_equal(lseek(f->fd, 0, SEEK_SET), 0);
+	add(f, head, sizeof(head));
+}
+
+/* Most have what a packet has; some are longer than a piece of the file, and than the snapshot. */
+static uint32_t plain_size(uint32_t n)
+{
+	return n % 97 == 96 ? 60000 + n * 7 : n * 31 % 400;
+}
+
+static void add_plain(struct fixture *f, uint32_t n)
+{
+	static uint8_t bytes[100000];
+	memset(bytes, (int)(n + 1), plain_size(n));
+	add32(f, n);
+	add32(f, n == 7 ? 1000000 : n); /* no microseconds: 0 */
+	add32(f, plain_size(n));
+	add32(f, plain_size(n) + n % 2);
+	add(f, bytes, plain_size(n));
+}
+
+static void see_plain(void *arg, const struct et_frame *frames, size_t count)
+{
+	struct fixture *f = arg;
+	assert_in_range(count, 1, ET_SOURCE_BATCH);
+	for (size_t i = 0; i < count; i++, f->count++) {
+		const uint32_t n = f->count;
+		const uint32_t size = plain_size(n);
+		assert_int_equal(frames[i].link_type, 1);
+		assert_int_equal(frames[i].time_us, n * INT64_C(1000000) + (n == 7 ? 0 : n));
+		assert_int_equal(frames[i].size, size < PLAIN_SNAPSHOT ? size : PLAIN_SNAPSHOT);
+		assert_int_equal(frames[i].wire_size, size + n % 2);
+		for (uint32_t k = 0; k < frames[i].size; k++) {
+			assert_true(frames[i].data[k] == (uint8_t)(n + 1));
+		}
+	}
+}
+
+static int read_all(struct fixture *f, struct et_error *e)
+{
+	struct et_source *s = NULL;
+	int rc = et_source_open_file(f->path, &s, e);
+	assert_int_equal(rc, 0);
+	f->count = 0;
+	while ((rc = et_source_read(s, 50, see_plain, f, e)) > 0) {
+		assert_in_range(rc, 1, 50);
+	}
+	(void)et_source_close(s);
+	return rc;
+}
+
+static void a_plain_file_is_read_frame_by_frame(void **state)
+{
+	struct fixture *f = *state;
+	struct et_error e;
+	add_plain_head(f, 0xA1B2C3D4);
+	for (uint32_t n = 0; n < PLAIN_COUNT; n++) {
+		add_plain(f, n);
+	}
+	assert_int_equal(read_all(f, &e), 0);
+	assert_int_equal(f->count, PLAIN_COUNT);
+}
+
+/* Wherever it is cut: what is whole comes first. */
+static void a_plain_file_that_is_cut_says_so(void **state)
+{
+	struct fixture *f = *state;
+	struct et_error e;
+	add_plain_head(f, 0xA1B2C3D4);
+	add_plain(f, 0);
+	add_plain(f, 1);
+	const off_t whole = lseek(f->fd, 0, SEEK_CUR);
+	const off_t first = FILE_HEAD + 16 + (off_t)plain_size(0);
+	for (off_t at = whole - 1; at > first; at--) {
+		assert_int_equal(ftruncate(f->fd, at), 0);
+		assert_int_equal(read_all(f, &e), ET_ETRUNCATED);
+		assert_int_equal(f->count, 1);
+		assert_non_null(strstr(e.text, f->path));
+	}
+	assert_int_equal(ftruncate(f->fd, first), 0);
+	assert_int_equal(read_all(f, &e), 0);
+	assert_int_equal(f->count, 1);
+}
+
+static void a_frame_of_a_plain_file_is_bounded(void **state)
+{
+	struct fixture *f = *state;
+	struct et_error e;
+	add_plain_head(f, 0xA1B2C3D4);
+	add_plain(f, 0);
+	const uint32_t head[] = { 1, 1, 262145, 262145 };
+	add(f, head, sizeof(head));
+	assert_int_equal(read_all(f, &e), ET_EMALFORMED);
+	assert_int_equal(f->count, 1);
+	assert_non_null(strstr(e.text, "262145"));
+}
+
+/* Nanoseconds: not a plain one, and read all the same. */
+static void other_files_are_libpcaps(void **state)
+{
+	struct fixture *f = *state;
+	struct et_error e;
+	add_plain_head(f, 0xA1B23C4D);
+	add32(f, 0);
+	add32(f, 999);
+	add32(f, 0);
+	add32(f, 0);
+	assert_int_equal(read_all(f, &e), 0);
+	assert_int_equal(f->count, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(times_are_from_1970_to_9999),
-					    TEST(frames_come_in_order_as_they_are) };
+	const struct CMUnitTest tests[] = {
+		TEST(times_are_from_1970_to_9999),	   TEST(frames_come_in_order_as_they_are),
+		TEST(a_plain_file_is_read_frame_by_frame), TEST(a_plain_file_that_is_cut_says_so),
+		TEST(a_frame_of_a_plain_file_is_bounded),  TEST(other_files_are_libpcaps)
+	};
 	return cmocka_run_group_tests_name("node/capture/source", tests, NULL, NULL);
 }
