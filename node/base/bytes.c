@@ -9,6 +9,8 @@
 #include <wmmintrin.h>
 #endif
 
+enum { VARINT_BYTES_MAX = 10 }; /* of 64 bits */
+
 const uint8_t *et_read_bytes(struct et_reader *r, size_t size)
 {
 	if (r->failed || et_reader_left(r) < size) {
@@ -46,15 +48,17 @@ uint64_t et_read64(struct et_reader *r)
 
 uint64_t et_read_varint(struct et_reader *r)
 {
+	const size_t left = r->failed ? 0 : et_reader_left(r);
 	uint64_t v = 0;
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		uint8_t byte = et_read8(r);
-		if (shift == 63 && byte > 1) {
+	for (size_t i = 0; i < left && i < VARINT_BYTES_MAX; i++) {
+		const uint8_t byte = r->p[i];
+		if (i == VARINT_BYTES_MAX - 1 && byte > 1) {
 			break;
 		}
-		v |= (uint64_t)(byte & 0x7F) << shift;
+		v |= (uint64_t)(byte & 0x7F) << (7 * i);
 		if ((byte & 0x80) == 0) {
-			return r->failed ? 0 : v;
+			r->p += i + 1;
+			return v;
 		}
 	}
 	r->failed = true;

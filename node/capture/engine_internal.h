@@ -51,7 +51,7 @@ enum {
 	ET_CALL_DIALOGS_MAX = 8,	       /* branches of a fork that are told apart */
 	ET_CALL_SENT_MAX = 16,		       /* transactions of its INVITE */
 	ET_NO_MEDIA = 0xFF,		       /* no m-line */
-	ET_SINK_STEPS = 3,		       /* of et_sink.ahead */
+	ET_SINK_STEPS = 2,		       /* of et_sink.ahead */
 	ET_ENGINE_BATCH = 16, /* frames looked at ahead: their lines fit the first cache */
 };
 

@@ -327,6 +327,21 @@ static void segment_fail(struct et_writer *w, struct et_slot *s, int code,
 	et_slot_break(w, s, since_us);
 }
 
+/* What the course makes of a record, as a reader of the tape will see it. */
+static void course_follow(struct et_slot *s, enum et_tape_kind kind, struct et_view plain)
+{
+	if (s->course == NULL) {
+		return;
+	}
+	if (kind == ET_TAPE_META) {
+		et_tape_state_meta(s->course, plain);
+	} else if (kind == ET_TAPE_KEYS) {
+		et_tape_state_keys(s->course);
+	} else if (kind == ET_TAPE_MEDIA) {
+		et_tape_state_media(s->course, plain);
+	}
+}
+
 void et_segment_append(struct et_writer *w, struct et_slot *s, enum et_tape_kind kind,
 		       int64_t at_us, const void *plain, size_t size)
 {
@@ -342,11 +357,7 @@ void et_segment_append(struct et_writer *w, struct et_slot *s, enum et_tape_kind
 		return;
 	}
 	w->tape_bytes += size;
-	if (kind == ET_TAPE_META && s->course != NULL) {
-		et_tape_state_meta(s->course, (struct et_view){ plain, size });
-	} else if (kind == ET_TAPE_KEYS && s->course != NULL) {
-		et_tape_state_keys(s->course);
-	}
+	course_follow(s, kind, (struct et_view){ plain, size });
 }
 
 /* What a reader needs to begin here. */

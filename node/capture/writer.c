@@ -388,13 +388,11 @@ void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_p
 	if (rc < 0) {
 		w->tape_packets--;
 		w->dropped++;
-	} else if (s->course != NULL) {
-		et_tape_state_packet(s->course, packet);
 	}
 }
 
-/* The slot's head, and the stream's part of the encoder; the end of the record, and the course; the
- * stream's part of that. Slots are given out from the lowest up: their table is in the caches. */
+/* The slot's head, and the stream's part of the encoder; the end of the record. Slots are given out
+ * from the lowest up: their table is in the caches. */
 void et_writer_ahead(const struct et_writer *w, uint32_t slot, uint32_t stream, int step)
 {
 	et_assert(slot < w->config.calls);
@@ -408,9 +406,6 @@ void et_writer_ahead(const struct et_writer *w, uint32_t slot, uint32_t stream, 
 		et_fetch(&s->encoder.streams[stream], sizeof(s->encoder.streams[stream]));
 	} else if (step == 1 && plain->capacity - plain->size >= AHEAD_BYTES) {
 		et_fetch(plain->data + plain->size, AHEAD_BYTES);
-	}
-	if (step >= 1 && s->course != NULL) {
-		et_tape_state_fetch(s->course, stream, step - 1);
 	}
 }
 

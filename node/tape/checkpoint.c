@@ -4,7 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "node/base/fetch.h"
 #include "node/rtp/rtp.h"
 #include "node/tape/items_internal.h"
 #include "node/tape/meta.h"
@@ -45,7 +44,7 @@ struct type {
 };
 
 struct stream {
-	uint32_t number; /* from here to types[0] what each packet looks at: fetched ahead */
+	uint32_t number;
 	uint32_t type_count;
 	uint64_t seen[PAYLOAD_TYPES / 64]; /* a bit each */
 	struct et_rtp_clock clock;
@@ -238,15 +237,6 @@ static uint32_t stream_rate(const struct stream *t, uint8_t payload_type)
 	return rate;
 }
 
-void et_tape_state_fetch(const struct et_tape_state *s, uint32_t stream, int step)
-{
-	if (step == 0) {
-		et_fetch(s, offsetof(struct et_tape_state, incomplete));
-	} else if (stream < s->stream_count) { /* streams are told in the order of their numbers */
-		et_fetch(&s->streams[stream], offsetof(struct stream, types[1]));
-	}
-}
-
 void et_tape_state_packet(struct et_tape_state *s, const struct et_media_packet *p)
 {
 	struct et_rtp rtp;
@@ -268,6 +258,18 @@ void et_tape_state_packet(struct et_tape_state *s, const struct et_media_packet 
 						    .marker = p->marker,
 						    .arrival_us = p->arrival_us };
 	(void)et_rtp_clock_add(&t->clock, rate, &packet, s->begin_us, INT64_MIN);
+}
+
+void et_tape_state_media(struct et_tape_state *s, struct et_view plain)
+{
+	struct et_media_decoder d;
+	struct et_media_packet p;
+
+	int rc = et_media_decoder_init(&d, plain, NULL);
+	while (rc >= 0 && (rc = et_media_decoder_next(&d, &p, NULL)) == 1) {
+		et_tape_state_packet(s, &p);
+	}
+	s->incomplete = s->incomplete || rc < 0;
 }
 
 /* ---- Written ---- */

@@ -43,13 +43,13 @@ static inline void et_tape_state_freep(struct et_tape_state **s)
 	*s = et_tape_state_free(*s);
 }
 
-/* The plaintext of a META record, a KEYS record, or a packet goes into the tape. */
+/* The plaintext of a META record, a KEYS record, the plaintext of a MEDIA record, or one packet of
+ * such a record goes into the tape. A MEDIA plaintext that no decoder reads leaves the state
+ * incomplete. */
 void et_tape_state_meta(struct et_tape_state *s, struct et_view plain);
 void et_tape_state_keys(struct et_tape_state *s);
+void et_tape_state_media(struct et_tape_state *s, struct et_view plain);
 void et_tape_state_packet(struct et_tape_state *s, const struct et_media_packet *packet);
-/* A packet of this stream comes soon: begin to fetch what it will touch, in two steps (0, 1), the
- * second when the first is there. */
-void et_tape_state_fetch(const struct et_tape_state *s, uint32_t stream, int step);
 
 /* Add the plaintext of a CHECKPOINT to `plain`, which is empty. ET_ELIMIT: it would not be
  * complete; check plain->failed for memory. */

@@ -145,6 +145,47 @@ static void a_state_says_what_still_holds(void **state)
 	assert_int_equal(et_meta_reader_next(&meta, &item, NULL), 0);
 }
 
+/* A recorder gives it whole records, who writes a tape anew single packets: no difference. */
+static void a_record_says_what_its_packets_say(void **state)
+{
+	ET_CLEANUP(et_tape_state_freep) struct et_tape_state *by_packet = et_tape_state_new(T0);
+	ET_CLEANUP(et_tape_state_freep) struct et_tape_state *by_record = et_tape_state_new(T0);
+	struct et_media_encoder e = { 0 };
+
+	(void)state;
+	for (uint32_t n = 0; n < 500; n++) {
+		struct et_media_packet p = packet(n % 3, n / 3);
+		p.marker = n % 50 == 0;
+		p.payload_type = n % 40 == 0 ? 101 : 0;
+		p.timestamp += n > 400 ? 77777 : 0;
+		et_tape_state_packet(by_packet, &p);
+		assert_int_equal(et_media_encoder_add(&e, &p, SIZE_MAX / 8), 0);
+		if (n % 100 == 99) {
+			et_tape_state_media(by_record,
+					    (struct et_view){ e.plain.data, e.plain.size });
+			et_media_encoder_reset(&e);
+		}
+	}
+	struct et_buffer want = written(by_packet);
+	struct et_buffer got = written(by_record);
+	assert_int_equal(got.size, want.size);
+	assert_memory_equal(got.data, want.data, want.size);
+	et_buffer_release(&want);
+	et_buffer_release(&got);
+	et_media_encoder_release(&e);
+}
+
+static void a_record_that_nobody_reads_leaves_it_incomplete(void **state)
+{
+	ET_CLEANUP(et_tape_state_freep) struct et_tape_state *s = et_tape_state_new(T0);
+	struct et_buffer plain = { 0 };
+
+	(void)state;
+	et_tape_state_media(s, (struct et_view){ (const uint8_t *)"\1half", 5 });
+	assert_int_equal(et_tape_state_write(s, &plain), ET_ELIMIT);
+	et_buffer_release(&plain);
+}
+
 static void a_pause_that_is_over_is_not_told(void **state)
 {
 	ET_CLEANUP(et_tape_state_freep) struct et_tape_state *s = et_tape_state_new(INT64_MIN);
@@ -417,6 +458,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_state_says_what_still_holds),
+		TEST(a_record_says_what_its_packets_say),
+		TEST(a_record_that_nobody_reads_leaves_it_incomplete),
 		TEST(a_pause_that_is_over_is_not_told),
 		TEST(a_state_that_grows_too_large_is_not_written),
 		TEST(hostile_items_are_refused),
