@@ -1,9 +1,10 @@
 /* Shipping the log: with `backup: {folder: ...}` each entry that is applied is also written there,
  * so that a restore can go to any point between two base backups.
  *
- *   <folder>/base-INDEX-NODE.evbk   the state, at each start and each day
- *   <folder>/log-INDEX-NODE.evbk    the entries behind INDEX: a new file each minute, or each 16
- * MiB
+ *   <folder>/base-INDEX-NODE.evbk   the state, at each start and each day, and when another CA
+ * issues or another KEK version seals: a restore has the keys of its base only, and goes no further
+ * with them (restore_log.c) <folder>/log-INDEX-NODE.evbk    the entries behind INDEX: a new file
+ * each minute, or each 16 MiB
  *
  * The state thread copies entries into a buffer; a thread of its own seals and syncs them. What a
  * crash takes from the file under way is in the next base; a restore says where the entries end.
@@ -25,6 +26,12 @@
 #define SEGMENT_US (60LL * 1000000)
 #define BASE_US (86400LL * 1000000)
 #define RETRY_US (10LL * 1000000)
+
+/* What opens a file, and who vouches for its maker. */
+struct pitr_keys {
+	uint32_t kek_version;
+	uint32_t ca; /* its number */
+};
 
 struct daemon_pitr {
 	struct et_daemon *daemon;
@@ -48,7 +55,8 @@ struct daemon_pitr {
 	uint8_t written_digest[32];
 	uint64_t bytes;
 	int64_t begun_us;
-	int64_t base_us; /* monotonic: of the last base; 0: none */
+	int64_t base_us;       /* monotonic: of the last base; 0: none */
+	struct pitr_keys keys; /* that it is under */
 };
 
 /* On the state thread, in log order. */
@@ -123,8 +131,41 @@ static int file_publish(struct daemon_pitr *p, struct et_error *reterr)
 	return et_file_sync_parent(p->path, reterr);
 }
 
+static int keys_active(void *arg, const Et__Kek *kek)
+{
+	struct pitr_keys *keys = arg;
+
+	keys->kek_version =
+		kek->state == ET__KEK_STATE__KEK_ACTIVE ? kek->version : keys->kek_version;
+	return 0;
+}
+
+/* As the catalogue has them now; zeros: it cannot be read. */
+static struct pitr_keys keys_now(const struct daemon_pitr *p)
+{
+	struct et_state_view *v = et_state_view_open(p->daemon->state);
+	struct pitr_keys keys = { 0 };
+	Et__Cluster *cluster = NULL;
+
+	if (v != NULL && et_state_get_cluster(v, &cluster) == 0) {
+		keys.ca = et_state_ca_number(cluster, 0);
+		et__cluster__free_unpacked(cluster, NULL);
+		(void)et_state_each_kek(v, keys_active, &keys);
+	}
+	(void)et_state_view_close(v);
+	return keys;
+}
+
+static bool keys_changed(const struct daemon_pitr *p)
+{
+	struct pitr_keys now = keys_now(p);
+
+	return now.ca != 0 && (now.ca != p->keys.ca || now.kek_version != p->keys.kek_version);
+}
+
 static int base_make(struct daemon_pitr *p, struct et_error *reterr)
 {
+	struct pitr_keys keys = keys_now(p); /* if they change meanwhile, another one is made */
 	struct et_catalog_status status;
 
 	et_catalog_status(p->daemon->catalog, &status);
@@ -135,6 +176,7 @@ static int base_make(struct daemon_pitr *p, struct et_error *reterr)
 		return rc;
 	}
 	p->base_us = et_clock_mono_us();
+	p->keys = keys;
 	return file_publish(p, reterr);
 }
 
@@ -229,7 +271,7 @@ static int round_run(struct daemon_pitr *p, bool stopping, struct et_error *rete
 		rc = segment_end(p, reterr);
 	}
 	et_buffer_release(&batch);
-	bool old = p->base_us == 0 || et_clock_mono_us() - p->base_us >= BASE_US;
+	bool old = p->base_us == 0 || et_clock_mono_us() - p->base_us >= BASE_US || keys_changed(p);
 	if (rc == 0 && (lost || old) && !stopping) {
 		/* The base's file and the log's are one at a time. */
 		rc = segment_end(p, reterr);

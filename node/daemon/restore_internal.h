@@ -16,6 +16,7 @@ struct restore_log {
 	int64_t at_us;	   /* cluster time; 0: not by time */
 	uint64_t applied;  /* entries that were applied from logs */
 	bool reached;	   /* the point was reached */
+	uint32_t issuer;   /* number of the CA whose key is here */
 };
 
 /* Read --at and, of a folder, find the newest base that is not behind it. */

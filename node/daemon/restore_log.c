@@ -6,7 +6,11 @@
  *
  * Entries overlap (several nodes may write into one folder): each index is applied once. Where a
  * log says which digest the state had before its first entry or after its last, the restored state
- * must have it. */
+ * must have it.
+ *
+ * A restore has the keys of its base. Logs from behind a rotation of the CA or of the KEK are under
+ * others: they are refused, with the point where the keys changed and what to restore instead.
+ * There is a base from then (pitr.c), which is chosen by itself for all points behind it. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +177,83 @@ static int tick_behind(void *arg, uint32_t position, struct et_view packed)
 	return behind ? ET_EDEGRADED : 0; /* ends the walk */
 }
 
+/* The first base of the folder that is not before `from`. */
+static uint64_t base_after(const struct restore_log *l, uint64_t from)
+{
+	uint64_t first = 0;
+	DIR *dir = opendir(l->folder);
+
+	for (const struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL;
+	     e = readdir(dir)) {
+		struct et_backup_head h;
+		char one[4400];
+		(void)snprintf(one, sizeof(one), "%.4000s/%.255s", l->folder, e->d_name);
+		if (e->d_name[0] != '.' && head_of(one, &h) == 0 && h.kind == ET_BACKUP_BASE &&
+		    h.index >= from && (first == 0 || h.index < first)) {
+			first = h.index;
+		}
+	}
+	if (dir != NULL) {
+		(void)closedir(dir);
+	}
+	return first;
+}
+
+/* What is behind index `at` is under other keys than the base: say so, and what can be done. */
+static int keys_differ(const struct restore_log *l, const char *what, unsigned long long at,
+		       struct et_error *reterr)
+{
+	unsigned long long next = base_after(l, at + 1);
+
+	int rc = et_fail_plain(
+		reterr, ET_ENOKEY,
+		"behind index %llu %s: a restore does not go over a rotation of keys", at, what);
+	if (next != 0) {
+		(void)et_fail_next(reterr,
+				   "--at %llu or later: a base backup was made then, under the new "
+				   "keys (with shares: those of then); or --at %llu: as far as the "
+				   "old ones go",
+				   next, at);
+	} else {
+		(void)et_fail_next(reterr,
+				   "--at %llu: as far as these keys go; what is behind it needs a "
+				   "base backup from after the rotation",
+				   at);
+	}
+	return rc;
+}
+
+/* Number of the CA that issues; 0: it cannot be read. */
+static uint32_t issuer_of(struct et_state *state)
+{
+	struct et_state_view *v = et_state_view_open(state);
+	Et__Cluster *cluster = NULL;
+	uint32_t number = 0;
+
+	if (v != NULL && et_state_get_cluster(v, &cluster) == 0) {
+		number = et_state_ca_number(cluster, 0);
+		et__cluster__free_unpacked(cluster, NULL);
+	}
+	(void)et_state_view_close(v);
+	return number;
+}
+
+/* May this entry make another CA issue? */
+static int ca_moves(void *arg, uint32_t position, struct et_view packed)
+{
+	Et__Command *c = NULL;
+	bool moves = false;
+
+	(void)arg;
+	(void)position;
+	if (et_command_unpack(packed.data, packed.size, &c, NULL) == 0) {
+		moves = c->body_case == ET__COMMAND__BODY_CA_STEP ||
+			c->body_case == ET__COMMAND__BODY_CA_ROTATE;
+		et_command_free(c);
+	}
+	return moves ? ET_EDEGRADED : 0; /* ends the walk */
+}
+
 static int state_digest(struct et_state *state, uint8_t ret[32])
 {
 	struct et_state_view *v = et_state_view_open(state);
@@ -205,7 +286,13 @@ static int entry_apply(struct restore_log *l, struct et_state *state, uint64_t i
 	int rc = et_state_apply(state, index, entry, reterr);
 	int committed = et_state_commit(state, NULL, NULL, reterr);
 	l->applied += rc == 0;
-	return rc < 0 ? rc : committed;
+	rc = rc < 0 ? rc : committed;
+	if (rc == 0 && entry.size > 0 &&
+	    et_entry_each(entry.data, entry.size, ca_moves, NULL) == ET_EDEGRADED &&
+	    issuer_of(state) != l->issuer) { /* whose key is not here */
+		return keys_differ(l, "another CA issues", index - 1, reterr);
+	}
+	return rc;
 }
 
 /* Whole entries at the front of the stream are applied; what is left stays. */
@@ -264,6 +351,25 @@ static int log_read(struct restore_log *l, struct et_backup_reader *r, struct et
 		       : rc;
 }
 
+/* Is the maker a member of the restored state, by the key that it has there? That says more than a
+ * CA which the base does not know yet: entries are shipped up to a second after they were applied.
+ */
+static bool maker_is_member(struct et_state *state, const struct et_backup_head *h)
+{
+	struct et_state_view *v = et_state_view_open(state);
+	Et__Node *node = NULL;
+	bool is = false;
+
+	if (v != NULL && et_state_get_node(v, h->node, &node) == 0) {
+		is = node->state != ET__NODE_STATE__REMOVED &&
+		     node->state != ET__NODE_STATE__REVOKED && node->sign_public.len == 32 &&
+		     memcmp(node->sign_public.data, h->sign_public, 32) == 0;
+		et__node__free_unpacked(node, NULL);
+	}
+	(void)et_state_view_close(v);
+	return is;
+}
+
 static int log_apply(struct restore_log *l, const struct log_file *f,
 		     const struct et_backup_head *base, struct et_state *state,
 		     const struct et_secret *kek, const struct et_secret *ca_key,
@@ -287,7 +393,15 @@ static int log_apply(struct restore_log *l, const struct log_file *f,
 		return rc;
 	}
 	const struct et_backup_head *h = et_backup_head(r);
-	rc = et_keeper_backup_trust(ca_key, base->ca, h->members, h->node, h->sign_public, reterr);
+	rc = maker_is_member(state, h) ? 0
+				       : et_keeper_backup_trust(ca_key, base->ca, h->members,
+								h->node, h->sign_public, reterr);
+	if (rc == 0 && h->kek_version != base->kek_version) {
+		char what[80];
+		(void)snprintf(what, sizeof(what), "the logs are under KEK version %u, not %u",
+			       h->kek_version, base->kek_version);
+		return keys_differ(l, what, et_state_applied(state), reterr);
+	}
 	rc = rc < 0 ? rc : et_backup_unlock(r, kek, reterr);
 	if (rc == 0 && h->index == et_state_applied(state) && memcmp(h->digest, unknown, 32) != 0) {
 		rc = state_digest(state, digest);
@@ -329,6 +443,7 @@ int restore_log_apply(struct restore_log *l, const struct et_backup_head *base,
 	if (l->folder[0] == '\0') {
 		return 0;
 	}
+	l->issuer = issuer_of(state);
 	int rc = logs_find(l, base, &files, &count, reterr);
 	for (size_t i = 0; i < count && rc == 0 && !l->reached; i++) {
 		rc = log_apply(l, &files[i], base, state, kek, ca_key, reterr);

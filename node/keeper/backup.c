@@ -78,6 +78,21 @@ static int head_fill(const struct et_state_view *v, const struct et_identity *id
 	return rc < 0 ? et_fail(reterr, rc, "the keys of a backup") : 0;
 }
 
+/* Whoever restores asks the CA who made it. After a theft the list on this disk is signed by the CA
+ * that nobody trusts any more, until this node's certificate is renewed. */
+static int list_is_trusted(struct et_view members, const struct et_identity *id,
+			   struct et_error *reterr)
+{
+	struct et_member_list list = { 0 };
+
+	int rc = et_member_list_parse(members, view_of(&id->ca), &list, NULL);
+	et_member_list_release(&list);
+	return rc < 0 ? et_fail_plain(reterr, ET_ESTALE,
+				      "the list of members on this disk is not signed by the CA of "
+				      "now yet: it is renewed with the certificate, in seconds")
+		      : 0;
+}
+
 int et_keeper_backup_begin(const struct et_state_view *v, const struct et_identity *id,
 			   const char *identity_folder, enum et_backup_kind kind, uint64_t index,
 			   const uint8_t digest[32], et_backup_sink sink, void *arg,
@@ -93,8 +108,9 @@ int et_keeper_backup_begin(const struct et_state_view *v, const struct et_identi
 	int rc = et_file_read(path, MEMBERS_MAX, &members, reterr);
 	if (rc == 0) {
 		head.members = view_of(&members);
-		rc = head_fill(v, id, &m, reterr);
+		rc = list_is_trusted(head.members, id, reterr);
 	}
+	rc = rc < 0 ? rc : head_fill(v, id, &m, reterr);
 	if (rc == 0) {
 		rc = et_backup_writer_new(&head, id->sign_key, sink, arg, ret, reterr);
 	}
