@@ -1,10 +1,14 @@
 /* Shipping the log: with `backup: {folder: ...}` each entry that is applied is also written there,
  * so that a restore can go to any point between two base backups.
  *
- *   <folder>/base-INDEX-NODE.evbk   the state, at each start and each day, and when another CA
- * issues or another KEK version seals: a restore has the keys of its base only, and goes no further
- * with them (restore_log.c) <folder>/log-INDEX-NODE.evbk    the entries behind INDEX: a new file
- * each minute, or each 16 MiB
+ *   <folder>/base-INDEX-NODE.evbk   the state: at each start, each day, and when another CA issues
+ *                                   or another KEK version seals
+ *   <folder>/log-INDEX-NODE.evbk    the entries behind INDEX: a new file each minute, or each 16
+ *                                   MiB
+ *
+ * A restore has the keys of its base, and goes no further with them (restore_log.c): so there is a
+ * base with each new key. Keys are looked at each second: points in the second of a change may be
+ * in neither, for the log's next file is under the new key, and its base comes behind it.
  *
  * The state thread copies entries into a buffer; a thread of its own seals and syncs them. What a
  * crash takes from the file under way is in the next base; a restore says where the entries end.

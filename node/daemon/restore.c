@@ -349,6 +349,21 @@ static int db_open(struct restore *r, struct et_error *reterr)
 	return 0;
 }
 
+/* Has a node of this number run with this media? */
+static bool ledger_is_there(const struct restore *r)
+{
+	const char *const tops[] = { r->config.state, r->config.media };
+	char path[ET_CONFIG_PATH_MAX + 64];
+	bool is = false;
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(tops); i++) {
+		(void)snprintf(path, sizeof(path), "%s/ledger/%llu.evl", tops[i],
+			       (unsigned long long)r->node);
+		is = is || access(path, F_OK) == 0;
+	}
+	return is;
+}
+
 static int begin_make(struct restore *r, const Et__Cluster *cluster, struct et_error *reterr)
 {
 	const struct et_backup_head *head = et_backup_head(r->backup);
@@ -368,6 +383,9 @@ static int begin_make(struct restore *r, const Et__Cluster *cluster, struct et_e
 	r->node = cluster->next_node_id + NODE_GAP;
 	if (r->ledgers.node >= r->node) { /* this backup was restored before, and that node ran */
 		r->node = r->ledgers.node + NODE_GAP;
+	}
+	while (ledger_is_there(r)) { /* nor what nobody here can verify: under another CA */
+		r->node += NODE_GAP;
 	}
 	et_random(r->incarnation, sizeof(r->incarnation));
 	int rc = et_keeper_key_make(r->config.state, r->root, head->kek_version, config.seal_public,
@@ -420,6 +438,18 @@ static int journal_aside(struct restore *r, struct et_error *reterr)
 	return et_file_sync_parent(to, reterr);
 }
 
+/* What a node of the old epoch has promised to seal to may have come with its key folder. */
+static int promise_drop(const struct restore *r, struct et_error *reterr)
+{
+	char path[ET_CONFIG_PATH_MAX + 64];
+
+	(void)snprintf(path, sizeof(path), "%s/keys/sealing", r->config.state);
+	if (unlink(path) < 0 && errno != ENOENT) {
+		return et_fail(reterr, -errno, "remove '%s'", path);
+	}
+	return 0;
+}
+
 static int restore_finish(struct restore *r, struct et_error *reterr)
 {
 	char path[ET_CONFIG_PATH_MAX + 64];
@@ -432,6 +462,7 @@ static int restore_finish(struct restore *r, struct et_error *reterr)
 	int rc = et_catalog_bootstrap_at(&config, r->index, reterr);
 	rc = rc < 0 ? rc : et_file_publish(path, "live-1\n", 7, 0600, reterr);
 	rc = rc < 0 ? rc : journal_aside(r, reterr);
+	rc = rc < 0 ? rc : promise_drop(r, reterr);
 	rc = rc < 0 ? rc : into_place(r, "db", reterr);
 	rc = rc < 0 ? rc : into_place(r, "raft", reterr);
 	rc = rc < 0 ? rc

@@ -10,13 +10,14 @@
 #define RESTORE_LOGS_MAX 65536
 
 struct restore_log {
-	char base[4200];   /* path of the base backup */
-	char folder[4096]; /* with logs; "": none */
-	uint64_t at_index; /* 0: not by index */
-	int64_t at_us;	   /* cluster time; 0: not by time */
-	uint64_t applied;  /* entries that were applied from logs */
-	bool reached;	   /* the point was reached */
-	uint32_t issuer;   /* number of the CA whose key is here */
+	char base[4200];		   /* path of the base backup */
+	char folder[4096];		   /* with logs; "": none */
+	uint64_t at_index;		   /* 0: not by index */
+	int64_t at_us;			   /* cluster time; 0: not by time */
+	uint64_t applied;		   /* entries that were applied from logs */
+	bool reached;			   /* the point was reached */
+	uint32_t issuer;		   /* number of the CA whose key is here */
+	const struct et_backup_head *from; /* borrowed: of the base */
 };
 
 /* Read --at and, of a folder, find the newest base that is not behind it. */
@@ -26,6 +27,11 @@ int restore_log_choose(struct restore_log *l, const char *path, const char *at,
 int restore_log_apply(struct restore_log *l, const struct et_backup_head *base,
 		      struct et_state *state, const struct et_secret *kek,
 		      const struct et_secret *ca_key, struct et_error *reterr) ET_MUST_CHECK;
+
+/* What the restored catalogue says of the node that made a file (enum Et__NodeState); -1: nothing,
+ * or it has another key there. That says more than the CA that the maker was signed by: the base
+ * may know another one. Of a removed node the number and key are kept. */
+int restore_maker_state(struct et_state *state, uint64_t node, const uint8_t sign_public[32]);
 
 /* ---- Ledgers of erasures ---- */
 

@@ -2,7 +2,8 @@
  *
  * Every node keeps one in its state and its media, and puts copies into every archive target:
  * ledger/<cluster>/<node>-<size>.evl, of which the largest is the newest. Of files all are read, of
- * a target the newest of each node. Each is signed by its node, which the backup knows. */
+ * a target the newest of each node. Each is signed by its node, which the restored catalogue knows,
+ * or the backup's CA. */
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,26 @@ static int erasure_take(void *arg, const uint8_t recording[16], uint64_t index, 
 	return 0;
 }
 
+int restore_maker_state(struct et_state *state, uint64_t number, const uint8_t sign_public[32])
+{
+	struct et_state_view *v = et_state_view_open(state);
+	Et__Node *node = NULL;
+	int is = -1;
+
+	if (v != NULL && et_state_get_node(v, number, &node) == 0) {
+		if (node->sign_public.len == 32 &&
+		    memcmp(node->sign_public.data, sign_public, 32) == 0) {
+			is = (int)node->state;
+		}
+		et__node__free_unpacked(node, NULL);
+	}
+	(void)et_state_view_close(v);
+	return is;
+}
+
+/* A ledger goes on for years, under the list of members that it began with: after a rotation of the
+ * CA the catalogue knows who wrote it. A stolen node is not heard: the others have written all that
+ * was erased. */
 static int ledger_trust(void *arg, const struct et_ledger_head *head, struct et_error *reterr)
 {
 	const struct restore_ledgers_from *from = ((struct reading *)arg)->from;
@@ -56,8 +77,13 @@ static int ledger_trust(void *arg, const struct et_ledger_head *head, struct et_
 	if (memcmp(head->cluster_id, from->backup->cluster_id, 16) != 0) {
 		return et_fail_plain(reterr, ET_EREFUSED, "it is of another cluster");
 	}
-	return et_keeper_backup_trust(from->ca_key, from->backup->ca, head->members, head->node,
-				      head->sign_public, reterr);
+	int maker = restore_maker_state(from->state, head->node, head->sign_public);
+	if (maker == ET__NODE_STATE__REVOKED) {
+		return et_fail_plain(reterr, ET_EREFUSED, "it is of a stolen node");
+	}
+	return maker >= 0 ? 0
+			  : et_keeper_backup_trust(from->ca_key, from->backup->ca, head->members,
+						   head->node, head->sign_public, reterr);
 }
 
 static void ledger_bad(struct reading *r, const char *where, const struct et_error *e)

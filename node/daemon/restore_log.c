@@ -124,8 +124,13 @@ static int by_index(const void *a, const void *b)
 	return (x->index > y->index) - (x->index < y->index);
 }
 
-static int logs_find(const struct restore_log *l, const struct et_backup_head *base,
-		     struct log_file **ret, size_t *ret_count, struct et_error *reterr)
+static bool is_of_base(const struct et_backup_head *h, const struct et_backup_head *base)
+{
+	return memcmp(h->cluster_id, base->cluster_id, 16) == 0 && h->epoch == base->epoch;
+}
+
+static int logs_find(const struct restore_log *l, struct log_file **ret, size_t *ret_count,
+		     struct et_error *reterr)
 {
 	struct log_file *list = NULL;
 	size_t count = 0;
@@ -140,7 +145,7 @@ static int logs_find(const struct restore_log *l, const struct et_backup_head *b
 		struct log_file one;
 		(void)snprintf(one.path, sizeof(one.path), "%.4000s/%.255s", l->folder, e->d_name);
 		if (e->d_name[0] == '.' || head_of(one.path, &h) < 0 || h.kind != ET_BACKUP_LOG ||
-		    memcmp(h.cluster_id, base->cluster_id, 16) != 0 || h.epoch != base->epoch) {
+		    !is_of_base(&h, l->from)) {
 			continue;
 		}
 		struct log_file *more = realloc(list, (count + 1) * sizeof(*list));
@@ -189,7 +194,7 @@ static uint64_t base_after(const struct restore_log *l, uint64_t from)
 		char one[4400];
 		(void)snprintf(one, sizeof(one), "%.4000s/%.255s", l->folder, e->d_name);
 		if (e->d_name[0] != '.' && head_of(one, &h) == 0 && h.kind == ET_BACKUP_BASE &&
-		    h.index >= from && (first == 0 || h.index < first)) {
+		    is_of_base(&h, l->from) && h.index >= from && (first == 0 || h.index < first)) {
 			first = h.index;
 		}
 	}
@@ -351,27 +356,27 @@ static int log_read(struct restore_log *l, struct et_backup_reader *r, struct et
 		       : rc;
 }
 
-/* Is the maker a member of the restored state, by the key that it has there? That says more than a
- * CA which the base does not know yet: entries are shipped up to a second after they were applied.
- */
-static bool maker_is_member(struct et_state *state, const struct et_backup_head *h)
+/* May its entries be applied, by who has made it? ET_EREFUSED: it is passed over. What is from
+ * before the base, and under keys of before, nobody needs; nor is a stolen node heard. Others have
+ * what comes behind the base, if anybody has: a hole is found. */
+static int log_trust(const struct restore_log *l, const struct et_backup_head *h,
+		     struct et_state *state, const struct et_secret *ca_key,
+		     struct et_error *reterr)
 {
-	struct et_state_view *v = et_state_view_open(state);
-	Et__Node *node = NULL;
-	bool is = false;
+	int maker = restore_maker_state(state, h->node, h->sign_public);
 
-	if (v != NULL && et_state_get_node(v, h->node, &node) == 0) {
-		is = node->state != ET__NODE_STATE__REMOVED &&
-		     node->state != ET__NODE_STATE__REVOKED && node->sign_public.len == 32 &&
-		     memcmp(node->sign_public.data, h->sign_public, 32) == 0;
-		et__node__free_unpacked(node, NULL);
+	if (h->kek_version < l->from->kek_version || maker == ET__NODE_STATE__REVOKED) {
+		return ET_EREFUSED;
 	}
-	(void)et_state_view_close(v);
-	return is;
+	if (maker >= 0 && maker != ET__NODE_STATE__REMOVED) {
+		return 0;
+	}
+	int rc = et_keeper_backup_trust(ca_key, l->from->ca, h->members, h->node, h->sign_public,
+					reterr);
+	return rc == ET_EUNTRUSTED && h->index < l->from->index ? ET_EREFUSED : rc;
 }
 
-static int log_apply(struct restore_log *l, const struct log_file *f,
-		     const struct et_backup_head *base, struct et_state *state,
+static int log_apply(struct restore_log *l, const struct log_file *f, struct et_state *state,
 		     const struct et_secret *kek, const struct et_secret *ca_key,
 		     struct et_error *reterr)
 {
@@ -379,6 +384,15 @@ static int log_apply(struct restore_log *l, const struct log_file *f,
 	static const uint8_t unknown[32];
 	uint8_t digest[32];
 
+	int rc = et_backup_open(f->path, &r, reterr);
+	if (rc < 0) {
+		return rc;
+	}
+	const struct et_backup_head *h = et_backup_head(r);
+	rc = log_trust(l, h, state, ca_key, reterr);
+	if (rc < 0) {
+		return rc == ET_EREFUSED ? 0 : rc;
+	}
 	if (f->index > et_state_applied(state)) {
 		return et_fail_plain(
 			reterr, ET_EINTEGRITY,
@@ -387,22 +401,17 @@ static int log_apply(struct restore_log *l, const struct log_file *f,
 			f->path, (unsigned long long)f->index,
 			(unsigned long long)et_state_applied(state));
 	}
-	int rc = et_backup_open(f->path, &r, reterr);
-	rc = rc < 0 ? rc : et_backup_check(r, reterr);
+	rc = et_backup_check(r, reterr);
 	if (rc < 0) {
 		return rc;
 	}
-	const struct et_backup_head *h = et_backup_head(r);
-	rc = maker_is_member(state, h) ? 0
-				       : et_keeper_backup_trust(ca_key, base->ca, h->members,
-								h->node, h->sign_public, reterr);
-	if (rc == 0 && h->kek_version != base->kek_version) {
+	if (h->kek_version > l->from->kek_version) {
 		char what[80];
 		(void)snprintf(what, sizeof(what), "the logs are under KEK version %u, not %u",
-			       h->kek_version, base->kek_version);
+			       h->kek_version, l->from->kek_version);
 		return keys_differ(l, what, et_state_applied(state), reterr);
 	}
-	rc = rc < 0 ? rc : et_backup_unlock(r, kek, reterr);
+	rc = et_backup_unlock(r, kek, reterr);
 	if (rc == 0 && h->index == et_state_applied(state) && memcmp(h->digest, unknown, 32) != 0) {
 		rc = state_digest(state, digest);
 		if (rc == 0 && memcmp(digest, h->digest, 32) != 0) {
@@ -443,10 +452,11 @@ int restore_log_apply(struct restore_log *l, const struct et_backup_head *base,
 	if (l->folder[0] == '\0') {
 		return 0;
 	}
+	l->from = base;
 	l->issuer = issuer_of(state);
-	int rc = logs_find(l, base, &files, &count, reterr);
+	int rc = logs_find(l, &files, &count, reterr);
 	for (size_t i = 0; i < count && rc == 0 && !l->reached; i++) {
-		rc = log_apply(l, &files[i], base, state, kek, ca_key, reterr);
+		rc = log_apply(l, &files[i], state, kek, ca_key, reterr);
 		l->reached |= l->at_index != 0 && et_state_applied(state) == l->at_index;
 	}
 	free(files);

@@ -67,7 +67,12 @@ static int head_fill(const struct et_state_view *v, const struct et_identity *id
 	h->epoch = cluster->epoch;
 	memcpy(h->sign_public, id->sign_public, 32);
 	h->ca = view_of(&id->ca);
+	bool of_now = h->kind != ET_BACKUP_BASE || bundle_is_of(h->ca, cluster);
 	et__cluster__free_unpacked(cluster, NULL);
+	if (!of_now) { /* its own catalogue would call another CA the one that issues */
+		(void)et_fail_plain(reterr, ET_ESTALE, "the cluster's CA is just changing");
+		return et_fail_next(reterr, "the same again in some seconds"), ET_ESTALE;
+	}
 	rc = et_keeper_sealing_find(v, view_of(&id->ca), NULL, &kek, NULL, reterr);
 	if (rc < 0) {
 		return rc;
@@ -78,8 +83,8 @@ static int head_fill(const struct et_state_view *v, const struct et_identity *id
 	return rc < 0 ? et_fail(reterr, rc, "the keys of a backup") : 0;
 }
 
-/* Whoever restores asks the CA who made it. After a theft the list on this disk is signed by the CA
- * that nobody trusts any more, until this node's certificate is renewed. */
+/* Whoever restores asks the CA who made the base. After a theft the list on this disk is signed by
+ * the CA that nobody trusts any more, until this node's certificate is renewed. */
 static int list_is_trusted(struct et_view members, const struct et_identity *id,
 			   struct et_error *reterr)
 {
@@ -87,10 +92,13 @@ static int list_is_trusted(struct et_view members, const struct et_identity *id,
 
 	int rc = et_member_list_parse(members, view_of(&id->ca), &list, NULL);
 	et_member_list_release(&list);
-	return rc < 0 ? et_fail_plain(reterr, ET_ESTALE,
-				      "the list of members on this disk is not signed by the CA of "
-				      "now yet: it is renewed with the certificate, in seconds")
-		      : 0;
+	if (rc < 0) {
+		(void)et_fail_plain(reterr, ET_ESTALE,
+				    "the list of members on this disk is not signed by the CA of "
+				    "now yet: it is renewed with the certificate");
+		return et_fail_next(reterr, "the same again in some seconds"), ET_ESTALE;
+	}
+	return 0;
 }
 
 int et_keeper_backup_begin(const struct et_state_view *v, const struct et_identity *id,
@@ -108,7 +116,7 @@ int et_keeper_backup_begin(const struct et_state_view *v, const struct et_identi
 	int rc = et_file_read(path, MEMBERS_MAX, &members, reterr);
 	if (rc == 0) {
 		head.members = view_of(&members);
-		rc = list_is_trusted(head.members, id, reterr);
+		rc = kind == ET_BACKUP_BASE ? list_is_trusted(head.members, id, reterr) : 0;
 	}
 	rc = rc < 0 ? rc : head_fill(v, id, &m, reterr);
 	if (rc == 0) {

@@ -117,7 +117,8 @@ int et_keeper_kek_verify(const Et__Kek *kek, struct et_view ca_bundle,
 
 /* Begin a backup: its head names this node, the KEK that is sealed to (et_keeper_sealing_find(),
  * with its failures) and the grants; the data key is wrapped to that KEK, so that a vault node, or
- * k escrow shares of it, open the backup. */
+ * k escrow shares of it, open the backup. ET_ESTALE: a base, while the CA changes: who vouches for
+ * this node would not be the CA of the catalogue in it. */
 int et_keeper_backup_begin(const struct et_state_view *v, const struct et_identity *id,
 			   const char *identity_folder, enum et_backup_kind kind, uint64_t index,
 			   const uint8_t digest[32], et_backup_sink sink, void *arg,
