@@ -224,6 +224,7 @@ static void take_rule(struct et_engine *e, struct et_call *c, const struct et_ru
 	c->counted = true;
 	c->drop_digits = et_rules_drop_digits(&e->rules, d->rule);
 	c->facts.tones = et_rules_tones(&e->rules, d->rule);
+	c->drop_tones = c->facts.tones >= ET_RULE_TONES_DROP;
 	c->by_keys = et_rules_pause(&e->rules, d->rule);
 	et_call_on_demand(c, et_rules_ring(&e->rules, d->rule));
 	if (d->action == ET_RULE_SKIP) {
@@ -378,6 +379,7 @@ static uint32_t describe(struct et_engine *e, struct et_call *c)
 			       "; its rule cannot %s by keys (cannot_fire)",
 			       c->by_keys != NULL ? "pause" : "keep");
 	}
+	et_tones_problem(c);
 	return count;
 }
 
@@ -417,6 +419,7 @@ void et_call_close(struct et_engine *e, struct et_call *c)
 	    !et_call_open(e, c)) {
 		return; /* no room: the next sweep tries again */
 	}
+	et_tones_flush_call(e, c);
 	enum et_capture_state before = c->facts.state;
 	int64_t end_before = c->facts.end_us;
 	uint32_t count = describe(e, c);
@@ -497,6 +500,7 @@ void et_call_sweep(struct et_engine *e, struct et_call *c)
 	et_session_tell(e, c);
 	et_call_pause_sweep(e, c);
 	et_call_keep_sweep(e, c);
+	et_tones_sweep(e, c);
 	if (c->opened && e->now_us - c->updated_us >= UPDATE_US &&
 	    (c->dirty || c->media_us >= c->updated_us)) {
 		et_call_update(e, c);

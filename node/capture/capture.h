@@ -194,7 +194,8 @@ struct et_capture_stream {
 	uint64_t packets; /* received, duplicates among them */
 	uint64_t lost;	  /* expected - unique */
 	uint64_t duplicate;
-	uint64_t late; /* arrived after a higher sequence number */
+	uint64_t late;	   /* arrived after a higher sequence number */
+	uint64_t silenced; /* of `packets`: a key press in it was made silent (tones: drop) */
 	uint32_t jitter_us;
 	int64_t first_us;
 	int64_t last_us;
@@ -367,6 +368,8 @@ struct et_capture_event {
 	X(RTP_LIMIT_CALLS, "rtp_limit_calls")                                                      \
 	X(RTP_PAUSED, "paused")		  /* its recording was paused */                           \
 	X(RTP_DIGITS, "digits")		  /* telephone events that a rule drops */                 \
+	X(RTP_TONES, "tones")		  /* of which a rule cannot drop key presses, and says     \
+					   * that it is not to be written then */                  \
 	X(RTP_RULE, "rtp_rule")		  /* a rule says: not recorded */                          \
 	X(RTP_REFUSED, "rtp_refused")	  /* its call was refused by admission */                  \
 	X(RTP_AFTER_END, "rtp_after_end") /* its call is over */                                   \
@@ -458,9 +461,11 @@ struct et_capture_metrics {
 	int64_t demand_cut_us;	     /* when last; 0: never */
 	uint64_t demand_lost;	     /* calls whose ring was lost by a restart */
 	uint64_t demand_failed;	     /* keeps that failed; they are tried again */
-	uint64_t media_dropped; /* packets in streams, dropped before their tape: writer_full, disk
-				 * full, not recorded */
-	uint64_t tape_bytes;	/* written */
+	uint64_t media_dropped;	 /* packets in streams, dropped before their tape: writer_full, disk
+				  * full, not recorded */
+	uint64_t tones_silenced; /* packets in which a key press was made silent */
+	uint64_t tones_cannot;	 /* calls with audio that a rule cannot drop key presses from */
+	uint64_t tape_bytes;	 /* written */
 	uint64_t tape_packets;
 	uint64_t queue_bytes; /* between ring and writer, now */
 	uint64_t queue_limit_bytes;

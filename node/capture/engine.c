@@ -71,6 +71,7 @@ static void set_rules(struct et_engine *e, const struct et_capture_config *confi
 		e->rules.otherwise = ET_RULE_RECORD;
 	}
 	e->has_sample = et_rules_have_sample(&e->rules);
+	et_tones_init(e);
 	et_copy_text(e->site, sizeof(e->site),
 		     (struct et_view){ (const uint8_t *)site, strlen(site) });
 }
@@ -425,9 +426,11 @@ void et_engine_finish(struct et_engine *e, bool close_calls)
 	et_defrag_expire(e->defrag, e->now_us, true, &e->packets);
 	et_tcp_sweep(e, true); /* what it yields may name an address that somebody waits for */
 	et_candidates_sweep(e, true);
-	for (uint32_t i = 0; close_calls && i < e->limits.calls; i++) {
-		if (e->slots[i] != NULL) {
+	for (uint32_t i = 0; i < e->limits.calls; i++) {
+		if (e->slots[i] != NULL && close_calls) {
 			et_call_close(e, e->slots[i]);
+		} else if (e->slots[i] != NULL) {
+			et_tones_flush_call(e, e->slots[i]);
 		}
 	}
 }
@@ -444,6 +447,8 @@ void et_engine_tell(const struct et_engine *e, struct et_capture_metrics *ret)
 	ret->calls_refused_drain = e->calls_refused_drain;
 	memcpy(ret->rule_calls, e->rule_calls, sizeof(ret->rule_calls));
 	ret->media_dropped = e->media_dropped;
+	ret->tones_silenced = e->tones_silenced;
+	ret->tones_cannot = e->tones_cannot;
 	ret->demand_lost = e->demand_lost;
 	et_tcp_tell(e->tcp, ret);
 }

@@ -13,6 +13,7 @@
  *   handshake.c  ... from DTLS, when its secret comes
  *   call.c       a call's life: rule, admission, opening, facts, closing
  *   demand.c     calls on demand: who keeps them
+ *   tones.c      key presses as sound: silence before they are written
  *   table.c      saving and restoring the call table
  *
  * Threads: one owner. */
@@ -21,6 +22,7 @@
 
 #include <stdatomic.h>
 
+#include "node/audio/dtmf.h"
 #include "node/base/bytes.h"
 #include "node/base/fetch.h"
 #include "node/base/pool.h"
@@ -104,6 +106,7 @@ struct et_keep {
 };
 
 struct et_stream;
+struct et_tones;
 
 /* All pointers are views for the call. Results: 0; ET_ELIMIT: no room now, try again later. */
 /* The secret of its DTLS handshake came when the recording was closed. */
@@ -198,9 +201,18 @@ struct et_stream_key {
 	uint32_t ssrc;
 };
 
+/* Can key presses be heard in it and taken out (tones.c)? */
+enum et_stream_sound {
+	ET_SOUND_OTHER,
+	ET_SOUND_ULAW, /* G.711: a byte a sample */
+	ET_SOUND_ALAW,
+	ET_SOUND_NONE, /* no sound in which keys are: events, comfort noise */
+};
+
 struct et_stream_type {
 	uint8_t payload_type;
-	bool aux; /* events, comfort noise: no codec of its own */
+	bool aux;      /* events, comfort noise: no codec of its own */
+	uint8_t sound; /* enum et_stream_sound */
 	uint32_t clock_hz;
 };
 
@@ -231,6 +243,8 @@ struct et_stream {
 	bool has_digit;
 	uint32_t press_timestamp; /* of the last key press that was looked at */
 	bool has_press;
+	struct et_tones *tones; /* owned; NULL: nothing was held back */
+	uint64_t silenced;	/* packets in which a key press was made silent */
 	int64_t checks_wait_us; /* not before: its handshake's secret is waited for */
 	enum et_capture_opened opened;
 	struct et_srtp_stream opening;
@@ -279,6 +293,7 @@ struct et_call {
 	bool superseded; /* ended, and another call names one of its addresses */
 	bool opened;
 	bool drop_digits;		     /* its rule says so */
+	bool drop_tones;		     /* ... of tones (facts.tones): DROP or STRICT */
 	const struct et_rule_pause *by_keys; /* borrowed from the rules; NULL: keys pause nothing */
 	const struct et_rule_ring *keep_keys; /* ... NULL: keys keep nothing (any more) */
 	int64_t media_us;		      /* last RTP packet */
@@ -317,6 +332,10 @@ struct et_call {
 	bool paused_by_lack;		   /* ... so it is paused */
 	uint32_t pressed_cseq;		   /* of the last INFO that was looked at */
 	uint32_t digit_cseq;		   /* of the last digit in SIP that was dropped */
+	const char
+		*cannot_drop; /* static: from what tones cannot be dropped; NULL: nothing so far */
+	char tone_key;	      /* the last press that was dropped, in any of its streams; '\0' */
+	int64_t tone_us;      /* ... and when */
 	bool provisional; /* a rule on headers stood before the one that fired: not known then */
 	bool dirty;	  /* facts changed since the last update */
 	int64_t seen_us;  /* last SIP message */
@@ -402,6 +421,10 @@ struct et_engine {
 	uint64_t calls_refused_rule;
 	uint64_t calls_refused_drain;
 	uint64_t media_dropped;
+	uint64_t tones_silenced; /* packets */
+	uint64_t tones_cannot;	 /* calls */
+	struct et_dtmf dtmf;
+	int16_t g711[2][256]; /* what codes of µ-law and A-law mean */
 	uint64_t demand_lost; /* calls whose ring a restart lost */
 	uint64_t sip_not_kept;
 
@@ -553,6 +576,25 @@ void et_press_message(struct et_engine *e, struct et_call *c, uint8_t side, int6
 /* pause.c */
 void et_call_pause_begin(struct et_engine *e, struct et_call *c, int64_t at_us, const char *cause,
 			 int64_t max_us);
+
+/* tones.c: key presses as sound that the call's rule drops. */
+enum et_stream_sound et_tones_sound(const char *name, uint32_t clock_hz, uint8_t channels);
+void et_tones_init(struct et_engine *e);
+/* They cannot be taken out of this packet (noted), and so it is not to be written. */
+bool et_tones_refuses(struct et_engine *e, struct et_stream *s, const struct et_packet *p);
+/* A packet on its way to the sink, by et_stream_media(): held for a while. */
+void et_tones_media(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
+		    const struct et_packet *p);
+/* What is held goes out; what nothing follows, too. */
+void et_tones_flush(struct et_engine *e, struct et_stream *s);
+void et_tones_flush_call(struct et_engine *e, struct et_call *c);
+void et_tones_sweep(struct et_engine *e, struct et_call *c);
+void et_tones_problem(struct et_call *c);	    /* adds to what is said */
+struct et_tones *et_tones_free(struct et_tones *t); /* NULL is allowed; returns NULL */
+
+/* stream.c: a packet goes to the sink, or is counted as dropped. */
+void et_stream_media(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
+		     const struct et_packet *p);
 
 /* digits.c: is it a telephone event, by what SDP says? */
 bool et_digits_is_event(const struct et_stream *s, uint8_t type);

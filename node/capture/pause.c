@@ -46,6 +46,7 @@ void et_call_pause_begin(struct et_engine *e, struct et_call *c, int64_t at_us, 
 	int64_t limit_us = e->limits.max_pause_s != 0 ? (int64_t)e->limits.max_pause_s * 1000000
 						      : PAUSE_DEFAULT_US;
 
+	et_tones_flush_call(e, c); /* it came before */
 	c->pause = (struct et_pause){ .from_us = at_us, .packets = c->pause.packets };
 	c->pause.until_us = at_us + (max_us > 0 && max_us < limit_us ? max_us : limit_us);
 	(void)snprintf(c->facts.pause_cause, sizeof(c->facts.pause_cause), "%s", cause);

@@ -85,6 +85,7 @@ static void learn_type(struct et_engine *e, struct et_stream *s, uint8_t type)
 	s->types[at] = (struct et_stream_type){
 		.payload_type = type,
 		.aux = aux,
+		.sound = (uint8_t)et_tones_sound(name, clock_hz, channels),
 		.clock_hz = aux		    ? 0
 			    : clock_hz != 0 ? clock_hz
 					    : CLOCK_DEFAULT,
@@ -155,6 +156,7 @@ void et_stream_describe(const struct et_stream *s, struct et_capture_stream *ret
 		.lost = et_rtp_source_lost(&s->source),
 		.duplicate = s->source.duplicate,
 		.late = s->source.late,
+		.silenced = s->silenced,
 		.jitter_us = et_rtp_source_jitter_us(&s->source),
 		.first_us = s->first_us,
 		.last_us = s->last_us,
@@ -192,6 +194,7 @@ void et_stream_remove(struct et_engine *e, struct et_stream *s)
 	}
 	et_srtp_stream_release(&s->opening);
 	free(s->old);
+	s->tones = et_tones_free(s->tones);
 	et_pool_give(&e->stream_pool, s);
 }
 
@@ -264,6 +267,18 @@ static struct et_stream *begin_stream(struct et_engine *e, const struct et_match
 	return s;
 }
 
+void et_stream_media(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
+		     const struct et_packet *p)
+{
+	struct et_call *c = s->call;
+
+	if (!et_call_open(e, c) || !et_stream_announce(e, s) ||
+	    e->sink.media(e->sink.arg, c->slot, s->number, rtp, p) < 0) {
+		c->dropped++;
+		e->media_dropped++;
+	}
+}
+
 /* A packet of a stream: counted here, as RTP. */
 static void stream_add(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
 		       const struct et_packet *p)
@@ -294,11 +309,16 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 		s->unwritten++;
 		return;
 	}
+	if (c->drop_tones && et_tones_refuses(e, s, p)) {
+		e->packets.unclaimed[ET_UNCLAIMED_RTP_TONES]++;
+		s->unwritten++;
+		return;
+	}
 	e->packets.rtp++;
-	if (!et_call_open(e, c) || !et_stream_announce(e, s) ||
-	    e->sink.media(e->sink.arg, c->slot, s->number, rtp, p) < 0) {
-		c->dropped++;
-		e->media_dropped++;
+	if (c->drop_tones) {
+		et_tones_media(e, s, rtp, p);
+	} else {
+		et_stream_media(e, s, rtp, p);
 	}
 	if (!s->handshake_told && c->opened) {
 		et_keys_tell_handshake(e, s, p);

@@ -2,8 +2,9 @@
  *
  *   file := "EVCT" version 1 | saved_us 8 | count 4 | { size 4 | call }* | crc32c 4
  *
- * A call's pause, whether its digits are dropped, and whether it is on demand and who keeps it
- * stand behind its streams; what follows is passed over.
+ * A call's pause, whether its digits and tones are dropped, whether it is on demand and who keeps
+ * it, and how many packets of its streams were silenced stand behind its streams; what follows is
+ * passed over.
  *
  * It is rewritten as a whole when dialogs changed, at most once a second. A restart reads it to go
  * on with live recordings. It is a cache of what the wire told: a damaged one is refused as a whole
@@ -147,6 +148,11 @@ static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_
 	et_buffer_add64(b, (uint64_t)c->facts.keep_for_us);
 	et_table_add_text(b, c->facts.kept);
 	et_buffer_add64(b, (uint64_t)c->facts.kept_us);
+	et_buffer_add8(b, (uint8_t)c->stream_count);
+	for (const struct et_stream *s = c->streams; s != NULL; s = s->next) {
+		et_buffer_add32(b, s->number);
+		et_buffer_add64(b, s->frozen ? s->old->silenced : s->silenced);
+	}
 }
 
 void et_engine_save(struct et_engine *e, struct et_buffer *ret)
@@ -358,6 +364,21 @@ static void restore_demand(struct et_engine *e, struct et_call *c, struct et_rea
 	c->keep_keys = ring != NULL && ring->keep[0] != '\0' ? ring : NULL;
 }
 
+static void restore_silenced(struct et_call *c, struct et_reader *r)
+{
+	const uint8_t count = et_read8(r);
+
+	for (uint8_t i = 0; i < count && !r->failed; i++) {
+		const uint32_t number = et_read32(r);
+		const uint64_t silenced = et_read64(r);
+		for (struct et_stream *s = c->streams; s != NULL; s = s->next) {
+			if (s->old->number == number) {
+				s->old->silenced = silenced;
+			}
+		}
+	}
+}
+
 static bool restore_call(struct et_engine *e, struct et_reader *r)
 {
 	struct et_call *c = et_call_new(e, true);
@@ -406,11 +427,16 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 	}
 	if (!r->failed && et_reader_left(r) > 0) {
 		const uint8_t tones = et_read8(r);
-		c->facts.tones = tones <= ET_RULE_TONES_MASK ? (enum et_rule_tones)tones
-							     : ET_RULE_TONES_MASK;
+		/* What it means that this build does not know, it is not less. */
+		c->facts.tones = tones <= ET_RULE_TONES_STRICT ? (enum et_rule_tones)tones
+							       : ET_RULE_TONES_STRICT;
+		c->drop_tones = c->facts.tones >= ET_RULE_TONES_DROP;
 	}
 	if (!r->failed && et_reader_left(r) > 0) {
 		restore_demand(e, c, r);
+	}
+	if (!r->failed && et_reader_left(r) > 0) {
+		restore_silenced(c, r);
 	}
 	return !r->failed;
 }

@@ -45,7 +45,7 @@ static const char defaults_sources[] =
 	"the daemon only\n"
 	"#   mode: \"0660\"                  # default with a group; never rights for "
 	"others\n";
-static const char defaults_rest[] =
+static const char defaults_recording[] =
 	"recording:\n"
 	"  default: record                  # or skip: what happens when no rule fits\n"
 	"  own-numbers: []                  # of this site: they say which way a call goes; "
@@ -77,7 +77,7 @@ static const char defaults_rest[] =
 	"and "
 	"evertape recording keep\n"
 	"    #   digits: drop               # or keep; not said: as below\n"
-	"    #   tones: mask                # or keep; not said: as below\n"
+	"    #   tones: mask                # or keep, drop, strict; not said: as below\n"
 	"    #   pause: {start: \"*7\", stop: \"*8\"}  # keys that pause it and let it go on; "
 	"more: by: caller or callee, max: 5m, without-key: pause\n"
 	"  join: []                         # legs of a B2BUA that are one call, for example\n"
@@ -89,13 +89,19 @@ static const char defaults_rest[] =
 	"KPML) "
 	"are written nowhere\n"
 	"  tones: keep                      # or mask: key presses as sound are silence in "
-	"whatever is "
-	"heard\n"
+	"whatever "
+	"is heard\n"
+	"                                   # drop: they are silence before they are written, in "
+	"G.711 without SRTP; all else is masked\n"
+	"                                   # strict: as drop, and all else is not written (for "
+	"PCI DSS; with digits: drop)\n"
 	"  max-pause: 15m                   # a paused recording goes on by itself after so "
 	"long\n"
 	"  setup-timeout: 4m                # an INVITE without a final answer ends\n"
 	"  media-timeout: 4h                # an answered call without media ends\n"
-	"  media-only-timeout: 30s          # RTP without signalling that stopped ends\n"
+	"  media-only-timeout: 30s          # RTP without signalling that stopped ends\n";
+
+static const char defaults_rest[] =
 	"raft:\n"
 	"  profile: lan                     # or wan, for sites more than 50 ms apart "
 	"(election 3s, heartbeat 300ms)\n"
@@ -137,8 +143,10 @@ static const char defaults_rest[] =
 
 const char *et_config_defaults_text(void)
 {
-	static char text[sizeof(defaults_sources) + sizeof(defaults_rest)];
+	static char
+		text[sizeof(defaults_sources) + sizeof(defaults_recording) + sizeof(defaults_rest)];
 
-	(void)snprintf(text, sizeof(text), "%s%s", defaults_sources, defaults_rest);
+	(void)snprintf(text, sizeof(text), "%s%s%s", defaults_sources, defaults_recording,
+		       defaults_rest);
 	return text;
 }

@@ -234,15 +234,16 @@ static int parse_digits(const struct et_yaml_node *node, enum et_rule_digits *re
 	return rc;
 }
 
-/* "keep" or "mask"; NULL: not said. */
+/* NULL: not said. */
 static int parse_tones(const struct et_yaml_node *node, enum et_rule_tones *ret,
 		       struct et_error *reterr)
 {
-	static const char *const words[] = { "keep", "mask" };
+	static const char *const words[] = { "keep", "mask", "drop", "strict" };
 	size_t which;
-	int rc = node != NULL ? et_yaml_choice(node, words, 2, &which, reterr) : 0;
+	int rc = node != NULL ? et_yaml_choice(node, words, ET_ARRAY_SIZE(words), &which, reterr)
+			      : 0;
 	if (rc == 0 && node != NULL) {
-		*ret = which == 1 ? ET_RULE_TONES_MASK : ET_RULE_TONES_KEEP;
+		*ret = (enum et_rule_tones)(ET_RULE_TONES_KEEP + which);
 	}
 	return rc;
 }

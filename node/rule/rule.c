@@ -52,7 +52,7 @@ enum et_rule_tones et_rules_tones(const struct et_rules *rules, int rule)
 
 const char *et_rule_tones_text(enum et_rule_tones t)
 {
-	static const char *const texts[] = { "", "keep", "mask" };
+	static const char *const texts[] = { "", "keep", "mask", "drop", "strict" };
 	return texts[t];
 }
 

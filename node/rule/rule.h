@@ -84,8 +84,10 @@ enum et_rule_digits { ET_RULE_DIGITS_DEFAULT, ET_RULE_DIGITS_KEEP, ET_RULE_DIGIT
 enum et_rule_tones {
 	ET_RULE_TONES_DEFAULT,
 	ET_RULE_TONES_KEEP,
-	ET_RULE_TONES_MASK, /* silence in whatever is heard (node/audio/mask.h); the tape has them
+	ET_RULE_TONES_MASK, /* silence in whatever is heard (node/audio/mask.h): not on the tape */
+	ET_RULE_TONES_DROP, /* on the tape, too: of G.711 that is not protected; of others as MASK
 			     */
+	ET_RULE_TONES_STRICT, /* as DROP; of others nothing is written */
 };
 
 /* Keys that pause a recording and let it go on: telephone events and those in SIP INFO. */
@@ -197,7 +199,7 @@ bool et_rules_drop_digits(const struct et_rules *rules, int rule);
 
 /* What becomes of tones in a call for which `rule` fired (-1: the default); never DEFAULT. */
 enum et_rule_tones et_rules_tones(const struct et_rules *rules, int rule);
-const char *et_rule_tones_text(enum et_rule_tones t); /* "keep", "mask"; "" for DEFAULT */
+const char *et_rule_tones_text(enum et_rule_tones t); /* "keep", ...; "" for DEFAULT */
 
 /* How keys pause a call for which `rule` fired; NULL: they do not. Borrowed from `rules`. */
 const struct et_rule_pause *et_rules_pause(const struct et_rules *rules, int rule);

@@ -41,6 +41,9 @@ enum et_meta_mark {
 };
 /* The cause of ET_MARK_DROPPED where a key press was that came as a telephone event (RFC 4733). */
 #define ET_MARK_DIGIT_EVENT "digit: telephone-event"
+/* How the cause begins where a key press in the audio is silence on the tape. "caller": it begins
+ * at from_us. "caller, 7 packets": it was from from_us to to_us, and so many were changed. */
+#define ET_MARK_TONES "tones: "
 
 struct et_meta_item {
 	uint32_t type; /* enum et_meta_type, or one that this version does not know: only `raw` then

@@ -127,11 +127,16 @@ static void check(const struct et_engine *e)
 	}
 }
 
-/* Keys pause calls, too, and keep them. */
+/* Keys pause calls, too, and keep them; tones are dropped. */
 static const struct et_rules by_keys = {
 	.otherwise = ET_RULE_RECORD,
-	.count = 1,
-	.rules = { { .name = "keys",
+	.tones = ET_RULE_TONES_STRICT,
+	.count = 2,
+	.rules = { { .name = "media",
+		     .action = ET_RULE_RECORD,
+		     .tones = ET_RULE_TONES_DROP,
+		     .media_only = true },
+		   { .name = "keys",
 		     .action = ET_RULE_ON_DEMAND,
 		     .ring = { .reach_us = 10000000, .keep_for_us = 1000000, .keep = "3" },
 		     .pause = { .start = "1", .stop = "2", .without_key = true } } },

@@ -172,6 +172,65 @@ static void shared_ports_are_five_recordings(void **state)
 	et_replay_summary_release(&s);
 }
 
+/* ---- Tones ---- */
+
+/* What a rule that drops them makes of people, music, tones of the network, modems and, in one
+ * file, somebody who presses keys. */
+static void a_rule_that_drops_tones_leaves_people_alone(void **state)
+{
+	(void)state;
+	static const struct et_rules rules = { .otherwise = ET_RULE_RECORD,
+					       .tones = ET_RULE_TONES_DROP };
+	char pattern[600];
+	glob_t found;
+	uint64_t all = 0;
+	uint64_t pressed = 0;
+	(void)snprintf(pattern, sizeof(pattern), "%s/*.*", folder);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	(void)snprintf(pattern, sizeof(pattern), "%s/live/*.pcap", folder);
+	(void)glob(pattern, GLOB_APPEND, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		struct et_replay_summary plain;
+		struct et_replay_summary s;
+		const char *path = found.gl_pathv[i];
+		struct et_replay_config config = { .files = &path,
+						   .file_count = 1,
+						   .capture = { .rules = &rules } };
+		uint64_t silenced = 0;
+		if (run(path, &plain, NULL) < 0) {
+			continue;
+		}
+		assert_int_equal(et_replay(&config, &s, NULL), 0);
+		check_identity(path, &s);
+		assert_memory_equal(&s.packets, &plain.packets, sizeof(s.packets));
+		assert_int_equal(s.metrics.media_dropped, 0);
+		for (uint32_t c = 0; c < s.call_count; c++) {
+			const struct et_capture_recording *r = &s.calls[c].recording;
+			for (uint32_t k = 0; k < r->stream_count; k++) {
+				const bool heard = strncmp(r->streams[k].codec, "PCM", 3) == 0 &&
+						   r->streams[k].srtp[0] == '\0';
+				assert_true(heard || r->streams[k].silenced == 0);
+				all += heard ? r->streams[k].packets : 0;
+				silenced += r->streams[k].silenced;
+			}
+		}
+		assert_int_equal(silenced, s.metrics.tones_silenced);
+		if (strstr(path, "ast_ulaw_dtmf.pcap") != NULL) {
+			pressed += silenced;
+		} else if (silenced > 0) {
+			fail_msg("%s: %llu packets", path, (unsigned long long)silenced);
+		}
+		et_replay_summary_release(&plain);
+		et_replay_summary_release(&s);
+	}
+	print_message(
+		"%llu packets of G.711; %llu of one file, in which keys are pressed, are silent\n",
+		(unsigned long long)all, (unsigned long long)pressed);
+	assert_true(all > 15000);
+	assert_in_range(pressed, 100, 130);
+	globfree(&found);
+}
+
 /* ---- SRTP ------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -289,6 +348,7 @@ int main(void)
 		cmocka_unit_test(every_file_is_accounted_for),
 		cmocka_unit_test(what_is_known_is_found),
 		cmocka_unit_test(shared_ports_are_five_recordings),
+		cmocka_unit_test(a_rule_that_drops_tones_leaves_people_alone),
 		cmocka_unit_test(srtp_with_known_keys_opens_fully),
 	};
 	const char *given = getenv("ET_SAMPLES");

@@ -194,8 +194,9 @@ static void rules_are_read_in_order(void **state)
 		"5m}\n"
 		"      action: record\n"
 		"    - {name: night, time: {zone: Europe/Prague, from: \"22:00\", to: "
-		"\"06:00\"}, action: record}\n"
-		"    - {name: weekend, time: {zone: UTC, days: sat-sun}, action: record}\n",
+		"\"06:00\"}, tones: strict, action: record}\n"
+		"    - {name: weekend, time: {zone: UTC, days: sat-sun}, tones: drop, action: "
+		"record}\n",
 		smallest);
 	int rc = et_config_parse("f.yaml", text, strlen(text), c, &e);
 	assert_string_equal(e.text, "");
@@ -209,6 +210,8 @@ static void rules_are_read_in_order(void **state)
 	assert_int_equal(r->rules[1].digits, ET_RULE_DIGITS_KEEP);
 	assert_int_equal(r->tones, ET_RULE_TONES_KEEP);
 	assert_int_equal(r->rules[1].tones, ET_RULE_TONES_MASK);
+	assert_int_equal(r->rules[2].tones, ET_RULE_TONES_STRICT);
+	assert_int_equal(r->rules[3].tones, ET_RULE_TONES_DROP);
 	assert_int_equal(r->rules[1].agent_count, 2);
 	assert_string_equal(r->rules[1].agents[1], "team:claims");
 	assert_string_equal(r->rules[1].pause.start, "*7");

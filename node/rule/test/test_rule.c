@@ -252,7 +252,11 @@ static void a_rule_or_the_default_masks_tones(void **state)
 	assert_int_equal(et_rules_tones(r, 0), ET_RULE_TONES_MASK);
 	rule->tones = ET_RULE_TONES_KEEP;
 	assert_int_equal(et_rules_tones(r, 0), ET_RULE_TONES_KEEP);
+	rule->tones = ET_RULE_TONES_STRICT;
+	assert_int_equal(et_rules_tones(r, 0), ET_RULE_TONES_STRICT);
 	assert_string_equal(et_rule_tones_text(ET_RULE_TONES_MASK), "mask");
+	assert_string_equal(et_rule_tones_text(ET_RULE_TONES_DROP), "drop");
+	assert_string_equal(et_rule_tones_text(ET_RULE_TONES_STRICT), "strict");
 }
 
 static void direction_comes_from_own_numbers(void **state)
