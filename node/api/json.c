@@ -201,6 +201,7 @@ static json_t *stream_json(const Et__Stream *s)
 	et_json_set(o, "lost", et_json_u64(s->lost));
 	et_json_set(o, "duplicate", et_json_u64(s->duplicate));
 	et_json_set(o, "late", et_json_u64(s->late));
+	et_json_set(o, "silenced", et_json_u64(s->silenced));
 	et_json_set(o, "jitter_us", json_integer(s->jitter_us));
 	et_json_set(o, "first_us", json_integer(s->first_us));
 	et_json_set(o, "last_us", json_integer(s->last_us));
@@ -351,8 +352,8 @@ static json_t *legs_json(const struct et_state_view *v, const Et__Recording *r)
 /* What becomes of key presses in its audio; "": its recorder did not say. */
 static const char *tones_word(const Et__Recording *r)
 {
-	return r->tones <= ET_RULE_TONES_MASK ? et_rule_tones_text((enum et_rule_tones)r->tones)
-					      : "mask"; /* of a newer recorder: masked here */
+	return r->tones <= ET_RULE_TONES_STRICT ? et_rule_tones_text((enum et_rule_tones)r->tones)
+						: "mask"; /* of a newer recorder: masked here */
 }
 
 static void add_details(const struct et_state_view *v, const Et__Recording *r, json_t *o)

@@ -66,6 +66,16 @@ static void say_recorded(struct why *w)
 		    r->gaps[i]->from_us, r->gaps[i]->to_us, "%s: %.200s",
 		    paused ? "nothing was written" : "something is missing", r->gaps[i]->cause);
 	}
+	if (r->tones >= ET_RULE_TONES_DROP) {
+		uint64_t silenced = 0;
+		for (size_t i = 0; i < r->n_streams; i++) {
+			silenced += r->streams[i]->silenced;
+		}
+		say(w, "dropped", "its recorder", r->start_us, r->end_us,
+		    "key presses in the audio were silence before it was written: %" PRIu64
+		    " packets, marked in the tape",
+		    silenced);
+	}
 	if (r->tones > ET_RULE_TONES_KEEP) {
 		say(w, "masked", source, r->start_us, r->end_us,
 		    "key presses in the audio are silence to whoever hears it; with the role "

@@ -105,6 +105,7 @@ static void record_fill_streams(struct record *r, const struct et_capture_record
 		to->lost = s->lost;
 		to->duplicate = s->duplicate;
 		to->late = s->late;
+		to->silenced = s->silenced;
 		to->first_us = s->first_us;
 		to->last_us = s->last_us;
 		to->party = s->party;
@@ -302,6 +303,7 @@ static void record_hash(const Et__Recording *r, uint8_t ret[32])
 		streams[i].packets = streams[i].lost = streams[i].duplicate = streams[i].late = 0;
 		streams[i].first_us = streams[i].last_us = 0;
 		streams[i].jitter_us = 0;
+		streams[i].silenced = 0;
 		list[i] = &streams[i];
 	}
 	facts.streams = list;

@@ -79,6 +79,8 @@ static void add_capture(const struct et_daemon *d, json_t *object)
 	et_json_set(capture, "on_demand_cut", et_json_u64(m.demand_cut));
 	et_json_set(capture, "on_demand_lost", et_json_u64(m.demand_lost));
 	et_json_set(capture, "on_demand_failed", et_json_u64(m.demand_failed));
+	et_json_set(capture, "tones_silenced", et_json_u64(m.tones_silenced));
+	et_json_set(capture, "tones_cannot_drop", et_json_u64(m.tones_cannot));
 	et_json_set(capture, "refused_drain", et_json_u64(m.calls_refused_drain));
 	et_json_set(capture, "refused_journal", et_json_u64(m.calls_refused_journal));
 	et_json_set(capture, "refused_writer", et_json_u64(m.calls_refused_writer));

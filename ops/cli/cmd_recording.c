@@ -192,6 +192,7 @@ static const struct et_cli_column stream_columns[] = {
 	{ "LOST", "lost", ET_CLI_NUMBER, false },
 	{ "LATE", "late", ET_CLI_NUMBER, false },
 	{ "DUPLICATE", "duplicate", ET_CLI_NUMBER, true },
+	{ "SILENCED", "silenced", ET_CLI_NUMBER, true },
 	{ "BY", "association", ET_CLI_TEXT, true },
 	{ NULL, NULL, ET_CLI_TEXT, false },
 };

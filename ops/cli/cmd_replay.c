@@ -50,6 +50,7 @@ static json_t *stream_json(const struct et_capture_stream *s)
 	et_json_set(o, "lost", et_json_u64(s->lost));
 	et_json_set(o, "duplicate", et_json_u64(s->duplicate));
 	et_json_set(o, "late", et_json_u64(s->late));
+	et_json_set(o, "silenced", et_json_u64(s->silenced));
 	et_json_set(o, "jitter_us", json_integer(s->jitter_us));
 	et_json_set(o, "first_us", json_integer(s->first_us));
 	et_json_set(o, "last_us", json_integer(s->last_us));
@@ -68,6 +69,8 @@ static json_t *leg_json(const struct et_capture_recording *r)
 	et_json_set(o, "to_uri", et_json_text(r->to_uri));
 	et_json_set(o, "answer", time_json(r->answer_us));
 	et_json_set(o, "rule", et_json_text(r->rule));
+	et_json_set(o, "tones", json_string(et_rule_tones_text(r->tones)));
+	et_json_set(o, "problem", et_json_text(r->problem));
 	if (r->direction[0] != '\0') {
 		et_json_set(o, "direction", json_string(r->direction));
 	}

@@ -42,7 +42,7 @@ static const struct et_cli_column call_columns[] = {
 /* What becomes of key presses in the audio of a call for which the rule fires. */
 static json_t *tones(const struct et_rules *rules, int rule, enum et_rule_action action)
 {
-	return action != ET_RULE_RECORD
+	return action == ET_RULE_SKIP
 		       ? json_null()
 		       : json_string(et_rule_tones_text(et_rules_tones(rules, rule)));
 }

@@ -90,7 +90,8 @@ const struct et_cli_command table_recording[] = {
 	  .details = "Leaves an event in the audit log first. On a terminal aplay (alsa-utils) "
 		     "plays it. --from and --to: only that span, without reading the rest. Key "
 		     "presses in the audio are silence where the recording's rule says `tones: "
-		     "mask`; to hear them takes --tones keep, a reason and the role unmasker.",
+		     "mask` (or drop, strict: then those of G.711 are silence on the tape, "
+		     "too); to hear them takes --tones keep, a reason and the role unmasker.",
 	  .example = "evertape recording play ID --from 50m --to 51m30s > call.wav",
 	  .options = OPTIONS(SPAN, TONES, REASON),
 	  .run = et_cli_recording_play },
@@ -223,8 +224,8 @@ const struct et_cli_command table_recording[] = {
 		  "with a manifest of hashes, always whole. Leaves an event in the audit log "
 		  "first. Exits 6 when "
 		  "parts are missing; the note says which. Where the recording's rule says "
-		  "`tones: mask`, key presses are silence in WAV, and an original needs --tones "
-		  "keep, a reason and the role unmasker.",
+		  "`tones: mask`, drop or strict, key presses are silence in WAV, and an original "
+		  "needs --tones keep, a reason and the role unmasker.",
 	  .example = "evertape recording export ID --format original --out case-118/ --reason "
 		     "case-118",
 	  .options = OPTIONS(

@@ -91,6 +91,7 @@ static const struct et_rule stream_rules[] = {
 	ANY(party),
 	ANY(stream),
 	ANY(jitter_us),
+	ANY(silenced),
 };
 
 static const struct et_rule gap_rules[] = {

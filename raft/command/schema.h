@@ -8,7 +8,7 @@
  *   schema  since   what it added
  *   1       0.1.0   everything in command.proto but what stands below
  *   2       0.1.0   PolicySet keeps what it replaces (decisions 0105, 0114)
- *                   Recording.tones (0109); Recording.kept, kept_us (0108)
+ *                   Recording.tones (0109), Stream.silenced (0118); Recording.kept, kept_us (0108)
  *                   RecordingsJoin, RecordingSplit, and whom new legs follow (0110)
  *                   RecordingImport (0106); SiteRemove (0111)
  *                   a segment that comes when a redaction is done is made anew for it (0114)

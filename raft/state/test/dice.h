@@ -199,7 +199,7 @@ static inline Et__Recording *dice_recording(struct dice *d, struct dice_room *m)
 	r->to = dice_text(d);
 	r->sip_call_id = dice_text(d);
 	r->joined = dice_one_in(d, 3) ? DICE_WORD(d, "numbers", "header X-Call") : r->joined;
-	r->tones = (uint32_t)dice_below(d, 3);
+	r->tones = (uint32_t)dice_below(d, 5);
 	r->kept = dice_one_in(d, 4) ? DICE_WORD(d, "keys of caller", "user:a") : r->kept;
 	r->problem = dice_one_in(d, 5) ? dice_text(d) : r->problem;
 	r->n_streams = dice_below(d, 5);
@@ -211,6 +211,7 @@ static inline Et__Recording *dice_recording(struct dice *d, struct dice_room *m)
 		m->streams[i].stream = m->streams[i].ssrc;
 		m->streams[i].packets = dice_below(d, 1000);
 		m->streams[i].lost = dice_below(d, 10);
+		m->streams[i].silenced = dice_below(d, 3);
 	}
 	r->n_gaps = dice_below(d, 4);
 	r->gaps = m->gap_list;

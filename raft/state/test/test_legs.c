@@ -354,6 +354,10 @@ static void tones_never_become_less(void **state)
 	static const uint32_t told[] = { 2, 1, 0, 3, 2 };
 	static const uint32_t stands[] = { 2, 2, 2, 3, 3 };
 	Et__Recording r = ET__RECORDING__INIT;
+	Et__Stream s = ET__STREAM__INIT;
+	Et__Stream *list[] = { &s };
+	r.streams = list;
+	r.n_streams = 1;
 	kit_cluster(k);
 	for (size_t i = 0; i < 2 * ET_ARRAY_SIZE(told); i++) {
 		const bool knows = i >= ET_ARRAY_SIZE(told);
@@ -362,9 +366,12 @@ static void tones_never_become_less(void **state)
 		}
 		r.id = kit_id(1);
 		r.tones = told[i % ET_ARRAY_SIZE(told)];
+		s.packets = s.silenced = i + 1;
 		assert_int_equal(kit_tell_recording(k, 1, i == 0 ? KIT_OPEN : KIT_UPDATE, &r), 0);
 		Et__Recording *now = get(k, 1);
 		assert_int_equal(now->tones, knows ? stands[i % ET_ARRAY_SIZE(told)] : 0);
+		assert_int_equal(now->streams[0]->packets, i + 1);
+		assert_int_equal(now->streams[0]->silenced, knows ? i + 1 : 0);
 		et__recording__free_unpacked(now, NULL);
 	}
 }
