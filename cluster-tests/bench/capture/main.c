@@ -55,9 +55,11 @@ static int measure(const char *dir, const struct et_made_config *made, struct et
 {
 	char file[256];
 	char media[256];
+	char media_dropped[256];
 	struct et_made_counts counts;
 	char wav[256];
 	struct et_bench_result own;
+	struct et_bench_result dropped;
 	struct et_bench_result wavs;
 	struct et_bench_result peer;
 	(void)snprintf(file, sizeof(file), "%s/made.pcap", dir);
@@ -72,6 +74,12 @@ static int measure(const char *dir, const struct et_made_config *made, struct et
 	if (rc < 0) {
 		return rc;
 	}
+	(void)snprintf(media_dropped, sizeof(media_dropped), "%s/media-dropped", dir);
+	tapes = (struct et_bench_tapes){ .file = file, .media = media_dropped, .drop_tones = true };
+	rc = et_bench_child(et_bench_to_tapes, &tapes, &dropped, reterr);
+	if (rc < 0) {
+		return rc;
+	}
 	struct et_bench_wavs folder = { .file = file, .folder = wav };
 	(void)snprintf(wav, sizeof(wav), "%s/wav", dir);
 	rc = et_bench_child(et_bench_to_wavs, &folder, &wavs, reterr);
@@ -82,7 +90,8 @@ static int measure(const char *dir, const struct et_made_config *made, struct et
 	if (rc < 0) {
 		return rc;
 	}
-	bool good = own.exit_code == 0 && own.packets == counts.rtp && wavs.exit_code == 0 &&
+	bool good = own.exit_code == 0 && own.packets == counts.rtp && dropped.exit_code == 0 &&
+		    dropped.packets == counts.rtp && wavs.exit_code == 0 &&
 		    wavs.packets == counts.rtp;
 	(void)printf(
 		"{\"schema\":\"evertape/bench/v1\",\"bench\":\"capture\",\"calls\":%u,"
@@ -91,6 +100,8 @@ static int measure(const char *dir, const struct et_made_config *made, struct et
 		(unsigned long long)counts.rtp, (unsigned long long)own.packets,
 		(unsigned long long)wavs.packets, good ? "true" : "false");
 	print_result("evertape_to_tapes", &own, counts.packets);
+	(void)printf(",");
+	print_result("evertape_to_tapes_tones_dropped", &dropped, counts.packets);
 	(void)printf(",");
 	print_result("evertape_to_wavs", &wavs, counts.packets);
 	if (peer.exit_code == 0) {

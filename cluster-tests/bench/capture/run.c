@@ -75,11 +75,14 @@ int et_bench_to_tapes(void *arg, uint64_t *packets)
 	ET_CLEANUP(et_secret_freep) struct et_secret *kek = NULL;
 	uint8_t sign_public[32];
 	struct acknowledged acknowledged = { .opened = 0 };
+	static const struct et_rules drop = { .otherwise = ET_RULE_RECORD,
+					      .tones = ET_RULE_TONES_DROP };
 	struct et_replay_summary summary;
 	struct et_replay_config config = {
 		.files = &tapes->file,
 		.file_count = 1,
 		.capture = {
+			.rules = tapes->drop_tones ? &drop : NULL,
 			.media = tapes->media,
 			.node = 1,
 			.site = "bench",

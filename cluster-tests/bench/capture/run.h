@@ -3,6 +3,7 @@
 #ifndef ET_CLUSTER_TESTS_BENCH_CAPTURE_RUN_H
 #define ET_CLUSTER_TESTS_BENCH_CAPTURE_RUN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "node/base/err.h"
@@ -23,6 +24,7 @@ int et_bench_child(int (*fn)(void *arg, uint64_t *packets), void *arg, struct et
 struct et_bench_tapes {
 	const char *file;
 	const char *media; /* a fresh folder */
+	bool drop_tones;   /* under a rule that drops key presses (tones: drop) */
 };
 
 /* For et_bench_child(): replay to tapes; 0 when every tape was acknowledged. */
