@@ -181,8 +181,8 @@ int et_mover_read(struct et_mover *m, const char *target, const char *object, ui
 		  uint64_t size, et_bucket_sink sink, void *arg,
 		  struct et_error *reterr) ET_MUST_CHECK;
 /* The segment's archive copy into a file at `path` (tmp → fsync → rename), checked against the
- * catalogue's SHA-256. ET_ENOTFOUND: no verified archive copy; ET_EINTEGRITY. Tries each target
- * that has a copy. */
+ * SHA-256 that the catalogue has with the copy, or with the segment. ET_ENOTFOUND: no verified
+ * archive copy; ET_EINTEGRITY. Tries each target that has a copy. */
 int et_mover_fetch(struct et_mover *m, const uint8_t recording[16], uint32_t generation,
 		   uint32_t segment, const char *path, struct et_error *reterr) ET_MUST_CHECK;
 

@@ -101,6 +101,7 @@ struct mover_member {
 	int fd; /* -1: left out */
 	struct et_pack_entry entry;
 	struct mover_segment id;
+	bool tell_hash; /* the catalogue has none of its bytes: it comes with the copy */
 };
 
 /* A pack that is never written to disk: header and tail in memory, members in their files. */

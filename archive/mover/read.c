@@ -47,6 +47,15 @@ int et_mover_read(struct et_mover *m, const char *target, const char *object, ui
 
 /* ---- A whole segment into a file ---- */
 
+/* SHA-256 of the copy's bytes; NULL: the catalogue does not know it. */
+static const uint8_t *member_known(const Et__Copy *copy, const Et__Segment *s)
+{
+	if (s->object_hash.len == 32) {
+		return s->object_hash.data;
+	}
+	return copy->member_hash.len == 32 ? copy->member_hash.data : NULL;
+}
+
 struct fetch {
 	int fd;
 	int64_t at;
@@ -82,7 +91,8 @@ static int fetch_copy(struct et_mover *m, const Et__Copy *copy, const Et__Segmen
 		return rc;
 	}
 	et_sha256_end(hash, found);
-	if (s->object_hash.len == 32 && memcmp(found, s->object_hash.data, 32) != 0) {
+	const uint8_t *known = member_known(copy, s);
+	if (known != NULL && memcmp(found, known, 32) != 0) {
 		struct mover_segment id = { .generation = s->generation, .segment = s->segment };
 		memcpy(id.recording, s->recording.data, 16);
 		mover_report_bad(m, &id, copy->place, "the archived copy is not what was recorded");
@@ -232,9 +242,10 @@ static int check_take(void *arg, const Et__Copy *copy)
 		return rc == ET_ENOTFOUND ? 0 : rc;
 	}
 	struct check *c = &l->items[l->count];
-	*c = (struct check){ .size = s->size_bytes, .has_hash = s->object_hash.len == 32 };
-	if (c->has_hash) {
-		memcpy(c->sha256, s->object_hash.data, 32);
+	const uint8_t *known = member_known(copy, s);
+	*c = (struct check){ .size = s->size_bytes, .has_hash = known != NULL };
+	if (known != NULL) {
+		memcpy(c->sha256, known, 32);
 	}
 	et__segment__free_unpacked(s, NULL);
 	size_t size = et__copy__get_packed_size(copy);

@@ -10,6 +10,7 @@
 #include "node/base/fd.h"
 #include "node/crypto/hash.h"
 #include "node/io/file.h"
+#include "node/tape/tape.h"
 
 #define CHUNK_SIZE ((size_t)256 * 1024) /* bytes */
 
@@ -93,8 +94,8 @@ static int member_open(struct et_mover *m, const Et__Segment *s, struct mover_me
 	return 0;
 }
 
-/* Read the member once: is it what the catalogue says? The hash is filled in. */
-static int member_hash(struct et_mover *m, const Et__Segment *s, struct mover_member *member)
+/* Read the member once: has it the hash of its bytes that the catalogue knows? */
+static int member_compare(struct et_mover *m, const Et__Segment *s, struct mover_member *member)
 {
 	ET_CLEANUP(et_sha256_freep) struct et_sha256 *hash = et_sha256_new();
 	uint8_t *chunk = malloc(CHUNK_SIZE);
@@ -114,9 +115,57 @@ static int member_hash(struct et_mover *m, const Et__Segment *s, struct mover_me
 		return rc;
 	}
 	et_sha256_end(hash, member->entry.sha256);
-	bool known = s->object_hash.len == 32;
-	return known && memcmp(member->entry.sha256, s->object_hash.data, 32) != 0 ? ET_EINTEGRITY
-										   : 0;
+	return memcmp(member->entry.sha256, s->object_hash.data, 32) == 0 ? 0 : ET_EINTEGRITY;
+}
+
+struct member_source {
+	struct et_mover *m;
+	int fd;
+};
+
+static int member_read(void *arg, uint64_t offset, void *data, size_t size, struct et_error *reterr)
+{
+	const struct member_source *f = arg;
+
+	int rc = atomic_load(&f->m->stopping) ? ET_ECLOSED
+					      : et_file_pread(f->fd, data, size, (int64_t)offset);
+	return rc < 0 ? et_fail(reterr, rc, "read a tape") : 0;
+}
+
+/* Read the member once: is it the tape that the catalogue knows by root and seal hash? */
+static int member_verify(struct et_mover *m, const Et__Segment *s, struct mover_member *member)
+{
+	struct member_source file = { m, member->fd };
+	const struct et_tape_source source = { .read = member_read,
+					       .arg = &file,
+					       .size = member->entry.size };
+	const struct et_tape_expect expect = {
+		.recording = s->recording.data,
+		.generation = s->generation,
+		.segment = s->segment,
+		.header_hash = s->header_hash.len == 32 ? s->header_hash.data : NULL,
+		.root = s->root.data,
+		.seal_hash = s->seal_hash.len == 32 ? s->seal_hash.data : NULL,
+		.hash_object = true,
+	};
+	struct et_tape_report report;
+
+	int rc = et_tape_verify(&source, &expect, &report, NULL);
+	if (rc == 0) {
+		memcpy(member->entry.sha256, report.object_hash, sizeof(member->entry.sha256));
+	}
+	/* Whatever is wrong with its form: it is not what was sealed. */
+	const bool is_other = rc == ET_ETRUNCATED || rc == ET_EMALFORMED || rc == ET_EVERSION ||
+			      rc == ET_ECORRUPT;
+	return is_other ? ET_EINTEGRITY : rc;
+}
+
+/* Is the member what the catalogue says? The hash of its bytes is filled in. */
+static int member_hash(struct et_mover *m, const Et__Segment *s, struct mover_member *member)
+{
+	member->tell_hash = s->seal_hash.len == 32;
+	return s->object_hash.len == 32 ? member_compare(m, s, member)
+					: member_verify(m, s, member);
 }
 
 /* One member: open and check it. 1: it is to be left out; 0; negative: stop. */

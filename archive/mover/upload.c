@@ -242,6 +242,9 @@ static int copies_propose(struct et_mover *m, struct upload *u, Et__Copy *copies
 		c->offset = member->entry.offset;
 		c->size_bytes = member->entry.size;
 		c->object_hash = mover_bytes(u->pack.sha256, 32);
+		if (member->tell_hash) {
+			c->member_hash = mover_bytes(member->entry.sha256, 32);
+		}
 		c->lock = u->lock_text;
 		list[i] = c;
 	}

@@ -2,7 +2,7 @@
 """A second reader of EVTM/1 and EVTP/1, written from ops/doc/formats/tape.md and proof.md alone: it shares no line with
 node/tape.
 
-  evtm.py verify FILE [--root HEX] [--signer HEX] [--object HEX]   without a key; exit 9: it does not verify
+  evtm.py verify FILE [--root HEX] [--signer HEX] [--seal HEX] [--object HEX]   without a key; exit 9: it does not verify
   evtm.py prefix FILE                                              the longest prefix of whole records
   evtm.py proof FILE                                               a proof of an excerpt; exit 9 likewise
   evtm.py open FILE --dek HEX                                      records, packets and facts as JSON lines
@@ -122,6 +122,7 @@ class Trailer:
         self.root = b[24:56]
         self.signed_us, self.signer = struct.unpack_from(">qQ", b, 56)
         self.public, self.signature = b[72:104], b[104:168]
+        self.seal = sha256(b"evtm/1 seal\0", header.hash, b)
         length, zero = struct.unpack_from(">QQ", b, 168)
         if self.flags & ~3 or zero:
             raise Bad("trailer of a newer version", at)
@@ -167,7 +168,7 @@ def walk(data, header, limit):
     yield None
 
 
-def verify(data, root=None, signer=None, obj=None):
+def verify(data, root=None, signer=None, seal=None, obj=None):
     """The seven steps of the page. Returns (header, trailer, records), or raises Bad."""
     header = Header(data)
     trailer = Trailer.find(data, header)
@@ -187,7 +188,7 @@ def verify(data, root=None, signer=None, obj=None):
     if merkle_root(leaves) != trailer.root:
         raise Bad("the root is not that of the records", at)
     for name, known, found in (("root", root, trailer.root), ("signer", signer, trailer.public),
-                               ("object", obj, sha256(data))):
+                               ("seal", seal, trailer.seal), ("object", obj, obj and sha256(data))):
         if known is not None and known != found:
             raise Bad(f"another {name} than expected", at)
     return header, trailer, records
@@ -674,7 +675,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("what", choices=("verify", "prefix", "proof", "open", "seek", "file"))
     p.add_argument("file")
-    for name in ("root", "signer", "object", "dek"):
+    for name in ("root", "signer", "seal", "object", "dek"):
         p.add_argument("--" + name, type=bytes.fromhex, default=None)
     p.add_argument("--at", type=int, default=0)
     p.add_argument("--out")
@@ -692,10 +693,10 @@ def main():
         data = f.read()
     try:
         if a.what == "verify":
-            header, trailer, records = verify(data, a.root, a.signer, a.object)
+            header, trailer, records = verify(data, a.root, a.signer, a.seal, a.object)
             print(json.dumps({"result": "ok", "recording": header.recording.hex(), "records": len(records),
                               "root": trailer.root.hex(), "signer": trailer.public.hex(),
-                              "object": sha256(data).hex(), "flags": trailer.flags}))
+                              "seal": trailer.seal.hex(), "flags": trailer.flags}))
         elif a.what == "proof":
             for part in proof(data):
                 print(json.dumps({"result": "ok", "recording": part.header.recording.hex(), "first": part.first,

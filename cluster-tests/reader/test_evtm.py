@@ -17,10 +17,14 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 LABTAPE = os.environ.get("LABTAPE", os.path.join(ROOT, "build/release/bin/labtape"))
 
 
+def page():
+    with open(os.path.join(ROOT, "ops/doc/formats/tape.md"), encoding="utf-8") as f:
+        return f.read()
+
+
 def page_vectors():
     """The blocks of hexadecimal digits on the format's page, in order."""
-    with open(os.path.join(ROOT, "ops/doc/formats/tape.md"), encoding="utf-8") as f:
-        blocks = re.findall(r"```\n([0-9a-f\n]+)```", f.read())
+    blocks = re.findall(r"```\n([0-9a-f\n]+)```", page())
     return [bytes.fromhex(b.replace("\n", "")) for b in blocks]
 
 
@@ -50,6 +54,8 @@ class Vector(unittest.TestCase):
         header, trailer, records = evtm.verify(self.tape)
         self.assertEqual((header.generation, header.segment, header.node), (1, 2, 7))
         self.assertEqual((trailer.signed_us, len(records)), (1700000060000000, 2))
+        self.assertIn(f"seal hash `{trailer.seal.hex()}`", page())
+        self.assertIn(f"SHA-256 `{evtm.sha256(self.tape).hex()}`", page())
         self.assertEqual([p for _, p in evtm.opened(self.tape, self.dek)], [self.meta, self.media])
 
     def test_a_file_record_is_that_of_the_page(self):
@@ -84,7 +90,7 @@ class Written(unittest.TestCase):
 
     def test_records_come_back(self):
         tape, facts = made("write", "--records", "40", "--bytes", "300", "--seed", "3")
-        _, trailer, _ = evtm.verify(tape, fact(facts, "root"), fact(facts, "signer"), fact(facts, "object"))
+        _, trailer, _ = evtm.verify(tape, fact(facts, "root"), fact(facts, "signer"), fact(facts, "seal"))
         self.assertEqual(trailer.flags, 0)
         plains = [[evtm.sha256(p).hex()] for r, p in evtm.opened(tape, fact(facts, "dek"))
                   if r.kind in (evtm.MEDIA, evtm.META)]
@@ -164,7 +170,7 @@ class Written(unittest.TestCase):
         for bad in (bytes(32), fact(facts, "dek")[:31], bytes(33)):
             with self.assertRaises(evtm.Bad):
                 list(evtm.opened(tape, bad))
-        for name in ("root", "signer", "obj"):
+        for name in ("root", "signer", "seal", "obj"):
             with self.assertRaises(evtm.Bad):
                 evtm.verify(tape, **{name: bytes(32)})
 

@@ -19,7 +19,7 @@ if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
     endforeach()
 
     # Two more evertaped that differ from the first in the file of the schema numbers only.
-    foreach(build prev:1 next:3)
+    foreach(build prev:1 next:4)
         string(REPLACE ":" ";" build "${build}")
         list(GET build 0 name)
         list(GET build 1 schema)

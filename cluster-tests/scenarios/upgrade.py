@@ -2,8 +2,10 @@
 
 Promise (issue 3): old, old, old -> each replaced by a new binary under writes -> plan and apply -> the new command
 works; before that an old binary may come back, after it an old binary neither starts nor joins. What apply keeps anew (revisions of
-policies, from schema 2 on) is kept by no node before all of them do: their digests are equal throughout.
+policies, from schema 2 on) is kept by no node before all of them do: their digests are equal throughout. A tape that is sealed
+meanwhile is known by the SHA-256 of its file, as the old builds know it, and by its seal hash from the upgrade on; both verify.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -11,11 +13,13 @@ import subprocess
 import sys
 import threading
 
-from story import CliError, Cluster, binaries, check, free_net, run, wait_for
+from story import CliError, binaries, check, run, wait_committed, wait_for
+
+from lab.tapes import evtm
 
 NEXT = pathlib.Path(os.environ.get("EVERTAPE_NEXT", binaries().parent / "bin-next"))
 PREV = pathlib.Path(os.environ.get("EVERTAPE_PREV", binaries().parent / "bin-prev"))
-OLD, NEW = 2, 3  # schemas of the released build and of the one behind it
+OLD, NEW = 3, 4  # schemas of the released build and of the one behind it
 
 
 class Writer(threading.Thread):
@@ -47,7 +51,7 @@ def plan(node):
 
 
 def probe(node):
-    """The command that only schema 3 has, over the node's socket."""
+    """The command that only schema 4 has, over the node's socket."""
     done = subprocess.run(["curl", "-s", "--unix-socket", str(node.socket), "-X", "POST",
                            "http://node/v1/cluster/probe", "-d", '{"text": "hello"}'],
                           capture_output=True, timeout=30, check=False)
@@ -75,15 +79,40 @@ def digests_equal(node):
     return found["result"] == "ok"
 
 
-def policies_in_two_builds(s):
-    """One node of schema 1 after the other becomes one of schema 2, under changes of a policy."""
+def record(s, node):
+    """A call at the node, sealed and at both sites."""
+    calls = s.place([node.name], 2)
+    s.hang_up(calls)
+    wait_committed(node, calls, ["prg", "brq"])
+    return calls[0]
+
+
+def hashed(cluster, call, name, of):
+    """The hash `name`, and no other one, is known of each segment of the call, on every node; it is that of their files."""
+    for node in cluster.nodes:
+        for g in node.recording(call.id)["segments"]:
+            check({"sha256", "seal_hash"} & set(g) == {name}, f"{node.name} knows {sorted(g)} of {call.id}")
+            for holder in cluster.nodes:
+                path = holder.media / g["file"]
+                if path.exists():
+                    check(of(path.read_bytes()) == g[name], f"{holder.name}: {name} of {path}")
+        check(node.cli_raw("recording", "verify", call.id).returncode == 0, f"{node.name} does not verify {call.id}")
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def seal_hash(data):
+    return evtm.verify(data)[1].seal.hex()
+
+
+def two_builds(s):
+    """One node of schema 1 after the other becomes one of this build, under changes of a policy and calls."""
     (s.folder / "archive").mkdir(mode=0o700)
-    s.cluster = cluster = Cluster(s.folder / "before", name="before", net=free_net())
-    for name, site in (("prg-1", "prg"), ("prg-2", "prg"), ("brq-1", "brq")):
-        cluster.add(name, site, roles=("voter", "vault", "api"))
-    cluster.program = PREV / "evertaped"
-    cluster.create()
+    cluster = s.make_cluster(program=PREV / "evertaped")
     first = cluster.nodes[0]
+    before = [record(s, first)]
     check(first.cli("cluster", "show")["schema_version"] == 1, "a cluster of the builds before follows schema 1")
     days = 1
     policy(s, first, days)
@@ -99,18 +128,27 @@ def policies_in_two_builds(s):
         check({c["code"] for n in cluster.nodes for c in n.status()["codes"]}.isdisjoint({"STATE_DIVERGED", "STATE_DISPUTED"}),
               f"diverged: {[n.status()['codes'] for n in cluster.nodes]}")
         check(all(revisions(n) == [days] for n in cluster.nodes), f"kept before all do: {[revisions(n) for n in cluster.nodes]}")
+        before.append(record(s, node))
+        for call in before:
+            hashed(cluster, call, "sha256", sha256)
     wait_for("an upgrade to be possible", lambda: plan(first)[1]["possible"], 30)
     first.cli("cluster", "upgrade", "apply", "--reason", "all run it")
     policy(s, first, days + 1)
     for node in cluster.nodes:
         wait_for(f"{node.name} to keep what is replaced", lambda n=node: revisions(n) == [days + 1, days], 20)
     wait_for("equal digests", lambda: digests_equal(first), 30, every=0.5)
-    s.say(f"schema 1 and 2 in one cluster: {days} policies, no revision kept, digests equal; after the upgrade they are kept, on each node")
+    s.say(f"schema 1 and {OLD} in one cluster: {days} policies, no revision kept, digests equal; after the upgrade they are kept, on each node")
+    for call in [record(s, node) for node in cluster.nodes]:
+        hashed(cluster, call, "seal_hash", seal_hash)
+    for call in before:
+        hashed(cluster, call, "sha256", sha256)
+    wait_for("equal digests", lambda: digests_equal(first), 30, every=0.5)
+    s.say(f"{len(before)} calls before the upgrade are known by SHA-256, those after it by their seal hash; all verify on each node")
     cluster.stop()
 
 
 def tell(s):
-    policies_in_two_builds(s)
+    two_builds(s)
     check((NEXT / "evertaped").exists(), f"{NEXT}/evertaped is not built")
     cluster = s.make_cluster()
     nodes = cluster.nodes
@@ -159,7 +197,7 @@ def tell(s):
     writer.wait_more(2)
     for node in nodes:
         wait_for(f"the new command at {node.name}", lambda n=node: "index" in probe(n), 30)
-    s.say("upgraded to schema 3; the new command works on every node")
+    s.say("upgraded to schema 4; the new command works on every node")
 
     old = nodes[2]
     check(old.stop() == 0, "an orderly stop")
@@ -188,4 +226,4 @@ def tell(s):
 
 
 if __name__ == "__main__":
-    sys.exit(run("upgrade", tell, "curl"))
+    sys.exit(run("upgrade", tell, "curl", "sipp"))

@@ -251,6 +251,9 @@ static int take_segment(void *arg, const Et__Segment *s)
 	if (s->header_hash.len == 32) {
 		memcpy(out->header_hash, s->header_hash.data, 32);
 	}
+	if (s->seal_hash.len == 32) {
+		memcpy(out->seal_hash, s->seal_hash.data, 32);
+	}
 	if (s->object_hash.len == 32) {
 		memcpy(out->object_hash, s->object_hash.data, 32);
 	}

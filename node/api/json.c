@@ -220,6 +220,14 @@ static int add_segment(void *arg, const Et__Segment *segment)
 	et_json_set(o, "size_bytes", et_json_u64(segment->size_bytes));
 	et_json_set(o, "records", et_json_u64(segment->records));
 	et_json_set(o, "root", et_json_hex(segment->root.data, segment->root.len));
+	if (segment->seal_hash.len > 0) {
+		et_json_set(o, "seal_hash",
+			    et_json_hex(segment->seal_hash.data, segment->seal_hash.len));
+	}
+	if (segment->object_hash.len > 0) {
+		et_json_set(o, "sha256",
+			    et_json_hex(segment->object_hash.data, segment->object_hash.len));
+	}
 	et_json_set(o, "sealed", api_time(segment->sealed_us));
 	et_json_set(o, "replaced_by",
 		    segment->replaced_by != 0 ? json_integer(segment->replaced_by) : json_null());

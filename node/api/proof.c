@@ -81,6 +81,7 @@ static int part_add(struct proof *p, const struct et_playback_segment *s, struct
 		.segment = s->segment,
 		.header_hash = memcmp(s->header_hash, none, 32) != 0 ? s->header_hash : NULL,
 		.root = s->has_root ? s->root : NULL,
+		.seal_hash = memcmp(s->seal_hash, none, 32) != 0 ? s->seal_hash : NULL,
 	};
 	struct et_tape_source source;
 	struct et_proof_span span;

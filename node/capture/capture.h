@@ -290,7 +290,7 @@ struct et_capture_segment {
 	uint64_t records;
 	uint64_t size_bytes;
 	int64_t sealed_us;
-	uint8_t object_hash[32];
+	uint8_t seal_hash[32];
 };
 
 enum et_capture_event_kind {

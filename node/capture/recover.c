@@ -74,7 +74,7 @@ static int recover_tape(struct et_writer *w, struct et_recovered *t, struct et_e
 	s->seal = (recovery.seal.flags & ET_TAPE_RECOVERED) != 0 ? ET_SEAL_RECOVERED_UNVERIFIED
 								 : ET_SEAL_SEALED;
 	memcpy(s->root, recovery.seal.root, 32);
-	memcpy(s->object_hash, recovery.seal.object_hash, 32);
+	memcpy(s->seal_hash, recovery.seal.seal_hash, 32);
 	memcpy(s->header_hash, recovery.header.hash, 32);
 	s->records = recovery.seal.records;
 	s->size_bytes = recovery.seal.size_bytes;

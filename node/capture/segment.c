@@ -428,7 +428,7 @@ int et_segment_seal(struct et_writer *w, struct et_ack *ack)
 	ack->tape = et_tape_close(ack->tape);
 	ack->segment.seal = ET_SEAL_SEALED;
 	memcpy(ack->segment.root, seal.root, 32);
-	memcpy(ack->segment.object_hash, seal.object_hash, 32);
+	memcpy(ack->segment.seal_hash, seal.seal_hash, 32);
 	ack->segment.records = seal.records;
 	ack->segment.size_bytes = seal.size_bytes;
 	ack->segment.sealed_us = seal.signed_us;

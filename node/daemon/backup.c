@@ -20,6 +20,7 @@
 #include "node/daemon/daemon_internal.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
+#include "node/tape/tape.h"
 
 #define LEDGERS 2
 #define ROUND_S 600
@@ -202,7 +203,8 @@ struct found {
 	uint32_t generation;
 	uint32_t segment;
 	uint64_t size_bytes;
-	uint8_t hash[32];
+	uint8_t hash[32]; /* seal hash or, of older ones, SHA-256 of the file */
+	bool is_seal_hash;
 	char path[ET_CONFIG_PATH_MAX + 520];
 };
 
@@ -234,7 +236,9 @@ static int adoption_take(void *arg, const Et__Segment *g)
 			   .size_bytes = g->size_bytes };
 	struct stat st;
 
-	if (g->object_hash.len != 32 || g->file[0] == '\0' || g->file[0] == '/' ||
+	const ProtobufCBinaryData *hash = g->seal_hash.len == 32 ? &g->seal_hash : &g->object_hash;
+
+	if (hash->len != 32 || g->file[0] == '\0' || g->file[0] == '/' ||
 	    strstr(g->file, "..") != NULL || (g->wrap != NULL && g->wrap->erased) ||
 	    !et_state_segment_is_newest(g)) {
 		return 0;
@@ -257,32 +261,30 @@ static int adoption_take(void *arg, const Et__Segment *g)
 	}
 	a->list = list;
 	memcpy(f.recording, g->recording.data, 16);
-	memcpy(f.hash, g->object_hash.data, 32);
+	memcpy(f.hash, hash->data, 32);
+	f.is_seal_hash = hash == &g->seal_hash;
 	list[a->count++] = f;
 	return 0;
 }
 
 static bool file_is(const struct found *f)
 {
-	struct et_sha256 *sha = et_sha256_new();
-	uint8_t *bytes = malloc(65536);
-	uint8_t hash[ET_SHA256_SIZE];
-	FILE *file = fopen(f->path, "re");
-	size_t n;
+	const struct et_tape_expect expect = {
+		.recording = f->recording,
+		.generation = f->generation,
+		.segment = f->segment,
+		.seal_hash = f->is_seal_hash ? f->hash : NULL,
+		.object_hash = f->is_seal_hash ? NULL : f->hash,
+	};
+	struct et_tape_source source;
+	struct et_tape_report report;
 
-	if (sha != NULL && bytes != NULL && file != NULL) {
-		while ((n = fread(bytes, 1, 65536, file)) > 0) {
-			et_sha256_add(sha, bytes, n);
-		}
-		et_sha256_end(sha, hash);
+	if (et_tape_source_open(f->path, &source, NULL) < 0) {
+		return false;
 	}
-	bool good = sha != NULL && bytes != NULL && file != NULL && memcmp(hash, f->hash, 32) == 0;
-	if (file != NULL) {
-		(void)fclose(file);
-	}
-	free(bytes);
-	(void)et_sha256_free(sha);
-	return good;
+	int rc = et_tape_verify(&source, &expect, &report, NULL);
+	et_tape_source_close(&source);
+	return rc == 0;
 }
 
 static int adopt_one(struct adoption *a, struct found *f)
@@ -304,7 +306,9 @@ static int adopt_one(struct adoption *a, struct found *f)
 	copy.site = site;
 	copy.verified_us = et_clock_now_us();
 	copy.size_bytes = f->size_bytes;
-	copy.object_hash = (ProtobufCBinaryData){ 32, f->hash };
+	if (!f->is_seal_hash) {
+		copy.object_hash = (ProtobufCBinaryData){ 32, f->hash };
+	}
 	copy.store_uuid = d->store_uuid;
 	add.copies = copies;
 	add.n_copies = 1;

@@ -1,10 +1,13 @@
 #include "node/daemon/events.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/base/log.h"
 #include "node/crypto/hash.h"
+#include "node/daemon/daemon_internal.h"
 #include "node/daemon/hashmap.h"
 #include "node/io/clock.h"
 
@@ -449,11 +452,28 @@ static int on_segment_open(struct et_events *events, const struct et_capture_eve
 	return events_commit(events, &command, s->recording);
 }
 
+static void seal_hash(const struct et_events *events, const struct et_capture_segment *s,
+		      struct daemon_hash *ret)
+{
+	char path[PATH_MAX];
+	struct et_error why;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", events->config.media, s->file);
+	int rc = daemon_hash_of(events->config.schema(events->config.arg), path, s->seal_hash, ret,
+				&why);
+	if (rc < 0) { /* Its root is known: no reason to keep the recording from the catalogue. */
+		et_warn("segment.unhashed", "file=\"%s\" error=\"%s\"", s->file, why.text);
+	}
+}
+
 static int on_segment_sealed(struct et_events *events, const struct et_capture_event *ev)
 {
 	const struct et_capture_segment *s = ev->segment;
 	Et__SegmentSeal body = ET__SEGMENT_SEAL__INIT;
 	Et__Command command = ET__COMMAND__INIT;
+	struct daemon_hash hash;
+
+	seal_hash(events, s, &hash);
 
 	body.recording = bytes(s->recording, 16);
 	body.generation = s->generation;
@@ -464,7 +484,8 @@ static int on_segment_sealed(struct et_events *events, const struct et_capture_e
 	body.records = s->records;
 	body.size_bytes = s->size_bytes;
 	body.sealed_us = s->sealed_us;
-	body.object_hash = bytes(s->object_hash, sizeof(s->object_hash));
+	body.seal_hash = hash.seal;
+	body.object_hash = hash.object;
 	body.store_uuid = text(events->config.store_uuid);
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	command.segment_seal = &body;

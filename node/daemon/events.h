@@ -22,7 +22,9 @@ struct et_events_config {
 	struct et_postbox *postbox; /* borrowed: of the main loop */
 	struct et_journal *journal; /* borrowed */
 	uint64_t node;
-	const char *store_uuid; /* borrowed */
+	const char *store_uuid;	       /* borrowed */
+	const char *media;	       /* borrowed: the media folder */
+	uint32_t (*schema)(void *arg); /* the committed one; on the writer's thread */
 	/* On the loop: a command was journalled. View. */
 	void (*on_command)(void *arg, struct et_view packed);
 	/* On the loop: what is known of a live recording now; NULL record: it ended. View. */

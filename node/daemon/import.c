@@ -131,6 +131,7 @@ struct segments {
 	Et__Wrap wraps[ET_IMPORT_SEGMENTS_MAX];
 	uint8_t enc[ET_IMPORT_SEGMENTS_MAX][ET_HPKE_ENC_SIZE];
 	uint8_t ciphertext[ET_IMPORT_SEGMENTS_MAX][ET_DEK_WRAPPED_SIZE];
+	struct daemon_hash hashes[ET_IMPORT_SEGMENTS_MAX];
 };
 
 static int segment_fill(struct job *j, uint32_t i, struct segments *to)
@@ -138,6 +139,7 @@ static int segment_fill(struct job *j, uint32_t i, struct segments *to)
 	const struct et_import_segment *from = &j->recording->segments[i];
 	Et__Segment *s = &to->segments[i];
 	Et__Wrap *wrap = &to->wraps[i];
+	char path[ET_CONFIG_PATH_MAX + ET_IMPORT_FILE_MAX + 1];
 
 	et__segment__init(s);
 	et__wrap__init(wrap);
@@ -158,10 +160,15 @@ static int segment_fill(struct job *j, uint32_t i, struct segments *to)
 	s->records = from->seal.records;
 	s->size_bytes = from->seal.size_bytes;
 	s->sealed_us = from->seal.signed_us;
-	s->object_hash = daemon_bytes(from->seal.object_hash, 32);
 	s->file = text_of(from->file);
-	return et_import_wrap(from, j->by.kek.version, j->by.kek.public_key, to->enc[i],
-			      to->ciphertext[i], j->reterr);
+	(void)snprintf(path, sizeof(path), "%s/%s", j->d->config.media, from->file);
+	int rc = daemon_hash_of(et_state_schema(j->d->state), path, from->seal.seal_hash,
+				&to->hashes[i], j->reterr);
+	s->seal_hash = to->hashes[i].seal;
+	s->object_hash = to->hashes[i].object;
+	return rc < 0 ? rc
+		      : et_import_wrap(from, j->by.kek.version, j->by.kek.public_key, to->enc[i],
+				       to->ciphertext[i], j->reterr);
 }
 
 static int segments_fill(struct job *j, struct segments *to)

@@ -200,7 +200,13 @@ static int tell_seal(struct late *l, bool *ret_committed, struct et_error *reter
 {
 	Et__Command command = ET__COMMAND__INIT;
 	Et__SegmentSeal body = ET__SEGMENT_SEAL__INIT;
+	struct daemon_hash hash;
 
+	int rc = daemon_hash_of(et_state_schema(l->d->state), l->path, l->seal.seal_hash, &hash,
+				reterr);
+	if (rc < 0) {
+		return rc;
+	}
 	body.recording = daemon_bytes(l->request->recording, 16);
 	body.generation = 1;
 	body.segment = l->segment;
@@ -209,7 +215,8 @@ static int tell_seal(struct late *l, bool *ret_committed, struct et_error *reter
 	body.records = l->seal.records;
 	body.size_bytes = l->seal.size_bytes;
 	body.sealed_us = l->seal.signed_us;
-	body.object_hash = daemon_bytes(l->seal.object_hash, 32);
+	body.seal_hash = hash.seal;
+	body.object_hash = hash.object;
 	body.store_uuid = l->d->store_uuid;
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	command.segment_seal = &body;

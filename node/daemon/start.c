@@ -163,6 +163,13 @@ static void on_live(void *arg, const uint8_t recording[16], const Et__Recording 
 	et_live_set(&d->live, recording, record);
 }
 
+static uint32_t committed_schema(void *arg)
+{
+	const struct et_daemon *d = arg;
+
+	return et_state_schema(d->state);
+}
+
 int daemon_open_journal(struct et_daemon *d, struct et_error *reterr)
 {
 	char folder[ET_CONFIG_PATH_MAX + 16];
@@ -180,6 +187,8 @@ int daemon_open_journal(struct et_daemon *d, struct et_error *reterr)
 					   .journal = d->journal,
 					   .node = d->identity.node,
 					   .store_uuid = d->store_uuid,
+					   .media = d->config.media,
+					   .schema = committed_schema,
 					   .on_command = on_command,
 					   .on_live = on_live,
 					   .arg = d };

@@ -157,7 +157,7 @@ static void segment_sealed(struct capture *c, const struct et_capture_segment *s
 		struct et_import_segment *to = &t->segments[i];
 		if (to->header.segment == s->segment) {
 			memcpy(to->seal.root, s->root, 32);
-			memcpy(to->seal.object_hash, s->object_hash, 32);
+			memcpy(to->seal.seal_hash, s->seal_hash, 32);
 			to->seal.records = s->records;
 			to->seal.size_bytes = s->size_bytes;
 			to->seal.signed_us = s->sealed_us;

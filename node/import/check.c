@@ -55,7 +55,7 @@ int import_open_tape(const struct et_import *m, const struct et_import_segment *
 		.segment = s->header.segment,
 		.header_hash = s->header.hash,
 		.root = s->seal.root,
-		.object_hash = s->seal.object_hash,
+		.seal_hash = s->seal.seal_hash,
 	};
 
 	import_job_path(m, s->file, path);

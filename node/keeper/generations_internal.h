@@ -60,6 +60,8 @@ struct generations {
 	char store_uuid[64];
 	struct et_tape_header header;
 	struct et_tape_seal seal;
+	uint8_t object_hash[32]; /* under a schema before seal hashes: of the file */
+	bool has_object_hash;
 	struct et_buffer link;
 	int code;
 	struct et_error why;

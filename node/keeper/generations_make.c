@@ -167,7 +167,11 @@ static void task_put(struct generations *g)
 	s.size_bytes = g->seal.size_bytes;
 	s.sealed_us = g->seal.signed_us;
 	s.file = g->file;
-	s.object_hash = (ProtobufCBinaryData){ 32, g->seal.object_hash };
+	if (g->has_object_hash) {
+		s.object_hash = (ProtobufCBinaryData){ 32, g->object_hash };
+	} else {
+		s.seal_hash = (ProtobufCBinaryData){ 32, g->seal.seal_hash };
+	}
 	s.keys = g->old->keys;
 	s.link = (ProtobufCBinaryData){ g->link.size, g->link.data };
 	body.segment = &s;
@@ -238,6 +242,7 @@ static int make(struct generations *g, const char *part, struct et_error *reterr
 		.generation = g->task.generation,
 		.segment = g->task.segment,
 		.root = g->old->root.data,
+		.seal_hash = g->old->seal_hash.len == 32 ? g->old->seal_hash.data : NULL,
 		.object_hash = g->old->object_hash.len == 32 ? g->old->object_hash.data : NULL,
 	};
 	const struct et_tape_signer signer = {
@@ -272,7 +277,8 @@ static int make(struct generations *g, const char *part, struct et_error *reterr
 	};
 	rc = et_tape_rewrite(&order, &g->header, &g->seal, &g->link, reterr);
 	et_tape_source_close(&source);
-	return rc;
+	g->has_object_hash = et_state_schema(g->k->state) < ET_SCHEMA_SEAL_HASH;
+	return rc < 0 || !g->has_object_hash ? rc : et_tape_file_hash(part, g->object_hash, reterr);
 }
 
 static void on_make_work(uv_work_t *work)

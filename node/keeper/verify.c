@@ -135,6 +135,7 @@ static void propose_verified(struct verify *v)
 	seal.size_bytes = v->segment->size_bytes;
 	seal.sealed_us = v->segment->sealed_us;
 	seal.object_hash = v->segment->object_hash;
+	seal.seal_hash = v->segment->seal_hash;
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	command.segment_seal = &seal;
 	command.principal = principal;
@@ -149,12 +150,13 @@ static int check_tags(struct verify *v)
 	struct et_tape_source source;
 	struct et_tape_record record;
 	struct et_tape_report report;
-	const struct et_tape_expect expect = { .recording = v->segment->recording.data,
-					       .generation = v->segment->generation,
-					       .segment = v->segment->segment,
-					       .root = v->segment->root.len == 32
-							       ? v->segment->root.data
-							       : NULL };
+	const struct et_tape_expect expect = {
+		.recording = v->segment->recording.data,
+		.generation = v->segment->generation,
+		.segment = v->segment->segment,
+		.root = v->segment->root.len == 32 ? v->segment->root.data : NULL,
+		.seal_hash = v->segment->seal_hash.len == 32 ? v->segment->seal_hash.data : NULL
+	};
 
 	int rc = et_tape_source_open(v->path, &source, &v->why);
 	if (rc < 0) {

@@ -44,6 +44,7 @@ struct et_playback_segment {
 	bool has_root;
 	uint8_t root[32];	 /* expected, if has_root */
 	uint8_t header_hash[32]; /* expected, unless all zeros */
+	uint8_t seal_hash[32];	 /* likewise, of a sealed one */
 	uint8_t object_hash[32]; /* expected when verifying, unless all zeros */
 };
 

@@ -256,6 +256,7 @@ static struct et_tape_expect expectation(const struct et_playback_config *config
 		.segment = known->segment,
 		.header_hash = is_set(known->header_hash) ? known->header_hash : NULL,
 		.root = known->has_root ? known->root : NULL,
+		.seal_hash = is_set(known->seal_hash) ? known->seal_hash : NULL,
 		.object_hash = is_set(known->object_hash) ? known->object_hash : NULL,
 	};
 }
@@ -282,6 +283,10 @@ static int check_tape(const struct et_playback_config *config,
 		rc = et_fail_plain(reterr, ET_EINTEGRITY,
 				   "its root is not the one in the "
 				   "catalogue");
+	} else if (rc == 0 && expect.seal_hash != NULL &&
+		   memcmp(seal.seal_hash, expect.seal_hash, 32) != 0) {
+		rc = et_fail_plain(reterr, ET_EINTEGRITY,
+				   "its footer is not the one in the catalogue");
 	}
 	if (rc == 0 &&
 	    (memcmp(ret->recording, config->recording, 16) != 0 ||

@@ -7,6 +7,7 @@ static const uint8_t leaves_magic[4] = { 'E', 'V', 'T', 'L' };
 static const uint8_t trailer_magic[4] = { 'E', 'V', 'T', 'F' };
 static const uint8_t end_magic[4] = { 'E', 'V', 'T', 'E' };
 static const char signature_context[] = "evtm/1 footer"; /* signed with its NUL */
+static const char seal_context[] = "evtm/1 seal";	 /* hashed with its NUL */
 
 static void header_hash(const uint8_t *bytes, uint8_t ret[ET_TAPE_HASH_SIZE])
 {
@@ -164,6 +165,19 @@ void et_tape_leaf(struct et_view record, uint8_t ret[ET_TAPE_HASH_SIZE])
 	et_merkle_leaf(record.data, record.size, ret);
 }
 
+/* Header hash and trailer: the header follows from the one; the records, by their root, and the
+ * rest of the footer from the other. */
+static void seal_hash(const uint8_t hash[ET_TAPE_HASH_SIZE],
+		      const uint8_t trailer[ET_TAPE_TRAILER_SIZE], uint8_t ret[ET_TAPE_HASH_SIZE])
+{
+	uint8_t bytes[sizeof(seal_context) + ET_TAPE_HASH_SIZE + ET_TAPE_TRAILER_SIZE];
+
+	memcpy(bytes, seal_context, sizeof(seal_context));
+	memcpy(bytes + sizeof(seal_context), hash, ET_TAPE_HASH_SIZE);
+	memcpy(bytes + sizeof(seal_context) + ET_TAPE_HASH_SIZE, trailer, ET_TAPE_TRAILER_SIZE);
+	et_sha256(bytes, sizeof(bytes), ret);
+}
+
 /* What the node signs: context, header hash, the trailer up to the signature. */
 struct signed_bytes {
 	uint8_t bytes[sizeof(signature_context) + ET_TAPE_HASH_SIZE + TAPE_SIGNED_SIZE];
@@ -224,6 +238,7 @@ int et_tape_footer_make(const uint8_t hash[ET_TAPE_HASH_SIZE], const uint8_t *le
 	et_put64(t + 168, seal->size_bytes);
 	et_put32(t + 184, et_crc32c(0, t, 184));
 	memcpy(t + 188, end_magic, sizeof(end_magic));
+	seal_hash(hash, t, seal->seal_hash);
 
 	et_buffer_add(ret, leaves_magic, sizeof(leaves_magic));
 	et_buffer_add32(ret, (uint32_t)seal->records);
@@ -276,6 +291,7 @@ int et_tape_trailer_parse(const uint8_t bytes[ET_TAPE_TRAILER_SIZE],
 	};
 	memcpy(ret->root, bytes + 24, sizeof(ret->root));
 	memcpy(ret->signer_public, bytes + 72, sizeof(ret->signer_public));
+	seal_hash(hash, bytes, ret->seal_hash);
 	return 0;
 }
 
@@ -302,6 +318,9 @@ const char *et_tape_seal_unexpected(const struct et_tape_seal *s, const struct e
 	}
 	if (e != NULL && differs(e->root, s->root, sizeof(s->root))) {
 		return "its root is not the one expected";
+	}
+	if (e != NULL && differs(e->seal_hash, s->seal_hash, sizeof(s->seal_hash))) {
+		return "its footer is not the one expected";
 	}
 	return NULL;
 }

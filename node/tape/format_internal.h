@@ -103,11 +103,12 @@ struct et_tape_walk {
 	struct et_tape_window window;
 	uint64_t limit; /* records end here at the latest */
 	struct et_tape_header header;
-	struct et_aead *cipher;	  /* owned; NULL: tags are not checked */
-	struct et_sha256 *object; /* owned: SHA-256 of header and good records */
-	struct et_sha256 *list;	  /* owned: SHA-256 of the leaf hashes, one after the other */
-	struct et_sha256 *leaf;	  /* owned: of each record in turn */
-	bool keep_leaves;	  /* a footer is to be written: else they are not kept */
+	struct et_aead *cipher; /* owned; NULL: tags are not checked */
+	struct et_sha256
+		*object;	/* owned; NULL: not asked for. SHA-256 of header and good records */
+	struct et_sha256 *list; /* owned: SHA-256 of the leaf hashes, one after the other */
+	struct et_sha256 *leaf; /* owned: of each record in turn */
+	bool keep_leaves;	/* a footer is to be written: else they are not kept */
 	struct et_merkle merkle;
 	struct et_buffer leaves;
 	uint64_t offset; /* behind the good records */
@@ -116,9 +117,11 @@ struct et_tape_walk {
 	uint8_t *plain; /* owned; for checking tags */
 };
 
-/* Read the header (errors of et_tape_header_parse(), ET_ETRUNCATED) and get ready. */
+/* Read the header (errors of et_tape_header_parse(), ET_ETRUNCATED) and get ready; with
+ * `hash_object` to hash every byte of the object, too. */
 int et_tape_walk_init(struct et_tape_walk *w, const struct et_tape_source *source,
-		      const struct et_secret *dek, struct et_error *reterr) ET_MUST_CHECK;
+		      const struct et_secret *dek, bool hash_object,
+		      struct et_error *reterr) ET_MUST_CHECK;
 void et_tape_walk_release(struct et_tape_walk *w);
 /* Walk to the first record that does not check, or to `limit`. 0 also when it stops early. */
 int et_tape_walk_run(struct et_tape_walk *w, uint64_t limit, struct et_error *reterr) ET_MUST_CHECK;

@@ -34,7 +34,7 @@ struct et_link {
 	int64_t from_us;
 	int64_t to_us;
 	struct et_tape_header old_header;
-	struct et_tape_seal old_seal; /* object_hash is zeros */
+	struct et_tape_seal old_seal;
 	uint8_t new_header_hash[32];
 	uint8_t new_root[32];
 	uint32_t new_records;

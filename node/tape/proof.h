@@ -26,9 +26,9 @@ struct et_proof_span {
  * the last record that begins at or before from_ms (with others of the same t_ms) to the last one
  * that begins before to_ms.
  * `expect` as for et_tape_verify(), may be NULL (object_hash is not compared: the object is not
- * read whole). ET_ENOTFOUND: the tape ends before from_ms, or has no records; ET_ETRUNCATED: it is
- * not sealed; ET_EINTEGRITY: what is read of it is not what was signed or expected; ET_ELIMIT:
- * longer than ET_PROOF_BYTES_MAX. *ret is to be thrown away on failure. */
+ * read whole; seal_hash is). ET_ENOTFOUND: the tape ends before from_ms, or has no records;
+ * ET_ETRUNCATED: it is not sealed; ET_EINTEGRITY: what is read of it is not what was signed or
+ * expected; ET_ELIMIT: longer than ET_PROOF_BYTES_MAX. *ret is to be thrown away on failure. */
 int et_tape_prove(const struct et_tape_source *source, const struct et_proof_span *span,
 		  const struct et_tape_expect *expect, struct et_buffer *ret,
 		  struct et_error *reterr) ET_MUST_CHECK;
@@ -36,7 +36,7 @@ int et_tape_prove(const struct et_tape_source *source, const struct et_proof_spa
 /* What a part proves. */
 struct et_proof {
 	struct et_tape_header header;
-	struct et_tape_seal seal; /* of the whole tape; object_hash is zeros */
+	struct et_tape_seal seal; /* of the whole tape */
 	uint32_t first;		  /* number of the first record */
 	uint32_t count;		  /* records, > 0 */
 	bool leaves;		  /* without the records themselves */

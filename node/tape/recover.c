@@ -70,10 +70,6 @@ static int write_footer(int fd, struct et_tape_walk *w, const struct et_tape_sig
 				     cut < 0 ? " (a part of it stays)" : "");
 		}
 	}
-	if (rc == 0) {
-		et_sha256_add(w->object, footer.data, footer.size);
-		et_sha256_end(w->object, seal->object_hash);
-	}
 	et_buffer_release(&footer);
 	return rc;
 }
@@ -100,7 +96,7 @@ static int recover(const char *path, const struct et_tape_signer *signer,
 	if (rc != 0) {
 		return rc < 0 ? rc : 0;
 	}
-	rc = et_tape_walk_init(&w, &source, dek, reterr);
+	rc = et_tape_walk_init(&w, &source, dek, false, reterr);
 	w.keep_leaves = true;
 	if (rc == 0) {
 		rc = et_tape_walk_run(&w, source.size, reterr);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "node/base/fd.h"
+#include "node/crypto/hash.h"
 #include "node/io/file.h"
 #include "node/tape/format_internal.h"
 
@@ -53,6 +54,40 @@ void et_tape_source_close(struct et_tape_source *s)
 	}
 	s->arg = NULL;
 	s->size = 0;
+}
+
+int et_tape_source_hash(const struct et_tape_source *source, uint8_t ret[ET_TAPE_HASH_SIZE],
+			struct et_error *reterr)
+{
+	ET_CLEANUP(et_sha256_freep) struct et_sha256 *hash = et_sha256_new();
+	ET_CLEANUP(et_tape_window_release) struct et_tape_window w = { 0 };
+	int rc = hash == NULL ? et_fail(reterr, -ENOMEM, "hash a tape")
+			      : et_tape_window_init(&w, source, reterr);
+
+	for (uint64_t at = 0; rc == 0 && at < source->size; at += w.size) {
+		const uint64_t left = source->size - at;
+		rc = et_tape_window_load(
+			&w, at, left < TAPE_WINDOW_SIZE ? (size_t)left : TAPE_WINDOW_SIZE, reterr);
+		if (rc == 0) {
+			et_sha256_add(hash, w.data, w.size);
+		}
+	}
+	if (rc == 0) {
+		et_sha256_end(hash, ret);
+	}
+	return rc;
+}
+
+int et_tape_file_hash(const char *path, uint8_t ret[ET_TAPE_HASH_SIZE], struct et_error *reterr)
+{
+	struct et_tape_source source;
+
+	int rc = et_tape_source_open(path, &source, reterr);
+	if (rc == 0) {
+		rc = et_tape_source_hash(&source, ret, reterr);
+		et_tape_source_close(&source);
+	}
+	return rc;
 }
 
 static int memory_read(void *arg, uint64_t offset, void *data, size_t size, struct et_error *reterr)

@@ -10,15 +10,14 @@
 #include "node/tape/index_internal.h"
 
 struct et_tape {
-	int fd;			  /* owned */
-	char *path;		  /* owned; for messages */
-	struct et_aead *cipher;	  /* owned */
-	struct et_sha256 *object; /* owned: of all that was written */
-	struct et_sha256 *leaf;	  /* owned: of each record in turn */
-	struct et_buffer own;	  /* owned: where records are put together, or: */
-	struct et_buffer *room;	  /* borrowed: et_tape_share(); NULL: `own` */
-	uint8_t *record;	  /* a view of that: head, ciphertext, tag of one record */
-	struct et_buffer leaves;  /* leaf hashes of all records */
+	int fd;			 /* owned */
+	char *path;		 /* owned; for messages */
+	struct et_aead *cipher;	 /* owned */
+	struct et_sha256 *leaf;	 /* owned: of each record in turn */
+	struct et_buffer own;	 /* owned: where records are put together, or: */
+	struct et_buffer *room;	 /* borrowed: et_tape_share(); NULL: `own` */
+	uint8_t *record;	 /* a view of that: head, ciphertext, tag of one record */
+	struct et_buffer leaves; /* leaf hashes of all records */
 	struct et_merkle merkle;
 	struct tape_list checkpoints;
 	uint8_t header_hash[ET_TAPE_HASH_SIZE];
@@ -68,7 +67,6 @@ static int tape_begin(struct et_tape *t, struct et_tape_header *header, const st
 	memcpy(t->header_hash, header->hash, sizeof(t->header_hash));
 	rc = tape_write(t, bytes, sizeof(bytes), reterr);
 	if (rc == 0) {
-		et_sha256_add(t->object, bytes, sizeof(bytes));
 		t->bytes = sizeof(bytes);
 	}
 	return rc;
@@ -87,9 +85,8 @@ int et_tape_create(const char *path, struct et_tape_header *header, const struct
 	}
 	t->fd = -1;
 	t->path = strdup(path);
-	t->object = et_sha256_new();
 	t->leaf = et_sha256_new();
-	if (t->path == NULL || t->object == NULL || t->leaf == NULL) {
+	if (t->path == NULL || t->leaf == NULL) {
 		return et_fail(reterr, -ENOMEM, "tape '%s'", path);
 	}
 	t->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -190,7 +187,6 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 				    c); /* One that is not listed is passed over. */
 	}
 	t->ended = kind == ET_TAPE_END;
-	et_sha256_add(t->object, t->record, whole);
 	et_merkle_leaf_in(t->leaf, t->record, whole, leaf);
 	et_merkle_add(&t->merkle, leaf);
 	et_buffer_add(&t->leaves, leaf, sizeof(leaf));
@@ -240,8 +236,6 @@ int et_tape_finish(struct et_tape *t, const struct et_tape_signer *signer, struc
 		rc = tape_write(t, footer.data, footer.size, reterr);
 	}
 	if (rc == 0) {
-		et_sha256_add(t->object, footer.data, footer.size);
-		et_sha256_end(t->object, seal.object_hash);
 		t->finished = true;
 		*ret = seal;
 	}
@@ -271,7 +265,6 @@ struct et_tape *et_tape_close(struct et_tape *t)
 			(void)close(t->fd);
 		}
 		(void)et_aead_free(t->cipher);
-		(void)et_sha256_free(t->object);
 		(void)et_sha256_free(t->leaf);
 		et_buffer_release(&t->leaves);
 		tape_list_release(&t->checkpoints);

@@ -84,7 +84,8 @@ struct et_tape_seal {
 	int64_t signed_us;   /* when */
 	uint64_t signer;     /* node id: who sealed it (the recovering node, after a crash) */
 	uint8_t signer_public[32];
-	uint8_t object_hash[ET_TAPE_HASH_SIZE]; /* SHA-256 of the whole object */
+	uint8_t seal_hash[ET_TAPE_HASH_SIZE]; /* over header hash and trailer: with it every byte of
+						 the object is told (decision 0115) */
 };
 
 /* Who signs. All borrowed for the call. */
@@ -166,6 +167,11 @@ struct et_tape_source {
 int et_tape_source_open(const char *path, struct et_tape_source *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
 void et_tape_source_close(struct et_tape_source *s); /* of et_tape_source_open() only */
+/* SHA-256 of its bytes, as sha256sum has it, by reading them once. */
+int et_tape_source_hash(const struct et_tape_source *source, uint8_t ret[ET_TAPE_HASH_SIZE],
+			struct et_error *reterr) ET_MUST_CHECK;
+int et_tape_file_hash(const char *path, uint8_t ret[ET_TAPE_HASH_SIZE],
+		      struct et_error *reterr) ET_MUST_CHECK;
 /* A view of memory as a source: `bytes` must outlive it. */
 struct et_tape_source et_tape_source_memory(const struct et_view *bytes);
 
@@ -195,7 +201,7 @@ int et_tape_record_check(const uint8_t header_hash[ET_TAPE_HASH_SIZE], uint32_t 
 void et_tape_leaf(struct et_view record, uint8_t ret[ET_TAPE_HASH_SIZE]);
 
 /* The footer of a sealed tape, without its leaf hashes, checked against itself and the header (not
- * against the records). ET_ETRUNCATED: the tape has no footer. seal->object_hash is zeros. */
+ * against the records). ET_ETRUNCATED: the tape has no footer. */
 int et_tape_footer_read(const struct et_tape_source *source, struct et_tape_header *ret_header,
 			struct et_tape_seal *ret, struct et_error *reterr) ET_MUST_CHECK;
 
@@ -208,14 +214,18 @@ int et_tape_leaves_read(const struct et_tape_source *source, const struct et_tap
 /* ---- Verifying without a key ------------------------------------------------------------------
  */
 
-/* What the caller knows from elsewhere (the catalogue); NULL fields are not compared. */
+/* What the caller knows from elsewhere (the catalogue); NULL fields are not compared. seal_hash
+ * alone says which object it is, byte for byte; the others say earlier that it is another one. */
 struct et_tape_expect {
 	const uint8_t *recording;     /* 16 */
 	uint32_t generation;	      /* 0: any */
 	uint32_t segment;	      /* 0: any */
 	const uint8_t *header_hash;   /* 32 */
 	const uint8_t *root;	      /* 32 */
-	const uint8_t *object_hash;   /* 32 */
+	const uint8_t *seal_hash;     /* 32 */
+	const uint8_t *object_hash;   /* 32: SHA-256 of all bytes, of tapes that were sealed before
+					 there were seal hashes. Each byte is hashed twice then, */
+	bool hash_object;	      /* or because the caller needs report->object_hash */
 	const uint8_t *signer_public; /* 32 */
 };
 
@@ -225,14 +235,16 @@ struct et_tape_report {
 	struct et_tape_seal seal; /* as computed while reading; complete on success only */
 	bool has_header;
 	bool has_footer;
-	uint64_t good_records; /* from the begin, without a hole */
-	uint64_t good_bytes;   /* header and good records */
-	uint64_t bad_offset;   /* where it first fails */
-	char problem[160];     /* "" or what is wrong there */
+	bool has_object_hash;			/* on success, if it was asked for: */
+	uint8_t object_hash[ET_TAPE_HASH_SIZE]; /* SHA-256 of the whole object */
+	uint64_t good_records;			/* from the begin, without a hole */
+	uint64_t good_bytes;			/* header and good records */
+	uint64_t bad_offset;			/* where it first fails */
+	char problem[160];			/* "" or what is wrong there */
 };
 
 /* Read the whole sealed object once: every record's CRC and leaf, root, signature, counts, lengths,
- * SHA-256. 0: it is as it was sealed and as expected. ET_ETRUNCATED: no footer; ET_EINTEGRITY: it
+ * seal hash. 0: it is as it was sealed and as expected. ET_ETRUNCATED: no footer; ET_EINTEGRITY: it
  * was changed, or is not what was expected; ET_EMALFORMED, ET_EVERSION, ET_ECORRUPT: its header;
  * others: of the source. `expect` may be NULL: then the tape proves itself only, under the key it
  * names. */

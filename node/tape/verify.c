@@ -52,8 +52,15 @@ int et_tape_leaves_read(const struct et_tape_source *source, const struct et_tap
 /* ---- The walk ---------------------------------------------------------------------------------
  */
 
+static void walk_hash_object(struct et_tape_walk *w, struct et_view bytes)
+{
+	if (w->object != NULL) {
+		et_sha256_add(w->object, bytes.data, bytes.size);
+	}
+}
+
 int et_tape_walk_init(struct et_tape_walk *w, const struct et_tape_source *source,
-		      const struct et_secret *dek, struct et_error *reterr)
+		      const struct et_secret *dek, bool hash_object, struct et_error *reterr)
 {
 	uint8_t header[ET_TAPE_HEADER_SIZE];
 
@@ -69,14 +76,14 @@ int et_tape_walk_init(struct et_tape_walk *w, const struct et_tape_source *sourc
 	if (rc < 0) {
 		return rc;
 	}
-	w->object = et_sha256_new();
+	w->object = hash_object ? et_sha256_new() : NULL;
 	w->list = et_sha256_new();
 	w->leaf = et_sha256_new();
-	if (w->object == NULL || w->list == NULL || w->leaf == NULL ||
+	if ((hash_object && w->object == NULL) || w->list == NULL || w->leaf == NULL ||
 	    (dek != NULL && w->plain == NULL)) {
 		return et_fail(reterr, -ENOMEM, "read a tape");
 	}
-	et_sha256_add(w->object, header, sizeof(header));
+	walk_hash_object(w, (struct et_view){ header, sizeof(header) });
 	return 0;
 }
 
@@ -144,7 +151,7 @@ int et_tape_walk_run(struct et_tape_walk *w, uint64_t limit, struct et_error *re
 		if (w->stopped < 0) {
 			return w->stopped == -ENOMEM ? et_fail(reterr, -ENOMEM, "read a tape") : 0;
 		}
-		et_sha256_add(w->object, v.data, v.size);
+		walk_hash_object(w, v);
 		et_merkle_leaf_in(w->leaf, v.data, v.size, leaf);
 		et_merkle_add(&w->merkle, leaf);
 		et_sha256_add(w->list, leaf, sizeof(leaf));
@@ -189,7 +196,9 @@ static int report_begin(const struct et_tape_source *source, const struct et_tap
 	struct et_error e = { 0 };
 
 	*ret = (struct et_tape_report){ 0 };
-	int rc = et_tape_walk_init(walk, source, NULL, &e);
+	const bool hash_object =
+		expect != NULL && (expect->hash_object || expect->object_hash != NULL);
+	int rc = et_tape_walk_init(walk, source, NULL, hash_object, &e);
 	if (rc < 0) {
 		return report_problem(ret, source, rc, 0, e.text, reterr);
 	}
@@ -209,7 +218,7 @@ static void report_walk(struct et_tape_report *r, const struct et_tape_walk *w)
 	et_merkle_root(&w->merkle, r->seal.root);
 }
 
-/* Hash the footer's list of leaves, and the whole footer into the object's hash. */
+/* Hash the footer's list of leaves, and, if it was asked for, the whole object to its end. */
 static int hash_footer(struct et_tape_walk *w, uint64_t records,
 		       uint8_t ret_list[ET_TAPE_HASH_SIZE], uint8_t ret_object[ET_TAPE_HASH_SIZE],
 		       struct et_error *reterr)
@@ -229,7 +238,7 @@ static int hash_footer(struct et_tape_walk *w, uint64_t records,
 		if (rc < 0) {
 			return rc;
 		}
-		et_sha256_add(w->object, v.data, v.size);
+		walk_hash_object(w, v);
 		if (done < size) {
 			const size_t skip = done == 0 ? ET_TAPE_FOOTER_HEAD_SIZE : 0;
 			et_sha256_add(list, v.data + skip, v.size - skip);
@@ -237,7 +246,9 @@ static int hash_footer(struct et_tape_walk *w, uint64_t records,
 		done += v.size;
 	}
 	et_sha256_end(list, ret_list);
-	et_sha256_end(w->object, ret_object);
+	if (w->object != NULL) {
+		et_sha256_end(w->object, ret_object);
+	}
 	return 0;
 }
 
@@ -248,7 +259,6 @@ static int check_footer(const struct et_tape_source *source, const struct et_tap
 {
 	uint8_t computed[ET_TAPE_HASH_SIZE];
 	uint8_t listed[ET_TAPE_HASH_SIZE];
-	uint8_t object[ET_TAPE_HASH_SIZE];
 	struct et_view v;
 
 	int rc = et_tape_window_view(&w->window, w->offset, ET_TAPE_FOOTER_HEAD_SIZE, &v, reterr);
@@ -260,7 +270,7 @@ static int check_footer(const struct et_tape_source *source, const struct et_tap
 		return report_problem(r, source, ET_EINTEGRITY, w->offset,
 				      "the list of leaves is damaged", reterr);
 	}
-	rc = hash_footer(w, claimed->records, listed, object, reterr);
+	rc = hash_footer(w, claimed->records, listed, r->object_hash, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -275,10 +285,10 @@ static int check_footer(const struct et_tape_source *source, const struct et_tap
 				      "the signed root is not that of the records", reterr);
 	}
 	r->seal = *claimed;
-	memcpy(r->seal.object_hash, object, sizeof(object));
+	r->has_object_hash = w->object != NULL;
 	const char *why = et_tape_seal_unexpected(&r->seal, expect);
 	if (why == NULL && expect != NULL && expect->object_hash != NULL &&
-	    memcmp(expect->object_hash, object, sizeof(object)) != 0) {
+	    memcmp(expect->object_hash, r->object_hash, sizeof(r->object_hash)) != 0) {
 		why = "its bytes are not those expected";
 	}
 	return why == NULL ? 0 : report_problem(r, source, ET_EINTEGRITY, w->offset, why, reterr);

@@ -325,8 +325,12 @@ int et_cli_recording_verify(struct et_cli *cli, struct et_error *reterr)
 	if (!is_id && et_cli_option(cli, "ciphertext") != NULL) {
 		return et_cli_tape_verify(cli, reterr);
 	}
-	if (et_cli_option(cli, "root") != NULL || et_cli_option(cli, "signer") != NULL) {
-		return et_cli_usage(cli, reterr, "--root and --signer are for --ciphertext FILE");
+	static const char *const of_files[] = { "root", "seal", "signer", "sha256" };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(of_files); i++) {
+		if (et_cli_option(cli, of_files[i]) != NULL) {
+			return et_cli_usage(cli, reterr, "--%s is for --ciphertext FILE",
+					    of_files[i]);
+		}
 	}
 	et_cli_patience(cli, ET_CLI_LONG_MS);
 	int rc = recording_path(cli, "/verify", path, reterr);

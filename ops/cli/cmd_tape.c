@@ -11,9 +11,10 @@
 
 #define PROOF_BYTES_MAX (UINT64_C(4) << 30)
 
-/* --root and --signer, as bytes. */
+/* --root, --seal and --signer, as bytes. */
 struct known {
 	uint8_t root[32];
+	uint8_t seal[32];
 	uint8_t signer[32];
 	struct et_tape_expect expect;
 };
@@ -38,6 +39,7 @@ static int hash_option(struct et_cli *cli, const char *name, uint8_t bytes[32], 
 static int known_read(struct et_cli *cli, struct known *k, struct et_error *reterr)
 {
 	int rc = hash_option(cli, "root", k->root, &k->expect.root, reterr);
+	rc = rc < 0 ? rc : hash_option(cli, "seal", k->seal, &k->expect.seal_hash, reterr);
 	return rc < 0 ? rc
 		      : hash_option(cli, "signer", k->signer, &k->expect.signer_public, reterr);
 }
@@ -55,6 +57,7 @@ static void set_tape(json_t *o, const struct et_tape_header *h, const struct et_
 	et_time_format(h->t0_us, time);
 	et_json_set(o, "begins", json_string(time));
 	et_json_set(o, "root", et_json_hex(s->root, 32));
+	et_json_set(o, "seal_hash", et_json_hex(s->seal_hash, 32));
 	et_json_set(o, "signer", et_json_hex(s->signer_public, 32));
 	et_json_set(o, "signed_by_node", et_json_u64(s->signer));
 	et_time_format(s->signed_us, time);
@@ -76,6 +79,7 @@ int et_cli_tape_verify(struct et_cli *cli, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
+	known.expect.hash_object = et_cli_option(cli, "sha256") != NULL;
 	int verdict = et_tape_verify(&source, &known.expect, &report, &why);
 	if (verdict == -ENOMEM || verdict == -EIO) { /* Not read: that says nothing of it. */
 		et_tape_source_close(&source);
@@ -95,7 +99,9 @@ int et_cli_tape_verify(struct et_cli *cli, struct et_error *reterr)
 	et_tape_source_close(&source);
 	if (verdict == 0) {
 		set_tape(o, &report.header, &report.seal);
-		et_json_set(o, "object_hash", et_json_hex(report.seal.object_hash, 32));
+	}
+	if (verdict == 0 && report.has_object_hash) {
+		et_json_set(o, "sha256", et_json_hex(report.object_hash, 32));
 	}
 	rc = et_cli_print_object(cli, o, reterr);
 	if (rc < 0 || verdict == 0) {

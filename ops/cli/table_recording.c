@@ -330,7 +330,12 @@ const struct et_cli_command table_recording[] = {
 	  .example = "evertape recording verify --ciphertext 01a201f2-g1-s1.evtm",
 	  .options = OPTIONS({ "ciphertext", NULL, "of a file, too", NULL },
 			     { "root", "HEX", "of the file: must be this Merkle root", NULL },
-			     { "signer", "HEX", "of the file: must be signed by this key", NULL }),
+			     { "seal", "HEX",
+			       "of the file: must be this seal hash, so every byte as it "
+			       "was sealed",
+			       NULL },
+			     { "signer", "HEX", "of the file: must be signed by this key", NULL },
+			     { "sha256", NULL, "of the file: print it, as sha256sum does", NULL }),
 	  .run = et_cli_recording_verify },
 	{ .path = "recording keep",
 	  .arguments = "ID",

@@ -244,6 +244,7 @@ const struct et_cli_command table_trust[] = {
 	  .example = "evertape verify-proof case-118.evtp --root HEX",
 	  .options = OPTIONS(
 		  { "root", "HEX", "must be this Merkle root", NULL },
+		  { "seal", "HEX", "must be of the tape with this seal hash", NULL },
 		  { "signer", "HEX", "must be signed by this key", NULL },
 		  { "audit", "FILE", "of a certificate: what audit list -o ndjson printed", NULL }),
 	  .run = et_cli_verify_proof },

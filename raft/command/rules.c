@@ -190,6 +190,7 @@ static const struct et_rule segment_rules[] = {
 	BYTES_OPT(link, 1, LINK_MAX),
 	ANY(redacted),
 	ANY(keys),
+	HASH_OPT(seal_hash),
 };
 
 static const struct et_rule copy_rules[] = {
@@ -206,6 +207,7 @@ static const struct et_rule copy_rules[] = {
 	HASH_OPT(object_hash),
 	TEXT(lock, NAME_MAX_),
 	TEXT(store_uuid, NAME_MAX_),
+	HASH_OPT(member_hash),
 };
 
 static const struct et_rule site_rules[] = {
@@ -512,6 +514,7 @@ static const struct et_rule segment_seal_rules[] = {
 	TIME(sealed_us),
 	HASH_OPT(object_hash),
 	TEXT(store_uuid, NAME_MAX_),
+	HASH_OPT(seal_hash),
 };
 
 static const struct et_rule recording_body_rules[] = { ONE(recording) };

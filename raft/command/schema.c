@@ -1,9 +1,10 @@
 #include "raft/command/schema.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #ifndef ET_SCHEMA_BUILD
-#define ET_SCHEMA_BUILD 2
+#define ET_SCHEMA_BUILD 3
 #endif
 
 /* Bodies that not every schema knows. */
@@ -15,7 +16,7 @@ static const struct {
 	{ ET__COMMAND__BODY_RECORDING_SPLIT, ET_SCHEMA_LEGS },
 	{ ET__COMMAND__BODY_RECORDING_IMPORT, ET_SCHEMA_IMPORT },
 	{ ET__COMMAND__BODY_SITE_REMOVE, ET_SCHEMA_SITE_REMOVE },
-	{ ET__COMMAND__BODY_SCHEMA_PROBE, 3 },
+	{ ET__COMMAND__BODY_SCHEMA_PROBE, 4 },
 };
 
 uint32_t et_schema_build(void)
@@ -23,8 +24,51 @@ uint32_t et_schema_build(void)
 	return ET_SCHEMA_BUILD;
 }
 
+static bool segments_have_seal_hash(Et__Segment *const *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (list[i] != NULL && list[i]->seal_hash.len > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool copies_have_member_hash(const Et__CopyAdd *add)
+{
+	for (size_t i = 0; i < add->n_copies; i++) {
+		if (add->copies[i] != NULL && add->copies[i]->member_hash.len > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Fields that not every schema knows, in bodies that all know. */
+static bool has_seal_hash(const Et__Command *command)
+{
+	switch ((int)command->body_case) {
+	case ET__COMMAND__BODY_SEGMENT_OPEN:
+		return segments_have_seal_hash(&command->segment_open->segment, 1);
+	case ET__COMMAND__BODY_SEGMENT_SEAL:
+		return command->segment_seal->seal_hash.len > 0;
+	case ET__COMMAND__BODY_GENERATION_PUT:
+		return segments_have_seal_hash(&command->generation_put->segment, 1);
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
+		return segments_have_seal_hash(command->recording_import->segments,
+					       command->recording_import->n_segments);
+	case ET__COMMAND__BODY_COPY_ADD:
+		return copies_have_member_hash(command->copy_add);
+	default:
+		return false;
+	}
+}
+
 uint32_t et_schema_needed(const Et__Command *command)
 {
+	if (has_seal_hash(command)) {
+		return ET_SCHEMA_SEAL_HASH;
+	}
 	for (size_t i = 0; i < sizeof(newer) / sizeof(newer[0]); i++) {
 		if (newer[i].body == (int)command->body_case) {
 			return newer[i].schema;

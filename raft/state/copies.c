@@ -162,6 +162,12 @@ bool segment_is_sealed(const Et__Segment *g)
 	       g->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED;
 }
 
+/* Of its footer, too: before schema 3 that of the whole object. */
+bool segment_has_hash(const Et__Segment *g)
+{
+	return g->seal_hash.len == 32 || g->object_hash.len == 32;
+}
+
 /* The copy must be one of the segment as it was sealed. */
 static int copy_check(struct apply *a, const Et__Copy *c, const Et__Segment *g)
 {
@@ -218,6 +224,7 @@ static int copy_add_one(struct apply *a, const Et__Copy *c)
 	if (rc == 0 && place_node(c->place) != 0) {
 		rc = apply_node(a, place_node(c->place), &node);
 		after.site = rc == 0 ? node->site : after.site;
+		after.member_hash = (ProtobufCBinaryData){ 0, NULL };
 	}
 	if (rc < 0) {
 		return rc;

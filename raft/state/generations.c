@@ -474,7 +474,7 @@ static int put_check_told(struct apply *a, const Et__GenerationPut *told)
 	const Et__Node *node = NULL;
 
 	if (g->generation < 2 || g->state != ET__SEGMENT_STATE__SEGMENT_SEALED ||
-	    g->root.len != 32 || g->header_hash.len != 32 || g->object_hash.len != 32 ||
+	    g->root.len != 32 || g->header_hash.len != 32 || !segment_has_hash(g) ||
 	    g->size_bytes == 0 || g->file[0] == '\0' || g->link.len == 0 || g->wrap->erased ||
 	    g->wrap->enc.len != 32 || g->wrap->ciphertext.len == 0) {
 		return refuse(a, ET_EREFUSED, "a generation comes sealed, with its key and link");

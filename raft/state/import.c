@@ -29,7 +29,7 @@ static int segment_check(struct apply *a, const Et__Segment *g)
 	    g->wrap->ciphertext.len == 0) {
 		return refuse(a, ET_EREFUSED, "a segment is imported with its wrapped key");
 	}
-	if (g->root.len != 32 || g->object_hash.len != 32 || g->header_hash.len != 32 ||
+	if (g->root.len != 32 || !segment_has_hash(g) || g->header_hash.len != 32 ||
 	    g->size_bytes == 0) {
 		return refuse(a, ET_EREFUSED, "a segment is imported with its seal");
 	}

@@ -4,5 +4,5 @@ et_module(raft/state
             erase.c generations.c holds.c retention.c restore.c ca.c keys.c sites.c legs.c links.c options.c wraps.c
     USES node/base node/io node/crypto raft/command
     LIBRARIES PkgConfig::rocksdb
-    TESTS import erase ca keys members sites apply generations jobs destruction once epoch replay search plans property readers rows tail told legs
+    TESTS import seal erase ca keys members sites apply generations jobs destruction once epoch replay search plans property readers rows tail told legs
     FUZZERS search)

@@ -10,6 +10,20 @@ int et_state_get_cluster(const struct et_state_view *v, Et__Cluster **ret)
 	return view_get_message(v, CF_META, &key, &et__cluster__descriptor, ret);
 }
 
+uint32_t et_state_schema(struct et_state *s)
+{
+	struct et_state_view *v = et_state_view_open(s);
+	Et__Cluster *cluster = NULL;
+	uint32_t schema = 0;
+
+	if (v != NULL && et_state_get_cluster(v, &cluster) == 0) {
+		schema = cluster->schema;
+		et__cluster__free_unpacked(cluster, NULL);
+	}
+	(void)et_state_view_close(v);
+	return schema;
+}
+
 int et_state_get_recording(const struct et_state_view *v, const uint8_t id[16], Et__Recording **ret)
 {
 	struct key key = key_of(id, 16);

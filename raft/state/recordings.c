@@ -296,6 +296,7 @@ int apply_segment_open(struct apply *a)
 		after.state = ET__SEGMENT_STATE__SEGMENT_OPEN;
 		after.root = (ProtobufCBinaryData){ 0, NULL };
 		after.object_hash = (ProtobufCBinaryData){ 0, NULL };
+		after.seal_hash = (ProtobufCBinaryData){ 0, NULL };
 		after.records = after.size_bytes = 0;
 		after.sealed_us = 0;
 		after.made_index = 0;
@@ -452,6 +453,7 @@ static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
 		after.records = seal->records;
 		after.size_bytes = seal->size_bytes;
 		after.object_hash = seal->object_hash;
+		after.seal_hash = seal->seal_hash;
 	}
 	a->s->counts.segments += known == NULL;
 	int rc = segment_put(a, &after);

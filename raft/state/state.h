@@ -107,6 +107,8 @@ int et_state_content_digest(const struct et_state_view *v, uint8_t ret[32]) ET_M
 /* Point reads. ET_ENOTFOUND. On success the caller owns *ret, and frees it with the generated
  * et__<type>__free_unpacked(*ret, NULL). */
 int et_state_get_cluster(const struct et_state_view *v, Et__Cluster **ret) ET_MUST_CHECK;
+/* The committed schema; 0: no cluster yet, or it cannot be read. It never becomes less. */
+uint32_t et_state_schema(struct et_state *s);
 int et_state_get_recording(const struct et_state_view *v, const uint8_t id[16],
 			   Et__Recording **ret) ET_MUST_CHECK;
 int et_state_get_segment(const struct et_state_view *v, const uint8_t recording[16],

@@ -474,6 +474,7 @@ int recording_not_held(struct apply *a, const Et__Recording *known);
 /* The wrapped key of one segment goes. */
 int segment_erase(struct apply *a, const Et__Segment *g);
 bool segment_is_sealed(const Et__Segment *g);
+bool segment_has_hash(const Et__Segment *g); /* that says which object it is, byte for byte */
 
 /* All segments of a recording: of every generation, in order. */
 struct segment_list {

@@ -26,7 +26,9 @@ struct et_expect {
 	uint8_t root[32];
 	uint8_t header_hash[32];
 	bool has_header_hash;
-	uint8_t object_hash[32];
+	uint8_t seal_hash[32];
+	bool has_seal_hash;
+	uint8_t object_hash[32]; /* of segments from before there were seal hashes */
 	bool has_object_hash;
 	uint64_t records;
 	uint64_t size_bytes;

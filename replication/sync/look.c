@@ -136,6 +136,10 @@ static void expect_of(const Et__Segment *segment, struct et_expect *ret)
 	if (ret->has_header_hash) {
 		memcpy(ret->header_hash, segment->header_hash.data, 32);
 	}
+	ret->has_seal_hash = segment->seal_hash.len == 32;
+	if (ret->has_seal_hash) {
+		memcpy(ret->seal_hash, segment->seal_hash.data, 32);
+	}
 	ret->has_object_hash = segment->object_hash.len == 32;
 	if (ret->has_object_hash) {
 		memcpy(ret->object_hash, segment->object_hash.data, 32);

@@ -158,6 +158,7 @@ static int source_verify(const struct et_tape_source *source, const struct et_ex
 		.segment = expect->segment,
 		.header_hash = expect->has_header_hash ? expect->header_hash : NULL,
 		.root = expect->root,
+		.seal_hash = expect->has_seal_hash ? expect->seal_hash : NULL,
 		.object_hash = expect->has_object_hash ? expect->object_hash : NULL,
 	};
 	return et_tape_verify(source, &tape, ret, reterr);

@@ -7,7 +7,7 @@
  * Happy path: et_sync_on_applied(SegmentSeal) -> the segment enters the table of incomplete ones
  * -> it is this node's turn -> WANT to the best source -> leaf hashes, checked against the root in
  * the catalogue -> records, each hashed on arrival against its leaf, written to
- * <media>/incoming/ -> the whole verified (structure, root, object hash) -> fsync, rename to
+ * <media>/incoming/ -> the whole verified (structure, root, seal hash) -> fsync, rename to
  * <media>/<segment.file>, fsync of the folder -> CopyAdd, batched up to 100 ms -> the table
  * forgets it.
  *

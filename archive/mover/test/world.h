@@ -234,6 +234,7 @@ static inline void cluster_init(struct world *w)
 	cluster.name = texts[0];
 	cluster.id = (ProtobufCBinaryData){ 16, bytes };
 	cluster.created_us = START_US;
+	cluster.schema = ET_COMMAND_SCHEMA;
 	node.id = 1;
 	node.name = texts[1];
 	node.site = texts[2];
@@ -355,6 +356,10 @@ struct tape {
 	size_t size;
 	uint8_t *bytes; /* owned */
 	uint8_t sha256[32];
+	bool by_seal; /* known by these, not by sha256 */
+	uint8_t root[32];
+	uint8_t seal_hash[32];
+	uint8_t header_hash[32];
 };
 
 static inline struct tape tape_make(const struct world *w, uint8_t number, size_t size)
@@ -402,7 +407,7 @@ static inline void tape_open(struct world *w, struct tape *t)
 	s.generation = 1;
 	s.segment = 1;
 	s.wrap = &wrap;
-	s.header_hash = (ProtobufCBinaryData){ 32, bytes };
+	s.header_hash = (ProtobufCBinaryData){ 32, t->by_seal ? t->header_hash : bytes };
 	s.t0_us = START_US;
 	s.file = t->file;
 	segment.segment = &s;
@@ -422,11 +427,15 @@ static inline void tape_seal(struct world *w, struct tape *t)
 	seal.generation = 1;
 	seal.segment = 1;
 	seal.state = ET__SEGMENT_STATE__SEGMENT_SEALED;
-	seal.root = (ProtobufCBinaryData){ 32, t->sha256 };
+	seal.root = (ProtobufCBinaryData){ 32, t->by_seal ? t->root : t->sha256 };
 	seal.records = 1;
 	seal.size_bytes = t->size;
 	seal.sealed_us = START_US + 60000000;
-	seal.object_hash = (ProtobufCBinaryData){ 32, t->sha256 };
+	if (t->by_seal) {
+		seal.seal_hash = (ProtobufCBinaryData){ 32, t->seal_hash };
+	} else {
+		seal.object_hash = (ProtobufCBinaryData){ 32, t->sha256 };
+	}
 	c.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	c.segment_seal = &seal;
 	assert_int_equal(apply(w, &c), 0);
@@ -502,6 +511,8 @@ struct copy_seen {
 	int state;
 	char object[128];
 	uint64_t offset;
+	bool has_hash; /* of its bytes in the pack */
+	uint8_t hash[32];
 };
 
 static inline int copy_seen_take(void *arg, const Et__Copy *copy)
@@ -511,6 +522,10 @@ static inline int copy_seen_take(void *arg, const Et__Copy *copy)
 		s->found = true;
 		s->state = (int)copy->state;
 		s->offset = copy->offset;
+		s->has_hash = copy->member_hash.len == 32;
+		if (s->has_hash) {
+			memcpy(s->hash, copy->member_hash.data, 32);
+		}
 		(void)snprintf(s->object, sizeof(s->object), "%s", copy->object);
 	}
 	return 0;

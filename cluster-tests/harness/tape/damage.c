@@ -120,7 +120,7 @@ static const char *recover(struct run *r, uint32_t want, bool with_key, bool unp
 	const struct et_view view = { after.data, after.size };
 	const struct et_tape_source source = et_tape_source_memory(&view);
 	const struct et_tape_expect expect = { .root = recovery.seal.root,
-					       .object_hash = recovery.seal.object_hash,
+					       .seal_hash = recovery.seal.seal_hash,
 					       .signer_public = r->made.sign_public };
 	if (et_tape_verify(&source, &expect, &report, NULL) < 0) {
 		return "the recovered tape does not verify";

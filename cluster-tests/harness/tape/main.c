@@ -156,7 +156,7 @@ static void print_made(const struct et_made_tape *made)
 {
 	print_hex("dek", et_secret_bytes(made->dek), 32);
 	print_hex("root", made->seal.root, 32);
-	print_hex("object", made->seal.object_hash, 32);
+	print_hex("seal", made->seal.seal_hash, 32);
 	print_hex("signer", made->sign_public, 32);
 }
 

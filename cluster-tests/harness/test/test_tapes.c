@@ -125,7 +125,7 @@ static int on_event(void *arg, const struct et_capture_event *ev)
 		assert_string_equal(t->file, ev->segment->file);
 		t->sealed = true;
 		memcpy(t->segment.root, ev->segment->root, 32);
-		memcpy(t->segment.object_hash, ev->segment->object_hash, 32);
+		memcpy(t->segment.seal_hash, ev->segment->seal_hash, 32);
 		t->segment.records = ev->segment->records;
 		t->segment.size_bytes = ev->segment->size_bytes;
 	} else if (ev->kind == ET_CAPTURE_RECORDING_CLOSE) {
@@ -332,7 +332,7 @@ static void check_tape(struct fixture *f, const struct told *t, const struct et_
 		.segment = 1,
 		.header_hash = t->segment.header_hash,
 		.root = t->segment.root,
-		.object_hash = t->segment.object_hash,
+		.seal_hash = t->segment.seal_hash,
 		.signer_public = f->sign_public,
 	};
 	assert_int_equal(et_tape_verify(&source, &expect, &report, &error), 0);

@@ -416,7 +416,7 @@ static inline struct content read_tape(struct fixture *f, uint32_t segment)
 		.segment = segment,
 		.header_hash = opened->segment.header_hash,
 		.root = sealed->segment.root,
-		.object_hash = sealed->segment.object_hash,
+		.seal_hash = sealed->segment.seal_hash,
 		.signer_public = f->sign_public,
 	};
 	if (et_tape_verify(&source, &expect, &report, &error) < 0) {

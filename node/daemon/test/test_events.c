@@ -11,7 +11,9 @@
 
 #include <cmocka.h>
 
+#include "node/crypto/hash.h"
 #include "node/daemon/events.h"
+#include "node/io/file.h"
 
 enum { COMMANDS_MAX = 32 };
 
@@ -26,7 +28,25 @@ struct fixture {
 	int live;  /* how often a live recording was described */
 	int ended; /* and said to have ended */
 	uint64_t last_packets;
+	uint32_t schema;	 /* the committed one */
+	uint8_t seal_hash[32];	 /* of the last seal that was told; zeros: none */
+	uint8_t object_hash[32]; /* likewise */
 };
+
+static void hash_note(const ProtobufCBinaryData *told, uint8_t ret[32])
+{
+	memset(ret, 0, 32);
+	if (told->len > 0) {
+		assert_int_equal(told->len, 32);
+		memcpy(ret, told->data, 32);
+	}
+}
+
+static uint32_t committed_schema(void *arg)
+{
+	const struct fixture *f = arg;
+	return f->schema;
+}
 
 static void on_command(void *arg, struct et_view packed)
 {
@@ -37,6 +57,10 @@ static void on_command(void *arg, struct et_view packed)
 	assert_int_equal(command->op->node, 7);
 	assert_int_equal(command->op->seq, f->count + 1);
 	f->bodies[f->count++] = (int)command->body_case;
+	if (command->body_case == ET__COMMAND__BODY_SEGMENT_SEAL) {
+		hash_note(&command->segment_seal->seal_hash, f->seal_hash);
+		hash_note(&command->segment_seal->object_hash, f->object_hash);
+	}
 	et_command_free(command);
 }
 
@@ -64,10 +88,13 @@ static int set_up(void **state)
 	assert_int_equal(et_postbox_init(&f->postbox, &f->loop), 0);
 	uv_ref((uv_handle_t *)&f->postbox.async);
 	assert_int_equal(et_journal_open(f->folder, 7, &f->journal, NULL), 0);
+	f->schema = ET_COMMAND_SCHEMA;
 	struct et_events_config config = { .postbox = &f->postbox,
 					   .journal = f->journal,
 					   .node = 7,
 					   .store_uuid = "0190b6a4-0000-7000-8000-000000000001",
+					   .media = f->folder,
+					   .schema = committed_schema,
 					   .on_command = on_command,
 					   .on_live = on_live,
 					   .arg = f };
@@ -126,7 +153,8 @@ static struct et_capture_segment segment = { .recording = { 1 },
 					     .dek = 5,
 					     .records = 3,
 					     .size_bytes = 4096,
-					     .sealed_us = 2000000 };
+					     .sealed_us = 2000000,
+					     .seal_hash = { 9, 8, 7 } };
 
 static int feed(struct fixture *f, enum et_capture_event_kind kind)
 {
@@ -134,6 +162,34 @@ static int feed(struct fixture *f, enum et_capture_event_kind kind)
 		.kind = kind, .time_us = 2000000, .recording = &recording, .segment = &segment
 	};
 	return et_events_on_capture(&f->events, &ev);
+}
+
+/* A schema that knows no seal hashes is told the SHA-256 of the file; of a file that cannot be read
+ * none: its root is told. */
+static void a_seal_says_what_the_committed_schema_knows(void **state)
+{
+	static const uint8_t none[32];
+	struct fixture *f = *state;
+	uint8_t hash[32];
+	char path[128];
+
+	assert_int_equal(feed(f, ET_CAPTURE_RECORDING_OPEN), 0);
+	for (int round = 0; round < 3; round++) {
+		f->schema = round < 2 ? ET_SCHEMA_SEAL_HASH - 1 : ET_SCHEMA_SEAL_HASH;
+		if (round == 1) {
+			(void)snprintf(path, sizeof(path), "%s/%s", f->folder, segment.file);
+			assert_int_equal(et_file_mkdirs_of(path, NULL), 0);
+			FILE *file = fopen(path, "w");
+			assert_non_null(file);
+			assert_int_equal(fputs("abc", file) < 0, 0);
+			assert_int_equal(fclose(file), 0);
+		}
+		assert_int_equal(feed(f, ET_CAPTURE_SEGMENT_SEALED), 0);
+		deliver(f);
+		et_sha256("abc", 3, hash);
+		assert_memory_equal(f->object_hash, round == 1 ? hash : none, 32);
+		assert_memory_equal(f->seal_hash, round == 2 ? segment.seal_hash : none, 32);
+	}
 }
 
 static void a_call_becomes_its_commands_in_order(void **state)
@@ -243,6 +299,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_call_becomes_its_commands_in_order, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_seal_says_what_the_committed_schema_knows, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(growing_counts_are_shown_and_not_replicated, set_up,
 						tear_down),

@@ -119,7 +119,7 @@ static void tell(struct node *n, struct recording *r)
 	seal.root = (ProtobufCBinaryData){ 32, r->seal.root };
 	seal.records = r->seal.records;
 	seal.size_bytes = r->seal.size_bytes;
-	seal.object_hash = (ProtobufCBinaryData){ 32, r->seal.object_hash };
+	seal.seal_hash = (ProtobufCBinaryData){ 32, r->seal.seal_hash };
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	command.segment_seal = &seal;
 	assert_int_equal(propose(n, &command).code, 0);

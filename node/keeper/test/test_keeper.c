@@ -689,7 +689,7 @@ static int32_t seal_and_wait(struct node *n, const struct recording *r, bool dam
 	seal.root = (ProtobufCBinaryData){ 32, recovery.seal.root };
 	seal.records = recovery.seal.records;
 	seal.size_bytes = recovery.seal.size_bytes;
-	seal.object_hash = (ProtobufCBinaryData){ 32, recovery.seal.object_hash };
+	seal.seal_hash = (ProtobufCBinaryData){ 32, recovery.seal.seal_hash };
 	seal.sealed_us = et_clock_now_us();
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	command.segment_seal = &seal;

@@ -270,7 +270,7 @@ static inline void put_segment(struct fixture *f, uint32_t number)
 	};
 	memcpy(s->root, seal.root, 32);
 	memcpy(s->header_hash, header.hash, 32);
-	memcpy(s->object_hash, seal.object_hash, 32);
+	memcpy(s->seal_hash, seal.seal_hash, 32);
 }
 
 static inline struct fixture *fixture_new(bool is_protected, bool keyless)

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "node/crypto/hash.h"
+#include "node/crypto/merkle.h"
+#include "node/tape/format_internal.h"
 #include "node/tape/test/tape_fixture.h"
 
 enum { RECORDS = 12 };
@@ -51,7 +54,7 @@ static void assert_recovers(struct fixture *f, uint32_t want, const struct et_se
 			 ET_TAPE_RECOVERED | (dek == NULL ? ET_TAPE_UNVERIFIED : 0));
 	assert_int_equal(et_tape_source_open(f->path, &source, NULL), 0);
 	const struct et_tape_expect expect = { .root = recovery.seal.root,
-					       .object_hash = recovery.seal.object_hash,
+					       .seal_hash = recovery.seal.seal_hash,
 					       .signer_public = f->public_key };
 	assert_int_equal(et_tape_verify(&source, &expect, &report, &e), 0);
 	assert_int_equal(read_all(&source, f->dek), want);
@@ -110,13 +113,14 @@ static void every_zero_filled_tail_recovers_the_whole_records(void **state)
 }
 
 /* What et_tape_verify() says of the tape with one bit changed. */
-static int verify_flipped(struct et_buffer *b, size_t bit, struct et_tape_report *report)
+static int verify_flipped(struct et_buffer *b, size_t bit, const struct et_tape_expect *expect,
+			  struct et_tape_report *report)
 {
 	const struct et_view view = { b->data, b->size };
 	const struct et_tape_source source = et_tape_source_memory(&view);
 
 	b->data[bit / 8] ^= (uint8_t)(1U << bit % 8);
-	int rc = et_tape_verify(&source, NULL, report, NULL);
+	int rc = et_tape_verify(&source, expect, report, NULL);
 	b->data[bit / 8] ^= (uint8_t)(1U << bit % 8);
 	return rc;
 }
@@ -126,12 +130,19 @@ static void every_flipped_bit_is_found_without_a_key(void **state)
 	struct fixture *f = *state;
 	uint64_t offsets[RECORDS + 1];
 	struct et_tape_report report;
+	uint8_t object_hash[32];
 
-	(void)make_tape(f, RECORDS, true);
+	const struct et_tape_seal seal = make_tape(f, RECORDS, true);
 	record_offsets(offsets);
 	struct et_buffer b = load(f->path);
-	for (size_t bit = 0; bit < b.size * 8; bit++) {
-		int rc = verify_flipped(&b, bit, &report);
+	et_sha256(b.data, b.size, object_hash);
+	/* Nothing known, the hash of older segments, that of newer ones, in turn. */
+	const struct et_tape_expect expects[] = { { .segment = 0 },
+						  { .object_hash = object_hash },
+						  { .seal_hash = seal.seal_hash } };
+	for (size_t i = 0; i < b.size * 8 * ET_ARRAY_SIZE(expects); i++) {
+		const size_t bit = i / ET_ARRAY_SIZE(expects);
+		int rc = verify_flipped(&b, bit, &expects[i % ET_ARRAY_SIZE(expects)], &report);
 		assert_true(rc < 0);
 		assert_string_not_equal(report.problem, "");
 		/* In a record: its number is told exactly. */
@@ -142,6 +153,141 @@ static void every_flipped_bit_is_found_without_a_key(void **state)
 			assert_int_equal(report.bad_offset, offsets[damaged]);
 		}
 	}
+	et_buffer_release(&b);
+}
+
+/* Less of it, and more: no other length has the seal hash or the object hash. */
+static void every_truncation_and_added_byte_is_found_without_a_key(void **state)
+{
+	struct fixture *f = *state;
+	struct et_tape_report report;
+	uint8_t object_hash[32];
+
+	const struct et_tape_seal seal = make_tape(f, RECORDS, true);
+	struct et_buffer b = load(f->path);
+	const size_t whole = b.size;
+	et_sha256(b.data, b.size, object_hash);
+	et_buffer_add(&b, b.data, 200); /* what was there stays in front */
+	assert_false(b.failed);
+	const struct et_tape_expect expects[] = { { .segment = 0 },
+						  { .object_hash = object_hash },
+						  { .seal_hash = seal.seal_hash } };
+	for (size_t size = 0; size <= b.size; size++) {
+		const struct et_view view = { b.data, size };
+		const struct et_tape_source source = et_tape_source_memory(&view);
+		for (size_t i = 0; i < ET_ARRAY_SIZE(expects); i++) {
+			int rc = et_tape_verify(&source, &expects[i], &report, NULL);
+			assert_true(size == whole ? rc == 0 : rc < 0);
+		}
+	}
+	et_buffer_release(&b);
+}
+
+/* ---- A footer that was made anew --------------------------------------------------------------
+ */
+
+struct forgery {
+	const char *what;
+	struct et_tape_signer signer;
+	unsigned flags;
+	uint32_t left_out; /* records at the end */
+};
+
+/* The tape `b` with another footer, that is right in itself. */
+static struct et_buffer forge(struct fixture *f, const struct et_buffer *b,
+			      const struct et_tape_seal *seal, const struct forgery *g)
+{
+	uint64_t offsets[RECORDS + 1];
+	struct et_buffer made = { 0 };
+	struct et_tape_seal other = { .records = seal->records - g->left_out, .flags = g->flags };
+
+	record_offsets(offsets);
+	other.body_bytes = offsets[other.records];
+	other.last_ms = (uint32_t)(other.records - 1) * 1000;
+	const uint8_t *leaves = b->data + seal->body_bytes + ET_TAPE_FOOTER_HEAD_SIZE;
+	et_merkle_root_of(leaves, other.records, other.root);
+	et_buffer_add(&made, b->data, other.body_bytes);
+	assert_int_equal(
+		et_tape_footer_make(f->header.hash, leaves, &g->signer, &other, &made, NULL), 0);
+	return made;
+}
+
+/* Whoever has a key can close a tape, or what a crash left of it, and it proves itself. Which
+ * closing the catalogue was told of is known by the seal hash, as by the hash of all bytes. */
+static void a_footer_that_was_made_anew_is_refused_where_the_seal_is_known(void **state)
+{
+	struct fixture *f = *state;
+	ET_CLEANUP(et_secret_freep) struct et_secret *seed = NULL;
+	uint8_t public_key[32];
+	uint8_t object_hash[32];
+	struct et_tape_report report;
+	struct et_tape_header header;
+	struct et_tape_seal found;
+
+	assert_int_equal(et_ed25519_generate(&seed, public_key, NULL), 0);
+	const struct et_tape_seal seal = make_tape(f, RECORDS, true);
+	struct et_buffer b = load(f->path);
+	et_sha256(b.data, b.size, object_hash);
+	const struct et_tape_signer own = { 7, f->seed, seal.signed_us, NULL };
+	const struct forgery forgeries[] = {
+		{ "another key", { 7, seed, seal.signed_us, NULL }, 0, 0 },
+		{ "another node", { 8, f->seed, seal.signed_us, NULL }, 0, 0 },
+		{ "another time", { 7, f->seed, seal.signed_us + 1, NULL }, 0, 0 },
+		{ "recovered", own, ET_TAPE_RECOVERED, 0 },
+		{ "unverified", own, ET_TAPE_RECOVERED | ET_TAPE_UNVERIFIED, 0 },
+		{ "a record less", own, 0, 1 },
+		{ "all but one less", own, 0, RECORDS - 1 },
+	};
+	const struct et_tape_expect by_seal = { .seal_hash = seal.seal_hash };
+	const struct et_tape_expect by_object = { .object_hash = object_hash };
+	const struct forgery same = { "the same", own, 0, 0 };
+	struct et_buffer again = forge(f, &b, &seal, &same);
+	assert_int_equal(again.size, b.size); /* Ed25519 signs alike: the forger is a good one. */
+	assert_memory_equal(again.data, b.data, b.size);
+	et_buffer_release(&again);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(forgeries); i++) {
+		struct et_buffer forged = forge(f, &b, &seal, &forgeries[i]);
+		const struct et_view view = { forged.data, forged.size };
+		const struct et_tape_source source = et_tape_source_memory(&view);
+		assert_int_equal(et_tape_verify(&source, NULL, &report, NULL), 0);
+		assert_int_equal(et_tape_verify(&source, &by_object, &report, NULL), ET_EINTEGRITY);
+		assert_int_equal(et_tape_verify(&source, &by_seal, &report, NULL), ET_EINTEGRITY);
+		assert_string_equal(report.problem, "its footer is not the one expected");
+		/* Header and footer alone say so. */
+		assert_int_equal(et_tape_footer_read(&source, &header, &found, NULL), 0);
+		assert_memory_not_equal(found.seal_hash, seal.seal_hash, 32);
+		et_buffer_release(&forged);
+	}
+	et_buffer_release(&b);
+}
+
+/* The seal hash stands for every byte: what it does not cover itself is compared with what it
+ * covers. Records of another tape under this header and footer, leaves of another list. */
+static void what_stands_between_header_and_trailer_is_bound_to_them(void **state)
+{
+	struct fixture *f = *state;
+	struct et_tape_report report;
+
+	const struct et_tape_seal seal = make_tape(f, RECORDS, true);
+	struct et_buffer a = load(f->path);
+	(void)make_tape(f, RECORDS, true);
+	struct et_buffer b = load(f->path); /* The same content under another salt. */
+	const uint64_t parts[] = { ET_TAPE_HEADER_SIZE, seal.body_bytes,
+				   seal.size_bytes - ET_TAPE_TRAILER_SIZE };
+	const struct et_tape_expect expect = { .seal_hash = seal.seal_hash };
+	const struct et_view view = { a.data, a.size };
+	const struct et_tape_source source = et_tape_source_memory(&view);
+	assert_int_equal(a.size, b.size);
+	assert_int_equal(et_tape_verify(&source, &expect, &report, NULL), 0);
+	for (size_t i = 0; i + 1 < ET_ARRAY_SIZE(parts); i++) {
+		struct et_buffer kept = load(f->path);
+		memcpy(kept.data, a.data, a.size);
+		memcpy(a.data + parts[i], b.data + parts[i], parts[i + 1] - parts[i]);
+		assert_int_equal(et_tape_verify(&source, &expect, &report, NULL), ET_EINTEGRITY);
+		memcpy(a.data, kept.data, a.size);
+		et_buffer_release(&kept);
+	}
+	et_buffer_release(&a);
 	et_buffer_release(&b);
 }
 
@@ -312,6 +458,9 @@ int main(void)
 		TEST(every_truncation_recovers_the_whole_records),
 		TEST(every_zero_filled_tail_recovers_the_whole_records),
 		TEST(every_flipped_bit_is_found_without_a_key),
+		TEST(every_truncation_and_added_byte_is_found_without_a_key),
+		TEST(a_footer_that_was_made_anew_is_refused_where_the_seal_is_known),
+		TEST(what_stands_between_header_and_trailer_is_bound_to_them),
 		TEST(every_flipped_byte_of_a_record_is_found_by_the_reader),
 		TEST(an_open_tape_with_a_flipped_byte_recovers_what_is_before_it),
 		TEST(a_damaged_sealed_tape_is_left_alone),

@@ -177,10 +177,12 @@ static void what_is_expected_is_compared(void **state)
 					      .segment = 2,
 					      .header_hash = f->header.hash,
 					      .root = seal.root,
+					      .seal_hash = seal.seal_hash,
 					      .signer_public = f->public_key };
 	const struct et_tape_expect wrong[] = {
-		{ .recording = other },	  { .generation = 2 }, { .segment = 1 },
-		{ .header_hash = other }, { .root = other },   { .signer_public = other },
+		{ .recording = other },	    { .generation = 2 }, { .segment = 1 },
+		{ .header_hash = other },   { .root = other },	 { .seal_hash = other },
+		{ .signer_public = other },
 	};
 
 	assert_int_equal(et_tape_proof_check(v, &right, &p, NULL), 0);

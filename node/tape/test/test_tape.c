@@ -33,7 +33,7 @@ static void what_is_written_is_read(void **state)
 					       .segment = 2,
 					       .header_hash = f->header.hash,
 					       .root = seal.root,
-					       .object_hash = seal.object_hash,
+					       .seal_hash = seal.seal_hash,
 					       .signer_public = f->public_key };
 	assert_int_equal(et_tape_verify(&source, &expect, &report, NULL), 0);
 	assert_int_equal(report.good_records, 300);
@@ -76,7 +76,7 @@ static void tapes_may_share_their_room(void **state)
 		assert_int_equal(et_tape_source_open(paths[i], &source, NULL), 0);
 		assert_int_equal(read_all(&source, f->dek), 40);
 		const struct et_tape_expect expect = { .root = seal.root,
-						       .object_hash = seal.object_hash,
+						       .seal_hash = seal.seal_hash,
 						       .signer_public = f->public_key };
 		assert_int_equal(et_tape_verify(&source, &expect, &report, NULL), 0);
 		et_tape_source_close(&source);
@@ -85,15 +85,47 @@ static void tapes_may_share_their_room(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
-static void the_object_hash_is_that_of_the_file(void **state)
+static void the_object_hash_is_that_of_the_file_and_told_when_asked(void **state)
 {
 	struct fixture *f = *state;
-	struct et_tape_seal seal = make_tape(f, 5, true);
+	struct et_tape_report report;
+	uint8_t hash[32];
+	uint8_t by_path[32];
+
+	(void)make_tape(f, 300, true);
 	struct et_buffer b = load(f->path);
+	const struct et_view view = { b.data, b.size };
+	const struct et_tape_source source = et_tape_source_memory(&view);
+	et_sha256(b.data, b.size, hash);
+	const struct et_tape_expect expects[] = { { .hash_object = true },
+						  { .object_hash = hash } };
+	for (size_t i = 0; i < ET_ARRAY_SIZE(expects); i++) {
+		assert_int_equal(et_tape_verify(&source, &expects[i], &report, NULL), 0);
+		assert_true(report.has_object_hash);
+		assert_memory_equal(report.object_hash, hash, sizeof(hash));
+	}
+	assert_int_equal(et_tape_verify(&source, NULL, &report, NULL), 0);
+	assert_false(report.has_object_hash);
+	assert_int_equal(et_tape_file_hash(f->path, by_path, NULL), 0);
+	assert_memory_equal(by_path, hash, sizeof(hash));
+	et_buffer_release(&b);
+}
+
+/* Byte by byte as the page has it, from what the file says. */
+static void the_seal_hash_is_over_header_hash_and_trailer(void **state)
+{
+	struct fixture *f = *state;
+	const struct et_tape_seal seal = make_tape(f, 5, true);
+	struct et_buffer b = load(f->path);
+	struct et_buffer whole = { 0 };
 	uint8_t hash[32];
 
-	et_sha256(b.data, b.size, hash);
-	assert_memory_equal(hash, seal.object_hash, sizeof(hash));
+	et_buffer_add(&whole, "evtm/1 seal", 12);
+	et_buffer_add(&whole, b.data + 128, 32);
+	et_buffer_add(&whole, b.data + b.size - 192, 192);
+	et_sha256(whole.data, whole.size, hash);
+	assert_memory_equal(hash, seal.seal_hash, sizeof(hash));
+	et_buffer_release(&whole);
 	et_buffer_release(&b);
 }
 
@@ -227,9 +259,9 @@ static void another_tape_than_expected_is_refused(void **state)
 	struct et_tape_report report;
 	uint8_t other[32] = { 0 };
 	const struct et_tape_expect wrong[] = {
-		{ .recording = other },	    { .generation = 2 }, { .segment = 1 },
-		{ .header_hash = other },   { .root = other },	 { .object_hash = other },
-		{ .signer_public = other },
+		{ .recording = other },	  { .generation = 2 },	      { .segment = 1 },
+		{ .header_hash = other }, { .root = other },	      { .seal_hash = other },
+		{ .object_hash = other }, { .signer_public = other },
 	};
 
 	assert_int_equal(et_tape_source_open(f->path, &source, NULL), 0);
@@ -284,7 +316,7 @@ static void a_full_disk_leaves_whole_records_and_takes_the_footer_later(void **s
 		assert_int_equal(et_tape_append(t, ET_TAPE_MEDIA, 3000, "x", 1, &e), rc);
 		assert_int_equal(et_tape_finish(t, &f->signer, &seal, &e), 0);
 		assert_int_equal(et_tape_source_open(f->path, &source, NULL), 0);
-		const struct et_tape_expect expect = { .object_hash = seal.object_hash };
+		const struct et_tape_expect expect = { .seal_hash = seal.seal_hash };
 		assert_int_equal(et_tape_verify(&source, &expect, &report, NULL), 0);
 		assert_int_equal(read_all(&source, f->dek), 3);
 		et_tape_source_close(&source);
@@ -345,7 +377,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_written_is_read),
 		TEST(tapes_may_share_their_room),
-		TEST(the_object_hash_is_that_of_the_file),
+		TEST(the_object_hash_is_that_of_the_file_and_told_when_asked),
+		TEST(the_seal_hash_is_over_header_hash_and_trailer),
 		TEST(an_empty_tape_is_a_tape),
 		TEST(the_longest_record_fits),
 		TEST(an_open_tape_reads_up_to_now),

@@ -56,6 +56,8 @@ static const char end_hex[] = "010000000000002800000000000004d2";
 
 static const char object_hash_hex[] =
 	"89f34102974211e083ceaf675e395797cf40c529adf3a5339f33a553e0cc0380";
+static const char seal_hash_hex[] =
+	"6d89a591ab15bcd7e59768af50decd9c87055031e1459094c42482ea15f6b91d";
 
 static struct et_view unhex(const char *text)
 {
@@ -79,8 +81,9 @@ static void the_published_tape_verifies(void **state)
 {
 	const struct et_view tape = unhex(tape_hex);
 	const struct et_view hash = unhex(object_hash_hex);
+	const struct et_view seal = unhex(seal_hash_hex);
 	const struct et_tape_source source = et_tape_source_memory(&tape);
-	const struct et_tape_expect expect = { .object_hash = hash.data };
+	const struct et_tape_expect expect = { .seal_hash = seal.data, .object_hash = hash.data };
 	struct et_tape_report r;
 
 	(void)state;
@@ -102,6 +105,7 @@ static void the_published_tape_verifies(void **state)
 	assert_int_equal(r.seal.flags, 0);
 	forget(tape);
 	forget(hash);
+	forget(seal);
 }
 
 static void the_published_tape_opens(void **state)

@@ -54,6 +54,9 @@ static inline bool dice_media(struct dice *d, struct dice_room *m, uint64_t kind
 		}
 		m->segment_seal.records = dice_below(d, 5);
 		m->segment_seal.size_bytes = dice_below(d, 4) * 100;
+		if (dice_one_in(d, 3)) {
+			m->segment_seal.seal_hash = kit_hash(dice_below(d, 3));
+		}
 		c->segment_seal = &m->segment_seal;
 		return true;
 	case ET__COMMAND__BODY_COPY_ADD:
@@ -438,7 +441,9 @@ static inline bool dice_rare(struct dice *d, struct dice_room *m, uint64_t kind)
 		m->segment.wrap = &m->wrap;
 		m->segment.state = ET__SEGMENT_STATE__SEGMENT_SEALED;
 		m->segment.root = kit_hash(dice_below(d, 3));
-		m->segment.header_hash = m->segment.object_hash = kit_hash(1);
+		m->segment.header_hash = kit_hash(1);
+		*(dice_one_in(d, 2) ? &m->segment.object_hash : &m->segment.seal_hash) =
+			kit_hash(1);
 		m->segment.link = kit_bytes(64, 2);
 		m->segment.size_bytes = 100;
 		m->segment.file = dice_text(d);
@@ -537,7 +542,8 @@ static inline void dice_import(struct dice *d, struct dice_room *m)
 		g->generation = 1;
 		g->segment = dice_one_in(d, 8) ? 1 : 1 + (uint32_t)i; /* twice the same */
 		g->wrap = &m->wrap;
-		g->root = g->object_hash = g->header_hash = kit_hash(dice_below(d, 3));
+		g->root = g->header_hash = kit_hash(dice_below(d, 3));
+		*(dice_one_in(d, 2) ? &g->object_hash : &g->seal_hash) = kit_hash(1);
 		g->size_bytes = 100;
 	}
 	to->facts = m->fact_list;

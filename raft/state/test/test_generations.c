@@ -40,6 +40,8 @@ struct put {
 	uint32_t kek;
 	uint32_t made_of; /* 0: the one before */
 	bool bare;	  /* without its link */
+	bool by_seal;	  /* with its seal hash, not that of all bytes */
+	bool by_nothing;  /* without both */
 	int64_t t0_us;
 };
 
@@ -68,7 +70,9 @@ static int put(struct kit *k, struct put p)
 	g.records = 3;
 	g.size_bytes = 999;
 	g.sealed_us = T0 + 9 * S;
-	g.object_hash = kit_hash(p.root + 4);
+	if (!p.by_nothing) {
+		*(p.by_seal ? &g.seal_hash : &g.object_hash) = kit_hash(p.root + 4);
+	}
 	g.file = file;
 	g.made_index = 1; /* not its to say */
 	g.replaced_by = 5;
@@ -150,6 +154,24 @@ static struct put redacted(struct kit *k, uint64_t id)
 	p.redaction = k->index;
 	assert_int_equal(put(k, p), 0);
 	return p;
+}
+
+static void it_comes_with_a_hash_of_the_schema(void **state)
+{
+	struct kit *k = *state;
+	struct put p = sound(1);
+
+	kit_cluster(k);
+	call(k, 1);
+	assert_int_equal(redact(k, 1, T0, T0 + S), 0);
+	p.redaction = k->index;
+	p.by_seal = true;
+	assert_int_equal(put(k, p), ET_EVERSION);
+	kit_upgrade(k, 1, ET_SCHEMA_SEAL_HASH);
+	p.by_nothing = true;
+	assert_int_equal(put(k, p), ET_EREFUSED);
+	p.by_nothing = false;
+	assert_int_equal(put(k, p), 0);
 }
 
 struct due {
@@ -550,6 +572,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, kit_set_up, kit_tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(it_comes_with_a_hash_of_the_schema),
 		TEST(a_redaction_is_refused_where_it_must_be),
 		TEST(a_generation_comes_whole_and_for_a_reason),
 		TEST(the_old_key_waits_for_copies_and_holds),

@@ -93,6 +93,25 @@ static void cluster(struct kit *k)
 	kit_upgrade(k, 1, ET_SCHEMA_IMPORT);
 }
 
+static void its_segments_come_with_a_hash_of_the_schema(void **state)
+{
+	struct kit *k = *state;
+	struct import m;
+
+	cluster(k);
+	make(&m, 50);
+	m.segment.seal_hash = m.segment.object_hash;
+	m.segment.object_hash = (ProtobufCBinaryData){ 0, NULL };
+	assert_int_equal(kit_apply_from(k, 2, &m.command), ET_EVERSION);
+	kit_upgrade(k, ET_SCHEMA_IMPORT, ET_SCHEMA_SEAL_HASH);
+	assert_int_equal(kit_apply_from(k, 2, &m.command), 0);
+	make(&m, 51); /* of a maker that has not seen the upgrade yet */
+	assert_int_equal(kit_apply_from(k, 2, &m.command), 0);
+	make(&m, 52);
+	m.segment.object_hash = (ProtobufCBinaryData){ 0, NULL };
+	assert_int_equal(kit_apply_from(k, 2, &m.command), ET_EREFUSED);
+}
+
 static int is_there(void *arg, const Et__AuditEvent *e)
 {
 	struct import *m = arg;
@@ -256,6 +275,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(it_comes_whole_and_once, kit_set_up, kit_tear_down),
+		cmocka_unit_test_setup_teardown(its_segments_come_with_a_hash_of_the_schema,
+						kit_set_up, kit_tear_down),
 		cmocka_unit_test_setup_teardown(what_is_wrong_changes_nothing, kit_set_up,
 						kit_tear_down),
 		cmocka_unit_test_setup_teardown(a_segment_that_is_known_is_not_imported, kit_set_up,

@@ -133,7 +133,7 @@ static void fake_segment_fill(struct et_state *s, size_t i, Et__Segment *ret)
 		return;
 	}
 	ret->root = (ProtobufCBinaryData){ 32, t->expect.root };
-	ret->object_hash = (ProtobufCBinaryData){ 32, t->expect.object_hash };
+	ret->seal_hash = (ProtobufCBinaryData){ 32, t->expect.seal_hash };
 	ret->state = ET__SEGMENT_STATE__SEGMENT_SEALED;
 	ret->records = t->expect.records;
 	ret->size_bytes = t->expect.size_bytes;

@@ -114,8 +114,8 @@ static inline void tape_end(struct tape_growing *g, struct tape_made *ret)
 	(void)et_secret_free(g->dek);
 	(void)et_secret_free(g->seed);
 	memcpy(x->root, seal.root, 32);
-	memcpy(x->object_hash, seal.object_hash, 32);
-	x->has_object_hash = true;
+	memcpy(x->seal_hash, seal.seal_hash, 32);
+	x->has_seal_hash = true;
 	x->records = seal.records;
 	x->size_bytes = seal.size_bytes;
 }
