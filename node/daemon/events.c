@@ -266,7 +266,7 @@ static int events_commit(struct et_events *events, Et__Command *command,
 		       (unsigned long long)events->config.node);
 	command->principal = principal;
 	command->proposed_us = et_clock_now_us();
-	command->schema = ET_COMMAND_SCHEMA;
+	command->schema = et_schema_needed(command);
 
 	struct et_buffer packed = { 0 };
 	struct et_error error;

@@ -172,7 +172,8 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 	}
 	t_ms = t_ms > t->last_ms ? t_ms : t->last_ms;
 	rc = tape_seal_record(t, kind, t_ms, plain, size, reterr);
-	if (rc == 0) {
+	if (rc == 0) { /* While it is in the nearest cache. */
+		et_merkle_leaf_in(t->leaf, t->record, whole, leaf);
 		rc = tape_write(t, t->record, whole, reterr);
 	}
 	if (rc < 0) {
@@ -187,7 +188,6 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
 				    c); /* One that is not listed is passed over. */
 	}
 	t->ended = kind == ET_TAPE_END;
-	et_merkle_leaf_in(t->leaf, t->record, whole, leaf);
 	et_merkle_add(&t->merkle, leaf);
 	et_buffer_add(&t->leaves, leaf, sizeof(leaf));
 	t->bytes += whole;

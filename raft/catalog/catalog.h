@@ -136,6 +136,9 @@ typedef void (*et_catalog_cb)(void *arg, int code, const Et__Result *result);
  * The command is packed before the call returns. timeout_ms 0: 10 s. */
 void et_catalog_propose(struct et_catalog *c, const Et__Command *command, uint32_t timeout_ms,
 			et_catalog_cb cb, void *arg);
+/* Packed already. An envelope that asks for a newer schema than the command needs (that of the
+ * build which packed it) is put right: other members may know less, and would stop at such an
+ * entry. */
 void et_catalog_propose_packed(struct et_catalog *c, struct et_view packed, uint32_t timeout_ms,
 			       et_catalog_cb cb, void *arg);
 

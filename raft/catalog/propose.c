@@ -743,16 +743,22 @@ void et_catalog_propose(struct et_catalog *c, const Et__Command *command, uint32
 void et_catalog_propose_packed(struct et_catalog *c, struct et_view packed, uint32_t timeout_ms,
 			       et_catalog_cb cb, void *arg)
 {
+	ET_CLEANUP(et_buffer_release) struct et_buffer again = { 0 };
 	Et__Command *command = NULL;
+	struct nature nature = { .schema = 0 };
 	struct cat_op op;
 
 	int rc = c->stopping ? ET_ECLOSED
 			     : et_command_unpack(packed.data, packed.size, &command, NULL);
 	if (rc == 0) {
-		struct nature nature = nature_of(command);
+		nature = nature_of(command);
 		rc = nature_refusal(c, &nature);
 	}
 	rc = rc < 0 ? rc : op_of(command->op, &op);
+	if (rc == 0 && command->schema > nature.schema) { /* its build's: others know less */
+		rc = command_pack(c, command, &again, &op);
+		packed = (struct et_view){ again.data, again.size };
+	}
 	et_command_free(command);
 	if (rc < 0) {
 		et_cat_later(c, cb, arg, rc);
