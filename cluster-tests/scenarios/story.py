@@ -79,11 +79,11 @@ class Story:
     def say(self, text):
         print(f"== {time.monotonic() - self.t0:5.1f} s  {text}", flush=True)
 
-    def make_cluster(self, nodes=(("prg-1", "prg"), ("prg-2", "prg"), ("brq-1", "brq")), extra="", program=None):
+    def make_cluster(self, nodes=(("prg-1", "prg"), ("prg-2", "prg"), ("brq-1", "brq")), extra="", program=None, folder="cluster"):
         """Start and join the nodes (name, site, and roles if not the usual); each that records captures the telephones
         of its own network. `extra` is more of the configuration, or a function of a node's folder that makes it;
-        `program` another evertaped than the one that is tested."""
-        self.cluster = Cluster(self.folder / "cluster", name="scenario", net=free_net())
+        `program` another evertaped than the one that is tested; `folder` of a story's second cluster."""
+        self.cluster = Cluster(self.folder / folder, name="scenario", net=free_net())
         self.cluster.program = program or self.cluster.program
         used = {self.cluster.net}
         for name, site, *roles in nodes:

@@ -111,7 +111,7 @@ def seal_hash(data):
 def two_builds(s):
     """One node of schema 1 after the other becomes one of this build, under changes of a policy and calls."""
     (s.folder / "archive").mkdir(mode=0o700)
-    cluster = s.make_cluster(program=PREV / "evertaped")
+    cluster = s.make_cluster(program=PREV / "evertaped", folder="before")
     first = cluster.nodes[0]
     before = [record(s, first)]
     check(first.cli("cluster", "show")["schema_version"] == 1, "a cluster of the builds before follows schema 1")
