@@ -47,6 +47,9 @@ static bool copies_have_member_hash(const Et__CopyAdd *add)
 /* Fields that not every schema knows, in bodies that all know. */
 static bool has_seal_hash(const Et__Command *command)
 {
+	if (command->noop == NULL) { /* Of no body yet, only of its kind, is asked. */
+		return false;
+	}
 	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_SEGMENT_OPEN:
 		return segments_have_seal_hash(&command->segment_open->segment, 1);

@@ -45,7 +45,7 @@
 uint32_t et_schema_build(void);
 
 /* The smallest schema that understands this command, by its body and by the fields that it fills:
- * what belongs in Command.schema. */
+ * what belongs in Command.schema. The body may be NULL: then by its kind. */
 uint32_t et_schema_needed(const Et__Command *command);
 
 #endif
