@@ -13,9 +13,9 @@
  *                   RecordingImport (0106); SiteRemove (0111)
  *                   a segment that comes when a redaction is done is made anew for it (0114)
  *                   KekAdd, KekRewrap and GrantAdd are of vault nodes (0114)
- *   3       0.1.0   Segment.seal_hash, SegmentSeal.seal_hash in place of object_hash; an import and
- * a generation have one of them; Copy.member_hash (0115) 4       (tests) SchemaProbe; in binaries
- * that are built beside the real ones, never installed
+ *   3       0.1.0   Segment.seal_hash, SegmentSeal.seal_hash in place of object_hash; an import
+ *                   and a generation have one of them; Copy.member_hash (0115)
+ *   4       (tests) SchemaProbe; in binaries beside the real ones, never installed
  *
  * Apply that writes other records than before for the same command needs a schema, too: the running
  * digest covers what is written, and two builds would call each other diverged.
