@@ -351,6 +351,18 @@ static inline void call_with_handshake(struct fixture *f)
 	hello(f, 1, false);
 }
 
+/* 100 streams of others, not protected, of eight packets each: calls without signalling. */
+static inline void strangers_talk(struct fixture *f)
+{
+	for (uint8_t from = 3; from < 103; from++) {
+		struct sender plain = { .srtp = NULL, .from = from, .to = 200 };
+		send_rtp(f, &plain, 8);
+		f->now_us -= 8 * 20000;
+	}
+	f->now_us += 3000000;
+	et_engine_clock(f->engine, f->now_us); /* what waited for signalling is looked at */
+}
+
 /* The line of that handshake, with its master secret of zeros. */
 static inline void secret_comes(struct fixture *f)
 {
