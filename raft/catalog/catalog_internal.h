@@ -18,6 +18,7 @@
  *   rebuild.c    a database that is gone comes from another node
  *   status.c     what any thread may ask
  *   aio.c        what libraft asks of the kernel, done in another way
+ *   crc.c        libraft's checksum of its log, made faster
  *   bootstrap.c  the first voter's log
  *
  * Everything here belongs to the loop's thread, except what the state thread's section names. */
@@ -774,6 +775,10 @@ void et_cat_serve_propose(void *arg, const struct et_tls_peer *peer, struct et_v
 void et_cat_aio_init(void); /* on the loop's thread */
 typedef long (*cat_syscall)(long number, ...);
 extern _Atomic(cat_syscall) et_cat_syscall_next; /* tests put theirs before it */
+
+/* ---- libraft's checksum (crc.c) ---- */
+
+unsigned __wrap_byteCrc32(const void *buf, size_t size, unsigned init);
 
 /* snapshot.c */
 int et_cat_snapshot_open_state(struct et_catalog *c, struct et_error *reterr) ET_MUST_CHECK;
