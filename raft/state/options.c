@@ -3,8 +3,11 @@
 
 #include "raft/state/state_internal.h"
 
-#define MEMTABLES_BYTES (64UL << 20) /* of all families together */
-#define MEMTABLE_BYTES (16UL << 20)
+/* A flush is of all families, and each of its files is a step towards a compaction; at 20,000
+ * commands a second a memtable of 16 MB had six of them written twice a second. Larger ones cost
+ * apply more than they save: caches hold less of them. */
+#define MEMTABLES_BYTES (96UL << 20) /* of all families together */
+#define MEMTABLE_BYTES (32UL << 20)
 #define OPEN_FILES 4096	  /* tables; ids begin with a time, so what is flushed is rarely merged */
 #define OPEN_FILES_PART 4 /* of the files that the process may have open, at most */
 #define BLOCK_BYTES 8192
@@ -12,9 +15,15 @@
 /* Families of many small keys in no order of time: what is flushed of them has a few MB, and meets
  * all that is below. With RocksDB's own numbers (4 files, a first level of 256 MB) each four
  * flushes write all of up to 256 MB again. */
-#define SCATTERED_FILES 8
-#define SCATTERED_BASE_BYTES (32UL << 20)
+#define SCATTERED_BASE_BYTES (64UL << 20)
 #define SCATTERED_FILE_BYTES (16UL << 20)
+/* Of every family: few bytes that are written again and again, and rows that go soon (`live`), are
+ * worth a compaction when there is something to drop. Recordings are moved, not written again. */
+#define FILES_BEFORE_COMPACTION 8 /* RocksDB's own: 4 */
+/* Compactions come last (db.c), so under load their files wait; RocksDB holds writers back from
+ * this many on (its own: 20 and 36), and stops them. */
+#define FILES_BEFORE_SLOWER 40
+#define FILES_BEFORE_STOP 64
 
 static int open_files(void)
 {
@@ -90,8 +99,10 @@ rocksdb_options_t *family_options(rocksdb_cache_t *cache, enum state_cf cf)
 	if (cf == CF_LINK) {
 		rocksdb_options_set_prefix_extractor(o, links_filter());
 	}
+	rocksdb_options_set_level0_slowdown_writes_trigger(o, FILES_BEFORE_SLOWER);
+	rocksdb_options_set_level0_stop_writes_trigger(o, FILES_BEFORE_STOP);
+	rocksdb_options_set_level0_file_num_compaction_trigger(o, FILES_BEFORE_COMPACTION);
 	if (cf == CF_FIND || cf == CF_LINK) {
-		rocksdb_options_set_level0_file_num_compaction_trigger(o, SCATTERED_FILES);
 		rocksdb_options_set_max_bytes_for_level_base(o, SCATTERED_BASE_BYTES);
 		rocksdb_options_set_target_file_size_base(o, SCATTERED_FILE_BYTES);
 	}
