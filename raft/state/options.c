@@ -4,8 +4,8 @@
 #include "raft/state/state_internal.h"
 
 /* A flush is of all families, and each of its files is a step towards a compaction; at 20,000
- * commands a second a memtable of 16 MB had six of them written twice a second. Larger ones cost
- * apply more than they save: caches hold less of them. */
+ * commands a second memtables of 16 MB had six of them made twice a second. With 64 MB apply is
+ * slower, for caches hold less of it, and others wait longer (ops/doc/benchmarks.md). */
 #define MEMTABLES_BYTES (96UL << 20) /* of all families together */
 #define MEMTABLE_BYTES (32UL << 20)
 #define OPEN_FILES 4096	  /* tables; ids begin with a time, so what is flushed is rarely merged */
