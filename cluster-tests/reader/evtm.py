@@ -603,23 +603,25 @@ def file_items(plain):
                    "sample_bytes": i.number(1), "swapped": bool(i.number(1) & 1),
                    "format": i.take(i.number(1)).decode("utf-8", "backslashreplace"),
                    "name": i.take(i.number(1)).decode("utf-8", "backslashreplace")}
-        elif kind == 2:
-            yield {"item": "bytes", "offset": i.number(8), "bytes": i.take(i.left())}
+        elif kind in (2, 3):
+            yield {"item": "bytes" if kind == 2 else "splice", "offset": i.number(8), "bytes": i.take(i.left())}
         else:
             yield {"item": kind}
 
 
 def weave(data, dek):
     """(medium, bytes) of the file that the tape was made of, or Bad."""
-    medium, out, left = None, bytearray(), None
+    medium, out, left, within = None, bytearray(), None, []
     for record, plain in opened(data, dek):
         for i in file_items(plain) if record.kind == FILE else ():
             if i["item"] == "medium":
                 medium = medium or i
             elif i["item"] == "bytes":
-                if medium is None or left is not None or i["offset"] != len(out):
+                if medium is None or left is not None or within or i["offset"] != len(out):
                     raise Bad(f"a part of the file is missing before byte {i['offset']}")
                 out += i["bytes"]
+            elif i["item"] == "splice":
+                within.append(i)
         for p in media(plain) if medium and record.kind == MEDIA else ():
             if medium["channels"] == 2 and p["stream"] == 0:
                 if left is not None:
@@ -630,13 +632,16 @@ def weave(data, dek):
             if pair[0] is None or any(q["ts"] != p["ts"] or len(q["payload"]) != len(p["payload"]) for q in pair):
                 raise Bad("packets of the two channels that do not fit")
             left, step = None, medium["sample_bytes"]
+            for i in reversed(within):
+                p["payload"] = p["payload"][:i["offset"]] + i["bytes"] + p["payload"][i["offset"]:]
+            within = []
             for at in range(0, len(p["payload"]), step):
                 for q in pair:
                     sample = q["payload"][at:at + step]
                     out += sample[::-1] if medium["swapped"] else sample
     if medium is None:
         raise Bad("it was not made of a file")
-    if left is not None or len(out) != medium["size"] or sha256(out) != medium["sha256"]:
+    if left is not None or within or len(out) != medium["size"] or sha256(out) != medium["sha256"]:
         raise Bad("what comes out is not the file")
     return medium, bytes(out)
 
@@ -655,7 +660,7 @@ def tell(record, plain):
     elif record.kind == FILE:
         for i in file_items(plain):
             yield {**i, **({"sha256": i["sha256"].hex()} if i["item"] == "medium" else
-                           {"bytes": sha256(i["bytes"]).hex(), "size": len(i["bytes"])} if i["item"] == "bytes" else {})}
+                           {"bytes": sha256(i["bytes"]).hex(), "size": len(i["bytes"])} if "bytes" in i else {})}
     elif record.kind in (CHECKPOINT, INDEX):
         yield from checkpoint(plain)
 

@@ -5,14 +5,19 @@
 #include "node/crypto/hash.h"
 #include "node/tape/items_internal.h"
 
-enum { FILE_VERSION = 1, MEDIUM_HEAD = 8 + 32 + 3, FLAG_SWAPPED = 1 };
+enum {
+	FILE_VERSION = 1,
+	MEDIUM_HEAD = 8 + 32 + 3,
+	FLAG_SWAPPED = 1,
+	SPLICED_MAX = 131072, /* bytes that wait for one packet */
+};
 
 /* ---- Items ---- */
 
 static bool medium_is_good(const struct et_file_medium *m)
 {
 	return (m->channels == 1 || m->channels == 2) &&
-	       (m->sample_bytes == 1 || m->sample_bytes == 2) &&
+	       ((m->sample_bytes >= 1 && m->sample_bytes <= 4) || m->sample_bytes == 8) &&
 	       m->format.size <= ET_FILE_TEXT_MAX && m->name.size <= ET_FILE_TEXT_MAX;
 }
 
@@ -37,11 +42,11 @@ int et_file_add(struct et_buffer *plain, const struct et_file_item *item)
 		medium_add(plain, &item->medium);
 		return 0;
 	}
-	if (item->type != ET_FILE_BYTES || item->bytes.size == 0 ||
-	    item->bytes.size > ET_FILE_BYTES_MAX) {
+	if ((item->type != ET_FILE_BYTES && item->type != ET_FILE_SPLICE) ||
+	    item->bytes.size == 0 || item->bytes.size > ET_FILE_BYTES_MAX) {
 		return -EINVAL;
 	}
-	et_tape_item_begin(plain, FILE_VERSION, ET_FILE_BYTES, 8 + item->bytes.size);
+	et_tape_item_begin(plain, FILE_VERSION, item->type, 8 + item->bytes.size);
 	et_buffer_add64(plain, item->offset);
 	et_buffer_add(plain, item->bytes.data, item->bytes.size);
 	return 0;
@@ -98,7 +103,7 @@ int et_file_reader_next(struct et_file_reader *r, struct et_file_item *ret, stru
 	*ret = (struct et_file_item){ .type = type };
 	struct et_reader inner = et_reader_of(value.data, value.size);
 	if ((type == ET_FILE_MEDIUM && !medium_get(&inner, &ret->medium)) ||
-	    (type == ET_FILE_BYTES && !bytes_get(&inner, ret))) {
+	    ((type == ET_FILE_BYTES || type == ET_FILE_SPLICE) && !bytes_get(&inner, ret))) {
 		r->reader.failed = true;
 		return et_fail(reterr, ET_EMALFORMED, "%s in a file record",
 			       type == ET_FILE_MEDIUM ? "medium" : "bytes");
@@ -143,7 +148,45 @@ static void medium_take(struct et_weave *w, const struct et_file_medium *m)
 	memcpy(w->name, m->name.data, m->name.size);
 	w->name[m->name.size] = '\0';
 	w->has_medium = true;
-	w->left.secret = w->room.secret = true;
+	w->left.secret = w->room.secret = w->spliced.secret = true;
+}
+
+/* They wait for their packet. */
+static int splice_take(struct et_weave *w, const struct et_file_item *item)
+{
+	w->broken = w->broken || !w->has_medium || item->offset > ET_MEDIA_PACKET_MAX ||
+		    w->spliced.size > SPLICED_MAX || w->medium.channels != 1 ||
+		    w->medium.sample_bytes != 1;
+	if (w->broken) {
+		return 0;
+	}
+	et_buffer_add32(&w->spliced, (uint32_t)item->offset);
+	et_buffer_add32(&w->spliced, (uint32_t)item->bytes.size);
+	et_buffer_add(&w->spliced, item->bytes.data, item->bytes.size);
+	return w->spliced.failed ? -ENOMEM : 0;
+}
+
+/* A payload with what stands within it. */
+static int weave_spliced(struct et_weave *w, struct et_view payload)
+{
+	struct et_reader r = et_reader_of(w->spliced.data, w->spliced.size);
+	size_t from = 0;
+	int rc = 0;
+
+	while (rc == 0 && !w->broken && et_reader_left(&r) > 0) {
+		const size_t at = et_read32(&r);
+		const size_t size = et_read32(&r);
+		const uint8_t *bytes = et_read_bytes(&r, size);
+		if (at < from || at > payload.size) {
+			w->broken = true;
+			break;
+		}
+		rc = weave_give(w, payload.data + from, at - from);
+		rc = rc < 0 ? rc : weave_give(w, bytes, size);
+		from = at;
+	}
+	w->spliced.size = 0;
+	return rc < 0 || w->broken ? rc : weave_give(w, payload.data + from, payload.size - from);
 }
 
 int et_weave_file(struct et_weave *w, struct et_view plain, struct et_error *reterr)
@@ -158,8 +201,10 @@ int et_weave_file(struct et_weave *w, struct et_view plain, struct et_error *ret
 			medium_take(w, &item.medium);
 		} else if (item.type == ET_FILE_BYTES) {
 			w->broken = w->broken || !w->has_medium || w->has_left ||
-				    item.offset != w->size_bytes;
+				    item.offset != w->size_bytes || w->spliced.size > 0;
 			rc = w->broken ? 0 : weave_give(w, item.bytes.data, item.bytes.size);
+		} else if (item.type == ET_FILE_SPLICE) {
+			rc = splice_take(w, &item);
 		}
 	}
 	return rc;
@@ -223,16 +268,21 @@ int et_weave_packet(struct et_weave *w, const struct et_media_packet *p)
 		return weave_pair(w, p);
 	}
 	w->broken = p->stream != 0;
+	if (!w->broken && w->spliced.size > 0) {
+		return weave_spliced(w, p->payload);
+	}
 	return w->broken ? 0 : weave_samples(w, one, p->payload.size);
 }
 
 bool et_weave_is_whole(const struct et_weave *w)
 {
-	return w->has_medium && !w->broken && !w->has_left && w->size_bytes == w->medium.size_bytes;
+	return w->has_medium && !w->broken && !w->has_left && w->spliced.size == 0 &&
+	       w->size_bytes == w->medium.size_bytes;
 }
 
 void et_weave_release(struct et_weave *w)
 {
 	et_buffer_release(&w->left);
 	et_buffer_release(&w->room);
+	et_buffer_release(&w->spliced);
 }

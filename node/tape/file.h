@@ -5,7 +5,8 @@
  *
  * A tape that was made of an audio file holds that file whole. What can be heard of it stands in
  * MEDIA records, as packets that nobody sent; what cannot (headers, tags, what lies between) in
- * BYTES items. Put together in the order of the tape they are the file, byte for byte:
+ * BYTES items, or in SPLICE items when it stands within the next packet (a page's head in Ogg). Put
+ * together in the order of the tape they are the file, byte for byte:
  *
  *   MEDIUM (first of all)  BYTES "RIFF...data"  packet packet packet ...  BYTES "LIST..."
  *
@@ -31,6 +32,7 @@
 enum et_file_type {
 	ET_FILE_MEDIUM = 1, /* what file it is */
 	ET_FILE_BYTES = 2,  /* some of its bytes that are no payload */
+	ET_FILE_SPLICE = 3, /* ... and stand within the payload of the next packet */
 };
 
 /* How packets become the file's bytes: `channels` streams (numbers from 0) of samples of
@@ -40,7 +42,7 @@ struct et_file_medium {
 	uint64_t size_bytes;
 	uint8_t sha256[32];
 	uint8_t channels;      /* 1, 2 */
-	uint8_t sample_bytes;  /* 1, 2 */
+	uint8_t sample_bytes;  /* 1, 2, 3, 4, 8 */
 	bool swapped;	       /* a sample's bytes stand in the file the other way round */
 	struct et_view format; /* "WAV", "MP3", ...; not NUL-terminated, as the name */
 	struct et_view name;   /* of the file, without its folder: foreign text */
@@ -49,8 +51,9 @@ struct et_file_medium {
 struct et_file_item {
 	uint32_t type; /* enum et_file_type, or one that this version does not know */
 	struct et_file_medium medium;
-	uint64_t offset;      /* BYTES: where they stand in the file */
-	struct et_view bytes; /* BYTES: 1 to ET_FILE_BYTES_MAX */
+	uint64_t offset;      /* BYTES: where they stand in the file; SPLICE: behind so many bytes
+			       * of the payload, not before what came before it */
+	struct et_view bytes; /* BYTES, SPLICE: 1 to ET_FILE_BYTES_MAX */
 };
 
 /* Add one item; an empty `plain` gets the version first. -EINVAL: a field is out of its bounds.
@@ -94,6 +97,7 @@ struct et_weave {
 	uint32_t left_timestamp;
 	struct et_buffer left; /* a payload of stream 0 that waits for that of stream 1 */
 	struct et_buffer room;
+	struct et_buffer spliced; /* bytes that wait for their packet: where, how many, they */
 };
 
 /* The plaintext of a FILE record. ET_EVERSION, ET_EMALFORMED; of the sink. */

@@ -106,7 +106,7 @@ static void what_is_out_of_bounds_is_refused(void **state)
 	struct et_file_reader r;
 
 	assert_int_equal(et_file_add(&b, &i), -EINVAL);
-	i = medium(1, 1, 4, false);
+	i = medium(1, 1, 5, false);
 	assert_int_equal(et_file_add(&b, &i), -EINVAL);
 	i = beside(0, "");
 	assert_int_equal(et_file_add(&b, &i), -EINVAL);
@@ -165,6 +165,61 @@ static void two_channels_are_woven(void **state)
 	et_weave_release(&w);
 }
 
+static struct et_file_item within(uint64_t at, const char *text)
+{
+	struct et_file_item i = beside(at, text);
+
+	i.type = ET_FILE_SPLICE;
+	return i;
+}
+
+static void bytes_are_spliced_into_their_packet(void **state)
+{
+	(void)state;
+	struct out o = { .size = 0 };
+	struct et_weave w = { .sink = put, .arg = &o };
+	struct et_file_item i = medium(11, 1, 1, false);
+
+	weave(&w, &i);
+	i = within(2, "1");
+	weave(&w, &i);
+	i = within(2, "2");
+	weave(&w, &i);
+	i = within(4, "34");
+	weave(&w, &i);
+	assert_false(et_weave_is_whole(&w));
+	packet(&w, 0, 0, "abcd");
+	packet(&w, 0, 2, "efg"); /* the next one is whole again */
+	assert_true(et_weave_is_whole(&w));
+	assert_memory_equal(o.bytes, "ab12cd34efg", 11);
+	et_weave_release(&w);
+}
+
+static void bytes_that_fit_no_packet_are_told(void **state)
+{
+	(void)state;
+	struct out o = { .size = 0 };
+
+	for (int what = 0; what < 5; what++) {
+		struct et_weave w = { .sink = put, .arg = &o };
+		const struct et_file_item i =
+			medium(12, what == 3 ? 2 : 1, what == 4 ? 2 : 1, false);
+		const struct et_file_item first = within(2, "xx");
+		const struct et_file_item second = within(what == 1 ? 1 : 5, "yy");
+		const struct et_file_item other = beside(0, "zz");
+		weave(&w, &i);
+		weave(&w, &first);
+		if (what < 2) {
+			weave(&w, &second); /* behind its end; before the one before */
+			packet(&w, 0, 0, "abcd");
+		} else if (what == 2) {
+			weave(&w, &other); /* no packet follows */
+		}
+		assert_true(w.broken);
+		et_weave_release(&w);
+	}
+}
+
 /* What a span that was cut out leaves. */
 static void a_hole_is_told(void **state)
 {
@@ -207,6 +262,8 @@ int main(void)
 		cmocka_unit_test(what_is_out_of_bounds_is_refused),
 		cmocka_unit_test(one_channel_is_woven),
 		cmocka_unit_test(two_channels_are_woven),
+		cmocka_unit_test(bytes_are_spliced_into_their_packet),
+		cmocka_unit_test(bytes_that_fit_no_packet_are_told),
 		cmocka_unit_test(a_hole_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
