@@ -204,5 +204,7 @@ static size_t amr_payload(void *state, struct et_view payload, int16_t *samples,
 	return frames_decode(a, is_aligned, payload, samples, max);
 }
 
-const struct codec_kind codec_amr = { amr_open, amr_close, amr_payload };
-const struct codec_kind codec_amr_wb = { amr_open, amr_close, amr_payload };
+const struct codec_kind codec_amr = { .open = amr_open, .close = amr_close, .decode = amr_payload };
+const struct codec_kind codec_amr_wb = { .open = amr_open,
+					 .close = amr_close,
+					 .decode = amr_payload };

@@ -124,12 +124,90 @@ static size_t offset_payload(void *state, struct et_view payload, int16_t *sampl
 	return n;
 }
 
+static size_t signed_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t n = payload.size < max ? payload.size : max;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		samples[i] = (int16_t)((int8_t)payload.data[i] * 256);
+	}
+	return n;
+}
+
+/* L24 (RFC 3190, section 4.1). */
+static size_t linear24_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t n = payload.size / 3 < max ? payload.size / 3 : max;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *p = payload.data + 3 * i;
+		samples[i] = codec_from_bits((int16_t)et_get16(p) * 256 + p[2], 24);
+	}
+	return n;
+}
+
+static size_t linear32_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t n = payload.size / 4 < max ? payload.size / 4 : max;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		samples[i] = codec_from_bits((int32_t)et_get32(payload.data + 4 * i), 32);
+	}
+	return n;
+}
+
+static size_t float_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t n = payload.size / 4 < max ? payload.size / 4 : max;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		const uint32_t bits = et_get32(payload.data + 4 * i);
+		float value;
+		memcpy(&value, &bits, sizeof(value));
+		samples[i] = codec_from_float(value);
+	}
+	return n;
+}
+
+static size_t double_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	const size_t n = payload.size / 8 < max ? payload.size / 8 : max;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t bits = et_get64(payload.data + 8 * i);
+		double value;
+		memcpy(&value, &bits, sizeof(value));
+		samples[i] = codec_from_float(value);
+	}
+	return n;
+}
+
 static const struct codec_kind ulaw = { .decode = ulaw_payload };
 static const struct codec_kind alaw = { .decode = alaw_payload };
 static const struct codec_kind linear = { .decode = linear_payload };
 static const struct codec_kind offset = { .decode = offset_payload };
+static const struct codec_kind signed8 = { .decode = signed_payload };
+static const struct codec_kind linear24 = { .decode = linear24_payload };
+static const struct codec_kind linear32 = { .decode = linear32_payload };
+static const struct codec_kind float32 = { .decode = float_payload };
+static const struct codec_kind float64 = { .decode = double_payload };
 
 /* ---- The table ---- */
+
+/* The rates of files that a mix takes. */
+#define OF_RATES(name, kind)                                                                       \
+	{ name, 8000, 8000, kind, 0 }, { name, 11025, 11025, kind, 0 },                            \
+		{ name, 12000, 12000, kind, 0 }, { name, 16000, 16000, kind, 0 },                  \
+		{ name, 22050, 22050, kind, 0 }, { name, 24000, 24000, kind, 0 },                  \
+		{ name, 32000, 32000, kind, 0 }, { name, 44100, 44100, kind, 0 },                  \
+	{                                                                                          \
+		name, 48000, 48000, kind, 0                                                        \
+	}
 
 static const struct et_codec codecs[] = {
 	{ "PCMU", 8000, 8000, &ulaw, 0 },
@@ -152,39 +230,32 @@ static const struct et_codec codecs[] = {
 	{ "AAL2-G726-24", 8000, 8000, &codec_g726, 24000 | CODEC_AAL2 },
 	{ "AAL2-G726-32", 8000, 8000, &codec_g726, 32000 | CODEC_AAL2 },
 	{ "AAL2-G726-40", 8000, 8000, &codec_g726, 40000 | CODEC_AAL2 },
-	{ "L16", 8000, 8000, &linear, 0 },
-	{ "L16", 11025, 11025, &linear, 0 },
-	{ "L16", 16000, 16000, &linear, 0 },
-	{ "L16", 22050, 22050, &linear, 0 },
-	{ "L16", 24000, 24000, &linear, 0 },
-	{ "L16", 32000, 32000, &linear, 0 },
-	{ "L16", 44100, 44100, &linear, 0 },
-	{ "L16", 48000, 48000, &linear, 0 },
-	{ "L8", 8000, 8000, &offset, 0 },
-	{ "L8", 11025, 11025, &offset, 0 },
-	{ "L8", 16000, 16000, &offset, 0 },
-	{ "L8", 22050, 22050, &offset, 0 },
-	{ "L8", 24000, 24000, &offset, 0 },
-	{ "L8", 32000, 32000, &offset, 0 },
-	{ "L8", 44100, 44100, &offset, 0 },
-	{ "L8", 48000, 48000, &offset, 0 },
-	{ "MP3", 8000, 8000, &codec_mp3, 0 },
-	{ "MP3", 11025, 11025, &codec_mp3, 0 },
-	{ "MP3", 12000, 12000, &codec_mp3, 0 },
-	{ "MP3", 16000, 16000, &codec_mp3, 0 },
-	{ "MP3", 22050, 22050, &codec_mp3, 0 },
-	{ "MP3", 24000, 24000, &codec_mp3, 0 },
-	{ "MP3", 32000, 32000, &codec_mp3, 0 },
-	{ "MP3", 44100, 44100, &codec_mp3, 0 },
-	{ "MP3", 48000, 48000, &codec_mp3, 0 },
+	OF_RATES("L16", &linear),
+	OF_RATES("L8", &offset),
+	OF_RATES("L24", &linear24),
+	OF_RATES("S8", &signed8),
+	OF_RATES("L32", &linear32),
+	OF_RATES("F32", &float32),
+	OF_RATES("F64", &float64),
+	{ "GSM-WAV", 8000, 8000, &codec_gsm_wav, 0 },
+	OF_RATES("MP3", &codec_mp3),
+	OF_RATES("FLAC", &codec_flac),
+	{ "OGG-OPUS", 48000, 48000, &codec_ogg_opus, 0 },
+	OF_RATES("VORBIS", &codec_vorbis),
 };
+
+bool et_codec_has_voices(const struct et_codec *codec)
+{
+	return codec->kind->pick != NULL;
+}
 
 const struct et_codec *et_codec_find(const char *name, size_t name_size, uint32_t clock_rate)
 {
 	for (size_t i = 0; i < ET_ARRAY_SIZE(codecs); i++) {
 		if (strlen(codecs[i].name) == name_size &&
 		    strncasecmp(codecs[i].name, name, name_size) == 0 &&
-		    (clock_rate == 0 || clock_rate == codecs[i].clock_rate)) {
+		    (clock_rate == codecs[i].clock_rate ||
+		     (clock_rate == 0 && !et_codec_has_voices(&codecs[i])))) {
 			return &codecs[i];
 		}
 	}
@@ -209,6 +280,11 @@ const struct et_codec *et_codec_static(uint8_t payload_type)
 bool et_codec_is_stateless(const struct et_codec *codec)
 {
 	return codec->kind->open == NULL;
+}
+
+bool et_codec_has_ends(const struct et_codec *codec)
+{
+	return codec->kind->has_ends;
 }
 
 /* ---- Decoders ---- */
@@ -243,6 +319,12 @@ struct et_decoder *et_decoder_free(struct et_decoder *d)
 	}
 	free(d);
 	return NULL;
+}
+
+void et_decoder_pick(struct et_decoder *d, enum et_channel channel)
+{
+	et_assert(d->kind->pick != NULL);
+	d->kind->pick(d->state, channel);
 }
 
 size_t et_decoder_decode(struct et_decoder *d, struct et_view payload, int16_t *samples, size_t max)

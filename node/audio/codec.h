@@ -1,13 +1,21 @@
-/* Decoders: RTP payloads to 16-bit linear samples of one channel.
+/* Decoders: payloads to 16-bit linear samples of one channel.
  *
- * One table. Built in: G.711 µ-law and A-law (ITU-T G.711), L16 and L8
- * (RFC 3551, sections 4.5.11 and 4.5.10). Through
+ * One table. Built in: G.711 µ-law and A-law (ITU-T G.711), L16, L8 and L24
+ * (RFC 3551, sections 4.5.11 and 4.5.10; RFC 3190, section 4). Through
  * Debian's libraries: G.722 and G.726 in both bit orders (spandsp; RFC 3551, section 4.5.2 and
  * 4.5.4), GSM 06.10 (libgsm), G.729 with annexes A and B (bcg729), Speex (RFC 5574), Opus
- * (RFC 7587), MP3 in whole frames (mpg123), AMR and AMR-WB (opencore; RFC 4867 without CRC,
- * interleaving and robust sorting). Any other codec is recorded and exported as it is:
- * et_codec_find() says NULL, and whoever plays says "no decoder". What has two channels in one
- * stream is folded into one by Opus; L16 of two channels is not told from one.
+ * (RFC 7587), AMR and AMR-WB (opencore; RFC 4867 without CRC, interleaving and robust sorting).
+ * Any other codec is recorded and exported as it is: et_codec_find() says NULL, and whoever plays
+ * says "no decoder". What has two channels in one stream is folded into one by Opus; L16 of two
+ * channels is not told from one.
+ *
+ * Of files only (node/medium cuts them): samples as they stand in them (S8, L32; F32 and F64 of
+ * IEEE 754: 1.0 is full scale), all big-endian; GSM-WAV, pairs of GSM frames in 65 bytes; and whole
+ * frames or packets of MP3 (mpg123), FLAC (libFLAC), OGG-OPUS (libopus), VORBIS (libvorbis). More
+ * than 16 bits are rounded to 16. The last four may have two voices in one stream, one a channel:
+ * et_codec_has_voices(), et_decoder_pick(). An empty payload of OGG-OPUS and VORBIS is no packet:
+ * it stands where the file's sound begins (the first one) and where it ends (the last one); what
+ * was decoded of before and behind is not the file's (RFC 7845, section 4.2 and 4.4).
  *
  * Nothing is made up for a packet that did not come: the decoder goes on with the next one.
  *
@@ -34,7 +42,8 @@ struct et_codec {
 	uint32_t variant; /* for its kind: bits a second, ... */
 };
 
-/* By name without regard to case, and clock rate (0: any); static, or NULL: no decoder. */
+/* By name without regard to case, and clock rate (0: any, but for codecs of files that have voices:
+ * there it stands for a file that is kept as it is); static, or NULL: no decoder. */
 const struct et_codec *et_codec_find(const char *name, size_t name_size, uint32_t clock_rate);
 
 /* The codec of a static payload type (RFC 3551, table 4) that has a decoder, or NULL. */
@@ -42,6 +51,13 @@ const struct et_codec *et_codec_static(uint8_t payload_type);
 
 /* Is a payload decoded the same whatever was decoded before it? */
 bool et_codec_is_stateless(const struct et_codec *codec);
+
+/* Does a stream of two channels have two voices: of the caller the left one? Not so what comes by
+ * RTP: Opus says two channels whatever is in them. */
+bool et_codec_has_voices(const struct et_codec *codec);
+
+/* Does an empty payload say where the sound begins and ends? */
+bool et_codec_has_ends(const struct et_codec *codec);
 
 /* The decoder of one stream. */
 struct et_decoder;
@@ -55,6 +71,11 @@ static inline void et_decoder_freep(struct et_decoder **d)
 {
 	*d = et_decoder_free(*d);
 }
+
+/* Which of two channels is heard; without it both are folded into one. Before the first payload, of
+ * a codec that has voices; a payload with one channel is heard whatever was picked. */
+enum et_channel { ET_CHANNEL_BOTH, ET_CHANNEL_LEFT, ET_CHANNEL_RIGHT };
+void et_decoder_pick(struct et_decoder *d, enum et_channel channel);
 
 /* Decode one payload. Returns the number of samples written (at most `max`); 0: it has nothing that
  * can be heard, or is none of this codec. */

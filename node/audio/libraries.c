@@ -40,7 +40,9 @@ static size_t g722_payload(void *state, struct et_view payload, int16_t *samples
 	return n;
 }
 
-const struct codec_kind codec_g722 = { g722_open, g722_close, g722_payload };
+const struct codec_kind codec_g722 = { .open = g722_open,
+				       .close = g722_close,
+				       .decode = g722_payload };
 
 /* ---- G.726 ---- */
 
@@ -87,7 +89,9 @@ static size_t g726_payload(void *state, struct et_view payload, int16_t *samples
 	return (size_t)g726_decode(g->state, samples, payload.data, (int)size);
 }
 
-const struct codec_kind codec_g726 = { g726_open, g726_close, g726_payload };
+const struct codec_kind codec_g726 = { .open = g726_open,
+				       .close = g726_close,
+				       .decode = g726_payload };
 
 /* ---- GSM 06.10 ---- */
 
@@ -123,7 +127,45 @@ static size_t gsm_payload(void *state, struct et_view payload, int16_t *samples,
 	return n;
 }
 
-const struct codec_kind codec_gsm = { gsm_open, gsm_close, gsm_payload };
+const struct codec_kind codec_gsm = { .open = gsm_open, .close = gsm_close, .decode = gsm_payload };
+
+/* ---- GSM in WAV files (WAVE_FORMAT_GSM610): two frames in 33 bytes and 32 ---- */
+
+enum { GSM_PAIR_BYTES = 65, GSM_PAIR_SAMPLES = 320 };
+
+static int gsm_wav_open(const struct et_codec *codec, const char *fmtp, void **ret)
+{
+	int on = 1;
+
+	if (gsm_open(codec, fmtp, ret) < 0) {
+		return -ENOMEM;
+	}
+	(void)gsm_option(*ret, GSM_OPT_WAV49, &on); /* Debian's has it: a test says so */
+	return 0;
+}
+
+/* Silence where a frame is none: a stream does not slip. */
+static size_t gsm_wav_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	gsm_byte pair[GSM_PAIR_BYTES];
+	size_t n = 0;
+
+	while (payload.size >= GSM_PAIR_BYTES && max - n >= GSM_PAIR_SAMPLES) {
+		memcpy(pair, payload.data, sizeof(pair));
+		memset(samples + n, 0, GSM_PAIR_SAMPLES * sizeof(*samples));
+		if (gsm_decode(state, pair, samples + n) == 0) {
+			(void)gsm_decode(state, pair + GSM_BYTES, samples + n + GSM_SAMPLES);
+		}
+		payload.data += GSM_PAIR_BYTES;
+		payload.size -= GSM_PAIR_BYTES;
+		n += GSM_PAIR_SAMPLES;
+	}
+	return n;
+}
+
+const struct codec_kind codec_gsm_wav = { .open = gsm_wav_open,
+					  .close = gsm_close,
+					  .decode = gsm_wav_payload };
 
 /* ---- G.729 ---- */
 
@@ -162,7 +204,9 @@ static size_t g729_payload(void *state, struct et_view payload, int16_t *samples
 	return n;
 }
 
-const struct codec_kind codec_g729 = { g729_open, g729_close, g729_payload };
+const struct codec_kind codec_g729 = { .open = g729_open,
+				       .close = g729_close,
+				       .decode = g729_payload };
 
 /* ---- Speex ---- */
 
@@ -227,7 +271,9 @@ static size_t speex_payload(void *state, struct et_view payload, int16_t *sample
 	return n;
 }
 
-const struct codec_kind codec_speex = { speex_open, speex_close, speex_payload };
+const struct codec_kind codec_speex = { .open = speex_open,
+					.close = speex_close,
+					.decode = speex_payload };
 
 /* ---- Opus ---- */
 
@@ -257,4 +303,84 @@ static size_t opus_payload(void *state, struct et_view payload, int16_t *samples
 	return n > 0 ? (size_t)n : 0;
 }
 
-const struct codec_kind codec_opus = { opus_open, opus_close, opus_payload };
+const struct codec_kind codec_opus = { .open = opus_open,
+				       .close = opus_close,
+				       .decode = opus_payload };
+
+/* ---- Opus of files: both channels, of which one is heard, or both as one ---- */
+
+struct ogg_opus {
+	OpusDecoder *decoder;	 /* owned */
+	enum et_channel channel; /* heard */
+	int16_t both[2 * OPUS_SAMPLES_MAX];
+};
+
+static void ogg_opus_close(void *state)
+{
+	struct ogg_opus *o = state;
+
+	if (o->decoder != NULL) {
+		opus_decoder_destroy(o->decoder);
+	}
+	explicit_bzero(o->both, sizeof(o->both));
+	free(o);
+}
+
+/* "gain=": of the file, in 1/256 dB (RFC 7845, section 5.1). */
+static int ogg_opus_open(const struct et_codec *codec, const char *fmtp, void **ret)
+{
+	struct ogg_opus *o = calloc(1, sizeof(*o));
+	const bool has_gain = strncmp(fmtp, "gain=", 5) == 0;
+	const long gain = has_gain ? strtol(fmtp + 5, NULL, 10) : 0;
+	int code = OPUS_OK;
+
+	if (o == NULL) {
+		return -ENOMEM;
+	}
+	o->decoder = opus_decoder_create((opus_int32)codec->rate, 2, &code);
+	if (o->decoder == NULL) {
+		ogg_opus_close(o);
+		return -ENOMEM;
+	}
+	if (gain >= INT16_MIN && gain <= INT16_MAX) {
+		(void)opus_decoder_ctl(o->decoder, OPUS_SET_GAIN((opus_int32)gain));
+	}
+	*ret = o;
+	return 0;
+}
+
+static void ogg_opus_pick(void *state, enum et_channel channel)
+{
+	struct ogg_opus *o = state;
+
+	o->channel = channel;
+}
+
+/* As many samples as the packet says it has, silence where it cannot be decoded. */
+static size_t ogg_opus_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
+{
+	struct ogg_opus *o = state;
+	const int said =
+		payload.size > INT32_MAX
+			? -1
+			: opus_packet_get_nb_samples(payload.data, (opus_int32)payload.size, 48000);
+
+	if (said <= 0 || said > OPUS_SAMPLES_MAX || (size_t)said > max) {
+		return 0;
+	}
+	const int n = opus_decode(o->decoder, payload.data, (opus_int32)payload.size, o->both,
+				  OPUS_SAMPLES_MAX, 0);
+	for (int i = 0; i < n && i < said; i++) {
+		samples[i] = codec_sample(o->both + 2 * i, 2, o->channel);
+	}
+	for (int i = n > 0 ? n : 0; i < said; i++) {
+		samples[i] = 0;
+	}
+	return (size_t)said;
+}
+
+const struct codec_kind codec_ogg_opus = { .open = ogg_opus_open,
+					   .close = ogg_opus_close,
+					   .decode = ogg_opus_payload,
+					   .pick = ogg_opus_pick,
+					   .has_ends = true };

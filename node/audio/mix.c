@@ -312,10 +312,11 @@ static int span_lay(struct et_mix *m, struct stream *s, const struct voice_span 
 		rc = mix_flush(m, base_for(m, end)); /* Nothing that waits lies lower. */
 	}
 	if (rc == 0) {
-		enum laid laid = mix_lay(m, s, span->position, span->samples, span->count);
+		enum laid laid = span->count == 0 ? LAID
+						  : mix_lay(m, s, span->position, span->samples,
+							    span->count);
 		/* Some of it may still be in the resampler: then it is not a late one. */
-		laid = span->count == 0 || (laid == LAID_NOT && span->packet_end > m->base) ? LAID
-											    : laid;
+		laid = laid == LAID_NOT && span->packet_end > m->base ? LAID : laid;
 		if (span->packet > 0) {
 			mix_count(m, laid, span->position);
 		}
@@ -397,6 +398,12 @@ static int mix_add_voice(struct et_mix *m, struct stream *s, const struct et_mix
 	const char *fmtp = p->fmtp != NULL ? p->fmtp : "";
 	int rc = 0;
 
+	if (p->payload.size == 0 && et_codec_has_ends(p->codec)) {
+		if (s->voice != NULL) {
+			voice_end(s->voice, position);
+		}
+		return 0;
+	}
 	/* Not decoded twice, nor when it is too late: the decoder's memory is that of the others.
 	 */
 	if (mix_is_covered(m, s, position) || (m->base > 0 && position < m->base)) {
@@ -409,7 +416,7 @@ static int mix_add_voice(struct et_mix *m, struct stream *s, const struct et_mix
 		m->voices--;
 	}
 	if (rc == 0 && s->voice == NULL) {
-		rc = voice_new(p->codec, fmtp, m->rate, &s->voice);
+		rc = voice_new(p->codec, fmtp, p->channel, m->rate, &s->voice);
 		m->voices += rc == 0;
 	}
 	if (rc == 0) {

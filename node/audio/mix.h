@@ -16,7 +16,9 @@
  *
  * A stream of the mix's rate whose decoder has no memory (G.711) is placed as it is, bit for bit.
  * Others go through voice.c: their packets are decoded in the order in which they were said, and
- * resampled without a shift. A stream of a higher rate than the mix's loses its upper band.
+ * resampled without a shift. A stream of a higher rate than the mix's loses its upper band. Of a
+ * codec of files whose sound begins and ends within packets (et_codec_has_ends()), what lies before
+ * the origin and behind the end is not heard.
  *
  * Samples come out in order by callback, in windows; memory does not grow with the call.
  *
@@ -74,8 +76,9 @@ struct et_mix_packet {
 	uint32_t timestamp;
 	int64_t arrival_us;
 	const struct et_codec *codec;
-	const char *fmtp;	/* its parameters, or NULL; for the call */
-	struct et_view payload; /* a view, for the call */
+	const char *fmtp;	 /* its parameters, or NULL; for the call */
+	enum et_channel channel; /* of a codec that has voices: which; the same for the stream */
+	struct et_view payload;	 /* a view, for the call */
 };
 
 /* Place one packet, in the order of recording. */

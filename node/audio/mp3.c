@@ -1,6 +1,5 @@
 /* MPEG audio layer III through libmpg123: a payload is one whole frame, and each gives as many
- * samples as a frame has, silence where nothing can be heard in it: so a stream never slips. What
- * has two channels is folded into one. */
+ * samples as a frame has, silence where nothing can be heard in it: so a stream never slips. */
 #include <mpg123.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +65,17 @@ static int mp3_open(const struct et_codec *codec, const char *fmtp, void **ret)
 	return 0;
 }
 
+static void mp3_pick(void *state, enum et_channel channel)
+{
+	static const long flags[] = { [ET_CHANNEL_BOTH] = MPG123_MONO_MIX,
+				      [ET_CHANNEL_LEFT] = MPG123_MONO_LEFT,
+				      [ET_CHANNEL_RIGHT] = MPG123_MONO_RIGHT };
+	struct mp3 *m = state;
+
+	(void)mpg123_param(m->handle, MPG123_REMOVE_FLAGS, MPG123_FORCE_MONO, 0);
+	(void)mpg123_param(m->handle, MPG123_ADD_FLAGS, flags[channel], 0);
+}
+
 static size_t mp3_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
 {
 	struct mp3 *m = state;
@@ -89,4 +99,6 @@ static size_t mp3_payload(void *state, struct et_view payload, int16_t *samples,
 	return wanted;
 }
 
-const struct codec_kind codec_mp3 = { mp3_open, mp3_close, mp3_payload };
+const struct codec_kind codec_mp3 = {
+	.open = mp3_open, .close = mp3_close, .decode = mp3_payload, .pick = mp3_pick
+};

@@ -1,12 +1,10 @@
 #include "node/audio/voice_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/audio/codec_internal.h"
 #include "node/audio/resample.h"
-
-enum { FMTP_MAX = 256 };
 
 struct held {
 	int64_t position;
@@ -16,7 +14,7 @@ struct held {
 
 struct voice {
 	const struct et_codec *codec;
-	char fmtp[FMTP_MAX];
+	char *fmtp; /* owned */
 	uint32_t rate;
 	struct et_decoder *decoder;	  /* owned; NULL: the parameters have none */
 	struct et_resampler *resampler;	  /* owned; NULL: the rates are the same */
@@ -27,6 +25,8 @@ struct voice {
 	int64_t start;
 	uint64_t decoded; /* samples of the codec's rate */
 	uint64_t given;	  /* of the mix's */
+	bool has_end;
+	int64_t end;
 	int16_t samples[ET_CODEC_SAMPLES_MAX];
 	int16_t *out; /* owned, when there is a resampler */
 };
@@ -37,17 +37,20 @@ static void held_release(struct held *h)
 	free(h->payload);
 }
 
-int voice_new(const struct et_codec *codec, const char *fmtp, uint32_t rate, struct voice **ret)
+int voice_new(const struct et_codec *codec, const char *fmtp, enum et_channel channel,
+	      uint32_t rate, struct voice **ret)
 {
 	struct voice *v = calloc(1, sizeof(*v));
-	int rc = v == NULL ? -ENOMEM : 0;
+	int rc = v == NULL || (v->fmtp = strdup(fmtp)) == NULL ? -ENOMEM : 0;
 
 	if (rc == 0) {
 		v->codec = codec;
 		v->rate = rate;
-		(void)snprintf(v->fmtp, sizeof(v->fmtp), "%s", fmtp);
 		rc = et_decoder_new(codec, v->fmtp, &v->decoder, NULL);
 		rc = rc == ET_EUNSUPPORTED ? 0 : rc;
+	}
+	if (rc == 0 && v->decoder != NULL && channel != ET_CHANNEL_BOTH) {
+		et_decoder_pick(v->decoder, channel);
 	}
 	if (rc == 0 && codec->rate != rate) {
 		rc = et_resampler_new(codec->rate, rate, &v->resampler);
@@ -75,6 +78,7 @@ struct voice *voice_free(struct voice *v)
 		}
 		explicit_bzero(v->samples, sizeof(v->samples));
 		free(v->out);
+		free(v->fmtp);
 		et_decoder_free(v->decoder);
 		et_resampler_free(v->resampler);
 		free(v);
@@ -84,7 +88,7 @@ struct voice *voice_free(struct voice *v)
 
 bool voice_is_of(const struct voice *v, const struct et_codec *codec, const char *fmtp)
 {
-	return v->codec == codec && strncmp(v->fmtp, fmtp, sizeof(v->fmtp) - 1) == 0;
+	return v->codec == codec && strcmp(v->fmtp, fmtp) == 0;
 }
 
 int voice_put(struct voice *v, int64_t position, struct et_view payload)
@@ -107,6 +111,12 @@ int voice_put(struct voice *v, int64_t position, struct et_view payload)
 	v->held[at] = (struct held){ position, copy, payload.size };
 	v->held_count++;
 	return 0;
+}
+
+void voice_end(struct voice *v, int64_t position)
+{
+	v->has_end = true;
+	v->end = position;
 }
 
 /* Where the run goes on, in frames of the mix. */
@@ -156,6 +166,8 @@ static void packet_take(struct voice *v, struct voice_span *ret)
 	held_release(&first);
 	*ret = (struct voice_span){ .position = first.position, .packet = count > 0 ? 1 : -1 };
 	if (count == 0) {
+		const bool begins = !v->runs && v->decoder != NULL && v->codec->kind->begins_silent;
+		ret->packet = begins ? 0 : -1;
 		return;
 	}
 	if (!v->runs) {
@@ -175,12 +187,23 @@ static void packet_take(struct voice *v, struct voice_span *ret)
 	v->given += ret->count;
 	ret->packet_position = first.position;
 	ret->packet_end = run_end(v);
+	if (v->codec->kind->has_ends && ret->packet_end <= 0) {
+		ret->packet = 0; /* Before the sound begins. */
+	}
 }
 
-bool voice_take(struct voice *v, bool all, struct voice_span *ret)
+/* Does the first that is held go on with the run? Both places are rounded. */
+static bool run_goes_on(const struct voice *v)
+{
+	const int64_t gap = v->held[0].position - run_end(v);
+
+	return v->codec->rate == v->rate ? gap == 0 : gap >= -1 && gap <= 1;
+}
+
+static bool span_take(struct voice *v, bool all, struct voice_span *ret)
 {
 	if (v->held_count > (all ? 0 : VOICE_HELD)) {
-		if (v->runs && v->held[0].position != run_end(v)) {
+		if (v->runs && !run_goes_on(v)) {
 			if (run_has_rest(v)) {
 				run_finish(v, ret);
 				return true;
@@ -195,4 +218,15 @@ bool voice_take(struct voice *v, bool all, struct voice_span *ret)
 		return true;
 	}
 	return false;
+}
+
+bool voice_take(struct voice *v, bool all, struct voice_span *ret)
+{
+	if (!span_take(v, all, ret)) {
+		return false;
+	}
+	if (v->has_end && ret->position + (int64_t)ret->count > v->end) {
+		ret->count = ret->position < v->end ? (size_t)(v->end - ret->position) : 0;
+	}
+	return true;
 }

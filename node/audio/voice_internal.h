@@ -14,13 +14,16 @@ enum {
 struct voice;
 
 /* -ENOMEM; parameters without a decoder are no error: everything is undecodable then. */
-int voice_new(const struct et_codec *codec, const char *fmtp, uint32_t rate,
-	      struct voice **ret) ET_MUST_CHECK;
+int voice_new(const struct et_codec *codec, const char *fmtp, enum et_channel channel,
+	      uint32_t rate, struct voice **ret) ET_MUST_CHECK;
 struct voice *voice_free(struct voice *v); /* NULL is allowed; returns NULL */
 bool voice_is_of(const struct voice *v, const struct et_codec *codec, const char *fmtp);
 
 /* A packet that belongs at `position` (frames). 1: it is there already. -ENOMEM. */
 int voice_put(struct voice *v, int64_t position, struct et_view payload) ET_MUST_CHECK;
+
+/* What was put so far says nothing behind `position`. */
+void voice_end(struct voice *v, int64_t position);
 
 /* The lowest position of what has not been taken; false: there is nothing. */
 bool voice_lowest(const struct voice *v, int64_t *ret);
@@ -29,7 +32,8 @@ struct voice_span {
 	int64_t position;
 	const int16_t *samples; /* valid until the next call */
 	size_t count;		/* may be 0 */
-	int packet; /* 1: of a packet; 0: the rest of a run; -1: a packet without sound */
+	int packet; /* 1: of a packet; 0: the rest of a run, or of a packet that has none of its
+		     * own; -1: a packet without sound */
 	int64_t packet_position;
 	int64_t packet_end;
 };

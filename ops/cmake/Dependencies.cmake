@@ -21,7 +21,10 @@ pkg_check_modules(bcg729 REQUIRED IMPORTED_TARGET libbcg729)
 pkg_check_modules(amrnb REQUIRED IMPORTED_TARGET opencore-amrnb)
 pkg_check_modules(amrwb REQUIRED IMPORTED_TARGET opencore-amrwb)
 pkg_check_modules(mpg123 REQUIRED IMPORTED_TARGET libmpg123)
+pkg_check_modules(flac REQUIRED IMPORTED_TARGET flac>=1.4)
+pkg_check_modules(vorbis REQUIRED IMPORTED_TARGET vorbis>=1.3.7)
 pkg_check_modules(amrwbenc REQUIRED IMPORTED_TARGET vo-amrwbenc) # tests only
+pkg_check_modules(vorbisenc REQUIRED IMPORTED_TARGET vorbisenc) # tests only
 pkg_check_modules(srtp REQUIRED IMPORTED_TARGET libsrtp2>=2.5)
 pkg_check_modules(argon2 REQUIRED IMPORTED_TARGET libargon2)
 pkg_check_modules(p11 REQUIRED IMPORTED_TARGET p11-kit-1) # its headers of PKCS#11 only

@@ -10,11 +10,24 @@ static const struct {
 	const char *name;
 	uint32_t clock_rate;
 	const char *fmtp;
-} kinds[] = { { "G722", 8000, "" },    { "GSM", 8000, "" },	{ "G729", 8000, "" },
-	      { "opus", 48000, "" },   { "speex", 8000, "" },	{ "speex", 16000, "" },
-	      { "speex", 32000, "" },  { "AMR", 8000, "" },	{ "AMR", 8000, "octet-align=1" },
-	      { "AMR-WB", 16000, "" }, { "G726-24", 8000, "" }, { "AAL2-G726-40", 8000, "" },
-	      { "L16", 8000, "" },     { "MP3", 8000, "" } };
+} kinds[] = { { "G722", 8000, "" },
+	      { "GSM", 8000, "" },
+	      { "G729", 8000, "" },
+	      { "opus", 48000, "" },
+	      { "speex", 8000, "" },
+	      { "speex", 16000, "" },
+	      { "speex", 32000, "" },
+	      { "AMR", 8000, "" },
+	      { "AMR", 8000, "octet-align=1" },
+	      { "AMR-WB", 16000, "" },
+	      { "G726-24", 8000, "" },
+	      { "AAL2-G726-40", 8000, "" },
+	      { "L16", 8000, "" },
+	      { "MP3", 8000, "" },
+	      { "FLAC", 8000, "" },
+	      { "OGG-OPUS", 48000, "gain=-512" },
+	      { "GSM-WAV", 8000, "" },
+	      { "F64", 8000, "" } };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -36,6 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		payload.size =
 			payload.size < et_reader_left(&r) ? payload.size : et_reader_left(&r);
 		payload.data = et_read_bytes(&r, payload.size);
+		if (et_reader_left(&r) % 3 == 1 && payload.size % 4 == 0 &&
+		    et_codec_has_voices(codec)) {
+			et_decoder_pick(d, ET_CHANNEL_RIGHT);
+		}
 		const size_t max = payload.size % 2 == 0 ? ET_CODEC_SAMPLES_MAX : 500;
 		if (et_decoder_decode(d, payload, samples, max) > max) {
 			abort();

@@ -13,7 +13,7 @@
 
 #include "node/audio/codec.h"
 
-enum { FRAMES = 30, FRAME = 72, SAMPLES = 576, SETTLED = 4 };
+enum { FRAMES = 30, FRAME = 72, SAMPLES = 576, SETTLED = 4, TWO_FRAMES = 12, TWO_FRAME = 144 };
 
 static int load(void **state)
 {
@@ -109,11 +109,43 @@ static void nothing_slips(void **state)
 	(void)et_decoder_free(d);
 }
 
+/* Two channels: 440 Hz at the left, 1000 at the right; 16 kbit/s, frames of 144 bytes. */
+static void one_channel_can_be_picked(void **state)
+{
+	static uint8_t bytes[TWO_FRAMES * TWO_FRAME];
+	static int16_t pcm[TWO_FRAMES * SAMPLES];
+	FILE *f = fopen("fixtures/two-tones.mp3", "rb");
+	(void)state;
+
+	assert_non_null(f);
+	assert_int_equal(fread(bytes, TWO_FRAME, TWO_FRAMES, f), TWO_FRAMES);
+	(void)fclose(f);
+	for (int channel = ET_CHANNEL_BOTH; channel <= ET_CHANNEL_RIGHT; channel++) {
+		struct et_decoder *d = decoder();
+		et_decoder_pick(d, (enum et_channel)channel);
+		for (size_t i = 0; i < TWO_FRAMES; i++) {
+			assert_int_equal(et_decoder_decode(d,
+							   (struct et_view){ bytes + i * TWO_FRAME,
+									     TWO_FRAME },
+							   pcm + i * SAMPLES, ET_CODEC_SAMPLES_MAX),
+					 SAMPLES);
+		}
+		const double pure =
+			purity(pcm + SETTLED * SAMPLES, (TWO_FRAMES - SETTLED) * SAMPLES);
+		print_message("channel %d: %.3f\n", channel, pure);
+		assert_true(channel == ET_CHANNEL_LEFT	  ? pure > 0.95
+			    : channel == ET_CHANNEL_RIGHT ? pure < 0.05
+							  : pure > 0.3 && pure < 0.7);
+		(void)et_decoder_free(d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(frames_are_heard, load, unload),
 		cmocka_unit_test_setup_teardown(nothing_slips, load, unload),
+		cmocka_unit_test(one_channel_can_be_picked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
