@@ -22,7 +22,11 @@ from story import binaries, check, run, wait_for, with_token
 from lab import tapes
 
 SITES = {"prg", "brq"}
-TONE = pathlib.Path(__file__).resolve().parents[2] / "node" / "audio" / "test" / "fixtures" / "tone-440.mp3"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TONE = ROOT / "node" / "audio" / "test" / "fixtures" / "tone-440.mp3"
+VOICES = ROOT / "node" / "import" / "test" / "fixtures"  # made by flac, opusenc, oggenc
+ORIGINALS = ("mono.wav", "2024/stereo.wav", "2024/law.wav", "2024/march/tune.mp3", "2024/march/loss.m4a", "2024/stereo8.flac",
+             "2024/stereo48.opus", "2024/stereo16.ogg")
 
 
 def wav(tag, channels, bits, rate, data, extra=b""):
@@ -41,6 +45,21 @@ def mp3(frames):
     tag = b"ID3\4\0\0\0\0\0\x20" + bytes(32)
     return tag + b"".join(b"\xff\xfb\x90\x44" + bytes(r.randrange(255) for _ in range(413)) for _ in range(frames)) \
         + b"TAG" + b" " * 125
+
+
+def triangle(i, period, high):
+    x = i % period * 4 * high // period
+    return x if x <= high else 2 * high - x if x <= 3 * high else x - 4 * high
+
+
+def voices(rate, frames):
+    """What the two say in VOICES (the file make beside them)."""
+    return ([triangle(i, rate // 250, 9000) for i in range(frames)],
+            [triangle(i, rate // 800, 5000) if i * 4 // rate % 2 else 0 for i in range(frames)])
+
+
+def likeness(a, b):
+    return sum(x * y for x, y in zip(a, b)) / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
 
 
 def udp(sport, dport, side, payload, at_us, size=None):
@@ -143,7 +162,13 @@ def come_back(s, first, other, files, ids, sounds, said):
     loud = [abs(x) for x in left[4 * 576:]]
     check(rate == 8000 and len(left) == 30 * 576 and 9000 < max(loud) < 16000 and sum(loud) > 5000 * len(loud) and not any(right),
           f"tone.mp3 is heard otherwise: {rate} Hz, {len(left)} samples, {max(loud)}")
-    for name in ("mono.wav", "2024/stereo.wav", "2024/law.wav", "2024/march/tune.mp3", "2024/march/loss.flac"):
+    for name, rate, frames, least in (("stereo8.flac", 8000, 5321, 1), ("stereo48.opus", 48000, 24011, 0.99),
+                                      ("stereo16.ogg", 16000, 16007, 0.99)):
+        heard = exported(s, other, ids[name][0], name)
+        check(heard[0] == rate and len(heard[1]) == frames, f"{name}: {heard[0]} Hz, {len(heard[1])} samples")
+        for side, want in zip(heard[1:], voices(rate, frames)):
+            check(likeness(side, want) > least if least < 1 else list(side) == want, f"{name} sounds otherwise")
+    for name in ORIGINALS:
         base = os.path.basename(name)
         for node in (first, other):
             back = original(s, node, ids[base][0], f"{base}-{node.name}")
@@ -185,7 +210,8 @@ def kinds(s, first, other):
     files = {
         "mono.wav": wav(1, 1, 16, 8000, mono, b"LIST\3\0\0\0abc\0"), "2024/stereo.wav": wav(1, 2, 16, 16000, stereo),
         "2024/law.wav": wav(7, 2, 8, 8000, noise(3, 160000)), "2024/march/tune.mp3": mp3(300),
-        "2024/march/tone.mp3": TONE.read_bytes(), "2024/march/loss.flac": b"fLaC" + noise(4, 70000), "2024/trace.pcap": pcap,
+        "2024/march/tone.mp3": TONE.read_bytes(), "2024/march/loss.m4a": b"\0\0\0\x20ftypM4A " + noise(4, 70000), "2024/trace.pcap": pcap,
+        **{f"2024/{n}": (VOICES / n).read_bytes() for n in ("stereo8.flac", "stereo48.opus", "stereo16.ogg")},
         "note.txt": b"no audio at all", "empty.wav": b"", "2024/cut.pcap": pcap[:-700],
         "bad-told.wav": wav(1, 1, 16, 8000, noise(9, 4000)),
     }
@@ -203,11 +229,12 @@ def kinds(s, first, other):
     check("from" in rows["bad-told.wav"]["why"], f"no suggestion: {rows['bad-told.wav']['why']}")
     ids = {n: [x["id"] for x in r["recordings"]] for n, r in rows.items() if r["state"] == "imported"}
     check({n: len(i) for n, i in ids.items()} == {"mono.wav": 1, "stereo.wav": 1, "law.wav": 1, "tune.mp3": 1, "tone.mp3": 1,
-                                                  "loss.flac": 1, "trace.pcap": 3}, f"recordings: {ids}")
+                                                  "loss.m4a": 1, "trace.pcap": 3, "stereo8.flac": 1, "stereo48.opus": 1,
+                                                  "stereo16.ogg": 1}, f"recordings: {ids}")
     every = [i for list_ in ids.values() for i in list_]
     wait_copied(first, every)
     check(len(first.recordings()) == len(every), "other recordings than those of the files")
-    s.say(f"a folder: 7 good files are {len(every)} recordings at both sites, 4 bad ones are named with their reasons")
+    s.say(f"a folder: {len(ids)} good files are {len(every)} recordings at both sites, 4 bad ones are named with their reasons")
 
     come_back(s, first, other, files, ids, (mono, stereo), said)
     are_told(s, first, other, files, ids)
@@ -230,7 +257,7 @@ def read_by_python(s, cluster, files, ids):
     for _node, path in tapes.of(cluster):
         paths[tapes.verify(path).recording.hex()] = path
     keys = tapes.deks(cluster.node("prg-2"), cluster.init_answer["escrow_shares"][:3], s.folder)
-    for name in ("mono.wav", "2024/stereo.wav", "2024/law.wav", "2024/march/tune.mp3", "2024/march/loss.flac"):
+    for name in ORIGINALS:
         data = paths[ids[os.path.basename(name)][0].replace("-", "")].read_bytes()
         header = tapes.evtm.Header(data)
         key = next(k for k in keys if tapes.evtm.hkdf(k, header.salt, b"evtm/1 commit") == header.commitment)
@@ -265,6 +292,9 @@ def killed(s, first, other):
             code, rows, _notes = answer["it"]
             check(code == 6 and rows["big.wav"]["state"] == "refused", f"a dead daemon: {code} {rows}")
             first.start()
+            nothing = s.folder / "nothing.wav"
+            nothing.write_bytes(b"no audio")
+            wait_for("a majority, for what was left", lambda: imported(first, nothing)[1]["nothing.wav"]["code"] == "ET_EUNSUPPORTED", 60)
         else:
             command.kill()
             command.wait()
@@ -314,6 +344,7 @@ def from_afar(s, first, other):
         check(row["code"] == want and done.returncode == (6 if want else 0), f"{role}: {done.returncode} {row} {done.stderr}")
         check(want == "" or time.monotonic() - began < 20, f"{role}: refused after {time.monotonic() - began:.1f} s")
     check(first.recording(row["recordings"][0]["id"])["node"] == "brq-1", "imported at another node than was asked")
+    wait_copied(first, [row["recordings"][0]["id"]])
     s.say("over HTTPS: a token of the role importer may, a teller is refused while it sends")
 
 
@@ -332,12 +363,12 @@ def told_with_a_card(first, s):
 
 
 def erased(first, files, box, ids, s):
-    ident = ids["loss.flac"][0]
+    ident = ids["loss.m4a"][0]
     refused = first.cli_raw("recording", "redact", ident, "--from", "0s", "--to", "5s", "--reason", "x", "--confirm", "scenario")
     check(refused.returncode != 0 and b"erase it instead" in refused.stderr, f"a span of what nobody reads: {refused.stderr}")
     first.cli("recording", "erase", ident, "--reason", "gone", "--confirm", "scenario")
-    code, rows, _notes = imported(first, box / "2024" / "march" / "loss.flac")
-    check(code == 6 and rows["loss.flac"]["code"] == "ET_EREFUSED" and "erased" in rows["loss.flac"]["why"], f"{code} {rows}")
+    code, rows, _notes = imported(first, box / "2024" / "march" / "loss.m4a")
+    check(code == 6 and rows["loss.m4a"]["code"] == "ET_EREFUSED" and "erased" in rows["loss.m4a"]["why"], f"{code} {rows}")
     s.say("an import is erased like any other recording, and does not come back by itself")
 
 

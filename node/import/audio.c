@@ -157,7 +157,8 @@ static int medium_write(struct audio *a)
 
 static int streams_write(struct audio *a)
 {
-	struct et_meta_item items[2];
+	struct et_meta_item items[3];
+	size_t count = a->about.channels;
 
 	for (uint32_t i = 0; i < a->about.channels; i++) {
 		items[i] = (struct et_meta_item){
@@ -167,13 +168,25 @@ static int streams_write(struct audio *a)
 				.ssrc = i + 1,
 				.party = (uint8_t)i,
 				.payload_type = a->about.payload_type,
-				.channels = 1,
+				.channels = a->about.voices,
 				.clock_rate = a->about.clock_rate,
 				.codec = text_view(a->about.codec),
 			},
 		};
 	}
-	return append_meta(a, items, a->about.channels);
+	if (a->about.fmtp != NULL) {
+		items[count++] = (struct et_meta_item){
+			.type = ET_META_CODEC,
+			.codec = {
+				.payload_type = a->about.payload_type,
+				.channels = a->about.voices,
+				.clock_rate = a->about.clock_rate,
+				.codec = text_view(a->about.codec),
+				.fmtp = text_view(a->about.fmtp),
+			},
+		};
+	}
+	return append_meta(a, items, count);
 }
 
 static void fact_set(const struct audio *a, struct et_meta_item *item, uint8_t party,
@@ -358,6 +371,18 @@ static int on_bytes(void *arg, struct et_view bytes)
 	return rc == 0 && a->beside.failed ? et_fail(&a->error, -ENOMEM, "tape") : rc;
 }
 
+/* Before the packet in which they stand: on_packet() flushes nothing but media. */
+static int on_splice(void *arg, uint32_t at, struct et_view bytes)
+{
+	struct audio *a = arg;
+	const struct et_file_item item = { .type = ET_FILE_SPLICE, .offset = at, .bytes = bytes };
+
+	int rc = media_flush(a);
+	rc = rc < 0 ? rc : beside_flush(a);
+	a->bytes += bytes.size;
+	return rc < 0 ? rc : append_file(a, &item);
+}
+
 /* ---- The whole ---- */
 
 static int medium_read(struct audio *a, struct import_input *in, struct et_view begin,
@@ -429,7 +454,7 @@ static void recording_fill(struct audio *a, int64_t duration_us)
 
 static int audio_run(struct audio *a, struct import_input *in, struct et_view begin)
 {
-	const struct et_medium_sink sink = { on_about, on_packet, on_bytes, a };
+	const struct et_medium_sink sink = { on_about, on_packet, on_bytes, on_splice, a };
 	ET_CLEANUP(et_medium_freep) struct et_medium *medium = NULL;
 
 	int rc = et_medium_new(&sink, &medium);

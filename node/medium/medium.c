@@ -1,10 +1,14 @@
 #include "node/medium/medium.h"
 
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/medium/medium_internal.h"
+
+#define DAY_US INT64_C(86400000000)
 
 enum { BESIDE_MAX = 4096 }; /* bytes between frames: tags at the end have less */
 
@@ -37,10 +41,11 @@ static const char *other_name(struct et_view v)
 		const char *magic;
 		const char *name;
 	} rows[] = {
-		{ 0, "fLaC", "FLAC" }, { 0, "OggS", "OGG" },
-		{ 4, "ftyp", "MP4" },  { 0, "#!AMR", "AMR-FILE" },
-		{ 8, "AIFF", "AIFF" }, { 8, "AIFC", "AIFC" },
-		{ 0, ".snd", "AU" },   { 0, "\x30\x26\xB2\x75\x8E\x66\xCF\x11", "ASF" },
+		{ 4, "ftyp", "MP4" },
+		{ 0, "#!AMR", "AMR-FILE" },
+		{ 0, "caff", "CAF" },
+		{ 0, "riff\x2E\x91\xCF\x11\xA5\xD6\x28\xDB", "W64" },
+		{ 0, "\x30\x26\xB2\x75\x8E\x66\xCF\x11", "ASF" },
 	};
 	for (size_t i = 0; i < ET_ARRAY_SIZE(rows); i++) {
 		if (begins(v, rows[i].at, rows[i].magic, strlen(rows[i].magic))) {
@@ -56,6 +61,7 @@ static void about_other(const char *format, const char *codec, struct et_medium_
 		.kind = ET_MEDIUM_OTHER,
 		.payload_type = 127,
 		.channels = 1,
+		.voices = 1,
 		.sample_bytes = 1,
 	};
 	(void)snprintf(ret->format, sizeof(ret->format), "%s", format);
@@ -63,16 +69,17 @@ static void about_other(const char *format, const char *codec, struct et_medium_
 }
 
 /* 1: known; 0: more bytes are needed; -1: no audio that is known. */
-static int wav_know(struct et_medium *m, struct et_view v, bool last)
+static int pcm_know(struct et_medium *m, struct et_view v, bool last,
+		    int (*read)(struct et_view begin, struct pcm_head *ret), const char *codec)
 {
-	struct wav_head head;
-	const int rc = wav_head_read(v, &head);
+	struct pcm_head head;
+	const int rc = read(v, &head);
 
 	if (rc == 0 && !last) {
 		return 0;
 	}
 	if (rc != 1) {
-		about_other(head.about.format, "WAV", &m->about);
+		about_other(head.about.format, codec, &m->about);
 		return 1;
 	}
 	m->about = head.about;
@@ -80,7 +87,21 @@ static int wav_know(struct et_medium *m, struct et_view v, bool last)
 	m->data_left = head.data_bytes;
 	m->to_the_end = head.to_the_end;
 	m->frame_bytes = head.frame_bytes;
+	m->frame_samples = head.frame_samples;
 	return 1;
+}
+
+/* Of a reader of compressed audio: what it could not find out is kept as it is. */
+static int known_or_other(struct et_medium *m, int rc, bool last, const char *codec)
+{
+	if (rc == -1 || (rc == 0 && last)) {
+		m->skip = 0;
+		char format[sizeof(m->about.format)];
+		memcpy(format, m->about.format, sizeof(format));
+		about_other(format[0] != '\0' ? format : codec, codec, &m->about);
+		return 1;
+	}
+	return rc;
 }
 
 /* Where two frames follow each other, from `at` on: there the first one is. */
@@ -128,6 +149,7 @@ static int mp3_know(struct et_medium *m, struct et_view v, bool last)
 		.payload_type = 98,
 		.clock_rate = frame.rate,
 		.channels = 1,
+		.voices = (uint8_t)frame.channels,
 		.sample_bytes = 1,
 	};
 	m->first = frame;
@@ -147,8 +169,21 @@ static int know(struct et_medium *m, struct et_view v, bool last)
 		m->about.kind = ET_MEDIUM_CAPTURE;
 		return -1;
 	}
-	if (begins(v, 0, "RIFF", 4) && begins(v, 8, "WAVE", 4)) {
-		return wav_know(m, v, last);
+	if (riff_is(v)) {
+		return pcm_know(m, v, last, riff_read, "WAV");
+	}
+	if (aiff_is(v)) {
+		return pcm_know(m, v, last, aiff_read, "AIFF");
+	}
+	if (au_is(v)) {
+		return pcm_know(m, v, last, au_read, "AU");
+	}
+	if (begins(v, 0, "fLaC", 4)) {
+		m->skip = 4;
+		return known_or_other(m, flac_know(v, &m->about, &m->flac.info), last, "FLAC");
+	}
+	if (begins(v, 0, "OggS", 4)) {
+		return known_or_other(m, ogg_know(v, last, &m->about, &m->ogg), last, "OGG");
 	}
 	other = other_name(v);
 	if (other != NULL) {
@@ -168,7 +203,7 @@ int medium_bytes(struct et_medium *m, const uint8_t *data, size_t size)
 	int rc = 0;
 
 	while (size > 0 && rc == 0) {
-		const size_t n = size < ET_MEDIUM_PACKET_MAX ? size : ET_MEDIUM_PACKET_MAX;
+		const size_t n = size < MEDIUM_PIECE ? size : MEDIUM_PIECE;
 		rc = m->sink.bytes(m->sink.arg, (struct et_view){ data, n });
 		data += n;
 		size -= n;
@@ -181,9 +216,9 @@ static ssize_t other_take(struct et_medium *m, struct et_view held, bool last)
 	size_t at = 0;
 	int rc = 0;
 
-	while (at < held.size && rc == 0 && (last || held.size - at >= ET_MEDIUM_PACKET_MAX)) {
+	while (at < held.size && rc == 0 && (last || held.size - at >= MEDIUM_PIECE)) {
 		const size_t left = held.size - at;
-		const size_t n = left < ET_MEDIUM_PACKET_MAX ? left : ET_MEDIUM_PACKET_MAX;
+		const size_t n = left < MEDIUM_PIECE ? left : MEDIUM_PIECE;
 		const struct et_medium_packet p = { .sequence = m->sequence++,
 						    .payload = { held.data + at, n } };
 		rc = m->sink.packet(m->sink.arg, &p);
@@ -201,10 +236,14 @@ static ssize_t take(struct et_medium *m, struct et_view held, bool last)
 		return rc < 0 ? rc : (ssize_t)n;
 	}
 	switch ((int)m->about.kind) {
-	case ET_MEDIUM_WAV:
-		return wav_take(m, held, last);
+	case ET_MEDIUM_PCM:
+		return pcm_take(m, held, last);
 	case ET_MEDIUM_MP3:
 		return mp3_take(m, held, last);
+	case ET_MEDIUM_FLAC:
+		return flac_take(m, held, last);
+	case ET_MEDIUM_OGG:
+		return ogg_take(m, held, last);
 	default:
 		return other_take(m, held, last);
 	}
@@ -244,6 +283,9 @@ static int step(struct et_medium *m, bool last, struct et_error *reterr)
 			m->look_at = 2 * v.size;
 			return 0;
 		}
+		if (rc == -ENOMEM) {
+			return et_fail(reterr, rc, "medium");
+		}
 		if (rc < 0) {
 			return et_fail_plain(reterr, ET_EUNSUPPORTED,
 					     m->about.kind == ET_MEDIUM_CAPTURE
@@ -277,6 +319,7 @@ struct et_medium *et_medium_free(struct et_medium *m)
 {
 	if (m != NULL) {
 		et_buffer_release(&m->held);
+		(void)ogg_free(m->ogg);
 		explicit_bzero(m, sizeof(*m));
 		free(m);
 	}
@@ -289,18 +332,61 @@ int et_medium_feed(struct et_medium *m, struct et_view bytes, struct et_error *r
 	return m->held.failed ? et_fail(reterr, -ENOMEM, "medium") : step(m, false, reterr);
 }
 
+__attribute__((format(printf, 2, 3))) static void note(struct et_medium *m, const char *format, ...)
+{
+	va_list list;
+
+	if (m->problem[0] == '\0') {
+		va_start(list, format);
+		(void)vsnprintf(m->problem, sizeof(m->problem), format, list);
+		va_end(list);
+	}
+}
+
+/* What is heard, and what the file says of it. */
+static void say_samples(struct et_medium *m, uint64_t said)
+{
+	if (said != 0 && said != m->played) {
+		note(m, "the file says that it has %" PRIu64 " samples; %" PRIu64 " are in it",
+		     said, m->played);
+	}
+}
+
+static void say_ogg(struct et_medium *m)
+{
+	if (m->ogg->lost > 0) {
+		note(m, "%" PRIu64 " pages of the file are damaged or missing", m->ogg->lost);
+	}
+	if (m->ogg->chained) {
+		note(m, "another stream follows the first one: it is kept, not heard");
+	}
+	if (!m->ogg->over) {
+		note(m, "the file ends before its last page");
+	}
+	say_samples(m, m->ogg->said);
+}
+
 static void say(struct et_medium *m)
 {
 	if (m->about.kind == ET_MEDIUM_OTHER) {
-		(void)snprintf(m->problem, sizeof(m->problem),
-			       "kept as it is (%s): nothing here plays it", m->about.format);
-	} else if (m->about.kind == ET_MEDIUM_WAV && m->data_left > 0 && !m->to_the_end) {
-		(void)snprintf(m->problem, sizeof(m->problem),
-			       "the file ends before its header says");
+		note(m, "kept as it is (%s): nothing here plays it", m->about.format);
+	} else if (m->about.kind == ET_MEDIUM_PCM && m->data_left > 0 && !m->to_the_end) {
+		note(m, "the file ends before its header says");
+	} else if (m->about.kind == ET_MEDIUM_OGG) {
+		say_ogg(m);
 	} else if (m->beside > BESIDE_MAX) {
-		(void)snprintf(m->problem, sizeof(m->problem),
-			       "%llu bytes of the file are no MP3 frame",
-			       (unsigned long long)m->beside);
+		note(m, "%" PRIu64 " bytes of the file are no %s frame", m->beside,
+		     m->about.format);
+	}
+	if (m->flac.missing > 0) {
+		note(m, "%" PRIu64 " samples are missing or damaged: they are silence",
+		     m->flac.missing);
+	}
+	if (m->about.kind == ET_MEDIUM_FLAC) {
+		say_samples(m, m->flac.info.samples);
+	}
+	if (et_medium_duration_us(m) > DAY_US) {
+		note(m, "longer than 24 hours: what lies behind them is kept, not heard");
 	}
 }
 
@@ -308,6 +394,7 @@ int et_medium_end(struct et_medium *m, struct et_error *reterr)
 {
 	int rc = step(m, true, reterr);
 
+	rc = rc == 0 && m->ogg != NULL ? ogg_end(m) : rc;
 	say(m);
 	return rc;
 }

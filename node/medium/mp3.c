@@ -26,6 +26,7 @@ bool mp3_frame_read(const uint8_t h[MP3_HEAD], struct mp3_frame *ret)
 	ret->rate = rates[rate] >> (version == MPEG_1 ? 0 : version == MPEG_2 ? 1 : 2);
 	ret->samples = version == MPEG_1 ? 1152 : 576;
 	ret->size = ret->samples / 8 * kbits * 1000 / ret->rate + (h[2] >> 1 & 1);
+	ret->channels = h[3] >> 6 == 3 ? 1 : 2;
 	ret->key = version << 8 | rate;
 	return true;
 }

@@ -26,8 +26,10 @@ struct render {
 	bool done;	   /* the range is complete: -ECANCELED came from here */
 	struct identity known[ET_MIX_STREAMS_MAX];
 	size_t known_count;
-	int mix_stream[ET_PLAYBACK_STREAMS_MAX]; /* of the segment's streams; -1: not looked up yet,
-						    -2: too many */
+	/* Of the segment's streams; -1: not looked up yet, -2: too many. `other_stream`: of one
+	 * with two voices, the right one. */
+	int mix_stream[ET_PLAYBACK_STREAMS_MAX];
+	int other_stream[ET_PLAYBACK_STREAMS_MAX];
 };
 
 /* Between the mix and the caller: cuts the range out. */
@@ -61,7 +63,7 @@ static int render_begin(void *arg, struct walk_segment *segment, struct et_error
 	(void)segment;
 	(void)reterr;
 	for (size_t i = 0; i < ET_PLAYBACK_STREAMS_MAX; i++) {
-		r->mix_stream[i] = -1;
+		r->mix_stream[i] = r->other_stream[i] = -1;
 	}
 	return 0;
 }
@@ -118,18 +120,20 @@ static int render_meta(void *arg, struct walk_segment *segment, const struct et_
 	(void)segment;
 	(void)reterr;
 	if (item->type == ET_META_STREAM) {
-		r->mix_stream[item->stream.stream] = -1; /* Another source under this number. */
+		/* Another source under this number. */
+		r->mix_stream[item->stream.stream] = r->other_stream[item->stream.stream] = -1;
 	} else if (item->type == ET_META_MARK && r->mask != NULL) {
 		mask_dropped(r, item);
 	}
 	return 0;
 }
 
-/* The mix's stream for a segment's; -2: there are too many. */
-static int render_stream(struct render *r, const struct walk_segment *segment, uint32_t stream)
+/* The mix's stream for what a party says in a segment's; -2: there are too many. */
+static int stream_find(struct render *r, const struct walk_segment *segment, uint32_t stream,
+		       uint8_t party)
 {
 	const struct walk_stream *s = &segment->streams[stream];
-	struct identity id = { .ssrc = s->described ? s->ssrc : stream, .party = s->party };
+	struct identity id = { .ssrc = s->described ? s->ssrc : stream, .party = party };
 
 	memcpy(id.src, s->src, sizeof(id.src));
 	memcpy(id.dst, s->dst, sizeof(id.dst));
@@ -145,6 +149,34 @@ static int render_stream(struct render *r, const struct walk_segment *segment, u
 	}
 	r->known[r->known_count] = id;
 	return (int)r->known_count++;
+}
+
+/* Look up the mix's stream for a segment's, or both for one with two voices. */
+static int render_stream(struct render *r, const struct walk_segment *segment, uint32_t stream,
+			 bool has_voices, struct et_error *reterr)
+{
+	if (r->mix_stream[stream] == -1) {
+		r->mix_stream[stream] =
+			stream_find(r, segment, stream, segment->streams[stream].party);
+	}
+	if (has_voices && r->other_stream[stream] == -1) {
+		r->other_stream[stream] =
+			stream_find(r, segment, stream, !segment->streams[stream].party);
+	}
+	if (r->mix_stream[stream] == -2 || r->other_stream[stream] == -2) {
+		return et_fail(reterr, ET_ELIMIT, "recording of more than %d streams",
+			       ET_MIX_STREAMS_MAX);
+	}
+	return 0;
+}
+
+static int packet_give(struct render *r, const struct et_mix_packet *p)
+{
+	if (p->arrival_us < r->from_us) {
+		et_mix_pass(r->mix, p);
+		return 0;
+	}
+	return et_mix_add(r->mix, p);
 }
 
 static int render_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
@@ -165,33 +197,32 @@ static int render_packet(void *arg, struct walk_segment *segment, const struct w
 		}
 		payload = (struct et_view){ rtp.payload, rtp.payload_size };
 	}
-	int *stream = &r->mix_stream[packet->stream];
-	if (*stream == -1) {
-		*stream = render_stream(r, segment, packet->stream);
+	int rc = render_stream(r, segment, packet->stream, type->has_voices, reterr);
+	if (rc < 0) {
+		return rc;
 	}
-	if (*stream < 0) {
-		return et_fail(reterr, ET_ELIMIT, "recording of more than %d streams",
-			       ET_MIX_STREAMS_MAX);
-	}
+	const uint32_t stream = (uint32_t)r->mix_stream[packet->stream];
 	if (event) {
-		mask_event(r, segment->streams[packet->stream].party, (uint32_t)*stream, packet,
-			   payload);
+		mask_event(r, segment->streams[packet->stream].party, stream, packet, payload);
 		return 0;
 	}
-	const struct et_mix_packet p = { .stream = (uint32_t)*stream,
-					 .party = segment->streams[packet->stream].party,
-					 .marker = packet->marker,
-					 .sequence = packet->sequence,
-					 .timestamp = packet->timestamp,
-					 .arrival_us = packet->arrival_us,
-					 .codec = type->codec,
-					 .fmtp = type->fmtp,
-					 .payload = payload };
-	if (packet->arrival_us < r->from_us) {
-		et_mix_pass(r->mix, &p);
-		return 0;
+	struct et_mix_packet p = { .stream = stream,
+				   .party = segment->streams[packet->stream].party,
+				   .marker = packet->marker,
+				   .sequence = packet->sequence,
+				   .timestamp = packet->timestamp,
+				   .arrival_us = packet->arrival_us,
+				   .codec = type->codec,
+				   .fmtp = type->fmtp,
+				   .payload = payload };
+	p.channel = type->has_voices ? ET_CHANNEL_LEFT : ET_CHANNEL_BOTH;
+	rc = packet_give(r, &p);
+	if (rc == 0 && type->has_voices) { /* Decoded twice: a decoder hears one voice. */
+		p.stream = (uint32_t)r->other_stream[packet->stream];
+		p.party = !p.party;
+		p.channel = ET_CHANNEL_RIGHT;
+		rc = packet_give(r, &p);
 	}
-	int rc = et_mix_add(r->mix, &p);
 	return rc < 0 ? et_fail(reterr, rc, "play") : 0;
 }
 
@@ -200,14 +231,20 @@ static int render_clock(void *arg, struct walk_segment *segment, uint32_t stream
 {
 	struct render *r = arg;
 
-	if (r->mix_stream[stream] == -1) {
-		r->mix_stream[stream] = render_stream(r, segment, stream);
+	const struct walk_stream *s = &segment->streams[stream];
+	bool has_voices = false;
+
+	for (size_t i = 0; i < s->type_count; i++) {
+		has_voices = has_voices || s->types[i].has_voices;
 	}
-	if (r->mix_stream[stream] < 0) {
-		return et_fail(reterr, ET_ELIMIT, "recording of more than %d streams",
-			       ET_MIX_STREAMS_MAX);
+	int rc = render_stream(r, segment, stream, has_voices, reterr);
+	if (rc < 0) {
+		return rc;
 	}
 	et_mix_resume(r->mix, (uint32_t)r->mix_stream[stream], clock);
+	if (has_voices) {
+		et_mix_resume(r->mix, (uint32_t)r->other_stream[stream], clock);
+	}
 	return 0;
 }
 

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -27,6 +28,18 @@ static void copy_text(char *ret, size_t size, struct et_view text)
 	ret[n] = '\0';
 }
 
+/* The parameters of a codec; NULL: none, or no memory, and then it is decoded without, or not. */
+static char *text_new(struct et_view text)
+{
+	const size_t size = (text.size < WALK_FMTP_MAX - 1 ? text.size : WALK_FMTP_MAX - 1) + 1;
+	char *ret = text.size > 0 ? malloc(size) : NULL;
+
+	if (ret != NULL) {
+		copy_text(ret, size, text);
+	}
+	return ret;
+}
+
 static bool name_is_audio(const char *name)
 {
 	return strcasecmp(name, "telephone-event") != 0 && strcasecmp(name, "CN") != 0;
@@ -53,15 +66,16 @@ static void stream_describe(struct walk_stream *s, uint8_t payload_type, struct 
 		}
 		t = &s->types[s->type_count++];
 	}
-	*t = (struct walk_type){ .payload_type = payload_type };
+	free(t->fmtp);
+	*t = (struct walk_type){ .payload_type = payload_type, .fmtp = text_new(fmtp) };
 	copy_text(t->name, sizeof(t->name), name);
-	copy_text(t->fmtp, sizeof(t->fmtp), fmtp);
 	t->codec = name.size > 0 ? et_codec_find((const char *)name.data, name.size, clock_rate)
 				 : et_codec_static(payload_type);
 	if (strcasecmp(t->name, "L16") == 0 && channels > 1) {
 		t->codec = NULL; /* It would sound half as fast. */
 	}
 	t->audio = name_is_audio(t->name) && payload_type != 13;
+	t->has_voices = channels == 2 && t->codec != NULL && et_codec_has_voices(t->codec);
 }
 
 /* The type of a packet, also when no META told of it: static payload types have a meaning. */
@@ -302,7 +316,11 @@ static int check_tape(const struct et_playback_config *config,
 static void segment_clear(struct walk_segment *segment)
 {
 	for (size_t i = 0; i < ET_PLAYBACK_STREAMS_MAX; i++) {
-		et_srtp_stream_release(&segment->streams[i].opening);
+		struct walk_stream *s = &segment->streams[i];
+		et_srtp_stream_release(&s->opening);
+		for (size_t k = 0; k < s->type_count; k++) {
+			free(s->types[k].fmtp);
+		}
 	}
 	memset(segment, 0, sizeof(*segment));
 }

@@ -16,7 +16,7 @@ enum {
 	WALK_TYPES_MAX = 16, /* payload types of one stream */
 	WALK_NAME_MAX = 24,  /* bytes of a codec's name, with the NUL */
 	WALK_ADDRESS_MAX = 64,
-	WALK_FMTP_MAX = 128,
+	WALK_FMTP_MAX = 32768, /* a longer one is cut: no decoder takes it */
 };
 
 /* What a payload type of a stream is. */
@@ -25,7 +25,8 @@ struct walk_type {
 	bool audio;		      /* false: telephone-event, comfort noise */
 	const struct et_codec *codec; /* or NULL: no decoder */
 	char name[WALK_NAME_MAX];
-	char fmtp[WALK_FMTP_MAX];
+	char *fmtp;	 /* owned by the segment; NULL: none */
+	bool has_voices; /* two channels: the caller's is the left one */
 };
 
 /* A stream of the segment at hand. */

@@ -30,11 +30,12 @@
 #define SEARCH_OPTIONS OPTIONS(SEARCH_LIST)
 
 #define IMPORT_DETAILS                                                                             \
-	"A folder is taken with all that is in it. WAV (PCM of 8 and 16 bits, G.711; one or two "  \
-	"channels: the left one is the caller) and MP3 become a recording that plays; other "      \
-	"audio "                                                                                   \
-	"(FLAC, Ogg, MP4, AMR, AIFF, AU, ASF) is kept as it is; pcap and pcapng go through the "   \
-	"recorder's engine, with the node's rules. Each tape is opened again and compared before " \
+	"A folder is taken with all that is in it. WAV, RF64, AIFF and AU (PCM, floating point, "  \
+	"G.711; WAV with GSM), FLAC, Ogg with Opus or Vorbis and MP3, of one or two channels "     \
+	"(the left one is the caller) and up to 48 kHz, become a recording that plays; other "     \
+	"audio (MP4, AMR, CAF, W64, ASF; more channels) is kept as it is, and says so; pcap and "  \
+	"pcapng go through the recorder's engine, with the node's rules. Each tape is opened "     \
+	"again and compared before "                                                               \
 	"it counts; recording export --format original gives an audio file back, byte for byte. "  \
 	"The same file (by its SHA-256) makes no second recording. What is known of a file "       \
 	"stands "                                                                                  \

@@ -15,6 +15,7 @@ struct run {
 	size_t at;
 	uint64_t calls;
 	uint32_t packets;
+	enum et_medium_kind kind;
 };
 
 static int on_bytes_again(void *arg, const void *data, size_t size)
@@ -46,6 +47,7 @@ static int on_about(void *arg, const struct et_medium_about *a)
 						    .sample_bytes = a->sample_bytes,
 						    .swapped = a->swapped } };
 	item(r, &i);
+	r->kind = a->kind;
 	return 0;
 }
 
@@ -55,7 +57,8 @@ static int on_packet(void *arg, const struct et_medium_packet *p)
 	const struct et_media_packet packet = { .stream = p->stream,
 						.timestamp = p->timestamp,
 						.payload = p->payload };
-	if (p->payload.size == 0 || p->payload.size > ET_MEDIUM_PACKET_MAX || p->offset_us < 0) {
+	if ((p->payload.size == 0 && r->kind != ET_MEDIUM_OGG) ||
+	    p->payload.size > ET_MEDIUM_PACKET_MAX || p->offset_us < 0) {
 		abort();
 	}
 	r->packets++;
@@ -72,10 +75,18 @@ static int on_bytes(void *arg, struct et_view bytes)
 	return 0;
 }
 
+static int on_splice(void *arg, uint32_t at, struct et_view bytes)
+{
+	struct run *r = arg;
+	const struct et_file_item i = { .type = ET_FILE_SPLICE, .offset = at, .bytes = bytes };
+	item(r, &i);
+	return 0;
+}
+
 static int run(const uint8_t *data, size_t size, size_t piece, struct run *ret)
 {
 	struct et_medium *m;
-	const struct et_medium_sink sink = { on_about, on_packet, on_bytes, ret };
+	const struct et_medium_sink sink = { on_about, on_packet, on_bytes, on_splice, ret };
 
 	*ret = (struct run){ .weave = { .sink = on_bytes_again }, .data = data, .size = size };
 	ret->weave.arg = ret;

@@ -1,0 +1,463 @@
+/* Files as encoders of others made them (fixtures/make) are heard as they were said, and come back
+ * to the last byte; ones that lie or are damaged say so. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "node/audio/codec.h"
+#include "node/import/test/kit.h"
+
+/* ---- The sound, as fixtures/make makes it ---- */
+
+static int triangle(int64_t i, int64_t period, int64_t high)
+{
+	const int64_t x = i % period * 4 * high / period;
+
+	return (int)(x <= high ? x : x <= 3 * high ? 2 * high - x : x - 4 * high);
+}
+
+static int said(unsigned channel, int64_t i, uint32_t rate)
+{
+	if (channel == 0) {
+		return triangle(i, rate / 250, 9000);
+	}
+	return i * 4 / rate % 2 != 0 ? triangle(i, rate / 800, 5000) : 0;
+}
+
+/* How like it is what was heard: at the place where it was said, no later. */
+static double likeness(const struct fixture *f, unsigned channel, uint32_t said_rate,
+		       uint32_t heard_rate)
+{
+	double both = 0;
+	double one = 0;
+	double other = 0;
+
+	for (size_t i = 0; i < f->frames; i++) {
+		const double x = said(channel, (int64_t)(i * said_rate / heard_rate), said_rate);
+		const double y = f->heard[2 * i + channel];
+		both += x * y;
+		one += x * x;
+		other += y * y;
+	}
+	return both / sqrt(one * other + 1);
+}
+
+/* ---- Files ---- */
+
+static void load(struct fixture *f, const char *name)
+{
+	uint8_t bytes[65536];
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "fixtures/%s", name);
+	FILE *file = fopen(path, "rb");
+	assert_non_null(file);
+	const size_t n = fread(bytes, 1, sizeof(bytes), file);
+	(void)fclose(file);
+	f->file.size = 0;
+	et_buffer_add(&f->file, bytes, n);
+	announce(f);
+}
+
+/* Import it, and hear all of it. The caller removes *m. */
+static void take(struct fixture *f, struct et_import *m, size_t frames_max,
+		 struct et_playback_summary *ret)
+{
+	struct et_error e = { 0 };
+
+	if (et_import(&f->config, &f->order, m, &e) != 0) {
+		fail_msg("%s", e.text);
+	}
+	assert_int_equal(et_import_publish(m, &m->recordings[0], NULL), 0);
+	play(f, m, frames_max, ret);
+}
+
+static void drop(struct et_import *m)
+{
+	et_import_withdraw(m, &m->recordings[0]);
+	et_import_remove(m);
+}
+
+enum how { EXACT, ROUNDED, LIKE };
+
+static const struct {
+	const char *name;
+	const char *format;
+	uint32_t rate; /* Hz of the source */
+	uint32_t mix;
+	uint32_t frames; /* of the source */
+	unsigned channels;
+	enum how how;
+	double least;
+} files[] = {
+	{ "stereo8.flac", "FLAC", 8000, 8000, 5321, 2, EXACT, 0 },
+	{ "fine48.flac", "FLAC", 48000, 48000, 1500, 1, ROUNDED, 0 },
+	{ "mono44.flac", "FLAC", 44100, 48000, 9001, 1, LIKE, 0.999 },
+	{ "stereo48.opus", "Ogg Opus", 48000, 48000, 24011, 2, LIKE, 0.98 },
+	{ "mono8.opus", "Ogg Opus", 8000, 48000, 4000, 1, LIKE, 0.95 },
+	{ "stereo16.ogg", "Ogg Vorbis", 16000, 16000, 16007, 2, LIKE, 0.98 },
+	{ "mono44.ogg", "Ogg Vorbis", 44100, 48000, 9001, 1, LIKE, 0.98 },
+	{ "mono8-gsm.wav", "WAV", 8000, 8000, 4160, 1, LIKE, 0.9 }, /* whole blocks */
+	{ "short8-24.wav", "WAV", 8000, 8000, 101, 2, EXACT, 0 },
+	{ "short8-32.wav", "WAV", 8000, 8000, 101, 2, EXACT, 0 },
+	{ "short8-float.wav", "WAV", 8000, 8000, 101, 2, EXACT, 0 },
+	{ "short8-double.wav", "WAV", 8000, 8000, 101, 2, EXACT, 0 },
+	{ "short8.aiff", "AIFF", 8000, 8000, 101, 2, EXACT, 0 },
+	{ "short8-24.aifc", "AIFF-C", 8000, 8000, 101, 2, EXACT, 0 },
+	{ "short8.au", "AU", 8000, 8000, 101, 2, EXACT, 0 },
+};
+
+static void files_sound_as_they_were_said(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t k = 0; k < ET_ARRAY_SIZE(files); k++) {
+		const uint64_t all = (uint64_t)files[k].frames * files[k].mix;
+		const size_t frames = (size_t)((all + files[k].rate - 1) / files[k].rate);
+		struct et_playback_summary s;
+		struct et_import m;
+
+		load(f, files[k].name);
+		take(f, &m, frames, &s);
+		print_message("%s: %s, %zu frames of %u Hz, '%s'\n", files[k].name, m.format,
+			      f->frames, s.rate, m.problem);
+		assert_string_equal(m.format, files[k].format);
+		assert_string_equal(m.problem, "");
+		assert_false(m.untimed);
+		assert_int_equal(s.rate, files[k].mix);
+		/* Of compressed audio that is resampled the end is a rounded place. */
+		assert_in_range(f->frames, frames - (files[k].rate == 44100), frames);
+		assert_int_equal(m.recordings[0].captured->end_us - T0_US,
+				 (int64_t)files[k].frames * 1000000 / files[k].rate);
+		assert_int_equal(s.mix.undecodable + s.mix.anchors + s.mix.out_of_range +
+					 s.mix.duplicates + s.packets_no_decoder,
+				 0);
+		for (unsigned c = 0; c < files[k].channels && files[k].how == LIKE; c++) {
+			const double like = likeness(f, c, files[k].rate, files[k].mix);
+			print_message("  channel %u: %.5f\n", c, like);
+			assert_true(like >= files[k].least);
+		}
+		for (size_t i = 0; i < f->frames; i++) {
+			for (unsigned c = 0; c < 2; c++) {
+				const int x = c < files[k].channels
+						      ? said(c, (int64_t)i, files[k].rate)
+						      : 0;
+				const int fine = c == 0 ? ((int)i * 37 % 256 + 128) / 256 : 0;
+				if (files[k].how != LIKE || c >= files[k].channels) {
+					assert_int_equal(f->heard[2 * i + c],
+							 x + (files[k].how == ROUNDED ? fine : 0));
+				}
+			}
+		}
+		drop(&m);
+	}
+}
+
+/* ---- Files that lie, and damaged ones ---- */
+
+static void a_length_that_lies_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct et_playback_summary s;
+	struct et_import m;
+
+	load(f, "stereo8.flac"); /* 2^36 - 1 samples */
+	f->file.data[21] |= 15;
+	memset(f->file.data + 22, 0xFF, 4);
+	announce(f);
+	take(f, &m, 5321, &s);
+	assert_int_equal(f->frames, 5321);
+	assert_string_equal(m.problem,
+			    "the file says that it has 68719476735 samples; 5321 are in it");
+	drop(&m);
+}
+
+static void what_is_damaged_does_not_slip(void **state)
+{
+	struct fixture *f = *state;
+	struct et_playback_summary s;
+	struct et_import m;
+	size_t silent = 0;
+
+	load(f, "stereo8.flac"); /* in blocks of 576 */
+	f->file.data[f->file.size / 2] ^= 0x10;
+	announce(f);
+	take(f, &m, 5321, &s);
+	assert_int_equal(f->frames, 5321);
+	assert_string_equal(m.problem, "576 samples are missing or damaged: they are silence");
+	for (size_t i = 0; i < f->frames; i++) {
+		const int x = said(0, (int64_t)i, 8000);
+		silent += f->heard[2 * i] != x;
+		assert_true(f->heard[2 * i] == x || f->heard[2 * i] == 0);
+	}
+	assert_in_range(silent, 500, 576);
+	drop(&m);
+
+	load(f, "stereo48.opus");
+	f->file.data[f->file.size / 2] ^= 0x10; /* within a page */
+	announce(f);
+	take(f, &m, 48000, &s);
+	assert_non_null(strstr(m.problem, "pages of the file are damaged or missing"));
+	drop(&m);
+}
+
+static void what_follows_the_end_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct et_buffer first = { 0 };
+	struct et_playback_summary s;
+	struct et_import m;
+
+	load(f, "stereo48.opus");
+	et_buffer_add(&first, f->file.data, f->file.size);
+	load(f, "mono8.opus");
+	et_buffer_add(&first, f->file.data, f->file.size);
+	f->file.size = 0;
+	et_buffer_add(&f->file, first.data, first.size);
+	announce(f);
+	take(f, &m, 24011, &s);
+	assert_int_equal(f->frames, 24011);
+	assert_string_equal(m.problem,
+			    "another stream follows the first one: it is kept, not heard");
+	drop(&m);
+	et_buffer_release(&first);
+}
+
+static void every_prefix_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const names[] = { "stereo8.flac", "stereo48.opus", "stereo16.ogg",
+					     "short8.aiff", "short8.au" };
+
+	for (size_t k = 0; k < ET_ARRAY_SIZE(names); k++) {
+		load(f, names[k]);
+		const size_t whole = f->file.size;
+		for (size_t cut = 12; cut < whole; cut += cut < 120 ? 9 : 431) {
+			struct et_playback_summary s;
+			struct et_import m;
+			load(f, names[k]);
+			f->file.size = cut;
+			announce(f);
+			take(f, &m, 48000, &s); /* compares what comes back */
+			drop(&m);
+		}
+	}
+}
+
+/* ---- Long ones: packets over the ends of pages, and ranges ---- */
+
+static uint32_t crc_of(const uint8_t *p, size_t size)
+{
+	uint32_t crc = 0;
+
+	for (size_t i = 0; i < size; i++) {
+		crc ^= (uint32_t)p[i] << 24;
+		for (int bit = 0; bit < 8; bit++) {
+			crc = crc << 1 ^ ((crc & 0x80000000) != 0 ? 0x04C11DB7 : 0);
+		}
+	}
+	return crc;
+}
+
+static void put_little(uint8_t *p, uint32_t v)
+{
+	for (int i = 0; i < 4; i++) {
+		p[i] = (uint8_t)(v >> 8 * i);
+	}
+}
+
+/* Pages of at most `most` segments. */
+struct muxer {
+	struct et_buffer *out;
+	uint8_t lengths[255];
+	size_t count;
+	struct et_buffer body;
+	uint32_t number;
+	size_t most;
+	bool goes_on;
+};
+
+static void page_put(struct muxer *x, bool last)
+{
+	uint8_t head[27] = "OggS";
+	const size_t at = x->out->size;
+
+	head[5] = (uint8_t)((x->goes_on ? 1 : 0) | (x->number == 0 ? 2 : 0) | (last ? 4 : 0));
+	memset(head + 6, 0xFF, 8);
+	put_little(head + 14, 77);
+	put_little(head + 18, x->number++);
+	head[26] = (uint8_t)x->count;
+	et_buffer_add(x->out, head, sizeof(head));
+	et_buffer_add(x->out, x->lengths, x->count);
+	et_buffer_add(x->out, x->body.data, x->body.size);
+	put_little(x->out->data + at + 22, crc_of(x->out->data + at, x->out->size - at));
+	x->goes_on = x->count > 0 && x->lengths[x->count - 1] == 255;
+	x->count = 0;
+	x->body.size = 0;
+}
+
+static void packet_put(struct muxer *x, const uint8_t *data, size_t size)
+{
+	for (;;) {
+		const size_t n = size < 255 ? size : 255;
+		if (x->count == x->most) {
+			page_put(x, false);
+		}
+		x->lengths[x->count++] = (uint8_t)n;
+		et_buffer_add(&x->body, data, n);
+		data += n;
+		size -= n;
+		if (n < 255) {
+			return;
+		}
+	}
+}
+
+/* The packets of an Ogg file, its sound `times` over, in other pages. No packet of the fixtures
+ * goes over the end of a page. */
+static void mux_again(struct fixture *f, size_t heads, unsigned times, size_t most)
+{
+	struct et_buffer in = { 0 };
+	struct muxer x = { .out = &f->file, .most = most };
+
+	et_buffer_add(&in, f->file.data, f->file.size);
+	f->file.size = 0;
+	for (unsigned round = 0; round < times; round++) {
+		size_t number = 0;
+		for (size_t at = 0; at < in.size;) {
+			const uint8_t *page = in.data + at;
+			size_t body = 27U + page[26];
+			size_t size = 0;
+			for (size_t i = 0; i < page[26]; i++) {
+				size += page[27 + i];
+				if (page[27 + i] < 255) {
+					if (round == 0 || number >= heads) {
+						packet_put(&x, page + body, size);
+					}
+					number++;
+					body += size;
+					size = 0;
+				}
+			}
+			assert_int_equal(size, 0);
+			at += body;
+		}
+	}
+	page_put(&x, true);
+	et_buffer_release(&x.body);
+	et_buffer_release(&in);
+	announce(f);
+}
+
+/* Ranges of what is there whole, from some places on. */
+static void ranges_are_of_the_whole(struct fixture *f, const struct et_import *m, bool exact)
+{
+	const size_t all = f->frames;
+	int16_t *whole = malloc(all * 4);
+	struct et_playback_summary s;
+
+	assert_non_null(whole);
+	memcpy(whole, f->heard, all * 4);
+	for (size_t k = 1; k < 8; k++) {
+		const size_t first = all / 8 * k + k;
+		const size_t count = all / 16;
+		double both = 0;
+		double one = 0;
+		double other = 0;
+		play_from(f, m, first, count, &s);
+		assert_int_equal(f->frames, count);
+		assert_int_equal(s.mix.anchors, 0);
+		for (size_t i = 0; i < 2 * count; i++) {
+			const double x = whole[2 * first + i];
+			const double y = f->heard[i];
+			both += x * y;
+			one += x * x;
+			other += y * y;
+			assert_true(!exact || whole[2 * first + i] == f->heard[i]);
+		}
+		assert_true(both / sqrt(one * other) > 0.999);
+	}
+	free(whole);
+}
+
+static void packets_go_over_pages(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *name;
+		size_t heads;
+		unsigned times;
+		size_t most;
+		size_t frames; /* at most */
+		bool exact;
+	} rows[] = {
+		{ "stereo48.opus", 2, 100, 1, 3000000, false },
+		{ "stereo48.opus", 2, 3, 2, 100000, false },
+		{ "mono8.opus", 2, 100, 7, 3000000, false },
+		{ "stereo16.ogg", 3, 50, 1, 900000, true },
+		{ "stereo16.ogg", 3, 50, 3, 900000, true },
+		{ "mono44.ogg", 3, 1, 255, 12000, true },
+	};
+
+	for (size_t k = 0; k < ET_ARRAY_SIZE(rows); k++) {
+		struct et_playback_summary s;
+		struct et_import m;
+		load(f, rows[k].name);
+		mux_again(f, rows[k].heads, rows[k].times, rows[k].most);
+		take(f, &m, rows[k].frames, &s);
+		print_message("%s %u times, %zu segments a page: %zu frames, '%s'\n", rows[k].name,
+			      rows[k].times, rows[k].most, f->frames, m.problem);
+		assert_string_equal(m.problem, "");
+		assert_true(f->frames > rows[k].frames * 3 / 5);
+		assert_int_equal(s.mix.undecodable + s.mix.anchors + s.mix.duplicates, 0);
+		ranges_are_of_the_whole(f, &m, rows[k].exact);
+		drop(&m);
+	}
+}
+
+static void a_long_flac_is_heard_from_anywhere(void **state)
+{
+	struct fixture *f = *state;
+	struct et_buffer one = { 0 };
+	struct et_playback_summary s;
+	struct et_import m;
+
+	load(f, "stereo8.flac");
+	size_t frames_at = 4;
+	bool last = false;
+	while (!last) { /* blocks of metadata */
+		last = (f->file.data[frames_at] & 0x80) != 0;
+		frames_at += 4 + (et_get32(f->file.data + frames_at) & 0xFFFFFF);
+	}
+	et_buffer_add(&one, f->file.data + frames_at, f->file.size - frames_at);
+	for (int i = 1; i < 60; i++) {
+		et_buffer_add(&f->file, one.data, one.size);
+	}
+	announce(f);
+	take(f, &m, 60 * 5321, &s);
+	assert_int_equal(f->frames, 60 * 5321);
+	assert_int_equal(f->heard[2 * 5321 * 59 + 200], said(0, 100, 8000));
+	assert_string_equal(m.problem, "the file says that it has 5321 samples; 319260 are in it");
+	ranges_are_of_the_whole(f, &m, true);
+	drop(&m);
+	et_buffer_release(&one);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(files_sound_as_they_were_said),
+		TEST(a_length_that_lies_is_told),
+		TEST(what_is_damaged_does_not_slip),
+		TEST(what_follows_the_end_is_kept),
+		TEST(every_prefix_comes_back),
+		TEST(packets_go_over_pages),
+		TEST(a_long_flac_is_heard_from_anywhere),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
