@@ -271,8 +271,8 @@ static void no_phase_of_a_packet_leaves_anything(void **state)
 			memset(&tape, 0, sizeof(tape));
 			say(0, type, 60);
 			for (uint32_t k = 0; k < 9; k++) {
-				const struct press p = { KEYS[(k + 9 * part) % 16], -12.0 - k, -9.0 - k,
-							 k % 2 == 0 ? 0.015 : -0.015 };
+				const struct press p = { KEYS[(k + 9 * part) % 16], -12.0 - k,
+							 -9.0 - k, k % 2 == 0 ? 0.015 : -0.015 };
 				say_press(0, type, &p, (200 + 400 * k) * MS + part * step + k,
 					  40 * MS);
 			}
