@@ -3,7 +3,7 @@
 if(NOT ET_FUZZ AND TARGET evertaped AND TARGET evertape)
     find_package(Python3 REQUIRED COMPONENTS Interpreter)
     foreach(name leader_dies site_cut_off recorder_dies bit_rot errors no_secrets memory membership vaults rotate redact compromise stolen stolen_vault recover net_lab power_loss disk_full restore_full siprec erased
-            clock pause on_demand late_keys late_keys_anew pause_keys legs tones clients admin asked roots sealed_to foreign_kek pitr_keys rotate_ca short_certificates bad_certificates rule_agent replication imports tails)
+            clock pause on_demand late_keys late_keys_anew pause_keys legs tones clients admin asked roots sealed_to foreign_kek pitr_keys rotate_ca short_certificates bad_certificates rule_agent replication imports tails lost_recorder)
         string(REPLACE "_" "-" title "${name}")
         add_test(NAME cluster-tests/scenarios/${title}
             COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cluster-tests/scenarios/${name}.py")

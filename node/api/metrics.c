@@ -179,6 +179,8 @@ static void metrics_sync(const struct et_sync_status *s, struct et_buffer *b)
 	metric(b, "tails_kept", "gauge",
 	       "Tails whose source was removed, or that are another node's to fetch.",
 	       s->tails.kept);
+	metric(b, "tails_sealed_total", "counter",
+	       "Tails of removed nodes that were committed as their segments.", s->tails.sealed);
 	metric(b, "tail_errors_total", "counter",
 	       "Answers about tails that were refusals, or no records.", s->tails.errors);
 	et_buffer_printf(b, "# HELP evertape_sync_waiting_segments Segments that this node is to "

@@ -240,6 +240,7 @@ static int start_sync(struct et_daemon *d, struct et_error *reterr)
 					 .propose_arg = d,
 					 .node = d->identity.node,
 					 .media = d->config.media,
+					 .sign_key = d->identity.sign_key,
 					 .store_uuid = d->store_uuid,
 					 .tail_ms = (uint32_t)(d->config.tail_us / 1000),
 					 .cache_bytes = d->config.limits.cache_bytes,

@@ -15,6 +15,7 @@
  *                   KekAdd, KekRewrap and GrantAdd are of vault nodes (0114)
  *   3       0.1.0   Segment.seal_hash, SegmentSeal.seal_hash in place of object_hash; an import
  *                   and a generation have one of them; Copy.member_hash (0115)
+ *                   active members tell the end of what a removed node had open (0121)
  *   4       (tests) SchemaProbe; in binaries beside the real ones, never installed
  *
  * Apply that writes other records than before for the same command needs a schema, too: the running
@@ -40,6 +41,7 @@
 #define ET_SCHEMA_LATE_REDACTED 2
 #define ET_SCHEMA_KEYS_OF_VAULTS 2
 #define ET_SCHEMA_SEAL_HASH 3
+#define ET_SCHEMA_LOST_TAILS 3
 
 /* The newest schema that this build understands. */
 uint32_t et_schema_build(void);

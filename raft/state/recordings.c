@@ -90,6 +90,19 @@ static int recording_is_own(struct apply *a, uint64_t node)
 	return 0;
 }
 
+/* A node that was removed tells no more how its calls ended: a member that kept their tails does.
+ * Before schema 3 nobody did, and other builds say so still. */
+static bool speaks_for(struct apply *a, uint64_t node)
+{
+	const Et__Node *n = NULL;
+
+	if (!schema_has(a, ET_SCHEMA_LOST_TAILS) || apply_node(a, node, &n) < 0 ||
+	    node_is_member(n)) {
+		return false;
+	}
+	return apply_node(a, a->c->op->node, &n) == 0 && n->state == ET__NODE_STATE__ACTIVE;
+}
+
 /* When the catalogue heard that it ended. `before` NULL: it is new. */
 static void recording_note_end(const struct apply *a, const Et__Recording *before,
 			       Et__Recording *after)
@@ -204,7 +217,9 @@ static int recording_tell(struct apply *a, const Et__Recording *recording, enum 
 	if (rc == 0) {
 		rc = et_state_get_recording(a->v, told->id.data, &after);
 	}
-	if (rc == 0) {
+	bool lost = rc == 0 && how == MERGE_CLOSE &&
+		    before->state == ET__RECORDING_STATE__CAPTURING && speaks_for(a, before->node);
+	if (rc == 0 && !lost) {
 		rc = recording_is_own(a, before->node);
 	}
 	if (rc < 0) {
@@ -339,6 +354,14 @@ static int seal_check(struct apply *a, const Et__SegmentSeal *seal)
 	default:
 		return refuse(a, ET_EREFUSED, "a seal does not open a segment");
 	}
+}
+
+/* What a node that is gone had open, as another kept it while it grew. */
+static bool seal_is_of_tail(struct apply *a, const Et__Segment *known, const Et__SegmentSeal *seal)
+{
+	return known->state == ET__SEGMENT_STATE__SEGMENT_OPEN &&
+	       seal->state == ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED &&
+	       known->node != a->c->op->node && speaks_for(a, known->node);
 }
 
 /* A sealed root is replaced only by a verified extension of what a crash left. */
@@ -483,7 +506,11 @@ int apply_segment_seal(struct apply *a)
 	if (rc < 0) {
 		return rc;
 	}
-	rc = segment_own(a, seal->recording.data, seal->generation, seal->segment, &known);
+	rc = et_state_get_segment(a->v, seal->recording.data, seal->generation, seal->segment,
+				  &known);
+	if (rc == 0 && !seal_is_of_tail(a, known, seal)) {
+		rc = recording_is_own(a, known->node);
+	}
 	if (rc < 0 && rc != ET_ENOTFOUND) {
 		return rc;
 	}

@@ -1,4 +1,5 @@
-/* Commands to the catalogue: CopyAdd for what was published, CopyBad for what was found bad.
+/* Commands to the catalogue: CopyAdd for what was published, CopyBad for what was found bad, and
+ * what is told of the tails of a node that is gone.
  *
  * Each is proposed with one op id until it is answered for good; a retry never makes it twice. The
  * answer comes on the main thread and is only marked there; the sync thread collects it at its next
@@ -13,6 +14,7 @@
 
 #include "node/base/log.h"
 #include "node/io/clock.h"
+#include "raft/command/schema.h"
 #include "replication/sync/sync_internal.h"
 
 #define BATCH_MAX 256
@@ -32,10 +34,21 @@ struct proposal {
 	int64_t due_us, pause_us;
 	uint64_t seq;
 	int64_t made_us;
-	char why[160]; /* CopyBad; "" for CopyAdd */
+	char why[160];	      /* CopyBad; "" for CopyAdd */
+	Et__Command *command; /* owned: neither of them; else NULL */
+	void (*done)(struct et_sync *s, void *arg, int code);
+	void *done_arg;
 	size_t count;
 	struct ack_copy copies[];
 };
+
+static void proposal_free(struct proposal *pr)
+{
+	if (pr->command != NULL) {
+		et_command_free(pr->command);
+	}
+	free(pr);
+}
 
 /* ---- The main thread ---- */
 
@@ -44,7 +57,7 @@ static void proposal_answered(void *arg, int code, const Et__Result *result)
 	struct proposal *pr = arg;
 
 	if (pr->s == NULL) {
-		free(pr);
+		proposal_free(pr);
 		return;
 	}
 	pr->code = code;
@@ -62,7 +75,7 @@ void et_ack_orphan(struct et_sync *s)
 		if (pr->in_flight && !atomic_load(&pr->answered)) {
 			pr->s = NULL;
 		} else {
-			free(pr);
+			proposal_free(pr);
 		}
 	}
 	free(s->acks.copies);
@@ -131,11 +144,21 @@ static int proposal_propose(struct et_sync *s, struct proposal *pr, Et__Copy *co
 	return s->propose(s->propose_arg, &command, TIMEOUT_MS, proposal_answered, pr);
 }
 
+/* One that is no list of copies: it has been made, and checked. */
+static int proposal_repeat(struct et_sync *s, struct proposal *pr)
+{
+	atomic_store(&pr->answered, false);
+	pr->in_flight = true;
+	return s->propose(s->propose_arg, pr->command, TIMEOUT_MS, proposal_answered, pr);
+}
+
 static void proposal_send(struct et_sync *s, struct proposal *pr)
 {
-	Et__Copy *copies = calloc(pr->count, sizeof(*copies));
-	Et__Copy **list = calloc(pr->count, sizeof(Et__Copy *));
-	int rc = copies == NULL || list == NULL ? -ENOMEM : proposal_propose(s, pr, copies, list);
+	Et__Copy *copies = calloc(pr->count + 1, sizeof(*copies));
+	Et__Copy **list = calloc(pr->count + 1, sizeof(Et__Copy *));
+	int rc = copies == NULL || list == NULL ? -ENOMEM
+		 : pr->command != NULL		? proposal_repeat(s, pr)
+						: proposal_propose(s, pr, copies, list);
 
 	free(copies);
 	free(list);
@@ -233,6 +256,52 @@ void et_ack_bad(struct et_sync *s, const struct et_expect *expect, const char *w
 	proposal_send(s, pr);
 }
 
+/* A copy of `made` with an op id. */
+static Et__Command *command_with(const struct et_sync *s, const struct proposal *pr,
+				 const Et__Command *made)
+{
+	ET_CLEANUP(et_buffer_release) struct et_buffer packed = { 0 };
+	uint8_t incarnation[16];
+	char principal[32];
+	Et__Command *ret = NULL;
+	Et__Command command = *made;
+	Et__OpId op = ET__OP_ID__INIT;
+
+	memcpy(incarnation, s->acks.incarnation, sizeof(incarnation));
+	(void)snprintf(principal, sizeof(principal), "node:%" PRIu64, s->node);
+	op.node = s->node;
+	op.incarnation = (ProtobufCBinaryData){ sizeof(incarnation), incarnation };
+	op.seq = pr->seq;
+	command.op = &op;
+	command.proposed_us = pr->made_us;
+	command.principal = principal;
+	command.schema = et_schema_needed(&command);
+	if (et_command_pack(&command, &packed) < 0 ||
+	    et_command_unpack(packed.data, packed.size, &ret, NULL) < 0) {
+		return NULL;
+	}
+	return ret;
+}
+
+bool et_ack_command(struct et_sync *s, const Et__Command *command,
+		    void (*done)(struct et_sync *s, void *arg, int code), void *arg)
+{
+	struct proposal *pr = proposal_new(s, 0);
+	if (pr == NULL) {
+		return false;
+	}
+	pr->command = command_with(s, pr, command);
+	if (pr->command == NULL) { /* It is the first of the list still. */
+		s->acks.proposals = pr->next;
+		free(pr);
+		return false;
+	}
+	pr->done = done;
+	pr->done_arg = arg;
+	proposal_send(s, pr);
+	return true;
+}
+
 /* ---- Answers ---- */
 
 /* true: it is over, and freed by the caller. */
@@ -249,7 +318,7 @@ static bool proposal_collect(struct et_sync *s, struct proposal *pr, int64_t now
 	}
 	pr->in_flight = false;
 	if (pr->code == 0 || pr->applied) {
-		if (pr->code < 0 && pr->code != ET_EEXISTS) {
+		if (pr->code < 0 && pr->code != ET_EEXISTS && pr->command == NULL) {
 			char text[200];
 			et_warn("sync.refused", "copies=%zu code=%s error=%s", pr->count,
 				et_errname(pr->code), et_log_quote(pr->text, text, sizeof(text)));
@@ -276,7 +345,10 @@ void et_ack_tick(struct et_sync *s, int64_t now_us)
 		struct proposal *pr = *at;
 		if (proposal_collect(s, pr, now_us)) {
 			*at = pr->next;
-			free(pr);
+			if (pr->done != NULL) {
+				pr->done(s, pr->done_arg, pr->code);
+			}
+			proposal_free(pr);
 		} else {
 			at = &pr->next;
 		}

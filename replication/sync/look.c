@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "raft/command/schema.h"
 #include "replication/limit/limit.h"
 
 #define COPIES_MAX 256 /* of one recording's segment; more are ignored */
@@ -14,7 +15,9 @@ struct world {
 	struct et_plan_node nodes[ET_PLAN_NODES_MAX];
 	char sites[ET_PLAN_NODES_MAX][64];
 	char addresses[ET_PLAN_NODES_MAX][64];
+	bool gone[ET_PLAN_NODES_MAX]; /* removed, or revoked */
 	size_t count;
+	uint32_t schema; /* the committed one */
 };
 
 static bool node_serves(const Et__Node *node)
@@ -33,6 +36,8 @@ static int world_add(void *arg, const Et__Node *node)
 	size_t i = w->count++;
 	(void)snprintf(w->sites[i], sizeof(w->sites[i]), "%s", node->site);
 	(void)snprintf(w->addresses[i], sizeof(w->addresses[i]), "%s", node->address);
+	w->gone[i] =
+		node->state == ET__NODE_STATE__REMOVED || node->state == ET__NODE_STATE__REVOKED;
 	w->nodes[i] = (struct et_plan_node){
 		.id = node->id,
 		.site = w->sites[i],
@@ -284,9 +289,12 @@ static void tail_open(const struct world *w, uint64_t node, const Et__Segment *s
 	const struct et_plan_copy held = { segment->node, ET_PLAN_COPY_HELD };
 	struct copies copies = { .segment = segment, .copies = { held }, .count = 1 };
 	struct et_plan plan = plan_of(w, &copies);
+	bool accepts = false;
 
 	t->verdict = ET_LOOK_TAIL_KEEP;
 	for (size_t i = 0; i < w->count; i++) {
+		accepts = accepts || (w->nodes[i].id == node && w->nodes[i].accepts);
+		t->lost = t->lost || (w->nodes[i].id == segment->node && w->gone[i]);
 		if (w->nodes[i].id == segment->node && w->nodes[i].serves &&
 		    et_plan_turn(&plan, node) == 0) {
 			t->verdict = ET_LOOK_TAIL_FOLLOW;
@@ -295,6 +303,8 @@ static void tail_open(const struct world *w, uint64_t node, const Et__Segment *s
 			memcpy(t->source.address, w->addresses[i], sizeof(t->source.address));
 		}
 	}
+	t->lost = t->lost && accepts && w->schema >= ET_SCHEMA_LOST_TAILS;
+	(void)snprintf(t->file, sizeof(t->file), "%s", segment->file);
 }
 
 static int tail_sealed(const struct et_state_view *view, const struct world *w, uint64_t node,
@@ -340,12 +350,28 @@ static void look_tail(const struct et_state_view *view, const struct world *w, u
 	et__segment__free_unpacked(segment, NULL);
 }
 
+/* 0: none yet. */
+static uint32_t schema_of(const struct et_state_view *view)
+{
+	Et__Cluster *cluster = NULL;
+	uint32_t schema = 0;
+
+	if (et_state_get_cluster(view, &cluster) == 0) {
+		schema = cluster->schema;
+		et__cluster__free_unpacked(cluster, NULL);
+	}
+	return schema;
+}
+
 void et_look_tails(struct et_state *state, uint64_t node, struct et_look_tail *tails, size_t count)
 {
 	struct world *w = malloc(sizeof(*w));
 	struct et_state_view *view = et_state_view_open(state);
 
 	int rc = w == NULL || view == NULL ? -ENOMEM : world_read(view, w);
+	if (rc == 0) {
+		w->schema = schema_of(view);
+	}
 	for (size_t i = 0; i < count; i++) {
 		const struct et_key key = tails[i].key;
 		tails[i] = (struct et_look_tail){ .key = key, .code = rc };

@@ -93,6 +93,10 @@ struct et_look_tail {
 	bool has_header_hash;
 	uint8_t header_hash[32];
 	struct et_look_source source; /* with FOLLOW: who captures it */
+	/* With KEEP: who captured it was removed, and the cluster's schema lets this node say what
+	 * it has of it. */
+	bool lost;
+	char file[ET_SYNC_FILE_MAX];
 };
 void et_look_tails(struct et_state *state, uint64_t node, struct et_look_tail *tails, size_t count);
 

@@ -222,8 +222,7 @@ bool et_store_is(const char *media, const char *uuid)
 	return is;
 }
 
-/* Make the folders of `path`, each durably in its parent. */
-static int store_make_folders(const char *path, struct et_error *reterr)
+int et_store_make_folders(const char *path, struct et_error *reterr)
 {
 	char folder[ET_STORE_PATH_MAX];
 
@@ -259,7 +258,7 @@ int et_store_publish(const char *part, const char *path, const struct et_expect 
 	if (fd < 0 || fsync(fd) < 0) {
 		return et_fail(reterr, -errno, "sync '%s'", part);
 	}
-	rc = store_make_folders(path, reterr);
+	rc = et_store_make_folders(path, reterr);
 	if (rc < 0) {
 		return rc;
 	}

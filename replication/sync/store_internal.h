@@ -58,6 +58,9 @@ int et_store_verify_disk(const char *path, const struct et_expect *expect,
  * that does not answer: its UUID is not taken from the page cache. */
 bool et_store_is(const char *media, const char *uuid);
 
+/* Make the folders of `path`, each durably in its parent. */
+int et_store_make_folders(const char *path, struct et_error *reterr) ET_MUST_CHECK;
+
 /* Verify `part` as a whole, fsync it, rename it to `path` (folders are made, durably), fsync the
  * folder. ET_EINTEGRITY and the like: nothing was published. */
 int et_store_publish(const char *part, const char *path, const struct et_expect *expect,

@@ -605,6 +605,7 @@ static struct et_sync *sync_new(const struct et_sync_config *config)
 	s->propose = config->propose;
 	s->propose_arg = config->propose_arg;
 	s->node = config->node;
+	s->sign_key = config->sign_key;
 	s->media = strdup(config->media);
 	(void)snprintf(s->store_uuid, sizeof(s->store_uuid), "%s", config->store_uuid);
 	s->transfers = (uint32_t)or_default(config->transfers, 8);

@@ -24,11 +24,11 @@
  * Nothing is ever made visible under <media>/tapes/ that was not verified as a whole.
  *
  * Open segments of other nodes are tailed: what this node will fetch when they are sealed, it keeps
- * as it grows, in <media>/tails/ (tail_internal.h). A tail is no copy.
+ * as it grows, in <media>/tails/ (tail_internal.h). A tail is no copy. When its recorder was
+ * removed, it becomes the segment (tail_seal.c).
  *
- * What it does not do yet: sealing the tails of a node that is lost, fetching from the archive (a
- * caller of et_sync_fetch() that gets ET_ENOTFOUND asks archive/mover), pending commands travelling
- * with segments.
+ * What it does not do yet: fetching from the archive (a caller of et_sync_fetch() that gets
+ * ET_ENOTFOUND asks archive/mover), pending commands travelling with segments.
  *
  * Threads: the service runs a loop of its own. Functions say where they may be called. */
 #ifndef ET_REPLICATION_SYNC_SYNC_H
@@ -72,9 +72,11 @@ struct et_sync_config {
 	struct et_state *state;	    /* borrowed, likewise */
 	et_sync_propose_fn propose;
 	void *propose_arg;
-	uint64_t node;		/* this one */
-	const char *media;	/* the media folder; copied */
-	const char *store_uuid; /* of it; copied */
+	uint64_t node;			  /* this one */
+	const char *media;		  /* the media folder; copied */
+	const struct et_secret *sign_key; /* of this node, borrowed: seals the tails of nodes that
+					   * are gone; NULL: they are kept */
+	const char *store_uuid;		  /* of it; copied */
 
 	uint32_t transfers;	   /* at once; 0: 8 */
 	uint32_t bulk_connections; /* to one node; 0: 2 (one more serves replay) */
@@ -242,6 +244,7 @@ struct et_sync_tails {
 	uint64_t kept, kept_bytes; /* whose source is gone, or that are another node's to fetch */
 	uint64_t errors;      /* since the start: bytes that were no records, codes of sources */
 	uint64_t handed_over; /* since the start: to the fetch of a sealed segment */
+	uint64_t sealed;      /* likewise: committed as segments of a node that is gone */
 };
 
 #define ET_SYNC_OLDEST_MAX 20

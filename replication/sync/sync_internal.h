@@ -341,6 +341,10 @@ void et_ack_init(struct et_sync *s);
 void et_ack_add(struct et_sync *s, const struct et_look_result *look);
 /* CopyBad for this node's copy. It takes one off s->bads_untold when it is committed. */
 void et_ack_bad(struct et_sync *s, const struct et_expect *expect, const char *why);
+/* Another command (its op id is filled in here), repeated until it is answered for good: then
+ * `done` (or NULL). false: no memory; it will not run. */
+bool et_ack_command(struct et_sync *s, const Et__Command *command,
+		    void (*done)(struct et_sync *s, void *arg, int code), void *arg);
 void et_ack_tick(struct et_sync *s, int64_t now_us);
 void et_ack_stop(struct et_sync *s);   /* sync thread: no more */
 void et_ack_orphan(struct et_sync *s); /* main thread, after the sync thread has ended */
@@ -416,7 +420,8 @@ struct et_sync {
 	et_sync_propose_fn propose;
 	void *propose_arg;
 	uint64_t node;
-	char *media; /* owned */
+	const struct et_secret *sign_key; /* borrowed; or NULL */
+	char *media;			  /* owned */
 	char store_uuid[ET_NAME_MAX + 1], site[ET_NAME_MAX + 1];
 	uint32_t transfers, bulk_connections, window_bytes, stand_in_ms, backoff_ms;
 	uint64_t cache_bytes;

@@ -88,7 +88,7 @@ void et_tail_scanned(struct et_sync *s, const struct et_key *keys, size_t count)
 	for (struct tail *t = s->tails.list; t != NULL; t = t->next) {
 		t->stale = true;
 	}
-	for (size_t i = 0; s->tails.interval_us > 0 && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		et_tail_touch(s, &keys[i]);
 	}
 }
@@ -142,6 +142,7 @@ static void look_run(uv_work_t *work)
 			et_tail_file_open(s->media, t);
 			t->opened = true;
 		}
+		t->placed = l->lost && et_tail_file_is_placed(s->media, l->file);
 	}
 }
 
@@ -149,6 +150,7 @@ static void look_run(uv_work_t *work)
 static void look_copy(struct tail *t, const struct tail *copy)
 {
 	t->opened = copy->opened;
+	t->placed = copy->placed;
 	t->has_expected = copy->has_expected;
 	memcpy(t->expected, copy->expected, sizeof(t->expected));
 	t->has_header = copy->has_header;
@@ -182,7 +184,9 @@ static void look_take(struct et_sync *s, struct tail *t, const struct et_look_ta
 		}
 	}
 	t->state = t->source != NULL && s->tails.interval_us > 0 ? TAIL_FOLLOW : TAIL_KEPT;
-	if (t->state == TAIL_KEPT && t->good == 0) {
+	t->lost = t->state == TAIL_KEPT && l->code == 0 && l->lost;
+	memcpy(t->file, l->file, sizeof(t->file));
+	if (t->state == TAIL_KEPT && t->good == 0 && !t->placed) {
 		tail_forget(s, t); /* There is nothing to be kept. */
 	}
 }
@@ -250,7 +254,7 @@ static void tails_count(struct et_sync *s, int64_t now_us)
 	st->count = st->bytes = st->kept = st->kept_bytes = 0;
 	st->lag_ms = 0;
 	for (const struct tail *t = s->tails.list; t != NULL; t = t->next) {
-		if (t->state == TAIL_KEPT) {
+		if (t->state == TAIL_KEPT || t->state == TAIL_SEAL) {
 			st->kept++;
 			st->kept_bytes += t->good;
 			continue;
@@ -270,6 +274,7 @@ void et_tail_tick(struct et_sync *s, int64_t now_us)
 		return;
 	}
 	et_tail_run(s);
+	et_tail_seal_next(s);
 	for (uint32_t i = 0; i < a->source_count; i++) {
 		struct tail_source *from = a->sources[i];
 		bool waits = from->state == TAIL_SOURCE_ASKED || from->state == TAIL_SOURCE_CONNECT;
@@ -324,6 +329,7 @@ void et_tail_release(struct et_sync *s)
 	for (uint32_t i = 0; i < a->source_count; i++) {
 		free(a->sources[i]);
 	}
+	free(a->seal); /* It waited for an answer: a start finds its file. */
 	free(a->looked);
 	free(a->looks);
 	free(a->copies);

@@ -30,6 +30,19 @@ static void tail_path(const char *media, const char *folder, const struct et_key
 	et_assert(rc == 0);
 }
 
+void et_tail_file_path(const char *media, const struct et_key *key, char path[ET_STORE_PATH_MAX])
+{
+	tail_path(media, "tails", key, ".tail", path);
+}
+
+bool et_tail_file_is_placed(const char *media, const char *file)
+{
+	char path[ET_STORE_PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/%s", media, file);
+	return et_store_file_ok(file) && n > 0 && (size_t)n < sizeof(path) &&
+	       access(path, F_OK) == 0;
+}
+
 /* ---- What came ---- */
 
 /* The header; fills the tail's hash. */

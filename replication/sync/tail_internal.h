@@ -5,7 +5,7 @@
  * in <media>/tails/<recording>-g<n>-s<n>.tail. Such a file is no copy: nothing counts on it, no
  * reader opens it, and its loss loses nothing that is not lost otherwise. What it is for: a sealed
  * segment is then fetched from where the tail ends, and of a call whose recorder is gone for ever,
- * the tail is what there is.
+ * the tail is what there is: tail_seal.c makes it the segment.
  *
  *   LOOK ──worker: is it open, and ours?──▶ FOLLOW ──round──▶ ASKED ──answer──▶ WRITE ─┐
  *    ▲ ▲                                      ▲ │                                      │
@@ -54,6 +54,7 @@
 #define ET_SYNC_TAIL_WINDOW (4 << 20) /* bytes of one answer */
 
 struct link;
+struct tail_seal;
 struct tail_source;
 
 enum tail_state {
@@ -62,6 +63,7 @@ enum tail_state {
 	TAIL_FOLLOW,
 	TAIL_ASKED, /* it is in the question under way */
 	TAIL_WRITE, /* a worker has what came */
+	TAIL_SEAL,  /* it is being made the segment: tail_seal.c */
 	TAIL_KEPT,  /* its source is gone, or it is another's to fetch: it stays as it is */
 };
 
@@ -81,9 +83,12 @@ struct tail {
 	uint8_t header_hash[32];
 	uint64_t good; /* bytes here: header and whole records */
 	uint32_t records;
-	int64_t current_us; /* monotonic: as of when it had all that the source had */
-	int64_t due_us;	    /* monotonic */
-	uint32_t failures;  /* in a row, for back-off */
+	bool lost;		     /* its source was removed */
+	bool placed;		     /* with lost: a crash left it where copies lie */
+	char file[ET_SYNC_FILE_MAX]; /* with lost: where its copies lie */
+	int64_t current_us;	     /* monotonic: as of when it had all that the source had */
+	int64_t due_us;		     /* monotonic */
+	uint32_t failures;	     /* in a row, for back-off */
 };
 
 /* What came of one segment. */
@@ -135,6 +140,7 @@ struct tails {
 	uint32_t look_count;
 	uv_work_t look_work;
 	bool looking;
+	struct tail_seal *seal; /* owned: the one that runs; or NULL */
 	struct et_sync_tails st;
 };
 
@@ -180,6 +186,14 @@ void et_tail_file_drop(const char *media, const struct et_key *key);
 /* The segments that have files in <media>/tails/. */
 int et_tail_file_each(const char *media, void (*fn)(void *arg, const struct et_key *key), void *arg,
 		      struct et_error *reterr) ET_MUST_CHECK;
+
+/* Is there something where its copies lie? */
+bool et_tail_file_is_placed(const char *media, const char *file);
+void et_tail_file_path(const char *media, const struct et_key *key, char path[ET_STORE_PATH_MAX]);
+
+/* ---- Of nodes that are gone (tail_seal.c) ---- */
+
+void et_tail_seal_next(struct et_sync *s); /* begin with the next, if none is under way */
 
 /* ---- Answering (tail_serve.c) ---- */
 

@@ -669,28 +669,39 @@ static inline int kit_policy_set(struct kit *k, const char *text, uint32_t expec
 	return kit_apply(k, &c);
 }
 
-/* Every member says that its build knows the schema; then the cluster follows it. */
-static inline void kit_upgrade(struct kit *k, uint32_t from, uint32_t to)
+/* Every member says that its build knows the schema. */
+static inline void kit_know_schema(struct kit *k, uint32_t schema)
 {
-	Et__Command c = ET__COMMAND__INIT;
-	Et__ClusterUpgrade u = ET__CLUSTER_UPGRADE__INIT;
-
 	for (uint64_t id = 1; id <= 3; id++) {
 		Et__Command said = ET__COMMAND__INIT;
 		Et__NodeUpdate update = ET__NODE_UPDATE__INIT;
 		Et__Node n = ET__NODE__INIT;
 		n.id = id;
-		n.schema = to;
+		n.schema = schema;
 		update.node = &n;
 		said.body_case = ET__COMMAND__BODY_NODE_UPDATE;
 		said.node_update = &update;
 		assert_int_equal(kit_apply_from(k, id, &said), 0);
 	}
+}
+
+/* The cluster follows it. */
+static inline int kit_raise_schema(struct kit *k, uint32_t from, uint32_t to)
+{
+	Et__Command c = ET__COMMAND__INIT;
+	Et__ClusterUpgrade u = ET__CLUSTER_UPGRADE__INIT;
+
 	u.to = to;
 	u.expect_from = from;
 	c.body_case = ET__COMMAND__BODY_CLUSTER_UPGRADE;
 	c.cluster_upgrade = &u;
-	assert_int_equal(kit_apply(k, &c), 0);
+	return kit_apply(k, &c);
+}
+
+static inline void kit_upgrade(struct kit *k, uint32_t from, uint32_t to)
+{
+	kit_know_schema(k, to);
+	assert_int_equal(kit_raise_schema(k, from, to), 0);
 }
 
 #endif

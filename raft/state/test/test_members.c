@@ -110,6 +110,86 @@ static void segment_of(struct kit *k, uint64_t node, uint64_t id)
 			 0);
 }
 
+/* ---- Of nodes that are gone ---- */
+
+static int close_call(struct kit *k, uint64_t node, uint64_t id)
+{
+	static char problem[] = "its recorder was lost";
+	Et__Recording r = ET__RECORDING__INIT;
+
+	r.id = kit_id(id);
+	r.state = ET__RECORDING_STATE__SEALED;
+	r.end_us = 1700000009000000;
+	r.problem = problem;
+	return kit_tell_recording(k, node, KIT_CLOSE, &r);
+}
+
+static void assert_closed(struct kit *k, uint64_t id, bool closed)
+{
+	struct et_state_view *v = et_state_view_open(k->s);
+	Et__Recording *r = NULL;
+
+	assert_int_equal(et_state_get_recording(v, kit_id(id).data, &r), 0);
+	assert_int_equal(r->state,
+			 closed ? ET__RECORDING_STATE__SEALED : ET__RECORDING_STATE__CAPTURING);
+	assert_int_equal(r->node, 2); /* who captured it */
+	if (closed) {
+		assert_int_equal(r->end_us, 1700000009000000);
+		assert_string_equal(r->from, "+420601");
+		assert_string_equal(r->problem, "its recorder was lost");
+	}
+	et__recording__free_unpacked(r, NULL);
+	(void)et_state_view_close(v);
+}
+
+static void assert_segment(struct kit *k, uint64_t id, Et__SegmentState state, uint64_t node)
+{
+	struct et_state_view *v = et_state_view_open(k->s);
+	Et__Segment *g = NULL;
+
+	assert_int_equal(et_state_get_segment(v, kit_id(id).data, 1, 1, &g), 0);
+	assert_int_equal(g->state, state);
+	assert_int_equal(g->node, node);
+	assert_non_null(g->wrap); /* its key is that of its beginning */
+	et__segment__free_unpacked(g, NULL);
+	(void)et_state_view_close(v);
+}
+
+/* What others kept of calls that were in progress when their recorder was lost. */
+static void members_tell_the_end_of_what_a_gone_node_had_open(void **state)
+{
+	struct kit *k = *state;
+	const Et__SegmentState open = ET__SEGMENT_STATE__SEGMENT_OPEN;
+	const Et__SegmentState sealed = ET__SEGMENT_STATE__SEGMENT_SEALED;
+	const Et__SegmentState unverified = ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED;
+	const struct kit_call call = { .id = 5, .start_us = 1700000000000000, .from = "+420601" };
+
+	kit_cluster(k);
+	kit_upgrade(k, 1, 2);
+	kit_know_schema(k, 3);
+	assert_int_equal(kit_open_call(k, 2, &call), 0);
+	assert_int_equal(kit_segment_open(k, 2, 5, 1), 0);
+	assert_int_equal(kit_segment_seal(k, 3, 5, 1, unverified, 7, 3), ET_EDENIED);
+	assert_int_equal(close_call(k, 3, 5), ET_EDENIED);
+	assert_int_equal(take_out(k, 2, k->index, true, true), 0);
+
+	/* Builds of schema 2 refuse it, so all do until the schema is 3. */
+	assert_int_equal(kit_segment_seal(k, 3, 5, 1, unverified, 7, 3), ET_EDENIED);
+	assert_int_equal(close_call(k, 3, 5), ET_EDENIED);
+	assert_int_equal(kit_raise_schema(k, 2, 3), 0);
+	assert_segment(k, 5, open, 2);
+	assert_int_equal(kit_segment_seal(k, 3, 5, 1, sealed, 7, 3), ET_EDENIED);
+	assert_int_equal(kit_segment_seal(k, 3, 5, 1, unverified, 7, 3), 0);
+	assert_int_equal(kit_segment_seal(k, 3, 5, 1, unverified, 7, 3), 0); /* again */
+	assert_segment(k, 5, unverified, 3);
+	assert_int_equal(kit_segment_seal(k, 1, 5, 1, unverified, 8, 9), ET_EDENIED);
+	assert_closed(k, 5, false);
+	assert_int_equal(close_call(k, 3, 5), 0);
+	assert_closed(k, 5, true);
+	assert_int_equal(close_call(k, 1, 5), ET_EDENIED);
+	assert_int_equal(kit_segment_open(k, 3, 5, 2), 0);
+}
+
 /* ---- Roles ---- */
 
 static void a_raft_role_takes_the_place_of_the_other(void **state)
@@ -367,6 +447,7 @@ static void a_dead_node_goes_with_its_loss(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(members_tell_the_end_of_what_a_gone_node_had_open),
 		TEST(a_raft_role_takes_the_place_of_the_other),
 		TEST(a_node_is_exactly_one_thing_to_raft),
 		TEST(a_witness_holds_neither_media_nor_keys),

@@ -62,7 +62,8 @@ struct cluster {
 	/* Proposals. */
 	int refuse_quorum; /* so many proposals get ET_ENOQUORUM */
 	int result_code;   /* of what is applied: 0, or ET_EDEGRADED as for a partly refused list */
-	uint64_t proposals, bad_proposals;
+	uint64_t proposals, bad_proposals, seals, closes;
+	int64_t closed_end_us;
 	uint64_t first_seq;
 	uint8_t first_incarnation[16];
 	bool same_op;
@@ -109,6 +110,35 @@ static void apply_copy(struct cluster *c, const Et__Copy *copy)
 	fake_copy_set(&c->state, segment, node, copy->state);
 }
 
+/* Of the tail of a node that is gone. 0, or ET_EREFUSED: it is sealed with another root. */
+static int apply_seal(struct cluster *c, const Et__Command *command)
+{
+	const Et__SegmentSeal *m = command->segment_seal;
+	struct et_state *s = &c->state;
+	size_t i = fake_find(s, m->recording.data);
+
+	assert_true(i < s->segment_count);
+	assert_int_equal(m->state, ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED);
+	pthread_mutex_lock(&s->mutex);
+	struct et_expect *x = &s->segments[i].expect;
+	bool sealed = !s->open[i];
+	bool same = sealed && memcmp(x->root, m->root.data, 32) == 0;
+	if (!sealed) {
+		memcpy(x->root, m->root.data, 32);
+		memcpy(x->seal_hash, m->seal_hash.data, 32);
+		x->has_seal_hash = true;
+		x->records = m->records;
+		x->size_bytes = m->size_bytes;
+		s->owners[i] = command->op->node;
+		s->open[i] = false;
+	}
+	pthread_mutex_unlock(&s->mutex);
+	if (!sealed) {
+		fake_copy_set(s, i, command->op->node, ET__COPY__STATE__VERIFIED);
+	}
+	return sealed && !same ? ET_EREFUSED : 0;
+}
+
 static void proposed_apply(struct cluster *c, const Et__Command *command)
 {
 	assert_int_equal(et_command_check(command, NULL), 0);
@@ -137,14 +167,22 @@ static void proposed_on_main(struct et_post *post)
 		if (command->body_case == ET__COMMAND__BODY_COPY_BAD) {
 			c->bad_proposals++;
 			apply_copy(c, command->copy_bad->copy);
+		} else if (command->body_case == ET__COMMAND__BODY_SEGMENT_SEAL) {
+			result.code = apply_seal(c, command);
+			c->seals++;
+		} else if (command->body_case == ET__COMMAND__BODY_RECORDING_CLOSE) {
+			c->closes++;
+			c->closed_end_us = command->recording_close->recording->end_us;
 		} else {
 			assert_int_equal(command->body_case, ET__COMMAND__BODY_COPY_ADD);
 			for (size_t i = 0; i < command->copy_add->n_copies; i++) {
 				apply_copy(c, command->copy_add->copies[i]);
 			}
 		}
-		tell_all(c, command);
-		p->cb(p->cb_arg, 0, &result);
+		if (result.code == 0) {
+			tell_all(c, command);
+		}
+		p->cb(p->cb_arg, result.code, &result);
 	}
 	et_command_free(command);
 	et_buffer_release(&p->packed);
@@ -244,6 +282,7 @@ static void sync_start(struct node *n)
 	config.propose_arg = c;
 	config.node = n->id;
 	config.media = n->media;
+	config.sign_key = n->identity.sign_key;
 	config.store_uuid = STORE_UUID;
 	if (et_sync_start(&config, &n->sync, &e) < 0) {
 		fail_msg("%s", e.text);

@@ -14,6 +14,7 @@
 struct et_state {
 	pthread_mutex_t mutex;
 	uint64_t index;
+	uint32_t schema; /* the committed one */
 	struct fake_node {
 		uint64_t id;
 		char site[64];
@@ -198,6 +199,19 @@ int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording
 	}
 	pthread_mutex_unlock(&s->mutex);
 	return rc;
+}
+
+int et_state_get_cluster(const struct et_state_view *v, Et__Cluster **ret)
+{
+	struct et_state *s = fake_of(v);
+	Et__Cluster cluster = ET__CLUSTER__INIT;
+	uint8_t bytes[64];
+
+	pthread_mutex_lock(&s->mutex);
+	cluster.schema = s->schema;
+	pthread_mutex_unlock(&s->mutex);
+	*ret = et__cluster__unpack(NULL, et__cluster__pack(&cluster, bytes), bytes);
+	return 0;
 }
 
 struct et_state_copies {

@@ -445,6 +445,181 @@ static void keeps_what_it_has_of_a_node_that_is_gone(void **state)
 	tape_end(&g, &c->state.segments[segment]);
 }
 
+static void node_remove(struct cluster *c, const struct node *n)
+{
+	Et__Command command = ET__COMMAND__INIT;
+	Et__NodeRemove gone = ET__NODE_REMOVE__INIT;
+
+	pthread_mutex_lock(&c->state.mutex);
+	for (size_t i = 0; i < c->state.node_count; i++) {
+		if (c->state.nodes[i].id == n->id) {
+			c->state.nodes[i].state = ET__NODE_STATE__REMOVED;
+		}
+	}
+	pthread_mutex_unlock(&c->state.mutex);
+	gone.node = n->id;
+	command.body_case = ET__COMMAND__BODY_NODE_REMOVE;
+	command.node_remove = &gone;
+	tell_all(c, &command);
+}
+
+static void seals_what_it_has_of_a_node_that_is_gone(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g[3];
+	size_t segments[3];
+	struct tape_made seal;
+
+	c->state.schema = 3;
+	c->refuse_quorum = 2;
+	pair_start(c, &prg, &brq);
+	struct node *ova = node_add(c, "ova"); /* tails them, too */
+	for (size_t i = 0; i < 3; i++) {
+		segments[i] = segment_open(c, prg, &g[i]);
+		tape_grow(&g[i], 5 + (uint32_t)i, 1000);
+	}
+	run_until(c, tails_of(brq).bytes > 0 && tails_of(brq).count == 3);
+	for (size_t i = 0; i < 3; i++) {
+		run_until(c, tail_size(c, brq, segments[i]) == tape_size(c, prg, segments[i]));
+	}
+	run_until(c, tails_of(brq).lag_ms > 100 || tails_of(brq).lag_ms == 0);
+	sync_stop(prg);
+	node_remove(c, prg);
+	for (size_t i = 0; i < 3; i++) {
+		run_until(c, fake_has(&c->state, segments[i], brq->id));
+		assert_int_equal(c->state.segments[segments[i]].expect.records, 5 + i);
+	}
+	run_until(c, c->closes == 3);
+	assert_int_equal(c->closed_end_us / 1000000, 6); /* the last record of the last one */
+	run_until(c, tails_of(brq).kept == 0 && tails_of(brq).sealed == 3);
+	assert_int_equal(files_in(brq, "tails"), 0);
+	sync_start(ova); /* It is a segment as any other. */
+	for (size_t i = 0; i < 3; i++) {
+		run_until(c, fake_has(&c->state, segments[i], ova->id));
+		assert_same_file(c, brq, ova, segments[i]);
+		tape_end(&g[i], &seal);
+	}
+}
+
+static void waits_for_the_schema_to_seal(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g;
+	struct tape_made seal;
+
+	c->state.schema = 2;
+	pair_start(c, &prg, &brq);
+	size_t segment = segment_open(c, prg, &g);
+	tape_grow(&g, 5, 1000);
+	run_until(c, tails_of(brq).bytes == tape_size(c, prg, segment));
+	sync_stop(prg);
+	node_remove(c, prg);
+	run_until(c, tails_of(brq).kept == 1);
+	sync_stop(brq);
+	sync_start(brq);
+	run_until(c, tails_of(brq).kept == 1);
+	assert_int_equal(c->seals, 0);
+	c->state.schema = 3;
+	sync_stop(brq);
+	sync_start(brq);
+	run_until(c, fake_has(&c->state, segment, brq->id) && c->closes == 1);
+	tape_end(&g, &seal);
+}
+
+static void gives_way_to_the_seal_of_another(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g;
+	struct tape_made seal;
+
+	c->state.schema = 3;
+	pair_start(c, &prg, &brq);
+	struct node *ova = node_add(c, "ova");
+	sync_start(ova);
+	run_until(c, status_of(ova).scanned_index > 0);
+	size_t segment = segment_open(c, prg, &g);
+	tape_grow(&g, 5, 1000);
+	run_until(c, tails_of(brq).bytes == tape_size(c, prg, segment));
+	run_until(c, tails_of(ova).bytes == tape_size(c, prg, segment));
+	sync_stop(brq); /* It is away while the call goes on, and ova seals more than it has. */
+	tape_grow(&g, 3, 1000);
+	run_until(c, tails_of(ova).bytes == tape_size(c, prg, segment));
+	sync_stop(prg);
+	node_remove(c, prg);
+	run_until(c, fake_has(&c->state, segment, ova->id));
+	assert_int_equal(c->state.segments[segment].expect.records, 8);
+	sync_start(brq);
+	run_until(c, fake_has(&c->state, segment, brq->id));
+	assert_same_file(c, ova, brq, segment);
+	assert_int_equal(files_in(brq, "tails"), 0);
+	tape_end(&g, &seal);
+}
+
+/* A tail of five records whose source is gone; its seal finds no quorum. */
+static size_t seal_without_quorum(struct cluster *c, struct node *prg, struct node *brq,
+				  struct tape_growing *g)
+{
+	size_t segment = segment_open(c, prg, g);
+
+	tape_grow(g, 5, 1000);
+	run_until(c, tails_of(brq).bytes == tape_size(c, prg, segment));
+	sync_stop(prg);
+	c->refuse_quorum = INT32_MAX;
+	node_remove(c, prg);
+	run_until(c, tape_size(c, brq, segment) > 0 && c->refuse_quorum < INT32_MAX);
+	assert_int_equal(tail_size(c, brq, segment), 0);     /* It lies where copies lie, */
+	assert_false(fake_has(&c->state, segment, brq->id)); /* and is none yet. */
+	return segment;
+}
+
+static void tells_a_seal_again_after_a_kill(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g;
+	struct tape_made seal;
+
+	c->state.schema = 3;
+	pair_start(c, &prg, &brq);
+	size_t segment = seal_without_quorum(c, prg, brq, &g);
+	sync_stop(brq);
+	c->refuse_quorum = 0;
+	sync_start(brq);
+	run_until(c, fake_has(&c->state, segment, brq->id) && c->closes == 1);
+	run_until(c, tails_of(brq).kept == 0 && tails_of(brq).sealed == 1);
+	tape_end(&g, &seal);
+}
+
+static void keeps_aside_what_came_too_late(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g;
+	struct tape_made seal;
+
+	c->state.schema = 3;
+	pair_start(c, &prg, &brq);
+	size_t segment = seal_without_quorum(c, prg, brq, &g);
+	pthread_mutex_lock(&c->state.mutex); /* Somebody else has sealed another tail of it. */
+	c->state.open[segment] = false;
+	c->state.segments[segment].expect.root[0] ^= 1;
+	pthread_mutex_unlock(&c->state.mutex);
+	c->refuse_quorum = 0;
+	run_until(c, files_in(brq, "quarantine") == 1);
+	assert_int_equal(tape_size(c, brq, segment), 0);
+	assert_int_equal(c->closes, 0);
+	assert_int_equal(tails_of(brq).sealed, 0);
+	tape_end(&g, &seal);
+}
+
 static void heeds_a_limit_of_its_class(void **state)
 {
 	struct cluster *c = *state;
@@ -628,6 +803,11 @@ int main(int argc, char **argv)
 		TEST(tails_more_than_one_question_holds),
 		TEST(one_node_of_a_site_tails),
 		TEST(keeps_what_it_has_of_a_node_that_is_gone),
+		TEST(seals_what_it_has_of_a_node_that_is_gone),
+		TEST(waits_for_the_schema_to_seal),
+		TEST(gives_way_to_the_seal_of_another),
+		TEST(tells_a_seal_again_after_a_kill),
+		TEST(keeps_aside_what_came_too_late),
 		TEST(heeds_a_limit_of_its_class),
 		TEST(is_off_when_it_is_not_asked_for),
 		TEST(asks_no_build_that_does_not_know_tails),
