@@ -8,13 +8,14 @@
  *   schema  since   what it added
  *   1       0.1.0   everything in command.proto but what stands below
  *   2       0.1.0   PolicySet keeps what it replaces (decisions 0105, 0114)
- *                   Recording.tones (0109), Stream.silenced (0118); Recording.kept, kept_us (0108)
+ *                   Recording.tones (0109); Recording.kept, kept_us (0108)
  *                   RecordingsJoin, RecordingSplit, and whom new legs follow (0110)
  *                   RecordingImport (0106); SiteRemove (0111)
  *                   a segment that comes when a redaction is done is made anew for it (0114)
  *                   KekAdd, KekRewrap and GrantAdd are of vault nodes (0114)
  *   3       0.1.0   Segment.seal_hash, SegmentSeal.seal_hash in place of object_hash; an import
  *                   and a generation have one of them; Copy.member_hash (0115)
+ *                   Stream.silenced (0118)
  *                   active members tell the end of what a removed node had open (0121)
  *   4       (tests) SchemaProbe; in binaries beside the real ones, never installed
  *
@@ -42,6 +43,7 @@
 #define ET_SCHEMA_KEYS_OF_VAULTS 2
 #define ET_SCHEMA_SEAL_HASH 3
 #define ET_SCHEMA_LOST_TAILS 3
+#define ET_SCHEMA_SILENCED 3
 
 /* The newest schema that this build understands. */
 uint32_t et_schema_build(void);

@@ -174,8 +174,9 @@ static int recording_new(struct apply *a, const Et__Recording *told, enum merge 
 }
 
 /* Without what not every member keeps of a stream. */
-static void streams_without_tones(Et__Recording *told, Et__Stream streams[ET_COMMAND_STREAMS_MAX],
-				  Et__Stream *list[ET_COMMAND_STREAMS_MAX])
+static void streams_without_silenced(Et__Recording *told,
+				     Et__Stream streams[ET_COMMAND_STREAMS_MAX],
+				     Et__Stream *list[ET_COMMAND_STREAMS_MAX])
 {
 	et_assert(told->n_streams <= ET_COMMAND_STREAMS_MAX); /* raft/command/rules.c */
 	for (size_t i = 0; i < told->n_streams; i++) {
@@ -198,7 +199,9 @@ static int recording_tell(struct apply *a, const Et__Recording *recording, enum 
 	plain.imported = NULL; /* only an import says it */
 	if (!schema_has(a, ET_SCHEMA_TONES)) {
 		plain.tones = 0; /* not every member keeps it */
-		streams_without_tones(&plain, streams, list);
+	}
+	if (!schema_has(a, ET_SCHEMA_SILENCED)) {
+		streams_without_silenced(&plain, streams, list);
 	}
 	if (!schema_has(a, ET_SCHEMA_KEPT)) {
 		plain.kept = (char *)(uintptr_t) "";
