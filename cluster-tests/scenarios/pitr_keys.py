@@ -102,8 +102,13 @@ def tell(s):
     fresh()
     (ship / f"base-{first_new:020d}-1.evbk").rename(s.folder / "away.evbk")
     done = restore(node, ship, "--at", str(points["ca"]), "--accept-missing-erasures")
-    check(done.returncode != 0 and f"--at {bases(ship)[1]} or later" in done.stderr.decode(), f"with a later base: {done}")
-    s.say("with a later base it names that one")
+    said = re.search(r"--at ([0-9]+) or later", done.stderr.decode())
+    check(done.returncode != 0 and said, f"with a later base: {done}")
+    later = int(said.group(1))
+    check(points["ca"] < bases(ship)[1] <= later, f"it names {later} of {bases(ship)}")  # the name says when it was begun
+    done = restore(node, ship, "--at", str(later), "--accept-missing-erasures")
+    check(done.returncode == 0 and json.loads(done.stdout)["restored_index"] == later, f"what it says to do: {done}")
+    s.say(f"with a later base it names that one, and goes to {later} as it said")
 
 
 if __name__ == "__main__":

@@ -227,6 +227,7 @@ struct et_api_config {
 	const char *name;
 	const char *site;
 	uint32_t connections; /* 0: ET_API_CONNECTIONS_MAX */
+	bool member; /* of a cluster: until it is attached it is starting, not without one */
 	const struct et_error
 		*locked; /* why the node root does not open, or NULL; borrowed: lives longer */
 	struct et_api_backend backend;

@@ -47,7 +47,7 @@ const char *et_api_code_level(const char *code)
 					     "RECORDING_PROBLEM", "VOTERS_EVEN",
 					     "MEMBERSHIP_CHANGE", "NODE_DRAINING",
 					     "KEY_ROTATION",	  "CA_ROTATION",
-					     "NOT_INITIALISED" };
+					     "NOT_INITIALISED",	  "STARTING" };
 	static const char *const risks[] = {
 		"NO_QUORUM",	   "NO_LEADER",		"DISK_FULL",	  "SYNC_FAILED",
 		"CLOCK_SKEW",	   "VAULT_SINGLE",	"COPY_BAD",	  "AUDIT_BROKEN",
@@ -66,6 +66,34 @@ const char *et_api_code_level(const char *code)
 		}
 	}
 	return "degraded";
+}
+
+const char *api_detached_code(const struct et_api *api)
+{
+	return api->config.locked != NULL ? "ROOT_LOCKED"
+	       : api->config.member	  ? "STARTING"
+					  : "NOT_INITIALISED";
+}
+
+int api_detached(const struct et_api *api, struct et_error *reterr)
+{
+	const struct et_error *locked = api->config.locked;
+	int rc = 0;
+
+	if (locked != NULL) {
+		rc = et_fail_plain(reterr, ET_ENOKEY, "the node root of %s does not open: %s",
+				   api->config.name, locked->text);
+		(void)et_fail_next(reterr, "%s", locked->next);
+	} else if (api->config.member) {
+		rc = et_fail_plain(reterr, ET_EBUSY,
+				   "%s is starting: its catalogue is being opened",
+				   api->config.name);
+		(void)et_fail_next(reterr, "evertape status: again, until it tells the cluster");
+	} else {
+		rc = et_fail(reterr, ET_EUNINITIALISED, "%s", api->config.name);
+		(void)et_fail_next(reterr, "evertape cluster init, or evertape node join TOKEN");
+	}
+	return rc;
 }
 
 void api_code_add(json_t *codes, const char *code, const char *next, const char *fmt, ...)

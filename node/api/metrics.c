@@ -18,9 +18,7 @@ int api_healthz(struct api_call *call, struct et_error *reterr)
 	bool ready = attached && raft.has_quorum;
 	json_t *reasons = json_array();
 	if (!attached) {
-		et_json_add(reasons,
-			    json_string(call->api->config.locked != NULL ? "ROOT_LOCKED"
-									 : "NOT_INITIALISED"));
+		et_json_add(reasons, json_string(api_detached_code(call->api)));
 	} else if (!ready) {
 		et_json_add(reasons, json_string("NO_QUORUM"));
 	}

@@ -25,6 +25,10 @@ json_t *api_backend_array(json_t *(*fn)(void *arg), void *arg);
 json_t *api_codes(struct api_call *call, const struct api_picture *p);
 void api_code_add(json_t *codes, const char *code, const char *next, const char *fmt, ...)
 	ET_PRINTF(4, 5);
+/* Why this node answers for itself alone, before it is attached: its root is locked, it is
+ * starting, or it belongs to no cluster. The error says what comes next. */
+const char *api_detached_code(const struct et_api *api);
+int api_detached(const struct et_api *api, struct et_error *reterr) ET_MUST_CHECK;
 /* "ok", "degraded" or "at_risk": the worst of them; notes do not count. */
 const char *api_health_of(const json_t *codes);
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "node/api/api_internal.h"
+#include "node/api/picture_internal.h"
 
 const struct api_route api_routes[] = {
 	{ "GET", "/healthz", 0, false, true, false, api_healthz },
@@ -160,16 +161,7 @@ static int cluster_expected(struct api_call *call, struct et_error *reterr)
 static int call_run(struct api_call *call, struct et_error *reterr)
 {
 	if (!call->route->fresh && !atomic_load(&call->api->attached)) {
-		const struct et_error *locked = call->api->config.locked;
-		if (locked != NULL) {
-			(void)et_fail_plain(reterr, ET_ENOKEY,
-					    "the node root of %s does not open: %s",
-					    call->api->config.name, locked->text);
-			return et_fail_next(reterr, "%s", locked->next);
-		}
-		int rc = et_fail(reterr, ET_EUNINITIALISED, "%s", call->api->config.name);
-		(void)et_fail_next(reterr, "evertape cluster init, or evertape node join TOKEN");
-		return rc;
+		return api_detached(call->api, reterr);
 	}
 	int rc = api_authenticate(call, reterr);
 	if (rc == 0) {

@@ -311,15 +311,10 @@ static int status_fresh(struct api_call *call)
 {
 	json_t *o = json_object();
 	json_t *codes = json_array();
-	const struct et_error *locked = call->api->config.locked;
-	if (locked != NULL) {
-		api_code_add(codes, "ROOT_LOCKED", locked->next, "%s", locked->text);
-	} else {
-		api_code_add(codes, "NOT_INITIALISED",
-			     "evertape cluster init, or evertape node join TOKEN",
-			     "this node belongs to no cluster yet");
-	}
-	et_json_set(o, "initialised", json_boolean(locked != NULL));
+	struct et_error why = { 0 };
+	int rc = api_detached(call->api, &why);
+	api_code_add(codes, api_detached_code(call->api), why.next, "%s", why.text);
+	et_json_set(o, "initialised", json_boolean(rc != ET_EUNINITIALISED));
 	et_json_set(o, "cluster", et_json_text(call->api->config.cluster));
 	et_json_set(o, "node", et_json_text(call->api->config.name));
 	et_json_set(o, "site", et_json_text(call->api->config.site));

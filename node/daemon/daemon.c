@@ -122,7 +122,7 @@ static int start_handles(struct et_daemon *d, struct et_error *reterr)
 /* ---- Start
  * --------------------------------------------------------------------------------------- */
 
-static int start_api(struct et_daemon *d, struct et_error *reterr)
+static int start_api(struct et_daemon *d, bool fresh, struct et_error *reterr)
 {
 	char socket[108];
 	int rc = et_config_socket_path(&d->config, socket, reterr);
@@ -141,6 +141,7 @@ static int start_api(struct et_daemon *d, struct et_error *reterr)
 		.name = d->config.name,
 		.site = d->config.site,
 		.connections = d->config.limits.api_connections,
+		.member = !fresh,
 		.locked = d->locked.code < 0 ? &d->locked : NULL,
 	};
 	daemon_fill_backend(d, &config.backend);
@@ -234,7 +235,7 @@ static int start_all(struct et_daemon *d, struct et_error *reterr)
 	if (rc < 0 && !fresh && (d->locked.code == 0 || daemon_peek_locked(d, reterr) < 0)) {
 		return rc;
 	}
-	rc = start_api(d, reterr);
+	rc = start_api(d, fresh, reterr);
 	if (rc < 0) {
 		return rc;
 	}

@@ -248,6 +248,9 @@ const struct et_cli_code et_cli_codes[] = {
 	  "evertape node list" },
 	{ "NOT_INITIALISED", "note", "This node belongs to no cluster yet.",
 	  "evertape cluster init, or evertape node join" },
+	{ "STARTING", "note",
+	  "This node is a member and starts: it opens its catalogue, which takes a second or two.",
+	  "evertape status, until it tells the cluster" },
 
 	/* Errors */
 	{ "ET_ENOTLEADER", "error",

@@ -321,7 +321,6 @@ void et_tail_release(struct et_sync *s)
 {
 	struct tails *a = &s->tails;
 
-	free(a->seal); /* its command was not answered: told again after the next start */
 	while (a->list != NULL) {
 		struct tail *t = a->list;
 		a->list = t->next;

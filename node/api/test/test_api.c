@@ -60,7 +60,7 @@ static int backend_join(void *arg, const char *token, const char *address, uint6
 	return 0;
 }
 
-static int set_up(void **state)
+static int set_up_as(void **state, bool member)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	if (f == NULL) {
@@ -82,6 +82,7 @@ static int set_up(void **state)
 		.name = "prg-1",
 		.site = "prg",
 		.connections = 24,
+		.member = member,
 		.backend = { .init_cluster = backend_init, .join = backend_join, .arg = f },
 	};
 	struct et_error e = { 0 };
@@ -91,6 +92,16 @@ static int set_up(void **state)
 	}
 	*state = f;
 	return rc;
+}
+
+static int set_up(void **state)
+{
+	return set_up_as(state, false);
+}
+
+static int set_up_member(void **state)
+{
+	return set_up_as(state, true);
 }
 
 static void on_closed(void *arg)
@@ -223,6 +234,24 @@ static void a_fresh_node_says_so(void **state)
 	assert_int_equal(ask(f, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", text, sizeof(text)),
 			 200);
 	assert_non_null(strstr(text, "evertape_api_requests_total "));
+}
+
+/* A member whose catalogue is not open yet must not be told to make a cluster. */
+static void a_member_that_starts_says_so(void **state)
+{
+	struct fixture *f = *state;
+	static char text[65536];
+	assert_int_equal(ask(f, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", text, sizeof(text)),
+			 200);
+	assert_non_null(strstr(text, "\"initialised\":true"));
+	assert_non_null(strstr(text, "\"code\":\"STARTING\""));
+	assert_null(strstr(text, "cluster init"));
+	assert_int_equal(ask(f, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", text, sizeof(text)),
+			 503);
+	assert_non_null(strstr(text, "STARTING"));
+	assert_int_equal(
+		ask(f, "GET /v1/recordings HTTP/1.1\r\nHost: x\r\n\r\n", text, sizeof(text)), 503);
+	assert_error(text, "ET_EBUSY");
 }
 
 static void init_answers_secrets_once(void **state)
@@ -433,6 +462,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_socket_is_private),
 		TEST(a_fresh_node_says_so),
+		cmocka_unit_test_setup_teardown(a_member_that_starts_says_so, set_up_member,
+						tear_down),
 		TEST(init_answers_secrets_once),
 		TEST(join_passes_the_token_on),
 		TEST(refuses_what_it_cannot_read),
