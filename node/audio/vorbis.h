@@ -13,9 +13,9 @@
 #include "node/base/bytes.h"
 #include "node/base/err.h"
 
-#define ET_VORBIS_IDENTITY_SIZE 30  /* bytes of the first header */
-#define ET_VORBIS_SETUP_MAX 20000   /* bytes of the third one: the second is text, and not needed */
-#define ET_VORBIS_BOOKS_MAX 131072  /* entries by their dimensions, of all codebooks */
+#define ET_VORBIS_IDENTITY_SIZE 30 /* bytes of the first header */
+#define ET_VORBIS_SETUP_MAX 20000  /* bytes of the third one: the second is text, and not needed */
+#define ET_VORBIS_BOOKS_MAX 131072 /* entries by their dimensions, of all codebooks */
 /* The parameters of a decoder: "headers=" base64url of identity | setup. */
 #define ET_VORBIS_FMTP_MAX                                                                         \
 	(sizeof("headers=") + et_base64_size(ET_VORBIS_IDENTITY_SIZE + ET_VORBIS_SETUP_MAX))
