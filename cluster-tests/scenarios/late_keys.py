@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 
-from story import binaries, check, export_exact, run, wait_committed, wait_for
+from story import binaries, check, export_exact, read_if_there, run, wait_committed, wait_for
 
 from lab.phones import Phones
 
@@ -79,7 +79,7 @@ def nowhere(s, cluster, folders, calls, keylog):
     for folder in folders + [n.folder for n in cluster.nodes]:
         for path in folder.rglob("*"):
             if path.is_file() and path.name != "reserve":
-                data = path.read_bytes()
+                data = read_if_there(path)
                 searched += 1
                 for needle, what in needles.items():
                     check(needle not in data, f"{what} lies open in {path}")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from story import audio, binaries, check, export_exact, export_with_gap, recorder_started, run, wait_committed, wait_for
+from story import audio, binaries, check, export_exact, export_with_gap, read_if_there, recorder_started, run, wait_committed, wait_for
 
 FROM, TO = 3.0, 5.0  # seconds of the recording
 EDGE = 0.06          # whole packets are left out, and what plays between is up to the receiver's buffer
@@ -107,7 +107,7 @@ def tell(s):
     for node in cluster.nodes:
         for path in node.folder.rglob("*"):
             if path.is_file():
-                data = path.read_bytes()
+                data = read_if_there(path)
                 check(not any(n in data for n in needles(call)), f"the span lies open in {path}")
     events = [e for e in first.cli("audit", "list")["events"] if e["action"].startswith(("recording.redact", "generation"))]
     outcomes = [(e["action"], e["outcome"]) for e in events]

@@ -11,7 +11,7 @@ import pathlib
 import subprocess
 import sys
 
-from story import audio, binaries, check, export_exact, run, skip, wait_committed, wait_for  # noqa: F401
+from story import audio, binaries, check, export_exact, read_if_there, run, skip, wait_committed, wait_for  # noqa: F401
 
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 PASSPHRASE, PIN = "correct horse battery staple", "48151623"
@@ -70,10 +70,7 @@ def no_secret(s, nodes):
         places = [proc / "cmdline", proc / "environ", node.log, node.config,
                   *(p for p in node.state.rglob("*") if p.is_file() and p.name != "reserve")]
         for path in places:
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                continue  # compacted since it was listed: what it had is in another
+            data = read_if_there(path)
             for secret in (PASSPHRASE, PIN):
                 check(secret.encode() not in data, f"a passphrase or PIN is in {path}")
 
