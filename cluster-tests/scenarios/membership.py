@@ -201,7 +201,12 @@ def dead_is_replaced(s):
     if s.cluster.leader() is a:
         a, dead = s.cluster.nodes[-1], s.cluster.nodes[0]
     rest = next(n for n in s.cluster.nodes if n is not dead and n is not a)
-    refused(8, a, "node", "remove", dead.name, "--reason", "dead", "--confirm", "scenario")  # it answers
+
+    def it_answers():  # before that, it was not asked for long enough
+        done = a.cli_raw("node", "remove", dead.name, "--reason", "dead", "--confirm", "scenario", timeout=130)
+        check(done.returncode != 0, f"{dead.name} answers, and was removed as dead")
+        return done.returncode == 8
+    wait_for(f"{a.name} to say that {dead.name} answers", it_answers, 20)
     dead.serves = False
     dead.kill()
     wait_for(f"{dead.name} to be seen as down", lambda: "VOTER_DOWN" in {c["code"] for c in a.status()["codes"]}, 30)

@@ -50,6 +50,12 @@ def recover(node):
     wait_for("the recovery in the audit log", lambda: "raft.recover" in names(node)[1], 30)
 
 
+def remove_dead(survivor, node):
+    """Who has just started cannot say yet who is dead."""
+    wait_for(f"{node.name} to be removed", lambda: survivor.cli_raw(
+        "node", "remove", node.name, "--reason", "dead", "--confirm", "scenario", timeout=130).returncode == 0, 30)
+
+
 def two_of_three(s):
     cluster = s.make_cluster()
     survivor, lost = cluster.nodes[0], cluster.nodes[1:]
@@ -61,7 +67,7 @@ def two_of_three(s):
     recover(survivor)
     check_written(survivor, 20)
     for node in lost:
-        survivor.cli("node", "remove", node.name, "--reason", "dead", "--confirm", "scenario", timeout=130)
+        remove_dead(survivor, node)
     survivor.cli("token", "create", "--name", "after", "--role", "reader", "--reason", "after")
     events = survivor.cli("audit", "verify")["events"]
     s.say(f"{survivor.name} goes on alone: 20 of 20 writes are there, {events} audit events verify, the dead are removed")
@@ -90,7 +96,7 @@ def three_of_five(s):
     wait_for("the other survivor to vote again", lambda: {n["name"] for n in survivor.status()["nodes"] if n["role"] == "voter"}
              == {survivor.name, other.name}, 60)
     for node in lost:
-        survivor.cli("node", "remove", node.name, "--reason", "dead", "--confirm", "scenario", timeout=130)
+        remove_dead(survivor, node)
     wait_for("it to have all of it", lambda: "after" in names(other)[0], 60)
     check_written(other, 30)
     for node in (survivor, other):

@@ -7,6 +7,7 @@
  * Refused (ET_EPOLICY) unless the operator says otherwise, loudly:
  *   - what takes votes away so that those left and reachable are no majority   (force)
  *   - removing a node that was not drained                                     (cause)
+ *     ("dead" never while it answers; ET_EBUSY while this node has just begun to ask)
  * Saying otherwise needs the cluster's name, as `confirm`. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 
 #define ROLES_MAX 16
 #define REMOVE_ROUNDS 5
+#define SILENT_MS 5000 /* asked for so long without an answer, a member may be dead */
 #define PEERS_WAIT_US (5 * INT64_C(1000000))
 #define LEADER_WAIT_US (15 * INT64_C(1000000))
 #define TRANSFER_TIMEOUT_MS 40000
@@ -662,6 +664,15 @@ static int loss_check(struct api_call *call, const struct removal *r, struct et_
 		int rc = et_fail_plain(reterr, ET_EPOLICY, "%s is not dead: it answers",
 				       r->node->name);
 		(void)et_fail_next(reterr, "evertape node drain %s", r->node->name);
+		return rc;
+	}
+	if (r->cause == CAUSE_DEAD && live != NULL &&
+	    et_json_get_int(live, "known_ms", SILENT_MS) < SILENT_MS) {
+		int rc = et_fail_plain(reterr, ET_EBUSY,
+				       "%s has only just begun to ask %s: too early to call it "
+				       "dead",
+				       call->api->config.name, r->node->name);
+		(void)et_fail_next(reterr, "again in %d s", SILENT_MS / 1000);
 		return rc;
 	}
 	(void)snprintf(what, sizeof(what),

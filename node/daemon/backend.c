@@ -41,8 +41,10 @@ static void nodes_on_loop(void *arg)
 		}
 		if (peer->json == NULL || et_json_parse("status", peer->json, strlen(peer->json),
 							SIZE_MAX, &object, NULL) < 0) {
+			int64_t known_us = et_clock_mono_us() - peer->known_us;
 			object = json_object();
 			et_json_set(object, "reachable", json_false());
+			et_json_set(object, "known_ms", json_integer(known_us / 1000));
 		} else {
 			add_age(object, d, peer);
 		}

@@ -43,7 +43,8 @@ enum daemon_phase { DAEMON_FRESH, DAEMON_LOCKED, DAEMON_STARTING, DAEMON_RUNNING
 /* What a member last said of itself (ET_RPC_STATUS). */
 struct daemon_peer {
 	uint64_t node;
-	int64_t heard_us; /* monotonic; 0: never */
+	int64_t known_us; /* monotonic: asked since then */
+	int64_t heard_us; /* likewise; 0: never */
 	bool asking;
 	bool seen;	/* at the poll that goes on */
 	bool is_member; /* by the catalogue, at the last poll; else its slot may go to another */

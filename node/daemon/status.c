@@ -265,7 +265,8 @@ static struct daemon_peer *find_peer(struct et_daemon *d, uint64_t node)
 	if (d->peer_count == DAEMON_PEERS_MAX) {
 		return NULL;
 	}
-	d->peers[d->peer_count] = (struct daemon_peer){ .node = node };
+	d->peers[d->peer_count] =
+		(struct daemon_peer){ .node = node, .known_us = et_clock_mono_us() };
 	return &d->peers[d->peer_count++];
 }
 
