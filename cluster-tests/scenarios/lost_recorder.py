@@ -7,16 +7,12 @@ import shutil
 import sys
 import time
 
-from story import by_caller, check, export_with_gap, recording_of, run, sleep_until, wait_for
+from story import by_caller, check, export_with_gap, recording_of, run, sleep_until, tails, wait_for
 
 CALLS = 6
 TALK = 30
 SPOKEN = 10
 LOST_SECONDS = 3.0  # a record's second, the question each second, and a busy machine
-
-
-def tails(*nodes):
-    return {p.name: p for n in nodes for p in (n.media / "tails").glob("*.tail")}
 
 
 def tell(s):

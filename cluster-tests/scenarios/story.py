@@ -292,6 +292,11 @@ def digests_compared(node):
     return found["result"] == "ok"
 
 
+def tails(*nodes):
+    """What these nodes keep of calls in progress elsewhere: {name of the tape: file}."""
+    return {p.name[:-len(".tail")]: p for n in nodes for p in (n.media / "tails").glob("*.tail")}
+
+
 def read_if_there(path):
     """What a file holds that a database may have compacted since it was listed: then it is in another."""
     try:

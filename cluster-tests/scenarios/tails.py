@@ -1,12 +1,12 @@
 """Calls in progress are kept at the other site as they grow.
 
-Promise: two seconds after it was spoken, the ciphertext of a call at one site lies at the other (and is no copy); killing
-either side costs nothing; when the call is over only what was missing crosses the line.
+Promise: some two seconds after it was spoken (four at most on a busy machine), the ciphertext of a call at one site lies at the other, and
+is no copy; killing either side costs nothing; when the call is over only what was missing crosses the line.
 """
 import sys
 import time
 
-from story import check, export_exact, export_with_gap, recording_of, run, wait_committed, wait_for
+from story import check, export_exact, export_with_gap, recording_of, run, sleep_until, tails, wait_committed, wait_for
 
 CALLS = 8
 TALK = 14
@@ -14,10 +14,6 @@ TALK = 14
 
 def tapes(node):
     return {p.name[:-len(".evtm")]: p for p in (node.media / "tapes").rglob("*.evtm")}
-
-
-def tails(*nodes):
-    return {p.name[:-len(".tail")]: p for n in nodes for p in (n.media / "tails").glob("*.tail")}
 
 
 def is_prefix(tail, tape):
@@ -71,8 +67,7 @@ def tell(s):
     holder.kill()
     holder.start()
     wait_for("the tails to go on after kill -9 of who keeps them", lambda: site(prg, "prg")["tails"] == CALLS, 30, every=0.2)
-    while time.monotonic() - began < TALK:
-        time.sleep(0.05)
+    sleep_until(began, TALK)
     s.hang_up(calls)
     wait_committed(prg, calls, ["prg", "brq"], 60)
     check(not tails(*cluster.nodes), "tails are left")

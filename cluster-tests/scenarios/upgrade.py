@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 
-from story import CliError, binaries, check, run, wait_committed, wait_for
+from story import CliError, binaries, check, digests_compared, run, wait_committed, wait_for
 
 from lab.tapes import evtm
 
@@ -72,13 +72,6 @@ def policy(s, node, days):
     node.cli("archive", "policy", "apply", str(path), "--reason", f"{days} days")
 
 
-def digests_equal(node):
-    checks = json.loads(node.cli_raw("doctor", "--deep", "-o", "json", timeout=60).stdout)["checks"]
-    found = next(c for c in checks if "digest" in c["check"])
-    check(found["result"] in ("ok", "unknown"), f"{found}")
-    return found["result"] == "ok"
-
-
 def record(s, node):
     """A call at the node, sealed and at both sites."""
     calls = s.place([node.name], 2)
@@ -125,7 +118,7 @@ def two_builds(s):
         for through in cluster.nodes:
             days += 1
             policy(s, through, days)
-        wait_for("equal digests", lambda: digests_equal(first), 30, every=0.5)
+        wait_for("equal digests", lambda: digests_compared(first), 30, every=0.5)
         check({c["code"] for n in cluster.nodes for c in n.status()["codes"]}.isdisjoint({"STATE_DIVERGED", "STATE_DISPUTED"}),
               f"diverged: {[n.status()['codes'] for n in cluster.nodes]}")
         check(all(revisions(n) == [days] for n in cluster.nodes), f"kept before all do: {[revisions(n) for n in cluster.nodes]}")
@@ -137,13 +130,13 @@ def two_builds(s):
     policy(s, first, days + 1)
     for node in cluster.nodes:
         wait_for(f"{node.name} to keep what is replaced", lambda n=node: revisions(n) == [days + 1, days], 20)
-    wait_for("equal digests", lambda: digests_equal(first), 30, every=0.5)
+    wait_for("equal digests", lambda: digests_compared(first), 30, every=0.5)
     s.say(f"schema 1 and {OLD} in one cluster: {days} policies, no revision kept, digests equal; after the upgrade they are kept, on each node")
     for call in [record(s, node) for node in cluster.nodes]:
         hashed(cluster, call, "seal_hash", seal_hash)
     for call in before:
         hashed(cluster, call, "sha256", sha256)
-    wait_for("equal digests", lambda: digests_equal(first), 30, every=0.5)
+    wait_for("equal digests", lambda: digests_compared(first), 30, every=0.5)
     s.say(f"{len(before)} calls before the upgrade are known by SHA-256, those after it by their seal hash; all verify on each node")
     cluster.stop()
 
