@@ -8,6 +8,8 @@
 
 #include "node/audio/codec_internal.h"
 
+enum { FRAME_MIN = 10 }; /* bytes: head, a subframe, check sum */
+
 struct flac {
 	FLAC__StreamDecoder *decoder; /* owned */
 	enum et_channel channel;
@@ -108,7 +110,7 @@ static void flac_pick(void *state, enum et_channel channel)
 /* Samples of each channel, by the frame's header (RFC 9639, section 9.1); 0: it is none. */
 static size_t frame_samples(struct et_view p)
 {
-	if (p.size < 16 || p.data[0] != 0xFF || (p.data[1] & 0xFE) != 0xF8) {
+	if (p.size < FRAME_MIN || p.data[0] != 0xFF || (p.data[1] & 0xFE) != 0xF8) {
 		return 0;
 	}
 	const unsigned code = p.data[2] >> 4;
@@ -123,6 +125,9 @@ static size_t frame_samples(struct et_view p)
 	size_t at = 5;
 	for (uint8_t bit = 0x40; (first & 0x80) != 0 && (first & bit) != 0; bit >>= 1) {
 		at++;
+	}
+	if (at + 2 > p.size) {
+		return 0;
 	}
 	return code == 6 ? p.data[at] + 1U : et_get16(p.data + at) + 1U;
 }

@@ -11,7 +11,8 @@ enum {
 	BLOCK_HEAD = 4,
 	INFO_BYTES = 34,
 	LAST_BLOCK = 0x80,
-	HEAD_MAX = 16,	    /* bytes of a frame's head */
+	HEAD_MIN = 6, /* bytes of a frame's head */
+	HEAD_MAX = 16,
 	FRAME_MIN = 10,	    /* bytes: head, a subframe, check sum */
 	GAP_MAX_S = 3600,   /* more than that is no gap, but a wrong number */
 	BLOCK_MAX = 16384,  /* samples that a decoder takes (node/audio/codec.h) */
@@ -83,8 +84,12 @@ static uint8_t crc8(const uint8_t *p, size_t size)
 	return crc;
 }
 
+/* Once a file, which may have a billion blocks of metadata. */
 static void crc16_prepare(uint16_t table[256])
 {
+	if (table[1] != 0) {
+		return;
+	}
 	for (unsigned i = 0; i < 256; i++) {
 		unsigned c = i << 8;
 		for (int bit = 0; bit < 8; bit++) {
@@ -105,7 +110,7 @@ static size_t number_size(uint8_t first)
 	if (first < 0x80) {
 		return 1;
 	}
-	const int ones = __builtin_clz(~(unsigned)first << 24);
+	const int ones = __builtin_clz(~((unsigned)first << 24));
 	return ones >= 2 && ones <= 7 ? (size_t)ones : 0;
 }
 
@@ -119,13 +124,15 @@ static uint64_t number_get(const uint8_t *p, size_t size)
 	return number;
 }
 
-/* The head of a frame of this file (section 9.1). 1 and *ret; 0: none; -1: too few bytes. */
+/* The head of a frame of this file (section 9.1). 1 and *ret; 0: none; -1: too few bytes: a whole
+ * frame may be shorter than the longest head. */
 static int head_read(const struct flac_info *info, struct et_view v, struct head *ret)
 {
 	static const uint32_t rates[] = { 0,	 88200, 176400, 192000, 8000,  16000,
 					  22050, 24000, 32000,	44100,	48000, 96000 };
 	static const uint8_t bits[] = { 0, 8, 12, 0, 16, 20, 24, 32 };
 	const uint8_t *p = v.data;
+	uint8_t room[HEAD_MAX] = { 0 };
 
 	if (v.size < 2) {
 		return v.size == 0 || p[0] == 0xFF ? -1 : 0;
@@ -133,8 +140,12 @@ static int head_read(const struct flac_info *info, struct et_view v, struct head
 	if (p[0] != 0xFF || (p[1] & 0xFE) != 0xF8) {
 		return 0;
 	}
-	if (v.size < HEAD_MAX) {
+	if (v.size < HEAD_MIN) {
 		return -1;
+	}
+	if (v.size < HEAD_MAX) {
+		memcpy(room, p, v.size);
+		p = room;
 	}
 	const unsigned block = p[2] >> 4;
 	const unsigned rate = p[2] & 15;
@@ -155,6 +166,9 @@ static int head_read(const struct flac_info *info, struct et_view v, struct head
 		hz = rate == 12 ? p[at] * 1000U : et_get16(p + at) * (rate == 14 ? 10U : 1U);
 		at += rate == 12 ? 1 : 2;
 	}
+	if (at >= v.size) {
+		return -1;
+	}
 	const unsigned channels = p[3] >> 4;
 	ret->samples = samples;
 	ret->place = number_get(p + 4, number_size(p[4])) * ((p[1] & 1) != 0 ? 1 : info->block_max);
@@ -172,8 +186,7 @@ static ssize_t block_take(struct et_medium *m, struct et_view held, bool last)
 		int rc = last ? medium_bytes(m, held.data, held.size) : 0;
 		return rc < 0 ? rc : last ? (ssize_t)held.size : 0;
 	}
-	if ((held.data[0] & 0x7F) == 0x7F ||
-	    held.data[0] == 0xFF) { /* No block: frames, perhaps. */
+	if ((held.data[0] & 0x7F) == 0x7F) { /* No block: frames, perhaps. */
 		m->flac.in_sound = true;
 		return flac_take(m, held, last);
 	}

@@ -162,6 +162,24 @@ static void flac_is_heard_to_the_bit(void **state)
 	}
 }
 
+/* 192 samples of one value: the shortest a frame of 16 bits can be. */
+static void a_short_frame_of_flac_is_heard(void **state)
+{
+	(void)state;
+	static const char frame[] = "\xFF\xF8\x14\x08\x00\x2B\x00\x12\x34\x05\xE0";
+	const struct et_view v = { (const uint8_t *)frame, sizeof(frame) - 1 };
+	struct et_decoder *d = decoder("FLAC", 8000, "", ET_CHANNEL_BOTH);
+	int16_t heard[192];
+
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(et_decoder_decode(d, v, heard, 192), 192);
+		for (size_t i = 0; i < 192; i++) {
+			assert_int_equal(heard[i], 0x1234);
+		}
+	}
+	(void)et_decoder_free(d);
+}
+
 static void flac_does_not_slip(void **state)
 {
 	(void)state;
@@ -190,7 +208,7 @@ static void flac_does_not_slip(void **state)
 	for (size_t cut = 0; cut < v.size; cut++) {
 		assert_int_equal(et_decoder_decode(d, (struct et_view){ v.data, cut }, heard,
 						   ET_CODEC_SAMPLES_MAX),
-				 cut < 16 ? 0 : BLOCK);
+				 cut < 10 ? 0 : BLOCK);
 	}
 	assert_int_equal(et_decoder_decode(other, v, heard, ET_CODEC_SAMPLES_MAX), BLOCK);
 	assert_int_equal(heard[5], 0);
@@ -364,6 +382,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(samples_of_files_are_heard),
 		cmocka_unit_test(flac_is_heard_to_the_bit),
+		cmocka_unit_test(a_short_frame_of_flac_is_heard),
 		cmocka_unit_test(flac_does_not_slip),
 		cmocka_unit_test(vorbis_is_heard),
 		cmocka_unit_test(headers_that_ask_for_too_much_are_refused),

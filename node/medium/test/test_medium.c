@@ -489,6 +489,71 @@ static void flac_that_no_mix_takes_is_kept(void **state)
 	}
 }
 
+/* A check sum of FLAC: of 8 bits (x^8 + x^2 + x + 1), of 16 (x^16 + x^15 + x^2 + 1). */
+static uint16_t flac_crc(const uint8_t *p, size_t size, int width, unsigned polynomial)
+{
+	unsigned crc = 0;
+
+	for (size_t i = 0; i < size; i++) {
+		crc ^= (unsigned)p[i] << (width - 8);
+		for (int bit = 0; bit < 8; bit++) {
+			crc = crc << 1 ^ ((crc >> (width - 1) & 1) != 0 ? polynomial : 0);
+		}
+	}
+	return (uint16_t)(crc & ((1U << width) - 1));
+}
+
+/* A frame of 192 samples of silence, one channel of 8 kHz and 16 bits: 11 bytes. */
+static void put_silence(struct et_buffer *b, uint8_t number)
+{
+	const uint8_t head[] = { 0xFF, 0xF8, 0x14, 0x08, number };
+	const size_t at = b->size;
+
+	et_buffer_add(b, head, sizeof(head));
+	et_buffer_add8(b, (uint8_t)flac_crc(head, sizeof(head), 8, 0x07));
+	et_buffer_add(b, "\0\0\0", 3); /* a constant, 0 */
+	et_buffer_add16(b, flac_crc(b->data + at, b->size - at, 16, 0x8005));
+}
+
+/* The shortest frames, up to the last byte of the file. */
+static void silence_of_flac_has_its_length(void **state)
+{
+	(void)state;
+	for (unsigned frames = 1; frames < 6; frames++) {
+		struct et_buffer b = { 0 };
+		struct seen s;
+		make_flac(&b, 8000, 1, 16, 192);
+		for (unsigned i = 0; i < frames; i++) {
+			put_silence(&b, (uint8_t)i);
+		}
+		read_whole(view_of(&b), &s);
+		assert_int_equal(s.packets, frames);
+		assert_int_equal(s.timestamp, 192 * (frames - 1));
+		assert_int_equal(s.duration_us, 24000 * frames);
+		assert_int_equal(s.payload[0].size, 11 * frames);
+		assert_string_equal(s.problem, "");
+		seen_release(&s);
+		et_buffer_release(&b);
+	}
+}
+
+/* A number of which each bit of the first byte says that it goes on: there is none. */
+static void a_frame_without_a_number_is_none(void **state)
+{
+	(void)state;
+	static const uint8_t head[16] = { 0xFF, 0xF8, 0x14, 0x08, 0xFF };
+	struct et_buffer b = { 0 };
+	struct seen s;
+
+	make_flac(&b, 8000, 1, 16, 192);
+	et_buffer_add(&b, head, sizeof(head));
+	put_silence(&b, 0);
+	read_whole(view_of(&b), &s);
+	assert_int_equal(s.packets, 1);
+	seen_release(&s);
+	et_buffer_release(&b);
+}
+
 /* Heads of frames with none behind them, each with its check sum: looking for an end of each takes
  * a look at 64 KiB. */
 static void heads_without_frames_cost_little(void **state)
@@ -499,13 +564,8 @@ static void heads_without_frames_cost_little(void **state)
 	struct seen s;
 
 	make_flac(&b, 8000, 1, 16, 4096);
-	uint8_t crc = 0;
-	for (size_t i = 0; i < sizeof(head); i++) { /* 8 bits of block size behind the number */
-		crc ^= head[i];
-		for (int bit = 0; bit < 8; bit++) {
-			crc = (uint8_t)(crc << 1 ^ ((crc & 0x80) != 0 ? 0x07 : 0));
-		}
-	}
+	/* 8 bits of block size behind the number */
+	const uint8_t crc = (uint8_t)flac_crc(head, sizeof(head), 8, 0x07);
 	for (int k = 0; k < 1000000; k++) { /* 16 MB: without a limit 10^12 steps */
 		static const uint8_t rest[9];
 		et_buffer_add(&b, head, sizeof(head));
@@ -625,6 +685,8 @@ int main(void)
 		cmocka_unit_test(aiff_is_read),
 		cmocka_unit_test(au_is_read),
 		cmocka_unit_test(flac_that_no_mix_takes_is_kept),
+		cmocka_unit_test(silence_of_flac_has_its_length),
+		cmocka_unit_test(a_frame_without_a_number_is_none),
 		cmocka_unit_test(heads_without_frames_cost_little),
 		cmocka_unit_test(what_is_no_audio_is_refused),
 		cmocka_unit_test(mp3_is_read),
