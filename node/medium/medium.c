@@ -183,7 +183,7 @@ static int know(struct et_medium *m, struct et_view v, bool last)
 		return known_or_other(m, flac_know(v, &m->about, &m->flac.info), last, "FLAC");
 	}
 	if (begins(v, 0, "OggS", 4)) {
-		return known_or_other(m, ogg_know(v, last, &m->about, &m->ogg), last, "OGG");
+		return known_or_other(m, ogg_know(v, &m->about, &m->ogg), last, "OGG");
 	}
 	other = other_name(v);
 	if (other != NULL) {

@@ -6,15 +6,18 @@
  * within the next packet (node/tape/file.h puts them together again). Nothing is decoded here.
  *
  *   WAV, RF64, BW64, AIFF, AIFF-C, AU
- *         samples of 8, 16, 24 and 32 bits, floating point of 32 and 64, G.711 µ-law and A-law, one
- *         or two channels (of WAV also GSM 06.10): a packet is about 20 ms; of two channels the
- * left one is the caller. Codecs are those of RFC 3551 and node/audio: L16, L8, PCMU, F32, ... MP3
- * MPEG audio layer III (ISO 11172-3, 13818-3): a packet is a frame. ID3 tags and what lies between
- * frames are bytes beside them. FLAC  (RFC 9639) a packet is a frame, found by both its check sums:
- * blocks of up to 16384 samples. Ogg   (RFC 3533) Opus (RFC 7845) and Vorbis: a packet is a packet;
- * heads of pages are bytes beside them, or within one that goes over the end of a page. The first
- * packet is empty: there the sound begins (what Opus has before it has smaller timestamps, and
- * sequence numbers); if the file says that it ends within what was decoded, an empty packet stands
+ *         samples of 8, 16, 24 and 32 bits, floating point of 32 and 64, G.711 µ-law and A-law,
+ *         one or two channels (of WAV also GSM 06.10): a packet is about 20 ms; of two channels
+ *         the left one is the caller. Codecs are those of RFC 3551 and node/audio: L16, L8, PCMU,
+ *         F32, ...
+ *   MP3   MPEG audio layer III (ISO 11172-3, 13818-3): a packet is a frame. ID3 tags and what lies
+ *         between frames are bytes beside them.
+ *   FLAC  (RFC 9639) a packet is a frame, found by both its check sums: blocks of up to 16384
+ *         samples.
+ *   Ogg   (RFC 3533) Opus (RFC 7845) and Vorbis: a packet is a packet; heads of pages are bytes
+ *         beside them, or within one that goes over the end of a page. The first packet is empty:
+ *         there the sound begins (what Opus has before it has smaller timestamps, and sequence
+ *         numbers); if the file says that it ends within what was decoded, an empty packet stands
  *         there.
  *   Of MP3, FLAC and Ogg two channels are two voices in one stream: the left one is the caller.
  *   Anything else that is known to be audio (other codecs and rates, more channels, MP4, AMR, CAF,

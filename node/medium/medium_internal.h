@@ -7,8 +7,6 @@
 
 #define MEDIUM_PIECE 16384 /* bytes that are kept as they are, of one packet */
 
-/* What all readers are: `last`: nothing follows. */
-
 /* ---- Files of samples ---- */
 
 enum pcm_sample { PCM_SIGNED, PCM_UNSIGNED, PCM_FLOAT, PCM_ALAW, PCM_ULAW };
@@ -141,8 +139,7 @@ struct ogg_state {
 };
 
 /* 1, 0, -1 as above; with 1 the caller frees *ret_state. -ENOMEM. */
-int ogg_know(struct et_view begin, bool last, struct et_medium_about *ret,
-	     struct ogg_state **ret_state);
+int ogg_know(struct et_view begin, struct et_medium_about *ret, struct ogg_state **ret_state);
 struct ogg_state *ogg_free(struct ogg_state *o); /* wipes; NULL is allowed; returns NULL */
 
 /* ---- All ---- */
@@ -163,7 +160,7 @@ struct et_medium {
 	/* MP3 */
 	struct mp3_frame first;
 	bool in_step;	 /* behind a frame: the next one begins here */
-	uint64_t beside; /* bytes between frames, of FLAC and Ogg too */
+	uint64_t beside; /* bytes between frames, of FLAC too */
 	struct flac_state flac;
 	struct ogg_state *ogg; /* owned, or NULL */
 	uint16_t sequence;
@@ -174,7 +171,8 @@ struct et_medium {
 
 /* Give out as bytes beside, in pieces. */
 int medium_bytes(struct et_medium *m, const uint8_t *data, size_t size);
-/* Take what can be taken of `held`; returns how many bytes, or negative. */
+/* Take what can be taken of `held` (`last`: nothing follows it); returns how many bytes, or
+ * negative. */
 ssize_t pcm_take(struct et_medium *m, struct et_view held, bool last);
 ssize_t mp3_take(struct et_medium *m, struct et_view held, bool last);
 ssize_t flac_take(struct et_medium *m, struct et_view held, bool last);

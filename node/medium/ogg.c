@@ -243,8 +243,7 @@ static int heads_read(struct et_view v, struct heads *h, struct et_medium_about 
 	return 0;
 }
 
-int ogg_know(struct et_view begin, bool last, struct et_medium_about *ret,
-	     struct ogg_state **ret_state)
+int ogg_know(struct et_view begin, struct et_medium_about *ret, struct ogg_state **ret_state)
 {
 	struct ogg_state *o = calloc(1, sizeof(*o));
 	struct heads heads = { .count = 0 };
@@ -261,7 +260,6 @@ int ogg_know(struct et_view begin, bool last, struct et_medium_about *ret,
 	int rc = heads_read(begin, &heads, ret, o);
 	et_buffer_release(&heads.packet);
 	et_buffer_release(&heads.identity);
-	(void)last;
 	if (rc != 1) {
 		(void)ogg_free(o);
 		return rc;
@@ -301,6 +299,26 @@ static uint32_t opus_samples(struct et_view p)
 	return frame * frames <= OPUS_SAMPLES ? frame * frames : 0;
 }
 
+/* Is it a packet of sound? *ret: its samples. */
+static bool sound_is(struct ogg_state *o, struct et_view payload, uint32_t *ret)
+{
+	if (o->heads_left > 0) {
+		o->heads_left--;
+		return false;
+	}
+	if (payload.size == 0 || payload.size > ET_MEDIUM_PACKET_MAX) {
+		return false;
+	}
+	if (o->is_opus) {
+		*ret = opus_samples(payload);
+		return *ret > 0;
+	}
+	const uint32_t window = et_vorbis_window(o->vorbis, payload);
+	*ret = o->window != 0 ? o->window / 4 + window / 4 : 0;
+	o->window = window != 0 ? window : o->window;
+	return window != 0;
+}
+
 /* What waits goes out as bytes, in the order of the file; of the packet there is nothing left. */
 static int part_give_up(struct et_medium *m)
 {
@@ -326,6 +344,18 @@ static int part_give_up(struct et_medium *m)
 	return rc;
 }
 
+/* The packet that waits is too long: it is kept beside, as is what comes of it yet. It counts as
+ * one, by its begin: the headers are counted, and text may have a picture in it. */
+static int part_pass(struct et_medium *m)
+{
+	struct ogg_state *o = m->ogg;
+	uint32_t samples;
+
+	o->passing = true;
+	o->lost += sound_is(o, (struct et_view){ o->part.data, o->part.size }, &samples);
+	return part_give_up(m);
+}
+
 /* Bytes of the file that are in no packet: they may stand within one. */
 static int beside(struct et_medium *m, const uint8_t *data, size_t size)
 {
@@ -338,9 +368,7 @@ static int beside(struct et_medium *m, const uint8_t *data, size_t size)
 		o->splice_count > 0 && o->splices[o->splice_count - 1].at == o->part.size;
 	if (o->between.size + size > BETWEEN_MAX ||
 	    (!goes_on && o->splice_count == OGG_SPLICES_MAX)) {
-		int rc = part_give_up(m);
-		o->passing = true;
-		o->lost++;
+		int rc = part_pass(m);
 		return rc < 0 ? rc : medium_bytes(m, data, size);
 	}
 	if (!goes_on) {
@@ -387,26 +415,6 @@ static int sound_give(struct et_medium *m, struct et_view payload, uint32_t samp
 	return rc;
 }
 
-/* Is it a packet of sound? *ret: its samples. */
-static bool sound_is(struct ogg_state *o, struct et_view payload, uint32_t *ret)
-{
-	if (o->heads_left > 0) {
-		o->heads_left--;
-		return false;
-	}
-	if (payload.size == 0 || payload.size > ET_MEDIUM_PACKET_MAX) {
-		return false;
-	}
-	if (o->is_opus) {
-		*ret = opus_samples(payload);
-		return *ret > 0;
-	}
-	const uint32_t window = et_vorbis_window(o->vorbis, payload);
-	*ret = o->window != 0 ? o->window / 4 + window / 4 : 0;
-	o->window = window != 0 ? window : o->window;
-	return window != 0;
-}
-
 static int packet_end(struct et_medium *m, struct et_view piece)
 {
 	struct ogg_state *o = m->ogg;
@@ -448,12 +456,7 @@ static int packet_go_on(struct et_medium *m, struct et_view piece)
 	if (o->part.failed) {
 		return -ENOMEM;
 	}
-	if (o->part.size > ET_MEDIUM_PACKET_MAX) { /* of a picture, perhaps */
-		o->passing = true;
-		(void)sound_is(o, (struct et_view){ o->part.data, o->part.size }, &(uint32_t){ 0 });
-		return part_give_up(m);
-	}
-	return 0;
+	return o->part.size > ET_MEDIUM_PACKET_MAX ? part_pass(m) : 0;
 }
 
 /* ---- The stream ---- */
