@@ -163,8 +163,9 @@ struct et_api_backend {
 		    struct et_error *reterr);
 	/* What this node knows of all members, itself among them: a new array of objects, each with
 	 * "id" and as much as is known of: live_calls, drops, disk_free_bytes, lag_ms, applied,
-	 * cert_expires, version, heard_ms (age of the knowledge), reachable. Joined by "id" with
-	 * what the catalogue says. */
+	 * cert_expires, version, heard_ms (age of the knowledge), reachable; of one that never
+	 * answered known_ms (it is asked for so long). Joined by "id" with what the catalogue
+	 * says. */
 	json_t *(*nodes)(void *arg);
 	/* Health of the cluster as this node sees it: a new array of {code, detail, next, node?}.
 	 * The API adds what it sees in the catalogue itself. */

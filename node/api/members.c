@@ -653,6 +653,15 @@ static int drained_check(const struct removal *r, struct et_error *reterr)
 	return rc;
 }
 
+/* How long this node has asked one that does not answer, SILENT_MS at most: whom it has heard once
+ * was asked for long enough. One that it knows only from the catalogue yet was not. */
+static int64_t silent_ms(struct api_call *call, const json_t *live)
+{
+	return live != NULL || call->api->config.backend.nodes == NULL
+		       ? et_json_get_int(live, "known_ms", SILENT_MS)
+		       : 0;
+}
+
 /* With its loss: said, and confirmed. */
 static int loss_check(struct api_call *call, const struct removal *r, struct et_error *reterr)
 {
@@ -666,8 +675,7 @@ static int loss_check(struct api_call *call, const struct removal *r, struct et_
 		(void)et_fail_next(reterr, "evertape node drain %s", r->node->name);
 		return rc;
 	}
-	if (r->cause == CAUSE_DEAD && live != NULL &&
-	    et_json_get_int(live, "known_ms", SILENT_MS) < SILENT_MS) {
+	if (r->cause == CAUSE_DEAD && silent_ms(call, live) < SILENT_MS) {
 		int rc = et_fail_plain(reterr, ET_EBUSY,
 				       "%s has only just begun to ask %s: too early to call it "
 				       "dead",

@@ -249,6 +249,8 @@ void daemon_serve_status(struct et_daemon *d)
 
 static struct daemon_peer *find_peer(struct et_daemon *d, uint64_t node)
 {
+	const struct daemon_peer fresh = { .node = node, .known_us = et_clock_mono_us() };
+
 	for (size_t i = 0; i < d->peer_count; i++) {
 		if (d->peers[i].node == node) {
 			return &d->peers[i];
@@ -258,15 +260,14 @@ static struct daemon_peer *find_peer(struct et_daemon *d, uint64_t node)
 		struct daemon_peer *old = &d->peers[i];
 		if (!old->is_member && !old->asking) {
 			free(old->json);
-			*old = (struct daemon_peer){ .node = node };
+			*old = fresh;
 			return old;
 		}
 	}
 	if (d->peer_count == DAEMON_PEERS_MAX) {
 		return NULL;
 	}
-	d->peers[d->peer_count] =
-		(struct daemon_peer){ .node = node, .known_us = et_clock_mono_us() };
+	d->peers[d->peer_count] = fresh;
 	return &d->peers[d->peer_count++];
 }
 

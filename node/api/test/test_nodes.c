@@ -35,6 +35,23 @@ static void commit(Et__Command *command)
 	}
 }
 
+/* What this node knows of members beside the catalogue: changed between two requests. */
+static _Atomic(const char *) known = "[{\"id\":1,\"reachable\":false},"
+				     "{\"id\":2,\"reachable\":false}]";
+
+static json_t *fake_nodes(void *arg)
+{
+	(void)arg;
+	return json_loads(atomic_load(&known), 0, NULL);
+}
+
+static int set_up_nodes(void **state)
+{
+	static const struct et_api_backend backend = { .nodes = fake_nodes };
+	member_backend = &backend;
+	return group_set_up(state);
+}
+
 /* A member that nobody hears: it is in the catalogue only. `roles` ends with NULL. */
 static void member_join(uint64_t id, const char *name, const char *site, const char *const *roles,
 			uint8_t token_id[16])
@@ -173,6 +190,29 @@ static void draining_has_its_rules(void **state)
 	assert_code(&none, 404, "ET_ENOTFOUND");
 }
 
+/* Who has only begun to ask does not know whether there will be an answer. */
+static void who_was_hardly_asked_is_not_called_dead(void **state)
+{
+	static const char *const early[] = {
+		"[{\"id\":1}]", /* not at all yet */
+		"[{\"id\":2,\"reachable\":false,\"known_ms\":4999}]",
+	};
+	const char *before = atomic_load(&known);
+
+	(void)state;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(early); i++) {
+		atomic_store(&known, early[i]);
+		refused("/v1/nodes/brq-1/remove", "{\"cause\":\"dead\",\"confirm\":\"acme\"}",
+			"ET_EBUSY", "again in 5 s");
+	}
+	atomic_store(&known, "[{\"id\":2,\"reachable\":true}]");
+	refused("/v1/nodes/brq-1/remove", "{\"cause\":\"dead\",\"confirm\":\"acme\"}", "ET_EPOLICY",
+		"it answers");
+	atomic_store(&known, "[{\"id\":2,\"reachable\":false,\"known_ms\":5000}]");
+	refused("/v1/nodes/brq-1/remove", "{\"cause\":\"dead\"}", "ET_EPOLICY", "nowhere else");
+	atomic_store(&known, before);
+}
+
 static void a_loss_is_said_and_confirmed(void **state)
 {
 	const char *path = "/v1/nodes/brq-1/remove";
@@ -308,10 +348,11 @@ int main(void)
 		cmocka_unit_test(bad_wishes_about_roles_are_refused),
 		cmocka_unit_test(a_vote_is_not_given_away_lightly),
 		cmocka_unit_test(draining_has_its_rules),
+		cmocka_unit_test(who_was_hardly_asked_is_not_called_dead),
 		cmocka_unit_test(a_loss_is_said_and_confirmed),
 		cmocka_unit_test(a_stolen_node_is_revoked_with_the_tokens_of_its_site),
 		cmocka_unit_test(leadership_goes_to_voters_only),
 		cmocka_unit_test(members_are_for_administrators),
 	};
-	return cmocka_run_group_tests(tests, group_set_up, group_tear_down);
+	return cmocka_run_group_tests(tests, set_up_nodes, group_tear_down);
 }
