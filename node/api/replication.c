@@ -518,7 +518,8 @@ static void add_tails(json_t *o, const char *site, const json_t *live)
 	json_array_foreach((json_t *)(uintptr_t)live, i, node)
 	{
 		const json_t *t = json_object_get(json_object_get(node, "replication"), "tails");
-		if (strcmp(et_json_get_text(node, "site", ""), site) == 0) {
+		if (api_live_is_fresh(node) &&
+		    strcmp(et_json_get_text(node, "site", ""), site) == 0) {
 			int64_t here = et_json_get_int(t, "lag_ms", 0);
 			tails += et_json_get_int(t, "tails", 0);
 			kept += et_json_get_int(t, "kept", 0);

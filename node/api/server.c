@@ -496,12 +496,16 @@ static void requests_serve(struct et_api *api)
  * reading stands still, and does not sleep then: it is not asked to. */
 static void call_follow(struct api_call *call)
 {
+	const struct session *s = lws_wsi_user(call->wsi);
 	const bool held = api_stream_is_held(call);
 	if (held != call->is_held) {
+		const bool sends =
+			!held && s->body_left > 0; /* all of it may have come meanwhile */
 		call->is_held = held;
 		(void)lws_rx_flow_control(call->wsi, held ? 0 : 1);
-		lws_set_timeout(call->wsi, held ? NO_PENDING_TIMEOUT : PENDING_TIMEOUT_HTTP_CONTENT,
-				held ? 0 : API_STALL_S);
+		lws_set_timeout(call->wsi,
+				sends ? PENDING_TIMEOUT_HTTP_CONTENT : NO_PENDING_TIMEOUT,
+				sends ? API_STALL_S : 0);
 	}
 	if (!held) {
 		(void)lws_callback_on_writable(call->wsi);
