@@ -255,13 +255,6 @@ typedef void daemon_certificate_fn(void *arg, int code, int64_t not_after_us, co
 void daemon_read_certificate(struct et_daemon *d, daemon_certificate_fn *fn, void *arg);
 
 /* A view, as a command has it. */
-/* What the catalogue is told of a tape that was sealed, beside its root. Views into itself. */
-struct daemon_hash {
-	uint8_t bytes[32];
-	ProtobufCBinaryData seal;   /* from schema 3 on; empty before, */
-	ProtobufCBinaryData object; /* when it is the SHA-256 of the file; else empty */
-};
-
 static inline ProtobufCBinaryData daemon_bytes(const uint8_t *data, size_t size)
 {
 	return (ProtobufCBinaryData){ size, (uint8_t *)(uintptr_t)data };
@@ -274,12 +267,18 @@ struct daemon_sealer {
 	uint32_t kek_id;
 };
 /* Zeroed before; asked again it has the KEK of then. ET_EUNINITIALISED, ET_ECLOSED. */
+int daemon_sealer_ask(struct et_daemon *d, struct daemon_sealer *s) ET_MUST_CHECK;
+
+/* What the catalogue is told of a tape that was sealed, beside its root. Views into itself. */
+struct daemon_hash {
+	uint8_t bytes[32];
+	ProtobufCBinaryData seal;   /* from schema 3 on; empty before, */
+	ProtobufCBinaryData object; /* when it is the SHA-256 of the file; else empty */
+};
 /* Under this committed schema, of the tape at `path`, which has that seal hash. The file is read
  * when the schema is an older one. Any thread. */
 int daemon_hash_of(uint32_t schema, const char *path, const uint8_t seal_hash[32],
 		   struct daemon_hash *ret, struct et_error *reterr) ET_MUST_CHECK;
-
-int daemon_sealer_ask(struct et_daemon *d, struct daemon_sealer *s) ET_MUST_CHECK;
 
 /* import.c: on API workers. What a killed process left is swept before the API serves. */
 int daemon_import(void *arg, const struct et_api_import *request, struct et_api_imported *ret,

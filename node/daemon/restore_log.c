@@ -268,6 +268,16 @@ static int state_digest(struct et_state *state, uint8_t ret[32])
 	return rc;
 }
 
+/* The point is not in these logs: what can be done without what is missing. */
+static int as_far_as(int rc, uint64_t index, struct et_error *reterr)
+{
+	(void)et_fail_next(reterr,
+			   "put the log-*.evbk that are missing beside them; or --at %llu: as far "
+			   "as these go",
+			   (unsigned long long)index);
+	return rc;
+}
+
 static int entry_apply(struct restore_log *l, struct et_state *state, uint64_t index,
 		       struct et_view entry, struct et_error *reterr)
 {
@@ -277,9 +287,10 @@ static int entry_apply(struct restore_log *l, struct et_state *state, uint64_t i
 		return 0;
 	}
 	if (index != applied + 1) {
-		return et_fail_plain(reterr, ET_EINTEGRITY,
-				     "the logs have a hole: entry %llu follows %llu",
-				     (unsigned long long)index, (unsigned long long)applied);
+		int hole = et_fail_plain(reterr, ET_EINTEGRITY,
+					 "the logs have a hole: entry %llu follows %llu",
+					 (unsigned long long)index, (unsigned long long)applied);
+		return as_far_as(hole, applied, reterr);
 	}
 	if ((l->at_index != 0 && index > l->at_index) ||
 	    (l->at_us != 0 && entry.size > 0 &&
@@ -394,12 +405,13 @@ static int log_apply(struct restore_log *l, const struct log_file *f, struct et_
 		return rc == ET_EREFUSED ? 0 : rc;
 	}
 	if (f->index > et_state_applied(state)) {
-		return et_fail_plain(
+		rc = et_fail_plain(
 			reterr, ET_EINTEGRITY,
 			"the logs have a hole: '%.200s' begins behind index %llu, the state "
 			"is at %llu",
 			f->path, (unsigned long long)f->index,
 			(unsigned long long)et_state_applied(state));
+		return as_far_as(rc, et_state_applied(state), reterr);
 	}
 	rc = et_backup_check(r, reterr);
 	if (rc < 0) {
@@ -464,6 +476,7 @@ int restore_log_apply(struct restore_log *l, const struct et_backup_head *base,
 		rc = et_fail_plain(reterr, ET_ENOTFOUND, "the logs end at index %llu, before %llu",
 				   (unsigned long long)et_state_applied(state),
 				   (unsigned long long)l->at_index);
+		rc = as_far_as(rc, et_state_applied(state), reterr);
 	}
 	return rc == 0 && l->at_us != 0 && !l->reached ? time_missed(l, state, reterr) : rc;
 }
