@@ -201,9 +201,7 @@ static int file_publish(struct generations *g, const char *part, struct et_error
 {
 	char whole[2 * PATH_BYTES];
 	char path[2 * PATH_BYTES];
-	char folder[2 * PATH_BYTES];
 
-	(void)snprintf(folder, sizeof(folder), "%.*s", folder_length(g->file), g->file);
 	if (!path_of(g->k, "generations", g->name, whole) || !path_of(g->k, g->file, "", path)) {
 		return et_fail(reterr, -ENAMETOOLONG, "file '%s'", g->file);
 	}
