@@ -208,7 +208,7 @@ struct et_api_backend {
 	int (*erased)(void *arg, const uint8_t recording[16], struct et_error *reterr);
 	/* A backup of the catalogue into `sink`, which waits for its client. */
 	int (*backup)(void *arg, et_backup_sink sink, void *sink_arg, struct et_error *reterr);
-	/* More lines for /metrics, in Prometheus' text format. */
+	/* More lines for /metrics: et_api_metric(). */
 	void (*metrics)(void *arg, struct et_buffer *ret);
 	void *arg; /* borrowed until et_api_stop() has called back */
 };
@@ -271,6 +271,12 @@ void et_api_set_certificate(struct et_api *api, struct et_api_certificate *certi
 
 /* What a health code means: "note", "degraded" (also of one that is not known), "at_risk". */
 const char *et_api_code_level(const char *code);
+
+/* As Prometheus reads it: a metric without labels, or the head of one, whose lines follow. */
+void et_api_metric(struct et_buffer *ret, const char *name, const char *type, const char *help,
+		   uint64_t value);
+void et_api_metric_head(struct et_buffer *ret, const char *name, const char *type,
+			const char *help);
 
 /* For the catalogue's on_applied: feeds GET /v1/changes. Cheap. Any thread. */
 void et_api_on_applied(struct et_api *api, uint64_t index, const Et__Command *command,

@@ -108,28 +108,18 @@ static const struct {
 	  "Tries to keep a call that the journal or the disk refused.", AT(capture.demand_failed) },
 };
 
-static void add_metric(struct et_buffer *out, const char *name, const char *type, const char *help,
-		       uint64_t value)
-{
-	et_buffer_printf(out, "# HELP evertape_%s %s\n# TYPE evertape_%s %s\nevertape_%s %llu\n",
-			 name, help, name, type, name, (unsigned long long)value);
-}
-
 static void add_reasons(struct et_buffer *out, const struct et_capture_packets *p)
 {
-	et_buffer_printf(out,
-			 "# HELP evertape_capture_unclaimed_packets_total Packets that might have "
-			 "been ours, by reason.\n# TYPE evertape_capture_unclaimed_packets_total "
-			 "counter\n");
+	et_api_metric_head(out, "capture_unclaimed_packets_total", "counter",
+			   "Packets that might have been ours, by reason.");
 	for (int i = 0; i < ET_UNCLAIMED_COUNT; i++) {
 		et_buffer_printf(out,
 				 "evertape_capture_unclaimed_packets_total{reason=\"%s\"} %llu\n",
 				 et_capture_unclaimed_text((enum et_capture_unclaimed)i),
 				 (unsigned long long)p->unclaimed[i]);
 	}
-	et_buffer_printf(out,
-			 "# HELP evertape_capture_other_packets_total Packets of other kinds.\n"
-			 "# TYPE evertape_capture_other_packets_total counter\n");
+	et_api_metric_head(out, "capture_other_packets_total", "counter",
+			   "Packets of other kinds.");
 	for (int i = 0; i < ET_OTHER_COUNT; i++) {
 		et_buffer_printf(out, "evertape_capture_other_packets_total{kind=\"%s\"} %llu\n",
 				 et_capture_other_text((enum et_capture_other)i),
@@ -140,10 +130,8 @@ static void add_reasons(struct et_buffer *out, const struct et_capture_packets *
 static void add_rules(struct et_buffer *out, const struct et_rules *rules,
 		      const struct et_capture_metrics *m)
 {
-	et_buffer_printf(
-		out, "# HELP evertape_capture_rule_calls_total Calls by the recording rule that "
-		     "fired; action skip: not recorded.\n"
-		     "# TYPE evertape_capture_rule_calls_total counter\n");
+	et_api_metric_head(out, "capture_rule_calls_total", "counter",
+			   "Calls by the recording rule that fired; action skip: not recorded.");
 	for (uint32_t i = 0; i <= rules->count; i++) {
 		const bool is_rule = i < rules->count;
 		et_buffer_printf(
@@ -167,29 +155,28 @@ static void add_identity(struct et_buffer *out, const struct et_tls_counts *t,
 		{ "timeout", t->handshake_timeouts },  { "broken", t->handshakes_broken },
 	};
 
-	add_metric(out, "cluster_accepted_total", "counter",
-		   "Connections to the cluster port that were let in.", t->accepted);
-	et_buffer_printf(out, "# HELP evertape_cluster_refused_total Connections to the cluster "
-			      "port that were refused, by cause.\n"
-			      "# TYPE evertape_cluster_refused_total counter\n");
+	et_api_metric(out, "cluster_accepted_total", "counter",
+		      "Connections to the cluster port that were let in.", t->accepted);
+	et_api_metric_head(out, "cluster_refused_total", "counter",
+			   "Connections to the cluster port that were refused, by cause.");
 	for (size_t i = 0; i < ET_ARRAY_SIZE(refused); i++) {
 		et_buffer_printf(out, "evertape_cluster_refused_total{cause=\"%s\"} %llu\n",
 				 refused[i].cause, (unsigned long long)refused[i].count);
 	}
-	add_metric(out, "cluster_cut_total", "counter",
-		   "Connections that were cut: their node was removed, or their CA left trust.",
-		   t->cut);
-	add_metric(out, "cluster_unchained_total", "counter",
-		   "Members that were let in by their recorded key alone: no CA that is trusted "
-		   "vouched for them.",
-		   t->unchained);
-	add_metric(out, "certificate_renewals_total", "counter",
-		   "Renewals of this node's certificate.", k->renewals);
-	add_metric(out, "certificate_renewal_failures_total", "counter",
-		   "Renewals that failed, and are tried again.", k->renewal_failures);
-	add_metric(out, "certificate_expires_seconds", "gauge",
-		   "End of this node's certificate, Unix time.",
-		   (uint64_t)(k->cert_not_after_us / 1000000));
+	et_api_metric(out, "cluster_cut_total", "counter",
+		      "Connections that were cut: their node was removed, or their CA left trust.",
+		      t->cut);
+	et_api_metric(out, "cluster_unchained_total", "counter",
+		      "Members that were let in by their recorded key alone: no CA that is trusted "
+		      "vouched for them.",
+		      t->unchained);
+	et_api_metric(out, "certificate_renewals_total", "counter",
+		      "Renewals of this node's certificate.", k->renewals);
+	et_api_metric(out, "certificate_renewal_failures_total", "counter",
+		      "Renewals that failed, and are tried again.", k->renewal_failures);
+	et_api_metric(out, "certificate_expires_seconds", "gauge",
+		      "End of this node's certificate, Unix time.",
+		      (uint64_t)(k->cert_not_after_us / 1000000));
 }
 
 static void metrics_on_loop(void *arg)
@@ -219,7 +206,8 @@ void daemon_metrics(void *arg, struct et_buffer *out)
 	add_identity(out, &ask.tls, &ask.keeper);
 	for (size_t i = 0; i < ET_ARRAY_SIZE(rows); i++) {
 		const void *value = (const char *)&ask + rows[i].offset;
-		add_metric(out, rows[i].name, rows[i].type, rows[i].help, *(const uint64_t *)value);
+		et_api_metric(out, rows[i].name, rows[i].type, rows[i].help,
+			      *(const uint64_t *)value);
 	}
 	add_reasons(out, &ask.capture.packets);
 	add_rules(out, &ask.daemon->config.rules, &ask.capture);
