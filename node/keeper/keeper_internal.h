@@ -14,6 +14,7 @@
  *   verify.c   tags of recovered tapes
  *   grants.c   grants for vault nodes that lack them
  *   rotate.c   the life of KEK versions: this node's keys, new versions, states
+ *              (rotate_internal.h)
  *   ca.c       the life of CAs: what this node trusts, new CAs, steps of a rotation
  *   rewrap.c   moving wrapped DEKs to the active version
  *   generations.c  making segments anew: redaction, re-encryption (generations_internal.h)
