@@ -249,6 +249,7 @@ void et_call_decide_again(struct et_engine *e, struct et_call *c, const struct e
 	struct et_rule_decision d = ask_rules(e, c, invite);
 	c->provisional = false;
 	e->table_changed = true;
+	et_tones_flush_call(e, c); /* what the rule of before had held back */
 	/* What is being recorded goes on; what was refused by admission stays so. */
 	if (c->opened || c->restored || c->decision == ET_DECISION_REFUSED || d.rule == c->rule) {
 		return;

@@ -332,10 +332,9 @@ struct et_call {
 	bool paused_by_lack;		   /* ... so it is paused */
 	uint32_t pressed_cseq;		   /* of the last INFO that was looked at */
 	uint32_t digit_cseq;		   /* of the last digit in SIP that was dropped */
-	const char
-		*cannot_drop; /* static: from what tones cannot be dropped; NULL: nothing so far */
-	char tone_key;	      /* the last press that was dropped, in any of its streams; '\0' */
-	int64_t tone_us;      /* ... and when */
+	const char *cannot_drop; /* static: from what tones cannot be dropped, so far; or NULL */
+	char tone_key;		 /* the last press that was dropped, in any of its streams; '\0' */
+	int64_t tone_us;	 /* ... and when */
 	bool provisional; /* a rule on headers stood before the one that fired: not known then */
 	bool dirty;	  /* facts changed since the last update */
 	int64_t seen_us;  /* last SIP message */
@@ -590,6 +589,7 @@ void et_tones_flush(struct et_engine *e, struct et_stream *s);
 void et_tones_flush_call(struct et_engine *e, struct et_call *c);
 void et_tones_sweep(struct et_engine *e, struct et_call *c);
 void et_tones_problem(struct et_call *c);	    /* adds to what is said */
+const char *et_tones_hindrance(const char *text);   /* `cannot_drop` that reads so; NULL: none */
 struct et_tones *et_tones_free(struct et_tones *t); /* NULL is allowed; returns NULL */
 
 /* stream.c: a packet goes to the sink, or is counted as dropped. */

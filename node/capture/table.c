@@ -3,8 +3,8 @@
  *   file := "EVCT" version 1 | saved_us 8 | count 4 | { size 4 | call }* | crc32c 4
  *
  * A call's pause, whether its digits and tones are dropped, whether it is on demand and who keeps
- * it, and how many packets of its streams were silenced stand behind its streams; what follows is
- * passed over.
+ * it, how many packets of its streams were silenced, and from what tones could not be dropped stand
+ * behind its streams; what follows is passed over.
  *
  * It is rewritten as a whole when dialogs changed, at most once a second. A restart reads it to go
  * on with live recordings. It is a cache of what the wire told: a damaged one is refused as a whole
@@ -153,6 +153,7 @@ static void save_call(struct et_engine *e, struct et_buffer *b, const struct et_
 		et_buffer_add32(b, s->number);
 		et_buffer_add64(b, s->frozen ? s->old->silenced : s->silenced);
 	}
+	et_table_add_text(b, c->cannot_drop != NULL ? c->cannot_drop : "");
 }
 
 void et_engine_save(struct et_engine *e, struct et_buffer *ret)
@@ -379,6 +380,37 @@ static void restore_silenced(struct et_call *c, struct et_reader *r)
 	}
 }
 
+/* What is later than version 1: of each, as much as the build wrote that saved it. */
+static void restore_later(struct et_engine *e, struct et_call *c, struct et_reader *r)
+{
+	if (!r->failed && et_reader_left(r) > 0) {
+		c->pause.from_us = (int64_t)et_read64(r);
+		c->pause.to_us = (int64_t)et_read64(r);
+		c->pause.until_us = (int64_t)et_read64(r);
+		c->pause.packets = et_read64(r);
+		et_table_read_text(r, c->facts.pause_cause, sizeof(c->facts.pause_cause));
+		c->drop_digits = et_read8(r) != 0;
+	}
+	if (!r->failed && et_reader_left(r) > 0) {
+		const uint8_t tones = et_read8(r);
+		/* What it means that this build does not know, it is not less. */
+		c->facts.tones = tones <= ET_RULE_TONES_STRICT ? (enum et_rule_tones)tones
+							       : ET_RULE_TONES_STRICT;
+		c->drop_tones = c->facts.tones >= ET_RULE_TONES_DROP;
+	}
+	if (!r->failed && et_reader_left(r) > 0) {
+		restore_demand(e, c, r);
+	}
+	if (!r->failed && et_reader_left(r) > 0) {
+		restore_silenced(c, r);
+	}
+	if (!r->failed && et_reader_left(r) > 0) {
+		char text[32];
+		et_table_read_text(r, text, sizeof(text));
+		c->cannot_drop = et_tones_hindrance(text);
+	}
+}
+
 static bool restore_call(struct et_engine *e, struct et_reader *r)
 {
 	struct et_call *c = et_call_new(e, true);
@@ -417,27 +449,7 @@ static bool restore_call(struct et_engine *e, struct et_reader *r)
 		}
 		c->stream_count++;
 	}
-	if (!r->failed && et_reader_left(r) > 0) {
-		c->pause.from_us = (int64_t)et_read64(r);
-		c->pause.to_us = (int64_t)et_read64(r);
-		c->pause.until_us = (int64_t)et_read64(r);
-		c->pause.packets = et_read64(r);
-		et_table_read_text(r, c->facts.pause_cause, sizeof(c->facts.pause_cause));
-		c->drop_digits = et_read8(r) != 0;
-	}
-	if (!r->failed && et_reader_left(r) > 0) {
-		const uint8_t tones = et_read8(r);
-		/* What it means that this build does not know, it is not less. */
-		c->facts.tones = tones <= ET_RULE_TONES_STRICT ? (enum et_rule_tones)tones
-							       : ET_RULE_TONES_STRICT;
-		c->drop_tones = c->facts.tones >= ET_RULE_TONES_DROP;
-	}
-	if (!r->failed && et_reader_left(r) > 0) {
-		restore_demand(e, c, r);
-	}
-	if (!r->failed && et_reader_left(r) > 0) {
-		restore_silenced(c, r);
-	}
+	restore_later(e, c, r);
 	return !r->failed;
 }
 

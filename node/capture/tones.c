@@ -26,9 +26,10 @@
  *
  * Bounds. A stream holds at most 64 packets and 8 KiB, and 9 KiB beside them. What would be more, a
  * jump of the timestamp by more than 120 ms, samples that are others than those that were heard for
- * the same time, another codec, a pause of the recording, its end and 300 ms without a packet end
- * the hearing: what is held is judged by what there is, and goes out; the next packet begins anew,
- * with nothing before it. Without memory a packet is dropped and counted, not written unheard.
+ * the same time, another codec, another rule, a pause of the recording, its end, and a packet that
+ * was held for 300 ms (looked for four times a second) end the hearing: what is held is judged by
+ * what there is, and goes out; the next packet begins anew, with nothing before it. Without memory
+ * a packet is dropped and counted, not written unheard.
  *
  * Loss, order. What did not come is not counted in the guards, since a press may begin before a
  * hole and end behind it. A packet up to 20 ms later than its neighbours is heard with them; one
@@ -482,7 +483,21 @@ static struct held *held_new(const struct et_engine *e, enum et_stream_sound sou
 	return h;
 }
 
-/* Why digits cannot be taken out of a packet; NULL: they can. */
+/* Why digits cannot be taken out of a packet. */
+static const char *const hindrances[] = { "SRTP", "its codec", "its packets" };
+enum { BY_SRTP, BY_CODEC, BY_SIZE };
+
+const char *et_tones_hindrance(const char *text)
+{
+	for (size_t i = 0; i < ET_ARRAY_SIZE(hindrances); i++) {
+		if (strcmp(hindrances[i], text) == 0) {
+			return hindrances[i];
+		}
+	}
+	return NULL;
+}
+
+/* NULL: they can. */
 static const char *hindrance(const struct et_stream *s, enum et_stream_sound sound,
 			     const struct et_packet *p)
 {
@@ -490,9 +505,11 @@ static const char *hindrance(const struct et_stream *s, enum et_stream_sound sou
 		return NULL;
 	}
 	if (s->srtp[0] != '\0') {
-		return "SRTP";
+		return hindrances[BY_SRTP];
 	}
-	return sound == ET_SOUND_OTHER ? "its codec" : p->size > PACKET_MAX ? "its packets" : NULL;
+	return sound == ET_SOUND_OTHER ? hindrances[BY_CODEC]
+	       : p->size > PACKET_MAX  ? hindrances[BY_SIZE]
+				       : NULL;
 }
 
 bool et_tones_refuses(struct et_engine *e, struct et_stream *s, const struct et_packet *p)
@@ -506,6 +523,7 @@ bool et_tones_refuses(struct et_engine *e, struct et_stream *s, const struct et_
 	if (c->cannot_drop == NULL) {
 		c->cannot_drop = why;
 		c->dirty = true;
+		e->table_changed = true;
 		e->tones_cannot++;
 	}
 	return c->facts.tones == ET_RULE_TONES_STRICT;

@@ -574,6 +574,67 @@ static void a_stop_and_a_start_keep_the_promise(void **state)
 	assert_true(f->closed[0].streams[1].silenced >= 3);
 }
 
+/* Its digits are on the tape, from before: the recording says so at its end, too. */
+static void a_restart_does_not_forget_that_it_could_not(void **state)
+{
+	struct fixture *f = *state;
+	say(0, 0, 60);
+	send_as(f, 0, 0, 0, 0, 160);
+	f->engine->table_changed = false;
+	send_as(f, 0, 9, 1, 160, 160); /* G.722 */
+	assert_true(f->engine->table_changed);
+	restart(f, 20000);
+	hang_up(f);
+	assert_string_equal(
+		f->closed[0].facts.problem,
+		"key presses cannot be dropped from its codec (cannot_drop): masked when "
+		"heard");
+}
+
+static int no_room(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
+{
+	(void)arg;
+	(void)slot;
+	(void)facts;
+	(void)restored;
+	return ET_ELIMIT;
+}
+
+/* The sink has no room for it, and a header that comes late says that another rule fires. */
+static void what_is_held_goes_out_when_the_rule_changes(void **state)
+{
+	struct fixture *f = *state;
+	bye(f, "1");
+	wait_s(f, 3);
+	f->closed_count = 0;
+	rules.count = 1;
+	rules.rules[0] = (struct et_rule){
+		.name = "all",
+		.action = ET_RULE_RECORD,
+		.tones = ET_RULE_TONES_KEEP,
+		.header_count = 1,
+		.headers = { { .name = "Contact", .value = "*alice*" } },
+	};
+	make_again(f);
+	f->engine->sink.media = write_media;
+	f->engine->sink.meta = write_meta;
+	f->engine->sink.open = no_room;
+	sip(f, false, "SIP/2.0 200 OK", "2", "1 INVITE", "ab", 2, 4000);
+	say(0, 0, 60);
+	for (uint32_t n = 0; n < 3; n++) {
+		f->now_us += 20000;
+		send_as(f, 0, 0, n, n * 160, 160);
+	}
+	assert_int_equal(tape.count, 0);
+	f->engine->sink.open = sink_open;
+	sip(f, true, "INVITE sip:bob@x SIP/2.0\r\nContact: <sip:alice@10.0.0.1>", "2", "2 INVITE",
+	    "ab", 1, 4000);
+	assert_int_equal(tape.count, 3);
+	bye(f, "2");
+	wait_s(f, 40);
+	assert_int_equal(f->closed[0].streams[0].packets, tape.count);
+}
+
 /* Packets that waited until a description named them are heard, too, though they are old. */
 static void what_came_before_its_description_is_heard(void **state)
 {
@@ -717,6 +778,8 @@ int main(void)
 		TEST(a_press_at_the_end_of_what_came_is_dropped),
 		TEST(a_pause_waits_for_nothing),
 		TEST(a_stop_and_a_start_keep_the_promise),
+		TEST(a_restart_does_not_forget_that_it_could_not),
+		TEST(what_is_held_goes_out_when_the_rule_changes),
 		TEST(what_came_before_its_description_is_heard),
 		TEST(events_keep_their_place),
 		TEST(other_codecs_say_that_they_cannot),
