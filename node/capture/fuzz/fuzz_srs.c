@@ -6,18 +6,11 @@
 #include <unistd.h>
 
 #include "node/capture/srs_internal.h"
+#include "node/capture/test/sink.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { SESSIONS = 4, STEP_US = 300000 };
-
-static int take_any(void *arg, uint32_t slot, struct et_view plain)
-{
-	(void)arg;
-	(void)slot;
-	(void)plain;
-	return 0;
-}
 
 static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
 {
@@ -33,24 +26,6 @@ static int take_session(void *arg, uint32_t slot, const struct et_capture_sessio
 	(void)slot;
 	et_assert(session->participant_count <= ET_CAPTURE_PARTICIPANTS_MAX);
 	return 0;
-}
-
-static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
-		       const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)streams;
-	(void)count;
-	return 0;
-}
-
-static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
-		      const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)opened;
-	return take_update(arg, slot, facts, streams, count);
 }
 
 static void message(struct et_srs *s, struct et_view text, int64_t now_us)
@@ -132,14 +107,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			.connections = 1,
 		},
 	};
-	struct et_sink sink = {
-		.open = take_open,
-		.meta = take_any,
-		.keys = take_any,
-		.session = take_session,
-		.update = take_update,
-		.close = take_close,
-	};
+	struct et_sink sink = sink_of(NULL);
+	sink.open = take_open;
+	sink.session = take_session;
 	struct et_engine_config config = { .capture = &capture, .sink = &sink };
 	struct et_engine *e = NULL;
 	struct et_srs *s = NULL;

@@ -7,22 +7,11 @@
 #include <stdlib.h>
 
 #include "node/capture/fuzz/again.h"
+#include "node/capture/test/sink.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { TCP_BYTES = 4096, HEAD = 8, STEP_US = 20000, FAR = 3 << 20 };
-
-static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
-		      const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)arg;
-	(void)slot;
-	(void)opened;
-	(void)facts;
-	(void)streams;
-	(void)count;
-	return 0;
-}
 
 static void add_secret(struct et_keylog *k, const char *label, int digits)
 {
@@ -49,7 +38,7 @@ static struct et_engine *make(void)
 			.tcp_bytes = TCP_BYTES,
 		},
 	};
-	struct et_sink sink = { .close = take_close };
+	struct et_sink sink = sink_of(NULL);
 	struct et_keylog *keylog = NULL;
 	struct et_engine *e = NULL;
 

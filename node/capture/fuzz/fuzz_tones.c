@@ -5,11 +5,11 @@
  *
  * input := operation*
  * operation := what 1 | timestamp's step 2 | size 1 | ms 1 | samples: a pattern 1 */
-#include <pcap/dlt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/capture/fuzz/again.h"
+#include "node/capture/test/sink.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,23 +23,6 @@ static struct {
 		uint8_t bytes[BYTES];
 	} packets[SENT];
 } tape;
-
-static int take_open(void *arg, uint32_t slot, const struct et_facts *facts, bool restored)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)restored;
-	return 0;
-}
-
-static int take_stream(void *arg, uint32_t slot, const struct et_capture_stream *stream)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	return 0;
-}
 
 static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et_rtp *rtp,
 		      const struct et_packet *p)
@@ -63,55 +46,11 @@ static int take_media(void *arg, uint32_t slot, uint32_t stream, const struct et
 	return 0;
 }
 
-static int take_rtcp(void *arg, uint32_t slot, uint32_t stream, const struct et_packet *packet)
-{
-	(void)arg;
-	(void)slot;
-	(void)stream;
-	(void)packet;
-	return 0;
-}
-
-static int take_meta(void *arg, uint32_t slot, struct et_view plain)
-{
-	(void)arg;
-	(void)slot;
-	(void)plain;
-	return 0;
-}
-
-static int take_update(void *arg, uint32_t slot, const struct et_facts *facts,
-		       const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)arg;
-	(void)slot;
-	(void)facts;
-	(void)streams;
-	(void)count;
-	return 0;
-}
-
-static int take_close(void *arg, uint32_t slot, bool opened, const struct et_facts *facts,
-		      const struct et_capture_stream *streams, uint32_t count)
-{
-	(void)opened;
-	return take_update(arg, slot, facts, streams, count);
-}
-
 static struct et_engine *make(void)
 {
 	static const struct et_rules rules = { .otherwise = ET_RULE_RECORD,
 					       .tones = ET_RULE_TONES_DROP };
-	struct et_sink sink = {
-		.open = take_open,
-		.stream = take_stream,
-		.media = take_media,
-		.rtcp = take_rtcp,
-		.meta = take_meta,
-		.keys = take_meta,
-		.update = take_update,
-		.close = take_close,
-	};
+	struct et_sink sink = sink_of(NULL);
 	struct et_capture_config capture = {
 		.rules = &rules,
 		.limits = { .calls = 4,
@@ -124,37 +63,17 @@ static struct et_engine *make(void)
 					   .sink = &sink,
 					   .deterministic = true };
 	struct et_engine *e = NULL;
+	sink.media = take_media;
 	if (et_engine_new(&config, &e, NULL) < 0) {
 		abort();
 	}
 	return e;
 }
 
-/* Over raw IPv4, from 10.0.0.1 to 10.0.0.2. */
 static void datagram(struct et_engine *e, int64_t now_us, uint16_t port, const void *bytes,
 		     size_t size)
 {
-	uint8_t *p = calloc(1, 28 + size);
-	if (p == NULL) {
-		abort();
-	}
-	p[0] = 0x45;
-	et_put16(p + 2, (uint16_t)(28 + size));
-	p[8] = 64;
-	p[9] = 17;
-	et_put32(p + 12, 0x0A000001);
-	et_put32(p + 16, 0x0A000002);
-	et_put16(p + 20, port);
-	et_put16(p + 22, port);
-	et_put16(p + 24, (uint16_t)(8 + size));
-	memcpy(p + 28, bytes, size);
-	struct et_frame frame = { .link_type = DLT_RAW,
-				  .time_us = now_us,
-				  .data = p,
-				  .size = (uint32_t)(28 + size),
-				  .wire_size = (uint32_t)(28 + size) };
-	et_engine_frame(e, &frame);
-	free(p);
+	engine_datagram_at(e, now_us, 1, port, 2, port, bytes, size);
 }
 
 static void invite(struct et_engine *e, int64_t now_us)

@@ -1,5 +1,5 @@
-/* An engine for tests: a sink that takes everything and keeps nothing, of which a test replaces
- * what it looks at; datagrams; and that each packet was counted once. */
+/* An engine for tests and fuzzers: a sink that takes everything and keeps nothing, of which a test
+ * replaces what it looks at; datagrams; and that each packet was counted once. */
 #ifndef ET_NODE_CAPTURE_TEST_SINK_H
 #define ET_NODE_CAPTURE_TEST_SINK_H
 
@@ -96,7 +96,7 @@ static inline void engine_datagram_at(struct et_engine *e, int64_t time_us, uint
 {
 	uint8_t *p = calloc(1, 28 + size);
 
-	assert_non_null(p);
+	et_assert(p != NULL);
 	p[0] = 0x45;
 	et_put16(p + 2, (uint16_t)(28 + size));
 	p[8] = 64;
@@ -118,9 +118,8 @@ static inline void engine_datagram_at(struct et_engine *e, int64_t time_us, uint
 	free(p);
 }
 
-static inline void assert_each_counted_once(const struct et_engine *e)
-{
-	assert_int_equal(et_capture_counted(&e->packets), e->packets.total);
-}
+/* In tests. */
+#define assert_each_counted_once(e)                                                                \
+	assert_int_equal(et_capture_counted(&(e)->packets), (e)->packets.total)
 
 #endif

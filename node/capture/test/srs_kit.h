@@ -336,21 +336,39 @@ struct dialog {
 	uint16_t ports[3];
 };
 
-static inline struct dialog invite(struct fixture *f)
+static inline struct dialog dialog_of(const char *answer)
 {
 	struct dialog d;
-	const char *answer = ask(f, message_text(f, &first));
-	assert_begins(answer, "SIP/2.0 200 OK\r\n");
 	tag_of(answer, d.tag);
 	d.ports[0] = media_port(answer, 0);
 	d.ports[1] = media_port(answer, 1);
-	struct message ack = { .method = "ACK",
-			       .call_id = "one",
-			       .to_tag = d.tag,
-			       .cseq = 1,
-			       .branch = 2,
-			       .headers = "" };
+	return d;
+}
+
+/* In the dialog that `first` began; its tag is a view. */
+static inline struct message within(const char *tag, const char *method, unsigned cseq,
+				    unsigned branch)
+{
+	return (struct message){ .method = method,
+				 .call_id = first.call_id,
+				 .to_tag = tag,
+				 .cseq = cseq,
+				 .branch = branch,
+				 .headers = "" };
+}
+
+static inline void acknowledge(struct fixture *f, const struct dialog *d)
+{
+	struct message ack = within(d->tag, "ACK", 1, 2);
 	assert_string_equal(ask(f, message_text(f, &ack)), "");
+}
+
+static inline struct dialog invite(struct fixture *f)
+{
+	const char *answer = ask(f, message_text(f, &first));
+	assert_begins(answer, "SIP/2.0 200 OK\r\n");
+	struct dialog d = dialog_of(answer);
+	acknowledge(f, &d);
 	return d;
 }
 

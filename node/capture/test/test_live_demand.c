@@ -8,14 +8,20 @@
 
 #include "node/capture/test/live_kit.h"
 
+/* A call on demand, and so many packets of each side. */
+static void begin(struct fixture *f, uint32_t packets)
+{
+	f->on_demand = true;
+	start(f);
+	call(f);
+	talk(f, packets);
+}
+
 static void a_call_on_demand_is_kept_while_it_runs(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t id[16];
-	f->on_demand = true;
-	start(f);
-	call(f);
-	talk(f, 50);
+	begin(f, 50);
 	memcpy(id, wait_for(f, ET_CAPTURE_RING)->recording, 16);
 	const struct told *kept = keep_it(f, id);
 	assert_int_equal(kept->code, 0);
@@ -36,10 +42,7 @@ static void a_call_on_demand_is_kept_after_its_end(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t id[16];
-	f->on_demand = true;
-	start(f);
-	call(f);
-	talk(f, 50);
+	begin(f, 50);
 	hang_up(f);
 	struct told *t = NULL;
 	do { /* its end, two seconds after the BYE */
@@ -57,10 +60,7 @@ static void a_killed_recorder_loses_its_rings_and_begins_others(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t id[16];
-	f->on_demand = true;
-	start(f);
-	call(f);
-	talk(f, 100);
+	begin(f, 100);
 	for (int i = 0; i < 3; i++) { /* the call table is saved */
 		wait_for(f, ET_CAPTURE_TICK);
 	}

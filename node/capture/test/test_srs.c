@@ -18,10 +18,7 @@ static void takes_a_session_to_its_end(void **state)
 	assert_has(answer, ";+sip.srs");
 	assert_has(answer, "a=label:1\r\na=recvonly\r\n");
 	assert_has(answer, "a=label:2\r\na=recvonly\r\n");
-	struct dialog d;
-	tag_of(answer, d.tag);
-	d.ports[0] = media_port(answer, 0);
-	d.ports[1] = media_port(answer, 1);
+	const struct dialog d = dialog_of(answer);
 	assert_int_equal(d.ports[0] % 2, 0);
 	assert_true(d.ports[0] != d.ports[1]);
 	assert_int_equal(f->opened, 1);
@@ -38,13 +35,7 @@ static void takes_a_session_to_its_end(void **state)
 	assert_has(f->kept, "1 siprec-participant: id=a state=joined labels=2 joined= left= "
 			    "aor=sip:+420111@h name=Ann\n");
 
-	struct message ack = { .method = "ACK",
-			       .call_id = "one",
-			       .to_tag = d.tag,
-			       .cseq = 1,
-			       .branch = 2,
-			       .headers = "" };
-	assert_string_equal(ask(f, message_text(f, &ack)), "");
+	acknowledge(f, &d);
 	int second = client_open(SOCK_DGRAM);
 	for (uint16_t i = 0; i < 40; i++) {
 		rtp(f->client, d.ports[0], i, 7, 0);
@@ -58,12 +49,7 @@ static void takes_a_session_to_its_end(void **state)
 		assert_int_equal(f->streams[i].association, ET_ASSOCIATION_SDP);
 		assert_int_equal(f->media[i], 40);
 	}
-	struct message bye = { .method = "BYE",
-			       .call_id = "one",
-			       .to_tag = d.tag,
-			       .cseq = 2,
-			       .branch = 3,
-			       .headers = "" };
+	struct message bye = within(d.tag, "BYE", 2, 3);
 	assert_begins(ask(f, message_text(f, &bye)), "SIP/2.0 200 OK\r\n");
 	assert_begins(ask(f, message_text(f, &bye)), "SIP/2.0 200 OK\r\n"); /* again: the same */
 	rtp(f->client, d.ports[0], 40, 7, 0);				    /* on its way */
@@ -260,21 +246,11 @@ static void speaks_over_a_stream(void **state)
 	tag_of(answer, tag);
 
 	/* two messages in one segment, and a keep-alive, which is answered */
-	struct message ack = { .method = "ACK",
-			       .call_id = "one",
-			       .to_tag = tag,
-			       .cseq = 1,
-			       .branch = 2,
-			       .headers = "",
-			       .transport = "TCP" };
+	struct message ack = within(tag, "ACK", 1, 2);
+	ack.transport = "TCP";
 	(void)snprintf(text, sizeof(text), "%s", message_text(f, &ack));
-	struct message bye = { .method = "BYE",
-			       .call_id = "one",
-			       .to_tag = tag,
-			       .cseq = 2,
-			       .branch = 3,
-			       .headers = "",
-			       .transport = "TCP" };
+	struct message bye = within(tag, "BYE", 2, 3);
+	bye.transport = "TCP";
 	n = strlen(text);
 	(void)snprintf(text + n, sizeof(text) - n, "%s", message_text(f, &bye));
 	assert_int_equal(send(c, text, strlen(text), 0), strlen(text));
