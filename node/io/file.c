@@ -43,32 +43,36 @@ int et_file_pread(int fd, void *data, size_t size, int64_t offset)
 	return 0;
 }
 
+/* The folder that holds `path`. */
+static int parent_of(const char *path, char ret[PATH_MAX], struct et_error *reterr)
+{
+	const char *slash = strrchr(path, '/');
+	const size_t size = slash == NULL || slash == path ? 1 : (size_t)(slash - path);
+
+	if (size >= PATH_MAX) {
+		return et_fail(reterr, -ENAMETOOLONG, "'%s'", path);
+	}
+	memcpy(ret, slash != NULL ? path : ".", size);
+	ret[size] = '\0';
+	return 0;
+}
+
 int et_file_mkdirs_of(const char *path, struct et_error *reterr)
 {
 	char folder[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	int n = snprintf(folder, sizeof(folder), "%.*s", slash != NULL ? (int)(slash - path) : 0,
-			 path);
-	if (n < 0 || (size_t)n >= sizeof(folder)) {
-		return et_fail(reterr, -ENAMETOOLONG, "'%s'", path);
-	}
-	return n > 0 ? et_file_mkdirs(folder, reterr) : 0;
+	int rc = parent_of(path, folder, reterr);
+
+	return rc < 0 ? rc : et_file_mkdirs(folder, reterr);
 }
 
 int et_file_sync_parent(const char *path, struct et_error *reterr)
 {
 	char folder[PATH_MAX];
-	int n = snprintf(folder, sizeof(folder), "%s", path);
-	if (n < 0 || (size_t)n >= sizeof(folder)) {
-		return et_fail(reterr, -ENAMETOOLONG, "'%s'", path);
-	}
-	char *slash = strrchr(folder, '/');
-	if (slash == NULL) {
-		memcpy(folder, ".", 2);
-	} else {
-		slash[slash == folder ? 1 : 0] = '\0';
-	}
+	int rc = parent_of(path, folder, reterr);
 
+	if (rc < 0) {
+		return rc;
+	}
 	ET_CLEANUP(et_fd_closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fsync(fd) < 0) {
 		return et_fail(reterr, -errno, "sync folder '%s'", folder);
