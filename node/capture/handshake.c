@@ -321,7 +321,7 @@ static bool late_fits(struct et_engine *e, const struct et_handshake *h,
 static int late_tell(struct et_engine *e, const struct et_handshake *h,
 		     const struct et_srtp_ring *ring)
 {
-	struct et_buffer plain = { .data = NULL };
+	ET_CLEANUP(et_buffer_release) struct et_buffer plain = { .secret = true };
 	struct et_late_keys late = {
 		.start_us = h->start_us,
 		.state = h->others == 0 ? ET_KEYS_COMPLETE : ET_KEYS_PARTLY,
@@ -329,19 +329,15 @@ static int late_tell(struct et_engine *e, const struct et_handshake *h,
 	};
 
 	memcpy(late.recording, h->told, sizeof(late.recording));
-	if (et_buffer_reserve(&plain, 2 * ET_KEYS_ITEM_MAX) == NULL) {
-		return -ENOMEM;
-	}
 	for (uint32_t i = 0; i < et_srtp_ring_count(ring); i++) {
 		const struct et_srtp_entry entry = et_srtp_ring_at(ring, i);
 		const struct et_keys_item item = et_keys_item_of(&entry);
 		int rc = et_keys_add(&plain, &item);
-		et_assert(rc == 0 && !plain.failed);
+		et_assert(rc == 0);
 	}
-	int rc = e->sink.late(e->sink.arg, &late, (struct et_view){ plain.data, plain.size });
-	explicit_bzero(plain.data, plain.size);
-	et_buffer_release(&plain);
-	return rc;
+	return plain.failed ? -ENOMEM
+			    : e->sink.late(e->sink.arg, &late,
+					   (struct et_view){ plain.data, plain.size });
 }
 
 /* Its secret came, if it did. */

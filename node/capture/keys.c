@@ -31,18 +31,13 @@ static bool ring_make(struct et_call *c)
 
 int et_keys_tell_item(struct et_engine *e, const struct et_call *c, const struct et_keys_item *item)
 {
-	struct et_buffer plain = { .data = NULL };
-
-	/* One allocation, so that no copy is left behind. */
-	if (et_buffer_reserve(&plain, ET_KEYS_ITEM_MAX) == NULL) {
-		return -ENOMEM;
-	}
+	ET_CLEANUP(et_buffer_release) struct et_buffer plain = { .secret = true };
 	int rc = et_keys_add(&plain, item);
-	et_assert(rc == 0 && !plain.failed && plain.size <= ET_KEYS_ITEM_MAX);
-	rc = e->sink.keys(e->sink.arg, c->slot, (struct et_view){ plain.data, plain.size });
-	explicit_bzero(plain.data, plain.size);
-	et_buffer_release(&plain);
-	return rc;
+
+	et_assert(rc == 0 && plain.size <= ET_KEYS_ITEM_MAX);
+	return plain.failed ? -ENOMEM
+			    : e->sink.keys(e->sink.arg, c->slot,
+					   (struct et_view){ plain.data, plain.size });
 }
 
 struct et_keys_item et_keys_item_of(const struct et_srtp_entry *entry)

@@ -1,5 +1,7 @@
 /* SRTP keys, between the files that find them: keys.c (of signalling, by hand) and handshake.c (of
- * DTLS). */
+ * DTLS).
+ *
+ * Threads: the engine's. */
 #ifndef ET_NODE_CAPTURE_KEYS_INTERNAL_H
 #define ET_NODE_CAPTURE_KEYS_INTERNAL_H
 

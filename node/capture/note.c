@@ -1,6 +1,6 @@
 /* What a tape says besides its packets: whose call it is, its streams, keys, gaps and pauses, who
- * keeps it. What stands in one segment stands in each that follows, so that any of them can be read
- * without the others. */
+ * keeps it. But for the last, what stands in one segment stands in each that follows, so that any
+ * of them can be read without the others. */
 #include <stdio.h>
 
 #include "node/capture/writer_internal.h"
@@ -99,8 +99,7 @@ static void write_parties(struct et_writer *w, struct et_slot *s)
 	et_buffer_release(&plain);
 }
 
-/* ---- Gaps, pauses, who keeps it ---------------------------------------------------------------
- */
+/* ---- Gaps, pauses, who keeps it -------------------------------------------------------------- */
 
 static void write_gap(struct et_writer *w, struct et_slot *s, const struct et_capture_gap *gap)
 {

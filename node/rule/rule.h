@@ -84,9 +84,8 @@ enum et_rule_digits { ET_RULE_DIGITS_DEFAULT, ET_RULE_DIGITS_KEEP, ET_RULE_DIGIT
 enum et_rule_tones {
 	ET_RULE_TONES_DEFAULT,
 	ET_RULE_TONES_KEEP,
-	ET_RULE_TONES_MASK, /* silence in whatever is heard (node/audio/mask.h): not on the tape */
-	ET_RULE_TONES_DROP, /* on the tape, too: of G.711 that is not protected; of others as MASK
-			     */
+	ET_RULE_TONES_MASK,   /* silence in what is heard (node/audio/mask.h); the tape has them */
+	ET_RULE_TONES_DROP,   /* silence on the tape, in G.711 that is open; in others as MASK */
 	ET_RULE_TONES_STRICT, /* as DROP; of others nothing is written */
 };
 
