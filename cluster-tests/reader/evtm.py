@@ -632,6 +632,9 @@ def weave(data, dek):
             if pair[0] is None or any(q["ts"] != p["ts"] or len(q["payload"]) != len(p["payload"]) for q in pair):
                 raise Bad("packets of the two channels that do not fit")
             left, step = None, medium["sample_bytes"]
+            places = [i["offset"] for i in within]
+            if within and (len(pair) == 2 or step != 1 or places != sorted(places) or places[-1] > len(p["payload"])):
+                raise Bad("bytes that do not fit into their packet")
             for i in reversed(within):
                 p["payload"] = p["payload"][:i["offset"]] + i["bytes"] + p["payload"][i["offset"]:]
             within = []

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import evtm  # noqa: E402
@@ -65,12 +67,33 @@ class Vector(unittest.TestCase):
                          (1234567890123, bytes([1, 2]) + bytes(29) + bytes([9]), 2, 2, True, "WAV", "a.wav"))
         self.assertEqual(beside, {"item": "bytes", "offset": 77, "bytes": b"RIFF"})
 
+    def woven(self, channels, sample_bytes, places):
+        """The page's packets as a file, with bytes at these places of the first one's payload, which has 4."""
+        whole, at = bytearray.fromhex("ff7f0102030405060708"), 0
+        splices = b""
+        for n, place in enumerate(places):
+            whole[place + at:place + at] = b"<%d>" % n
+            at += 3
+            splices += bytes([3, 8 + 3]) + place.to_bytes(8, "big") + b"<%d>" % n
+        medium = (len(whole).to_bytes(8, "big") + evtm.sha256(whole) + bytes([channels, sample_bytes, 0, 3]) + b"Ogg" +
+                  bytes(1))
+        records = [(types.SimpleNamespace(kind=kind), plain) for kind, plain in (
+            (evtm.FILE, bytes([1, 1, len(medium)]) + medium), (evtm.FILE, b"\1" + splices), (evtm.MEDIA, self.media))]
+        with unittest.mock.patch.object(evtm, "opened", lambda data, dek: iter(records)):
+            return evtm.weave(b"", b"")[1] == bytes(whole)
+
+    def test_bytes_are_spliced_into_their_packet(self):
+        for places in ([], [0], [4], [2, 2], [0, 1, 1, 4]):
+            self.assertTrue(self.woven(1, 1, places), places)
+        for channels, sample_bytes, places in ((1, 1, [5]), (1, 1, [3, 1]), (2, 1, [1]), (1, 2, [1])):
+            with self.assertRaises(evtm.Bad):
+                self.woven(channels, sample_bytes, places)
+
     def test_its_packets_are_those_that_the_page_names(self):
         t0 = 1700000000123456
         found = [(p["seq"], p["ts"], p["arrival_us"], p["marker"], p["payload"].hex()) for p in evtm.media(self.media)]
         self.assertEqual(found, [(65535, 1000, t0, True, "ff7f0102"), (0, 1004, t0 + 20000, False, "03040506"),
                                  (2, 1008, t0 + 19995, False, "0708")])
-
 
     def test_its_checkpoint_is_what_the_packets_make(self):
         described, types, clock = evtm.checkpoint(self.checkpoint)
