@@ -348,13 +348,14 @@ void api_dispatch(struct api_call *call);
 /* ---- Handlers ---- */
 typedef int api_handler(struct api_call *call, struct et_error *reterr);
 api_handler api_healthz, api_metrics, api_status, api_doctor, api_rebuild_index, api_cluster,
-	api_nodes_list, api_sites, api_replication, api_capture; /* status.c */
+	api_nodes_list, api_sites, api_capture; /* status.c */
 api_handler api_init_cluster, api_join, api_node_token, api_token_create, api_tokens,
 	api_token_revoke, api_certs, api_audit_list, api_audit_verify, api_changes; /* admin.c */
 api_handler api_site_set, api_site_removal, api_site_remove;			    /* sites.c */
 api_handler api_config, api_capture_now, api_cert_renew;			    /* ask.c */
-api_handler api_node_show, api_node_roles, api_node_drain, api_node_holdings, api_node_remove,
-	api_raft_peers, api_raft_transfer, api_raft_snapshot; /* members.c */
+api_handler api_node_show, api_node_roles, api_node_drain, api_node_holdings,
+	api_node_remove;					  /* members.c */
+api_handler api_raft_peers, api_raft_transfer, api_raft_snapshot; /* raft.c */
 api_handler api_recordings, api_recording, api_recording_where,
 	api_recording_verify; /* recordings.c */
 api_handler api_facts_add, api_tags_set, api_note_add, api_told_get, api_agent_set,
@@ -388,9 +389,10 @@ json_t *api_audited_json(const struct et_api_told *told);	      /* {pending, ind
 api_handler api_erasure_certificate;				      /* certificate.c */
 api_handler api_holds, api_hold_add, api_hold_release;		      /* holds.c */
 api_handler api_retention_get, api_retention_put, api_retention_plan; /* retention.c */
-api_handler api_replication_queue, api_limits, api_limit_set, api_limit_remove; /* replication.c */
-api_handler api_scrub, api_scrub_start, api_repair_plan, api_repair_apply;	/* repair.c */
-api_handler api_console, api_openapi;						/* console.c */
+api_handler api_replication, api_replication_queue, api_limits, api_limit_set,
+	api_limit_remove;						   /* replication.c */
+api_handler api_scrub, api_scrub_start, api_repair_plan, api_repair_apply; /* repair.c */
+api_handler api_console, api_openapi;					   /* console.c */
 
 /* admin.c: what a command was about, for the feed of changes: "recording UUID", "node 3", "". */
 void api_change_target(const Et__Command *command, const Et__Result *result, char *ret,

@@ -35,7 +35,24 @@ bool api_node_has_role(const Et__Node *node, const char *role);
 bool api_node_stores(const Et__Node *node);
 bool api_node_moves_media(const Et__Node *node); /* a member that stores */
 
-/* status.c: what members said of themselves last, with their ids. A new array. */
+static inline void api_node_freep(Et__Node **node) /* a cleanup */
+{
+	et__node__free_unpacked(*node, NULL);
+}
+
+/* ---- raft.c ---- */
+
+/* Is it a voter in Raft's configuration now? */
+bool api_is_voter_now(const struct et_catalog_status *s, uint64_t node);
+/* Hand leadership over to `to`; 0: to any voter. ET_EUNREACHABLE: it was not taken over. */
+int api_transfer(struct api_call *call, uint64_t to, struct et_error *reterr) ET_MUST_CHECK;
+/* Until `want` leads, or, when it is 0, somebody who is not `old`. ET_EUNREACHABLE: 15 s. */
+int api_leader_wait(struct api_call *call, uint64_t old, uint64_t want, uint64_t *ret,
+		    struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- status.c ---- */
+
+/* What members said of themselves last, with their ids. A new array. */
 json_t *api_live_nodes(struct api_call *call);
 const json_t *api_live_of(const json_t *live, uint64_t id); /* NULL: nothing is known */
 /* What a site lacks, and since when, into `o`. */
