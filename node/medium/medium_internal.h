@@ -31,7 +31,7 @@ struct pcm_head {
 	uint32_t frame_samples;
 };
 
-/* Rates that a mix takes. */
+/* One that the decoders of files have (node/audio/codec.h). */
 bool medium_rate_is_played(uint32_t rate);
 /* Into h->about and the frame; false: none that is played, and about.format says what it is. */
 bool pcm_describe(struct pcm_head *h, const char *format, const struct pcm_kind *k);

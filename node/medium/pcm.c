@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/audio/codec.h"
 #include "node/medium/medium_internal.h"
 
 enum {
 	RATE_11025 = 11025,
-	RATE_22050 = 22050,
 	PACKETS_A_SECOND = 50,
 	PACKET_11025 = 441, /* frames: as many samples of 16 kHz as a whole number */
 	GSM_BYTES = 65,
@@ -29,15 +29,7 @@ static const struct {
 
 bool medium_rate_is_played(uint32_t rate)
 {
-	static const uint32_t rates[] = { 8000,	 11025, 12000, 16000, 22050,
-					  24000, 32000, 44100, 48000 };
-
-	for (size_t i = 0; i < ET_ARRAY_SIZE(rates); i++) {
-		if (rates[i] == rate) {
-			return true;
-		}
-	}
-	return false;
+	return rate != 0 && et_codec_find("L16", strlen("L16"), rate) != NULL;
 }
 
 bool pcm_describe(struct pcm_head *h, const char *format, const struct pcm_kind *k)
