@@ -1,6 +1,5 @@
 #include "node/capture/srs_internal.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,9 +21,7 @@ enum {
 	CONTROL_SIZE = 128,
 	KEEPALIVE_MAX = 12, /* a start line is longer */
 	MESSAGE_MAX = 65536,
-	OUT_MAX = 256 * 1024, /* bytes that wait for one peer */
-	SIGNAL_BUFFER = 4 * 1024 * 1024,
-	BACKLOG = 64,
+	OUT_MAX = 256 * 1024,	    /* bytes that wait for one peer */
 	HANDSHAKES_PER_SECOND = 50, /* each costs about a millisecond of the ring thread */
 };
 
@@ -33,175 +30,6 @@ enum {
 #define QUIET_US (30 * SECOND_US) /* a connection without session that says nothing */
 #define IDLE_US (300 * SECOND_US) /* ... that said something */
 
-/* What an epoll event is about. */
-enum tag { TAG_LISTEN = 1, TAG_CONNECTION, TAG_RTP, TAG_RTCP };
-
-static uint64_t tag_of(enum tag tag, uint32_t a, uint32_t b)
-{
-	return (uint64_t)tag << 56 | (uint64_t)a << 8 | b;
-}
-
-/* ---- Addresses ------------------------------------------------------------------------------- */
-
-static bool is_ipv4(const uint8_t address[16])
-{
-	static const uint8_t prefix[12] = { [10] = 0xFF, [11] = 0xFF };
-	return memcmp(address, prefix, 12) == 0;
-}
-
-static socklen_t sockaddr_of(const uint8_t address[16], uint16_t port, struct sockaddr_storage *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	if (is_ipv4(address)) {
-		struct sockaddr_in *in = (struct sockaddr_in *)ret;
-		in->sin_family = AF_INET;
-		in->sin_port = htons(port);
-		memcpy(&in->sin_addr, address + 12, 4);
-		return sizeof(*in);
-	}
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(port);
-	memcpy(&in6->sin6_addr, address, 16);
-	return sizeof(*in6);
-}
-
-static void address_of(const struct sockaddr_storage *from, uint8_t address[16], uint16_t *port)
-{
-	if (from->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
-		memcpy(address, &in6->sin6_addr, 16);
-		*port = ntohs(in6->sin6_port);
-		return;
-	}
-	const struct sockaddr_in *in = (const struct sockaddr_in *)from;
-	memset(address, 0, 10);
-	memset(address + 10, 0xFF, 2);
-	memcpy(address + 12, &in->sin_addr, 4);
-	*port = ntohs(in->sin_port);
-}
-
-/* An IP address as text, not a wildcard. */
-static bool read_ip(const char *text, uint8_t ret[16])
-{
-	static const uint8_t zero[16];
-	memset(ret, 0, 10);
-	memset(ret + 10, 0xFF, 2);
-	if (inet_pton(AF_INET, text, ret + 12) == 1) {
-		return memcmp(ret + 12, zero, 4) != 0;
-	}
-	return inet_pton(AF_INET6, text, ret) == 1 && memcmp(ret, zero, 16) != 0;
-}
-
-/* "10.1.0.11:5060", "[fd00::1]:5060" */
-static bool read_address(const char *text, uint8_t ret[16], uint16_t *port)
-{
-	char ip[64];
-	const char *colon = strrchr(text, ':');
-	size_t size = colon != NULL ? (size_t)(colon - text) : 0;
-	unsigned long number = colon != NULL ? strtoul(colon + 1, NULL, 10) : 0;
-	if (size == 0 || size >= sizeof(ip) || number > UINT16_MAX) {
-		return false;
-	}
-	if (text[0] == '[' && text[size - 1] == ']') {
-		text++;
-		size -= 2;
-	}
-	memcpy(ip, text, size);
-	ip[size] = '\0';
-	*port = (uint16_t)number;
-	return read_ip(ip, ret);
-}
-
-/* ---- Sockets --------------------------------------------------------------------------------- */
-
-static int watch(struct et_srs *s, int fd, uint64_t tag, bool out, bool again)
-{
-	struct epoll_event ev = { .events = EPOLLIN | (out ? EPOLLOUT : 0U), .data.u64 = tag };
-	return epoll_ctl(s->epoll, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
-}
-
-/* A bound socket, not blocking. Returns it, or -errno. */
-static int bind_socket(const uint8_t address[16], uint16_t port, bool stream)
-{
-	struct sockaddr_storage to;
-	int on = 1;
-	socklen_t size = sockaddr_of(address, port, &to);
-	int type = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
-	int fd = socket(to.ss_family, type, 0);
-	if (fd < 0) {
-		return -errno;
-	}
-	if (to.ss_family == AF_INET6) {
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	}
-	if (stream) {
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	} else {
-		(void)setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
-		(void)setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
-	}
-	if (bind(fd, (struct sockaddr *)&to, size) < 0 || (stream && listen(fd, BACKLOG) < 0)) {
-		int rc = -errno;
-		(void)close(fd);
-		return rc;
-	}
-	return fd;
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0) {
-		(void)close(*fd);
-		*fd = -1;
-	}
-}
-
-void et_srs_media_close(struct et_srs *s, struct et_srs_media *m)
-{
-	s->pairs_open -= m->rtp >= 0 ? 1 : 0;
-	close_fd(&m->rtp);
-	close_fd(&m->rtcp);
-}
-
-/* The pair at `port`; false: it is not free. */
-static bool open_pair(struct et_srs *s, struct et_srs_session *x, uint32_t media, uint16_t port,
-		      bool mux)
-{
-	struct et_srs_media *m = &x->media[media];
-	m->port = port;
-	m->rtp = bind_socket(s->media_address, port, false);
-	m->rtcp =
-		mux || m->rtp < 0 ? -1 : bind_socket(s->media_address, (uint16_t)(port + 1), false);
-	if (m->rtp < 0 || (!mux && m->rtcp < 0) ||
-	    watch(s, m->rtp, tag_of(TAG_RTP, x->index, media), false, false) < 0 ||
-	    (!mux && watch(s, m->rtcp, tag_of(TAG_RTCP, x->index, media), false, false) < 0)) {
-		close_fd(&m->rtp);
-		close_fd(&m->rtcp);
-		return false;
-	}
-	s->pairs_open++;
-	m->dropped[0] = 0;
-	m->dropped[1] = 0;
-	return true;
-}
-
-bool et_srs_media_open(struct et_srs *s, struct et_srs_session *x, uint32_t media, bool mux)
-{
-	uint32_t pairs = ((uint32_t)s->port_last - s->port_first + 1) / 2;
-	/* When all are ours nothing is tried: it costs milliseconds of the ring thread. */
-	for (uint32_t i = 0; i < pairs && s->pairs_open < pairs; i++) {
-		uint16_t port = s->port_next;
-		/* The one that was free longest comes next: late packets meet nobody else. */
-		s->port_next =
-			(uint32_t)port + 3 <= s->port_last ? (uint16_t)(port + 2) : s->port_first;
-		if (open_pair(s, x, media, port, mux)) {
-			return true;
-		}
-	}
-	return false;
-}
-
 /* ---- Connections ----------------------------------------------------------------------------- */
 
 static void connection_close(struct et_srs *s, struct et_srs_connection *c)
@@ -209,7 +37,7 @@ static void connection_close(struct et_srs *s, struct et_srs_connection *c)
 	if (c->fd < 0) {
 		return;
 	}
-	close_fd(&c->fd);
+	et_srs_close_fd(&c->fd);
 	et_framer_release(&c->framer);
 	c->tls = et_tls_server_close(c->tls);
 	et_buffer_release(&c->out);
@@ -240,8 +68,8 @@ static void connection_flush(struct et_srs *s, struct et_srs_connection *c)
 	}
 	if (waits != c->wants_out) {
 		c->wants_out = waits;
-		uint64_t tag = tag_of(TAG_CONNECTION, c->peer.connection, 0);
-		c->broken = c->broken || watch(s, c->fd, tag, waits, true) < 0;
+		uint64_t tag = et_srs_tag(ET_SRS_CONNECTION, c->peer.connection, 0);
+		c->broken = c->broken || et_srs_watch(s, c->fd, tag, waits, true) < 0;
 	}
 }
 
@@ -276,7 +104,7 @@ void et_srs_send(struct et_srs *s, const struct et_srs_peer *peer, struct et_vie
 {
 	struct sockaddr_storage to;
 	if (peer->serial == 0) {
-		socklen_t size = sockaddr_of(peer->address, peer->port, &to);
+		socklen_t size = et_srs_sockaddr(peer->address, peer->port, &to);
 		/* What does not go out now is sent again by its timer. */
 		(void)sendto(s->listens[peer->listen].fd, message.data, message.size, MSG_NOSIGNAL,
 			     (struct sockaddr *)&to, size);
@@ -356,12 +184,12 @@ static bool accept_one(struct et_srs *s, uint32_t listen)
 		.framer = { .message_max = MESSAGE_MAX, .counts = &s->framed },
 		.seen_us = s->mono_us,
 	};
-	address_of(&from, c->peer.address, &c->peer.port);
+	et_srs_address(&from, c->peer.address, &c->peer.port);
 	s->connection_count++;
 	bool secure = s->listens[listen].transport == ET_TRANSPORT_TLS;
 	c->tls = secure ? et_tls_server_accept(s->tls) : NULL;
 	if ((secure && c->tls == NULL) ||
-	    watch(s, fd, tag_of(TAG_CONNECTION, at, 0), false, false) < 0) {
+	    et_srs_watch(s, fd, et_srs_tag(ET_SRS_CONNECTION, at, 0), false, false) < 0) {
 		connection_close(s, c);
 	}
 	return true;
@@ -547,7 +375,7 @@ static bool read_datagrams(struct et_srs *s, int fd, uint32_t *dropped, datagram
 		for (int i = 0; i < n; i++) {
 			struct et_srs_peer peer = { .serial = 0 };
 			int64_t time_us = read_control(s, &heads[i].msg_hdr, dropped);
-			address_of(&data[i].from, peer.address, &peer.port);
+			et_srs_address(&data[i].from, peer.address, &peer.port);
 			fn(s, a, &peer,
 			   (struct et_view){ s->room + (size_t)i * DATAGRAM_SIZE,
 					     heads[i].msg_len },
@@ -601,7 +429,7 @@ static bool on_listen(struct et_srs *s, uint32_t at)
 	if (l->transport == ET_TRANSPORT_UDP) {
 		return read_datagrams(s, l->fd, &l->dropped, on_signal, at);
 	}
-	for (int i = 0; i < BACKLOG; i++) {
+	for (int i = 0; i < ET_SRS_BACKLOG; i++) {
 		if (!accept_one(s, at)) {
 			return false;
 		}
@@ -619,16 +447,16 @@ bool et_srs_read(struct et_srs *s, int64_t mono_us)
 	for (int i = 0; i < n; i++) {
 		uint64_t tag = events[i].data.u64;
 		uint32_t a = (uint32_t)(tag >> 8);
-		if (tag >> 56 == TAG_RTP || tag >> 56 == TAG_RTCP) {
-			more = read_media(s, a, tag & 0xFF, tag >> 56 == TAG_RTCP) || more;
+		if (tag >> 56 == ET_SRS_RTP || tag >> 56 == ET_SRS_RTCP) {
+			more = read_media(s, a, tag & 0xFF, tag >> 56 == ET_SRS_RTCP) || more;
 		}
 	}
 	for (int i = 0; i < n; i++) {
 		uint64_t tag = events[i].data.u64;
 		uint32_t a = (uint32_t)(tag >> 8);
-		if (tag >> 56 == TAG_LISTEN) {
+		if (tag >> 56 == ET_SRS_LISTEN) {
 			more = on_listen(s, a) || more;
-		} else if (tag >> 56 == TAG_CONNECTION) {
+		} else if (tag >> 56 == ET_SRS_CONNECTION) {
 			on_connection(s, a, events[i].events);
 		}
 	}
@@ -671,67 +499,6 @@ void et_srs_leave(struct et_srs *s)
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
-static int open_listen(struct et_srs *s, const struct et_capture_siprec *config, uint32_t i,
-		       struct et_error *reterr)
-{
-	struct et_srs_listen *l = &s->listens[i];
-	const char *address = config->listens[i].address;
-	int size = SIGNAL_BUFFER;
-	l->transport = config->listens[i].transport;
-	l->fd = -1;
-	s->listen_count = i + 1;
-	if (!read_address(address, l->address, &l->port)) {
-		return et_fail(reterr, ET_EUSAGE, "siprec: listen address '%s'", address);
-	}
-	if (l->transport == ET_TRANSPORT_TLS && s->tls == NULL) {
-		if (config->certificate == NULL || config->key == NULL) {
-			return et_fail(reterr, ET_EUSAGE,
-				       "siprec: TLS needs a certificate and a key");
-		}
-		int failed = et_tls_server_new(config->certificate, config->key, &s->tls, reterr);
-		if (failed < 0) {
-			return failed;
-		}
-	}
-	l->fd = bind_socket(l->address, l->port, l->transport != ET_TRANSPORT_UDP);
-	if (l->fd < 0) {
-		int rc = l->fd;
-		l->fd = -1;
-		return et_fail(reterr, rc, "siprec: listen on '%s'", address);
-	}
-	if (l->transport == ET_TRANSPORT_UDP) {
-		(void)setsockopt(l->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	}
-	if (l->port == 0) { /* tests */
-		struct sockaddr_storage own;
-		socklen_t own_size = sizeof(own);
-		uint8_t same[16];
-		if (getsockname(l->fd, (struct sockaddr *)&own, &own_size) == 0) {
-			address_of(&own, same, &l->port);
-		}
-	}
-	int rc = watch(s, l->fd, tag_of(TAG_LISTEN, i, 0), false, false);
-	return rc < 0 ? et_fail(reterr, rc, "siprec: listen on '%s'", address) : 0;
-}
-
-static int set_media(struct et_srs *s, const struct et_capture_siprec *config,
-		     struct et_error *reterr)
-{
-	s->port_first = (uint16_t)(config->port_first + config->port_first % 2);
-	s->port_last = config->port_last;
-	s->port_next = s->port_first;
-	if (config->media == NULL || !read_ip(config->media, s->media_address)) {
-		return et_fail(reterr, ET_EUSAGE, "siprec: media address '%s'",
-			       config->media != NULL ? config->media : "");
-	}
-	if (s->port_first < 1024 || (uint32_t)s->port_first + 1 > s->port_last) {
-		return et_fail(reterr, ET_EUSAGE, "siprec: media ports %u to %u",
-			       (unsigned)config->port_first, (unsigned)config->port_last);
-	}
-	(void)snprintf(s->media_text, sizeof(s->media_text), "%s", config->media);
-	return 0;
-}
-
 static void tell_engine(struct et_srs *s)
 {
 	struct et_own_addresses *own = &s->engine->own;
@@ -771,13 +538,14 @@ int et_srs_new(const struct et_capture_siprec *config, struct et_engine *e, int6
 	s->engine = e;
 	s->mono_us = mono_us;
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	int rc = s->epoll < 0 ? et_fail(reterr, -errno, "siprec") : set_media(s, config, reterr);
+	int rc = s->epoll < 0 ? et_fail(reterr, -errno, "siprec")
+			      : et_srs_media_range(s, config, reterr);
 	if (rc == 0 && !allocate(s, config)) {
 		rc = et_fail(reterr, -ENOMEM, "siprec");
 	}
 	for (uint32_t i = 0; rc == 0 && i < config->listen_count && i < ET_CAPTURE_LISTENS_MAX;
 	     i++) {
-		rc = open_listen(s, config, i, reterr);
+		rc = et_srs_listen_open(s, config, i, reterr);
 	}
 	if (rc < 0) {
 		et_srs_free(s);
@@ -800,10 +568,10 @@ struct et_srs *et_srs_free(struct et_srs *s)
 		connection_close(s, &s->connections[i]);
 	}
 	for (uint32_t i = 0; i < s->listen_count; i++) {
-		close_fd(&s->listens[i].fd);
+		et_srs_close_fd(&s->listens[i].fd);
 	}
 	s->tls = et_tls_server_free(s->tls);
-	close_fd(&s->epoll);
+	et_srs_close_fd(&s->epoll);
 	et_table_release(&s->by_call_id);
 	et_table_release(&s->by_key);
 	free(s->sessions);

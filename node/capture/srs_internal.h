@@ -1,8 +1,9 @@
 /* The recording server: a SIP user agent that takes recording sessions (RFC 7866) over UDP, TCP and
  * TLS, and the sockets that their media arrives at.
  *
- *   srs.c          sockets: listens, connections, media ports; what arrives is counted and handed
- * on uas.c          requests and what is answered; transactions (RFC 3261, section 17.2)
+ *   srs.c          what arrives: connections and datagrams; it is counted and handed on
+ *   srs_port.c     addresses, and what is bound to them: listens, media ports
+ *   uas.c          requests and what is answered; transactions (RFC 3261, section 17.2)
  *   srs_session.c  sessions: their dialogs, and BYE from us
  *   srs_offer.c    offers and answers
  *
@@ -23,6 +24,8 @@
 #ifndef ET_NODE_CAPTURE_SRS_INTERNAL_H
 #define ET_NODE_CAPTURE_SRS_INTERNAL_H
 
+#include <sys/socket.h>
+
 #include "node/capture/engine_internal.h"
 #include "node/sip/framer.h"
 #include "node/sip/server.h"
@@ -32,6 +35,7 @@ enum {
 	ET_SRS_TAG_SIZE = 17, /* 16 digits and a NUL */
 	ET_SRS_TRANSACTIONS = 4096,
 	ET_SRS_REJECTIONS = 3072,    /* of them at most for what makes no session */
+	ET_SRS_BACKLOG = 64,	     /* connections that wait to be taken */
 	ET_SRS_SESSION_TEXT = 16384, /* bytes that are kept of who is at the other end */
 };
 
@@ -184,10 +188,34 @@ void et_srs_tell(const struct et_srs *s, struct et_capture_metrics *ret);
 
 /* srs.c */
 void et_srs_send(struct et_srs *s, const struct et_srs_peer *peer, struct et_view message);
+void et_srs_count_session(struct et_srs *s, const struct et_srs_peer *peer, int by);
+
+/* srs_port.c */
+
+/* What an epoll event is about: of a listen, a connection or a session its number; of media the
+ * line. */
+enum et_srs_event { ET_SRS_LISTEN = 1, ET_SRS_CONNECTION, ET_SRS_RTP, ET_SRS_RTCP };
+
+static inline uint64_t et_srs_tag(enum et_srs_event event, uint32_t a, uint32_t b)
+{
+	return (uint64_t)event << 56 | (uint64_t)a << 8 | b;
+}
+
+/* `again`: it is watched, and `out` changed. 0, or -errno. */
+int et_srs_watch(struct et_srs *s, int fd, uint64_t tag, bool out, bool again);
+void et_srs_close_fd(int *fd); /* -1: it is not open; and is -1 then */
+/* An address of 16 bytes (IPv4: mapped) for the kernel, and what the kernel gave as one. */
+socklen_t et_srs_sockaddr(const uint8_t address[16], uint16_t port, struct sockaddr_storage *ret);
+void et_srs_address(const struct sockaddr_storage *from, uint8_t address[16], uint16_t *port);
+/* The i-th listen of `config`; ET_EUSAGE, or what the kernel says. */
+int et_srs_listen_open(struct et_srs *s, const struct et_capture_siprec *config, uint32_t i,
+		       struct et_error *reterr) ET_MUST_CHECK;
+/* The address and the ports that media arrives at; ET_EUSAGE. */
+int et_srs_media_range(struct et_srs *s, const struct et_capture_siprec *config,
+		       struct et_error *reterr) ET_MUST_CHECK;
 /* A port pair, the RTCP one too unless `mux`. false: none is free. */
 bool et_srs_media_open(struct et_srs *s, struct et_srs_session *x, uint32_t media, bool mux);
 void et_srs_media_close(struct et_srs *s, struct et_srs_media *m);
-void et_srs_count_session(struct et_srs *s, const struct et_srs_peer *peer, int by);
 
 /* srs_session.c */
 struct et_srs_session *et_srs_session_new(struct et_srs *s); /* NULL: no room */
