@@ -228,6 +228,8 @@ def up(cluster):
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     say("starting prg-1, prg-2 (site prg) and brq-1 (site brq); cluster init, join tokens, three voters")
     cluster.create()
+    for node in cluster.nodes:
+        node.wait_capture()
     shares = cluster.init_answer["escrow_shares"]
     say(f"cluster 'demo' is up; {len(shares)} escrow shares were shown once (an operator stores them apart)")
 

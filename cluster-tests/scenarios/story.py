@@ -112,6 +112,8 @@ class Story:
                         "PCMA" if number % 4 == 3 else "PCMU")
             call.home = home
             made.append(call)
+        for home in set(homes):
+            self.cluster.node(home).wait_capture()
         self.calls += made
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda c: c.start(), made))

@@ -25,6 +25,7 @@ def place_calls(s, node, seconds):
     if shutil.which("sipp") is None:
         s.say("no live calls: sipp is missing (run ops/packages)")
         return []
+    node.wait_capture()
     calls = []
     for i in range(CALLS):
         call = Call(s.folder / "calls" / f"{node.name}-{i}", f"127.0.1.{i + 1}", f"127.0.2.{i + 1}",

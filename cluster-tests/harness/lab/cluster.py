@@ -137,6 +137,15 @@ class Node:
             raise CliError(("status",), done.returncode, "", done.stderr.decode())
         return json.loads(done.stdout)
 
+    def wait_capture(self):
+        """Until it sees its telephones: a call that begins before is a call seen from the middle, without its numbers."""
+        def captures():
+            told = self.status()
+            if any(c["code"] == "ROOT_LOCKED" for c in told["codes"]):
+                return True  # it says so when it captures, and nothing of members
+            return any(n["capture"]["running"] for n in told["nodes"] if n["name"] == self.name)
+        wait_for(f"{self.name} to capture", captures)
+
     def metrics(self):
         """{name, with its labels: value} of /metrics."""
         connection = http.client.HTTPConnection("localhost", timeout=10)
