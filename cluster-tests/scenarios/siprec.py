@@ -197,6 +197,52 @@ def killed(s, node):
     s.say(f"kill -9: {good} frames before it are exact; the client began anew, and its recording went on")
 
 
+def denied(node):
+    return node.metrics()["siprec_denied_total"]
+
+
+def only_who_may(s, node):
+    """With `allow` and `client-ca`: another address, and over TLS no certificate or one of somebody else, open nothing."""
+    pairs = {}
+    for name in ("sbc", "stranger"):
+        pairs[name] = (s.folder / f"{name}.pem", s.folder / f"{name}.key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+                        "-subj", f"/CN={name}", "-out", pairs[name][0], "-keyout", pairs[name][1]], check=True, capture_output=True)
+    node.stop()
+    node.extra = node.siprec.replace("sessions: 8", f"sessions: 8, allow: [{node.phones}.30], client-ca: {pairs['sbc'][0]}")
+    node.write_config()
+    node.start()
+    node.wait_capture()
+    count = len(node.recordings())
+    for transport in ("udp", "tcp"):
+        client = Client(f"{node.phones}.31", node.srs, transport)
+        client.socket.settimeout(1)
+        try:
+            check(False, f"{transport}: another address is answered {client.simple('OPTIONS')}")
+        except OSError:
+            pass
+        client.close()
+    wait_for("both to be counted", lambda: denied(node) == 2, 5)
+    secure = (node.srs[0], 5061)
+    for certificate in (None, pairs["stranger"]):
+        try:
+            client = Client(f"{node.phones}.30", secure, "tls", certificate=certificate)
+            check(False, f"without a certificate of the CA: {client.simple('OPTIONS')}")
+        except OSError:
+            pass
+    wait_for("both to be counted", lambda: denied(node) == 4, 5)
+    client = Client(f"{node.phones}.30", secure, "tls", certificate=pairs["sbc"])
+    s.outside.append(client.close)
+    check(client.invite([Stream(client.ip, 1, "may", 1, srtp=Srtp())], metadata([ANN])) == 200, client.last)
+    client.talk()
+    wait_for("half a second of sound", lambda: client.streams[0].sent > 25, 10)
+    client.quiet()
+    check(client.simple("BYE") == 200, client.last)
+    closed(node, lambda: by_call_id(node, client.call_id), "the session of who may")
+    check(len(node.recordings()) == count + 1, "others were recorded")
+    s.say("allow and client-ca: another address, no certificate and one of another CA are counted and open nothing; who may is recorded")
+
+
 def no_room(s, node):
     node.stop()
     node.extra = node.siprec + "limits: {disk-reserve: 16TiB}\n"
@@ -223,6 +269,7 @@ def tell(s):
     by_streams(s, node)
     check(len(node.recordings()) == 5, f"{len(node.recordings())} recordings, want 5: something is recorded twice")
     killed(s, node)
+    only_who_may(s, node)
     no_room(s, node)
 
 

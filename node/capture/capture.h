@@ -97,6 +97,9 @@ struct et_capture_siprec {
 	uint32_t connections;	 /* TCP and TLS, at a time; 0: 256 */
 	const char *certificate; /* TLS: PEM files; NULL without a listen of that kind */
 	const char *key;
+	const struct et_range *allow; /* who may record here: of others nothing is read */
+	uint32_t allow_count;	      /* 0: any address may */
+	const char *client_ca;	      /* TLS: PEM; NULL: clients need no certificate */
 };
 
 /* Where keys of SRTP and TLS are given while calls run (keysock_internal.h). */
@@ -358,6 +361,8 @@ struct et_capture_event {
 	X(TLS_FAILED, "tls_failed") /* a TLS record that is not authentic, or lost its place */    \
 	X(TCP_STRAY, "tcp_stray")   /* far outside of the connection's window */                   \
 	X(MALFORMED_SIP, "malformed_sip") /* starts as SIP, cannot be read */                      \
+	X(SIPREC_DENIED, "siprec_denied") /* to the recording server, from an address that may     \
+					   * not record */                                         \
 	X(MALFORMED_RTP, "malformed_rtp") /* on a media address, is not RTP */                     \
 	X(FRAGMENT_INCOMPLETE, "fragment_incomplete")                                              \
 	X(FRAGMENT_BAD, "fragment_bad") /* overlapping, or longer than a datagram */               \
@@ -452,6 +457,8 @@ struct et_capture_metrics {
 	uint64_t siprec_refused; /* INVITEs of recording clients that were answered 4xx or 5xx */
 	uint64_t siprec_connections; /* TCP and TLS, now */
 	uint64_t siprec_evicted;     /* connections closed to make room, or not let in */
+	uint64_t siprec_denied;	     /* datagrams and connections of who may not record: another
+				      * address, or over TLS no certificate that checks */
 	uint64_t siprec_resent;	     /* responses and requests that were sent again */
 	uint64_t demand_calls;	     /* on demand, not kept, now; those that ended among them */
 	uint64_t demand_bytes;	     /* of their rings, on disk */

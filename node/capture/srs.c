@@ -156,6 +156,16 @@ static bool may_shake_hands(struct et_srs *s)
 	return s->handshakes++ < HANDSHAKES_PER_SECOND;
 }
 
+static bool may_record(const struct et_srs *s, const uint8_t address[16])
+{
+	for (uint32_t i = 0; i < s->allow_count; i++) {
+		if (et_range_holds(&s->allow[i], address)) {
+			return true;
+		}
+	}
+	return s->allow_count == 0;
+}
+
 static bool accept_one(struct et_srs *s, uint32_t listen)
 {
 	struct sockaddr_storage from;
@@ -165,6 +175,13 @@ static bool accept_one(struct et_srs *s, uint32_t listen)
 			 SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
 		return false;
+	}
+	struct et_srs_peer peer = { .listen = listen };
+	et_srs_address(&from, peer.address, &peer.port);
+	if (!may_record(s, peer.address)) {
+		s->denied++;
+		(void)close(fd);
+		return true;
 	}
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (s->listens[listen].transport == ET_TRANSPORT_TLS && !may_shake_hands(s)) {
@@ -178,13 +195,14 @@ static bool accept_one(struct et_srs *s, uint32_t listen)
 		return true;
 	}
 	uint32_t at = (uint32_t)(c - s->connections);
+	peer.connection = at;
+	peer.serial = ++s->serial;
 	*c = (struct et_srs_connection){
 		.fd = fd,
-		.peer = { .listen = listen, .connection = at, .serial = ++s->serial },
+		.peer = peer,
 		.framer = { .message_max = MESSAGE_MAX, .counts = &s->framed },
 		.seen_us = s->mono_us,
 	};
-	et_srs_address(&from, c->peer.address, &c->peer.port);
 	s->connection_count++;
 	bool secure = s->listens[listen].transport == ET_TRANSPORT_TLS;
 	c->tls = secure ? et_tls_server_accept(s->tls) : NULL;
@@ -281,9 +299,10 @@ static void connection_take(struct et_srs *s, struct et_srs_connection *c, struc
 		connection_feed(s, c, bytes);
 		return;
 	}
-	bool over = et_tls_server_read(c->tls, bytes, on_plain, &f) < 0;
+	int rc = et_tls_server_read(c->tls, bytes, on_plain, &f);
 	connection_push(s, c); /* the handshake's part, or why it failed */
-	c->broken = c->broken || over;
+	s->denied += rc == ET_EDENIED ? 1 : 0;
+	c->broken = c->broken || rc < 0;
 }
 
 static void connection_read(struct et_srs *s, struct et_srs_connection *c)
@@ -391,6 +410,12 @@ static bool read_datagrams(struct et_srs *s, int fd, uint32_t *dropped, datagram
 static void on_signal(struct et_srs *s, uint32_t listen, const struct et_srs_peer *peer,
 		      struct et_view data, int64_t time_us)
 {
+	if (!may_record(s, peer->address)) {
+		s->denied++;
+		et_engine_arrival(s->engine, time_us);
+		s->engine->packets.unclaimed[ET_UNCLAIMED_SIPREC_DENIED]++;
+		return;
+	}
 	struct et_srs_peer whole = *peer;
 	whole.listen = listen;
 	take_signal(s, &whole, data, time_us);
@@ -520,6 +545,14 @@ static bool allocate(struct et_srs *s, const struct et_capture_siprec *config)
 	s->sessions = calloc(s->session_max, sizeof(struct et_srs_session *));
 	s->connections = calloc(s->connection_max, sizeof(*s->connections));
 	s->room = malloc((size_t)DATAGRAMS_MAX * DATAGRAM_SIZE);
+	if (config->allow_count > 0) {
+		s->allow = calloc(config->allow_count, sizeof(*s->allow));
+		if (s->allow == NULL) {
+			return false;
+		}
+		memcpy(s->allow, config->allow, config->allow_count * sizeof(*s->allow));
+		s->allow_count = config->allow_count;
+	}
 	for (uint32_t i = 0; s->connections != NULL && i < s->connection_max; i++) {
 		s->connections[i].fd = -1;
 	}
@@ -576,6 +609,7 @@ struct et_srs *et_srs_free(struct et_srs *s)
 	et_table_release(&s->by_key);
 	free(s->sessions);
 	free(s->connections);
+	free(s->allow);
 	free(s->room);
 	free(s);
 	return NULL;
@@ -593,6 +627,7 @@ void et_srs_tell(const struct et_srs *s, struct et_capture_metrics *ret)
 	ret->siprec_refused = s->refused;
 	ret->siprec_connections = s->connection_count;
 	ret->siprec_evicted = s->evicted;
+	ret->siprec_denied = s->denied;
 	ret->siprec_resent = s->resent;
 	ret->kernel_dropped += s->kernel_dropped;
 }

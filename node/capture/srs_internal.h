@@ -20,6 +20,11 @@
  * being remembered), connections, bytes that wait for a peer. Tags of responses are hashes with a
  * random seed, so a flood makes no state.
  *
+ * Who may record: with a list of addresses nothing of any other is read or answered: its datagrams
+ * are counted, its connections closed before a byte of TLS. With a CA of clients a connection over
+ * TLS needs a certificate of it. What is not admitted is counted (siprec_denied), not logged: a
+ * stranger would write our log.
+ *
  * Threads: the engine's. Times: `mono_us` for timers; packets have the kernel's. */
 #ifndef ET_NODE_CAPTURE_SRS_INTERNAL_H
 #define ET_NODE_CAPTURE_SRS_INTERNAL_H
@@ -29,6 +34,7 @@
 #include "node/capture/engine_internal.h"
 #include "node/sip/framer.h"
 #include "node/sip/server.h"
+#include "node/text/units.h"
 #include "node/tls/server.h"
 
 enum {
@@ -135,6 +141,8 @@ struct et_srs {
 	int epoll;		  /* owned */
 	struct et_srs_listen listens[ET_CAPTURE_LISTENS_MAX];
 	uint32_t listen_count;
+	struct et_range *allow; /* owned; NULL: any address may record */
+	uint32_t allow_count;
 	uint8_t media_address[16];
 	char media_text[64];
 	uint16_t port_first;
@@ -167,6 +175,7 @@ struct et_srs {
 	uint64_t total;
 	uint64_t refused;
 	uint64_t evicted;
+	uint64_t denied;
 	uint64_t resent;
 };
 

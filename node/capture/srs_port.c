@@ -192,7 +192,8 @@ int et_srs_listen_open(struct et_srs *s, const struct et_capture_siprec *config,
 			return et_fail(reterr, ET_EUSAGE,
 				       "siprec: TLS needs a certificate and a key");
 		}
-		int failed = et_tls_server_new(config->certificate, config->key, &s->tls, reterr);
+		int failed = et_tls_server_new(config->certificate, config->key, config->client_ca,
+					       &s->tls, reterr);
 		if (failed < 0) {
 			return failed;
 		}

@@ -26,6 +26,7 @@
 #include "node/root/root.h"
 #include "node/rule/rule.h"
 #include "node/text/json.h"
+#include "node/text/units.h"
 
 #define ET_CONFIG_NAME_MAX 63	  /* bytes of a name (node/text/units.h) */
 #define ET_CONFIG_PATH_MAX 512	  /* bytes of a path: a Unix socket's own limit is checked apart */
@@ -46,6 +47,7 @@ struct et_config_capture {
 
 /* The recording server for SIPREC clients; without listens there is none. */
 #define ET_CONFIG_LISTENS_MAX 8
+#define ET_CONFIG_ALLOW_MAX 64
 
 enum et_config_transport { ET_CONFIG_UDP, ET_CONFIG_TCP, ET_CONFIG_TLS };
 
@@ -62,6 +64,10 @@ struct et_config_siprec {
 	uint32_t connections;			  /* connections: 256 of TCP and TLS */
 	char certificate[ET_CONFIG_PATH_MAX + 1]; /* with tls: PEM */
 	char key[ET_CONFIG_PATH_MAX + 1];
+	/* Who may record here. */
+	struct et_range allow[ET_CONFIG_ALLOW_MAX]; /* allow: [10.1.0.0/24]; none: any address */
+	uint32_t allow_count;
+	char client_ca[ET_CONFIG_PATH_MAX + 1]; /* client-ca: PEM; "": TLS asks for none */
 };
 
 /* Where keys are given while calls run; without a path there is none. */

@@ -120,12 +120,47 @@ static int parse_siprec_media(const struct et_yaml_node *map, struct et_config_s
 	return node != NULL ? parse_media_ports(node, s, reterr) : 0;
 }
 
+/* Addresses that may record here. */
+static int parse_siprec_allow(const struct et_yaml_node *map, struct et_config_siprec *s,
+			      struct et_error *reterr)
+{
+	const struct et_yaml_node *list = et_yaml_get(map, "allow");
+	int rc = list != NULL ? et_yaml_is_list(list, reterr) : 0;
+
+	if (rc < 0 || list == NULL) {
+		return rc;
+	}
+	if (list->count == 0 || list->count > ET_CONFIG_ALLOW_MAX) {
+		return et_yaml_fail_key(list, reterr, ET_EMALFORMED,
+					"siprec: allow needs 1 to %d addresses or ranges; without "
+					"it any address may record",
+					ET_CONFIG_ALLOW_MAX);
+	}
+	ET_YAML_EACH(item, list)
+	{
+		char text[64];
+		rc = config_text(item, text, sizeof(text), reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		if (!et_range_parse(text, &s->allow[s->allow_count++])) {
+			return et_yaml_fail(item, reterr, ET_EMALFORMED,
+					    "siprec: allow is an IP address or a range such as "
+					    "10.1.0.0/24, whose bits behind the prefix are 0, not "
+					    "\"%s\"",
+					    text);
+		}
+	}
+	return 0;
+}
+
 /* The certificate that clients over TLS are shown. */
 static int parse_siprec_files(const struct et_yaml_node *map, struct et_config_siprec *s,
 			      struct et_error *reterr)
 {
 	const struct et_yaml_node *certificate = et_yaml_get(map, "certificate");
 	const struct et_yaml_node *key = et_yaml_get(map, "key");
+	const struct et_yaml_node *ca = et_yaml_get(map, "client-ca");
 	bool tls = false;
 	for (uint32_t i = 0; i < s->listen_count; i++) {
 		tls = tls || s->listens[i].transport == ET_CONFIG_TLS;
@@ -134,18 +169,23 @@ static int parse_siprec_files(const struct et_yaml_node *map, struct et_config_s
 		return et_yaml_fail_key(map, reterr, ET_EMALFORMED,
 					"siprec: a listen of tls:// goes with certificate and key");
 	}
+	if (ca != NULL && !tls) {
+		return et_yaml_fail_key(ca, reterr, ET_EMALFORMED,
+					"siprec: client-ca goes with a listen of tls://");
+	}
 	if (!tls) {
 		return 0;
 	}
 	int rc = config_path(certificate, s->certificate, reterr);
-	return rc < 0 ? rc : config_path(key, s->key, reterr);
+	rc = rc < 0 ? rc : config_path(key, s->key, reterr);
+	return rc < 0 || ca == NULL ? rc : config_path(ca, s->client_ca, reterr);
 }
 
 int config_siprec(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
 {
 	static const char *const known[] = { "listen",	 "media",	"media-ports",
 					     "sessions", "connections", "certificate",
-					     "key" };
+					     "key",	 "allow",	"client-ca" };
 	const struct et_yaml_node *listen;
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc == 0) {
@@ -159,6 +199,9 @@ int config_siprec(const struct et_yaml_node *map, struct et_config *c, struct et
 	}
 	if (rc == 0) {
 		rc = config_fields_read(map, "siprec", c, reterr);
+	}
+	if (rc == 0) {
+		rc = parse_siprec_allow(map, &c->siprec, reterr);
 	}
 	if (rc == 0) {
 		rc = parse_siprec_files(map, &c->siprec, reterr);

@@ -327,6 +327,7 @@ static json_t *siprec_json(const struct et_daemon *d, const struct et_capture_me
 	et_json_set(o, "refused", et_json_u64(m->siprec_refused));
 	et_json_set(o, "connections", et_json_u64(m->siprec_connections));
 	et_json_set(o, "evicted", et_json_u64(m->siprec_evicted));
+	et_json_set(o, "denied", et_json_u64(m->siprec_denied));
 	et_json_set(o, "resent", et_json_u64(m->siprec_resent));
 	return o;
 }

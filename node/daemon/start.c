@@ -435,6 +435,9 @@ static void fill_siprec(const struct et_config *from, struct et_capture_config *
 	to->siprec.connections = s->connections;
 	to->siprec.certificate = s->certificate[0] != '\0' ? s->certificate : NULL;
 	to->siprec.key = s->key[0] != '\0' ? s->key : NULL;
+	to->siprec.allow = s->allow;
+	to->siprec.allow_count = s->allow_count;
+	to->siprec.client_ca = s->client_ca[0] != '\0' ? s->client_ca : NULL;
 }
 
 /* A group that this machine does not know is an error: nobody could give keys. */

@@ -159,6 +159,47 @@ bool et_address_is_valid(const char *text, bool port_zero)
 	return inet_pton(AF_INET, host, &address) == 1;
 }
 
+bool et_range_parse(const char *text, struct et_range *ret)
+{
+	static const uint8_t mapped[12] = { [10] = 0xFF, [11] = 0xFF };
+	char host[64];
+	const char *slash = strchr(text, '/');
+	size_t size = slash != NULL ? (size_t)(slash - text) : strlen(text);
+	if (size >= sizeof(host)) {
+		return false;
+	}
+	memcpy(host, text, size);
+	host[size] = '\0';
+
+	bool ipv4 = strchr(host, ':') == NULL;
+	uint64_t bits = ipv4 ? 32 : 128;
+	const char *rest;
+	if (slash != NULL &&
+	    (!number_parse(slash + 1, &bits, &rest) || *rest != '\0' || bits > (ipv4 ? 32 : 128))) {
+		return false;
+	}
+	memcpy(ret->address, mapped, sizeof(mapped));
+	if (inet_pton(ipv4 ? AF_INET : AF_INET6, host, ret->address + (ipv4 ? 12 : 0)) != 1) {
+		return false;
+	}
+	ret->bits = (uint32_t)bits + (ipv4 ? 96 : 0);
+	for (uint32_t i = ret->bits; i < 128; i++) {
+		if ((ret->address[i / 8] & (0x80U >> (i % 8))) != 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool et_range_holds(const struct et_range *range, const uint8_t address[16])
+{
+	uint32_t whole = range->bits / 8;
+	uint8_t rest = (uint8_t)(0xFF00U >> (range->bits % 8));
+
+	return memcmp(range->address, address, whole) == 0 &&
+	       (rest == 0 || ((range->address[whole] ^ address[whole]) & rest) == 0);
+}
+
 #define SUGGEST_WORD_MAX 48
 
 static size_t min3(size_t a, size_t b, size_t c)

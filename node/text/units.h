@@ -29,6 +29,18 @@ const char *et_bytes_format(uint64_t bytes, char text[ET_UNIT_TEXT_SIZE]);
 /* "ip:port" or "[ip6]:port" with a port from 1 (or from 0 where `port_zero`) to 65535. */
 bool et_address_is_valid(const char *text, bool port_zero);
 
+/* Addresses that have their first bits in common: "10.1.0.0/24", "fd00:1::/32", or one, "10.1.0.7".
+ */
+struct et_range {
+	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	uint32_t bits;	     /* of those 128 */
+};
+
+/* false: it is not that, or bits behind the prefix are set (then it is not clear what was meant).
+ */
+bool et_range_parse(const char *text, struct et_range *ret) ET_MUST_CHECK;
+bool et_range_holds(const struct et_range *range, const uint8_t address[16]);
+
 /* The nearest of `words` to `word` by edits (a swap of neighbours is one), or NULL when none is
  * near enough to be a slip of the fingers. */
 const char *et_suggest(const char *word, const char *const *words, size_t count);

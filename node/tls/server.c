@@ -46,6 +46,21 @@ static int no_passphrase(char *buffer, int size, int writes, void *arg)
 	return -1;
 }
 
+static int load_client_ca(SSL_CTX *ctx, const char *path, struct et_error *reterr)
+{
+	if (access(path, R_OK) < 0) {
+		return et_fail(reterr, -errno, "CA of clients '%s'", path);
+	}
+	STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(path);
+	if (names == NULL || SSL_CTX_load_verify_file(ctx, path) != 1) {
+		sk_X509_NAME_pop_free(names, X509_NAME_free);
+		return et_fail(reterr, ET_EMALFORMED, "CA of clients '%s'", path);
+	}
+	SSL_CTX_set_client_CA_list(ctx, names); /* takes them */
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	return 0;
+}
+
 static int load(SSL_CTX *ctx, const char *certificate, const char *key, struct et_error *reterr)
 {
 	if (access(certificate, R_OK) < 0) {
@@ -66,8 +81,8 @@ static int load(SSL_CTX *ctx, const char *certificate, const char *key, struct e
 	return 0;
 }
 
-int et_tls_server_new(const char *certificate, const char *key, struct et_tls_server **ret,
-		      struct et_error *reterr)
+int et_tls_server_new(const char *certificate, const char *key, const char *client_ca,
+		      struct et_tls_server **ret, struct et_error *reterr)
 {
 	struct et_tls_server *s = calloc(1, sizeof(*s));
 	if (s != NULL) {
@@ -79,6 +94,9 @@ int et_tls_server_new(const char *certificate, const char *key, struct et_tls_se
 		return et_fail(reterr, -ENOMEM, "TLS");
 	}
 	int rc = load(s->ctx, certificate, key, reterr);
+	if (rc == 0 && client_ca != NULL) {
+		rc = load_client_ca(s->ctx, client_ca, reterr);
+	}
 	ERR_clear_error();
 	if (rc < 0) {
 		(void)et_tls_server_free(s);
@@ -131,8 +149,15 @@ struct et_tls_server_end *et_tls_server_close(struct et_tls_server_end *e)
 static int judge(struct et_tls_server_end *e, int n)
 {
 	int why = SSL_get_error(e->ssl, n);
+	unsigned long error = ERR_peek_error();
 	ERR_clear_error();
-	return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : ET_ECLOSED;
+	if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) {
+		return 0;
+	}
+	bool denied = ERR_GET_LIB(error) == ERR_LIB_SSL &&
+		      (ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED ||
+		       ERR_GET_REASON(error) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE);
+	return denied ? ET_EDENIED : ET_ECLOSED;
 }
 
 int et_tls_server_read(struct et_tls_server_end *e, struct et_view bytes,

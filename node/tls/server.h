@@ -12,10 +12,11 @@
 struct et_tls_server;	  /* certificate and key */
 struct et_tls_server_end; /* one connection's end */
 
-/* PEM files: the certificate with its chain, and its key. -ENOENT, -EACCES, ...; ET_EMALFORMED:
- * they cannot be read, or do not belong together. */
-int et_tls_server_new(const char *certificate, const char *key, struct et_tls_server **ret,
-		      struct et_error *reterr) ET_MUST_CHECK;
+/* PEM files: the certificate with its chain, and its key; the CAs of one of which a client must
+ * have a certificate (for clients, in force), or NULL: clients are not asked. -ENOENT, -EACCES,
+ * ...; ET_EMALFORMED: they cannot be read, or do not belong together. */
+int et_tls_server_new(const char *certificate, const char *key, const char *client_ca,
+		      struct et_tls_server **ret, struct et_error *reterr) ET_MUST_CHECK;
 struct et_tls_server *et_tls_server_free(struct et_tls_server *s);
 
 /* NULL: no memory. The server must outlive it. */
@@ -23,8 +24,8 @@ struct et_tls_server_end *et_tls_server_accept(struct et_tls_server *s);
 struct et_tls_server_end *et_tls_server_close(struct et_tls_server_end *e);
 
 /* Bytes from the peer. What they hold goes to `fn` (a view for the call; it may call
- * et_tls_server_write()). 0; ET_ECLOSED: the peer ends it, or breaks the protocol; take what is to
- * be sent, and close. */
+ * et_tls_server_write()). 0; ET_ECLOSED: the peer ends it, or breaks the protocol; ET_EDENIED: it
+ * has no certificate, or one that does not check. Then take what is to be sent, and close. */
 int et_tls_server_read(struct et_tls_server_end *e, struct et_view bytes,
 		       void (*fn)(void *arg, struct et_view plain), void *arg) ET_MUST_CHECK;
 /* Bytes to the peer, after the handshake. 0; ET_ECLOSED. */

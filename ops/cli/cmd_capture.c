@@ -180,9 +180,10 @@ static void line_siprec(struct et_buffer *b, const json_t *r)
 	}
 	et_buffer_printf(b,
 			 "%-11s%" PRId64 " sessions of %" PRId64 " (%" PRId64
-			 " since the start, %" PRId64 " refused), %" PRId64 " connections; on",
+			 " since the start, %" PRId64 " refused, %" PRId64 " denied), %" PRId64
+			 " connections; on",
 			 "siprec", number(r, "sessions"), number(r, "sessions_limit"),
-			 number(r, "sessions_total"), number(r, "refused"),
+			 number(r, "sessions_total"), number(r, "refused"), number(r, "denied"),
 			 number(r, "connections"));
 	json_array_foreach(json_object_get(r, "listen"), i, o)
 	{

@@ -99,10 +99,10 @@ class Stream:
 
 
 class Client:
-    """One recording session. `server`: (ip, port)."""
+    """One recording session. `server`: (ip, port); `certificate`: over TLS, its files (certificate, key)."""
 
-    def __init__(self, ip, server, transport="udp", call_id=None, tag=None):
-        self.ip, self.server, self.transport = ip, server, transport
+    def __init__(self, ip, server, transport="udp", call_id=None, tag=None, certificate=None):
+        self.ip, self.server, self.transport, self.certificate = ip, server, transport, certificate
         self.call_id = call_id or f"{random.SystemRandom().getrandbits(64):016x}@{ip}"
         self.tag = tag or f"{random.SystemRandom().getrandbits(32):08x}"
         self.to_tag, self.cseq, self.streams, self.buffer = "", 0, [], b""
@@ -118,6 +118,8 @@ class Client:
         if self.transport == "tls":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if self.certificate:
+                context.load_cert_chain(*self.certificate)
             self.socket = context.wrap_socket(self.socket)
         self.port = self.socket.getsockname()[1]
 

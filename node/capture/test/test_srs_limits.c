@@ -286,6 +286,45 @@ static void what_is_kept_of_strangers_is_bounded_in_bytes(void **state)
 	done(f);
 }
 
+/* Of a stranger nothing is read, and he hears nothing. */
+static void only_who_may_records(void **state)
+{
+	struct fixture *f = make(8, 8);
+	(void)state;
+	f->s->allow = calloc(1, sizeof(*f->s->allow));
+	assert_non_null(f->s->allow);
+	f->s->allow_count = 1;
+	assert_true(et_range_parse("127.1.0.0/16", &f->s->allow[0]));
+	struct message m = {
+		.method = "OPTIONS",
+		.call_id = "x",
+		.to_tag = "",
+		.cseq = 1,
+		.branch = 1,
+		.headers = "",
+		.transport = "UDP",
+	};
+	assert_string_equal(ask(f, message_text(f, &m)), "");
+	assert_int_equal(f->s->denied, 1);
+	assert_int_equal(f->e->packets.unclaimed[ET_UNCLAIMED_SIPREC_DENIED], 1);
+
+	int c = client_open(SOCK_STREAM);
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(f->s->listens[1].port) };
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(c, (struct sockaddr *)&in, sizeof(in)), 0);
+	run(f, 1000);
+	char byte;
+	assert_int_equal(recv(c, &byte, 1, 0), 0); /* closed */
+	assert_int_equal(f->s->denied, 2);
+	assert_int_equal(f->s->connection_count, 0);
+	(void)close(c);
+
+	assert_true(et_range_parse("127.0.0.0/8", &f->s->allow[0]));
+	assert_begins(ask(f, message_text(f, &m)), "SIP/2.0 200 OK\r\n");
+	assert_int_equal(f->s->denied, 2);
+	done(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,6 +335,7 @@ int main(void)
 		cmocka_unit_test(floods_are_bounded),
 		cmocka_unit_test(media_ports_run_out_and_come_back),
 		cmocka_unit_test(what_is_kept_of_strangers_is_bounded_in_bytes),
+		cmocka_unit_test(only_who_may_records),
 	};
 	return cmocka_run_group_tests_name("node/capture/srs_limits", tests, NULL, NULL);
 }

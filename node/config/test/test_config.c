@@ -471,6 +471,26 @@ static void a_recording_server_is_described(void **state)
 		 "not \"5-6\"");
 	replaced(c, CAPTURE_LINE, "siprec: {listen: [\"tls://10.1.0.11:5061\"]}\n" CAPTURE_LINE,
 		 "f.yaml:5:1: siprec: a listen of tls:// goes with certificate and key");
+	replaced(
+		c, CAPTURE_LINE,
+		"siprec: {listen: [\"udp://10.1.0.11:5060\"], allow: [10.1.0.1/24]}\n" CAPTURE_LINE,
+		"f.yaml:5:52: siprec: allow is an IP address or a range such as 10.1.0.0/24, whose "
+		"bits behind the prefix are 0, not \"10.1.0.1/24\"");
+	replaced(c, CAPTURE_LINE,
+		 "siprec: {listen: [\"udp://10.1.0.11:5060\"], allow: []}\n" CAPTURE_LINE,
+		 "f.yaml:5:44: siprec: allow needs 1 to 64 addresses or ranges; without it any "
+		 "address may record");
+	replaced(c, CAPTURE_LINE,
+		 "siprec: {listen: [\"udp://10.1.0.11:5060\"], client-ca: /ca.pem}\n" CAPTURE_LINE,
+		 "f.yaml:5:44: siprec: client-ca goes with a listen of tls://");
+	replaced(c, CAPTURE_LINE,
+		 "siprec: {listen: [\"tls://10.1.0.11:5061\"], certificate: /a.pem, key: /b.pem, "
+		 "client-ca: /ca.pem, allow: [10.1.0.0/24, \"fd00::7\"]}\n" CAPTURE_LINE,
+		 "");
+	assert_string_equal(c->siprec.client_ca, "/ca.pem");
+	assert_int_equal(c->siprec.allow_count, 2);
+	assert_int_equal(c->siprec.allow[0].bits, 96 + 24);
+	assert_int_equal(c->siprec.allow[1].bits, 128);
 }
 
 static void roles_have_names(void **state)

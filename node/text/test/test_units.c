@@ -111,6 +111,38 @@ static void addresses_have_an_ip_and_a_port(void **state)
 	}
 }
 
+static bool is_in(const char *range, const char *address)
+{
+	struct et_range r;
+	struct et_range one;
+	assert_true(et_range_parse(range, &r));
+	assert_true(et_range_parse(address, &one));
+	return et_range_holds(&r, one.address);
+}
+
+static void ranges_hold_addresses(void **state)
+{
+	(void)state;
+	assert_true(is_in("10.1.0.7", "10.1.0.7"));
+	assert_false(is_in("10.1.0.7", "10.1.0.6"));
+	assert_true(is_in("10.1.0.0/23", "10.1.1.255"));
+	assert_false(is_in("10.1.0.0/23", "10.1.2.0"));
+	assert_true(is_in("0.0.0.0/0", "255.255.255.255"));
+	assert_false(is_in("0.0.0.0/0", "fd00::1")); /* of IPv4 only */
+	assert_true(is_in("::/0", "10.1.0.7"));
+	assert_true(is_in("fd00:8000::/17", "fd00:ffff::1"));
+	assert_false(is_in("fd00:8000::/17", "fd00:7fff::1"));
+	assert_true(is_in("fd00::1/128", "fd00::1"));
+	static const char *const bad[] = {
+		"",	      "10.1.0.1/24", "10.1.0.0/33", "10.1.0.0/",   "10.1.0.0/8x", "10.1/16",
+		"fd00::1/64", "fd00::/129",  "all",	    "10.1.0.0/-1", "/8"
+	};
+	for (size_t i = 0; i < ET_ARRAY_SIZE(bad); i++) {
+		struct et_range r;
+		assert_false(et_range_parse(bad[i], &r));
+	}
+}
+
 static void suggests_only_what_is_near(void **state)
 {
 	(void)state;
@@ -131,6 +163,7 @@ int main(void)
 		cmocka_unit_test(sizes_carry_their_unit),
 		cmocka_unit_test(names_are_dns_labels),
 		cmocka_unit_test(addresses_have_an_ip_and_a_port),
+		cmocka_unit_test(ranges_hold_addresses),
 		cmocka_unit_test(suggests_only_what_is_near),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

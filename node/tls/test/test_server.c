@@ -39,12 +39,11 @@ static void key_write(const char *path, EVP_PKEY *key)
 	assert_int_equal(fclose(f), 0);
 }
 
-static void certificate_make(struct fixture *f)
+/* One that its own key signed. */
+static X509 *certificate_of(EVP_PKEY *key)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	EVP_PKEY *other = EVP_EC_gen("P-256");
 	X509 *x = X509_new();
-	assert_true(key != NULL && other != NULL && x != NULL);
+	assert_true(key != NULL && x != NULL);
 	assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(x), 1), 1);
 	assert_non_null(X509_gmtime_adj(X509_getm_notBefore(x), -60));
 	assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x), 3600));
@@ -54,6 +53,14 @@ static void certificate_make(struct fixture *f)
 	assert_int_equal(X509_set_issuer_name(x, X509_get_subject_name(x)), 1);
 	assert_int_equal(X509_set_pubkey(x, key), 1);
 	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+	return x;
+}
+
+static void certificate_make(struct fixture *f)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *other = EVP_EC_gen("P-256");
+	X509 *x = certificate_of(key);
 	FILE *file = fopen(f->certificate, "we");
 	assert_non_null(file);
 	assert_int_equal(PEM_write_X509(file, x), 1);
@@ -75,7 +82,7 @@ static int set_up(void **state)
 	(void)snprintf(f->key, sizeof(f->key), "%s/key.pem", f->folder);
 	(void)snprintf(f->other, sizeof(f->other), "%s/other.pem", f->folder);
 	certificate_make(f);
-	assert_int_equal(et_tls_server_new(f->certificate, f->key, &f->server, &error), 0);
+	assert_int_equal(et_tls_server_new(f->certificate, f->key, NULL, &f->server, &error), 0);
 	f->end = et_tls_server_accept(f->server);
 	assert_non_null(f->end);
 	f->ctx = SSL_CTX_new(TLS_client_method());
@@ -172,6 +179,60 @@ static void speaks_tls_1_2_and_nothing_older(void **state)
 	assert_string_equal(SSL_get_version(f->client), "TLSv1.2");
 }
 
+/* What the handshake ends with at the server, for a client with that certificate. */
+static int shake_hands_as(struct fixture *f, X509 *x, EVP_PKEY *key, int version)
+{
+	int rc = 0;
+	assert_int_equal(SSL_clear(f->client), 1);
+	SSL_set_connect_state(f->client);
+	(void)BIO_reset(f->in);
+	(void)BIO_reset(f->out);
+	SSL_certs_clear(f->client);
+	if (x != NULL) {
+		assert_int_equal(SSL_use_certificate(f->client, x), 1);
+		assert_int_equal(SSL_use_PrivateKey(f->client, key), 1);
+	}
+	assert_int_equal(SSL_set_max_proto_version(f->client, version), 1);
+	f->end = et_tls_server_close(f->end);
+	f->end = et_tls_server_accept(f->server);
+	assert_non_null(f->end);
+	for (int i = 0; i < 10 && rc == 0 && !et_tls_server_is_open(f->end); i++) {
+		(void)SSL_do_handshake(f->client);
+		rc = exchange(f, 4096);
+	}
+	assert_int_equal(rc == 0, et_tls_server_is_open(f->end));
+	return rc;
+}
+
+static void takes_who_has_a_certificate_of_its_ca(void **state)
+{
+	struct fixture *f = *state;
+	EVP_PKEY *stranger = EVP_EC_gen("P-256");
+	EVP_PKEY *known = NULL;
+	X509 *theirs = certificate_of(stranger);
+	X509 *ours = NULL;
+	struct et_error error;
+	FILE *file = fopen(f->certificate, "re");
+	assert_true(file != NULL && (ours = PEM_read_X509(file, NULL, NULL, NULL)) != NULL);
+	assert_int_equal(fclose(file), 0);
+	file = fopen(f->key, "re");
+	assert_true(file != NULL && (known = PEM_read_PrivateKey(file, NULL, NULL, NULL)) != NULL);
+	assert_int_equal(fclose(file), 0);
+	f->end = et_tls_server_close(f->end);
+	f->server = et_tls_server_free(f->server);
+	assert_int_equal(
+		et_tls_server_new(f->certificate, f->key, f->certificate, &f->server, &error), 0);
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+		assert_int_equal(shake_hands_as(f, NULL, NULL, version), ET_EDENIED);
+		assert_int_equal(shake_hands_as(f, theirs, stranger, version), ET_EDENIED);
+		assert_int_equal(shake_hands_as(f, ours, known, version), 0);
+	}
+	X509_free(ours);
+	X509_free(theirs);
+	EVP_PKEY_free(known);
+	EVP_PKEY_free(stranger);
+}
+
 static void what_is_no_tls_ends_it(void **state)
 {
 	struct fixture *f = *state;
@@ -186,10 +247,15 @@ static void says_what_is_wrong_with_its_files(void **state)
 	struct fixture *f = *state;
 	struct et_tls_server *s = NULL;
 	struct et_error error;
-	assert_int_equal(et_tls_server_new("/nowhere", f->key, &s, &error), -ENOENT);
-	assert_int_equal(et_tls_server_new(f->certificate, "/nowhere", &s, &error), -ENOENT);
-	assert_int_equal(et_tls_server_new(f->key, f->key, &s, &error), ET_EMALFORMED);
-	assert_int_equal(et_tls_server_new(f->certificate, f->other, &s, &error), ET_EMALFORMED);
+	assert_int_equal(et_tls_server_new("/nowhere", f->key, NULL, &s, &error), -ENOENT);
+	assert_int_equal(et_tls_server_new(f->certificate, "/nowhere", NULL, &s, &error), -ENOENT);
+	assert_int_equal(et_tls_server_new(f->key, f->key, NULL, &s, &error), ET_EMALFORMED);
+	assert_int_equal(et_tls_server_new(f->certificate, f->other, NULL, &s, &error),
+			 ET_EMALFORMED);
+	assert_int_equal(et_tls_server_new(f->certificate, f->key, "/nowhere", &s, &error),
+			 -ENOENT);
+	assert_int_equal(et_tls_server_new(f->certificate, f->key, f->key, &s, &error),
+			 ET_EMALFORMED);
 	assert_null(s);
 }
 
@@ -198,6 +264,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(talks_to_a_client, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(speaks_tls_1_2_and_nothing_older, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(takes_who_has_a_certificate_of_its_ca, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_tls_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_what_is_wrong_with_its_files, set_up,
