@@ -258,6 +258,22 @@ static int events_send(struct et_events *events, int kind, const uint8_t recordi
 	return rc;
 }
 
+/* Members with an older schema do not know how many packets were silenced. */
+static void record_for_schema(const struct et_events *events, struct record *r)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->recording.n_streams; i++) {
+		any = any || r->streams[i].silenced > 0;
+	}
+	if (!any || events->config.schema(events->config.arg) >= ET_SCHEMA_SILENCED) {
+		return;
+	}
+	for (size_t i = 0; i < r->recording.n_streams; i++) {
+		r->streams[i].silenced = 0;
+	}
+}
+
 static int events_commit(struct et_events *events, Et__Command *command,
 			 const uint8_t recording[16])
 {
@@ -375,6 +391,7 @@ static int on_recording_open(struct et_events *events, const struct et_capture_e
 	Et__Command command = ET__COMMAND__INIT;
 
 	record_fill(&r, ev->recording);
+	record_for_schema(events, &r);
 	body.recording = &r.recording;
 	command.body_case = ET__COMMAND__BODY_RECORDING_OPEN;
 	command.recording_open = &body;
@@ -397,6 +414,7 @@ static int on_recording_update(struct et_events *events, const struct et_capture
 	events_live(events, &r.recording);
 	int rc = 0;
 	if (facts_changed(events, &r.recording)) {
+		record_for_schema(events, &r);
 		body.recording = &r.recording;
 		command.body_case = ET__COMMAND__BODY_RECORDING_UPDATE;
 		command.recording_update = &body;
@@ -416,6 +434,7 @@ static int on_recording_close(struct et_events *events, const struct et_capture_
 	record_fill(&r, ev->recording);
 	facts_forget(events, ev->recording->id);
 	(void)events_send(events, MESSAGE_ENDED, ev->recording->id, &nothing);
+	record_for_schema(events, &r);
 	body.recording = &r.recording;
 	command.body_case = ET__COMMAND__BODY_RECORDING_CLOSE;
 	command.recording_close = &body;

@@ -44,12 +44,10 @@ static bool copies_have_member_hash(const Et__CopyAdd *add)
 	return false;
 }
 
-/* Fields that not every schema knows, in bodies that all know. */
+/* Fields that not every schema knows, in bodies that all know: hashes of seals, and of members of
+ * packs. */
 static bool has_seal_hash(const Et__Command *command)
 {
-	if (command->noop == NULL) { /* Of no body yet, only of its kind, is asked. */
-		return false;
-	}
 	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_SEGMENT_OPEN:
 		return segments_have_seal_hash(&command->segment_open->segment, 1);
@@ -67,10 +65,41 @@ static bool has_seal_hash(const Et__Command *command)
 	}
 }
 
+static bool streams_have_silenced(const Et__Recording *r)
+{
+	for (size_t i = 0; r != NULL && i < r->n_streams; i++) {
+		if (r->streams[i] != NULL && r->streams[i]->silenced > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool has_silenced(const Et__Command *command)
+{
+	switch ((int)command->body_case) {
+	case ET__COMMAND__BODY_RECORDING_OPEN:
+		return streams_have_silenced(command->recording_open->recording);
+	case ET__COMMAND__BODY_RECORDING_UPDATE:
+		return streams_have_silenced(command->recording_update->recording);
+	case ET__COMMAND__BODY_RECORDING_CLOSE:
+		return streams_have_silenced(command->recording_close->recording);
+	case ET__COMMAND__BODY_RECORDING_IMPORT:
+		return streams_have_silenced(command->recording_import->recording);
+	default:
+		return false;
+	}
+}
+
 uint32_t et_schema_needed(const Et__Command *command)
 {
-	if (has_seal_hash(command)) {
+	const bool has_body = command->noop != NULL; /* else of its kind only is asked */
+
+	if (has_body && has_seal_hash(command)) {
 		return ET_SCHEMA_SEAL_HASH;
+	}
+	if (has_body && has_silenced(command)) {
+		return ET_SCHEMA_SILENCED;
 	}
 	for (size_t i = 0; i < sizeof(newer) / sizeof(newer[0]); i++) {
 		if (newer[i].body == (int)command->body_case) {

@@ -20,7 +20,10 @@
  *   4       (tests) SchemaProbe; in binaries beside the real ones, never installed
  *
  * Apply that writes other records than before for the same command needs a schema, too: the running
- * digest covers what is written, and two builds would call each other diverged.
+ * digest covers what is written, and two builds would call each other diverged. What a
+ * command brings as a whole (a Stream, a Segment, a Copy) keeps fields that a build does not know
+ * (command.h): to leave them out in a newer one would be such a difference, so the command that
+ * fills them needs the schema. Of a Recording what is not known is left out (raft/state/merge.c).
  *
  * This file's numbers are all that differs between the sets of binaries that tests of upgrades use
  * (schema.c is compiled again for each, with another ET_SCHEMA_BUILD).

@@ -173,35 +173,16 @@ static int recording_new(struct apply *a, const Et__Recording *told, enum merge 
 	return recording_put_new(a, &r);
 }
 
-/* Without what not every member keeps of a stream. */
-static void streams_without_silenced(Et__Recording *told,
-				     Et__Stream streams[ET_COMMAND_STREAMS_MAX],
-				     Et__Stream *list[ET_COMMAND_STREAMS_MAX])
-{
-	et_assert(told->n_streams <= ET_COMMAND_STREAMS_MAX); /* raft/command/rules.c */
-	for (size_t i = 0; i < told->n_streams; i++) {
-		streams[i] = *told->streams[i];
-		streams[i].silenced = 0;
-		list[i] = &streams[i];
-	}
-	told->streams = list;
-}
-
 static int recording_tell(struct apply *a, const Et__Recording *recording, enum merge how)
 {
 	ET_CLEANUP(message_freep) Et__Recording *before = NULL;
 	ET_CLEANUP(message_freep) Et__Recording *after = NULL;
 	Et__Recording plain = *recording;
 	const Et__Recording *told = &plain;
-	Et__Stream streams[ET_COMMAND_STREAMS_MAX];
-	Et__Stream *list[ET_COMMAND_STREAMS_MAX];
 
 	plain.imported = NULL; /* only an import says it */
 	if (!schema_has(a, ET_SCHEMA_TONES)) {
 		plain.tones = 0; /* not every member keeps it */
-	}
-	if (!schema_has(a, ET_SCHEMA_SILENCED)) {
-		streams_without_silenced(&plain, streams, list);
 	}
 	if (!schema_has(a, ET_SCHEMA_KEPT)) {
 		plain.kept = (char *)(uintptr_t) "";

@@ -28,6 +28,7 @@ struct fixture {
 	int live;  /* how often a live recording was described */
 	int ended; /* and said to have ended */
 	uint64_t last_packets;
+	uint64_t silenced;	 /* of the last recording that was closed */
 	uint32_t schema;	 /* the committed one */
 	uint8_t seal_hash[32];	 /* of the last seal that was told; zeros: none */
 	uint8_t object_hash[32]; /* likewise */
@@ -56,7 +57,12 @@ static void on_command(void *arg, struct et_view packed)
 	assert_int_equal(et_command_unpack(packed.data, packed.size, &command, NULL), 0);
 	assert_int_equal(command->op->node, 7);
 	assert_int_equal(command->op->seq, f->count + 1);
+	assert_int_equal(command->schema, et_schema_needed(command));
+	assert_true(command->schema <= f->schema);
 	f->bodies[f->count++] = (int)command->body_case;
+	if (command->body_case == ET__COMMAND__BODY_RECORDING_CLOSE) {
+		f->silenced = command->recording_close->recording->streams[0]->silenced;
+	}
 	if (command->body_case == ET__COMMAND__BODY_SEGMENT_SEAL) {
 		hash_note(&command->segment_seal->seal_hash, f->seal_hash);
 		hash_note(&command->segment_seal->object_hash, f->object_hash);
@@ -192,6 +198,27 @@ static void a_seal_says_what_the_committed_schema_knows(void **state)
 	}
 }
 
+/* Who does not know the count of silenced packets is not told it: it would keep what it got. */
+static void silenced_packets_are_told_to_who_knows_them(void **state)
+{
+	struct fixture *f = *state;
+
+	stream.silenced = 3;
+	for (uint32_t schema = ET_SCHEMA_SILENCED - 1; schema <= ET_SCHEMA_SILENCED; schema++) {
+		f->schema = schema;
+		f->silenced = 99;
+		assert_int_equal(feed(f, ET_CAPTURE_RECORDING_OPEN), 0);
+		recording.to = "4713";
+		assert_int_equal(feed(f, ET_CAPTURE_RECORDING_UPDATE), 0);
+		recording.to = "4712";
+		assert_int_equal(feed(f, ET_CAPTURE_RECORDING_CLOSE), 0);
+		deliver(f);
+		assert_int_equal(f->silenced, schema == ET_SCHEMA_SILENCED ? 3 : 0);
+	}
+	assert_int_equal(f->count, 6);
+	stream.silenced = 0;
+}
+
 static void a_call_becomes_its_commands_in_order(void **state)
 {
 	struct fixture *f = *state;
@@ -299,6 +326,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_call_becomes_its_commands_in_order, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(silenced_packets_are_told_to_who_knows_them, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_seal_says_what_the_committed_schema_knows, set_up,
 						tear_down),

@@ -286,6 +286,35 @@ static void damaged_bytes_are_read_alike_or_refused(void **state)
 	et_buffer_release(&packed);
 }
 
+/* By its body, and by the fields that it fills; of a kind whose body is not there, by the kind. */
+static void a_command_needs_the_schema_of_its_fields(void **state)
+{
+	struct sample s;
+	Et__RecordingUpdate update = ET__RECORDING_UPDATE__INIT;
+	Et__RecordingClose close = ET__RECORDING_CLOSE__INIT;
+
+	(void)state;
+	for (uint64_t silenced = 0; silenced <= 1; silenced++) {
+		const uint32_t needed = silenced > 0 ? ET_SCHEMA_SILENCED : 1;
+		sample_make(&s);
+		s.stream.silenced = silenced;
+		update.recording = close.recording = &s.recording;
+		assert_int_equal(et_schema_needed(&s.c), needed);
+		s.c.body_case = ET__COMMAND__BODY_RECORDING_UPDATE;
+		s.c.recording_update = &update;
+		assert_int_equal(et_schema_needed(&s.c), needed);
+		s.c.body_case = ET__COMMAND__BODY_RECORDING_CLOSE;
+		s.c.recording_close = &close;
+		assert_int_equal(et_schema_needed(&s.c), needed);
+		s.recording.n_streams = 0;
+		assert_int_equal(et_schema_needed(&s.c), 1);
+		close.recording = NULL;
+		assert_int_equal(et_schema_needed(&s.c), 1);
+		s.c.recording_close = NULL;
+		assert_int_equal(et_schema_needed(&s.c), 1);
+	}
+}
+
 static void fields_of_a_newer_schema_survive(void **state)
 {
 	struct sample s;
@@ -502,6 +531,7 @@ int main(void)
 		cmocka_unit_test(what_must_be_there_is_there),
 		cmocka_unit_test(hostile_sizes_are_refused_before_memory_is_taken),
 		cmocka_unit_test(damaged_bytes_are_read_alike_or_refused),
+		cmocka_unit_test(a_command_needs_the_schema_of_its_fields),
 		cmocka_unit_test(fields_of_a_newer_schema_survive),
 		cmocka_unit_test(every_field_of_every_message_has_its_rule),
 		cmocka_unit_test(every_body_has_its_name),

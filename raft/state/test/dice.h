@@ -211,7 +211,7 @@ static inline Et__Recording *dice_recording(struct dice *d, struct dice_room *m)
 		m->streams[i].stream = m->streams[i].ssrc;
 		m->streams[i].packets = dice_below(d, 1000);
 		m->streams[i].lost = dice_below(d, 10);
-		m->streams[i].silenced = dice_below(d, 3);
+		m->streams[i].silenced = dice_one_in(d, 20) ? dice_below(d, 3) : 0;
 	}
 	r->n_gaps = dice_below(d, 4);
 	r->gaps = m->gap_list;

@@ -368,7 +368,14 @@ static void tones_never_become_less(void **state)
 		}
 		r.id = kit_id(1);
 		r.tones = told[i];
-		s.packets = s.silenced = i + 1;
+		s.packets = i + 1;
+		s.silenced = i + 1;
+		if (i < COUNTS) { /* they would keep what they do not know: nobody tells them */
+			assert_int_equal(
+				kit_tell_recording(k, 1, i == 0 ? KIT_OPEN : KIT_UPDATE, &r),
+				ET_EVERSION);
+			s.silenced = 0;
+		}
 		assert_int_equal(kit_tell_recording(k, 1, i == 0 ? KIT_OPEN : KIT_UPDATE, &r), 0);
 		Et__Recording *now = get(k, 1);
 		assert_int_equal(now->tones, stands[i]);
