@@ -370,6 +370,82 @@ static void newer_commands_wait_for_the_upgrade(void **state)
 	assert_int_equal(a.code, ET_EDENIED);
 }
 
+/* A Noop of node 1, packed by a build that knows `schema`. */
+static void noop_pack(uint32_t schema, uint64_t seq, struct et_buffer *ret)
+{
+	static uint8_t incarnation[16] = "a journal's own";
+	Et__Command command = ET__COMMAND__INIT;
+	Et__OpId op = ET__OP_ID__INIT;
+	Et__Noop noop = ET__NOOP__INIT;
+	char local[] = "local";
+
+	op.node = 1;
+	op.seq = seq;
+	op.incarnation = (ProtobufCBinaryData){ sizeof(incarnation), incarnation };
+	command.op = &op;
+	command.proposed_us = 1700000000000000;
+	command.principal = local;
+	command.schema = schema;
+	command.body_case = ET__COMMAND__BODY_NOOP;
+	command.noop = &noop;
+	ret->size = 0;
+	assert_int_equal(et_command_pack(&command, ret), 0);
+}
+
+static struct answer packed_propose(struct node *n, const struct et_buffer *packed)
+{
+	struct answer a = { 0 };
+
+	et_catalog_propose_packed(n->catalog, (struct et_view){ packed->data, packed->size }, 20000,
+				  on_answer, &a);
+	assert_int_equal(a.calls, 0);
+	RUN_UNTIL(n->cluster, a.calls == 1);
+	return a;
+}
+
+/* What was packed by a newer build, and needs none, stops nobody who knows less: these nodes. */
+static void what_is_packed_asks_for_what_it_needs(void **state)
+{
+	struct cluster *c = *state;
+	Et__SegmentSeal seal = ET__SEGMENT_SEAL__INIT;
+	Et__Command command = ET__COMMAND__INIT;
+	Et__OpId op = ET__OP_ID__INIT;
+	struct et_buffer packed = { 0 };
+	uint8_t bytes[32] = { 1 };
+	char local[] = "local";
+
+	RUN_UNTIL(c, status_of(&c->nodes[0]).schema == 1);
+	for (size_t i = 0; i < 3; i++) {
+		noop_pack(ET_COMMAND_SCHEMA + 1, i + 1, &packed);
+		assert_int_equal(packed_propose(&c->nodes[i], &packed).code, 0);
+	}
+	/* It is the same command still: what comes again is applied once. */
+	struct answer again = packed_propose(&c->nodes[0], &packed);
+	assert_int_equal(again.code, 0);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(packed_propose(&c->nodes[i], &packed).index, again.index);
+		(void)must_propose(&c->nodes[i]);
+	}
+	/* What does need a newer one is refused, whatever its envelope says. */
+	op.node = 1;
+	op.seq = 9;
+	op.incarnation = (ProtobufCBinaryData){ 16, bytes };
+	command.op = &op;
+	command.proposed_us = 1700000000000000;
+	command.principal = local;
+	command.schema = 1;
+	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
+	command.segment_seal = &seal;
+	seal.recording = (ProtobufCBinaryData){ 16, bytes };
+	seal.generation = seal.segment = 1;
+	seal.state = ET__SEGMENT_STATE__SEGMENT_SEALED;
+	seal.root = seal.seal_hash = (ProtobufCBinaryData){ 32, bytes };
+	packed.size = 0;
+	assert_int_equal(et_command_pack(&command, &packed), 0);
+	assert_int_equal(packed_propose(&c->nodes[0], &packed).code, ET_EVERSION);
+	et_buffer_release(&packed);
+}
+
 int main(void)
 {
 #define NODES_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -382,6 +458,7 @@ int main(void)
 		NODES_TEST(a_lost_database_comes_from_another_node),
 		NODES_TEST(a_dispute_refuses_what_destroys),
 		NODES_TEST(newer_commands_wait_for_the_upgrade),
+		NODES_TEST(what_is_packed_asks_for_what_it_needs),
 		cmocka_unit_test(a_single_node_says_that_nobody_can_help),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
