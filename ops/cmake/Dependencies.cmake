@@ -43,6 +43,7 @@ if(NOT ET_SANITIZE MATCHES thread)
     find_library(RAFT_ARCHIVE libraft.a REQUIRED HINTS ${raft_LIBRARY_DIRS})
     set_target_properties(PkgConfig::raft PROPERTIES
         INTERFACE_LINK_LIBRARIES "${RAFT_ARCHIVE};PkgConfig::uv;PkgConfig::lz4"
+        INTERFACE_COMPILE_DEFINITIONS ET_RAFT_LINKED_IN # the test of crc.c asks libraft's own, too
         INTERFACE_LINK_OPTIONS "LINKER:--wrap=byteCrc32;LINKER:--undefined=__wrap_byteCrc32")
 endif()
 
