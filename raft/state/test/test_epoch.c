@@ -281,6 +281,36 @@ static void assert_newer(const ProtobufCMessage *m)
 	assert_memory_equal(m->unknown_fields[0].data + 1, "ok", 2);
 }
 
+/* A stream is taken as it comes, when it is new and when it is told again: who does not know a
+ * field of it writes what those write who do (raft/command/schema.h). */
+static void streams_keep_fields_of_a_newer_build(void **state)
+{
+	struct kit *k = *state;
+	ProtobufCMessageUnknownField field;
+	uint8_t value[3];
+	Et__Recording told = ET__RECORDING__INIT;
+	Et__Stream s = ET__STREAM__INIT;
+	Et__Stream *list[] = { &s };
+
+	kit_cluster(k);
+	told.id = kit_id(1);
+	told.streams = list;
+	told.n_streams = 1;
+	for (uint64_t round = 1; round <= 3; round++) {
+		Et__Recording *r = NULL;
+		newer_field(&s.base, &field, value);
+		s.packets = round;
+		assert_int_equal(
+			kit_tell_recording(k, 1, round == 1 ? KIT_OPEN : KIT_UPDATE, &told), 0);
+		struct et_state_view *v = et_state_view_open(k->s);
+		assert_int_equal(et_state_get_recording(v, told.id.data, &r), 0);
+		(void)et_state_view_close(v);
+		assert_int_equal(r->streams[0]->packets, round);
+		assert_newer(&r->streams[0]->base);
+		et__recording__free_unpacked(r, NULL);
+	}
+}
+
 static void records_keep_fields_of_a_newer_build(void **state)
 {
 	struct kit *k = *state;
@@ -374,6 +404,7 @@ int main(void)
 		T(a_restore_erases_again_and_shuts_the_old_nodes_out),
 		T(the_schema_goes_up_when_all_members_know_it),
 		T(records_keep_fields_of_a_newer_build),
+		T(streams_keep_fields_of_a_newer_build),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
