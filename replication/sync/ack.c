@@ -84,8 +84,8 @@ void et_ack_orphan(struct et_sync *s)
 
 /* ---- Building and sending ---- */
 
-static void copy_fill(const struct et_sync *s, const struct proposal *pr, size_t i, char *place,
-		      char *site, char *store, Et__Copy *copy)
+static void copy_fill(const struct proposal *pr, size_t i, char *place, char *site, char *store,
+		      Et__Copy *copy)
 {
 	const struct ack_copy *c = &pr->copies[i];
 
@@ -100,34 +100,53 @@ static void copy_fill(const struct et_sync *s, const struct proposal *pr, size_t
 	copy->verified_us = pr->made_us;
 	copy->size_bytes = c->size_bytes;
 	copy->store_uuid = store;
-	(void)s;
 }
 
-static int proposal_propose(struct et_sync *s, struct proposal *pr, Et__Copy *copies,
-			    Et__Copy **list)
+/* What makes a command this node's, of this start, to be made once. */
+struct stamp {
+	Et__OpId op;
+	char principal[32];
+};
+
+static void command_stamp(struct et_sync *s, const struct proposal *pr, struct stamp *stamp,
+			  Et__Command *command)
 {
-	char place[32], site[ET_NAME_MAX + 1], store[ET_NAME_MAX + 1], principal[32];
+	et__op_id__init(&stamp->op);
+	stamp->op.node = s->node;
+	stamp->op.incarnation.data = s->acks.incarnation;
+	stamp->op.incarnation.len = sizeof(s->acks.incarnation);
+	stamp->op.seq = pr->seq;
+	(void)snprintf(stamp->principal, sizeof(stamp->principal), "node:%" PRIu64, s->node);
+	command->op = &stamp->op;
+	command->proposed_us = pr->made_us;
+	command->principal = stamp->principal;
+	command->schema = et_schema_needed(command);
+}
+
+static int proposal_propose(struct et_sync *s, struct proposal *pr, const Et__Command *command)
+{
+	atomic_store(&pr->answered, false);
+	pr->in_flight = true;
+	return s->propose(s->propose_arg, command, TIMEOUT_MS, proposal_answered, pr);
+}
+
+/* A list of copies, made anew each time: a thousand wait in little memory. */
+static int proposal_copies(struct et_sync *s, struct proposal *pr, Et__Copy *copies,
+			   Et__Copy **list)
+{
+	char place[32], site[ET_NAME_MAX + 1], store[ET_NAME_MAX + 1];
 	Et__Command command = ET__COMMAND__INIT;
-	Et__OpId op = ET__OP_ID__INIT;
 	Et__CopyAdd add = ET__COPY_ADD__INIT;
 	Et__CopyBad bad = ET__COPY_BAD__INIT;
+	struct stamp stamp;
 
 	(void)snprintf(place, sizeof(place), "node:%" PRIu64, s->node);
-	(void)snprintf(principal, sizeof(principal), "node:%" PRIu64, s->node);
 	memcpy(site, s->site, sizeof(site));
 	memcpy(store, s->store_uuid, sizeof(store));
 	for (size_t i = 0; i < pr->count; i++) {
-		copy_fill(s, pr, i, place, site, store, &copies[i]);
+		copy_fill(pr, i, place, site, store, &copies[i]);
 		list[i] = &copies[i];
 	}
-	op.node = s->node;
-	op.incarnation.data = s->acks.incarnation;
-	op.incarnation.len = sizeof(s->acks.incarnation);
-	op.seq = pr->seq;
-	command.op = &op;
-	command.proposed_us = pr->made_us;
-	command.principal = principal;
-	command.schema = 1;
 	if (pr->why[0] != '\0') {
 		command.body_case = ET__COMMAND__BODY_COPY_BAD;
 		command.copy_bad = &bad;
@@ -139,30 +158,27 @@ static int proposal_propose(struct et_sync *s, struct proposal *pr, Et__Copy *co
 		add.copies = list;
 		add.n_copies = pr->count;
 	}
-	atomic_store(&pr->answered, false);
-	pr->in_flight = true;
-	return s->propose(s->propose_arg, &command, TIMEOUT_MS, proposal_answered, pr);
+	command_stamp(s, pr, &stamp, &command);
+	return proposal_propose(s, pr, &command);
 }
 
-/* One that is no list of copies: it has been made, and checked. */
-static int proposal_repeat(struct et_sync *s, struct proposal *pr)
+static int proposal_try(struct et_sync *s, struct proposal *pr)
 {
-	atomic_store(&pr->answered, false);
-	pr->in_flight = true;
-	return s->propose(s->propose_arg, pr->command, TIMEOUT_MS, proposal_answered, pr);
+	if (pr->command != NULL) {
+		return proposal_propose(s, pr, pr->command);
+	}
+	Et__Copy *copies = calloc(pr->count, sizeof(*copies));
+	Et__Copy **list = calloc(pr->count, sizeof(Et__Copy *));
+	int rc = copies == NULL || list == NULL ? -ENOMEM : proposal_copies(s, pr, copies, list);
+
+	free(copies);
+	free(list);
+	return rc;
 }
 
 static void proposal_send(struct et_sync *s, struct proposal *pr)
 {
-	Et__Copy *copies = calloc(pr->count + 1, sizeof(*copies));
-	Et__Copy **list = calloc(pr->count + 1, sizeof(Et__Copy *));
-	int rc = copies == NULL || list == NULL ? -ENOMEM
-		 : pr->command != NULL		? proposal_repeat(s, pr)
-						: proposal_propose(s, pr, copies, list);
-
-	free(copies);
-	free(list);
-	if (rc < 0) {
+	if (proposal_try(s, pr) < 0) {
 		pr->in_flight = false;
 		pr->due_us = et_clock_mono_us() + pr->pause_us;
 	}
@@ -256,26 +272,16 @@ void et_ack_bad(struct et_sync *s, const struct et_expect *expect, const char *w
 	proposal_send(s, pr);
 }
 
-/* A copy of `made` with an op id. */
-static Et__Command *command_with(const struct et_sync *s, const struct proposal *pr,
+/* A copy of `made`, stamped. */
+static Et__Command *command_with(struct et_sync *s, const struct proposal *pr,
 				 const Et__Command *made)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer packed = { 0 };
-	uint8_t incarnation[16];
-	char principal[32];
 	Et__Command *ret = NULL;
 	Et__Command command = *made;
-	Et__OpId op = ET__OP_ID__INIT;
+	struct stamp stamp;
 
-	memcpy(incarnation, s->acks.incarnation, sizeof(incarnation));
-	(void)snprintf(principal, sizeof(principal), "node:%" PRIu64, s->node);
-	op.node = s->node;
-	op.incarnation = (ProtobufCBinaryData){ sizeof(incarnation), incarnation };
-	op.seq = pr->seq;
-	command.op = &op;
-	command.proposed_us = pr->made_us;
-	command.principal = principal;
-	command.schema = et_schema_needed(&command);
+	command_stamp(s, pr, &stamp, &command);
 	if (et_command_pack(&command, &packed) < 0 ||
 	    et_command_unpack(packed.data, packed.size, &ret, NULL) < 0) {
 		return NULL;
