@@ -334,13 +334,14 @@ static void serve_tail_run(uv_work_t *work)
 static void serve_tail_after(uv_work_t *work, int status)
 {
 	struct serve *v = ET_CONTAINER_OF(work, struct serve, work);
+	int code = status < 0 ? status : v->code;
 
 	et_sync_work_done(v->s);
 	v->busy = false;
 	if (v->state == SERVE_GONE) {
 		serve_free(v);
-	} else if (status < 0 || v->code < 0) {
-		serve_refuse(v, v->code < 0 ? v->code : status, et_strerror(v->code));
+	} else if (code < 0) {
+		serve_refuse(v, code, et_strerror(code));
 	} else {
 		et_serve_pump(v->link);
 	}

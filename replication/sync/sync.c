@@ -179,7 +179,9 @@ static void applied_on_sync(struct et_post *post)
 	if (a->world || a->limits) {
 		et_gate_look(a->s);
 	}
-	et_tail_run(a->s);
+	if (a->opened || a->sealed) {
+		et_tail_run(a->s);
+	}
 	et_table_run(a->s);
 	free(a);
 }
