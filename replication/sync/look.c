@@ -282,6 +282,46 @@ static bool segment_is_open(const Et__Segment *segment)
 	       segment->recording.len == 16 && segment->wrap != NULL && !segment->wrap->erased;
 }
 
+/* Was the node removed, or revoked? */
+static bool world_lost(const struct world *w, uint64_t node)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		if (w->nodes[i].id == node) {
+			return w->gone[i];
+		}
+	}
+	return false;
+}
+
+/* Did `node` seal it for a recorder that is gone, and not close the recording yet? */
+static bool segment_awaits_close(const struct et_state_view *view, const struct world *w,
+				 uint64_t node, const Et__Segment *segment)
+{
+	Et__Recording *r = NULL;
+
+	if (segment->node != node || segment->generation != 1 ||
+	    segment->state != ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED ||
+	    et_state_get_recording(view, segment->recording.data, &r) < 0) {
+		return false;
+	}
+	bool awaits = r->state == ET__RECORDING_STATE__CAPTURING && world_lost(w, r->node);
+	et__recording__free_unpacked(r, NULL);
+	return awaits;
+}
+
+/* May this node say what it has of a lost node's segment? */
+static void tail_lost(const struct world *w, uint64_t node, const Et__Segment *segment,
+		      struct et_look_tail *t)
+{
+	bool accepts = false;
+
+	for (size_t i = 0; i < w->count; i++) {
+		accepts = accepts || (w->nodes[i].id == node && w->nodes[i].accepts);
+	}
+	t->lost = accepts && w->schema >= ET_SCHEMA_LOST_TAILS;
+	(void)snprintf(t->file, sizeof(t->file), "%s", segment->file);
+}
+
 /* Whose it will be when it is sealed: then its owner holds it, and nobody else. */
 static void tail_open(const struct world *w, uint64_t node, const Et__Segment *segment,
 		      struct et_look_tail *t)
@@ -289,12 +329,9 @@ static void tail_open(const struct world *w, uint64_t node, const Et__Segment *s
 	const struct et_plan_copy held = { segment->node, ET_PLAN_COPY_HELD };
 	struct copies copies = { .segment = segment, .copies = { held }, .count = 1 };
 	struct et_plan plan = plan_of(w, &copies);
-	bool accepts = false;
 
 	t->verdict = ET_LOOK_TAIL_KEEP;
 	for (size_t i = 0; i < w->count; i++) {
-		accepts = accepts || (w->nodes[i].id == node && w->nodes[i].accepts);
-		t->lost = t->lost || (w->nodes[i].id == segment->node && w->gone[i]);
 		if (w->nodes[i].id == segment->node && w->nodes[i].serves &&
 		    et_plan_turn(&plan, node) == 0) {
 			t->verdict = ET_LOOK_TAIL_FOLLOW;
@@ -303,8 +340,9 @@ static void tail_open(const struct world *w, uint64_t node, const Et__Segment *s
 			memcpy(t->source.address, w->addresses[i], sizeof(t->source.address));
 		}
 	}
-	t->lost = t->lost && accepts && w->schema >= ET_SCHEMA_LOST_TAILS;
-	(void)snprintf(t->file, sizeof(t->file), "%s", segment->file);
+	if (world_lost(w, segment->node)) {
+		tail_lost(w, node, segment, t);
+	}
 }
 
 static int tail_sealed(const struct et_state_view *view, const struct world *w, uint64_t node,
@@ -319,6 +357,7 @@ static int tail_sealed(const struct et_state_view *view, const struct world *w, 
 	struct et_plan plan = plan_of(w, copies);
 	bool turn = rc >= 0 && et_plan_turn(&plan, node) != ET_PLAN_NO_TURN;
 	t->verdict = turn ? ET_LOOK_TAIL_FETCH : ET_LOOK_TAIL_DROP;
+	t->sealed_records = segment->records;
 	free(copies);
 	return rc < 0 ? rc : 0;
 }
@@ -339,6 +378,9 @@ static void look_tail(const struct et_state_view *view, const struct world *w, u
 	}
 	if (segment_is_open(segment)) {
 		tail_open(w, node, segment, t);
+	} else if (segment_awaits_close(view, w, node, segment)) {
+		t->verdict = ET_LOOK_TAIL_KEEP;
+		tail_lost(w, node, segment, t);
 	} else if (segment_moves(segment)) {
 		t->code = tail_sealed(view, w, node, segment, t);
 	} else if (segment->state == ET__SEGMENT_STATE__SEGMENT_LOST &&
@@ -374,7 +416,9 @@ void et_look_tails(struct et_state *state, uint64_t node, struct et_look_tail *t
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct et_key key = tails[i].key;
-		tails[i] = (struct et_look_tail){ .key = key, .code = rc };
+		tails[i] = (struct et_look_tail){ .key = key,
+						  .code = rc,
+						  .sealed_records = UINT64_MAX };
 		if (rc == 0) {
 			look_tail(view, w, node, &tails[i]);
 		}
@@ -387,6 +431,7 @@ void et_look_tails(struct et_state *state, uint64_t node, struct et_look_tail *t
 
 struct scan {
 	struct et_scan *out; /* borrowed */
+	const struct et_state_view *view;
 	struct world *world;
 	size_t capacity, open_capacity;
 	int code;
@@ -427,7 +472,7 @@ static int scan_open(struct scan *s, const Et__Segment *segment)
 {
 	struct et_scan *out = s->out;
 
-	if (segment->node == out->node || out->open_count == ET_SYNC_TAILS_MAX) {
+	if (out->open_count == ET_SYNC_TAILS_MAX) {
 		return 0;
 	}
 	s->code = keys_add(&out->opens, &out->open_count, &s->open_capacity, segment) ? 0 : -ENOMEM;
@@ -441,7 +486,11 @@ static int scan_segment(void *arg, const Et__Segment *segment, struct et_state_c
 	const char *missing[ET_PLAN_SITES_MAX];
 
 	if (segment_is_open(segment)) {
-		return scan_open(s, segment);
+		return segment->node != s->out->node ? scan_open(s, segment) : 0;
+	}
+	if (segment_awaits_close(s->view, s->world, s->out->node, segment) &&
+	    scan_open(s, segment) != 0) {
+		return 1;
 	}
 	if (!segment_moves(segment)) {
 		return 0;
@@ -458,7 +507,7 @@ static int scan_segment(void *arg, const Et__Segment *segment, struct et_state_c
 int et_look_scan(struct et_scan *scan, struct et_error *reterr)
 {
 	struct et_state_view *view = et_state_view_open(scan->state);
-	struct scan s = { .out = scan };
+	struct scan s = { .out = scan, .view = view };
 
 	scan->keys = scan->opens = NULL;
 	scan->count = scan->open_count = 0;

@@ -69,8 +69,10 @@ struct et_scan {
 	/* Out. */
 	struct et_key *keys; /* the caller frees */
 	size_t count;
-	bool more;	      /* there are others */
-	struct et_key *opens; /* that other nodes have open; at most ET_SYNC_TAILS_MAX; likewise */
+	bool more; /* there are others */
+	struct et_key
+		*opens; /* that other nodes have open, or that this one sealed for a node that is
+			 * gone and did not close yet; at most ET_SYNC_TAILS_MAX; likewise */
 	size_t open_count;
 	uint64_t index;
 	char own_site[64];
@@ -93,8 +95,9 @@ struct et_look_tail {
 	bool has_header_hash;
 	uint8_t header_hash[32];
 	struct et_look_source source; /* with FOLLOW: who captures it */
+	uint64_t sealed_records;      /* with FETCH, and DROP of what is sealed; else UINT64_MAX */
 	/* With KEEP: who captured it was removed, and the cluster's schema lets this node say what
-	 * it has of it. */
+	 * it has of it. It has not, or not yet closed the recording. */
 	bool lost;
 	char file[ET_SYNC_FILE_MAX];
 };

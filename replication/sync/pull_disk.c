@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "node/base/log.h"
 #include "node/io/clock.h"
 #include "replication/sync/pull_internal.h"
 
@@ -19,6 +20,20 @@ static int pull_work(struct pull *p, uv_work_cb run, uv_after_work_cb after)
 
 /* ---- OPEN ---- */
 
+/* What lies at its place and is not it (rot, an older seal, the tail of a lost node of which
+ * another was sealed) is not written over. */
+static int pull_set_aside(struct pull *p)
+{
+	char name[ET_SYNC_FILE_MAX];
+
+	int rc = et_store_quarantine(p->s->media, p->look.file, et_clock_now_us(), name,
+				     &p->work_error);
+	if (rc == 0) {
+		et_warn("sync.set_aside", "file=%s as=%s", p->look.file, name);
+	}
+	return rc;
+}
+
 static void pull_open_run(uv_work_t *work)
 {
 	struct pull *p = ET_CONTAINER_OF(work, struct pull, work);
@@ -26,10 +41,17 @@ static void pull_open_run(uv_work_t *work)
 	struct stat st;
 	uint64_t size = 0;
 
-	if (stat(p->path, &st) == 0 &&
-	    et_store_verify(p->path, &p->look.expect, &report, NULL) == 0) {
+	int rc = stat(p->path, &st) < 0 ? -ENOENT
+					: et_store_verify(p->path, &p->look.expect, &report, NULL);
+	if (rc == 0) {
 		p->published = true; /* A crash came between the rename and its CopyAdd. */
 		return;
+	}
+	if (p->purpose == PULL_REPLICA && et_check_is_bad(rc)) {
+		p->work_code = pull_set_aside(p);
+		if (p->work_code < 0) {
+			return;
+		}
 	}
 	p->work_code = et_store_part_open(p->part, &p->fd, &size, &p->work_error);
 	p->has_part = size > 0;

@@ -3,7 +3,8 @@
  *   incoming/<recording>-g<n>-s<n>.part     what has arrived of a segment
  *   tails/<recording>-g<n>-s<n>.tail        of an open segment of another node (tail_file.c)
  *   cache/<recording>-g<n>-s<n>.evtm        fetched for a listener; the oldest go when it is full
- *   quarantine/<unix-us>-<file name>        copies that did not verify, kept for the examiner
+ *   quarantine/<unix-us>-<file name>        copies that did not verify, and tails that are longer
+ *                                           than what was sealed, kept for the examiner
  *   tapes/...                               verified as a whole, fsynced, then renamed into place
  *
  * Threads: any that may block; no shared state. */

@@ -26,6 +26,7 @@
 
 #define BUCKETS (64 * 1024)
 #define IDLE_US (60 * INT64_C(1000000)) /* between looks at what cannot go on */
+#define TAIL_US INT64_C(1000000)	/* ... at what has a tail here that must go first */
 #define PAUSED_LOOK 64			/* of a class that is paused: others may come from near */
 #define OTHERS_US (600 * INT64_C(1000000)) /* ... at what others are to do */
 
@@ -493,8 +494,9 @@ static void table_pull(struct et_sync *s)
 		struct et_error error = { 0 };
 		int rc = 0;
 		t->ready_stale -= i->stale;
-		if (i->stale) {
-			rc = ET_ESTALE; /* The world has moved: look again. */
+		/* The world has moved, or a tail of it is here: look again. */
+		if (i->stale || et_tail_sealed(s, &i->key)) {
+			rc = ET_ESTALE;
 		} else {
 			i->state = ITEM_PULL;
 			rc = et_pull_start(s, i->look, PULL_REPLICA, NULL, &error);
@@ -504,8 +506,8 @@ static void table_pull(struct et_sync *s)
 		}
 		item_unready(t, i);
 		if (rc == ET_ESTALE) {
+			item_wait(t, i, i->stale ? now : now + TAIL_US);
 			i->stale = false;
-			item_wait(t, i, now);
 		} else if (rc < 0) {
 			et_warn("sync.pull", "error=%s", et_errname(rc));
 			i->failures++;

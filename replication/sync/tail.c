@@ -119,6 +119,26 @@ static struct tail_source *source_of(struct et_sync *s, const struct et_look_sou
 
 /* ---- Looking ---- */
 
+/* It is sealed, or erased: nobody follows it any more. */
+static bool look_leaves(const struct et_look_tail *l)
+{
+	return l->verdict == ET_LOOK_TAIL_FETCH || l->verdict == ET_LOOK_TAIL_DROP;
+}
+
+static void look_leave(const char *media, const struct et_look_tail *l, struct tail *t)
+{
+	bool is_sealed = l->sealed_records < UINT64_MAX;
+	int rc = is_sealed && !t->opened ? et_tail_file_open(media, t) : 0;
+
+	if (rc < 0 || l->sealed_records < t->records) { /* Unread, it may be the longer one. */
+		et_tail_file_set_aside(media, &t->key);
+	} else if (l->verdict == ET_LOOK_TAIL_FETCH) {
+		et_tail_file_hand_over(media, &t->key);
+	} else {
+		et_tail_file_drop(media, &t->key);
+	}
+}
+
 /* Files, too: what there is from before, or where it goes now. */
 static void look_run(uv_work_t *work)
 {
@@ -127,20 +147,20 @@ static void look_run(uv_work_t *work)
 
 	et_look_tails(s->state, s->node, a->looks, a->look_count);
 	for (uint32_t i = 0; i < a->look_count; i++) {
-		const struct et_look_tail *l = &a->looks[i];
+		struct et_look_tail *l = &a->looks[i];
 		struct tail *t = &a->copies[i];
 		if (l->code < 0) {
 			continue;
 		}
 		t->has_expected = l->has_header_hash;
 		memcpy(t->expected, l->header_hash, sizeof(t->expected));
-		if (l->verdict == ET_LOOK_TAIL_FETCH) {
-			et_tail_file_hand_over(s->media, &t->key);
-		} else if (l->verdict == ET_LOOK_TAIL_DROP) {
-			et_tail_file_drop(s->media, &t->key);
-		} else if (!t->opened) {
-			et_tail_file_open(s->media, t);
-			t->opened = true;
+		if (look_leaves(l)) {
+			look_leave(s->media, l, t);
+			continue;
+		}
+		if (!t->opened) {
+			l->code = et_tail_file_open(s->media, t);
+			t->opened = l->code == 0;
 		}
 		t->placed = l->lost && et_tail_file_is_placed(s->media, l->file);
 	}
@@ -170,8 +190,9 @@ static void look_take(struct et_sync *s, struct tail *t, const struct et_look_ta
 		t->due_us = now + LOOK_AGAIN_US;
 		return;
 	}
-	if (l->code == 0 && (l->verdict == ET_LOOK_TAIL_FETCH || l->verdict == ET_LOOK_TAIL_DROP)) {
-		s->tails.st.handed_over += l->verdict == ET_LOOK_TAIL_FETCH && t->good > 0;
+	if (l->code == 0 && look_leaves(l)) {
+		s->tails.st.handed_over += l->verdict == ET_LOOK_TAIL_FETCH && t->good > 0 &&
+					   t->records <= l->sealed_records;
 		tail_forget(s, t);
 		et_table_touch(s, &key);
 		return;
@@ -329,7 +350,7 @@ void et_tail_release(struct et_sync *s)
 	for (uint32_t i = 0; i < a->source_count; i++) {
 		free(a->sources[i]);
 	}
-	free(a->seal); /* It waited for an answer: a start finds its file. */
+	et_tail_seal_release(s);
 	free(a->looked);
 	free(a->looks);
 	free(a->copies);

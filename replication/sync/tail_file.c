@@ -2,8 +2,6 @@
  *
  * What came is judged without a key: is it the header that the catalogue names, is each record one
  * of that tape with the next number (CRC). Nothing is synced: the loss of a tail loses nothing. */
-#include "replication/sync/tail_internal.h"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,8 +12,10 @@
 #include <unistd.h>
 
 #include "node/base/fd.h"
+#include "node/base/log.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
+#include "replication/sync/sync_internal.h"
 
 #define FOOTER_MAGIC "EVTF"
 
@@ -142,7 +142,7 @@ void et_tail_file_take(const char *media, struct tail_part *part)
 
 /* ---- What is here ---- */
 
-void et_tail_file_open(const char *media, struct tail *t)
+int et_tail_file_open(const char *media, struct tail *t)
 {
 	char path[ET_STORE_PATH_MAX];
 	struct et_tape_source source;
@@ -156,19 +156,36 @@ void et_tail_file_open(const char *media, struct tail *t)
 
 	t->good = t->records = 0;
 	tail_path(media, "tails", &t->key, ".tail", path);
-	if (et_tape_source_open(path, &source, NULL) < 0) {
-		return;
+	int rc = et_tape_source_open(path, &source, NULL);
+	if (rc < 0) {
+		return rc == -ENOENT ? 0 : rc;
 	}
-	int rc = et_tape_verify_prefix(&source, &expect, &report, NULL);
+	rc = et_tape_verify_prefix(&source, &expect, &report, NULL);
 	et_tape_source_close(&source);
-	if (rc < 0 || report.good_records > UINT32_MAX) {
-		(void)unlink(path);
-		return;
+	if (rc < 0) {
+		/* The disk that does not answer may do so later. */
+		bool other = rc != -EIO && et_check_is_bad(rc);
+		return other && unlink(path) == 0 ? 0 : rc;
+	}
+	if (report.good_records > UINT32_MAX) {
+		return ET_ELIMIT;
 	}
 	memcpy(t->header_hash, report.header.hash, sizeof(t->header_hash));
 	t->has_header = true;
 	t->good = report.good_bytes;
 	t->records = (uint32_t)report.good_records;
+	return 0;
+}
+
+void et_tail_file_set_aside(const char *media, const struct et_key *key)
+{
+	char path[ET_STORE_PATH_MAX];
+	char name[ET_SYNC_FILE_MAX];
+
+	tail_path(media, "tails", key, ".tail", path);
+	int rc =
+		et_store_quarantine(media, path + strlen(media) + 1, et_clock_now_us(), name, NULL);
+	et_warn("sync.tail_aside", "file=%s code=%s", rc < 0 ? path : name, et_errname(rc));
 }
 
 void et_tail_file_hand_over(const char *media, const struct et_key *key)

@@ -29,6 +29,9 @@
  *   - a lying source that makes whole records: it can fill the disk by what it may send (as it may
  *     by recording), and its bytes do not survive the comparison with the committed root;
  *   - the disk is full: no tails until fetches go on, too;
+ *   - what was sealed has fewer records than are here (its source lost its end, or another's tail
+ *     was sealed), or the disk does not read how many are: the file goes into quarantine, for a
+ *     person to compare;
  *   - too many open segments (ET_SYNC_TAILS_MAX): the others are fetched when they are sealed;
  *   - the source's build does not know tails (its HELLO): it is asked again after a minute.
  *
@@ -52,6 +55,7 @@
 #define ET_SYNC_TAIL_SOURCES 64	      /* nodes */
 #define ET_SYNC_TAIL_ASKING 8	      /* of them at once */
 #define ET_SYNC_TAIL_WINDOW (4 << 20) /* bytes of one answer */
+#define ET_SYNC_TAIL_SEALS 8	      /* of nodes that are gone, at once */
 
 struct link;
 struct tail_seal;
@@ -140,7 +144,8 @@ struct tails {
 	uint32_t look_count;
 	uv_work_t look_work;
 	bool looking;
-	struct tail_seal *seal; /* owned: the one that runs; or NULL */
+	struct tail_seal *seals; /* owned: those that run */
+	uint32_t seal_count;
 	struct et_sync_tails st;
 };
 
@@ -178,8 +183,11 @@ size_t et_tail_judge(struct tail_part *part, struct et_view bytes);
 
 /* Judge what came of a segment and write it behind what is there. */
 void et_tail_file_take(const char *media, struct tail_part *part);
-/* How much of it is here from before. What is not of this tape goes. */
-void et_tail_file_open(const char *media, struct tail *t);
+/* How much of it is here from before. What is not of this tape goes. Negative: the disk does not
+ * say. */
+int et_tail_file_open(const char *media, struct tail *t) ET_MUST_CHECK;
+/* Into quarantine: it is longer than what was sealed. */
+void et_tail_file_set_aside(const char *media, const struct et_key *key);
 /* To <media>/incoming/, unless something has arrived there. */
 void et_tail_file_hand_over(const char *media, const struct et_key *key);
 void et_tail_file_drop(const char *media, const struct et_key *key);
@@ -193,7 +201,8 @@ void et_tail_file_path(const char *media, const struct et_key *key, char path[ET
 
 /* ---- Of nodes that are gone (tail_seal.c) ---- */
 
-void et_tail_seal_next(struct et_sync *s); /* begin with the next, if none is under way */
+void et_tail_seal_next(struct et_sync *s); /* begin with the next, as many as may run at once */
+void et_tail_seal_release(struct et_sync *s);
 
 /* ---- Answering (tail_serve.c) ---- */
 

@@ -6,22 +6,25 @@
  * committed as the seal; the recording is closed over it. Then it is played, copied and kept as any
  * other.
  *
- *   KEPT ──its source is gone──▶ FILE ──footer, synced, renamed──▶ SEAL ──committed──▶ a look
- *    ▲                             │                                └──refused──▶ ASIDE ──▶ a look
- *    └─────── the disk fails ──────┘
+ *   KEPT ──its source is gone──▶ FILE ──footer, synced, renamed──▶ SEAL ──committed──▶ CLOSE ─┐
+ *    ▲ ▲                          │                                 └──refused──▶ ASIDE ───────┤
+ *    │ └────── the disk fails ────┘                                                            │
+ *    └─────────────────────────────────── a look ──────────────────────────────────────────────┘
  *
- * With the commit RecordingClose is proposed, and not waited for: it is repeated until it is
- * answered.
+ * Of several segments of one recording the last goes first: with it the recording is closed, and
+ * ends where it ends. For the others RecordingClose is refused, which is no matter.
  *
  * Possible failure modes are
  *   - this process dies: what lies in tails/, or already where copies lie, is found again and told
- *     again; a tape that has its footer keeps it, so it is the same seal;
+ *     again, also what is sealed and not closed yet (a scan finds that in the catalogue); a tape
+ *     that has its footer keeps it, so it is the same seal;
  *   - no quorum: the command is repeated with its op id until it is answered;
  *   - another node kept a tail, too, and was first: its seal counts. What is here goes into
- *     quarantine, which is never emptied: it may be the longer one (a person can compare);
+ *     quarantine, which is never emptied: it may be the longer one (a person can compare). Nothing
+ *     is fetched to that place while a tail is here (table.c), so it is no published copy;
  *   - the cluster's schema is older than 3: nothing is sealed until it is raised.
  *
- * One at a time. Threads: the sync thread; the file, in a worker. */
+ * ET_SYNC_TAIL_SEALS at once. Threads: the sync thread; the file, in a worker. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +39,9 @@
 #define RETRY_US (30 * INT64_C(1000000))
 
 struct tail_seal {
-	struct et_sync *s; /* borrowed */
-	struct tail *tail; /* borrowed: TAIL_SEAL meanwhile */
+	struct et_sync *s;	/* borrowed */
+	struct tail_seal *next; /* in s->tails.seals */
+	struct tail *tail;	/* borrowed: TAIL_SEAL meanwhile */
 	struct et_key key;
 	char file[ET_SYNC_FILE_MAX];
 	char path[ET_STORE_PATH_MAX];
@@ -87,11 +91,16 @@ static void seal_run(uv_work_t *work)
 static void seal_over(struct tail_seal *j, int64_t retry_us)
 {
 	struct et_sync *s = j->s;
+	struct tail_seal **at = &s->tails.seals;
 
+	while (*at != j) {
+		at = &(*at)->next;
+	}
+	*at = j->next;
+	s->tails.seal_count--;
 	j->tail->state = TAIL_KEPT;
 	j->tail->stale = true;
 	j->tail->due_us = et_clock_mono_us() + retry_us;
-	s->tails.seal = NULL;
 	free(j);
 	if (!s->stopping) {
 		et_tail_run(s);
@@ -112,16 +121,37 @@ static void aside_run(uv_work_t *work)
 	j->code = et_store_quarantine(j->s->media, j->file, et_clock_now_us(), name, &j->error);
 }
 
+static void seal_failed(struct tail_seal *j, int code)
+{
+	char text[256];
+
+	et_warn("sync.tail_seal", "code=%s error=%s", et_errname(code),
+		et_log_quote(j->error.text, text, sizeof(text)));
+	j->s->tails.st.errors++;
+	seal_over(j, RETRY_US);
+}
+
 static void aside_after(uv_work_t *work, int status)
 {
 	struct tail_seal *j = ET_CONTAINER_OF(work, struct tail_seal, work);
+	int code = status < 0 ? status : j->code;
 
-	(void)status;
 	et_sync_work_done(j->s);
-	seal_over(j, j->code == -EAGAIN ? RETRY_US : 0);
+	if (code < 0 && code != -EAGAIN) {
+		seal_failed(j, code);
+	} else {
+		seal_over(j, code < 0 ? RETRY_US : 0);
+	}
 }
 
 /* ---- Telling it ---- */
+
+/* Refused: it is closed. Whatever the answer, a look says whether it is. */
+static void close_answered(struct et_sync *s, void *arg, int code)
+{
+	(void)s;
+	seal_over(arg, code == 0 ? 0 : RETRY_US);
+}
 
 /* Nobody else tells that its call is over. */
 static void seal_close_recording(struct tail_seal *j)
@@ -141,7 +171,9 @@ static void seal_close_recording(struct tail_seal *j)
 	close.recording = &r;
 	command.body_case = ET__COMMAND__BODY_RECORDING_CLOSE;
 	command.recording_close = &close;
-	et_ack_command(j->s, &command, NULL, NULL);
+	if (!et_ack_command(j->s, &command, close_answered, j)) {
+		seal_over(j, RETRY_US);
+	}
 }
 
 static void seal_answered(struct et_sync *s, void *arg, int code)
@@ -156,7 +188,6 @@ static void seal_answered(struct et_sync *s, void *arg, int code)
 			"recording=%s segment=%" PRIu32 " records=%" PRIu64 " last_ms=%" PRIu32, id,
 			j->key.segment, j->recovery.seal.records, j->recovery.seal.last_ms);
 		seal_close_recording(j);
-		seal_over(j, 0);
 		return;
 	}
 	et_warn("sync.tail_refused", "recording=%s segment=%" PRIu32 " records=%" PRIu64 " code=%s",
@@ -194,16 +225,12 @@ static void seal_after(uv_work_t *work, int status)
 	struct tail_seal *j = ET_CONTAINER_OF(work, struct tail_seal, work);
 	struct et_sync *s = j->s;
 	int code = status < 0 ? status : j->code;
-	char text[256];
 
 	et_sync_work_done(s);
 	if (s->stopping) {
 		seal_over(j, 0);
 	} else if (code < 0) {
-		et_warn("sync.tail_seal", "code=%s error=%s", et_errname(code),
-			et_log_quote(j->error.text, text, sizeof(text)));
-		s->tails.st.errors++;
-		seal_over(j, RETRY_US);
+		seal_failed(j, code);
 	} else {
 		seal_tell(j);
 	}
@@ -211,11 +238,11 @@ static void seal_after(uv_work_t *work, int status)
 
 /* ---- Beginning ---- */
 
-static bool seal_start(struct et_sync *s, struct tail *t)
+static void seal_start(struct et_sync *s, struct tail *t)
 {
 	struct tail_seal *j = calloc(1, sizeof(*j));
 	if (j == NULL) {
-		return false;
+		return;
 	}
 	j->s = s;
 	j->tail = t;
@@ -226,11 +253,30 @@ static bool seal_start(struct et_sync *s, struct tail *t)
 	    et_sync_work(s, &j->work, seal_run, seal_after) < 0) {
 		free(j);
 		t->due_us = et_clock_mono_us() + RETRY_US;
-		return false;
+		return;
 	}
 	t->state = TAIL_SEAL;
-	s->tails.seal = j;
-	return true;
+	j->next = s->tails.seals;
+	s->tails.seals = j;
+	s->tails.seal_count++;
+}
+
+static bool tail_is_to_seal(const struct tail *t, int64_t now_us)
+{
+	return t->state == TAIL_KEPT && t->lost && !t->stale && t->due_us <= now_us;
+}
+
+/* Does a later segment of its recording go first? */
+static bool tail_waits(const struct et_sync *s, const struct tail *t, int64_t now_us)
+{
+	for (const struct tail *o = s->tails.list; o != NULL; o = o->next) {
+		if (o->key.segment > t->key.segment &&
+		    memcmp(o->key.recording, t->key.recording, 16) == 0 &&
+		    (o->state == TAIL_SEAL || tail_is_to_seal(o, now_us))) {
+			return true;
+		}
+	}
+	return false;
 }
 
 void et_tail_seal_next(struct et_sync *s)
@@ -238,11 +284,22 @@ void et_tail_seal_next(struct et_sync *s)
 	int64_t now = et_clock_mono_us();
 
 	for (struct tail *t = s->tails.list; t != NULL; t = t->next) {
-		if (s->sign_key == NULL || s->tails.seal != NULL || s->stopping) {
+		if (s->sign_key == NULL || s->stopping ||
+		    s->tails.seal_count == ET_SYNC_TAIL_SEALS) {
 			return;
 		}
-		if (t->state == TAIL_KEPT && t->lost && !t->stale && t->due_us <= now) {
-			(void)seal_start(s, t);
+		if (tail_is_to_seal(t, now) && !tail_waits(s, t, now)) {
+			seal_start(s, t);
 		}
+	}
+}
+
+/* They waited for an answer: a start finds their files. */
+void et_tail_seal_release(struct et_sync *s)
+{
+	while (s->tails.seals != NULL) {
+		struct tail_seal *j = s->tails.seals;
+		s->tails.seals = j->next;
+		free(j);
 	}
 }

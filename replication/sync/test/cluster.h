@@ -60,10 +60,10 @@ struct cluster {
 	int pending;		      /* callbacks that are awaited */
 
 	/* Proposals. */
-	int refuse_quorum; /* so many proposals get ET_ENOQUORUM */
-	int result_code;   /* of what is applied: 0, or ET_EDEGRADED as for a partly refused list */
+	int refuse_quorum;  /* so many proposals get ET_ENOQUORUM */
+	bool refuse_closes; /* ... and so do those that close a recording */
+	int result_code; /* of what is applied: 0, or ET_EDEGRADED as for a partly refused list */
 	uint64_t proposals, bad_proposals, seals, closes;
-	int64_t closed_end_us;
 	uint64_t first_seq;
 	uint8_t first_incarnation[16];
 	bool same_op;
@@ -139,6 +139,23 @@ static int apply_seal(struct cluster *c, const Et__Command *command)
 	return sealed && !same ? ET_EREFUSED : 0;
 }
 
+/* Of a recording whose recorder is gone. */
+static int apply_close(struct cluster *c, const Et__Command *command)
+{
+	const Et__Recording *r = command->recording_close->recording;
+	struct et_state *s = &c->state;
+	size_t i = fake_find(s, r->id.data);
+
+	assert_true(i < s->segment_count);
+	pthread_mutex_lock(&s->mutex);
+	bool closed = s->closed[i];
+	s->closed[i] = true;
+	s->ended_us[i] = r->end_us;
+	pthread_mutex_unlock(&s->mutex);
+	c->closes++;
+	return closed ? ET_EDENIED : 0;
+}
+
 static void proposed_apply(struct cluster *c, const Et__Command *command)
 {
 	assert_int_equal(et_command_check(command, NULL), 0);
@@ -160,8 +177,9 @@ static void proposed_on_main(struct et_post *post)
 
 	assert_int_equal(et_command_unpack(p->packed.data, p->packed.size, &command, NULL), 0);
 	proposed_apply(c, command);
-	if (c->refuse_quorum > 0) {
-		c->refuse_quorum--;
+	bool refused = c->refuse_closes && command->body_case == ET__COMMAND__BODY_RECORDING_CLOSE;
+	if (c->refuse_quorum > 0 || refused) {
+		c->refuse_quorum -= !refused;
 		p->cb(p->cb_arg, ET_ENOQUORUM, NULL);
 	} else {
 		if (command->body_case == ET__COMMAND__BODY_COPY_BAD) {
@@ -171,8 +189,7 @@ static void proposed_on_main(struct et_post *post)
 			result.code = apply_seal(c, command);
 			c->seals++;
 		} else if (command->body_case == ET__COMMAND__BODY_RECORDING_CLOSE) {
-			c->closes++;
-			c->closed_end_us = command->recording_close->recording->end_us;
+			result.code = apply_close(c, command);
 		} else {
 			assert_int_equal(command->body_case, ET__COMMAND__BODY_COPY_ADD);
 			for (size_t i = 0; i < command->copy_add->n_copies; i++) {

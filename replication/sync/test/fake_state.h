@@ -26,6 +26,9 @@ struct et_state {
 	struct tape_made segments[FAKE_MAX];
 	uint64_t owners[FAKE_MAX];
 	bool open[FAKE_MAX];
+	uint64_t recorders[FAKE_MAX]; /* of its recording */
+	bool closed[FAKE_MAX];	      /* it is */
+	int64_t ended_us[FAKE_MAX];   /* as its close said */
 	size_t segment_count;
 	struct fake_copy {
 		size_t segment;
@@ -133,9 +136,11 @@ static void fake_segment_fill(struct et_state *s, size_t i, Et__Segment *ret)
 		ret->wrap = &wrap;
 		return;
 	}
+	bool lost = s->recorders[i] != 0 && s->recorders[i] != s->owners[i];
 	ret->root = (ProtobufCBinaryData){ 32, t->expect.root };
 	ret->seal_hash = (ProtobufCBinaryData){ 32, t->expect.seal_hash };
-	ret->state = ET__SEGMENT_STATE__SEGMENT_SEALED;
+	ret->state = lost ? ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED
+			  : ET__SEGMENT_STATE__SEGMENT_SEALED;
 	ret->records = t->expect.records;
 	ret->size_bytes = t->expect.size_bytes;
 	ret->sealed_us = (int64_t)i + 1;
@@ -168,6 +173,25 @@ int et_state_get_segment(const struct et_state_view *v, const uint8_t recording[
 	}
 	pthread_mutex_unlock(&s->mutex);
 	return rc;
+}
+
+int et_state_get_recording(const struct et_state_view *v, const uint8_t id[16], Et__Recording **ret)
+{
+	struct et_state *s = fake_of(v);
+	Et__Recording r = ET__RECORDING__INIT;
+	uint8_t bytes[64];
+
+	pthread_mutex_lock(&s->mutex);
+	size_t i = fake_find(s, id);
+	bool there = i < s->segment_count && s->recorders[i] != 0;
+	if (there) {
+		r.node = s->recorders[i];
+		r.state =
+			s->closed[i] ? ET__RECORDING_STATE__SEALED : ET__RECORDING_STATE__CAPTURING;
+		*ret = et__recording__unpack(NULL, et__recording__pack(&r, bytes), bytes);
+	}
+	pthread_mutex_unlock(&s->mutex);
+	return there ? 0 : ET_ENOTFOUND;
 }
 
 int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording[16],

@@ -19,7 +19,7 @@ static inline size_t segment_open(struct cluster *c, struct node *owner, struct 
 	size_t i = c->state.segment_count++;
 	assert_true(i < FAKE_MAX);
 	c->state.segments[i] = tape;
-	c->state.owners[i] = owner->id;
+	c->state.owners[i] = c->state.recorders[i] = owner->id;
 	c->state.open[i] = true;
 	c->state.index++;
 	pthread_mutex_unlock(&c->state.mutex);

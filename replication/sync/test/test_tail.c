@@ -214,6 +214,27 @@ static uint64_t tape_size(struct cluster *c, const struct node *n, size_t segmen
 	return file_size(n, c->state.segments[segment].file);
 }
 
+/* Of the file in quarantine. */
+static uint64_t quarantined_size(const struct node *n)
+{
+	char path[600];
+	struct stat st;
+	uint64_t size = 0;
+	struct dirent *entry;
+
+	(void)snprintf(path, sizeof(path), "%s/quarantine", n->media);
+	DIR *dir = opendir(path);
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] != '.') {
+			assert_int_equal(fstatat(dirfd(dir), entry->d_name, &st, 0), 0);
+			size = (uint64_t)st.st_size;
+		}
+	}
+	(void)closedir(dir);
+	return size;
+}
+
 /* The tail is the begin of the tape. */
 static void assert_is_prefix(struct cluster *c, const struct node *owner, const struct node *n,
 			     size_t segment)
@@ -492,7 +513,9 @@ static void seals_what_it_has_of_a_node_that_is_gone(void **state)
 		assert_int_equal(c->state.segments[segments[i]].expect.records, 5 + i);
 	}
 	run_until(c, c->closes == 3);
-	assert_int_equal(c->closed_end_us / 1000000, 6); /* the last record of the last one */
+	for (size_t i = 0; i < 3; i++) { /* the last record of each */
+		assert_int_equal(c->state.ended_us[segments[i]] / 1000000, 4 + i);
+	}
 	run_until(c, tails_of(brq).kept == 0 && tails_of(brq).sealed == 3);
 	assert_int_equal(files_in(brq, "tails"), 0);
 	sync_start(ova); /* It is a segment as any other. */
@@ -594,6 +617,108 @@ static void tells_a_seal_again_after_a_kill(void **state)
 	sync_start(brq);
 	run_until(c, fake_has(&c->state, segment, brq->id) && c->closes == 1);
 	run_until(c, tails_of(brq).kept == 0 && tails_of(brq).sealed == 1);
+	tape_end(&g, &seal);
+}
+
+/* It is killed between the two commands. */
+static void closes_what_it_sealed_before_a_kill(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g;
+	struct tape_made seal;
+
+	c->state.schema = 3;
+	c->refuse_closes = true;
+	pair_start(c, &prg, &brq);
+	size_t segment = segment_open(c, prg, &g);
+	tape_grow(&g, 5, 1000);
+	run_until(c, tails_of(brq).bytes == tape_size(c, prg, segment));
+	sync_stop(prg);
+	node_remove(c, prg);
+	run_until(c, fake_has(&c->state, segment, brq->id));
+	sync_stop(brq);
+	c->refuse_closes = false;
+	assert_int_equal(c->closes, 0);
+	sync_start(brq);
+	run_until(c, c->closes == 1);
+	assert_int_equal(c->state.ended_us[segment] / 1000000, 4);
+	run_until(c, tails_of(brq).kept == 0);
+	assert_true(tape_size(c, brq, segment) > 0);
+	assert_int_equal(files_in(brq, "quarantine"), 0);
+	tape_end(&g, &seal);
+}
+
+static void keeps_aside_a_tail_that_is_longer_than_the_seal(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g;
+	struct tape_made seal;
+
+	c->state.schema = 3;
+	pair_start(c, &prg, &brq);
+	struct node *ova = node_add(c, "ova");
+	sync_start(ova);
+	run_until(c, status_of(ova).scanned_index > 0);
+	size_t segment = segment_open(c, prg, &g);
+	tape_grow(&g, 5, 1000);
+	run_until(c, tails_of(ova).bytes == tape_size(c, prg, segment));
+	sync_stop(ova); /* The one that is to seal it has less. */
+	tape_grow(&g, 3, 1000);
+	run_until(c, tails_of(brq).bytes == tape_size(c, prg, segment));
+	uint64_t longer = tail_size(c, brq, segment);
+	sync_stop(brq);
+	sync_stop(prg);
+	node_remove(c, prg);
+	sync_start(ova);
+	run_until(c, fake_has(&c->state, segment, ova->id));
+	assert_int_equal(c->state.segments[segment].expect.records, 5);
+	sync_start(brq);
+	run_until(c, fake_has(&c->state, segment, brq->id));
+	assert_same_file(c, ova, brq, segment);
+	assert_int_equal(files_in(brq, "tails"), 0);
+	assert_int_equal(files_in(brq, "quarantine"), 1);
+	assert_int_equal(quarantined_size(brq), longer);
+	tape_end(&g, &seal);
+}
+
+/* ... or another is sealed while it lies where copies lie, and this node is away. */
+static void writes_over_no_tail_that_lies_where_copies_lie(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g;
+	struct tape_made seal;
+
+	c->state.schema = 3;
+	pair_start(c, &prg, &brq);
+	struct node *ova = node_add(c, "ova");
+	sync_start(ova);
+	run_until(c, status_of(ova).scanned_index > 0);
+	size_t segment = segment_open(c, prg, &g);
+	tape_grow(&g, 3, 1000);
+	run_until(c, tails_of(ova).bytes == tape_size(c, prg, segment));
+	sync_stop(ova);
+	tape_grow(&g, 5, 1000);
+	run_until(c, tails_of(brq).bytes == tape_size(c, prg, segment));
+	sync_stop(prg);
+	c->refuse_quorum = INT32_MAX;
+	node_remove(c, prg);
+	run_until(c, tape_size(c, brq, segment) > 0 && c->refuse_quorum < INT32_MAX);
+	uint64_t longer = tape_size(c, brq, segment);
+	sync_stop(brq);
+	c->refuse_quorum = 0;
+	sync_start(ova);
+	run_until(c, fake_has(&c->state, segment, ova->id));
+	sync_start(brq);
+	run_until(c, fake_has(&c->state, segment, brq->id));
+	assert_same_file(c, ova, brq, segment);
+	assert_int_equal(files_in(brq, "quarantine"), 1);
+	assert_int_equal(quarantined_size(brq), longer);
 	tape_end(&g, &seal);
 }
 
@@ -807,7 +932,10 @@ int main(int argc, char **argv)
 		TEST(waits_for_the_schema_to_seal),
 		TEST(gives_way_to_the_seal_of_another),
 		TEST(tells_a_seal_again_after_a_kill),
+		TEST(closes_what_it_sealed_before_a_kill),
 		TEST(keeps_aside_what_came_too_late),
+		TEST(keeps_aside_a_tail_that_is_longer_than_the_seal),
+		TEST(writes_over_no_tail_that_lies_where_copies_lie),
 		TEST(heeds_a_limit_of_its_class),
 		TEST(is_off_when_it_is_not_asked_for),
 		TEST(asks_no_build_that_does_not_know_tails),
