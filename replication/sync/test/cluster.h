@@ -29,6 +29,11 @@ enum rogue_kind {
 	ROGUE_GARBAGE, /* no frames at all */
 };
 
+struct node;
+/* What it says to a frame; false: the connection ends behind it. */
+typedef bool (*rogue_answer_fn)(struct node *n, const struct et_wire_frame *frame,
+				struct et_buffer *out);
+
 struct node {
 	struct cluster *cluster;
 	uint64_t id;
@@ -37,6 +42,8 @@ struct node {
 	struct et_sync *sync;
 	char media[256];
 
+	rogue_answer_fn rogue_answer;
+	uint32_t rogue_features; /* that its HELLO says */
 	enum rogue_kind rogue;
 	size_t rogue_at;
 	size_t wants;	       /* that the rogue got */

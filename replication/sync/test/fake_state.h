@@ -357,7 +357,7 @@ static void fake_copy_set(struct et_state *s, size_t segment, uint64_t node, Et_
 	pthread_mutex_unlock(&s->mutex);
 }
 
-static bool fake_has(struct et_state *s, size_t segment, uint64_t node)
+static inline bool fake_has(struct et_state *s, size_t segment, uint64_t node)
 {
 	pthread_mutex_lock(&s->mutex);
 	const struct fake_copy *c = fake_copy_of(s, segment, node);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "replication/sync/test/kit.h"
+#include "replication/sync/test/rogue.h"
 
 /* ---- Rogues ---- */
 
@@ -112,77 +113,24 @@ static bool rogue_serve(struct node *n, const struct et_wire_frame *frame, struc
 	return go_on;
 }
 
-static void rogue_close(struct node *n, struct et_tls_conn *conn, bool flush)
+/* Frames that are no WANT are taken and not answered. */
+static bool rogue_answer(struct node *n, const struct et_wire_frame *frame, struct et_buffer *out)
 {
-	for (size_t i = 0; i < n->conn_count; i++) {
-		if (n->conns[i] == conn) {
-			n->conns[i] = NULL;
-		}
+	if (frame->type != ET_WIRE_WANT) {
+		return true;
 	}
-	et_tls_conn_close(conn, flush);
-}
-
-static void rogue_on_read(void *arg, struct et_tls_conn *conn, const uint8_t *data, size_t size)
-{
-	struct node *n = arg;
-	struct et_wire_parser *p = NULL;
-
-	for (size_t i = 0; i < n->conn_count; i++) {
-		p = n->conns[i] == conn ? &n->parsers[i] : p;
+	if (n->rogue == ROGUE_GARBAGE) {
+		et_buffer_printf(out, "HTTP/1.1 400 Bad Request, and so on and so on\r\n");
+		return true;
 	}
-	while (size > 0) {
-		struct et_wire_frame frame;
-		struct et_buffer out = { 0 };
-		size_t used = 0;
-		bool go_on = true;
-		int rc = et_wire_parse(p, data, size, &used, &frame, NULL);
-		assert_true(rc >= 0); /* What our service says is always well-formed. */
-		data += used;
-		size -= used;
-		if (rc == 0) {
-			continue;
-		}
-		if (frame.type == ET_WIRE_WANT && n->rogue == ROGUE_GARBAGE) {
-			et_buffer_printf(&out, "HTTP/1.1 400 Bad Request, and so on and so on\r\n");
-		} else if (frame.type == ET_WIRE_WANT) {
-			go_on = rogue_serve(n, &frame, &out);
-		}
-		et_tls_conn_write(conn, out.data, out.size);
-		et_buffer_release(&out);
-		free(frame.body);
-		if (!go_on) {
-			rogue_close(n, conn, true);
-			return;
-		}
-	}
-}
-
-static void rogue_on_end(void *arg, struct et_tls_conn *conn, int code)
-{
-	(void)code;
-	rogue_close(arg, conn, false);
-}
-
-static void rogue_on_accept(void *arg, struct et_tls_conn *conn)
-{
-	struct node *n = arg;
-	struct et_buffer out = { 0 };
-	const struct et_tls_conn_cb cb = { rogue_on_read, rogue_on_end, n };
-
-	assert_true(n->conn_count < ET_ARRAY_SIZE(n->conns));
-	et_wire_parser_init(&n->parsers[n->conn_count], ET_WIRE_PULLER);
-	n->conns[n->conn_count++] = conn;
-	et_tls_conn_start(conn, &cb);
-	et_wire_add_hello(&out, &(struct et_wire_hello){ .node = n->id, .streams = 1 });
-	et_tls_conn_write(conn, out.data, out.size);
-	et_buffer_release(&out);
+	return rogue_serve(n, frame, out);
 }
 
 static void rogue_start(struct node *n, enum rogue_kind kind, size_t at)
 {
 	n->rogue = kind;
 	n->rogue_at = at;
-	et_tls_handle(n->tls, ET_ALPN_SYNC, rogue_on_accept, n);
+	rogue_listen(n, rogue_answer);
 }
 
 /* ---- Tests ---- */
