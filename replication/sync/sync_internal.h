@@ -486,4 +486,13 @@ static inline bool et_key_equal(const struct et_key *a, const struct et_key *b)
 	       a->segment == b->segment;
 }
 
+static inline uint32_t et_key_hash(const struct et_key *key)
+{
+	/* Ids are random in their lower half. */
+	uint64_t h =
+		et_get64(key->recording + 8) ^ ((uint64_t)key->generation << 20 | key->segment);
+	h *= UINT64_C(0x9e3779b97f4a7c15);
+	return (uint32_t)(h >> 32);
+}
+
 #endif

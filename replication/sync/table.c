@@ -32,11 +32,7 @@
 
 static size_t item_hash(const struct table *t, const struct et_key *key)
 {
-	/* Ids are random in their lower half. */
-	uint64_t h =
-		et_get64(key->recording + 8) ^ ((uint64_t)key->generation << 20 | key->segment);
-	h *= UINT64_C(0x9e3779b97f4a7c15);
-	return (size_t)(h >> 32) & (t->bucket_count - 1);
+	return et_key_hash(key) & (t->bucket_count - 1);
 }
 
 static struct item *item_find(const struct table *t, const struct et_key *key)

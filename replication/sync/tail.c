@@ -11,13 +11,14 @@
 
 /* ---- The list ---- */
 
-static struct tail *tail_find(const struct et_sync *s, const struct et_key *key)
+/* Points to it in its bucket, or to the NULL at the end of that. */
+static struct tail **tail_find_at(struct et_sync *s, const struct et_key *key)
 {
-	struct tail *t = s->tails.list;
-	while (t != NULL && !et_key_equal(&t->key, key)) {
-		t = t->next;
+	struct tail **at = &s->tails.buckets[et_key_hash(key) % ET_SYNC_TAIL_BUCKETS];
+	while (*at != NULL && !et_key_equal(&(*at)->key, key)) {
+		at = &(*at)->next_hash;
 	}
-	return t;
+	return at;
 }
 
 static void tail_forget(struct et_sync *s, struct tail *t)
@@ -30,6 +31,7 @@ static void tail_forget(struct et_sync *s, struct tail *t)
 	}
 	*at = t->next;
 	a->last = *at == NULL ? at : a->last;
+	*tail_find_at(s, &t->key) = t->next_hash;
 	a->count--;
 	free(t);
 }
@@ -37,7 +39,8 @@ static void tail_forget(struct et_sync *s, struct tail *t)
 void et_tail_touch(struct et_sync *s, const struct et_key *key)
 {
 	struct tails *a = &s->tails;
-	struct tail *t = tail_find(s, key);
+	struct tail **at = tail_find_at(s, key);
+	struct tail *t = *at;
 
 	if (t != NULL) {
 		t->stale = true;
@@ -49,6 +52,7 @@ void et_tail_touch(struct et_sync *s, const struct et_key *key)
 	}
 	t->key = *key;
 	t->current_us = t->due_us = et_clock_mono_us();
+	*at = t;
 	*a->last = t;
 	a->last = &t->next;
 	a->count++;
@@ -70,7 +74,7 @@ static void tail_withdraw(struct tail *t)
 
 bool et_tail_sealed(struct et_sync *s, const struct et_key *key)
 {
-	struct tail *t = tail_find(s, key);
+	struct tail *t = *tail_find_at(s, key);
 
 	if (t == NULL) {
 		return false;

@@ -55,6 +55,7 @@
 #define ET_SYNC_TAIL_SOURCES 64	      /* nodes */
 #define ET_SYNC_TAIL_ASKING 8	      /* of them at once */
 #define ET_SYNC_TAIL_WINDOW (4 << 20) /* bytes of one answer */
+#define ET_SYNC_TAIL_BUCKETS 4096     /* for ET_SYNC_TAILS_MAX tails: two in each */
 #define ET_SYNC_TAIL_SEALS 8	      /* of nodes that are gone, at once */
 
 struct link;
@@ -73,7 +74,8 @@ enum tail_state {
 
 struct tail {
 	struct et_key key;
-	struct tail *next; /* in s->tails.list */
+	struct tail *next;	/* in s->tails.list */
+	struct tail *next_hash; /* in its bucket */
 	enum tail_state state;
 	bool answered;		    /* by the question that is just over */
 	bool stale;		    /* look at it as soon as it is free */
@@ -133,8 +135,10 @@ struct tail_source {
 };
 
 struct tails {
-	int64_t interval_us;	   /* 0: off */
-	struct tail *list, **last; /* owned */
+	int64_t interval_us;			    /* 0: off */
+	struct tail *list, **last;		    /* owned */
+	struct tail *buckets[ET_SYNC_TAIL_BUCKETS]; /* the same, by key: a scan that finds 8,192
+						     * would search the list 170 ms */
 	uint32_t count;
 	struct tail_source *sources[ET_SYNC_TAIL_SOURCES]; /* owned */
 	uint32_t source_count;
