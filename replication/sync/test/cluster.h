@@ -112,7 +112,7 @@ static void apply_copy(struct cluster *c, const Et__Copy *copy)
 {
 	unsigned long long node = 0;
 	assert_int_equal(sscanf(copy->place, "node:%llu", &node), 1);
-	size_t segment = fake_find(&c->state, copy->recording.data);
+	size_t segment = fake_find(&c->state, copy->recording.data, copy->segment);
 	assert_true(segment < c->state.segment_count);
 	fake_copy_set(&c->state, segment, node, copy->state);
 }
@@ -122,7 +122,7 @@ static int apply_seal(struct cluster *c, const Et__Command *command)
 {
 	const Et__SegmentSeal *m = command->segment_seal;
 	struct et_state *s = &c->state;
-	size_t i = fake_find(s, m->recording.data);
+	size_t i = fake_find(s, m->recording.data, m->segment);
 
 	assert_true(i < s->segment_count);
 	assert_int_equal(m->state, ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED);
@@ -151,13 +151,13 @@ static int apply_close(struct cluster *c, const Et__Command *command)
 {
 	const Et__Recording *r = command->recording_close->recording;
 	struct et_state *s = &c->state;
-	size_t i = fake_find(s, r->id.data);
+	size_t i = fake_find(s, r->id.data, 0);
 
 	assert_true(i < s->segment_count);
 	pthread_mutex_lock(&s->mutex);
 	bool closed = s->closed[i];
 	s->closed[i] = true;
-	s->ended_us[i] = r->end_us;
+	s->ended_us[i] = closed ? s->ended_us[i] : r->end_us;
 	pthread_mutex_unlock(&s->mutex);
 	c->closes++;
 	return closed ? ET_EDENIED : 0;

@@ -146,11 +146,19 @@ static void fake_segment_fill(struct et_state *s, size_t i, Et__Segment *ret)
 	ret->sealed_us = (int64_t)i + 1;
 }
 
-static size_t fake_find(struct et_state *s, const uint8_t recording[16])
+/* Is segment i of the recording? */
+static bool fake_is_of(const struct et_state *s, size_t i, const uint8_t recording[16])
+{
+	return memcmp(s->segments[i].expect.recording, recording, 16) == 0;
+}
+
+/* `segment` 0: the first that is there of the recording. */
+static size_t fake_find(struct et_state *s, const uint8_t recording[16], uint32_t segment)
 {
 	size_t i = 0;
 	while (i < s->segment_count &&
-	       memcmp(s->segments[i].expect.recording, recording, 16) != 0) {
+	       !(fake_is_of(s, i, recording) &&
+		 (segment == 0 || s->segments[i].expect.segment == segment))) {
 		i++;
 	}
 	return i;
@@ -162,8 +170,8 @@ int et_state_get_segment(const struct et_state_view *v, const uint8_t recording[
 	struct et_state *s = fake_of(v);
 	int rc = ET_ENOTFOUND;
 	pthread_mutex_lock(&s->mutex);
-	size_t i = fake_find(s, recording);
-	if (i < s->segment_count && generation == 1 && segment == 1) {
+	size_t i = fake_find(s, recording, segment);
+	if (i < s->segment_count && generation == 1 && segment > 0) {
 		Et__Segment record;
 		uint8_t bytes[1024];
 		fake_segment_fill(s, i, &record);
@@ -182,7 +190,7 @@ int et_state_get_recording(const struct et_state_view *v, const uint8_t id[16], 
 	uint8_t bytes[64];
 
 	pthread_mutex_lock(&s->mutex);
-	size_t i = fake_find(s, id);
+	size_t i = fake_find(s, id, 0);
 	bool there = i < s->segment_count && s->recorders[i] != 0;
 	if (there) {
 		r.node = s->recorders[i];
@@ -200,21 +208,20 @@ int et_state_each_copy_of(const struct et_state_view *v, const uint8_t recording
 	struct et_state *s = fake_of(v);
 	int rc = 0;
 	pthread_mutex_lock(&s->mutex);
-	size_t segment = fake_find(s, recording);
 	for (size_t i = 0; i < s->copy_count && rc == 0; i++) {
-		struct fake_copy *c = &s->copies[i];
-		if (c->segment != segment) {
+		struct fake_copy keep = s->copies[i];
+		struct et_expect *x = &s->segments[keep.segment].expect;
+		if (!fake_is_of(s, keep.segment, recording)) {
 			continue;
 		}
-		struct fake_copy keep = *c;
 		char place[32];
 		Et__Copy copy;
 		et__copy__init(&copy);
 		(void)snprintf(place, sizeof(place), keep.archived ? "target:cold" : "node:%llu",
 			       (unsigned long long)keep.node);
-		copy.recording = (ProtobufCBinaryData){ 16, s->segments[segment].expect.recording };
-		copy.generation = 1;
-		copy.segment = 1;
+		copy.recording = (ProtobufCBinaryData){ 16, x->recording };
+		copy.generation = x->generation;
+		copy.segment = x->segment;
 		copy.place = place;
 		copy.state = keep.state;
 		pthread_mutex_unlock(&s->mutex); /* fn may read on. */
@@ -273,16 +280,20 @@ int et_state_each_segment_of(const struct et_state_view *v, const uint8_t record
 			     int (*fn)(void *arg, const Et__Segment *record), void *arg)
 {
 	struct et_state *s = fake_of(v);
-	Et__Segment record;
+	int rc = 0;
 
 	pthread_mutex_lock(&s->mutex);
-	size_t i = fake_find(s, recording);
-	bool there = i < s->segment_count;
-	if (there) {
-		fake_segment_fill(s, i, &record);
+	for (size_t i = 0; i < s->segment_count && rc == 0; i++) {
+		Et__Segment record;
+		if (fake_is_of(s, i, recording)) {
+			fake_segment_fill(s, i, &record);
+			pthread_mutex_unlock(&s->mutex); /* fn may read on. */
+			rc = fn(arg, &record);
+			pthread_mutex_lock(&s->mutex);
+		}
 	}
 	pthread_mutex_unlock(&s->mutex);
-	return there ? fn(arg, &record) : 0;
+	return rc;
 }
 
 int et_state_each_recorded(const struct et_state_view *v, const uint8_t after[16],

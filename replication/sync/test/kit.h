@@ -6,31 +6,41 @@
 
 /* ---- Segments ---- */
 
-/* An open segment of `owner`, and its file. */
-static inline size_t segment_open(struct cluster *c, struct node *owner, struct tape_growing *g)
+/* `tape` is an open segment of `owner`. */
+static inline size_t segment_tell_open(struct cluster *c, struct node *owner,
+				       const struct tape_made *tape)
 {
-	struct tape_made tape;
+	struct et_expect expect = tape->expect;
 	Et__Command command = ET__COMMAND__INIT;
 	Et__SegmentOpen open = ET__SEGMENT_OPEN__INIT;
 	Et__Segment segment = ET__SEGMENT__INIT;
 
-	tape_begin(owner->media, g, &tape);
 	pthread_mutex_lock(&c->state.mutex);
 	size_t i = c->state.segment_count++;
 	assert_true(i < FAKE_MAX);
-	c->state.segments[i] = tape;
+	c->state.segments[i] = *tape;
 	c->state.owners[i] = c->state.recorders[i] = owner->id;
 	c->state.open[i] = true;
 	c->state.index++;
 	pthread_mutex_unlock(&c->state.mutex);
-	segment.recording = (ProtobufCBinaryData){ 16, tape.expect.recording };
-	segment.generation = segment.segment = 1;
+	segment.recording = (ProtobufCBinaryData){ 16, expect.recording };
+	segment.generation = expect.generation;
+	segment.segment = expect.segment;
 	segment.node = owner->id;
 	open.segment = &segment;
 	command.body_case = ET__COMMAND__BODY_SEGMENT_OPEN;
 	command.segment_open = &open;
 	tell_all(c, &command);
 	return i;
+}
+
+/* An open segment of `owner`, and its file. */
+static inline size_t segment_open(struct cluster *c, struct node *owner, struct tape_growing *g)
+{
+	struct tape_made tape;
+
+	tape_begin(owner->media, g, &tape);
+	return segment_tell_open(c, owner, &tape);
 }
 
 static inline void segment_tell_seal(struct cluster *c, size_t i)
@@ -40,7 +50,8 @@ static inline void segment_tell_seal(struct cluster *c, size_t i)
 
 	fake_copy_set(&c->state, i, c->state.owners[i], ET__COPY__STATE__VERIFIED);
 	seal.recording = (ProtobufCBinaryData){ 16, c->state.segments[i].expect.recording };
-	seal.generation = seal.segment = 1;
+	seal.generation = 1;
+	seal.segment = c->state.segments[i].expect.segment;
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	command.segment_seal = &seal;
 	tell_all(c, &command);

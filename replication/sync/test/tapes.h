@@ -60,29 +60,42 @@ struct tape_growing {
 	uint32_t records;
 };
 
-/* Begin one below `media`; `ret` knows its name and header. */
-static inline void tape_begin(const char *media, struct tape_growing *g, struct tape_made *ret)
+/* Begin segment number `segment` of a recording below `media`; `ret` knows its name and header. */
+static inline void tape_begin_of(const char *media, const uint8_t recording[16], uint32_t segment,
+				 struct tape_growing *g, struct tape_made *ret)
 {
 	char path[512];
 	char id[ET_UUID_TEXT_SIZE];
-	struct et_tape_header header = { .generation = 1, .segment = 1, .node = 1, .t0_us = 1 };
+	struct et_tape_header header = {
+		.generation = 1, .segment = segment, .node = 1, .t0_us = 1
+	};
 	struct et_error e = { 0 };
 
 	memset(ret, 0, sizeof(*ret));
 	*g = (struct tape_growing){ .dek = et_secret_new(32), .seed = et_secret_new(32) };
-	et_uuid7(header.recording);
+	memcpy(header.recording, recording, 16);
 	et_random(et_secret_edit(g->dek), 32);
 	et_random(et_secret_edit(g->seed), 32);
 	et_uuid_format(header.recording, id);
-	(void)snprintf(ret->file, sizeof(ret->file), "tapes/2026/11/22/%s-g1-s1.evtm", id);
+	(void)snprintf(ret->file, sizeof(ret->file), "tapes/2026/11/22/%s-g1-s%u.evtm", id,
+		       segment);
 	(void)snprintf(path, sizeof(path), "%s/tapes/2026/11/22", media);
 	assert_int_equal(et_file_mkdirs(path, &e), 0);
 	(void)snprintf(path, sizeof(path), "%s/%s", media, ret->file);
 	assert_int_equal(et_tape_create(path, &header, g->dek, &g->tape, &e), 0);
 	memcpy(ret->expect.recording, header.recording, 16);
 	memcpy(ret->expect.header_hash, header.hash, 32);
-	ret->expect.generation = ret->expect.segment = 1;
+	ret->expect.generation = 1;
+	ret->expect.segment = segment;
 	ret->expect.has_header_hash = true;
+}
+
+static inline void tape_begin(const char *media, struct tape_growing *g, struct tape_made *ret)
+{
+	uint8_t recording[16];
+
+	et_uuid7(recording);
+	tape_begin_of(media, recording, 1, g, ret);
 }
 
 /* `records` more of about `size` bytes each. */

@@ -17,7 +17,7 @@ static struct tape_made *rogue_tape(struct node *n, const struct et_wire_want *w
 {
 	struct et_state *s = &n->cluster->state;
 	pthread_mutex_lock(&s->mutex);
-	size_t i = fake_find(s, want->recording);
+	size_t i = fake_find(s, want->recording, want->segment);
 	assert_true(i < s->segment_count);
 	struct tape_made *tape = &s->segments[i];
 	pthread_mutex_unlock(&s->mutex);

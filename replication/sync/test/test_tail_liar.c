@@ -56,7 +56,7 @@ static bool rogue_entry(const struct et_wire_frame *frame, uint32_t entry, struc
 	char path[600];
 
 	et_wire_read_tail(frame->body, entry, &t);
-	size_t segment = fake_find(&c->state, t.recording);
+	size_t segment = fake_find(&c->state, t.recording, t.segment);
 	path_of(c, rogue.node, segment, path);
 	if (rogue.kind == TAIL_HEADER) {
 		(void)snprintf(path, sizeof(path), "%s/%s", rogue.node->media, rogue.other.file);

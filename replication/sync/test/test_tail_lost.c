@@ -72,6 +72,43 @@ static void seals_what_it_has_of_a_node_that_is_gone(void **state)
 	}
 }
 
+/* The last segment first: with it the recording is closed. */
+static void ends_a_recording_of_several_segments_where_the_last_ends(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = NULL;
+	struct node *brq = NULL;
+	struct tape_growing g[3];
+	struct tape_made tapes[3];
+	size_t segments[3];
+	uint8_t recording[16];
+
+	c->state.schema = 3;
+	pair_start(c, &prg, &brq);
+	et_uuid7(recording);
+	for (uint32_t i = 0; i < 3; i++) {
+		tape_begin_of(prg->media, recording, i + 1, &g[i], &tapes[i]);
+		tape_grow(&g[i], 5 + i, 1000);
+		segments[i] = segment_tell_open(c, prg, &tapes[i]);
+	}
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < 3; i++) {
+		bytes += tape_size(c, prg, segments[i]);
+	}
+	run_until(c, tails_of(brq).bytes == bytes);
+	sync_stop(prg);
+	node_remove(c, prg);
+	for (size_t i = 0; i < 3; i++) {
+		run_until(c, fake_has(&c->state, segments[i], brq->id));
+	}
+	run_until(c, tails_of(brq).kept == 0 && tails_of(brq).sealed == 3);
+	assert_int_equal(c->closes, 3); /* Those of the others are refused. */
+	assert_int_equal(c->state.ended_us[segments[0]] / 1000000, 6);
+	for (size_t i = 0; i < 3; i++) {
+		tape_end(&g[i], &tapes[i]);
+	}
+}
+
 static void waits_for_the_schema_to_seal(void **state)
 {
 	struct cluster *c = *state;
@@ -282,6 +319,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(keeps_what_it_has_of_a_node_that_is_gone),
 		TEST(seals_what_it_has_of_a_node_that_is_gone),
+		TEST(ends_a_recording_of_several_segments_where_the_last_ends),
 		TEST(waits_for_the_schema_to_seal),
 		TEST(gives_way_to_the_seal_of_another),
 		TEST(tells_a_seal_again_after_a_kill),
