@@ -15,8 +15,13 @@
 #include "node/io/clock.h"
 #include "replication/sync/sync_internal.h"
 
-#define PAUSE_US INT64_C(1000000)	   /* after a source failed */
-#define UNKNOWN_US (60 * INT64_C(1000000)) /* ... and when it does not know tails */
+#define UNKNOWN_US (60 * INT64_C(1000000)) /* until a source is asked again that knows no tails */
+
+/* After a source failed. */
+static int64_t backoff_us(const struct tail_source *from)
+{
+	return (int64_t)from->s->backoff_ms * 1000;
+}
 
 static void source_pause(struct tail_source *from, int64_t us)
 {
@@ -158,7 +163,7 @@ void et_tail_ask(struct et_sync *s, struct tail_source *from)
 	}
 	struct link *l = et_link_get(s, &from->node, ET_SYNC_TAIL);
 	if (l == NULL || l->tail != NULL) {
-		source_pause(from, PAUSE_US);
+		source_pause(from, backoff_us(from));
 		return;
 	}
 	l->tail = from;
@@ -202,7 +207,7 @@ static void part_failed(struct tail_source *from, struct tail_part *part, int64_
 	t->failures++;
 	t->nothing = part->code == ET_ESTALE || part->code == ET_ENOTFOUND ||
 		     part->code == ET_ETRUNCATED;
-	t->due_us = now_us + (PAUSE_US << shift);
+	t->due_us = now_us + (backoff_us(from) << shift);
 	if (part->disk_code < 0) {
 		s->full_until_us = et_store_is_full(part->disk_code)
 					   ? now_us + ET_SYNC_FULL_MS * INT64_C(1000)
@@ -234,7 +239,7 @@ static void part_take(struct tail_source *from, struct tail_part *part, bool non
 	t->failures = 0;
 	t->nothing = false;
 	if (part->more) {
-		t->due_us = none ? now_us + PAUSE_US : now_us;
+		t->due_us = none ? now_us + backoff_us(from) : now_us;
 	} else {
 		t->current_us = from->asked_us;
 		t->due_us = from->asked_us + from->s->tails.interval_us;
@@ -308,7 +313,7 @@ static void source_over(struct tail_source *from)
 		}
 	}
 	if (came) {
-		source_pause(from, PAUSE_US);
+		source_pause(from, backoff_us(from));
 	}
 	source_done(from);
 }
@@ -349,7 +354,7 @@ void et_tail_link_lost(struct link *l)
 	struct tail_source *from = l->tail;
 
 	if (from != NULL) {
-		source_pause(from, PAUSE_US);
+		source_pause(from, backoff_us(from));
 		source_over(from);
 	}
 }
