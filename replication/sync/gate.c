@@ -13,9 +13,11 @@
  * Live tails and replays wait for nothing but a limit that names their class; they take tokens all
  * the same, ten seconds' worth at most, and the others make room.
  *
+ * Until they were read once, what waits for limits comes from no other site.
+ *
  * Possible failure modes are
  *   - the policy cannot be read here (a time zone that this machine does not have): the limits that
- *     were in force stay, and the status says so;
+ *     were in force stay (after a start: none are), and the status says so;
  *   - the clock of this node is wrong: windows open at the wrong time. Nothing is lost by that.
  *
  * Windows follow this node's clock. Threads: sync thread; reading, in a worker. */
@@ -175,6 +177,12 @@ static bool gates_pause(const struct gates *gates)
 	return pause;
 }
 
+void et_gate_init(struct et_sync *s)
+{
+	s->limits.in.shared = (struct gate){ .set = true, .paused = true };
+	et_gate_look(s);
+}
+
 static void limits_judge(struct et_sync *s)
 {
 	struct limits *l = &s->limits;
@@ -241,7 +249,11 @@ static void limits_after(uv_work_t *work, int status)
 	if (l->look.code < 0) {
 		limits_failed(s, l->look.revision, l->look.code);
 		/* What cannot be parsed stays so; what could not be read is tried again. */
-		l->due = l->due || l->look.text == NULL;
+		if (l->look.text == NULL) {
+			l->due = true;
+		} else if (l->read == NULL) {
+			l->read = calloc(1, sizeof(*l->read)); /* It holds nothing up. */
+		}
 	} else {
 		if (l->revision != l->look.revision) {
 			et_info("sync.limits", "revision=%u limits=%u sharers=%u", l->look.revision,

@@ -490,13 +490,32 @@ struct pull *et_pull_find(struct et_sync *s, const struct et_key *key, enum pull
 	return p;
 }
 
+bool et_pull_has_room(const struct et_sync *s, uint8_t klass, uint32_t more)
+{
+	uint32_t count = more;
+
+	for (const struct pull *p = s->pulls; p != NULL; p = p->next) {
+		count += p->purpose == PULL_REPLICA && !p->canceled &&
+			 (uint8_t)p->look.klass == klass;
+	}
+	return !et_gate_is_named(s, klass) || count <= (s->transfers + 1) / 2;
+}
+
+static bool pull_is_to_go(struct et_sync *s, const struct pull *p)
+{
+	uint8_t klass = (uint8_t)p->look.klass;
+
+	return p->purpose == PULL_REPLICA && !p->canceled &&
+	       ((p->link != NULL && et_gate_is_paused(s, p->link->site, klass)) ||
+		!et_pull_has_room(s, klass, 0));
+}
+
 void et_pull_put_back(struct et_sync *s)
 {
 	struct pull *next = NULL;
 	for (struct pull *p = s->pulls; p != NULL; p = next) {
 		next = p->next;
-		if (p->purpose != PULL_REPLICA || p->link == NULL || p->canceled ||
-		    !et_gate_is_paused(s, p->link->site, (uint8_t)p->look.klass)) {
+		if (!pull_is_to_go(s, p)) {
 			continue;
 		}
 		p->put_back = p->canceled = true;

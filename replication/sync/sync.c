@@ -634,7 +634,7 @@ static int sync_begin(struct et_sync *s, struct et_error *reterr)
 	}
 	s->thread_runs = true;
 	et_table_scan_soon(s, 0);
-	et_gate_look(s);
+	et_gate_init(s);
 	et_scrub_begin(s);
 	rc = uv_thread_create(&s->thread, sync_thread, s);
 	et_assert(rc == 0); /* As for every thread that a process starts with. */

@@ -77,7 +77,7 @@ void et_sync_count_received(struct et_sync *s, struct site *site, uint8_t klass,
 
 /* The catalogue's limits, as they were last read. */
 struct limits {
-	struct et_limits *read; /* owned; NULL: none were read yet */
+	struct et_limits *read; /* owned; NULL: not yet */
 	uint32_t revision;	/* of the policy; 0: there is none */
 	char error[160];	/* why those of a newer revision are not in force, or "" */
 	uint32_t sharers;	/* nodes of this site that take copies: each has its part */
@@ -102,6 +102,7 @@ bool et_gate_is_named(const struct et_sync *s, uint8_t klass);
 void et_gate_sent(struct et_sync *s, struct site *site, uint8_t klass, uint64_t bytes);
 void et_gate_granted(struct et_sync *s, struct site *site, uint8_t klass, int64_t bytes);
 void et_gate_tick(struct et_sync *s, int64_t now_us, int64_t elapsed_us);
+void et_gate_init(struct et_sync *s);
 /* Limits or members have changed: read them again. */
 void et_gate_look(struct et_sync *s);
 void et_gate_release(struct et_sync *s);
@@ -234,7 +235,11 @@ void et_pull_link_open(struct link *l); /* its handshake is over */
 bool et_pull_frame(struct link *l, struct et_wire_frame *frame);
 void et_pull_link_lost(struct pull *p, int code, const char *text);
 void et_pull_tick(struct et_sync *s, int64_t now_us);
-/* Replicas under way of classes that are paused go back to the table. */
+/* May so many more replicas of the class be under way? One that a limit names has half of the
+ * transfers at most: it may be slow, and the others must not wait behind it. */
+bool et_pull_has_room(const struct et_sync *s, uint8_t klass, uint32_t more);
+/* Replicas under way of classes that are paused, or that have more than their room, go back to the
+ * table; the youngest first. */
 void et_pull_put_back(struct et_sync *s);
 void et_pull_cancel_all(struct et_sync *s);
 

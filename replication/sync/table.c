@@ -427,21 +427,6 @@ static void table_scan(struct et_sync *s)
 
 /* ---- Pulling ---- */
 
-/* May another of the class begin? One that a limit names has half of the transfers at most: it may
- * be slow, and the others must not wait behind it. */
-static bool class_has_room(struct et_sync *s, uint8_t klass)
-{
-	uint32_t count = 0;
-
-	if (!et_gate_is_named(s, klass)) {
-		return true;
-	}
-	for (const struct pull *p = s->pulls; p != NULL; p = p->next) {
-		count += p->purpose == PULL_REPLICA && (uint8_t)p->look.klass == klass;
-	}
-	return count < (s->transfers + 1) / 2;
-}
-
 /* Does a limit hold it up? What comes from this site is under none. */
 static bool item_is_paused(struct et_sync *s, const struct item *i)
 {
@@ -459,7 +444,7 @@ static struct item *table_pop_ready(struct et_sync *s)
 			at = &(*at)->next_ready;
 		}
 		struct item *i = *at;
-		if (i != NULL && !item_is_paused(s, i) && class_has_room(s, (uint8_t)k)) {
+		if (i != NULL && !item_is_paused(s, i) && et_pull_has_room(s, (uint8_t)k, 1)) {
 			return line_take(near, at);
 		}
 	}

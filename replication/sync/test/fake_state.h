@@ -39,6 +39,7 @@ struct et_state {
 	size_t copy_count;
 	char policy[2048]; /* the text of the policy `replication` */
 	uint32_t policy_revision;
+	bool policy_unread; /* the catalogue does not give it */
 };
 
 struct et_state_view *et_state_view_open(struct et_state *s)
@@ -330,15 +331,17 @@ int et_state_get_policy(const struct et_state_view *v, const char *name, Et__Pol
 	uint8_t bytes[4096];
 
 	pthread_mutex_lock(&s->mutex);
-	bool there = s->policy_revision > 0 && strcmp(name, "replication") == 0;
+	bool there =
+		!s->policy_unread && s->policy_revision > 0 && strcmp(name, "replication") == 0;
 	if (there) {
 		policy.name = (char *)(uintptr_t)name;
 		policy.text = s->policy;
 		policy.revision = s->policy_revision;
 		*ret = et__policy__unpack(NULL, et__policy__pack(&policy, bytes), bytes);
 	}
+	int rc = s->policy_unread ? -EIO : there ? 0 : ET_ENOTFOUND;
 	pthread_mutex_unlock(&s->mutex);
-	return there ? 0 : ET_ENOTFOUND;
+	return rc;
 }
 
 /* ---- For the tests ---- */

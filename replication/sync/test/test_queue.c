@@ -187,6 +187,33 @@ static void a_long_queue_forgets_nothing(void **state)
 	run_until(c, waiting_all(brq) == 0 && is_settled(brq));
 }
 
+static void fetches_nothing_before_it_knows_the_limits(void **state)
+{
+	struct cluster *c = *state;
+	struct node *prg = node_add(c, "prg");
+	struct node *brq = node_add(c, "brq");
+
+	policy_set(c, "  - {to: brq, rate: pause}\n");
+	size_t segment = segment_seal(c, prg, 1, 100);
+	c->state.policy_unread = true;
+	sync_start(prg);
+	sync_start(brq);
+	run_until(c, waiting(brq, ET_SYNC_NEW, ET_SYNC_PAUSED).segments == 1);
+	assert_int_equal(status_of(brq).limits_revision, 0);
+	pthread_mutex_lock(&c->state.mutex);
+	c->state.policy_unread = false;
+	pthread_mutex_unlock(&c->state.mutex);
+	run_until(c, in_force(c, brq));
+	assert_false(fake_has(&c->state, segment, brq->id));
+	policy_set(c, "  - {to: brq, rate: 1 furlong}\n"); /* What cannot be read at a start ... */
+	sync_stop(brq);
+	sync_stop(prg);
+	sync_start(prg);
+	sync_start(brq);
+	run_until(c, fake_has(&c->state, segment, brq->id)); /* ... holds nothing up. */
+	run_until(c, status_of(brq).limits_error[0] != '\0');
+}
+
 static void a_slow_class_does_not_hold_up_the_others(void **state)
 {
 	struct cluster *c = *state;
@@ -194,14 +221,16 @@ static void a_slow_class_does_not_hold_up_the_others(void **state)
 	struct node *brq = node_add(c, "brq");
 	size_t slow[12];
 
-	/* Bad copies make them repairs, and these may have a trickle only. */
-	policy_set(c, "  - {to: brq, rate: 64KiB, class: repair}\n");
+	/* Bad copies make them repairs, and all transfers are theirs. */
+	policy_set(c, "  - {to: brq, rate: 64KiB}\n");
 	for (size_t i = 0; i < ET_ARRAY_SIZE(slow); i++) {
 		slow[i] = segment_seal(c, prg, 100, 16000);
 		fake_copy_set(&c->state, slow[i], brq->id, ET__COPY__STATE__BAD);
 	}
 	sync_start(prg);
 	sync_start(brq);
+	run_until(c, status_of(brq).transfers == 8);
+	policy_set(c, "  - {to: brq, rate: 64KiB, class: repair}\n"); /* These may trickle only. */
 	run_until(c, in_force(c, brq) && waiting(brq, ET_SYNC_REPAIR, ET_SYNC_TURN).segments > 0 &&
 			     status_of(brq).transfers == 4);
 	size_t fresh = segment_seal(c, prg, 100, 16000);
@@ -330,6 +359,7 @@ int main(int argc, char **argv)
 		TEST(a_pause_stops_what_is_under_way_and_loses_nothing_of_it),
 		TEST(what_is_paused_still_follows_the_catalogue),
 		TEST(a_long_queue_forgets_nothing),
+		TEST(fetches_nothing_before_it_knows_the_limits),
 		TEST(a_slow_class_does_not_hold_up_the_others),
 		TEST(a_policy_that_cannot_be_read_changes_nothing),
 		TEST(the_nodes_of_a_site_share_its_limit),
