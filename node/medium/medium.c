@@ -354,7 +354,12 @@ static void say_samples(struct et_medium *m, uint64_t said)
 
 static void say_ogg(struct et_medium *m)
 {
-	if (m->ogg->lost > 0) {
+	if (m->ogg->missing > 0) {
+		note(m,
+		     "%" PRIu64 " pages of the file are damaged or missing: %" PRIu64
+		     " samples are silence",
+		     m->ogg->lost, m->ogg->missing);
+	} else if (m->ogg->lost > 0) {
 		note(m, "%" PRIu64 " pages of the file are damaged or missing", m->ogg->lost);
 	}
 	if (m->ogg->chained) {

@@ -18,7 +18,8 @@
  *         beside them, or within one that goes over the end of a page. The first packet is empty:
  *         there the sound begins (what Opus has before it has smaller timestamps, and sequence
  *         numbers); if the file says that it ends within what was decoded, an empty packet stands
- *         there.
+ *         there. Behind pages that are damaged or missing the sound goes on where the next page
+ *         says that it belongs.
  *   Of MP3, FLAC and Ogg two channels are two voices in one stream: the left one is the caller.
  *   Anything else that is known to be audio (other codecs and rates, more channels, MP4, AMR, CAF,
  *         W64, ASF) is kept as it is, as packets without time: "untimed".

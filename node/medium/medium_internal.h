@@ -111,6 +111,7 @@ struct ogg_state {
 	bool chained;		  /* ... another one begins */
 	bool has_page;		  /* one of the stream was seen: */
 	uint32_t page;		  /* its number */
+	bool has_gap;		  /* pages are missing: one to come says where it belongs */
 	uint32_t heads_left;	  /* packets that are no sound */
 	bool passing;		  /* within a packet that is not wanted */
 	bool in_packet;		  /* within one whose begin waits in: */
@@ -133,6 +134,7 @@ struct ogg_state {
 	bool in_junk;
 	uint32_t failures;	  /* pages whose check sum does not fit */
 	uint64_t lost;		  /* pages that are missing or damaged */
+	uint64_t missing;	  /* samples that were in them, as the next pages say */
 	struct et_vorbis *vorbis; /* owned, or NULL */
 	uint32_t window;	  /* Vorbis: of the packet before */
 	char fmtp[ET_VORBIS_FMTP_MAX];

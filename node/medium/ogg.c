@@ -26,6 +26,7 @@ enum {
 	OPUS_HEADS = 2,
 	BETWEEN_MAX = 65536, /* bytes of the file within a packet */
 	FAILURES_MAX = 256,
+	GAP_MAX_S = 3600, /* more than that is no gap, but a wrong number */
 };
 
 /* ---- Pages ---- */
@@ -495,6 +496,52 @@ static int granule_take(struct et_medium *m, const struct page *page)
 	return 0;
 }
 
+/* Samples of the packets that end in the page. */
+static int64_t page_samples(struct ogg_state *o, const struct page *page)
+{
+	const uint32_t window = o->window;
+	struct et_view begun = { o->part.data, o->in_packet ? o->part.size : 0 };
+	size_t segment = PAGE_HEAD;
+	size_t at = page->head_size;
+	bool passing = o->passing;
+	struct et_view piece;
+	int64_t all = 0;
+	bool ends;
+
+	while (piece_next(page, &segment, &at, &piece, &ends)) {
+		uint32_t samples = 0;
+		if (ends && !passing && sound_is(o, begun.size > 0 ? begun : piece, &samples)) {
+			all += samples;
+		}
+		begun.size = 0;
+		passing = passing && !ends;
+	}
+	o->window = window;
+	return all;
+}
+
+/* Pages were missing before this one, and it says how many samples there are up to its end: it
+ * belongs behind silence. */
+static void gap_take(struct et_medium *m, const struct page *page)
+{
+	struct ogg_state *o = m->ogg;
+	const int64_t most = (int64_t)GAP_MAX_S * m->about.clock_rate;
+	int64_t place;
+
+	if (!o->has_gap || o->heads_left > 0 || page->granule < 0) {
+		return;
+	}
+	o->has_gap = false;
+	if (!o->has_base || __builtin_sub_overflow(page->granule - o->base,
+						   o->skip + page_samples(o, page), &place)) {
+		return;
+	}
+	if (place > o->total && place - o->total <= most) {
+		o->missing += (uint64_t)(place - o->total);
+		o->total = place;
+	}
+}
+
 /* Is the page one of the stream, and the next one? What was within a packet before a gap is no
  * packet. */
 static int page_follow(struct et_medium *m, const struct page *page)
@@ -505,14 +552,17 @@ static int page_follow(struct et_medium *m, const struct page *page)
 	int rc = 0;
 
 	if (o->has_page && !follows) {
-		o->lost++;
+		o->lost += !o->in_junk; /* that is told already */
+		o->has_gap = true;
 	}
+	o->in_junk = false;
 	o->has_page = true;
 	o->page = page->number;
 	if (o->in_packet && (!follows || !goes_on)) {
 		rc = part_give_up(m);
 	}
 	o->passing = goes_on && (o->passing || !o->in_packet);
+	gap_take(m, page);
 	return rc;
 }
 
@@ -570,7 +620,6 @@ ssize_t ogg_take(struct et_medium *m, struct et_view held, bool last)
 		return junk_take(m, held,
 				 found == -2 && o->failures++ >= FAILURES_MAX ? page.size : 1);
 	}
-	o->in_junk = false;
 	int rc = page_take(m, &page);
 	return rc < 0 ? rc : (ssize_t)page.size;
 }

@@ -277,15 +277,20 @@ struct muxer {
 	uint32_t number;
 	size_t most;
 	bool goes_on;
+	bool ends;    /* a packet ends in the page at hand */
+	bool is_told; /* pages say how many samples end in them: */
+	uint64_t granule;
 };
 
 static void page_put(struct muxer *x, bool last)
 {
 	uint8_t head[27] = "OggS";
 	const size_t at = x->out->size;
+	const uint64_t granule = x->ends && x->is_told ? x->granule : UINT64_MAX;
 
 	head[5] = (uint8_t)((x->goes_on ? 1 : 0) | (x->number == 0 ? 2 : 0) | (last ? 4 : 0));
-	memset(head + 6, 0xFF, 8);
+	put_little(head + 6, (uint32_t)granule);
+	put_little(head + 10, (uint32_t)(granule >> 32));
 	put_little(head + 14, 77);
 	put_little(head + 18, x->number++);
 	head[26] = (uint8_t)x->count;
@@ -294,6 +299,7 @@ static void page_put(struct muxer *x, bool last)
 	et_buffer_add(x->out, x->body.data, x->body.size);
 	put_little(x->out->data + at + 22, crc_of(x->out->data + at, x->out->size - at));
 	x->goes_on = x->count > 0 && x->lengths[x->count - 1] == 255;
+	x->ends = false;
 	x->count = 0;
 	x->body.size = 0;
 }
@@ -310,18 +316,31 @@ static void packet_put(struct muxer *x, const uint8_t *data, size_t size)
 		data += n;
 		size -= n;
 		if (n < 255) {
+			x->ends = true;
 			return;
 		}
 	}
 }
 
+/* Samples of a packet of Opus (RFC 6716, section 3). */
+static uint32_t opus_length(const uint8_t *p)
+{
+	const unsigned config = p[0] >> 3;
+	const uint32_t frame = config >= 16  ? 120U << (config & 3)
+			       : config < 12 ? (config & 3) == 0 ? 480 : 960U * (config & 3)
+					     : 480U << (config & 1);
+
+	return frame * ((p[0] & 3) == 0 ? 1U : (p[0] & 3) < 3 ? 2U : p[1] & 63U);
+}
+
 /* The packets of an Ogg file, its sound `times` over, in other pages, with `remark` bytes more in
  * its second one, which is text. No packet of the fixtures goes over the end of a page. */
-static void mux_again(struct fixture *f, size_t heads, unsigned times, size_t most, size_t remark)
+static void mux_again(struct fixture *f, size_t heads, unsigned times, size_t most, size_t remark,
+		      bool is_told)
 {
 	static uint8_t longer[65536];
 	struct et_buffer in = { 0 };
-	struct muxer x = { .out = &f->file, .most = most };
+	struct muxer x = { .out = &f->file, .most = most, .is_told = is_told };
 
 	et_buffer_add(&in, f->file.data, f->file.size);
 	f->file.size = 0;
@@ -340,6 +359,9 @@ static void mux_again(struct fixture *f, size_t heads, unsigned times, size_t mo
 						packet_put(&x, longer, size + remark);
 					} else if (round == 0 || number >= heads) {
 						packet_put(&x, page + body, size);
+					}
+					if (is_told && number >= heads) {
+						x.granule += opus_length(page + body);
 					}
 					number++;
 					body += size;
@@ -414,7 +436,7 @@ static void packets_go_over_pages(void **state)
 		struct et_playback_summary s;
 		struct et_import m;
 		load(f, rows[k].name);
-		mux_again(f, rows[k].heads, rows[k].times, rows[k].most, rows[k].remark);
+		mux_again(f, rows[k].heads, rows[k].times, rows[k].most, rows[k].remark, false);
 		take(f, &m, rows[k].frames, &s);
 		print_message("%s %u times, %zu segments a page: %zu frames, '%s'\n", rows[k].name,
 			      rows[k].times, rows[k].most, f->frames, m.problem);
@@ -425,6 +447,72 @@ static void packets_go_over_pages(void **state)
 		assert_int_equal(s.mix.undecodable + s.mix.anchors + s.mix.duplicates, 0);
 		ranges_are_of_the_whole(f, &m, rows[k].exact);
 		drop(&m);
+	}
+}
+
+/* The size of a page, and where it begins. */
+static size_t page_find(const struct et_buffer *file, int number, size_t *ret_at)
+{
+	size_t size = 0;
+
+	*ret_at = 0;
+	for (int page = 0; page <= number; page++) {
+		*ret_at += size;
+		size = 27U + file->data[*ret_at + 26];
+		for (size_t i = 0; i < file->data[*ret_at + 26]; i++) {
+			size += file->data[*ret_at + 27 + i];
+		}
+	}
+	return size;
+}
+
+/* A page that is not there, or damaged: what comes behind it is where it was. */
+static void a_page_that_is_lost_is_silence(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int what = 0; what < 3; what++) {
+		struct et_playback_summary s;
+		struct et_import m;
+		size_t at;
+		load(f, "mono8.opus");
+		mux_again(f, 2, 10, 7, 0, true); /* 7 packets a page, most of 60 ms */
+		take(f, &m, 300000, &s);
+		assert_string_equal(m.problem, "");
+		drop(&m);
+		const size_t all = f->frames;
+		int16_t *whole = malloc(all * 4);
+		assert_non_null(whole);
+		memcpy(whole, f->heard, all * 4);
+		const size_t size = page_find(&f->file, 4, &at);
+		if (what == 0) {
+			memmove(f->file.data + at, f->file.data + at + size,
+				f->file.size - at - size);
+			f->file.size -= size;
+		} else {
+			f->file.data[at + (what == 1 ? size / 2 : 2)] ^= 0x10;
+		}
+		take_changed(f, &m, all,
+			     "1 pages of the file are damaged or missing: "
+			     "11520 samples are silence");
+		assert_int_equal(s.mix.undecodable + s.mix.anchors + s.mix.duplicates, 0);
+		double both = 0;
+		double one = 0;
+		double other = 0;
+		size_t silent = 0;
+		for (size_t i = 0; i < all; i++) {
+			const double x = whole[2 * i];
+			const double y = f->heard[2 * i];
+			silent += y == 0 && x != 0;
+			both += i > all / 2 ? x * y : 0;
+			one += i > all / 2 ? x * x : 0;
+			other += i > all / 2 ? y * y : 0;
+		}
+		print_message("%d: %zu of %zu are silent\n", what, silent, all);
+		assert_in_range(silent, 10000, 11520);
+		assert_true(both / sqrt(one * other) > 0.999);
+		drop(&m);
+		free(whole);
 	}
 }
 
@@ -456,13 +544,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(files_sound_as_they_were_said),
-		TEST(a_length_that_lies_is_told),
-		TEST(what_is_damaged_does_not_slip),
-		TEST(what_follows_the_end_is_kept),
-		TEST(every_prefix_comes_back),
-		TEST(packets_go_over_pages),
-		TEST(a_long_flac_is_heard_from_anywhere),
+		TEST(files_sound_as_they_were_said),  TEST(a_length_that_lies_is_told),
+		TEST(what_is_damaged_does_not_slip),  TEST(what_follows_the_end_is_kept),
+		TEST(every_prefix_comes_back),	      TEST(packets_go_over_pages),
+		TEST(a_page_that_is_lost_is_silence), TEST(a_long_flac_is_heard_from_anywhere),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
