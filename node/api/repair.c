@@ -91,7 +91,9 @@ static int targets_ask(struct api_call *call, const struct targets *t, const jso
 			if (first == 0) {
 				first = et_fail_plain(reterr, rc, "%s: %.300s", t->list[i].name,
 						      why.text);
-				(void)et_fail_next(reterr, "evertape node list");
+				(void)et_fail_next(reterr, "%s",
+						   why.next[0] != '\0' ? why.next
+								       : "evertape node list");
 			}
 		}
 		json_decref(answer);

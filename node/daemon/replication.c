@@ -174,7 +174,8 @@ int daemon_do_replication(struct et_daemon *d, const json_t *question, json_t **
 	bool done = false;
 
 	if (d->sync == NULL || d->phase == DAEMON_STOPPING) {
-		return et_fail_plain(reterr, ET_ECLOSED, "%s moves no media now", d->config.name);
+		(void)et_fail_plain(reterr, ET_ECLOSED, "%s moves no media now", d->config.name);
+		return et_fail_next(reterr, "evertape node show %s", d->config.name), ET_ECLOSED;
 	}
 	int rc = do_what(d, question, &done);
 	if (rc < 0) {
