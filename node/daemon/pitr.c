@@ -29,7 +29,8 @@
 #define SEGMENT_BYTES (16UL * 1024 * 1024)
 #define SEGMENT_US (60LL * 1000000)
 #define BASE_US (86400LL * 1000000)
-#define RETRY_US (10LL * 1000000)
+#define ROUND_S 1
+#define RETRY_S 10
 
 /* What opens a file, and who vouches for its maker. */
 struct pitr_keys {
@@ -46,6 +47,7 @@ struct daemon_pitr {
 	uint8_t digest[32]; /* after `last` */
 	bool lost;
 	bool stopping;
+	pthread_cond_t woken; /* stopping */
 	/* ---- of the thread ---- */
 	pthread_t thread;
 	bool runs;
@@ -287,30 +289,36 @@ static int round_run(struct daemon_pitr *p, bool stopping, struct et_error *rete
 	return stopping && rc == 0 ? segment_end(p, reterr) : rc;
 }
 
+/* true: it is to stop. */
+static bool pitr_wait(struct daemon_pitr *p, int seconds)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += seconds;
+	(void)pthread_mutex_lock(&p->mutex);
+	while (!p->stopping && pthread_cond_timedwait(&p->woken, &p->mutex, &until) == 0) {
+	}
+	bool stopping = p->stopping;
+	(void)pthread_mutex_unlock(&p->mutex);
+	return stopping;
+}
+
 static void *pitr_main(void *arg)
 {
 	struct daemon_pitr *p = arg;
 	bool stopping = false;
+	bool ended = false;
 
-	while (!stopping) {
+	while (!ended) {
 		struct et_error e = { 0 };
-		struct timespec second = { .tv_sec = 1 };
-		(void)pthread_mutex_lock(&p->mutex);
-		stopping = p->stopping;
-		(void)pthread_mutex_unlock(&p->mutex);
+		int seconds = ROUND_S;
 		if (et_state_applied(p->daemon->state) > 0 && round_run(p, stopping, &e) < 0) {
 			et_warn("backup.behind", "folder=%s error=\"%s\"", p->folder, e.text);
-			second.tv_sec = stopping ? 0 : RETRY_US / 1000000;
+			seconds = RETRY_S;
 		}
-		for (long i = 0; !stopping && i < second.tv_sec * 20; i++) {
-			(void)nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
-			(void)pthread_mutex_lock(&p->mutex);
-			bool end = p->stopping;
-			(void)pthread_mutex_unlock(&p->mutex);
-			if (end) {
-				break;
-			}
-		}
+		ended = stopping; /* that was the last round */
+		stopping = ended || pitr_wait(p, seconds);
 	}
 	return NULL;
 }
@@ -326,8 +334,13 @@ int daemon_pitr_make(struct et_daemon *d, struct et_error *reterr)
 	if (p == NULL) {
 		return rc < 0 ? rc : et_fail(reterr, -ENOMEM, "ship the log");
 	}
+	pthread_condattr_t attributes;
 	p->daemon = d;
 	(void)pthread_mutex_init(&p->mutex, NULL);
+	(void)pthread_condattr_init(&attributes);
+	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&p->woken, &attributes);
+	(void)pthread_condattr_destroy(&attributes);
 	(void)snprintf(p->folder, sizeof(p->folder), "%s", d->config.backup_folder);
 	d->pitr = p;
 	return 0;
@@ -350,6 +363,7 @@ void daemon_pitr_stop(struct et_daemon *d)
 	if (p != NULL && p->runs) {
 		(void)pthread_mutex_lock(&p->mutex);
 		p->stopping = true;
+		(void)pthread_cond_signal(&p->woken);
 		(void)pthread_mutex_unlock(&p->mutex);
 		(void)pthread_join(p->thread, NULL);
 		p->runs = false;
@@ -365,6 +379,7 @@ void daemon_pitr_release(struct et_daemon *d)
 		file_drop(p);
 		et_identity_release(&p->identity);
 		et_buffer_release(&p->waiting);
+		(void)pthread_cond_destroy(&p->woken);
 		(void)pthread_mutex_destroy(&p->mutex);
 		free(p);
 	}
