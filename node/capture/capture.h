@@ -45,6 +45,7 @@
 /* ---- What it is told ------------------------------------------------------------------------- */
 
 #define ET_CAPTURE_SOURCES_MAX 8
+#define ET_CAPTURE_RINGS_MAX 16
 #define ET_CAPTURE_SIP_PORTS_MAX 16
 #define ET_CAPTURE_SITE_MAX 64
 #define ET_CAPTURE_LISTENS_MAX 8
@@ -55,6 +56,7 @@ struct et_capture_source {
 	const char *filter;    /* BPF; NULL or "": everything. Must let IP fragments pass. */
 	const char *keylog;    /* a TLS key log, followed as it grows: opens SIP over TLS; or NULL.
 				* Its secrets serve all sources */
+	uint32_t rings;	       /* of an interface: the kernel spreads flows over so many; 0: 1 */
 };
 
 /* Zero means: the default, which stands behind. */
@@ -71,7 +73,7 @@ struct et_capture_limits {
 	size_t tcp_bytes;	       /* what waits in all of them: 32 MiB */
 	uint32_t turn_allocations;     /* TURN allocations whose addresses are known: 4,096 */
 	size_t queue_bytes;	       /* between ring and writer: 32 MiB */
-	size_t ring_bytes;	       /* kernel ring of each interface: 64 MiB */
+	size_t ring_bytes;	       /* each kernel ring of an interface: 64 MiB */
 	uint64_t free_reserve_bytes;   /* below it new calls are refused: 256 MiB */
 	uint64_t demand_bytes;	       /* of all rings of calls on demand: 8 GiB */
 	uint32_t media_timeout_s;      /* an answered call without media ends: 14,400 */

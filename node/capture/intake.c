@@ -25,7 +25,7 @@ static int open_one(struct et_intake *in, uint32_t i, const struct et_capture_so
 	const char *name = s->file != NULL ? s->file : s->interface;
 	int rc = s->file != NULL ? et_source_open_file(s->file, &in->of[i].source, reterr)
 				 : et_source_open_interface(s->interface, s->filter, in->ring_bytes,
-							    &in->of[i].source, reterr);
+							    s->rings, &in->of[i].source, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -35,6 +35,7 @@ static int open_one(struct et_intake *in, uint32_t i, const struct et_capture_so
 	(void)snprintf(past->name, sizeof(past->name), "%s",
 		       size > most ? name + (size - most) : name);
 	if (s->interface != NULL) {
+		in->of[i].rings = s->rings;
 		in->of[i].name = strdup(s->interface);
 		in->of[i].filter = s->filter != NULL ? strdup(s->filter) : NULL;
 		if (in->of[i].name == NULL || (s->filter != NULL && in->of[i].filter == NULL)) {
@@ -99,7 +100,7 @@ void et_intake_reopen(struct et_intake *in, int64_t mono_us)
 		struct et_error error;
 		if (in->of[i].source == NULL &&
 		    et_source_open_interface(in->of[i].name, in->of[i].filter, in->ring_bytes,
-					     &in->of[i].source, &error) < 0) {
+					     in->of[i].rings, &in->of[i].source, &error) < 0) {
 			in->of[i].source = NULL; /* it was told when it went away */
 		}
 	}

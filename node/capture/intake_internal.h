@@ -21,8 +21,9 @@ struct et_intake {
 		struct et_source *source; /* owned; NULL: gone, or read to its end */
 		char *name;		  /* owned: of the interface, to open it again */
 		char *filter;		  /* owned; NULL: none */
-		uint64_t hidden;	  /* that libpcap does not show: twins on loopback */
-		bool drained;		  /* the last read left nothing in the ring */
+		uint32_t rings;
+		uint64_t hidden; /* that libpcap does not show: twins on loopback */
+		bool drained;	 /* the last read left nothing in the ring */
 		/* Over all times before that it was open. */
 		struct et_capture_source_metrics past;
 	} of[ET_CAPTURE_SOURCES_MAX];

@@ -274,7 +274,7 @@ static int read_interface(struct replay *r, struct et_error *reterr)
 	struct et_source *source = NULL;
 	struct et_source_stats stats;
 	struct et_error error = { .text = "" };
-	int rc = et_source_open_interface(c->interface, c->filter, RING_BYTES, &source, reterr);
+	int rc = et_source_open_interface(c->interface, c->filter, RING_BYTES, 1, &source, reterr);
 	if (rc < 0) {
 		return rc;
 	}

@@ -1,37 +1,54 @@
 #include "node/capture/source_internal.h"
 
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <pcap/pcap.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/base/fd.h"
+#include "node/capture/capture.h"
 #include "node/capture/pcapfile_internal.h"
+#include "node/io/clock.h"
 
 enum {
 	SNAPLEN = 65535,
 	TIMEOUT_MS = 20,
+	RING_MAX = 256,	     /* frames of one ring before the next one has its turn */
 	HELD_SIZE = 32768,   /* of the frames of a batch; 16 of G.711 have 3,424 bytes */
 	FILE_BUFFER = 65536, /* 4 KiB, as stdio has it, is a read(2) for 19 packets of G.711 */
 };
 
 #define US_PER_S 1000000LL
+#define SETTLE_US US_PER_S
+#define NOTHING "less 0" /* a filter that lets no frame pass */
 #define YEAR_9999_S 253402300799LL
 
-struct et_source {
-	pcap_t *pcap;		   /* owned; NULL: */
-	struct et_pcapfile *plain; /* owned */
-	int link_type;
-	bool is_file;
-	int fd;
-	char name[256];
-	struct et_source_stats stats;
+struct ring {
+	struct et_source *source;
+	pcap_t *pcap;		/* owned */
 	uint32_t last_received; /* libpcap's counters are 32 bits and wrap */
 	uint32_t last_dropped;
 	uint32_t last_interface_dropped;
+};
+
+struct et_source {
+	struct ring rings[ET_CAPTURE_RINGS_MAX]; /* a file that libpcap reads: the first */
+	uint32_t ring_count;
+	struct et_pcapfile *plain; /* owned; NULL: one that libpcap reads, or an interface */
+	int link_type;
+	bool is_file;
+	int fd;		    /* to poll */
+	int epoll;	    /* owned: of more rings than one; -1 */
+	int64_t begins_us;  /* of more rings than one: frames of before are left out; 0: no more */
+	int64_t settled_us; /* monotonic: then at the latest */
+	char name[256];
+	struct et_source_stats stats;
 
 	/* For the time of one read. libpcap has a frame only until the next one: they are copied.
 	 */
@@ -48,6 +65,7 @@ static struct et_source *source_new(const char *name)
 	struct et_source *s = calloc(1, sizeof(*s));
 	if (s != NULL) {
 		s->fd = -1;
+		s->epoll = -1;
 		(void)snprintf(s->name, sizeof(s->name), "%s", name);
 	}
 	return s;
@@ -56,8 +74,11 @@ static struct et_source *source_new(const char *name)
 struct et_source *et_source_close(struct et_source *s)
 {
 	if (s != NULL) {
-		if (s->pcap != NULL) {
-			pcap_close(s->pcap);
+		for (uint32_t i = 0; i < s->ring_count; i++) {
+			pcap_close(s->rings[i].pcap);
+		}
+		if (s->epoll >= 0) {
+			(void)close(s->epoll);
 		}
 		(void)et_pcapfile_close(s->plain);
 		free(s);
@@ -81,12 +102,15 @@ static int open_with_libpcap(struct et_source *s, int *fd, struct et_error *rete
 	*fd = -1;
 	(void)setvbuf(file, NULL, _IOFBF, FILE_BUFFER);
 	(void)__fsetlocking(file, FSETLOCKING_BYCALLER); /* two fread() a packet, of one thread */
-	s->pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_MICRO, text);
-	if (s->pcap == NULL) {
+	pcap_t *pcap =
+		pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_MICRO, text);
+	if (pcap == NULL) {
 		(void)fclose(file);
 		return et_fail(reterr, ET_EMALFORMED, "capture file '%s': %s", s->name, text);
 	}
-	s->link_type = pcap_datalink(s->pcap);
+	s->rings[0] = (struct ring){ .source = s, .pcap = pcap };
+	s->ring_count = 1;
+	s->link_type = pcap_datalink(pcap);
 	return 0;
 }
 
@@ -140,55 +164,121 @@ static int translate(int code)
 	}
 }
 
-static int set_filter(struct et_source *s, const char *filter, struct et_error *reterr)
+static int set_filter(pcap_t *pcap, const char *name, const char *filter, struct et_error *reterr)
 {
 	struct bpf_program program;
-	if (filter == NULL || filter[0] == '\0') {
-		return 0;
+	if (filter == NULL) {
+		filter = "";
 	}
-	if (pcap_compile(s->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
-		return et_fail(reterr, ET_EUSAGE, "filter of interface '%s': %s", s->name,
-			       pcap_geterr(s->pcap));
+	if (pcap_compile(pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0) {
+		return et_fail(reterr, ET_EUSAGE, "filter of interface '%s': %s", name,
+			       pcap_geterr(pcap));
 	}
-	int rc = pcap_setfilter(s->pcap, &program);
+	int rc = pcap_setfilter(pcap, &program);
 	pcap_freecode(&program);
-	return rc < 0 ? et_fail(reterr, -EIO, "filter of interface '%s': %s", s->name,
-				pcap_geterr(s->pcap))
+	return rc < 0 ? et_fail(reterr, -EIO, "filter of interface '%s': %s", name,
+				pcap_geterr(pcap))
 		      : 0;
 }
 
-int et_source_open_interface(const char *name, const char *filter, size_t ring_bytes,
-			     struct et_source **ret, struct et_error *reterr)
+static int ring_open(struct et_source *s, const char *filter, size_t bytes, struct et_error *reterr)
 {
 	char text[PCAP_ERRBUF_SIZE] = "";
+	pcap_t *pcap = pcap_create(s->name, text);
+	if (pcap == NULL) {
+		return et_fail(reterr, -ENODEV, "interface '%s': %s", s->name, text);
+	}
+	s->rings[s->ring_count++] = (struct ring){ .source = s, .pcap = pcap };
+	(void)pcap_set_snaplen(pcap, SNAPLEN);
+	(void)pcap_set_promisc(pcap, 1);
+	(void)pcap_set_timeout(pcap, TIMEOUT_MS); /* of a ring block that is not full */
+	(void)pcap_set_buffer_size(pcap, (int)(bytes < INT32_MAX ? bytes : INT32_MAX));
+	int rc = pcap_activate(pcap);
+	if (rc < 0) {
+		int code = translate(rc);
+		return et_fail(reterr, code, "interface '%s': %s", s->name, pcap_geterr(pcap));
+	}
+	/* A blocking read of TPACKET_V3 may not return on an idle link: never block in it. */
+	if (pcap_setnonblock(pcap, 1, text) < 0) {
+		return et_fail(reterr, -EIO, "interface '%s': %s", s->name, text);
+	}
+	s->fd = pcap_get_selectable_fd(pcap);
+	if (s->fd < 0) {
+		return et_fail(reterr, ET_EUNSUPPORTED, "interface '%s': it cannot be polled",
+			       s->name);
+	}
+	s->link_type = pcap_datalink(pcap);
+	return set_filter(pcap, s->name, filter, reterr);
+}
+
+/* Into a fanout group, which the first one makes; *group is its number. */
+static int ring_join(struct et_source *s, struct ring *r, int *group)
+{
+	const int fd = pcap_get_selectable_fd(r->pcap);
+	const bool is_first = r == s->rings;
+	int how = PACKET_FANOUT_HASH | (is_first ? PACKET_FANOUT_FLAG_UNIQUEID : 0);
+	int what = (int)((unsigned)how << 16 | (unsigned)*group);
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &what, sizeof(what)) < 0 ||
+	    epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
+		return -errno;
+	}
+	if (is_first) {
+		socklen_t size = sizeof(what);
+		if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &what, &size) < 0) {
+			return -errno;
+		}
+		*group = what & 0xFFFF;
+		return 0;
+	}
+	return 0;
+}
+
+/* Where a flow comes depends on how many there are: none takes a frame before all are there. */
+static int rings_join(struct et_source *s, const char *filter, struct et_error *reterr)
+{
+	int group = 0;
+	int rc = 0;
+
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epoll < 0) {
+		return et_fail(reterr, -errno, "interface '%s'", s->name);
+	}
+	s->fd = s->epoll;
+	for (uint32_t i = 0; i < s->ring_count && rc == 0; i++) {
+		rc = ring_join(s, &s->rings[i], &group);
+	}
+	if (rc < 0) {
+		return et_fail(reterr, rc, "interface '%s': %u rings", s->name, s->ring_count);
+	}
+	s->begins_us = et_clock_now_us();
+	s->settled_us = et_clock_mono_us() + SETTLE_US;
+	for (uint32_t i = 0; i < s->ring_count && rc == 0; i++) {
+		rc = set_filter(s->rings[i].pcap, s->name, filter, reterr);
+	}
+	return rc;
+}
+
+int et_source_open_interface(const char *name, const char *filter, size_t ring_bytes,
+			     uint32_t rings, struct et_source **ret, struct et_error *reterr)
+{
 	ET_CLEANUP(source_closep) struct et_source *s = source_new(name);
 	if (s == NULL) {
 		return et_fail(reterr, -ENOMEM, "interface '%s'", name);
 	}
-	s->pcap = pcap_create(name, text);
-	if (s->pcap == NULL) {
-		return et_fail(reterr, -ENODEV, "interface '%s': %s", name, text);
+	if (rings > ET_CAPTURE_RINGS_MAX) {
+		return et_fail(reterr, ET_EUSAGE, "interface '%s': more than %d rings", name,
+			       ET_CAPTURE_RINGS_MAX);
 	}
-	(void)pcap_set_snaplen(s->pcap, SNAPLEN);
-	(void)pcap_set_promisc(s->pcap, 1);
-	(void)pcap_set_timeout(s->pcap, TIMEOUT_MS); /* of a ring block that is not full */
-	(void)pcap_set_buffer_size(s->pcap, (int)(ring_bytes < INT32_MAX ? ring_bytes : INT32_MAX));
-	int rc = pcap_activate(s->pcap);
-	if (rc < 0) {
-		int code = translate(rc);
-		return et_fail(reterr, code, "interface '%s': %s", name, pcap_geterr(s->pcap));
+	const char *at_first = rings > 1 ? NOTHING : filter;
+	int rc = 0;
+	do {
+		rc = ring_open(s, at_first, ring_bytes, reterr);
+	} while (rc == 0 && s->ring_count < rings);
+	if (rc == 0 && s->ring_count > 1) {
+		rc = rings_join(s, filter, reterr);
 	}
-	/* A blocking read of TPACKET_V3 may not return on an idle link: never block in it. */
-	if (pcap_setnonblock(s->pcap, 1, text) < 0) {
-		return et_fail(reterr, -EIO, "interface '%s': %s", name, text);
-	}
-	s->fd = pcap_get_selectable_fd(s->pcap);
-	if (s->fd < 0) {
-		return et_fail(reterr, ET_EUNSUPPORTED, "interface '%s': it cannot be polled",
-			       name);
-	}
-	s->link_type = pcap_datalink(s->pcap);
-	rc = set_filter(s, filter, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -225,9 +315,28 @@ static void batch_hand_over(struct et_source *s)
 	}
 }
 
+/* What a ring got before all were in the group, others may have got, too. A clock that was set back
+ * since then does not make it deaf. */
+static bool is_early(struct et_source *s, int64_t time_us)
+{
+	if (s->begins_us == 0) {
+		return false;
+	}
+	if (et_clock_mono_us() >= s->settled_us) {
+		s->begins_us = 0;
+		return false;
+	}
+	if (time_us >= s->begins_us) {
+		return false;
+	}
+	s->stats.received--; /* as if it had not been there */
+	return true;
+}
+
 static void on_frame(u_char *arg, const struct pcap_pkthdr *head, const u_char *data)
 {
-	struct et_source *s = (struct et_source *)(void *)arg;
+	struct ring *r = (struct ring *)(void *)arg;
+	struct et_source *s = r->source;
 	struct et_frame frame = {
 		.link_type = s->link_type,
 		.time_us = time_us_of(&head->ts),
@@ -235,6 +344,9 @@ static void on_frame(u_char *arg, const struct pcap_pkthdr *head, const u_char *
 		.size = head->caplen,
 		.wire_size = head->len > head->caplen ? head->len : head->caplen,
 	};
+	if (is_early(s, frame.time_us)) {
+		return;
+	}
 	if (frame.size > sizeof(s->held) - s->used) {
 		batch_hand_over(s);
 	}
@@ -278,20 +390,45 @@ static int read_plain(struct et_source *s, int max, struct et_error *reterr)
 	return n;
 }
 
+/* Each ring in turn, until all of them are empty. */
+static int read_rings(struct et_source *s, int max, const char **text)
+{
+	const int share = s->ring_count > 1 ? RING_MAX : max;
+	int n = 0;
+	int all;
+
+	do {
+		all = 0;
+		for (uint32_t i = 0; i < s->ring_count && n < max; i++) {
+			struct ring *r = &s->rings[i];
+			int left = max - n < share ? max - n : share;
+			int some = pcap_dispatch(r->pcap, left, on_frame, (u_char *)r);
+			if (some < 0) {
+				*text = pcap_geterr(r->pcap);
+				return some;
+			}
+			all += some;
+			n += some;
+		}
+	} while (s->ring_count > 1 && all > 0 && n < max);
+	return n;
+}
+
 int et_source_read(struct et_source *s, int max, et_source_fn fn, void *arg,
 		   struct et_error *reterr)
 {
+	const char *text = "";
+
 	s->fn = fn;
 	s->arg = arg;
 	if (s->plain != NULL) {
 		return read_plain(s, max, reterr);
 	}
-	int n = pcap_dispatch(s->pcap, max, on_frame, (u_char *)s);
+	int n = read_rings(s, max, &text);
 	batch_hand_over(s); /* on an error, too: these came before it */
 	if (n >= 0) {
 		return n;
 	}
-	const char *text = pcap_geterr(s->pcap);
 	if (s->is_file) {
 		bool cut = strstr(text, "truncated") != NULL;
 		return et_fail(reterr, cut ? ET_ETRUNCATED : ET_EMALFORMED, "capture file '%s': %s",
@@ -305,16 +442,28 @@ int et_source_fd(const struct et_source *s)
 	return s->fd;
 }
 
-void et_source_stats(struct et_source *s, struct et_source_stats *ret)
+static void ring_stats(struct ring *r, struct et_source_stats *to)
 {
 	struct pcap_stat now;
-	if (!s->is_file && pcap_stats(s->pcap, &now) == 0) {
-		s->stats.received += (uint32_t)(now.ps_recv - s->last_received);
-		s->stats.dropped += (uint32_t)(now.ps_drop - s->last_dropped);
-		s->stats.interface_dropped += (uint32_t)(now.ps_ifdrop - s->last_interface_dropped);
-		s->last_received = now.ps_recv;
-		s->last_dropped = now.ps_drop;
-		s->last_interface_dropped = now.ps_ifdrop;
+
+	if (pcap_stats(r->pcap, &now) == 0) {
+		to->received += (uint32_t)(now.ps_recv - r->last_received);
+		to->dropped += (uint32_t)(now.ps_drop - r->last_dropped);
+		r->last_received = now.ps_recv;
+		r->last_dropped = now.ps_drop;
+		/* That of the card is the same for each ring. */
+		if (r == r->source->rings) {
+			to->interface_dropped +=
+				(uint32_t)(now.ps_ifdrop - r->last_interface_dropped);
+			r->last_interface_dropped = now.ps_ifdrop;
+		}
+	}
+}
+
+void et_source_stats(struct et_source *s, struct et_source_stats *ret)
+{
+	for (uint32_t i = 0; !s->is_file && i < s->ring_count; i++) {
+		ring_stats(&s->rings[i], &s->stats);
 	}
 	*ret = s->stats;
 }

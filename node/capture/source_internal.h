@@ -16,8 +16,14 @@ typedef void (*et_source_fn)(void *arg, const struct et_frame *frames, size_t co
 
 int et_source_open_file(const char *path, struct et_source **ret,
 			struct et_error *reterr) ET_MUST_CHECK;
+/* With more than one ring (up to ET_CAPTURE_RINGS_MAX; 0: one) the kernel has a fanout group of
+ * them (packet(7)): both ways of a flow, and all fragments of a datagram, come through the same
+ * one. So the frames of a flow are in order, those of two flows may be out of it by the time-out of
+ * a block (20 ms). The kernel puts no fragments together: all rings are read here, and what is
+ * missing of a datagram is counted. Frames of before the group was whole come once. */
 int et_source_open_interface(const char *name, const char *filter, size_t ring_bytes,
-			     struct et_source **ret, struct et_error *reterr) ET_MUST_CHECK;
+			     uint32_t rings, struct et_source **ret,
+			     struct et_error *reterr) ET_MUST_CHECK;
 struct et_source *et_source_close(struct et_source *s);
 
 /* Up to `max` frames into `fn`, some at a time. Returns how many; 0: none now (interface) or the

@@ -212,9 +212,11 @@ static int parse_sip_ports(const struct et_yaml_node *list, struct et_config_cap
 static int parse_source(const struct et_yaml_node *map, struct et_config_capture *source,
 			struct et_error *reterr)
 {
-	static const char *const known[] = { "interface", "file", "filter", "sip-ports",
-					     "key-log" };
-	*source = (struct et_config_capture){ .sip_ports = { 5060 }, .sip_port_count = 1 };
+	static const char *const known[] = { "interface", "file",    "filter",
+					     "sip-ports", "key-log", "rings" };
+	*source = (struct et_config_capture){ .sip_ports = { 5060 },
+					      .sip_port_count = 1,
+					      .rings = 1 };
 	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
 	if (rc < 0) {
 		return rc;
@@ -243,6 +245,16 @@ static int parse_source(const struct et_yaml_node *map, struct et_config_capture
 	const struct et_yaml_node *keylog = et_yaml_get(map, "key-log");
 	if (rc == 0 && keylog != NULL) {
 		rc = config_path(keylog, source->keylog, reterr);
+	}
+	const struct et_yaml_node *rings = et_yaml_get(map, "rings");
+	if (rc == 0 && rings != NULL && file != NULL) {
+		return et_yaml_fail_key(rings, reterr, ET_EMALFORMED,
+					"rings are of an interface, not of a file");
+	}
+	if (rc == 0 && rings != NULL) {
+		uint64_t number;
+		rc = et_yaml_uint(rings, 1, ET_CONFIG_RINGS_MAX, &number, reterr);
+		source->rings = rc == 0 ? (uint32_t)number : 1;
 	}
 	return rc;
 }

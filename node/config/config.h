@@ -34,6 +34,7 @@
 #define ET_CONFIG_FILTER_MAX 1024 /* bytes of a pcap filter */
 #define ET_CONFIG_CAPTURES_MAX 16
 #define ET_CONFIG_SIP_PORTS_MAX 16
+#define ET_CONFIG_RINGS_MAX 16
 
 /* A source of packets: a live interface, or a capture file (which ends). Exactly one is set. */
 struct et_config_capture {
@@ -43,6 +44,7 @@ struct et_config_capture {
 	char keylog[ET_CONFIG_PATH_MAX + 1]; /* a TLS key log, or "" */
 	uint16_t sip_ports[ET_CONFIG_SIP_PORTS_MAX];
 	uint32_t sip_port_count;
+	uint32_t rings; /* rings: 1 of the interface */
 };
 
 /* The recording server for SIPREC clients; without listens there is none. */
@@ -114,15 +116,15 @@ struct et_config {
 	int64_t heartbeat_us; /* raft: {heartbeat: 50ms}; with profile: wan 300ms */
 
 	struct {
-		uint32_t live_calls;	      /* live-calls: 8192 */
-		uint64_t disk_reserve_bytes;  /* disk-reserve: 256MiB of each disk; below it new
-					       * calls are refused (media), and no entries are taken
-					       * (state) */
-		uint64_t demand_bytes;	      /* on-demand: 8GiB of media that nobody kept (yet) */
-		uint64_t ring_bytes;	      /* ring: 64MiB of the kernel's, for each interface */
-		uint64_t queue_bytes;	      /* writer-queue: 32MiB between ring and writer */
-		uint64_t cache_bytes;	      /* cache: 1GiB of ciphertext fetched for listening */
-		uint64_t sync_rate_bytes;     /* sync-rate: 0 bytes a second: no limit */
+		uint32_t live_calls;	     /* live-calls: 8192 */
+		uint64_t disk_reserve_bytes; /* disk-reserve: 256MiB of each disk; below it new
+					      * calls are refused (media), and no entries are taken
+					      * (state) */
+		uint64_t demand_bytes;	     /* on-demand: 8GiB of media that nobody kept (yet) */
+		uint64_t ring_bytes;	     /* ring: 64MiB of the kernel's, each of an interface */
+		uint64_t queue_bytes;	     /* writer-queue: 32MiB between ring and writer */
+		uint64_t cache_bytes;	     /* cache: 1GiB of ciphertext fetched for listening */
+		uint64_t sync_rate_bytes;    /* sync-rate: 0 bytes a second: no limit */
 		uint64_t snapshot_rate_bytes; /* snapshot-rate: 0 bytes a second: no limit */
 		uint32_t api_connections;     /* api-connections: 256 */
 	} limits;

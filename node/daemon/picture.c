@@ -272,6 +272,9 @@ static json_t *sources_json(const struct et_daemon *d, const struct et_capture_m
 		et_json_set(o, "name", et_json_text(is_file ? c->file : c->interface));
 		et_json_set(o, "kind", json_string(is_file ? "file" : "interface"));
 		et_json_set(o, "filter", et_json_text(c->filter));
+		if (!is_file) {
+			et_json_set(o, "rings", et_json_u64(c->rings));
+		}
 		if (i < m->source_count) {
 			et_json_set(o, "open", json_boolean(s->open));
 			et_json_set(o, "packets", et_json_u64(s->packets));

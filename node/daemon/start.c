@@ -408,6 +408,7 @@ static void fill_sources(const struct et_config *from, struct et_capture_config 
 			.file = c->file[0] != '\0' ? c->file : NULL,
 			.filter = c->filter,
 			.keylog = c->keylog[0] != '\0' ? c->keylog : NULL,
+			.rings = c->rings,
 		};
 		for (uint32_t k = 0; k < c->sip_port_count; k++) {
 			if (to->sip_port_count < ET_CAPTURE_SIP_PORTS_MAX) {

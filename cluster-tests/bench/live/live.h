@@ -19,6 +19,7 @@ struct live_plan {
 	uint32_t seconds;  /* of media */
 	uint64_t rate;	   /* media packets a second; 0: as many as go */
 	size_t ring_bytes; /* of the receiver's kernel ring */
+	uint32_t rings;	   /* of the recorder; 0: one */
 	uint64_t flood;	   /* hostile frames a second while the calls talk (flood.h) */
 };
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "cluster-tests/bench/live/live.h"
+#include "node/capture/capture.h"
 
 #define NAME_HERE "live0"
 #define NAME_THERE "live1"
@@ -343,9 +344,9 @@ static bool arguments(int argc, char **argv, struct live_plan *plan, bool *hold)
 		unsigned long value = i + 1 < argc ? strtoul(argv[i + 1], NULL, 10) : 0;
 		if (strcmp(argv[i], "--hold") == 0) {
 			*hold = true;
-			*plan = (struct live_plan){
-				5000, 500, 30, 540, 50000, plan->ring_bytes, 0
-			};
+			*plan = (struct live_plan){ 5000,	 500,	30,
+						    540,	 50000, plan->ring_bytes,
+						    plan->rings, 0 };
 			continue;
 		}
 		if (value == 0) {
@@ -362,6 +363,8 @@ static bool arguments(int argc, char **argv, struct live_plan *plan, bool *hold)
 			plan->flood = value;
 		} else if (strcmp(argv[i], "--ring") == 0 && value < 2048) {
 			plan->ring_bytes = (size_t)value << 20;
+		} else if (strcmp(argv[i], "--rings") == 0 && value <= ET_CAPTURE_RINGS_MAX) {
+			plan->rings = (uint32_t)value;
 		} else {
 			return false;
 		}
@@ -374,7 +377,8 @@ static bool arguments(int argc, char **argv, struct live_plan *plan, bool *hold)
 
 int main(int argc, char **argv)
 {
-	struct run r = { .name = "record", .plan = { 3000, 3000, 0, 60, 0, (size_t)64 << 20, 0 } };
+	struct run r = { .name = "record",
+			 .plan = { 3000, 3000, 0, 60, 0, (size_t)64 << 20, 1, 0 } };
 	struct et_error error = { .text = "" };
 	bool hold = false;
 	char media[128];
@@ -382,7 +386,7 @@ int main(int argc, char **argv)
 
 	if (!arguments(argc, argv, &r.plan, &hold)) {
 		(void)fprintf(stderr, "usage: bench-live [--hold] [--calls N] [--seconds N] "
-				      "[--rate PPS] [--flood PPS] [--ring MIB]\n");
+				      "[--rate PPS] [--flood PPS] [--ring MIB] [--rings N]\n");
 		return 2;
 	}
 	if (geteuid() != 0) {
@@ -396,9 +400,10 @@ int main(int argc, char **argv)
 		perror("bench-live: mkdtemp");
 		return 1;
 	}
-	(void)printf("{\"schema\":\"evertape/bench/"
-		     "v1\",\"bench\":\"live\",\"cores\":%ld,\"ring_bytes\":%zu,\"runs\":[",
-		     sysconf(_SC_NPROCESSORS_ONLN), r.plan.ring_bytes);
+	(void)printf(
+		"{\"schema\":\"evertape/bench/"
+		"v1\",\"bench\":\"live\",\"cores\":%ld,\"ring_bytes\":%zu,\"rings\":%u,\"runs\":[",
+		sysconf(_SC_NPROCESSORS_ONLN), r.plan.ring_bytes, r.plan.rings);
 	int rc = new_network(&error);
 	rc = rc < 0 ? rc : hold ? measure_hold(&r, media, &error) : measure_rate(&r, media, &error);
 	(void)printf("]}\n");

@@ -155,7 +155,7 @@ int live_record(const struct live_plan *plan, const char *name, const char *medi
 	struct et_capture_metrics metrics;
 	*ret = (struct live_got){ .received = 0 };
 	struct et_capture_config config = {
-		.sources = { { .interface = name } },
+		.sources = { { .interface = name, .rings = plan->rings } },
 		.source_count = 1,
 		.media = media,
 		.node = 1,

@@ -76,6 +76,7 @@ struct fixture {
 	int rtp[2];
 	uint32_t number; /* of the next RTP packet */
 	bool on_demand;	 /* what the recorder's rule says */
+	uint32_t rings;	 /* of its interface; 0: one */
 };
 
 /* ---- The recorder ---------------------------------------------------------------------------- */
@@ -122,7 +123,7 @@ static inline void run_recorder(const struct fixture *f, int told_fd, int stop_f
 	struct et_error error;
 	ssize_t n = 0;
 	struct et_capture_config config = {
-		.sources = { { .interface = "lo", .filter = "udp" } },
+		.sources = { { .interface = "lo", .filter = "udp", .rings = f->rings } },
 		.source_count = 1,
 		.media = f->media,
 		.node = 5,

@@ -409,6 +409,11 @@ static void refuses_nodes_that_make_no_sense(void **state)
 	assert_string_equal(c->captures[0].keylog, "");
 	replaced(c, "interface: eth1", "interface: eth1, key-log: /run/sbc/tls.keys", "");
 	assert_string_equal(c->captures[0].keylog, "/run/sbc/tls.keys");
+	assert_int_equal(c->captures[0].rings, 1);
+	replaced(c, "interface: eth1", "interface: eth1, rings: 4", "");
+	assert_int_equal(c->captures[0].rings, 4);
+	replaced(c, "interface: eth1", "file: /tmp/a.pcap, rings: 4",
+		 "f.yaml:5:31: rings are of an interface, not of a file");
 	replaced(c, "interface: eth1", "interface: eth1, key-log: tls.keys",
 		 "f.yaml:5:38: key-log must be an absolute path, not \"tls.keys\"");
 }

@@ -1,0 +1,209 @@
+/* Several rings of one interface: each frame comes once, those of a flow in order, from the first
+ * on, and datagrams that were sent in fragments come in one piece or are counted. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+
+#include "node/capture/source_internal.h"
+#include "node/capture/test/live_kit.h"
+
+enum {
+	FLOWS = 64,
+	PER_FLOW = 200,
+	RINGS = 4,
+	BIG = 9000,
+	LO_HEAD = 14,
+	IP_HEAD = 20,
+	UDP_HEAD = 8
+};
+
+struct seen {
+	uint32_t next[FLOWS]; /* number that is expected of each */
+	bool begun[FLOWS];
+	uint32_t total;
+	uint32_t fragments;
+	uint16_t port;
+};
+
+/* {flow, number}, each 4 bytes. */
+static void see(void *arg, const struct et_frame *frames, size_t count)
+{
+	struct seen *s = arg;
+
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t *ip = frames[i].data + LO_HEAD;
+		uint32_t v[2];
+		assert_true(frames[i].size >= LO_HEAD + IP_HEAD + UDP_HEAD);
+		if ((et_get16(ip + 6) & 0x3FFF) != 0) {
+			s->fragments++;
+			continue;
+		}
+		if (et_get16(ip + IP_HEAD + 2) != s->port) {
+			continue;
+		}
+		memcpy(v, ip + IP_HEAD + UDP_HEAD, sizeof(v));
+		assert_in_range(v[0], 0, FLOWS - 1);
+		if (s->begun[v[0]]) {
+			assert_int_equal(v[1], s->next[v[0]]);
+		}
+		s->begun[v[0]] = true;
+		s->next[v[0]] = v[1] + 1;
+		s->total++;
+	}
+}
+
+struct sender {
+	int flows[FLOWS];
+	int to;
+	_Atomic bool opened; /* the rings are: some more, and that is all */
+};
+
+static void *send_all(void *arg)
+{
+	struct sender *s = arg;
+	uint32_t last = UINT32_MAX;
+
+	for (uint32_t n = 0; n != last; n++) { /* no more than the rings hold meanwhile */
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
+		if (last == UINT32_MAX && s->opened) {
+			last = n + PER_FLOW;
+		}
+		for (uint32_t i = 0; i < FLOWS; i++) {
+			const uint32_t v[2] = { i, n };
+			assert_int_equal(send(s->flows[i], v, sizeof(v), 0), sizeof(v));
+		}
+	}
+	return (void *)(uintptr_t)last;
+}
+
+static uint16_t bound(int fd)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	socklen_t size = sizeof(in);
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, size), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
+	return ntohs(in.sin_port);
+}
+
+/* The rings are opened while frames come: what is seen of a flow has no twin and no hole. */
+static void each_frame_comes_once(void **state)
+{
+	struct sender sender = { .to = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) };
+	struct seen seen = { .port = bound(sender.to) };
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(seen.port) };
+	struct et_source *s = NULL;
+	struct et_source_stats stats;
+	struct et_error e = { .text = "" };
+	pthread_t thread;
+	void *last = NULL;
+	int rc = 0;
+	(void)state;
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (uint32_t i = 0; i < FLOWS; i++) {
+		sender.flows[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		(void)bound(sender.flows[i]);
+		assert_int_equal(connect(sender.flows[i], (struct sockaddr *)&in, sizeof(in)), 0);
+	}
+	assert_int_equal(pthread_create(&thread, NULL, send_all, &sender), 0);
+	rc = et_source_open_interface("lo", "udp", 16 << 20, RINGS, &s, &e);
+	assert_string_equal(e.text, "");
+	assert_int_equal(rc, 0);
+	sender.opened = true;
+	assert_int_equal(pthread_join(thread, &last), 0);
+
+	struct pollfd fd = { .fd = et_source_fd(s), .events = POLLIN };
+	while (poll(&fd, 1, 200) == 1) { /* blocks are handed over after 20 ms */
+		assert_true(et_source_read(s, 2048, see, &seen, &e) >= 0);
+	}
+	for (uint32_t i = 0; i < FLOWS; i++) {
+		assert_int_equal(seen.next[i], (uint32_t)(uintptr_t)last); /* to the last one */
+		assert_int_equal(close(sender.flows[i]), 0);
+	}
+	assert_true(seen.total >= FLOWS * PER_FLOW);
+	et_source_stats(s, &stats);
+	assert_int_equal(stats.dropped, 0);
+	assert_true(stats.received >= stats.read);
+	print_message("%u frames of %d flows from %d rings\n", seen.total, FLOWS, RINGS);
+	(void)close(sender.to);
+	(void)et_source_close(s);
+}
+
+/* Its fragments are frames as any other: the engine puts them together, or counts what is missing.
+ */
+static void fragments_are_not_put_together_by_the_kernel(void **state)
+{
+	const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	const int to = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct seen seen = { .port = bound(to) };
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(seen.port) };
+	struct ifreq request = { .ifr_mtu = 1500 };
+	static uint8_t big[BIG];
+	struct et_source *s = NULL;
+	struct et_error e;
+	(void)state;
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "lo");
+	assert_int_equal(ioctl(fd, SIOCSIFMTU, &request), 0);
+	assert_int_equal(et_source_open_interface("lo", "", 1 << 20, RINGS, &s, &e), 0);
+	assert_int_equal(sendto(fd, big, BIG, 0, (struct sockaddr *)&in, sizeof(in)), BIG);
+	struct pollfd p = { .fd = et_source_fd(s), .events = POLLIN };
+	while (seen.fragments < 7 && poll(&p, 1, PATIENCE_MS) == 1) {
+		assert_true(et_source_read(s, 2048, see, &seen, &e) >= 0);
+	}
+	assert_int_equal(seen.fragments, (BIG + UDP_HEAD + 1479) / 1480);
+	(void)et_source_close(s);
+	(void)close(fd);
+	(void)close(to);
+}
+
+static void a_ring_too_many_is_refused(void **state)
+{
+	struct et_source *s = NULL;
+	struct et_error e = { .text = "" };
+	(void)state;
+
+	assert_int_equal(
+		et_source_open_interface("lo", "", 1 << 20, ET_CAPTURE_RINGS_MAX + 1, &s, &e),
+		ET_EUSAGE);
+	assert_int_equal(et_source_open_interface("nowhere", "", 1 << 20, 2, &s, &e), -ENODEV);
+	assert_null(s);
+}
+
+/* The recorder as it is, with two. */
+static void a_call_is_recorded_through_rings(void **state)
+{
+	struct fixture *f = *state;
+
+	f->rings = 2;
+	start(f);
+	call(f);
+	talk(f, 100);
+	hang_up(f);
+	struct told *closed = wait_for(f, ET_CAPTURE_RECORDING_CLOSE);
+	assert_int_equal(closed->state, ET_CALL_ANSWERED);
+	assert_int_equal(closed->packets, 200);
+	assert_int_equal(closed->lost, 0);
+	stop(f);
+	assert_int_equal(read_tape(f, 1).packets, 200);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_frame_comes_once),
+		cmocka_unit_test(a_ring_too_many_is_refused),
+		TEST(a_call_is_recorded_through_rings),
+		cmocka_unit_test(fragments_are_not_put_together_by_the_kernel),
+	};
+	return live_begin() ? cmocka_run_group_tests_name("node/capture/rings", tests, NULL, NULL)
+			    : 77;
+}
