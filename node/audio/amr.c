@@ -17,7 +17,11 @@
 enum {
 	AMR_FRAMES_MAX = 50, /* of one packet: a second */
 	AMR_FRAME_BYTES = 64,
-	FT_LOST = 14, /* AMR-WB: speech that was lost */
+	AMR_SAMPLES = 160,
+	AMR_WIDE_SAMPLES = 320,
+	AMR_FADE = 960, /* samples: 60 ms */
+	FT_NOISE = 8,	/* up from there no frame is speech, */
+	FT_NOISE_WIDE = 9,
 	FT_NOTHING = 15,
 };
 
@@ -25,6 +29,9 @@ struct amr {
 	void *state; /* owned */
 	bool is_wide;
 	bool is_aligned;
+	bool is_speech;		       /* the last frame that came: */
+	uint8_t last[AMR_FRAME_BYTES]; /* it */
+	uint32_t missed;	       /* samples since then */
 };
 
 /* Bits of a frame by its type; -1: there is no such type (sections 3.6 and 4.3.2 there). */
@@ -92,6 +99,7 @@ static void amr_close(void *state)
 	} else {
 		Decoder_Interface_exit(a->state);
 	}
+	explicit_bzero(a, sizeof(*a));
 	free(a);
 }
 
@@ -159,10 +167,10 @@ static size_t layout_size(const struct amr *a, bool is_aligned, struct et_view p
 	return count == 0 ? 0 : is_aligned ? 1 + count + bytes : (4 + 6 * count + bits + 7) / 8;
 }
 
-static size_t frames_decode(const struct amr *a, bool is_aligned, struct et_view payload,
+static size_t frames_decode(struct amr *a, bool is_aligned, struct et_view payload,
 			    int16_t *samples, size_t max)
 {
-	const size_t length = a->is_wide ? 320 : 160;
+	const size_t length = a->is_wide ? AMR_WIDE_SAMPLES : AMR_SAMPLES;
 	struct bits b = { .bytes = payload };
 	uint8_t toc[AMR_FRAMES_MAX];
 	size_t n = 0;
@@ -184,6 +192,9 @@ static size_t frames_decode(const struct amr *a, bool is_aligned, struct et_view
 		} else {
 			Decoder_Interface_Decode(a->state, frame, samples + n, 0);
 		}
+		a->is_speech = toc[i] >> 3 < (a->is_wide ? FT_NOISE_WIDE : FT_NOISE);
+		a->missed = 0;
+		memcpy(a->last, frame, sizeof(frame));
 		n += length;
 	}
 	return n;
@@ -192,7 +203,7 @@ static size_t frames_decode(const struct amr *a, bool is_aligned, struct et_view
 /* What was told of the layout is not always there, nor true; a payload's size tells it. */
 static size_t amr_payload(void *state, struct et_view payload, int16_t *samples, size_t max)
 {
-	const struct amr *a = state;
+	struct amr *a = state;
 	bool is_aligned = a->is_aligned;
 	const size_t told = layout_size(a, is_aligned, payload);
 
@@ -204,7 +215,51 @@ static size_t amr_payload(void *state, struct et_view payload, int16_t *samples,
 	return frames_decode(a, is_aligned, payload, samples, max);
 }
 
-const struct codec_kind codec_amr = { .open = amr_open, .close = amr_close, .decode = amr_payload };
-const struct codec_kind codec_amr_wb = { .open = amr_open,
-					 .close = amr_close,
-					 .decode = amr_payload };
+/* A frame that did not come: of that the library has no type, but one where nothing was sent while
+ * somebody speaks means the same to it. */
+static void frame_miss(struct amr *a, int16_t *samples)
+{
+	static const uint8_t lost[AMR_FRAME_BYTES] = { FT_NOTHING << 3 };
+
+	Decoder_Interface_Decode(a->state, lost, samples, 1);
+}
+
+/* In AMR-WB such a frame makes those behind it faint, too. So the last one is heard again, fainter
+ * and fainter (as GSM 06.11 has it). */
+static void frame_repeat(struct amr *a, int16_t *samples)
+{
+	D_IF_decode(a->state, a->last, samples, 0);
+	for (size_t i = 0; i < AMR_WIDE_SAMPLES; i++, a->missed++) {
+		const int32_t left = a->missed < AMR_FADE ? AMR_FADE - (int32_t)a->missed : 0;
+		samples[i] = (int16_t)(samples[i] * left / AMR_FADE * left / AMR_FADE);
+	}
+}
+
+static size_t amr_conceal(void *state, struct et_view next, int16_t *samples, size_t count)
+{
+	struct amr *a = state;
+	const size_t length = a->is_wide ? AMR_WIDE_SAMPLES : AMR_SAMPLES;
+	int16_t frame[AMR_WIDE_SAMPLES];
+
+	(void)next;
+	if (!a->is_speech) { /* Noise that is described now and then, or nothing at all. */
+		return 0;
+	}
+	for (size_t n = 0; n < count; n += length) {
+		const size_t left = count - n;
+		if (a->is_wide) {
+			frame_repeat(a, frame);
+		} else {
+			frame_miss(a, frame);
+		}
+		memcpy(samples + n, frame, (left < length ? left : length) * sizeof(*samples));
+	}
+	return count;
+}
+
+const struct codec_kind codec_amr = {
+	.open = amr_open, .close = amr_close, .decode = amr_payload, .conceal = amr_conceal
+};
+const struct codec_kind codec_amr_wb = {
+	.open = amr_open, .close = amr_close, .decode = amr_payload, .conceal = amr_conceal
+};

@@ -287,6 +287,11 @@ bool et_codec_has_ends(const struct et_codec *codec)
 	return codec->kind->has_ends;
 }
 
+bool et_codec_conceals(const struct et_codec *codec)
+{
+	return codec->kind->conceal != NULL;
+}
+
 /* ---- Decoders ---- */
 
 struct et_decoder {
@@ -331,4 +336,16 @@ size_t et_decoder_decode(struct et_decoder *d, struct et_view payload, int16_t *
 {
 	max = max < ET_CODEC_SAMPLES_MAX ? max : ET_CODEC_SAMPLES_MAX;
 	return payload.size == 0 ? 0 : d->kind->decode(d->state, payload, samples, max);
+}
+
+size_t et_decoder_told(const struct et_decoder *d, struct et_view packet)
+{
+	return d->kind->told != NULL && packet.size > 0 ? d->kind->told(packet) : 0;
+}
+
+size_t et_decoder_conceal(struct et_decoder *d, struct et_view next, int16_t *samples, size_t count)
+{
+	et_assert(d->kind->conceal != NULL);
+	et_assert(count <= ET_CODEC_SAMPLES_MAX);
+	return d->kind->conceal(d->state, next, samples, count);
 }

@@ -17,7 +17,9 @@
  * it stands where the file's sound begins (the first one) and where it ends (the last one); what
  * was decoded of before and behind is not the file's (RFC 7845, section 4.2 and 4.4).
  *
- * Nothing is made up for a packet that did not come: the decoder goes on with the next one.
+ * Nothing is made up for a packet that did not come: the decoder goes on with the next one, unless
+ * et_decoder_conceal() is asked. G.729, Speex, Opus, AMR and AMR-WB have that; of the others the
+ * mix makes something of what was heard before (node/audio/mix.h).
  *
  * Threads: the table and the functions of one sample are pure; a decoder has one owner at a time.
  */
@@ -81,6 +83,19 @@ void et_decoder_pick(struct et_decoder *d, enum et_channel channel);
  * can be heard, or is none of this codec. */
 size_t et_decoder_decode(struct et_decoder *d, struct et_view payload, int16_t *samples,
 			 size_t max);
+
+/* Does the codec have a way of its own to conceal lost packets? */
+bool et_codec_conceals(const struct et_codec *codec);
+
+/* Of how many lost samples right before it does a packet tell itself? (Opus, in-band FEC: RFC 6716,
+ * section 2.1.7.) Most often 0. */
+size_t et_decoder_told(const struct et_decoder *d, struct et_view packet);
+
+/* In place of `count` samples that were lost since the last payload, what the codec makes of them;
+ * `next` is the payload right behind them, or empty: it is not known, or not the one. Of a codec
+ * that conceals. Returns `count`; or 0: it cannot. */
+size_t et_decoder_conceal(struct et_decoder *d, struct et_view next, int16_t *samples,
+			  size_t count);
 
 /* One sample. */
 int16_t et_ulaw_decode(uint8_t code);

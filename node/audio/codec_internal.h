@@ -11,6 +11,9 @@ struct codec_kind {
 	int (*open)(const struct et_codec *codec, const char *fmtp, void **ret);
 	void (*close)(void *state);
 	size_t (*decode)(void *state, struct et_view payload, int16_t *samples, size_t max);
+	/* et_decoder_conceal(); or NULL: the codec has no such thing. */
+	size_t (*conceal)(void *state, struct et_view next, int16_t *samples, size_t count);
+	size_t (*told)(struct et_view packet); /* et_decoder_told(); or NULL: nothing */
 	void (*pick)(void *state, enum et_channel channel); /* or NULL: it has one voice */
 	bool has_ends;					    /* et_codec_has_ends() */
 	bool begins_silent; /* the first packet has no samples of its own */

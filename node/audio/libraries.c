@@ -10,6 +10,16 @@
 
 #include "node/audio/codec_internal.h"
 
+/* One frame more of what is made up: as much of it as there is room for. */
+static void frame_add(const int16_t *frame, size_t length, int16_t *samples, size_t count,
+		      size_t *made)
+{
+	const size_t n = count - *made < length ? count - *made : length;
+
+	memcpy(samples + *made, frame, n * sizeof(*samples));
+	*made += n;
+}
+
 /* ---- G.722 ---- */
 
 enum { G722_BLOCK = 1024 }; /* bytes given to the library at once */
@@ -204,9 +214,21 @@ static size_t g729_payload(void *state, struct et_view payload, int16_t *samples
 	return n;
 }
 
-const struct codec_kind codec_g729 = { .open = g729_open,
-				       .close = g729_close,
-				       .decode = g729_payload };
+/* Frames that were erased (ITU-T G.729, section 4.4). */
+static size_t g729_conceal(void *state, struct et_view next, int16_t *samples, size_t count)
+{
+	int16_t frame[G729_SAMPLES];
+
+	(void)next;
+	for (size_t made = 0; made < count; frame_add(frame, G729_SAMPLES, samples, count, &made)) {
+		bcg729Decoder(state, NULL, 0, 1, 0, 0, frame);
+	}
+	return count;
+}
+
+const struct codec_kind codec_g729 = {
+	.open = g729_open, .close = g729_close, .decode = g729_payload, .conceal = g729_conceal
+};
 
 /* ---- Speex ---- */
 
@@ -271,9 +293,23 @@ static size_t speex_payload(void *state, struct et_view payload, int16_t *sample
 	return n;
 }
 
-const struct codec_kind codec_speex = { .open = speex_open,
-					.close = speex_close,
-					.decode = speex_payload };
+static size_t speex_conceal(void *state, struct et_view next, int16_t *samples, size_t count)
+{
+	struct speex *s = state;
+	int16_t frame[SPEEX_FRAME_MAX];
+
+	(void)next;
+	for (size_t made = 0; made < count; frame_add(frame, s->frame, samples, count, &made)) {
+		if (speex_decode_int(s->state, NULL, frame) != 0) {
+			return 0;
+		}
+	}
+	return count;
+}
+
+const struct codec_kind codec_speex = {
+	.open = speex_open, .close = speex_close, .decode = speex_payload, .conceal = speex_conceal
+};
 
 /* ---- Opus ---- */
 
@@ -303,9 +339,44 @@ static size_t opus_payload(void *state, struct et_view payload, int16_t *samples
 	return n > 0 ? (size_t)n : 0;
 }
 
+/* The decoder makes up what lies before, and hears the rest in the packet that came if that tells
+ * (opus_told()). It counts in steps of 2.5 ms. */
+static size_t opus_conceal(void *state, struct et_view next, int16_t *samples, size_t count)
+{
+	const bool told = next.size > 0 && next.size <= INT32_MAX;
+	const size_t step = 120;
+
+	if (count % step != 0) {
+		return 0;
+	}
+	const int n = opus_decode(state, told ? next.data : NULL, told ? (opus_int32)next.size : 0,
+				  samples, (int)count, told);
+	return n > 0 && (size_t)n == count ? count : 0;
+}
+
+/* RFC 6716, section 4.2.3 and 4.2.4: a SILK frame begins with a bit for each 20 ms that says if
+ * there is a voice, and one that says if it tells of the frame before. */
+static size_t opus_told(struct et_view packet)
+{
+	const unsigned char *frames[48];
+	opus_int16 sizes[48];
+
+	if (packet.size > INT32_MAX || (packet.data[0] & 0x80) != 0 || /* CELT has none */
+	    opus_packet_parse(packet.data, (opus_int32)packet.size, NULL, frames, sizes, NULL) <
+		    1 ||
+	    sizes[0] == 0) {
+		return 0;
+	}
+	const int length = opus_packet_get_samples_per_frame(packet.data, 48000);
+	const int voices = length > 960 ? length / 960 : 1;
+	return (frames[0][0] >> (7 - voices) & 1) != 0 ? (size_t)length : 0;
+}
+
 const struct codec_kind codec_opus = { .open = opus_open,
 				       .close = opus_close,
-				       .decode = opus_payload };
+				       .decode = opus_payload,
+				       .conceal = opus_conceal,
+				       .told = opus_told };
 
 /* ---- Opus of files: both channels, of which one is heard, or both as one ---- */
 

@@ -15,6 +15,8 @@ enum {
 	ECHO_HOPS = ET_MASK_ECHO_MS / (1000 / HOPS_PER_S),
 	AGAIN_HOPS = 3, /* a press that is heard again within them is the same */
 	SPANS_MAX = 64, /* of a channel that lie before what is to be given out */
+	MADE_BITS = 64,
+	MADE_RING = 16384, /* frames: what waits at 48 kHz, and what a mix gives at once */
 };
 _Static_assert(1000 * ET_DTMF_WINDOW / ET_DTMF_RATE + ET_MASK_GUARD_MS + 10 <= WAIT_HOPS * 10,
 	       "what is found is still here");
@@ -32,15 +34,20 @@ struct ear {
 	int64_t key_hop;		/* when it was heard last */
 	struct span spans[SPANS_MAX];
 	size_t span_count;
+	uint64_t made[MADE_RING / MADE_BITS]; /* a bit a frame that was made up */
+	int64_t silent_end; /* behind the last frame that was made silent; -1: none was */
 };
 
 struct et_mask {
 	uint32_t step; /* frames of a sample at 8 kHz */
 	int64_t hop;   /* frames */
 	et_mix_sink sink;
-	void *arg;   /* borrowed */
-	int64_t in;  /* the next frame that comes */
-	int64_t out; /* the next frame that is given out */
+	void *arg;	  /* borrowed */
+	et_mix_made told; /* or NULL */
+	void *told_arg;	  /* borrowed */
+	bool has_made;	  /* something was made up once */
+	int64_t in;	  /* the next frame that comes */
+	int64_t out;	  /* the next frame that is given out */
 	struct et_mask_stats stats;
 	struct et_dtmf dtmf;
 	struct ear ears[ET_MIX_CHANNELS];
@@ -63,6 +70,9 @@ int et_mask_new(uint32_t rate, et_mix_sink sink, void *arg, struct et_mask **ret
 	m->hop = (int64_t)hop;
 	m->sink = sink;
 	m->arg = arg;
+	for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
+		m->ears[c].silent_end = -1;
+	}
 	et_dtmf_init(&m->dtmf);
 	*ret = m;
 	return 0;
@@ -110,6 +120,62 @@ void et_mask_span(struct et_mask *m, uint8_t channel, int64_t from, int64_t to)
 	s->to = to > s->to ? to : s->to;
 }
 
+/* ---- What was made up ---- */
+
+void et_mask_tell_made(struct et_mask *m, et_mix_made told, void *arg)
+{
+	m->told = told;
+	m->told_arg = arg;
+}
+
+static uint64_t *made_word(struct ear *e, int64_t frame)
+{
+	return &e->made[frame % MADE_RING / MADE_BITS];
+}
+
+void et_mask_made(void *arg, uint8_t channel, int64_t from, int64_t to)
+{
+	struct et_mask *m = arg;
+
+	et_assert(from >= m->in && to - m->out <= MADE_RING);
+	m->has_made = true;
+	for (int64_t f = from; f < to; f++) {
+		*made_word(&m->ears[channel], f) |= UINT64_C(1) << f % MADE_BITS;
+	}
+}
+
+/* Of `count` frames at `out` those that were made up behind masked ones; the others are told. */
+static void ear_silence_made(struct et_mask *m, uint8_t channel, int16_t *frames, int64_t count,
+			     bool *mark)
+{
+	const int64_t reach = ET_MASK_MADE_MS * m->hop / (1000 / HOPS_PER_S);
+	struct ear *e = &m->ears[channel];
+	int64_t begin = m->out; /* of what is told at once */
+
+	for (int64_t f = m->out; f < m->out + count; f++) {
+		uint64_t *word = made_word(e, f);
+		const uint64_t bit = UINT64_C(1) << f % MADE_BITS;
+		const bool is_made = (*word & bit) != 0;
+		const bool is_silent = is_made && e->silent_end >= 0 && f < e->silent_end + reach;
+		*word &= ~bit;
+		if (is_silent) {
+			frames[(f - m->out) * ET_MIX_CHANNELS + channel] = 0;
+			mark[f - m->out] = true;
+			e->silent_end = f + 1 > e->silent_end ? f + 1 : e->silent_end;
+		}
+		if (is_made && !is_silent) {
+			continue;
+		}
+		if (f > begin && m->told != NULL) {
+			m->told(m->told_arg, channel, begin, f);
+		}
+		begin = f + 1;
+	}
+	if (m->out + count > begin && m->told != NULL) {
+		m->told(m->told_arg, channel, begin, m->out + count);
+	}
+}
+
 /* ---- Out ---- */
 
 /* Silence over the spans of a channel, of `count` frames at `out`; `mark` notes where. */
@@ -125,6 +191,9 @@ static void ear_silence(struct et_mask *m, uint8_t channel, int16_t *frames, int
 		for (int64_t f = from; f < to; f++) {
 			frames[f * ET_MIX_CHANNELS + channel] = 0;
 			mark[f] = true;
+		}
+		if (to > from && m->out + to > e->silent_end) {
+			e->silent_end = m->out + to;
 		}
 		if (s.to <= m->out + count) {
 			e->spans[i] = e->spans[--e->span_count];
@@ -147,6 +216,9 @@ static int mask_flush(struct et_mask *m, int64_t until)
 		memset(mark, 0, sizeof(mark));
 		for (uint8_t c = 0; c < ET_MIX_CHANNELS; c++) {
 			ear_silence(m, c, frames, count, mark);
+			if (m->has_made) {
+				ear_silence_made(m, c, frames, count, mark);
+			}
 		}
 		for (int64_t f = 0; f < count; f++) {
 			m->stats.frames += mark[f];

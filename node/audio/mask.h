@@ -9,6 +9,9 @@
  * only stand out, too: the echo in the other channel, and the press that somebody talks over.
  * Spans that others know (telephone events) are added by et_mask_span().
  *
+ * Of what was masked nothing is heard again: samples that a mix made up (et_mix_conceal()) within
+ * ET_MASK_MADE_MS behind a masked one are silence as well, and what follows on those.
+ *
  * Lengths and times stay: there are as many frames as came in. What is given out depends on the
  * frames of the last ET_MASK_MEMORY_MS only, at their place since frame 0, so a range that is
  * begun so much before is cut from the same samples as the whole.
@@ -29,6 +32,7 @@
 #define ET_MASK_GUARD_MS 40
 #define ET_MASK_ECHO_MS 500
 #define ET_MASK_MEMORY_MS 1000
+#define ET_MASK_MADE_MS 100
 
 struct et_mask_stats {
 	uint64_t keys; /* presses that were heard; an echo and one that was interrupted count again
@@ -49,6 +53,12 @@ void et_mask_begin(struct et_mask *m, int64_t frame);
 
 /* The mix's sink; `arg` is the mask. What the mask's own sink returns if it is negative. */
 int et_mask_put(void *arg, const int16_t *samples, size_t frames) ET_MUST_CHECK;
+
+/* The et_mix_made of a mix: `arg` is the mask. */
+void et_mask_made(void *arg, uint8_t channel, int64_t from, int64_t to);
+
+/* What of that is given out is told, before it is. */
+void et_mask_tell_made(struct et_mask *m, et_mix_made told, void *arg);
 
 /* Frames [from, to) of a channel are silence, as far as they were not given out yet. */
 void et_mask_span(struct et_mask *m, uint8_t channel, int64_t from, int64_t to);

@@ -4,65 +4,14 @@
 #include <string.h>
 
 #include "node/audio/codec_internal.h"
-#include "node/audio/voice_internal.h"
+#include "node/audio/mix_internal.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
-/* Samples stand in a ring of RING frames that begins at `base`; what lies before was given out. A
- * packet is placed anywhere in it; if it ends behind the ring, the ring moves on. In steady state
- * the ring is given out up to LATE behind the newest sample.
- *
- *      base                    newest - LATE              newest        base + RING
- *   ────┼───────────────────────────┼────────────────────────┼───────────────┼────
- *  gone │   to be given out next    │  late packets may come │   silence yet │
- */
-enum {
-	RATE = 8000,	     /* Hz, the lowest; what follows is for it, and grows with the rate */
-	RING = 131072,	     /* frames, a power of two: 16.4 s */
-	GRAIN = 64,	     /* `base` moves in steps of this, but for the last one */
-	CHUNK = 4096,	     /* frames given to the sink at once, at any rate */
-	SAMPLES_MAX = 16384, /* of one packet: 2 s */
-	STEPS_MAX = 8,	     /* the highest rate's ring: a power of two, again */
-};
-_Static_assert(ET_MIX_LATE_MS *(RATE / 1000) + SAMPLES_MAX < RING,
-	       "a packet fits behind the late window");
-_Static_assert(SAMPLES_MAX >= (int)ET_CODEC_SAMPLES_MAX, "a payload fits");
-
 static const int64_t before_us_max = (int64_t)ET_MIX_LATE_MS * 1000;
 static const int64_t after_us_max = (int64_t)ET_MIX_DURATION_MAX_MS * 1000;
-
-struct stream {
-	uint8_t channel;
-	struct et_rtp_clock clock;
-	bool laid;	     /* it has samples: */
-	int64_t end;	     /* behind its last placed sample */
-	uint64_t *covered;   /* owned: a bit a frame of the ring; NULL before the first packet */
-	struct voice *voice; /* owned, or NULL */
-};
-
-struct et_mix {
-	int64_t origin_us;
-	uint32_t rate;
-	int64_t per_ms;
-	int64_t ring_size;
-	size_t voices; /* streams that have one */
-	et_mix_sink sink;
-	void *arg;     /* borrowed */
-	int64_t begin; /* nothing before it is wanted */
-	int64_t base;
-	int64_t newest; /* behind the newest sample of all */
-	struct et_mix_stats stats;
-	struct stream streams[ET_MIX_STREAMS_MAX];
-	int16_t samples[SAMPLES_MAX]; /* of the packet at hand */
-	int16_t ring[];		      /* ring_size frames */
-};
-
-static size_t ring_at(const struct et_mix *m, int64_t position)
-{
-	return (size_t)(position & (m->ring_size - 1));
-}
 
 uint32_t et_mix_rate_for(const struct et_codec *codec)
 {
@@ -98,6 +47,7 @@ struct et_mix *et_mix_free(struct et_mix *m)
 			free(m->streams[i].covered);
 			voice_free(m->streams[i].voice);
 		}
+		conceal_release(m);
 		/* As far as it was used: a short mix need not touch all of it. */
 		const size_t used = (size_t)(m->newest < m->ring_size ? m->newest : m->ring_size);
 		explicit_bzero(m->ring, used * ET_MIX_CHANNELS * sizeof(m->ring[0]));
@@ -114,6 +64,7 @@ static int mix_emit(struct et_mix *m, size_t count)
 	int16_t *frames = m->ring + at * ET_MIX_CHANNELS;
 
 	et_assert(count <= (size_t)m->ring_size - at);
+	conceal_lay(m, count);
 	int rc = m->sink(m->arg, frames, count);
 	if (rc < 0) {
 		return rc;
@@ -134,7 +85,7 @@ static int mix_emit(struct et_mix *m, size_t count)
 /* Give out all frames before `until`. */
 static int mix_flush(struct et_mix *m, int64_t until)
 {
-	int rc = 0;
+	int rc = conceal_until(m, until);
 
 	while (m->base < until && rc == 0) {
 		int64_t count = until - m->base;
@@ -319,6 +270,8 @@ static int span_lay(struct et_mix *m, struct stream *s, const struct voice_span 
 		laid = laid == LAID_NOT && span->packet_end > m->base ? LAID : laid;
 		if (span->packet > 0) {
 			mix_count(m, laid, span->position);
+			holes_heard(&s->holes, span->sequence, span->packet_end,
+				    span->packet_end - span->packet_position);
 		}
 	}
 	return rc;
@@ -349,9 +302,10 @@ static int voices_take(struct et_mix *m, int64_t until)
 	int rc = 0;
 
 	while (rc == 0 && (s = mix_lowest(m, until)) != NULL) {
+		rc = conceal_voice(m, s, true);
 		bool taken = voice_take(s->voice, true, &span);
 		et_assert(taken);
-		rc = span_lay(m, s, &span);
+		rc = rc < 0 ? rc : span_lay(m, s, &span);
 	}
 	return rc;
 }
@@ -367,7 +321,7 @@ static int mix_advance(struct et_mix *m, int64_t until)
 static int voice_drain(struct et_mix *m, struct stream *s, bool all)
 {
 	struct voice_span span;
-	int rc = 0;
+	int rc = conceal_voice(m, s, all);
 
 	while (rc == 0 && voice_take(s->voice, all, &span)) {
 		const int64_t end = span.position + (int64_t)span.count;
@@ -375,9 +329,8 @@ static int voice_drain(struct et_mix *m, struct stream *s, bool all)
 			/* Of others: all that is left in this voice lies higher. */
 			rc = mix_advance(m, base_for(m, end));
 		}
-		if (rc == 0) {
-			rc = span_lay(m, s, &span);
-		}
+		rc = rc < 0 ? rc : span_lay(m, s, &span);
+		rc = rc < 0 ? rc : conceal_voice(m, s, all);
 	}
 	return rc;
 }
@@ -420,7 +373,7 @@ static int mix_add_voice(struct et_mix *m, struct stream *s, const struct et_mix
 		m->voices += rc == 0;
 	}
 	if (rc == 0) {
-		rc = voice_put(s->voice, position, p->payload);
+		rc = voice_put(s->voice, position, p->sequence, p->payload);
 	}
 	if (rc == 1) {
 		m->stats.duplicates++;
@@ -447,6 +400,7 @@ static int mix_add_plain(struct et_mix *m, struct stream *s, const struct et_mix
 	}
 	if (rc == 0) {
 		mix_count(m, mix_lay(m, s, position, m->samples, count), position);
+		holes_heard(&s->holes, p->sequence, end, (int64_t)count);
 	}
 	return rc;
 }
@@ -473,9 +427,12 @@ int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet)
 		m->stats.out_of_range++;
 		return 0;
 	}
+	int rc = conceal_came(m, s, packet, position);
+	if (rc < 0) {
+		return rc;
+	}
 	const bool plain = et_codec_is_stateless(packet->codec) && packet->codec->rate == m->rate;
-	int rc = plain ? mix_add_plain(m, s, packet, position)
-		       : mix_add_voice(m, s, packet, position);
+	rc = plain ? mix_add_plain(m, s, packet, position) : mix_add_voice(m, s, packet, position);
 	const int64_t settled = m->newest - ET_MIX_LATE_MS * m->per_ms - m->base;
 	if (rc == 0 && settled >= CHUNK) {
 		rc = mix_advance(m, m->base + settled / GRAIN * GRAIN);

@@ -5,9 +5,9 @@
  * ET_RTP_CLOCK_EARLY_US before the origin: at the origin, as packets of two streams may overtake
  * each other on their way to the recorder, and no sound is to be cut for that); the others by their
  * RTP timestamp from there, however late or reordered they arrive (up to ET_MIX_LATE_MS). Where
- * nothing was received there is silence; nothing is concealed, stretched or made up. Each sample of
- * a stream is placed once: duplicates change nothing. Streams of one party that overlap are added,
- * clipped.
+ * nothing was received there is silence; nothing is concealed, stretched or made up, unless
+ * et_mix_conceal() asks for it. Each sample of a stream is placed once: duplicates change nothing.
+ * Streams of one party that overlap are added, clipped.
  *
  * A stream's clock is node/rtp/clock.h: when timestamp and arrival part by more than a network
  * explains, the stream is anchored again by arrival, behind what it has placed already. So a
@@ -50,6 +50,7 @@ struct et_mix_stats {
 	uint64_t out_of_range; /* wholly before the origin, or after a day */
 	uint64_t undecodable;  /* nothing of the codec in it, or its parameters have no decoder */
 	uint64_t anchors;      /* re-anchored */
+	uint64_t concealed;    /* frames of a channel that are made up: et_mix_conceal() */
 };
 
 struct et_mix;
@@ -83,6 +84,33 @@ struct et_mix_packet {
 
 /* Place one packet, in the order of recording. */
 int et_mix_add(struct et_mix *m, const struct et_mix_packet *packet) ET_MUST_CHECK;
+
+/* ---- Concealment ------------------------------------------------------------------------------
+ * What was lost is made up, where else there is silence. The time axis stays, and so does each
+ * sample that came: of a codec without a way of its own (all but G.729, Speex, Opus, AMR and
+ * AMR-WB) to the bit; the decoders of those go on from what they made up, as they are meant to.
+ *
+ * Lost is what the sequence numbers say: a hole up to a second long, into which as many packets as
+ * are missing fit, behind one that had sound. Of it the first 60 ms are made up, fading away if it
+ * goes on (of the others after 50 ms); of Opus also what the packet behind it tells of the last one
+ * (in-band FEC). A packet that comes within ET_MIX_LATE_MS is no loss. Not concealed is what was
+ * not sent (silences, comfort noise, key presses in packets of their own: et_mix_came()), what lies
+ * around et_mix_leave(), what a new anchor or another codec is behind, and what another stream of
+ * the channel has sound for. Nothing is made of what was made up. */
+
+/* Frames [from, to) of a channel, which the sink gets next, are made up. */
+typedef void (*et_mix_made)(void *arg, uint8_t channel, int64_t from, int64_t to);
+
+/* Before the first packet, once. `told` may be NULL. -ENOMEM: the mix is to be freed. */
+int et_mix_conceal(struct et_mix *m, et_mix_made told, void *arg) ET_MUST_CHECK;
+
+/* Frames [from, to) are silent for a reason (a pause): holes there and near by stay as they are. */
+void et_mix_leave(struct et_mix *m, int64_t from, int64_t to);
+
+/* A packet of the stream came that is not heard here (comfort noise, RFC 3389; a telephone event,
+ * RFC 4733): so it is not lost. Without et_mix_conceal() nothing. -ENOMEM. */
+int et_mix_came(struct et_mix *m, uint32_t stream, uint16_t sequence, uint32_t timestamp,
+		int64_t arrival_us) ET_MUST_CHECK;
 
 /* ---- Beginning in the midst -------------------------------------------------------------------
  * The samples from there on are those of a mix that got all packets from the begin, but for

@@ -193,3 +193,20 @@ size_t et_resampler_end(struct et_resampler *r, int16_t *out)
 	run_begin(r);
 	return made;
 }
+
+int et_resample(uint32_t from, uint32_t to, const int16_t *in, size_t count, int16_t *out)
+{
+	struct et_resampler *r = NULL;
+
+	if (from == to) {
+		memcpy(out, in, count * sizeof(*in));
+		return 0;
+	}
+	int rc = et_resampler_new(from, to, &r);
+	if (rc == 0) {
+		const size_t settled = et_resampler_feed(r, in, count, out);
+		(void)et_resampler_end(r, out + settled);
+		et_resampler_free(r);
+	}
+	return rc;
+}

@@ -32,4 +32,9 @@ size_t et_resampler_end(struct et_resampler *r, int16_t *out);
 /* The most that one call gives. */
 size_t et_resampler_room(const struct et_resampler *r);
 
+/* A short run at once: of `count` samples to ceil(count * to / from) of them in `out`. The rates
+ * may be the same. As et_resampler_new(). */
+int et_resample(uint32_t from, uint32_t to, const int16_t *in, size_t count,
+		int16_t *out) ET_MUST_CHECK;
+
 #endif

@@ -2,12 +2,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include "node/audio/codec_internal.h"
 #include "node/audio/resample.h"
 
 struct held {
 	int64_t position;
+	uint16_t sequence;
 	uint8_t *payload; /* owned */
 	size_t size;
 };
@@ -91,7 +93,7 @@ bool voice_is_of(const struct voice *v, const struct et_codec *codec, const char
 	return v->codec == codec && strcmp(v->fmtp, fmtp) == 0;
 }
 
-int voice_put(struct voice *v, int64_t position, struct et_view payload)
+int voice_put(struct voice *v, int64_t position, uint16_t sequence, struct et_view payload)
 {
 	size_t at = v->held_count;
 
@@ -108,7 +110,7 @@ int voice_put(struct voice *v, int64_t position, struct et_view payload)
 	}
 	memcpy(copy, payload.data, payload.size);
 	memmove(v->held + at + 1, v->held + at, (v->held_count - at) * sizeof(v->held[0]));
-	v->held[at] = (struct held){ position, copy, payload.size };
+	v->held[at] = (struct held){ position, sequence, copy, payload.size };
 	v->held_count++;
 	return 0;
 }
@@ -147,7 +149,7 @@ static void run_finish(struct voice *v, struct voice_span *ret)
 {
 	const size_t count = et_resampler_end(v->resampler, v->out);
 
-	*ret = (struct voice_span){ v->start + (int64_t)v->given, v->out, count, 0, 0, 0 };
+	*ret = (struct voice_span){ v->start + (int64_t)v->given, v->out, count, 0, 0, 0, 0 };
 	v->runs = false;
 }
 
@@ -164,7 +166,9 @@ static void packet_take(struct voice *v, struct voice_span *ret)
 					  v->samples, ET_CODEC_SAMPLES_MAX);
 	}
 	held_release(&first);
-	*ret = (struct voice_span){ .position = first.position, .packet = count > 0 ? 1 : -1 };
+	*ret = (struct voice_span){ .position = first.position,
+				    .packet = count > 0 ? 1 : -1,
+				    .sequence = first.sequence };
 	if (count == 0) {
 		const bool begins = !v->runs && v->decoder != NULL && v->codec->kind->begins_silent;
 		ret->packet = begins ? 0 : -1;
@@ -229,4 +233,76 @@ bool voice_take(struct voice *v, bool all, struct voice_span *ret)
 		ret->count = ret->position < v->end ? (size_t)(v->end - ret->position) : 0;
 	}
 	return true;
+}
+
+bool voice_next(const struct voice *v, bool all, uint16_t *ret)
+{
+	if (v->held_count <= (all ? 0 : VOICE_HELD)) {
+		return false;
+	}
+	*ret = v->held[0].sequence;
+	return true;
+}
+
+/* ---- What was lost ---- */
+
+bool voice_conceals(const struct voice *v)
+{
+	return et_codec_conceals(v->codec);
+}
+
+/* The last 10 ms of what is made up fade into the silence behind it. */
+static void end_fade(int16_t *samples, size_t count, uint32_t rate)
+{
+	const size_t fade = count < rate / 100 ? count : rate / 100;
+
+	for (size_t i = 0; i < fade; i++) {
+		int16_t *sample = &samples[count - 1 - i];
+		*sample = (int16_t)(*sample * (int32_t)i / (int32_t)fade);
+	}
+}
+
+/* `count` samples before the next packet, which is told of if `next`, at the mix's rate. Returns
+ * the frames made, or -ENOMEM. */
+static ssize_t samples_make(struct voice *v, bool next, size_t count, bool fades, int16_t *ret)
+{
+	const struct held *first = &v->held[0];
+	const struct et_view payload = { first->payload, next ? first->size : 0 };
+
+	count = et_decoder_conceal(v->decoder, payload, v->samples, count);
+	if (fades) {
+		end_fade(v->samples, count, v->codec->rate);
+	}
+	int rc = et_resample(v->codec->rate, v->rate, v->samples, count, ret);
+	return rc < 0 ? rc : (ssize_t)(count * v->rate / v->codec->rate);
+}
+
+int voice_conceal(struct voice *v, size_t frames, int16_t *ret, size_t *ret_head, size_t *ret_tail)
+{
+	const struct et_codec *codec = v->codec;
+
+	et_assert(v->held_count > 0);
+	et_assert(frames <= v->rate);
+	*ret_head = *ret_tail = 0;
+	if (v->decoder == NULL) {
+		return 0;
+	}
+	const size_t lost = frames * codec->rate / v->rate;
+	const size_t head = VOICE_MADE_MS * codec->rate / 1000;
+	size_t told = et_decoder_told(v->decoder,
+				      (struct et_view){ v->held[0].payload, v->held[0].size });
+	told = told < lost ? told : 0;
+	if (lost <= head + told) { /* All of it, at once. */
+		ssize_t made = samples_make(v, true, lost, false, ret);
+		*ret_head = made > 0 ? (size_t)made : 0;
+		return made < 0 ? (int)made : 0;
+	}
+	ssize_t made = samples_make(v, false, head, true, ret);
+	*ret_head = made > 0 ? (size_t)made : 0;
+	if (made >= 0 && told > 0) {
+		const size_t last = told * v->rate / codec->rate;
+		made = samples_make(v, true, told, false, ret + frames - last);
+		*ret_tail = made > 0 ? (size_t)made : 0;
+	}
+	return made < 0 ? (int)made : 0;
 }

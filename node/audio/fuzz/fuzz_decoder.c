@@ -1,4 +1,4 @@
-/* Any payloads to any decoder: no more samples than there is room for. */
+/* Any payloads to any decoder, some of them lost: no more samples than there is room for. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +52,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (et_reader_left(&r) % 3 == 1 && payload.size % 4 == 0 &&
 		    et_codec_has_voices(codec)) {
 			et_decoder_pick(d, ET_CHANNEL_RIGHT);
+		}
+		if (et_reader_left(&r) % 5 == 1 && et_codec_conceals(codec)) {
+			const size_t lost = 80 * (1 + et_reader_left(&r) % 40);
+			const size_t told = et_decoder_told(d, payload);
+			const bool next = et_reader_left(&r) % 2 == 1;
+			const size_t made = et_decoder_conceal(
+				d, next ? payload : (struct et_view){ NULL, 0 }, samples, lost);
+			if (told > ET_CODEC_SAMPLES_MAX || (made != 0 && made != lost)) {
+				abort();
+			}
 		}
 		const size_t max = payload.size % 2 == 0 ? ET_CODEC_SAMPLES_MAX : 500;
 		if (et_decoder_decode(d, payload, samples, max) > max) {
