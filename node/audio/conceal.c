@@ -50,7 +50,7 @@ static size_t room_count(const struct et_mix *m)
 
 int et_mix_conceal(struct et_mix *m, et_mix_made told, void *arg)
 {
-	et_assert(m->conceal == NULL && m->newest == 0);
+	et_assert(m->conceal == NULL && m->newest == m->base);
 	struct conceal *c = calloc(1, sizeof(*c));
 	if (c == NULL) {
 		return -ENOMEM;

@@ -72,6 +72,9 @@ struct et_playback_config {
 	bool verify;	   /* the whole of each object before its first sample */
 	bool mask_tones;   /* key presses in the audio are silence (node/audio/mask.h), and so is
 			    * what telephone events say to be one; originals are what they are */
+	bool conceal;	   /* what was lost is made up (node/audio/mix.h), but for what lies at a
+			    * stated gap or pause: no evidence then. It takes one more reading of the
+			    * tapes, for their marks. Of samples only: not of peaks, of originals */
 	uint32_t rate;	   /* Hz of the samples; 0: the lowest that loses nothing of
 			    * its codecs (from the INDEX of each tape; one without is read) */
 };
@@ -97,6 +100,7 @@ struct et_playback_summary {
 	uint64_t pauses; /* ET_MARK_PAUSE marks */
 	struct et_mix_stats mix;
 	struct et_mask_stats masked; /* also of what was read before a range */
+	uint64_t concealed;	     /* frames of a channel that are made up; of the range */
 	char problem[256];	     /* the first thing wrong, "" if nothing */
 };
 

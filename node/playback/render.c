@@ -21,9 +21,12 @@ struct render {
 	uint32_t rate;	   /* Hz */
 	int64_t origin_us; /* of frame 0 */
 	int64_t from_us;   /* what arrived before it moves clocks and is not heard */
-	uint64_t skip;	   /* frames before the range */
-	uint64_t left;	   /* frames of the range still to come */
-	bool done;	   /* the range is complete: -ECANCELED came from here */
+	uint64_t first;	   /* frame of the range, and behind it: */
+	uint64_t end;
+	uint64_t concealed; /* frames of it, of a channel */
+	uint64_t skip;	    /* frames before the range */
+	uint64_t left;	    /* frames of the range still to come */
+	bool done;	    /* the range is complete: -ECANCELED came from here */
 	struct identity known[ET_MIX_STREAMS_MAX];
 	size_t known_count;
 	/* Of the segment's streams; -1: not looked up yet, -2: too many. `other_stream`: of one
@@ -54,6 +57,16 @@ static int render_range(void *arg, const int16_t *samples, size_t frames)
 		return -ECANCELED;
 	}
 	return rc;
+}
+
+static void render_made(void *arg, uint8_t channel, int64_t from, int64_t to)
+{
+	struct render *r = arg;
+	const uint64_t begin = (uint64_t)from > r->first ? (uint64_t)from : r->first;
+	const uint64_t end = (uint64_t)to < r->end ? (uint64_t)to : r->end;
+
+	(void)channel;
+	r->concealed += end > begin ? end - begin : 0;
 }
 
 static int render_begin(void *arg, struct walk_segment *segment, struct et_error *reterr)
@@ -179,6 +192,17 @@ static int packet_give(struct render *r, const struct et_mix_packet *p)
 	return et_mix_add(r->mix, p);
 }
 
+/* Nothing of it is heard, but it was not lost. */
+static int packet_note(struct render *r, const struct et_media_packet *p)
+{
+	const int stream = r->mix_stream[p->stream];
+
+	if (p->rtcp || stream < 0) {
+		return 0;
+	}
+	return et_mix_came(r->mix, (uint32_t)stream, p->sequence, p->timestamp, p->arrival_us);
+}
+
 static int render_packet(void *arg, struct walk_segment *segment, const struct walk_type *type,
 			 const struct et_media_packet *packet, struct et_error *reterr)
 {
@@ -187,8 +211,11 @@ static int render_packet(void *arg, struct walk_segment *segment, const struct w
 	const bool event =
 		r->mask != NULL && type != NULL && strcasecmp(type->name, "telephone-event") == 0;
 
-	if (type == NULL || (!event && (!type->audio || type->codec == NULL))) {
-		return 0;
+	if (type == NULL || !type->audio || type->codec == NULL) {
+		int rc = packet_note(r, packet);
+		if (rc < 0 || !event) {
+			return rc < 0 ? et_fail(reterr, rc, "play") : 0;
+		}
 	}
 	if (packet->whole) {
 		struct et_rtp rtp;
@@ -318,6 +345,27 @@ static int64_t heard_from(const struct et_playback_config *config, uint64_t fram
 	return frame <= late ? 0 : origin_of(config) + (int64_t)((frame - late) * 1000000 / rate);
 }
 
+/* What was lost is made up, but for what is silent for a reason. */
+static int render_conceal(struct render *r, const struct et_playback_config *config)
+{
+	struct et_playback_config known = *config;
+	const uint64_t most = (uint64_t)ET_MIX_DURATION_MAX_MS * r->rate / 1000;
+	const uint64_t end = r->end < most ? r->end : most;
+
+	if (r->mask != NULL) {
+		et_mask_tell_made(r->mask, render_made, r);
+	}
+	int rc = et_mix_conceal(r->mix, r->mask != NULL ? et_mask_made : render_made,
+				r->mask != NULL ? (void *)r->mask : r);
+	if (rc < 0) {
+		return rc;
+	}
+	known.origin_us = r->origin_us;
+	known.verify = false; /* It is, when it is played. */
+	return et_playback_leave(&known, r->mix, r->rate, r->from_us,
+				 r->origin_us + (int64_t)(end * 1000000 / r->rate));
+}
+
 /* The mix, and with it what masks it, ready for the first packet. */
 static int render_open(struct render *r, const struct et_playback_config *config,
 		       uint64_t first_frame, struct et_error *reterr)
@@ -341,7 +389,8 @@ static int render_open(struct render *r, const struct et_playback_config *config
 			et_mask_begin(r->mask, (int64_t)before);
 		}
 	}
-	return 0;
+	rc = config->conceal ? render_conceal(r, config) : 0;
+	return rc < 0 ? et_fail(reterr, rc, "play") : 0;
 }
 
 int et_playback_render(const struct et_playback_config *config, uint64_t first_frame,
@@ -363,6 +412,8 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	r->sink_arg = sink_arg;
 	r->rate = rate;
 	r->origin_us = origin_of(config);
+	r->first = first_frame;
+	r->end = frame_count < UINT64_MAX - first_frame ? first_frame + frame_count : UINT64_MAX;
 	r->skip = first_frame;
 	r->left = frame_count;
 	struct walk_visitor visitor = { .begin = render_begin,
@@ -390,6 +441,7 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 		ret->mix = et_mix_stats(r->mix);
 		ret->frames = ret->mix.frames;
 		ret->rate = rate;
+		ret->concealed = r->concealed;
 	}
 	if (r->done) {
 		rc = 0;
@@ -429,6 +481,7 @@ int et_playback_survey(const struct et_playback_config *config, struct et_playba
 		return rc;
 	}
 	known.rate = config->rate != 0 ? config->rate : survey.rate;
+	known.conceal = false;
 	const int64_t since_us = survey.last_us - origin_of(config);
 	const uint64_t last = since_us > 0 ? (uint64_t)since_us / 1000 * known.rate / 1000 : 0;
 	rc = et_playback_render(&known, last, UINT64_MAX, hear_nothing, NULL, &end, reterr);
@@ -522,6 +575,7 @@ int et_playback_peaks(const struct et_playback_config *config, uint64_t from_ms,
 		return rc;
 	}
 	known.rate = ret_summary->rate;
+	known.conceal = false;
 	et_playback_span(from_ms, to_ms, known.rate, ret_summary->frames, &first, ret_frames);
 	et_peaks_init(&peaks, ret, count, *ret_frames);
 	if (*ret_frames == 0) {

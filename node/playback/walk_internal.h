@@ -81,6 +81,12 @@ struct walk_visitor {
 	void *arg;
 };
 
+/* marks.c: of a mix that conceals, leave alone what marks say is silent for a reason; of the
+ * segments up to `until_us`, and as far as they are not passed by (from_us: as in a visitor).
+ * `config` has an origin. -ENOMEM. */
+int et_playback_leave(const struct et_playback_config *config, struct et_mix *mix, uint32_t rate,
+		      int64_t from_us, int64_t until_us) ET_MUST_CHECK;
+
 /* The whole packet as it was sent: a header that was not kept is put before it, in `room` (of
  * WALK_ROOM bytes). A view into it or into the packet. */
 #define WALK_ROOM (ET_MEDIA_PACKET_MAX + ET_RTP_HEADER_SIZE)

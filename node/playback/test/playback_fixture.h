@@ -41,7 +41,8 @@ struct fixture {
 	 */
 	uint8_t (*say)(unsigned party, uint32_t n);
 	void (*behind)(struct et_tape *t, uint32_t second, uint32_t t_ms);
-	int open; /* sources that are open now */
+	bool (*loses)(unsigned party, uint32_t n); /* packets that did not come; NULL: none */
+	int open;				   /* sources that are open now */
 	int16_t *heard;
 	size_t frames;
 	size_t frames_max;
@@ -186,6 +187,9 @@ static inline void put_second(struct fixture *f, struct et_tape *t, uint32_t sec
 	struct et_media_encoder e = { 0 };
 	for (uint32_t n = second * 50; n < (second + 1) * 50; n++) {
 		for (unsigned party = 0; party < 2; party++) {
+			if (f->loses != NULL && f->loses(party, n)) {
+				continue;
+			}
 			uint32_t room[(12 + 4 + PTIME + ET_SRTP_OVERHEAD_MAX) / 4] = { 0 };
 			uint8_t *payload = (uint8_t *)room;
 			size_t size = 12 + 4 + PTIME;
