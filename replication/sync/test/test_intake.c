@@ -234,6 +234,9 @@ static void keeps_of_a_partial_file_what_verifies(void **state)
 		uint64_t size = 0;
 		struct et_intake in;
 
+		while (torn && f->bytes[cut] == 0) {
+			cut++; /* The tape has this zero, too: the last of its header's hash. */
+		}
 		(void)unlink(part);
 		assert_int_equal(et_store_part_open(part, &fd, &size, NULL), 0);
 		assert_int_equal(size, 0);
