@@ -27,8 +27,8 @@ enum {
 
 #define SECOND_US 1000000LL
 #define SWEEP_US 50000LL
-#define QUIET_US (30 * SECOND_US) /* a connection without session that says nothing */
-#define IDLE_US (300 * SECOND_US) /* ... that said something */
+#define QUIET_US (30 * SECOND_US) /* in the midst of a message, or of a handshake */
+#define IDLE_US (300 * SECOND_US) /* a connection without session that says nothing */
 
 /* ---- Connections ----------------------------------------------------------------------------- */
 
@@ -263,6 +263,7 @@ static void on_framed(void *arg, struct et_view message)
 	struct feed *f = arg;
 	if (!f->c->broken) {
 		f->c->seen_us = f->s->mono_us;
+		f->c->part_us = 0; /* what is left is of another one */
 		take_signal(f->s, &f->c->peer, message, f->time_us);
 	}
 }
@@ -272,6 +273,11 @@ static void connection_feed(struct et_srs *s, struct et_srs_connection *c, struc
 {
 	struct feed f = { s, c, et_clock_now_us() };
 	unsigned flags = et_framer_feed(&c->framer, bytes.data, bytes.size, on_framed, &f);
+	if (et_framer_held(&c->framer) == 0) {
+		c->part_us = 0;
+	} else if (c->part_us == 0) {
+		c->part_us = s->mono_us;
+	}
 	if ((flags & (ET_FRAMED_LOST | ET_FRAMED_WEBSOCKET)) != 0) {
 		et_engine_arrival(s->engine, f.time_us);
 		s->engine->packets.unclaimed[ET_UNCLAIMED_MALFORMED_SIP]++;
@@ -498,10 +504,11 @@ static void sweep_connections(struct et_srs *s)
 			continue;
 		}
 		bool shakes = c->tls != NULL && !et_tls_server_is_open(c->tls);
-		bool waits = shakes || et_framer_held(&c->framer) > 0; /* half a message */
-		int64_t quiet = s->mono_us - c->seen_us;
-		if (c->broken || (waits && quiet > QUIET_US) ||
-		    (c->sessions == 0 && quiet > IDLE_US)) {
+		bool has_part = c->part_us != 0; /* half a message */
+		int64_t quiet_us = s->mono_us - c->seen_us;
+		if (c->broken || (shakes && quiet_us > QUIET_US) ||
+		    (has_part && s->mono_us - c->part_us > QUIET_US) ||
+		    (c->sessions == 0 && quiet_us > IDLE_US)) {
 			connection_close(s, c);
 		}
 	}
@@ -545,6 +552,9 @@ static bool allocate(struct et_srs *s, const struct et_capture_siprec *config)
 	s->sessions = calloc(s->session_max, sizeof(struct et_srs_session *));
 	s->connections = calloc(s->connection_max, sizeof(*s->connections));
 	s->room = malloc((size_t)DATAGRAMS_MAX * DATAGRAM_SIZE);
+	for (uint32_t i = 0; s->connections != NULL && i < s->connection_max; i++) {
+		s->connections[i].fd = -1;
+	}
 	if (config->allow_count > 0) {
 		s->allow = calloc(config->allow_count, sizeof(*s->allow));
 		if (s->allow == NULL) {
@@ -552,9 +562,6 @@ static bool allocate(struct et_srs *s, const struct et_capture_siprec *config)
 		}
 		memcpy(s->allow, config->allow, config->allow_count * sizeof(*s->allow));
 		s->allow_count = config->allow_count;
-	}
-	for (uint32_t i = 0; s->connections != NULL && i < s->connection_max; i++) {
-		s->connections[i].fd = -1;
 	}
 	return s->sessions != NULL && s->connections != NULL && s->room != NULL &&
 	       et_table_init(&s->by_call_id, s->session_max, s->seeds[0]) &&

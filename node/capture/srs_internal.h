@@ -81,6 +81,7 @@ struct et_srs_connection {
 	bool wants_out;
 	uint32_t sessions; /* that were made over it, and live */
 	int64_t seen_us;   /* the last whole message, or the start */
+	int64_t part_us;   /* when what the framer holds began; 0: it holds nothing */
 };
 
 struct et_srs_media {

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <netinet/tcp.h>
 
 #include "node/capture/test/srs_kit.h"
 
@@ -221,14 +222,22 @@ static void a_session_changes(void **state)
 	done(f);
 }
 
+static int stream_open(const struct fixture *f)
+{
+	int c = client_open(SOCK_STREAM);
+	int on = 1; /* what is sent is there at once */
+	assert_int_equal(setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(f->s->listens[1].port) };
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(c, (struct sockaddr *)&in, sizeof(in)), 0);
+	return c;
+}
+
 static void speaks_over_a_stream(void **state)
 {
 	struct fixture *f = make(8, 8);
 	(void)state;
-	int c = client_open(SOCK_STREAM);
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(f->s->listens[1].port) };
-	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(connect(c, (struct sockaddr *)&in, sizeof(in)), 0);
+	int c = stream_open(f);
 	struct message m = first;
 	m.transport = "TCP";
 	char text[32768];
@@ -264,6 +273,43 @@ static void speaks_over_a_stream(void **state)
 	run(f, 1000);
 	assert_int_equal(f->s->connection_count, 0);
 	assert_int_equal(f->e->packets.unclaimed[ET_UNCLAIMED_MALFORMED_SIP], 1);
+	(void)close(c);
+	done(f);
+}
+
+static void say(struct fixture *f, int c, const char *text, size_t size)
+{
+	assert_int_equal(send(c, text, size, 0), size);
+	run(f, 1000); /* the connection is taken */
+	run(f, 1000);
+}
+
+/* However long nothing was said: half a message has its own 30 seconds. */
+static void half_a_message_is_waited_for(void **state)
+{
+	struct fixture *f = make(8, 8);
+	struct message m = first;
+	char tag[40];
+	(void)state;
+	int c = stream_open(f);
+	m.transport = "TCP";
+	const char *text = message_text(f, &m);
+	say(f, c, text, strlen(text));
+	tag_of(receive(c), tag);
+	m = within(tag, "ACK", 1, 2);
+	text = message_text(f, &m);
+	say(f, c, text, strlen(text));
+	run(f, 60 * SECOND_US);
+	m = within(tag, "OPTIONS", 2, 3);
+	text = message_text(f, &m);
+	say(f, c, text, 100);
+	run(f, 29 * SECOND_US);
+	assert_int_equal(f->s->connection_count, 1);
+	say(f, c, text + 100, strlen(text) - 100);
+	assert_begins(receive(c), "SIP/2.0 200 OK\r\n");
+	say(f, c, text, 100);
+	run(f, 31 * SECOND_US);
+	assert_int_equal(f->s->connection_count, 0);
 	(void)close(c);
 	done(f);
 }
@@ -319,6 +365,7 @@ int main(void)
 		cmocka_unit_test(sends_its_answer_until_it_is_confirmed),
 		cmocka_unit_test(a_session_changes),
 		cmocka_unit_test(speaks_over_a_stream),
+		cmocka_unit_test(half_a_message_is_waited_for),
 		cmocka_unit_test(a_silent_session_ends),
 		cmocka_unit_test(protected_media_is_agreed_on),
 	};
