@@ -271,10 +271,11 @@ static int take_all(struct et_medium *m, bool last)
 
 static int step(struct et_medium *m, bool last, struct et_error *reterr)
 {
-	const struct et_view v = { m->held.data, m->held.size };
-
 	if (!m->known) {
-		const bool all = last || v.size >= ET_MEDIUM_PEEK;
+		const struct et_view v = { m->held.data, m->held.size < ET_MEDIUM_PEEK
+								 ? m->held.size
+								 : ET_MEDIUM_PEEK };
+		const bool all = last || v.size == ET_MEDIUM_PEEK;
 		if (!all && v.size < m->look_at) {
 			return 0;
 		}

@@ -127,6 +127,7 @@ ssize_t pcm_take(struct et_medium *m, struct et_view held, bool last)
 
 	if (m->packet_frames == 0) {
 		m->packet_frames = packet_frames(m);
+		et_assert((size_t)m->packet_frames * m->about.sample_bytes <= MEDIUM_PIECE);
 	}
 	const size_t packet = (size_t)m->packet_frames * m->frame_bytes;
 	while (rc == 0 && m->data_left > 0 && at < held.size) {

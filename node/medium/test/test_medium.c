@@ -640,6 +640,30 @@ static void mp3_is_read(void **state)
 	et_buffer_release(&b);
 }
 
+/* What lies behind the bytes that are looked at says nothing, though it is there already. */
+static void a_file_is_known_by_its_begin_only(void **state)
+{
+	static const size_t pieces[] = { 4096, 65536, 2 * ET_MEDIUM_PEEK };
+	static uint8_t tag[ET_MEDIUM_PEEK] = "ID3\4\0\0\0\100\0"; /* 1 MiB, and its head */
+	struct et_buffer b = { 0 };
+	struct seen s;
+
+	(void)state;
+	et_buffer_add(&b, tag, sizeof(tag));
+	et_buffer_add(&b, "in the tag", 10);
+	for (int i = 0; i < 10; i++) {
+		frame(&b, 0x90, 417);
+	}
+	for (size_t i = 0; i < ET_ARRAY_SIZE(pieces); i++) {
+		assert_int_equal(read_file(view_of(&b), pieces[i], &s), 0);
+		assert_int_equal(s.about.kind, ET_MEDIUM_OTHER);
+		assert_int_equal(s.again.size, b.size);
+		assert_memory_equal(s.again.data, b.data, b.size);
+		seen_release(&s);
+	}
+	et_buffer_release(&b);
+}
+
 static void frames_have_their_length(void **state)
 {
 	(void)state;
@@ -690,6 +714,7 @@ int main(void)
 		cmocka_unit_test(heads_without_frames_cost_little),
 		cmocka_unit_test(what_is_no_audio_is_refused),
 		cmocka_unit_test(mp3_is_read),
+		cmocka_unit_test(a_file_is_known_by_its_begin_only),
 		cmocka_unit_test(frames_have_their_length),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
