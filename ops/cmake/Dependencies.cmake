@@ -23,6 +23,8 @@ pkg_check_modules(amrwb REQUIRED IMPORTED_TARGET opencore-amrwb)
 pkg_check_modules(mpg123 REQUIRED IMPORTED_TARGET libmpg123)
 pkg_check_modules(flac REQUIRED IMPORTED_TARGET flac>=1.4)
 pkg_check_modules(vorbis REQUIRED IMPORTED_TARGET vorbis>=1.3.7)
+pkg_check_modules(ogg REQUIRED IMPORTED_TARGET ogg>=1.3)
+pkg_check_modules(lame REQUIRED IMPORTED_TARGET lame>=3.100)
 pkg_check_modules(amrwbenc REQUIRED IMPORTED_TARGET vo-amrwbenc) # tests only
 pkg_check_modules(vorbisenc REQUIRED IMPORTED_TARGET vorbisenc) # tests only
 pkg_check_modules(srtp REQUIRED IMPORTED_TARGET libsrtp2>=2.5)
