@@ -3,6 +3,7 @@
 #include <bcg729/decoder.h>
 #include <gsm.h>
 #include <opus/opus.h>
+#include <opus/opus_multistream.h>
 #include <spandsp.h>
 #include <speex/speex.h>
 #include <stdlib.h>
@@ -381,7 +382,7 @@ const struct codec_kind codec_opus = { .open = opus_open,
 /* ---- Opus of files: both channels, of which one is heard, or both as one ---- */
 
 struct ogg_opus {
-	OpusDecoder *decoder;	 /* owned */
+	OpusMSDecoder *decoder;	 /* owned */
 	enum et_channel channel; /* heard */
 	int16_t both[2 * OPUS_SAMPLES_MAX];
 };
@@ -391,30 +392,34 @@ static void ogg_opus_close(void *state)
 	struct ogg_opus *o = state;
 
 	if (o->decoder != NULL) {
-		opus_decoder_destroy(o->decoder);
+		opus_multistream_decoder_destroy(o->decoder);
 	}
 	explicit_bzero(o->both, sizeof(o->both));
 	free(o);
 }
 
-/* "gain=": of the file, in 1/256 dB (RFC 7845, section 5.1). */
+/* "gain=": of the file, in 1/256 dB (RFC 7845, section 5.1). "streams=2": of a voice each;
+ * otherwise it is one, and what has one channel is in both. */
 static int ogg_opus_open(const struct et_codec *codec, const char *fmtp, void **ret)
 {
 	struct ogg_opus *o = calloc(1, sizeof(*o));
 	const bool has_gain = strncmp(fmtp, "gain=", 5) == 0;
 	const long gain = has_gain ? strtol(fmtp + 5, NULL, 10) : 0;
+	const int streams = strstr(fmtp, "streams=2") != NULL ? 2 : 1;
+	static const unsigned char mapping[2] = { 0, 1 };
 	int code = OPUS_OK;
 
 	if (o == NULL) {
 		return -ENOMEM;
 	}
-	o->decoder = opus_decoder_create((opus_int32)codec->rate, 2, &code);
+	o->decoder = opus_multistream_decoder_create((opus_int32)codec->rate, 2, streams,
+						     2 - streams, mapping, &code);
 	if (o->decoder == NULL) {
 		ogg_opus_close(o);
 		return -ENOMEM;
 	}
 	if (gain >= INT16_MIN && gain <= INT16_MAX) {
-		(void)opus_decoder_ctl(o->decoder, OPUS_SET_GAIN((opus_int32)gain));
+		(void)opus_multistream_decoder_ctl(o->decoder, OPUS_SET_GAIN((opus_int32)gain));
 	}
 	*ret = o;
 	return 0;
@@ -439,8 +444,8 @@ static size_t ogg_opus_payload(void *state, struct et_view payload, int16_t *sam
 	if (said <= 0 || said > OPUS_SAMPLES_MAX || (size_t)said > max) {
 		return 0;
 	}
-	const int n = opus_decode(o->decoder, payload.data, (opus_int32)payload.size, o->both,
-				  OPUS_SAMPLES_MAX, 0);
+	const int n = opus_multistream_decode(o->decoder, payload.data, (opus_int32)payload.size,
+					      o->both, OPUS_SAMPLES_MAX, 0);
 	for (int i = 0; i < n && i < said; i++) {
 		samples[i] = codec_sample(o->both + 2 * i, 2, o->channel);
 	}

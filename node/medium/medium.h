@@ -14,12 +14,12 @@
  *         between frames are bytes beside them.
  *   FLAC  (RFC 9639) a packet is a frame, found by both its check sums: blocks of up to 16384
  *         samples.
- *   Ogg   (RFC 3533) Opus (RFC 7845) and Vorbis: a packet is a packet; heads of pages are bytes
- *         beside them, or within one that goes over the end of a page. The first packet is empty:
- *         there the sound begins (what Opus has before it has smaller timestamps, and sequence
- *         numbers); if the file says that it ends within what was decoded, an empty packet stands
- *         there. Behind pages that are damaged or missing the sound goes on where the next page
- *         says that it belongs.
+ *   Ogg   (RFC 3533) Opus (RFC 7845: of one stream, or of two that are not coupled) and Vorbis: a
+ *         packet is a packet; heads of pages are bytes beside them, or within one that goes over
+ *         the end of a page. The first packet is empty: there the sound begins (what Opus has
+ *         before it has smaller timestamps, and sequence numbers); if the file says that it ends
+ *         within what was decoded, an empty packet stands there. Behind pages that are damaged or
+ *         missing the sound goes on where the next page says that it belongs.
  *   Of MP3, FLAC and Ogg two channels are two voices in one stream: the left one is the caller.
  *   Anything else that is known to be audio (other codecs and rates, more channels, MP4, AMR, CAF,
  *         W64, ASF) is kept as it is, as packets without time: "untimed".

@@ -114,6 +114,25 @@ static bool piece_next(const struct page *page, size_t *segment, size_t *at, str
 
 /* ---- What it is ---- */
 
+/* Streams of a voice each that a packet has: 1, or 2 (left, right) of which none is coupled; 0: it
+ * is not played (RFC 7845, section 5.1.1). */
+static unsigned opus_streams(struct et_view head)
+{
+	const uint8_t *p = head.data;
+	const uint8_t channels = p[9];
+
+	if (channels < 1 || channels > 2 || p[18] > 1) {
+		return 0;
+	}
+	if (p[18] == 0 || (head.size > OPUS_HEAD && p[19] == 1)) {
+		return 1;
+	}
+	return channels == 2 && head.size >= OPUS_HEAD + 4 && p[19] == 2 && p[20] == 0 &&
+			       p[21] == 0 && p[22] == 1
+		       ? 2
+		       : 0;
+}
+
 /* Section 5.1 of RFC 7845. *ret has a state already. */
 static bool opus_describe(struct et_view head, struct et_medium_about *ret, struct ogg_state *o)
 {
@@ -124,10 +143,9 @@ static bool opus_describe(struct et_view head, struct et_medium_about *ret, stru
 		return false;
 	}
 	const uint8_t channels = p[9];
-	const uint8_t family = p[18];
+	const unsigned streams = opus_streams(head);
 	const int gain = (int16_t)(uint16_t)(p[17] << 8 | p[16]);
-	if (channels < 1 || channels > 2 || family > 1 ||
-	    (family == 1 && (head.size < OPUS_HEAD + 1 || p[19] != 1))) {
+	if (streams == 0) {
 		(void)snprintf(ret->format, sizeof(ret->format), "Ogg Opus %u ch", channels);
 		return false;
 	}
@@ -140,8 +158,9 @@ static bool opus_describe(struct et_view head, struct et_medium_about *ret, stru
 	ret->payload_type = 106;
 	ret->clock_rate = RATE;
 	ret->voices = channels;
-	if (gain != 0) {
-		(void)snprintf(o->fmtp, sizeof(o->fmtp), "gain=%d", gain);
+	if (gain != 0 || streams != 1) {
+		(void)snprintf(o->fmtp, sizeof(o->fmtp), "gain=%d%s", gain,
+			       streams == 2 ? "; streams=2" : "");
 	}
 	return true;
 }
