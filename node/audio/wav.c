@@ -104,7 +104,7 @@ int et_wav_write(struct et_wav *w, const int16_t *samples, size_t frames, struct
 	return 0;
 }
 
-static int wav_end(struct et_wav *w, bool sync, struct et_error *reterr)
+int et_wav_end(struct et_wav *w, struct et_error *reterr)
 {
 	uint8_t header[ET_WAV_HEADER_SIZE];
 
@@ -112,21 +112,8 @@ static int wav_end(struct et_wav *w, bool sync, struct et_error *reterr)
 	if (rc == 0) {
 		rc = et_file_pwrite(w->fd, header, sizeof(header), 0);
 	}
-	if (rc == 0 && sync && fsync(w->fd) < 0) {
-		rc = -errno;
-	}
 	et_wav_close(w);
 	return rc < 0 ? et_fail(reterr, rc, "finish WAV file") : 0;
-}
-
-int et_wav_end(struct et_wav *w, struct et_error *reterr)
-{
-	return wav_end(w, false, reterr);
-}
-
-int et_wav_finish(struct et_wav *w, struct et_error *reterr)
-{
-	return wav_end(w, true, reterr);
 }
 
 void et_wav_close(struct et_wav *w)

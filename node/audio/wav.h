@@ -34,9 +34,7 @@ int et_wav_write(struct et_wav *w, const int16_t *samples, size_t frames,
 		 struct et_error *reterr) ET_MUST_CHECK;
 /* Patch the header and close; it is on disk when its file system was synced. */
 int et_wav_end(struct et_wav *w, struct et_error *reterr) ET_MUST_CHECK;
-/* Patch the header, fsync, close. */
-int et_wav_finish(struct et_wav *w, struct et_error *reterr) ET_MUST_CHECK;
-/* Close without finishing; after et_wav_finish() nothing. */
+/* Close without finishing; after et_wav_end() nothing. */
 void et_wav_close(struct et_wav *w);
 
 /* Peaks: lowest and highest sample of each of `count` equal spans, per channel. */

@@ -1,4 +1,4 @@
-/* Playback: the tapes of a recording to samples, WAV, peaks or the original payload.
+/* Playback: the tapes of a recording to samples, audio files, peaks or the original payload.
  *
  * Where tapes and keys come from is the caller's: a local file, a cache filled by a peer or a range
  * of an archive pack; a DEK opened here or by another node. Nothing is given out that was not
@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/audio/format.h"
 #include "node/audio/mask.h"
 #include "node/audio/mix.h"
 #include "node/audio/wav.h"
@@ -123,9 +124,33 @@ int et_playback_measure(const struct et_playback_config *config, struct et_playb
 int et_playback_survey(const struct et_playback_config *config, struct et_playback_summary *ret,
 		       struct et_error *reterr) ET_MUST_CHECK;
 
-/* Write the whole as WAV to `path` (must not exist, mode 0600; removed again on failure). */
-int et_playback_export_wav(const struct et_playback_config *config, const char *path,
-			   struct et_playback_summary *ret, struct et_error *reterr) ET_MUST_CHECK;
+/* Was all of it there, and could all of it be decoded? */
+bool et_playback_is_complete(const struct et_playback_summary *s);
+
+/* A span of the recording's sound. */
+struct et_playback_part {
+	uint64_t first_frame; /* of the recording */
+	uint64_t frames;
+	uint32_t rate; /* Hz */
+	/* What et_playback_read() finds: */
+	uint8_t md5[16];  /* of its samples as WAV has them */
+	bool is_settled;  /* of sealed segments: whoever reads it again gets the same */
+	bool is_complete; /* et_playback_is_complete() */
+};
+
+/* Read a part once, before it is exported. With `to_end` the summary is that of all behind it, too;
+ * otherwise as et_playback_render(). ET_EUNSUPPORTED: as et_md5_new(). */
+int et_playback_read(const struct et_playback_config *config, struct et_playback_part *part,
+		     bool to_end, struct et_playback_summary *ret,
+		     struct et_error *reterr) ET_MUST_CHECK;
+
+/* The part that was read as a file, in pieces (node/audio/format.h; failures are those of its
+ * writers, and of et_playback_render()). What cannot be had this time is silence, and unless the
+ * part may change while it is recorded (is_settled), ET_ESTALE: it is not the file that its head
+ * announced. After a failure what the sink got is no file: it is to be removed. */
+int et_playback_export(const struct et_playback_config *config, const struct et_playback_part *part,
+		       const struct et_audio_format *format, et_audio_sink sink, void *arg,
+		       struct et_error *reterr) ET_MUST_CHECK;
 
 /* Peaks of the span [from_ms, to_ms) since frame 0, `count` per channel; to_ms UINT64_MAX: to the
  * end. *ret_frames: how many frames the span has. */

@@ -1,6 +1,5 @@
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "node/playback/walk_internal.h"
 #include "node/rtp/rtp.h"
@@ -326,12 +325,6 @@ static int survey_walk(const struct et_playback_config *config, struct survey *r
 
 /* ---- Samples ---- */
 
-static int64_t origin_of(const struct et_playback_config *config)
-{
-	return config->origin_us != 0 || config->segment_count == 0 ? config->origin_us
-								    : config->segments[0].t0_us;
-}
-
 /* What arrived before this has no part in the samples from `frame` on: a packet may come that late
  * (ET_MIX_LATE_MS), and a decoder with a memory may need that long; a mask's is shorter. 0: all
  * has. */
@@ -342,7 +335,9 @@ static int64_t heard_from(const struct et_playback_config *config, uint64_t fram
 	const uint64_t most = (uint64_t)ET_MIX_DURATION_MAX_MS * rate / 1000;
 
 	frame = frame < most ? frame : most;
-	return frame <= late ? 0 : origin_of(config) + (int64_t)((frame - late) * 1000000 / rate);
+	return frame <= late
+		       ? 0
+		       : et_playback_origin(config) + (int64_t)((frame - late) * 1000000 / rate);
 }
 
 /* What was lost is made up, but for what is silent for a reason. */
@@ -411,7 +406,7 @@ int et_playback_render(const struct et_playback_config *config, uint64_t first_f
 	r->sink = sink;
 	r->sink_arg = sink_arg;
 	r->rate = rate;
-	r->origin_us = origin_of(config);
+	r->origin_us = et_playback_origin(config);
 	r->first = first_frame;
 	r->end = frame_count < UINT64_MAX - first_frame ? first_frame + frame_count : UINT64_MAX;
 	r->skip = first_frame;
@@ -482,7 +477,7 @@ int et_playback_survey(const struct et_playback_config *config, struct et_playba
 	}
 	known.rate = config->rate != 0 ? config->rate : survey.rate;
 	known.conceal = false;
-	const int64_t since_us = survey.last_us - origin_of(config);
+	const int64_t since_us = survey.last_us - et_playback_origin(config);
 	const uint64_t last = since_us > 0 ? (uint64_t)since_us / 1000 * known.rate / 1000 : 0;
 	rc = et_playback_render(&known, last, UINT64_MAX, hear_nothing, NULL, &end, reterr);
 	if (rc == 0) {
@@ -494,47 +489,6 @@ int et_playback_survey(const struct et_playback_config *config, struct et_playba
 		if (ret->problem[0] == '\0') {
 			memcpy(ret->problem, end.problem, sizeof(ret->problem));
 		}
-	}
-	return rc;
-}
-
-/* A sink that says what went wrong, not only that. */
-struct wav_sink {
-	struct et_wav wav;
-	struct et_error error;
-};
-
-static int write_wav(void *arg, const int16_t *samples, size_t frames)
-{
-	struct wav_sink *s = arg;
-
-	return et_wav_write(&s->wav, samples, frames, &s->error);
-}
-
-int et_playback_export_wav(const struct et_playback_config *config, const char *path,
-			   struct et_playback_summary *ret, struct et_error *reterr)
-{
-	struct et_playback_config known = *config;
-	struct wav_sink s = { 0 };
-
-	struct survey survey;
-	int rc = known.rate != 0 ? 0 : survey_walk(config, &survey, ret, reterr);
-	if (rc == 0) {
-		known.rate = known.rate != 0 ? known.rate : survey.rate;
-		rc = et_wav_create(&s.wav, path, known.rate, reterr);
-	}
-	if (rc < 0) {
-		return rc;
-	}
-	rc = et_playback_render(&known, 0, UINT64_MAX, write_wav, &s, ret, reterr);
-	if (rc == 0) {
-		rc = et_wav_finish(&s.wav, reterr);
-	} else if (s.error.code == rc && reterr != NULL) {
-		*reterr = s.error;
-	}
-	et_wav_close(&s.wav);
-	if (rc < 0) {
-		(void)unlink(path);
 	}
 	return rc;
 }

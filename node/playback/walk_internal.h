@@ -19,6 +19,13 @@ enum {
 	WALK_FMTP_MAX = 32768, /* a longer one is cut: no decoder takes it */
 };
 
+/* When frame 0 is. */
+static inline int64_t et_playback_origin(const struct et_playback_config *config)
+{
+	return config->origin_us != 0 || config->segment_count == 0 ? config->origin_us
+								    : config->segments[0].t0_us;
+}
+
 /* What a payload type of a stream is. */
 struct walk_type {
 	uint8_t payload_type;

@@ -32,7 +32,7 @@ static void writes_the_file_that_the_format_asks_for(void **state)
 	assert_int_equal(et_wav_create(&w, path, 8000, NULL), 0);
 	assert_int_equal(et_wav_write(&w, samples, 1, NULL), 0);
 	assert_int_equal(et_wav_write(&w, samples + 2, 1, NULL), 0);
-	assert_int_equal(et_wav_finish(&w, NULL), 0);
+	assert_int_equal(et_wav_end(&w, NULL), 0);
 	et_wav_close(&w);
 	assert_int_equal(et_file_read(path, 1000, &b, NULL), 0);
 	assert_int_equal(b.size, sizeof(two_frames));

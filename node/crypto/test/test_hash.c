@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "node/crypto/hash.h"
+#include "node/crypto/md5.h"
 #include "node/crypto/test/test_util.h"
 
 static void sha256_follows_fips_180(void **state)
@@ -35,6 +36,28 @@ static void sha256_follows_fips_180(void **state)
 	et_sha256_reset(h);
 	et_sha256_end(h, hash);
 	assert_memory_equal(hash, unhex(none).data, sizeof(hash));
+}
+
+static void md5_follows_rfc_1321(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *hash;
+	} rows[] = { { "", "d41d8cd98f00b204e9800998ecf8427e" },
+		     { "message digest", "f96b697d7cb7938d525a2f31aaf161d0" } };
+	uint8_t hash[ET_MD5_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(rows); i++) {
+		const size_t size = strlen(rows[i].text);
+		struct et_md5 *m = NULL;
+		assert_int_equal(et_md5_new(&m, NULL), 0);
+		et_md5_add(m, rows[i].text, size / 2);
+		et_md5_add(m, rows[i].text + size / 2, size - size / 2);
+		et_md5_end(m, hash);
+		assert_memory_equal(hash, unhex(rows[i].hash).data, sizeof(hash));
+		m = et_md5_free(m);
+	}
 }
 
 static void fill(uint8_t *p, size_t size, uint32_t seed)
@@ -173,6 +196,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sha256_follows_fips_180),
+		cmocka_unit_test(md5_follows_rfc_1321),
 		cmocka_unit_test(pieces_make_one_hash),
 		cmocka_unit_test(hmac_follows_rfc_4231),
 		cmocka_unit_test(hkdf_follows_rfc_5869),

@@ -218,30 +218,6 @@ static void a_listener_that_goes_away_ends_it(void **state)
 	assert_int_equal(et_playback_render(&f->config, 0, UINT64_MAX, stop, NULL, &s, &e), -EPIPE);
 }
 
-static void the_wav_file_is_what_was_said(void **state)
-{
-	struct fixture *f = *state;
-	struct et_playback_summary s;
-	struct et_buffer b = { 0 };
-	char path[128];
-
-	(void)snprintf(path, sizeof(path), "%s/out.wav", f->dir);
-	assert_int_equal(et_playback_export_wav(&f->config, path, &s, NULL), 0);
-	assert_int_equal(et_playback_export_wav(&f->config, path, &s, NULL), -EEXIST);
-	assert_int_equal(et_file_read(path, 1 << 24, &b, NULL), 0);
-	assert_int_equal(b.size, ET_WAV_HEADER_SIZE + (TOTAL + 80) * 4);
-	for (size_t i = 0; i < TOTAL + 80; i++) {
-		const uint8_t *p = b.data + ET_WAV_HEADER_SIZE + i * 4;
-		assert_int_equal((int16_t)(uint16_t)(p[0] | p[1] << 8), expected(0, i));
-		assert_int_equal((int16_t)(uint16_t)(p[2] | p[3] << 8), expected(1, i));
-	}
-	et_buffer_release(&b);
-	assert_int_equal(unlink(path), 0);
-	memset(f->missing, 1, sizeof(f->missing));
-	assert_int_equal(et_playback_export_wav(&f->config, path, &s, NULL), ET_ENOTFOUND);
-	assert_int_equal(access(path, F_OK), -1); /* No half file is left. */
-}
-
 static void peaks_are_those_of_the_samples(void **state)
 {
 	struct fixture *f = *state;
@@ -344,7 +320,6 @@ int main(void)
 		TEST(another_tape_than_the_catalogue_says_is_not_played),
 		TEST(a_live_or_torn_segment_plays_as_far_as_it_goes),
 		TEST(a_listener_that_goes_away_ends_it),
-		TEST(the_wav_file_is_what_was_said),
 		TEST(peaks_are_those_of_the_samples),
 		cmocka_unit_test_setup_teardown(srtp_with_its_keys_sounds_like_any_other,
 						set_up_protected, tear_down),
