@@ -360,7 +360,7 @@ api_handler api_recordings, api_recording, api_recording_where,
 	api_recording_verify; /* recordings.c */
 api_handler api_facts_add, api_tags_set, api_note_add, api_told_get, api_agent_set,
 	api_agents;					    /* told.c */
-api_handler api_audio, api_peaks, api_original, api_ticket; /* audio.c */
+api_handler api_ticket, api_audio, api_peaks, api_original; /* audio.c, sound.c, original.c */
 api_handler api_recording_proof;			    /* proof.c */
 api_handler api_policy_get, api_policy_put, api_plan_make, api_plan_get, api_plan_apply,
 	api_archive_status, api_archive_verify; /* archive.c */

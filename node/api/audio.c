@@ -1,14 +1,9 @@
-/* Hearing a recording: WAV with ranges, peaks, tickets. (The original payload: original.c.)
- *
- * Happy path: find the recording -> commit the audit event (or take that of a ticket) -> survey
- * (length and rate, by the INDEX of the tapes) -> read what is to be sent once (every tag is
- * checked; not for a player, which asks for ranges) -> head -> samples. What cannot be had is
- * silence, and the head says so: X-Evertape-Complete and X-Evertape-Problem.
+/* What it takes to hear a recording: its segments, their keys, the audit event that allows it, and
+ * tickets. (The sound itself: sound.c. The original payload: original.c.)
  *
  * Where a segment comes from: the file here, a peer (replication/sync puts it into <media>/cache/),
  * or the archive (archive/mover, into the same folder). Its key comes from node/keeper, which
  * checks the audit event itself. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +15,6 @@
 #define FETCH_TIMEOUT_MS 120000
 #define KEY_TIMEOUT_MS 20000
 #define TICKET_LIFE_US (INT64_C(30) * 60 * 1000000)
-#define PEAKS_DEFAULT 800
-#define PEAKS_MAX 4000
 
 void api_playback_release(struct api_playback *p)
 {
@@ -449,8 +442,7 @@ int api_playback_open_whole(struct api_call *call, struct api_playback *p, const
 void api_playback_headers(struct api_call *call, const struct et_playback_summary *s, bool read)
 {
 	uint32_t missing = s->segments_missing + s->segments_no_key + s->segments_damaged;
-	bool complete = missing == 0 && s->packets_no_decoder == 0 && s->mix.undecodable == 0 &&
-			s->problem[0] == '\0';
+	bool complete = et_playback_is_complete(s);
 	api_header(call, "x-evertape-complete:", "%s",
 		   !complete ? "false"
 		   : read    ? "true"
@@ -460,247 +452,4 @@ void api_playback_headers(struct api_call *call, const struct et_playback_summar
 			   s->problem[0] != '\0' ? s->problem : "parts cannot be decoded");
 	}
 	api_header(call, "x-evertape-segments:", "%u of %u", s->segments - missing, s->segments);
-}
-
-/* ---- WAV ---- */
-
-/* Bytes [first, last] of a WAV file of some frames of a recording, made as it is sent. */
-struct wav {
-	struct api_call *call;
-	uint64_t first_frame; /* of the recording: the file's first */
-	uint64_t frames;
-	uint64_t skip; /* bytes of the frames at hand that lie before the range */
-	uint64_t left; /* bytes still to be sent */
-	int failed;
-};
-
-static int wav_sink(void *arg, const int16_t *samples, size_t frames)
-{
-	struct wav *w = arg;
-	uint8_t bytes[1024 * ET_WAV_FRAME_SIZE];
-	while (frames > 0 && w->left > 0) {
-		size_t n = frames < 1024 ? frames : 1024;
-		et_wav_frames(samples, n, bytes);
-		uint64_t size = n * ET_WAV_FRAME_SIZE;
-		uint64_t skip = w->skip < size ? w->skip : size;
-		uint64_t take = size - skip < w->left ? size - skip : w->left;
-		int rc = api_write(w->call, bytes + skip, (size_t)take);
-		if (rc < 0) {
-			w->failed = rc;
-			return rc;
-		}
-		w->skip -= skip;
-		w->left -= take;
-		samples += 2 * n;
-		frames -= n;
-	}
-	return 0;
-}
-
-/* What a summary of an earlier request said of the length still holds: silence fills the rest. */
-static int wav_pad(struct wav *w)
-{
-	static const uint8_t zeros[4096];
-	while (w->left > 0) {
-		size_t n = w->left < sizeof(zeros) ? (size_t)w->left : sizeof(zeros);
-		int rc = api_write(w->call, zeros, n);
-		if (rc < 0) {
-			return rc;
-		}
-		w->left -= n;
-	}
-	return 0;
-}
-
-static int wav_send(struct api_playback *p, struct wav *w, uint64_t first, uint64_t last,
-		    struct et_error *reterr)
-{
-	uint8_t header[ET_WAV_HEADER_SIZE];
-	w->left = last - first + 1;
-	int rc = et_wav_header(w->frames, p->summary.rate, header);
-	if (rc == 0 && first < ET_WAV_HEADER_SIZE) {
-		uint64_t n = ET_WAV_HEADER_SIZE - first;
-		n = n < w->left ? n : w->left;
-		rc = api_write(p->call, header + first, (size_t)n);
-		w->left -= n;
-		first = ET_WAV_HEADER_SIZE;
-	}
-	if (rc < 0 || w->left == 0) {
-		return rc;
-	}
-	uint64_t offset = first - ET_WAV_HEADER_SIZE;
-	uint64_t first_frame = w->first_frame + offset / ET_WAV_FRAME_SIZE;
-	w->skip = offset % ET_WAV_FRAME_SIZE;
-	uint64_t count = (w->skip + w->left + ET_WAV_FRAME_SIZE - 1) / ET_WAV_FRAME_SIZE;
-	struct et_playback_summary summary;
-	p->config.rate = p->summary.rate;
-	rc = et_playback_render(&p->config, first_frame, count, wav_sink, w, &summary, reterr);
-	return rc < 0 ? rc : wav_pad(w);
-}
-
-static int audio_send(struct api_playback *p, struct wav *w, bool read, struct et_error *reterr)
-{
-	struct api_call *call = p->call;
-	uint64_t size = ET_WAV_HEADER_SIZE + w->frames * ET_WAV_FRAME_SIZE;
-	uint64_t first = 0;
-	uint64_t last = size - 1;
-	if (w->frames > ET_WAV_FRAMES_MAX) {
-		return et_fail_plain(reterr, ET_ELIMIT, "the recording is too long for a WAV file");
-	}
-	int range = api_range_parse(call->range, size, &first, &last);
-	api_playback_headers(call, &p->summary, read);
-	api_header(call, "x-evertape-tones:", "%s", p->config.mask_tones ? "masked" : "kept");
-	api_header(call, "accept-ranges:", "bytes");
-	if (range < 0) {
-		api_header(call, "content-range:", "bytes */%" PRIu64, size);
-		api_begin(call, 416, "audio/wav", 0);
-		api_end(call);
-		return 0;
-	}
-	if (range > 0) {
-		api_header(call, "content-range:", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
-			   last, size);
-	}
-	api_begin(call, range > 0 ? 206 : 200, "audio/wav", (int64_t)(last - first + 1));
-	int rc = wav_send(p, w, first, last, reterr);
-	if (rc == 0) {
-		api_end(call);
-	}
-	return rc;
-}
-
-static int hear_nothing(void *arg, const int16_t *samples, size_t frames)
-{
-	(void)arg;
-	(void)samples;
-	(void)frames;
-	return 0;
-}
-
-/* Which frames are wanted; with `read`, read once: the summary tells of them then. */
-static int audio_measure(struct api_playback *p, bool read, struct wav *ret,
-			 struct et_error *reterr)
-{
-	int rc = et_playback_survey(&p->config, &p->summary, reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	const uint64_t all = p->summary.frames;
-	p->config.rate = p->summary.rate;
-	et_playback_span(p->from_ms, p->to_ms, p->summary.rate, all, &ret->first_frame,
-			 &ret->frames);
-	if (ret->frames == 0 && p->from_ms > 0) {
-		return et_fail_plain(reterr, ET_EUSAGE,
-				     "from_ms is behind the end: the recording has %" PRIu64 " ms",
-				     all / (p->summary.rate / 1000));
-	}
-	if (read) {
-		bool to_end = p->to_ms == UINT64_MAX;
-		rc = et_playback_render(&p->config, ret->first_frame,
-					to_end ? UINT64_MAX : ret->frames, hear_nothing, NULL,
-					&p->summary, reterr);
-	}
-	return rc;
-}
-
-/* from_ms and to_ms, and how the audit log tells them. */
-static int span_params(struct api_playback *p, const struct api_request *request, const char *what,
-		       char ret_detail[96], struct et_error *reterr)
-{
-	int rc = api_param_uint(request, "from_ms", 0, UINT32_MAX, 0, &p->from_ms, reterr);
-	rc = rc < 0 ? rc
-		    : api_param_uint(request, "to_ms", 1, UINT32_MAX, UINT64_MAX, &p->to_ms,
-				     reterr);
-	if (rc < 0) {
-		return rc;
-	}
-	if (p->from_ms >= p->to_ms) {
-		return et_fail_plain(reterr, ET_EUSAGE, "to_ms is to be more than from_ms");
-	}
-	if (p->to_ms != UINT64_MAX) {
-		(void)snprintf(ret_detail, 96, "%s from %" PRIu64 " ms to %" PRIu64 " ms", what,
-			       p->from_ms, p->to_ms);
-	} else if (p->from_ms > 0) {
-		(void)snprintf(ret_detail, 96, "%s from %" PRIu64 " ms", what, p->from_ms);
-	} else {
-		(void)snprintf(ret_detail, 96, "%s", what);
-	}
-	return 0;
-}
-
-int api_audio(struct api_call *call, struct et_error *reterr)
-{
-	static const char *const known[] = { "purpose", "reason", "ticket", "read",
-					     "from_ms", "to_ms",  "tones" };
-	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
-	const char *purpose = api_param(&call->request, "purpose");
-	bool export = purpose != NULL && strcmp(purpose, "export") == 0;
-	bool read = call->range[0] == '\0';
-	struct wav w = { .call = call };
-	char detail[96];
-	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
-	if (rc == 0 && purpose != NULL && !export && strcmp(purpose, "play") != 0) {
-		rc = et_fail_plain(reterr, ET_EUSAGE, "purpose is play or export");
-	}
-	rc = rc < 0 ? rc : span_params(&p, &call->request, "wav", detail, reterr);
-	if (rc == 0) {
-		rc = api_playback_open(call, &p, export ? "recording.export" : "recording.play",
-				       detail, reterr);
-	}
-	rc = rc < 0 ? rc : audio_measure(&p, read, &w, reterr);
-	return rc < 0 ? rc : audio_send(&p, &w, read, reterr);
-}
-
-/* ---- Peaks ---- */
-
-int api_peaks(struct api_call *call, struct et_error *reterr)
-{
-	static const char *const known[] = {
-		"count", "reason", "ticket", "read", "from_ms", "to_ms"
-	};
-	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
-	uint64_t count;
-	uint64_t frames = 0;
-	char detail[96];
-	int rc = api_params_check(&call->request, known, ET_ARRAY_SIZE(known), reterr);
-	if (rc == 0) {
-		rc = api_param_uint(&call->request, "count", 1, PEAKS_MAX, PEAKS_DEFAULT, &count,
-				    reterr);
-	}
-	rc = rc < 0 ? rc : span_params(&p, &call->request, "peaks", detail, reterr);
-	if (rc == 0) {
-		rc = api_playback_open(call, &p, "recording.play", detail, reterr);
-	}
-	struct et_peak *peaks = rc == 0 ? calloc((size_t)count, sizeof(*peaks)) : NULL;
-	if (rc == 0 && peaks == NULL) {
-		rc = et_fail(reterr, -ENOMEM, "peaks");
-	}
-	if (rc == 0) {
-		rc = et_playback_peaks(&p.config, p.from_ms, p.to_ms, peaks, (uint32_t)count,
-				       &frames, &p.summary, reterr);
-	}
-	if (rc < 0) {
-		free(peaks);
-		return rc;
-	}
-	json_t *channels = json_array();
-	for (int c = 0; c < 2; c++) {
-		json_t *channel = json_array();
-		for (uint64_t i = 0; i < count; i++) {
-			et_json_add(channel, json_integer(peaks[i].low[c]));
-			et_json_add(channel, json_integer(peaks[i].high[c]));
-		}
-		et_json_add(channels, channel);
-	}
-	free(peaks);
-	api_playback_headers(call, &p.summary, true);
-	json_t *o = json_object();
-	et_json_set(o, "from_ms", et_json_u64(p.from_ms));
-	et_json_set(o, "duration_ms", json_integer((json_int_t)(frames / (p.summary.rate / 1000))));
-	et_json_set(o, "rate", json_integer(p.summary.rate));
-	et_json_set(o, "frames", et_json_u64(frames));
-	et_json_set(o, "channels", channels);
-	et_json_set(o, "tones", json_string(p.config.mask_tones ? "masked" : "kept"));
-	et_json_set(o, "problem", et_json_text(p.summary.problem));
-	return api_json(call, 200, o);
 }

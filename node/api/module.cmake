@@ -11,7 +11,7 @@ add_custom_command(OUTPUT "${console_c}"
 et_module(node/api
     SOURCES api.c server.c operator.c call.c pieces.c pool.c access.c routes.c request.c json.c status.c health.c
         metrics.c admin.c sites.c ask.c members.c raft.c holdings.c losses.c
-        survey.c survives.c recordings.c told.c audio.c original.c tones.c proof.c archive.c targets.c policies.c why.c console.c
+        survey.c survives.c recordings.c told.c audio.c sound.c original.c tones.c proof.c archive.c targets.c policies.c why.c console.c
         upgrade.c erase.c redact.c late_keys.c import.c stream.c certificate.c holds.c retention.c backup.c keys.c ca.c tokens.c legs.c "${console_c}" pause.c keep.c
         replication.c repair.c
     USES node/base node/io node/crypto node/text node/rule node/tls node/tape node/audio node/playback node/medium node/keeper

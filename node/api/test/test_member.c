@@ -1,5 +1,6 @@
 /* The API of a member: tokens, reading, listening, policies. */
 #include "node/api/test/member.h"
+#include "node/audio/format.h"
 #include "node/tape/proof.h"
 
 static void tokens_open_what_their_roles_say(void **state)
@@ -321,6 +322,51 @@ static void hearing_leaves_a_trace_and_serves_ranges(void **state)
 	assert_true(other.status == 401 || other.status == 403);
 }
 
+/* The same samples in every format; a Range is of WAV only. */
+static void a_recording_comes_in_the_format_that_is_asked_for(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *format;
+		const char *type;
+		const char *magic;
+	} rows[] = { { "wav", "content-type: audio/wav", "RIFF" },
+		     { "flac", "content-type: audio/flac", "fLaC" },
+		     { "opus", "content-type: audio/ogg; codecs=opus", "OggS" },
+		     { "mp3", "content-type: audio/mpeg", "ID3" } };
+	char path[240];
+	for (size_t i = 0; i < ET_ARRAY_SIZE(rows); i++) {
+		(void)snprintf(path, sizeof(path),
+			       "/v1/recordings/%s/audio?purpose=export&reason=x&format=%s", the->id,
+			       rows[i].format);
+		ASK(whole, "GET", path, NULL, bearer(the->token), true);
+		assert_int_equal(whole.status, 200);
+		assert_memory_equal(whole.body.data, rows[i].magic, strlen(rows[i].magic));
+		assert_non_null(strstr(whole.head, rows[i].type));
+		assert_non_null(strstr(whole.head, "x-evertape-complete: true"));
+		GET(audit, "/v1/audit");
+		assert_string_equal(et_json_get_text(last_event(&audit), "detail", ""),
+				    rows[i].format);
+		(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?from_ms=500&format=%s",
+			       the->id, rows[i].format);
+		ASK(part, "GET", path, NULL, bearer(the->token), true);
+		assert_int_equal(part.status, 200);
+		assert_true(part.body.size < whole.body.size);
+		(void)snprintf(path, sizeof(path), "/v1/recordings/%s/ticket", the->id);
+		ASK(ticket, "POST", path, "{}", bearer(the->token), true);
+		(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?format=%s&ticket=%s",
+			       the->id, rows[i].format,
+			       et_json_get_text(ticket.json, "ticket", ""));
+		ASK(range, "GET", path, NULL, "Range: bytes=2-99", true);
+		assert_int_equal(range.status, i == 0 ? 206 : 200);
+		assert_int_equal(range.body.size, i == 0 ? 98 : whole.body.size);
+	}
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?format=ogg", the->id);
+	ASK(other, "GET", path, NULL, bearer(the->token), true);
+	assert_code(&other, 400, "ET_EUSAGE");
+	assert_non_null(strstr(et_json_get_text(other.json, "why", ""), ET_AUDIO_FORMATS));
+}
+
 static void peaks_and_original_come_from_the_same_tape(void **state)
 {
 	(void)state;
@@ -599,6 +645,7 @@ int main(void)
 		cmocka_unit_test(a_site_goes_when_nothing_keeps_it),
 		cmocka_unit_test(a_node_that_cannot_be_asked_says_so),
 		cmocka_unit_test(hearing_leaves_a_trace_and_serves_ranges),
+		cmocka_unit_test(a_recording_comes_in_the_format_that_is_asked_for),
 		cmocka_unit_test(peaks_and_original_come_from_the_same_tape),
 		cmocka_unit_test(a_proof_needs_no_key_and_leaves_a_trace),
 		cmocka_unit_test(policy_and_plan_go_through_the_catalogue),
