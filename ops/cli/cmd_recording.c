@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "node/audio/format.h"
 #include "node/base/fd.h"
 #include "node/io/clock.h"
 #include "node/io/file.h"
@@ -374,8 +375,9 @@ static int span_query(struct et_cli *cli, struct et_buffer *path, struct et_erro
 	return rc;
 }
 
-/* Add --reason, --from and --to to the path of a recording; *path ends with NUL. */
-static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
+/* Add --reason, --from and --to to the path of a recording; *path ends with NUL. `format`: NULL is
+ * the API's default. */
+static int audio_path(struct et_cli *cli, const char *rest, const char *purpose, const char *format,
 		      struct et_buffer *path, struct et_error *reterr)
 {
 	char base[160];
@@ -385,6 +387,7 @@ static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
 	}
 	et_buffer_printf(path, "%s", base);
 	et_cli_query(path, "purpose", purpose);
+	et_cli_query(path, "format", format);
 	et_cli_query(path, "reason", et_cli_option(cli, "reason"));
 	et_cli_query(path, "tones", et_cli_option(cli, "tones"));
 	rc = span_query(cli, path, reterr);
@@ -512,7 +515,7 @@ int et_cli_recording_resume(struct et_cli *cli, struct et_error *reterr)
 int et_cli_recording_play(struct et_cli *cli, struct et_error *reterr)
 {
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
-	int rc = audio_path(cli, "/audio", "play", &path, reterr);
+	int rc = audio_path(cli, "/audio", "play", NULL, &path, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -550,9 +553,10 @@ int et_cli_recording_export(struct et_cli *cli, struct et_error *reterr)
 	const char *format = et_cli_option(cli, "format");
 	const char *out = et_cli_option(cli, "out");
 	bool original = format != NULL && strcmp(format, "original") == 0;
-	if (format != NULL && !original && strcmp(format, "wav") != 0) {
-		return et_cli_usage(cli, reterr, "--format is wav or original, not \"%.20s\"",
-				    format);
+	if (format != NULL && !original && et_audio_format_find(format) == NULL) {
+		return et_cli_usage(
+			cli, reterr,
+			"--format is one of " ET_AUDIO_FORMATS " original, not \"%.20s\"", format);
 	}
 	if (out == NULL) {
 		return et_cli_usage(cli, reterr,
@@ -560,12 +564,14 @@ int et_cli_recording_export(struct et_cli *cli, struct et_error *reterr)
 				    "output)");
 	}
 	if (original && (et_cli_option(cli, "from") != NULL || et_cli_option(cli, "to") != NULL)) {
-		return et_cli_usage(cli, reterr,
-				    "an original is exported whole: --from and --to are of WAV");
+		return et_cli_usage(
+			cli, reterr,
+			"an original is exported whole: --from and --to are of " ET_AUDIO_FORMATS);
 	}
 	struct et_cli_audio audio;
 	ET_CLEANUP(et_buffer_release) struct et_buffer path = { 0 };
-	int rc = audio_path(cli, original ? "/original" : "/audio", "export", &path, reterr);
+	int rc = audio_path(cli, original ? "/original" : "/audio", "export",
+			    original ? NULL : format, &path, reterr);
 	if (rc < 0) {
 		return rc;
 	}

@@ -7,7 +7,7 @@ set(replay_sources)
 set(replay_uses)
 if(EXISTS "${PROJECT_SOURCE_DIR}/ops/cli/cmd_replay.c")
     set(replay_sources cmd_replay.c replay_wav.c spool.c cmd_look.c look.c cmd_rules.c)
-    set(replay_uses node/capture node/keylog node/srtp node/audio)
+    set(replay_uses node/capture node/keylog node/srtp)
     set_property(SOURCE ops/cli/table_capture.c APPEND PROPERTY COMPILE_DEFINITIONS ET_CLI_REPLAY)
 endif()
 
@@ -17,7 +17,7 @@ et_program(evertape ops/cli
         cmd_backup.c cmd_keys.c cmd_tape.c cmd_hold.c cmd_erase.c cmd_policy.c cmd_root.c
         cmd_diff.c cmd_targets.c cmd_run.c cmd_restore.c cmd_feed.c cmd_why.c cmd_import.c cmd_site.c cmd_config.c cmd_capture.c
         cmd_replication.c cmd_repair.c
-    USES node/base node/io node/crypto node/text node/root node/config node/tape raft/command raft/backup archive/policy archive/bucket ${replay_uses} node/rule
+    USES node/base node/io node/crypto node/text node/root node/config node/tape raft/command raft/backup archive/policy archive/bucket ${replay_uses} node/audio node/rule
     LIBRARIES PkgConfig::curl PkgConfig::smartcols
     TESTS cli hints root chain certificate untar tape look spool
     TEST_USES raft/state node/api)

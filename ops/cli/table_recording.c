@@ -1,4 +1,5 @@
 /* Commands about recordings: finding, hearing, erasing, importing them; what is told of them. */
+#include "node/audio/format.h"
 #include "ops/cli/table_internal.h"
 
 #define REASON_KEPT                                                                                \
@@ -221,17 +222,20 @@ const struct et_cli_command table_recording[] = {
 	  .max_args = 1,
 	  .summary = "write a recording to a file or folder",
 	  .details =
-		  "wav: stereo, one party per channel. original: the payloads exactly as received, "
-		  "with a manifest of hashes, always whole. Leaves an event in the audit log "
-		  "first. Exits 6 when "
-		  "parts are missing; the note says which. Where the recording's rule says "
-		  "`tones: mask`, drop or strict, key presses are silence in WAV, and an original "
-		  "needs --tones keep, a reason and the role unmasker.",
+		  "wav, flac, opus, mp3: stereo, one party per channel; with --from and --to only "
+		  "that span. flac has the samples of wav, bit for bit; opus and mp3 are made for "
+		  "the ear. All four are derivatives: the original is evidence. original: the "
+		  "payloads exactly as received, with a manifest of hashes, always whole. Leaves "
+		  "an event in the audit log first. Exits 6 when parts are missing; the note says "
+		  "which. Where the recording's rule says `tones: mask`, drop or strict, key "
+		  "presses are silence in the audio, and an original needs --tones keep, a reason "
+		  "and the role unmasker.",
 	  .example = "evertape recording export ID --format original --out case-118/ --reason "
 		     "case-118",
 	  .options = OPTIONS(
-		  { "format", "FORMAT", "wav (default) or original", "wav original" },
-		  { "out", "PATH", "file (wav) or folder (original); - for standard output", NULL },
+		  { "format", "FORMAT", "wav (default), flac, opus, mp3 or original",
+		    ET_AUDIO_FORMATS " original" },
+		  { "out", "PATH", "file, or folder (original); - for standard output", NULL },
 		  SPAN, TONES, REASON),
 	  .run = et_cli_recording_export },
 	{ .path = "recording told",
