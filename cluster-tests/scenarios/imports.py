@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import signal
 import struct
 import subprocess
@@ -19,7 +20,7 @@ import time
 
 from story import binaries, check, run, wait_for, with_token
 
-from lab import tapes
+from lab import formats, tapes
 
 SITES = {"prg", "brq"}
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -135,6 +136,39 @@ def exported(s, node, ident, label):
     return struct.unpack_from("<I", data, 24)[0], samples[0::2], samples[1::2]
 
 
+def export_as(s, node, ident, format_, *more, out=None, **run_with):
+    out = out or s.folder / f"export.{format_}"
+    done = node.cli_raw("recording", "export", ident, "--format", format_, "--out", str(out), "--reason", "x", *more, timeout=120,
+                        **run_with)
+    return done, out
+
+
+def in_every_format(s, node, ident, rate, frames):
+    """As the programs of others read it; twice the same bytes; a span of it; no half file."""
+    wav_ = exported(s, node, ident, "as-wav")
+    for format_ in ("flac", "opus", "mp3"):
+        done, out = export_as(s, node, ident, format_)
+        check(done.returncode == 0, f"{format_}: exit {done.returncode}: {done.stderr.decode()}")
+        once = out.read_bytes()
+        check(ident.encode() in once and b"The original is evidence" in once, f"{format_}: no word of what it is")
+        check(export_as(s, node, ident, format_)[1].read_bytes() == once, f"{format_}: other bytes the second time")
+        heard = formats.decoded(out)
+        if heard is None:
+            s.say(f"SKIPPED: no program of others reads {format_} here (ops/packages test)")
+            continue
+        check(heard[0] == rate and abs(len(heard[1]) - frames) <= (rate // 1000 if format_ == "opus" else 0),
+              f"{format_}: {heard[0]} Hz, {len(heard[1])} samples")
+        for side, want in zip(heard[1:], wav_[1:]):
+            check(side == want if format_ == "flac" else likeness(side, want) > 0.95, f"{format_} sounds otherwise")
+        code = export_as(s, node, ident, format_, out=s.folder / f"full.{format_}", restore_signals=False,  # EFBIG, and no signal
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (len(once) // 2, len(once) // 2)))[0].returncode
+        check(code not in (0, 6) and not list(s.folder.glob(f"full.{format_}*")), f"{format_}: exit {code}, no room: half a file")
+    done, out = export_as(s, node, ident, "flac", "--from", "100ms", "--to", "400ms")
+    heard = formats.decoded(out)
+    check(done.returncode == 0 and (heard is None or heard[1:] == tuple(x[rate // 10:rate * 4 // 10] for x in wav_[1:])), "a span is another")
+    s.say("as FLAC sample for sample, as Opus and MP3 alike, and each as long, by flac, opusdec and mpg123")
+
+
 def wait_copied(node, ids):
     def ready():
         for ident in ids:
@@ -168,6 +202,7 @@ def come_back(s, first, other, files, ids, sounds, said):
         check(heard[0] == rate and len(heard[1]) == frames, f"{name}: {heard[0]} Hz, {len(heard[1])} samples")
         for side, want in zip(heard[1:], voices(rate, frames)):
             check(likeness(side, want) > least if least < 1 else list(side) == want, f"{name} sounds otherwise")
+    in_every_format(s, other, ids["stereo8.flac"][0], 8000, 5321)
     for name in ORIGINALS:
         base = os.path.basename(name)
         for node in (first, other):
