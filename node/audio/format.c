@@ -21,7 +21,8 @@ static int wav_begin(struct et_audio_writer *w, struct et_error *reterr)
 
 	int rc = et_wav_header(w->about.frames, w->about.rate, header);
 	if (rc < 0) {
-		return et_fail_plain(reterr, rc, "WAV file of more than 4 GiB");
+		return et_fail_plain(reterr, rc,
+				     "WAV file of more than 4 GiB: ask for flac, or for a span");
 	}
 	return audio_give(w, header, sizeof(header), reterr);
 }

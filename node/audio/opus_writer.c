@@ -18,8 +18,7 @@
 
 enum {
 	PACKETS_A_SECOND = 50,
-	UNIT = 48000 / PACKETS_A_SECOND,	  /* samples of a packet, as granules count */
-	FRAMES_MAX = 48000 / PACKETS_A_SECOND,	  /* ... and of the highest rate */
+	UNIT = 48000 / PACKETS_A_SECOND, /* samples of a packet, of the highest rate: of granules */
 	PACKET_MAX = ET_MIX_CHANNELS * 1275 + 16, /* bytes: of two streams of 20 ms (RFC 6716) */
 };
 
@@ -30,7 +29,7 @@ struct opus {
 	uint32_t skip;	  /* samples of 48 kHz before the sound */
 	uint32_t held;	  /* frames in `pcm` */
 	uint64_t packets; /* of sound */
-	int16_t pcm[FRAMES_MAX * ET_MIX_CHANNELS];
+	int16_t pcm[UNIT * ET_MIX_CHANNELS];
 	uint8_t packet[PACKET_MAX];
 };
 
@@ -182,11 +181,19 @@ static int opus_begin(struct et_audio_writer *w, struct et_error *reterr)
 
 /* ---- The sound ---- */
 
+/* Where the sound ends, as granules count. */
+static uint64_t end_of(const struct et_audio_writer *w)
+{
+	const struct opus *o = w->state;
+
+	return o->skip + w->about.frames * (48000 / w->about.rate);
+}
+
 /* What is held becomes a packet; it is as long as one. */
 static int packet_make(struct et_audio_writer *w, bool is_last, struct et_error *reterr)
 {
 	struct opus *o = w->state;
-	const uint64_t end = o->skip + w->about.frames * (48000 / w->about.rate);
+	const uint64_t end = end_of(w);
 	const int n =
 		opus_multistream_encode(o->encoder, o->pcm, (int)o->held, o->packet, PACKET_MAX);
 
@@ -229,7 +236,7 @@ static int opus_end(struct et_audio_writer *w, struct et_error *reterr)
 {
 	const uint32_t whole = w->about.rate / PACKETS_A_SECOND;
 	struct opus *o = w->state;
-	const uint64_t end = o->skip + w->about.frames * (48000 / w->about.rate);
+	const uint64_t end = end_of(w);
 	int rc = 0;
 
 	while (rc == 0 && o->packets * UNIT < end) {

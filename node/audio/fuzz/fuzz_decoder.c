@@ -26,9 +26,9 @@ static const struct {
 	      { "MP3", 8000, "" },
 	      { "FLAC", 8000, "" },
 	      { "OGG-OPUS", 48000, "gain=-512" },
-	      { "OGG-OPUS", 48000, "gain=0; streams=2" },
 	      { "GSM-WAV", 8000, "" },
-	      { "F64", 8000, "" } };
+	      { "F64", 8000, "" },
+	      { "OGG-OPUS", 48000, "gain=0; streams=2" } };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
