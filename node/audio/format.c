@@ -107,6 +107,11 @@ size_t audio_tags(const struct et_audio_about *about, struct audio_tag ret[AUDIO
 		(void)snprintf(ret[n++].text, AUDIO_TAG_TEXT,
 			       "Parts of the recording could not be had: they are silence here.");
 	}
+	if (about->concealed) {
+		ret[n].name = "CONCEALED";
+		(void)snprintf(ret[n++].text, AUDIO_TAG_TEXT,
+			       "Sound that was lost on its way to the recorder is made up here.");
+	}
 	return n;
 }
 

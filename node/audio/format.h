@@ -18,7 +18,8 @@
  * than about a second is held. The same `about` and samples give the same bytes with the same
  * libraries on the same kind of processor: there is no date and nothing random in them.
  *
- * All but WAV say in a tag which recording they are of, when it began, and that they are derived.
+ * All but WAV say in tags which recording they are of, when their sound began, and that they are
+ * derived; and where it is so that parts are missing, and that losses are made up.
  * No number and no name is in it.
  *
  * Failures: the sink's (a full disk, a client that went away) is returned as it is, by whichever
@@ -56,7 +57,8 @@ struct et_audio_about {
 	uint32_t rate;	  /* Hz: 8000, 16000, 48000 */
 	uint64_t frames;  /* exactly as many are written */
 	uint8_t md5[16];  /* of the samples as WAV has them; all zeros: not known. Of FLAC */
-	bool incomplete;  /* parts are missing: the tag says so */
+	bool incomplete;  /* parts are missing: a tag says so */
+	bool concealed;	  /* losses are made up: likewise */
 };
 
 /* The size of the file in bytes, or -1: it is known at its end only. */

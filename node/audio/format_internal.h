@@ -32,7 +32,7 @@ extern const struct audio_writer_kind audio_mp3;  /* mp3_writer.c */
 int audio_give(struct et_audio_writer *w, const void *data, size_t size, struct et_error *reterr);
 
 /* What the file says of itself: "RECORDING", "0194...". */
-enum { AUDIO_TAGS = 4, AUDIO_TAG_TEXT = 160 };
+enum { AUDIO_TAGS = 5, AUDIO_TAG_TEXT = 160 };
 struct audio_tag {
 	const char *name;
 	char text[AUDIO_TAG_TEXT];

@@ -1,10 +1,10 @@
 /* MPEG audio layer III (ISO 11172-3, 13818-3; 8 kHz: MPEG 2.5) through libmp3lame.
  *
- *   ID3v2   what the file is
- *   frame   "Info": a frame of silence, in which stands how many frames and bytes there are, and
- * how many samples are to be cut from begin and end (the Xing and LAME tags, as decoders read them:
- * libmpg123's parse.c, FFmpeg's mp3dec.c). Its check sum of the music is 0: that is known at the
- * end only frames  all of one size
+ *   ID3v2    what the file is
+ *   "Info"   a frame of silence that says how many frames and bytes there are, and how many samples
+ *            are to be cut from begin and end (the tags of Xing and LAME, as libmpg123 and FFmpeg
+ *            read them). Its check sum of the music is 0: that is known at the end only
+ *   frames   all of one size
  *
  * libmp3lame writes such a frame itself, at the end, over the begin: here nothing is written over.
  * Bits a second are constant and no rate needs padding, so it is known before what it says:
@@ -122,7 +122,8 @@ static int mp3_begin(struct et_audio_writer *w, struct et_error *reterr)
 		    lame_get_encoder_delay(m->lame) == ENCODER_DELAY) {
 			const size_t n = lame_get_id3v2_tag(m->lame, m->out, sizeof(m->out));
 			et_assert(n <= sizeof(m->out)); /* Some hundred bytes. */
-			return audio_give(w, m->out, n, reterr);
+			return n > 0 ? audio_give(w, m->out, n, reterr)
+				     : et_fail(reterr, -ENOMEM, "MP3 file");
 		}
 	}
 	return et_fail_plain(reterr, ET_EINTEGRITY, "the MP3 encoder refuses its parameters");
@@ -196,7 +197,8 @@ static int frames_give(struct et_audio_writer *w, int n, struct et_error *reterr
 		return et_fail_plain(reterr, n == -2 ? -ENOMEM : ET_EINTEGRITY,
 				     "the MP3 encoder says: %d", n);
 	}
-	if (n >= HEAD && m->bytes == 0) {
+	if (n > 0 && m->bytes == 0) {
+		et_assert(n >= HEAD); /* It gives whole frames. */
 		rc = info_give(w, m->out, reterr);
 	}
 	m->bytes += (uint64_t)n;

@@ -117,6 +117,7 @@ int et_playback_export(const struct et_playback_config *config, const struct et_
 		.rate = part->rate,
 		.frames = part->frames,
 		.incomplete = !part->is_complete,
+		.concealed = config->conceal,
 	};
 	struct sound s = { .left = part->frames };
 

@@ -555,11 +555,13 @@ static void files_say_what_they_are_of(void **state)
 			int16_t *samples = speech(a.frames, a.rate, true, true);
 			struct et_buffer file = { 0 };
 			a.incomplete = incomplete != 0;
+			a.concealed = incomplete == 0;
 			file_make(names[n], &a, samples, 1000, &file);
 			assert_true(holds(&file, "01a201f2-afb3-7c1e-8000-0123456789ab"));
 			assert_true(holds(&file, "2023-11-14T22:13:20.123456Z"));
 			assert_true(holds(&file, "The original is evidence; this file is not."));
 			assert_int_equal(holds(&file, "INCOMPLETE"), incomplete);
+			assert_int_equal(holds(&file, "CONCEALED"), !incomplete);
 			free(samples);
 			et_buffer_release(&file);
 		}
