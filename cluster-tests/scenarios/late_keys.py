@@ -36,6 +36,8 @@ def silent(s, node, call, label):
     out = s.folder / f"{label}.wav"
     done = node.cli_raw("recording", "export", call.id, "--format", "wav", "--out", str(out), "--reason", "scenario")
     check(done.returncode == 6 and b"SRTP" in done.stderr, f"{label}: exit {done.returncode}: {done.stderr.decode()}")
+    done = node.cli_raw("recording", "export", call.id, "--format", "flac", "--out", "-", "--reason", "scenario")
+    check(done.returncode == 6 and done.stdout[:4] == b"fLaC" and b"INCOMPLETE=" in done.stdout, f"{label}: FLAC: exit {done.returncode}")
 
 
 def archive(s, first, folder, expect_state):
