@@ -77,8 +77,9 @@ static json_t *leg_json(const struct et_capture_recording *r)
 	return o;
 }
 
-static json_t *call_json(const struct et_capture_recording *r, const char *wav)
+static json_t *call_json(const struct et_replay_wavs *wavs, uint32_t at)
 {
+	const struct et_capture_recording *r = &wavs->summary.calls[at].recording;
 	char id[ET_UUID_TEXT_SIZE];
 	json_t *o = json_object();
 	json_t *ids = json_array();
@@ -117,8 +118,10 @@ static json_t *call_json(const struct et_capture_recording *r, const char *wav)
 	et_json_set(o, "legs", legs);
 	et_json_set(o, "pauses", pauses);
 	et_json_set(o, "streams", streams);
-	if (wav != NULL) {
+	if (wavs->names != NULL) {
+		const char *wav = wavs->names[at];
 		et_json_set(o, "wav", wav[0] != '\0' ? et_json_text(wav) : json_null());
+		et_json_set(o, "concealed_ms", et_json_u64(wavs->concealed_ms[at]));
 	}
 	return o;
 }
@@ -205,11 +208,16 @@ static int replay(struct et_cli *cli, const struct et_replay_config *config, con
 	if (folder == NULL) {
 		return et_replay(config, &ret->summary, reterr);
 	}
-	int rc = et_replay_wavs(config, folder, ret, reterr);
+	const bool conceal = et_cli_option(cli, "conceal") != NULL;
+	int rc = et_replay_wavs(config, folder, conceal, ret, reterr);
 	if (rc == 0 && ret->undecodable > 0) {
 		et_cli_note(cli,
 			    "%llu packets have no decoder here and are silent in the WAV files",
 			    (unsigned long long)ret->undecodable);
+	}
+	if (rc == 0 && conceal) {
+		et_cli_note(cli, "the WAV files are no evidence: lost packets are concealed "
+				 "(concealed_ms)");
 	}
 	return rc;
 }
@@ -340,14 +348,13 @@ static int read_keys(struct et_cli *cli, struct et_srtp_ring **ret, struct et_er
 	return rc == 0 ? et_srtp_given_load(path, *ret, reterr) : rc;
 }
 
-static json_t *document_of(const struct et_replay_summary *s, const struct et_rules *rules,
-			   char (*names)[ET_REPLAY_WAV_NAME])
+static json_t *document_of(const struct et_replay_wavs *wavs, const struct et_rules *rules)
 {
+	const struct et_replay_summary *s = &wavs->summary;
 	json_t *document = json_object();
 	json_t *calls = json_array();
 	for (uint32_t i = 0; i < s->call_count; i++) {
-		et_json_add(calls,
-			    call_json(&s->calls[i].recording, names != NULL ? names[i] : NULL));
+		et_json_add(calls, call_json(wavs, i));
 	}
 	et_json_set(document, "schema", json_string("evertape/v1"));
 	et_json_set(document, "packets", et_cli_packets_json(&s->packets));
@@ -360,11 +367,11 @@ static json_t *document_of(const struct et_replay_summary *s, const struct et_ru
 	return document;
 }
 
-static int print(struct et_cli *cli, const struct et_replay_summary *s,
-		 const struct et_rules *rules, char (*names)[ET_REPLAY_WAV_NAME],
-		 struct et_error *reterr)
+static int print(struct et_cli *cli, const struct et_replay_wavs *wavs,
+		 const struct et_rules *rules, struct et_error *reterr)
 {
-	ET_CLEANUP(et_json_freep) json_t *document = document_of(s, rules, names);
+	const struct et_replay_summary *s = &wavs->summary;
+	ET_CLEANUP(et_json_freep) json_t *document = document_of(wavs, rules);
 	int rc = et_cli_print(cli, document, "calls", columns, reterr);
 	if (rc == 0 && !et_cli_is_json(cli)) {
 		note_packets(cli, json_object_get(document, "packets"));
@@ -383,6 +390,9 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 	ET_CLEANUP(ring_freep) struct et_srtp_ring *keys = NULL;
 	ET_CLEANUP(et_keylog_freep) struct et_keylog *keylog = NULL;
 	ET_CLEANUP(config_freep) struct et_config *settings = NULL;
+	if (folder == NULL && et_cli_option(cli, "conceal") != NULL) {
+		return et_cli_usage(cli, reterr, "--conceal is of --wav");
+	}
 	int rc = et_cli_sip_ports(cli, &config.capture, reterr);
 	if (rc == 0) {
 		rc = read_rules(cli, &settings, &config.capture, reterr);
@@ -400,7 +410,7 @@ int et_cli_capture_replay(struct et_cli *cli, struct et_error *reterr)
 	config.keylog = keylog;
 	rc = replay(cli, &config, folder, &replayed, reterr);
 	if (rc == 0) {
-		rc = print(cli, &replayed.summary, config.capture.rules, replayed.names, reterr);
+		rc = print(cli, &replayed, config.capture.rules, reterr);
 	}
 	et_replay_wavs_release(&replayed);
 	return rc;

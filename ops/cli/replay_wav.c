@@ -24,10 +24,12 @@ struct live {
 /* One that is over, and has a file. */
 struct written {
 	uint8_t id[16]; /* of the recording */
+	uint64_t concealed_ms;
 };
 
 struct wavs {
 	const char *folder;
+	bool conceal;
 	struct et_spool *spool; /* owned */
 	struct live **live;	/* owned: by slot */
 	uint32_t live_room;
@@ -45,6 +47,7 @@ struct mixing {
 	struct et_mix *mix; /* owned */
 	struct et_wav wav;
 	uint64_t undecodable;
+	uint64_t concealed_ms;
 	bool used; /* something could be decoded */
 	char path[PATH_SIZE];
 	struct et_error *reterr;
@@ -166,7 +169,7 @@ static int on_packet(void *arg, const struct et_media_packet *p)
 	const struct et_codec *codec = codec_of(s, p->payload_type);
 	if (codec == NULL) {
 		m->undecodable++;
-		return 0;
+		return et_mix_came(m->mix, p->stream, p->sequence, p->timestamp, p->arrival_us);
 	}
 	const struct et_mix_packet packet = {
 		.stream = p->stream,
@@ -182,6 +185,21 @@ static int on_packet(void *arg, const struct et_media_packet *p)
 	return et_mix_add(m->mix, &packet);
 }
 
+/* Packets of a pause are no losses. */
+static int mix_conceal(struct mixing *m)
+{
+	const struct et_capture_recording *r = m->recording;
+	const int64_t per_ms = rate_of(r) / 1000;
+	int rc = et_mix_conceal(m->mix, NULL, NULL);
+
+	for (uint32_t i = 0; i < r->gap_count && rc == 0; i++) {
+		const int64_t from = (r->gaps[i].from_us - r->start_us) * per_ms / 1000;
+		const int64_t to = (r->gaps[i].to_us - r->start_us) * per_ms / 1000;
+		et_mix_leave(m->mix, from, r->gaps[i].to_us != 0 ? to + 1 : INT64_MAX);
+	}
+	return rc;
+}
+
 static int call_mix(struct wavs *w, struct live *l, struct mixing *m, struct et_error *reterr)
 {
 	const struct et_capture_recording *r = m->recording;
@@ -192,8 +210,12 @@ static int call_mix(struct wavs *w, struct live *l, struct mixing *m, struct et_
 	(void)unlink(m->path); /* of a run that was killed */
 	int rc = et_wav_create(&m->wav, m->path, rate, reterr);
 	rc = rc < 0 ? rc : et_mix_new(r->start_us, rate, on_samples, m, &m->mix, reterr);
+	rc = rc < 0 || !w->conceal ? rc : mix_conceal(m);
 	rc = rc < 0 ? rc : et_spool_drain(w->spool, &l->spooled, on_packet, m, reterr);
 	rc = rc < 0 ? rc : et_mix_finish(m->mix, r->end_us);
+	if (m->mix != NULL) {
+		m->concealed_ms = et_mix_stats(m->mix).concealed / (rate / 1000);
+	}
 	m->mix = et_mix_free(m->mix);
 	if (rc == 0 && m->used) {
 		rc = et_wav_end(&m->wav, NULL);
@@ -205,7 +227,7 @@ static int call_mix(struct wavs *w, struct live *l, struct mixing *m, struct et_
 	return rc < 0 && reterr->code == 0 ? et_fail(reterr, rc, "write '%s'", m->path) : rc;
 }
 
-static int note_written(struct wavs *w, const uint8_t id[16])
+static int note_written(struct wavs *w, const struct mixing *m)
 {
 	if (w->written_count == w->written_room) {
 		const uint32_t room = w->written_room * 2 + 64;
@@ -216,7 +238,9 @@ static int note_written(struct wavs *w, const uint8_t id[16])
 		w->written = more;
 		w->written_room = room;
 	}
-	memcpy(w->written[w->written_count++].id, id, 16);
+	struct written *one = &w->written[w->written_count++];
+	memcpy(one->id, m->recording->id, 16);
+	one->concealed_ms = m->concealed_ms;
 	return 0;
 }
 
@@ -231,7 +255,7 @@ static void on_close(void *arg, uint32_t slot, const struct et_capture_recording
 	struct mixing m = { .recording = recording, .wav = { .fd = -1 } };
 	w->live[slot] = NULL;
 	int rc = w->rc == 0 ? call_mix(w, l, &m, &e) : 0;
-	if (rc == 0 && m.used && note_written(w, recording->id) < 0) {
+	if (rc == 0 && m.used && note_written(w, &m) < 0) {
 		(void)unlink(m.path);
 		rc = et_fail(&e, -ENOMEM, "replay");
 	}
@@ -263,17 +287,22 @@ static int by_call(const void *a, const void *b)
 
 /* A file gets its name; one of an earlier run that has it goes. */
 static int call_name(struct wavs *w, const struct et_capture_recording *r, const uint8_t name[16],
-		     char ret[ET_REPLAY_WAV_NAME], struct et_error *reterr)
+		     char ret[ET_REPLAY_WAV_NAME], uint64_t *ret_concealed_ms,
+		     struct et_error *reterr)
 {
 	char part[PATH_SIZE];
 	char path[PATH_SIZE];
 	path_of(w, name, "wav", path);
-	if (w->written_count == 0 ||
-	    bsearch(r->id, w->written, w->written_count, sizeof(struct written), by_id) == NULL) {
+	const struct written *one = w->written_count > 0
+					    ? bsearch(r->id, w->written, w->written_count,
+						      sizeof(struct written), by_id)
+					    : NULL;
+	if (one == NULL) {
 		(void)unlink(path);
 		ret[0] = '\0';
 		return 0;
 	}
+	*ret_concealed_ms = one->concealed_ms;
 	path_of(w, r->id, "part", part);
 	if (rename(part, path) < 0) {
 		return et_fail(reterr, -errno, "rename '%s' to '%s'", part, path);
@@ -289,9 +318,10 @@ static int names_give(struct wavs *w, struct et_replay_wavs *ret, struct et_erro
 	const uint32_t count = ret->summary.call_count;
 	int rc = 0;
 	ret->names = calloc((size_t)count + 1, sizeof(*ret->names));
+	ret->concealed_ms = calloc((size_t)count + 1, sizeof(*ret->concealed_ms));
 	const struct et_replay_call **sorted =
 		calloc((size_t)count + 1, sizeof(struct et_replay_call *));
-	if (ret->names == NULL || sorted == NULL) {
+	if (ret->names == NULL || ret->concealed_ms == NULL || sorted == NULL) {
 		free(sorted);
 		return et_fail(reterr, -ENOMEM, "replay");
 	}
@@ -305,8 +335,9 @@ static int names_give(struct wavs *w, struct et_replay_wavs *ret, struct et_erro
 	for (uint32_t i = 0; i < count && rc == 0; i++) {
 		const struct et_capture_recording *r = &sorted[i]->recording;
 		bool again = i > 0 && memcmp(sorted[i - 1]->recording.call, r->call, 16) == 0;
-		rc = call_name(w, r, again ? r->id : r->call,
-			       ret->names[sorted[i] - ret->summary.calls], reterr);
+		const ptrdiff_t at = sorted[i] - ret->summary.calls;
+		rc = call_name(w, r, again ? r->id : r->call, ret->names[at],
+			       &ret->concealed_ms[at], reterr);
 	}
 	free(sorted);
 	return rc;
@@ -355,10 +386,10 @@ static int wavs_run(struct wavs *w, const struct et_replay_config *given,
 	return rc < 0 ? rc : folder_sync(w->folder, reterr);
 }
 
-int et_replay_wavs(const struct et_replay_config *config, const char *folder,
+int et_replay_wavs(const struct et_replay_config *config, const char *folder, bool conceal,
 		   struct et_replay_wavs *ret, struct et_error *reterr)
 {
-	struct wavs w = { .folder = folder };
+	struct wavs w = { .folder = folder, .conceal = conceal };
 	*ret = (struct et_replay_wavs){ .undecodable = 0 };
 	if (strlen(folder) > FOLDER_MAX) {
 		return et_fail(reterr, -ENAMETOOLONG, "folder '%.100s...'", folder);
@@ -378,5 +409,6 @@ void et_replay_wavs_release(struct et_replay_wavs *w)
 {
 	et_replay_summary_release(&w->summary);
 	free(w->names);
+	free(w->concealed_ms);
 	*w = (struct et_replay_wavs){ .undecodable = 0 };
 }

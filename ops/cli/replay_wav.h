@@ -17,14 +17,16 @@
 struct et_replay_wavs {
 	struct et_replay_summary summary;
 	char (*names)[ET_REPLAY_WAV_NAME]; /* of summary.calls[i]; "": nothing could be decoded */
+	uint64_t *concealed_ms;		   /* likewise: what was made up, of both sides */
 	uint64_t undecodable;		   /* packets that have no decoder here, or no key */
 };
 
 /* Replay `config`, whose on_media and on_close are not used, and write its calls into `folder`,
- * made when it is not there. On success the caller owns *ret and releases it; on failure no `.part`
+ * made when it is not there; with `conceal` what was lost is made up (node/audio/mix.h), but near
+ * pauses. On success the caller owns *ret and releases it; on failure no `.part`
  * is left (a run that is killed leaves those that it has written; the same one, begun anew, takes
  * their places). Errors as of et_replay(), and the disk's. */
-int et_replay_wavs(const struct et_replay_config *config, const char *folder,
+int et_replay_wavs(const struct et_replay_config *config, const char *folder, bool conceal,
 		   struct et_replay_wavs *ret, struct et_error *reterr) ET_MUST_CHECK;
 void et_replay_wavs_release(struct et_replay_wavs *w); /* zeros are allowed */
 

@@ -41,6 +41,7 @@ const struct et_cli_command table_capture[] = {
 	  .example = "evertape capture replay trace.pcap --wav out/ -o json",
 	  .options =
 		  OPTIONS({ "wav", "DIR", "write each call as stereo WAV", NULL },
+			  { "conceal", NULL, "make up what was lost; no evidence then", NULL },
 			  { "keylog", "FILE", "TLS key log: opens SIP over TLS", NULL },
 			  { "srtp-keys", "FILE", "TSV of ssrc, suite, base64 key and salt", NULL },
 			  SIP_PORT,

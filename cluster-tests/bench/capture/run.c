@@ -111,7 +111,7 @@ int et_bench_to_wavs(void *arg, uint64_t *packets)
 	const struct et_bench_wavs *w = arg;
 	const struct et_replay_config config = { .files = &w->file, .file_count = 1 };
 	struct et_replay_wavs wavs;
-	int rc = et_replay_wavs(&config, w->folder, &wavs, NULL);
+	int rc = et_replay_wavs(&config, w->folder, false, &wavs, NULL);
 	for (uint32_t i = 0; rc == 0 && i < wavs.summary.call_count; i++) {
 		rc = wavs.names[i][0] != '\0' ? 0 : ET_EDEGRADED;
 	}

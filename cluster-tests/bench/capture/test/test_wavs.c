@@ -78,7 +78,7 @@ static uint32_t write_all(const struct et_replay_config *config, const char *fol
 {
 	struct et_replay_wavs w;
 	struct et_error e;
-	if (et_replay_wavs(config, folder, &w, &e) < 0) {
+	if (et_replay_wavs(config, folder, false, &w, &e) < 0) {
 		fail_msg("%s", e.text);
 	}
 	const uint32_t count = w.summary.call_count;
@@ -243,7 +243,7 @@ static void a_full_disk_leaves_nothing(void **state)
 		struct et_error e;
 		assert_int_equal(et_made_write(f->file, &made, &counts, NULL), 0);
 		assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
-		int rc = et_replay_wavs(&config, folder, &w, &e);
+		int rc = et_replay_wavs(&config, folder, false, &w, &e);
 		assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
 		assert_int_equal(rc, -EFBIG);
 		assert_non_null(strstr(e.text, rows[i].says));
