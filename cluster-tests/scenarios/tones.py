@@ -2,7 +2,8 @@
 
 Promise (issue 5): with `tones: mask` whatever is heard of a recording has silence over each press, with a guard on both
 sides, and is else what was sent, sample for sample; of SRTP, too. Who has the right, and gives a reason, hears them; the audit
-log says so. The original payload, which cannot be masked, is refused without that.
+log says so. The original payload, which cannot be masked, is refused without that. Concealment of losses (issue 5: on request)
+makes up what was lost, and no press.
 
 With `tones: drop` they are silence on the tape, of G.711 that is not protected: nobody hears them, whatever right he has, also
 when the recorder was killed in the midst of them. Where it cannot, the recording says so; with `strict` nothing of it is written.
@@ -51,12 +52,13 @@ def press(sound, at, key):
     return sound[:first] + said + sound[first + len(said):]
 
 
-def place(s, node, number, protect, callee, pressed=PRESSED, events=(EVENT,)):
+def place(s, node, number, protect, callee, pressed=PRESSED, events=(EVENT,), lost=()):
     node.rows += 1
     call = Phones(s.folder / "calls" / f"{number:03d}", f"127.{node.phones}.{node.rows}.1", f"127.{node.phones}.{node.rows}.2",
                   f"+42060{number:07d}", callee, TALK, protect, events)
     for at, key in pressed:
         call.sound["caller"] = press(call.sound["caller"], at, key)
+    call.lost = set(lost)
     s.calls.append(call)
     return call.start()
 
@@ -82,6 +84,30 @@ def parts(call, side, channel, spans):
                 raise Broken(f"{call.caller} {side}: {at:.4f} s is heard")
         elif not any(a - MOST < at < b + MOST for a, b in spans) and n not in event and v != sent[n]:
             raise Broken(f"{call.caller} {side}: {at:.4f} s is {v}, was {sent[n]}")
+
+
+def concealed(s, node, call, lost):
+    """On request, and only then, frames that were lost are made up; a press is not, and all else is as it was."""
+    plain, note = heard(s, node, call, "losses")
+    made, made_note = heard(s, node, call, "concealed", "--conceal")
+    check("concealed" not in note and "no evidence" in made_note, f"the notes: {note} {made_note}")
+    filled = {}
+    for c, side in enumerate(("caller", "callee")):
+        sent = audio.to_pcm(call.sound[side], "PCMU")
+        offset = next(n - 8000 for n in range(len(plain[c]) - 160) if list(plain[c][n:n + 160]) == sent[8000:8160])
+        for k in lost:
+            frame = slice(k * 160 + offset, (k + 1) * 160 + offset)
+            check(not any(plain[c][frame]), f"{side}: frame {k} was lost, and is heard")
+            filled[side, k] = any(made[c][frame])
+        gaps = {n for k in lost for n in range(k * 160 + offset, (k + 1) * 160 + offset)}
+        others = [n for n in range(len(plain[c])) if n not in gaps and plain[c][n] != made[c][n]]
+        check(len(plain[c]) == len(made[c]) and not others, f"{side}: {len(others)} samples that came are others, from {others[:1]}")
+    want = {(side, k): not (side == "caller" and k == lost[-1]) for side, k in filled}
+    check(filled == want, f"made up: {filled}")
+    done = node.cli_raw("recording", "export", call.id, "--format", "original", "--conceal", "--out", str(s.folder / "o"), "--reason", "x")
+    check(done.returncode == 2, f"a concealed original: exit {done.returncode}")
+    s.say(f"of {2 * len(lost)} frames that were lost {sum(filled.values())} are made up with --conceal, and none without; what lies behind "
+          "a masked press is not, and every sample that came is what it was")
 
 
 def power(samples, hz):
@@ -198,6 +224,8 @@ def tell(s):
     recorder, other = cluster.node("prg-1"), cluster.node("brq-1")
     plain, sdes = place(s, recorder, 1, None, "+420800000001"), place(s, recorder, 2, "sdes", "+420800000002")
     kept = place(s, recorder, 3, None, "+420900000003")
+    lost = (30, 31, 200, int((PRESSED[0][0] + LENGTH) * 50))  # the last one right behind a press
+    lossy = place(s, recorder, 8, None, "+420800000008", lost=lost)
     s.hang_up(s.calls)
     wait_committed(other, s.calls, ["prg", "brq"], 60)
 
@@ -225,6 +253,8 @@ def tell(s):
     parts(kept, "caller", channels[0], [])
     s.say("the presses of two calls, one of SRTP, are silence at another site, all else is what was sent; with --tones keep they "
           "are heard, and the original is refused without it")
+
+    concealed(s, other, lossy, lost)
 
     events = [e for e in other.cli("audit", "list")["events"] if e["action"] == "recording.unmask"]
     check(len(events) == 4 and {e["target"] for e in events} == {plain.id, sdes.id}, f"audit: {events}")

@@ -80,6 +80,7 @@ class Phones(Call):
         self.srtp = {side: Srtp() for side in PORTS} if protect in ("sdes", "secret") else {}
         self.dtls, self.thread, self.failed, self.hangs_up = None, None, None, threading.Event()
         self.payloads = {side: {} for side in PORTS}  # frame -> event that took its place
+        self.lost = set()  # frames that neither side's network carries
 
     def table(self, side, wrong=False):
         """The line of a table of keys."""
@@ -139,6 +140,8 @@ class Phones(Call):
 
     def _frame(self, side, n):
         """Sound, or a piece of a key press: eight packets, of which the last three are its end."""
+        if n in self.lost:
+            return
         for at, who, digit in self.presses:
             begin = int(at * 50)
             if who == side and begin <= n < begin + 8:
