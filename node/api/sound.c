@@ -92,6 +92,11 @@ static void sound_headers(struct api_playback *p, bool read)
 {
 	api_playback_headers(p->call, &p->summary, read);
 	api_header(p->call, "x-evertape-tones:", "%s", p->config.mask_tones ? "masked" : "kept");
+	api_header(p->call, "x-evertape-losses:", "%s", p->config.conceal ? "concealed" : "silent");
+	if (p->config.conceal && read) {
+		api_header(p->call, "x-evertape-concealed-ms:", "%" PRIu64,
+			   p->summary.concealed / (p->summary.rate / 1000));
+	}
 }
 
 static int range_send(struct api_playback *p, const struct et_playback_part *part,
@@ -212,8 +217,8 @@ static int span_params(struct api_playback *p, const struct api_request *request
 static int sound_params(const struct api_request *request, const struct et_audio_format **ret,
 			bool *ret_export, struct et_error *reterr)
 {
-	static const char *const known[] = { "purpose", "reason", "ticket", "read",
-					     "from_ms", "to_ms",  "tones",  "format" };
+	static const char *const known[] = { "purpose", "reason", "ticket", "read",  "from_ms",
+					     "to_ms",	"tones",  "format", "losses" };
 	const char *purpose = api_param(request, "purpose");
 	const char *format = api_param(request, "format");
 	*ret = et_audio_format_find(format != NULL ? format : "wav");
@@ -228,6 +233,22 @@ static int sound_params(const struct api_request *request, const struct et_audio
 	return rc;
 }
 
+/* Are losses to be concealed? The audit log tells it. */
+static int losses_param(const struct api_request *request, char detail[96], bool *ret,
+			struct et_error *reterr)
+{
+	const char *losses = api_param(request, "losses");
+	*ret = losses != NULL && strcmp(losses, "conceal") == 0;
+	if (losses != NULL && !*ret && strcmp(losses, "silence") != 0) {
+		return et_fail_plain(reterr, ET_EUSAGE, "losses is silence or conceal");
+	}
+	if (*ret) {
+		const size_t used = strlen(detail);
+		(void)snprintf(detail + used, 96 - used, ", losses concealed");
+	}
+	return 0;
+}
+
 int api_audio(struct api_call *call, struct et_error *reterr)
 {
 	ET_CLEANUP(api_playback_release) struct api_playback p = { 0 };
@@ -235,8 +256,10 @@ int api_audio(struct api_call *call, struct et_error *reterr)
 	const struct et_audio_format *format;
 	char detail[96];
 	bool export;
+	bool conceal;
 	int rc = sound_params(&call->request, &format, &export, reterr);
 	rc = rc < 0 ? rc : span_params(&p, &call->request, format->name, detail, reterr);
+	rc = rc < 0 ? rc : losses_param(&call->request, detail, &conceal, reterr);
 	if (rc < 0) {
 		return rc;
 	}
@@ -244,6 +267,7 @@ int api_audio(struct api_call *call, struct et_error *reterr)
 	const bool range = call->range[0] != '\0' && strcmp(format->name, "wav") == 0;
 	rc = api_playback_open(call, &p, export ? "recording.export" : "recording.play", detail,
 			       reterr);
+	p.config.conceal = conceal;
 	rc = rc < 0 ? rc : sound_measure(&p, !range, &part, reterr);
 	if (rc < 0) {
 		return rc;

@@ -183,7 +183,9 @@ int et_cli_send_file(struct et_cli *cli, const char *path, const struct et_cli_u
 /* What the head of audio says: whether all of the recording is in it. */
 struct et_cli_audio {
 	bool complete;
-	bool masked; /* key presses are silence: its rule says so */
+	bool masked;	       /* key presses are silence: its rule says so */
+	bool concealed;	       /* what was lost is made up: */
+	uint64_t concealed_ms; /* so much of it, of both sides */
 	char problem[256];
 };
 /* Write the answer's body to `f`; no limit on the whole, --timeout on standing still. */

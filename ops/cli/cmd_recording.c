@@ -1,5 +1,6 @@
 /* recording list, show, play, export, verify, where. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -390,6 +391,7 @@ static int audio_path(struct et_cli *cli, const char *rest, const char *purpose,
 	et_cli_query(path, "format", format);
 	et_cli_query(path, "reason", et_cli_option(cli, "reason"));
 	et_cli_query(path, "tones", et_cli_option(cli, "tones"));
+	et_cli_query(path, "losses", et_cli_option(cli, "conceal") != NULL ? "conceal" : NULL);
 	rc = span_query(cli, path, reterr);
 	if (rc < 0) {
 		return rc;
@@ -403,6 +405,11 @@ static int audio_verdict(struct et_cli *cli, const struct et_cli_audio *audio)
 {
 	if (audio->masked) {
 		et_cli_note(cli, "its rule masks key presses: they are silence");
+	}
+	if (audio->concealed) {
+		et_cli_note(cli,
+			    "no evidence: lost sound is concealed, %" PRIu64 " ms of it made up",
+			    audio->concealed_ms);
 	}
 	if (audio->complete) {
 		return 0;
@@ -562,6 +569,10 @@ int et_cli_recording_export(struct et_cli *cli, struct et_error *reterr)
 		return et_cli_usage(cli, reterr,
 				    "recording export needs --out PATH (- for standard "
 				    "output)");
+	}
+	if (original && et_cli_option(cli, "conceal") != NULL) {
+		return et_cli_usage(cli, reterr,
+				    "an original is what came: --conceal is of " ET_AUDIO_FORMATS);
 	}
 	if (original && (et_cli_option(cli, "from") != NULL || et_cli_option(cli, "to") != NULL)) {
 		return et_cli_usage(

@@ -100,6 +100,7 @@ static size_t request_head(char *line, size_t size, size_t count, void *arg)
 	static const char complete[] = "x-evertape-complete: true";
 	static const char problem[] = "x-evertape-problem: ";
 	static const char masked[] = "x-evertape-tones: masked";
+	static const char concealed[] = "x-evertape-concealed-ms: ";
 	struct request *r = arg;
 	size_t bytes = size * count;
 	if (r->audio == NULL) {
@@ -111,6 +112,10 @@ static size_t request_head(char *line, size_t size, size_t count, void *arg)
 	} else if (bytes >= sizeof(masked) - 1 &&
 		   strncasecmp(line, masked, sizeof(masked) - 1) == 0) {
 		r->audio->masked = true;
+	} else if (bytes > sizeof(concealed) - 1 &&
+		   strncasecmp(line, concealed, sizeof(concealed) - 1) == 0) {
+		r->audio->concealed = true;
+		r->audio->concealed_ms = strtoull(line + sizeof(concealed) - 1, NULL, 10);
 	} else if (bytes > sizeof(problem) - 1 &&
 		   strncasecmp(line, problem, sizeof(problem) - 1) == 0) {
 		(void)snprintf(r->audio->problem, sizeof(r->audio->problem), "%.*s",

@@ -13,6 +13,11 @@
 			"mask keep"                                                                \
 	}
 
+#define CONCEAL                                                                                    \
+	{                                                                                          \
+		"conceal", NULL, "make up what was lost on its way; no evidence then", NULL        \
+	}
+
 #define SEARCH_LIST                                                                                \
 	CALLS, { "agent", "AGENT", "the agent of the time of the call", NULL },                    \
 		{ "team", "NAME", "the agent's team at that time", NULL },                         \
@@ -93,9 +98,11 @@ const struct et_cli_command table_recording[] = {
 		     "plays it. --from and --to: only that span, without reading the rest. Key "
 		     "presses in the audio are silence where the recording's rule says `tones: "
 		     "mask` (or drop, strict: then those of G.711 are silence on the tape, "
-		     "too); to hear them takes --tones keep, a reason and the role unmasker.",
+		     "too); to hear them takes --tones keep, a reason and the role unmasker. What "
+		     "was lost on its way is silence; with --conceal the first 60 ms of each loss "
+		     "are made up.",
 	  .example = "evertape recording play ID --from 50m --to 51m30s > call.wav",
-	  .options = OPTIONS(SPAN, TONES, REASON),
+	  .options = OPTIONS(SPAN, TONES, CONCEAL, REASON),
 	  .run = et_cli_recording_play },
 	{ .path = "recording erase",
 	  .arguments = "[ID...]",
@@ -229,14 +236,15 @@ const struct et_cli_command table_recording[] = {
 		  "an event in the audit log first. Exits 6 when parts are missing; the note says "
 		  "which. Where the recording's rule says `tones: mask`, drop or strict, key "
 		  "presses are silence in the audio, and an original needs --tones keep, a reason "
-		  "and the role unmasker.",
+		  "and the role unmasker. With --conceal the first 60 ms of each loss are made up, "
+		  "and file and note say so; else they are silence.",
 	  .example = "evertape recording export ID --format original --out case-118/ --reason "
 		     "case-118",
 	  .options = OPTIONS(
 		  { "format", "FORMAT", "wav (default), flac, opus, mp3 or original",
 		    ET_AUDIO_FORMATS " original" },
 		  { "out", "PATH", "file, or folder (original); - for standard output", NULL },
-		  SPAN, TONES, REASON),
+		  SPAN, TONES, CONCEAL, REASON),
 	  .run = et_cli_recording_export },
 	{ .path = "recording told",
 	  .arguments = "ID",

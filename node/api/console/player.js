@@ -33,7 +33,8 @@ export async function player(recording, ticket, signal, start, onTime) {
 	const base = `/v1/recordings/${recording.id}`;
 	const peaks = await ask(`${base}/peaks?count=${PEAKS}&ticket=${ticket}`, { signal });
 	const total = peaks.duration_ms / 1000;
-	const audio = h("audio", { preload: "metadata", src: `${base}/audio?ticket=${ticket}` });
+	const sound = (losses) => `${base}/audio?ticket=${ticket}&losses=${losses}`;
+	const audio = h("audio", { preload: "metadata", src: sound("silence") });
 	const canvas = h("canvas");
 	const head = h("div.head");
 	const clock = h("span.time", {}, `00:00 / ${duration(peaks.duration_ms)}`);
@@ -60,6 +61,16 @@ export async function player(recording, ticket, signal, start, onTime) {
 		audio.playbackRate = rates[(rates.indexOf(audio.playbackRate) + 1) % rates.length];
 		speed.textContent = `${audio.playbackRate}×`;
 	};
+	const conceal = h("input", { type: "checkbox" });
+	conceal.addEventListener("change", () => {
+		const { currentTime, paused, playbackRate } = audio;
+		audio.src = sound(conceal.checked ? "conceal" : "silence");
+		audio.addEventListener("loadedmetadata", () => {
+			audio.playbackRate = playbackRate;
+			seek(currentTime);
+			return paused || toggle();
+		}, { once: true });
+	});
 	play.addEventListener("click", toggle);
 	speed.addEventListener("click", rate);
 	wave.addEventListener("click", (e) => {
@@ -84,7 +95,8 @@ export async function player(recording, ticket, signal, start, onTime) {
 	const element = h("div.player", {}, wave,
 		h("div.controls", {}, play,
 			h("button", { type: "button", onclick: () => seek(audio.currentTime - 5) }, "−5 s"),
-			h("button", { type: "button", onclick: () => seek(audio.currentTime + 5) }, "+5 s"), speed, clock),
+			h("button", { type: "button", onclick: () => seek(audio.currentTime + 5) }, "+5 s"), speed,
+			h("label", { title: "What was lost on its way is made up: no evidence then" }, conceal, " Conceal losses"), clock),
 		peaks.problem && h("p.error", {}, `Incomplete: ${peaks.problem}`),
 		h("p.hint", {}, "Space plays, ← and → move 5 s, S changes the speed."), audio);
 	const keys = {
