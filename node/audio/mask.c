@@ -26,14 +26,24 @@ struct span {
 	int64_t to;
 };
 
+struct spans {
+	struct span list[SPANS_MAX];
+	size_t count;
+};
+
+/* Where somebody listens for keys. */
 struct ear {
 	int16_t window[ET_DTMF_WINDOW]; /* at 8 kHz, the newest last */
 	int32_t sum;			/* of the frames of a sample that is not whole yet */
 	struct et_dtmf_look before;	/* of the last window */
 	char key;			/* the last one that was pressed */
 	int64_t key_hop;		/* when it was heard last */
-	struct span spans[SPANS_MAX];
-	size_t span_count;
+	struct spans found;
+};
+
+struct channel {
+	struct ear came;		      /* to what came: there all is silence */
+	struct ear all;			      /* and to what was made up: there that is silence */
 	uint64_t made[MADE_RING / MADE_BITS]; /* a bit a frame that was made up */
 	int64_t silent_end; /* behind the last frame that was made silent; -1: none was */
 };
@@ -45,12 +55,12 @@ struct et_mask {
 	void *arg;	  /* borrowed */
 	et_mix_made told; /* or NULL */
 	void *told_arg;	  /* borrowed */
-	bool has_made;	  /* something was made up once */
+	bool has_made;	  /* something was made up once; without that both hear the same */
 	int64_t in;	  /* the next frame that comes */
 	int64_t out;	  /* the next frame that is given out */
 	struct et_mask_stats stats;
 	struct et_dtmf dtmf;
-	struct ear ears[ET_MIX_CHANNELS];
+	struct channel channels[ET_MIX_CHANNELS];
 	int16_t ring[]; /* RING_HOPS hops of frames */
 };
 
@@ -71,7 +81,7 @@ int et_mask_new(uint32_t rate, et_mix_sink sink, void *arg, struct et_mask **ret
 	m->sink = sink;
 	m->arg = arg;
 	for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
-		m->ears[c].silent_end = -1;
+		m->channels[c].silent_end = -1;
 	}
 	et_dtmf_init(&m->dtmf);
 	*ret = m;
@@ -95,29 +105,32 @@ void et_mask_begin(struct et_mask *m, int64_t frame)
 	m->out = frame;
 }
 
-void et_mask_span(struct et_mask *m, uint8_t channel, int64_t from, int64_t to)
+static void span_add(struct spans *spans, int64_t from, int64_t to)
 {
-	struct ear *e = &m->ears[channel];
 	struct span *s;
 
-	if (to <= m->out || from >= to) {
-		return;
-	}
-	for (size_t i = 0; i < e->span_count; i++) {
-		s = &e->spans[i];
+	for (size_t i = 0; i < spans->count; i++) {
+		s = &spans->list[i];
 		if (from <= s->to && to >= s->from) {
 			s->from = from < s->from ? from : s->from;
 			s->to = to > s->to ? to : s->to;
 			return;
 		}
 	}
-	if (e->span_count < SPANS_MAX) {
-		e->spans[e->span_count++] = (struct span){ from, to };
+	if (spans->count < SPANS_MAX) {
+		spans->list[spans->count++] = (struct span){ from, to };
 		return;
 	}
-	s = &e->spans[SPANS_MAX - 1]; /* Rather too much than too little. */
+	s = &spans->list[SPANS_MAX - 1]; /* Rather too much than too little. */
 	s->from = from < s->from ? from : s->from;
 	s->to = to > s->to ? to : s->to;
+}
+
+void et_mask_span(struct et_mask *m, uint8_t channel, int64_t from, int64_t to)
+{
+	if (to > m->out && from < to) {
+		span_add(&m->channels[channel].came.found, from, to);
+	}
 }
 
 /* ---- What was made up ---- */
@@ -128,9 +141,9 @@ void et_mask_tell_made(struct et_mask *m, et_mix_made told, void *arg)
 	m->told_arg = arg;
 }
 
-static uint64_t *made_word(struct ear *e, int64_t frame)
+static bool is_made(const struct channel *c, int64_t frame)
 {
-	return &e->made[frame % MADE_RING / MADE_BITS];
+	return (c->made[frame % MADE_RING / MADE_BITS] >> frame % MADE_BITS & 1) != 0;
 }
 
 void et_mask_made(void *arg, uint8_t channel, int64_t from, int64_t to)
@@ -138,32 +151,36 @@ void et_mask_made(void *arg, uint8_t channel, int64_t from, int64_t to)
 	struct et_mask *m = arg;
 
 	et_assert(from >= m->in && to - m->out <= MADE_RING);
+	for (size_t c = 0; c < ET_MIX_CHANNELS && !m->has_made; c++) {
+		m->channels[c].all = m->channels[c].came;
+		m->channels[c].all.found.count = 0;
+	}
 	m->has_made = true;
 	for (int64_t f = from; f < to; f++) {
-		*made_word(&m->ears[channel], f) |= UINT64_C(1) << f % MADE_BITS;
+		uint64_t *word = &m->channels[channel].made[f % MADE_RING / MADE_BITS];
+		*word |= UINT64_C(1) << f % MADE_BITS;
 	}
 }
 
-/* Of `count` frames at `out` those that were made up behind masked ones; the others are told. */
-static void ear_silence_made(struct et_mask *m, uint8_t channel, int16_t *frames, int64_t count,
-			     bool *mark)
+/* Of `count` frames at `out` those that were made up behind silent ones, or of a key; the others
+ * are told. `silent`: where there is a key. */
+static void channel_silence_made(struct et_mask *m, uint8_t channel, int16_t *frames, int64_t count,
+				 const bool *silent, bool *mark)
 {
 	const int64_t reach = ET_MASK_MADE_MS * m->hop / (1000 / HOPS_PER_S);
-	struct ear *e = &m->ears[channel];
+	struct channel *c = &m->channels[channel];
 	int64_t begin = m->out; /* of what is told at once */
 
 	for (int64_t f = m->out; f < m->out + count; f++) {
-		uint64_t *word = made_word(e, f);
-		const uint64_t bit = UINT64_C(1) << f % MADE_BITS;
-		const bool is_made = (*word & bit) != 0;
-		const bool is_silent = is_made && e->silent_end >= 0 && f < e->silent_end + reach;
-		*word &= ~bit;
+		const bool made = is_made(c, f);
+		const bool is_silent = made && (silent[f - m->out] ||
+						(c->silent_end >= 0 && f < c->silent_end + reach));
 		if (is_silent) {
 			frames[(f - m->out) * ET_MIX_CHANNELS + channel] = 0;
 			mark[f - m->out] = true;
-			e->silent_end = f + 1 > e->silent_end ? f + 1 : e->silent_end;
+			c->silent_end = f + 1 > c->silent_end ? f + 1 : c->silent_end;
 		}
-		if (is_made && !is_silent) {
+		if (made && !is_silent) {
 			continue;
 		}
 		if (f > begin && m->told != NULL) {
@@ -174,32 +191,53 @@ static void ear_silence_made(struct et_mask *m, uint8_t channel, int16_t *frames
 	if (m->out + count > begin && m->told != NULL) {
 		m->told(m->told_arg, channel, begin, m->out + count);
 	}
+	for (int64_t f = m->out; f < m->out + count; f++) {
+		c->made[f % MADE_RING / MADE_BITS] &= ~(UINT64_C(1) << f % MADE_BITS);
+	}
 }
 
 /* ---- Out ---- */
 
-/* Silence over the spans of a channel, of `count` frames at `out`; `mark` notes where. */
-static void ear_silence(struct et_mask *m, uint8_t channel, int16_t *frames, int64_t count,
-			bool *mark)
+/* Where spans lie within `count` frames at `out`; returns the end of the last one, or -1. */
+static int64_t spans_take(struct spans *spans, int64_t out, int64_t count, bool *ret)
 {
-	struct ear *e = &m->ears[channel];
+	int64_t end = -1;
 
-	for (size_t i = 0; i < e->span_count;) {
-		const struct span s = e->spans[i];
-		const int64_t from = s.from > m->out ? s.from - m->out : 0;
-		const int64_t to = s.to < m->out + count ? s.to - m->out : count;
+	for (size_t i = 0; i < spans->count;) {
+		const struct span s = spans->list[i];
+		const int64_t from = s.from > out ? s.from - out : 0;
+		const int64_t to = s.to < out + count ? s.to - out : count;
 		for (int64_t f = from; f < to; f++) {
-			frames[f * ET_MIX_CHANNELS + channel] = 0;
-			mark[f] = true;
+			ret[f] = true;
 		}
-		if (to > from && m->out + to > e->silent_end) {
-			e->silent_end = m->out + to;
-		}
-		if (s.to <= m->out + count) {
-			e->spans[i] = e->spans[--e->span_count];
+		end = to > from && out + to > end ? out + to : end;
+		if (s.to <= out + count) {
+			spans->list[i] = spans->list[--spans->count];
 		} else {
 			i++;
 		}
+	}
+	return end;
+}
+
+/* Silence of a channel, of `count` frames at `out`; `mark` notes where. */
+static void channel_silence(struct et_mask *m, uint8_t channel, int16_t *frames, int64_t count,
+			    bool *mark)
+{
+	struct channel *c = &m->channels[channel];
+	bool silent[48000 / HOPS_PER_S] = { false };
+
+	const int64_t end = spans_take(&c->came.found, m->out, count, silent);
+	c->silent_end = end > c->silent_end ? end : c->silent_end;
+	for (int64_t f = 0; f < count && end >= 0; f++) {
+		if (silent[f]) {
+			frames[f * ET_MIX_CHANNELS + channel] = 0;
+			mark[f] = true;
+		}
+	}
+	if (m->has_made) {
+		(void)spans_take(&c->all.found, m->out, count, silent);
+		channel_silence_made(m, channel, frames, count, silent, mark);
 	}
 }
 
@@ -215,10 +253,7 @@ static int mask_flush(struct et_mask *m, int64_t until)
 		int16_t *frames = &m->ring[m->out % (RING_HOPS * m->hop) * ET_MIX_CHANNELS];
 		memset(mark, 0, sizeof(mark));
 		for (uint8_t c = 0; c < ET_MIX_CHANNELS; c++) {
-			ear_silence(m, c, frames, count, mark);
-			if (m->has_made) {
-				ear_silence_made(m, c, frames, count, mark);
-			}
+			channel_silence(m, c, frames, count, mark);
 		}
 		for (int64_t f = 0; f < count; f++) {
 			m->stats.frames += mark[f];
@@ -231,11 +266,13 @@ static int mask_flush(struct et_mask *m, int64_t until)
 
 /* ---- In ---- */
 
+/* `made`: what was made up of the channel is silence here; or NULL. */
 static void ear_hear(struct ear *e, uint32_t step, const int16_t *frames, int64_t count,
-		     int64_t position)
+		     int64_t position, const struct channel *made)
 {
 	for (int64_t f = 0; f < count; f++) {
-		e->sum += frames[f * ET_MIX_CHANNELS];
+		const bool is_silent = made != NULL && is_made(made, position + f);
+		e->sum += is_silent ? 0 : frames[f * ET_MIX_CHANNELS];
 		if ((position + f + 1) % step != 0) {
 			continue;
 		}
@@ -248,46 +285,69 @@ static void ear_hear(struct ear *e, uint32_t step, const int16_t *frames, int64_
 }
 
 /* Was this key pressed lately, in either channel? */
-static bool is_pressed(const struct et_mask *m, char key, int64_t hop)
+static bool is_pressed(struct ear *const ears[ET_MIX_CHANNELS], char key, int64_t hop)
 {
 	for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
-		const struct ear *e = &m->ears[c];
-		if (e->key == key && hop - e->key_hop <= ECHO_HOPS) {
+		if (ears[c]->key == key && hop - ears[c]->key_hop <= ECHO_HOPS) {
 			return true;
 		}
 	}
 	return false;
 }
 
-/* A hop ended at frame `in`, and with it a window. */
-static void mask_look(struct et_mask *m)
+/* A hop ended at frame `in`, and with it a window of both ears. Returns how many presses began. */
+static uint64_t ears_look(struct et_mask *m, struct ear *const ears[ET_MIX_CHANNELS])
 {
 	const int64_t hop = m->in / m->hop;
 	const int64_t reach = m->hop + ET_DTMF_WINDOW * (int64_t)m->step;
 	const int64_t guard = ET_MASK_GUARD_MS * m->hop / (1000 / HOPS_PER_S);
 	struct et_dtmf_look now[ET_MIX_CHANNELS];
 	bool again[ET_MIX_CHANNELS];
+	uint64_t keys = 0;
 
 	for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
-		struct ear *e = &m->ears[c];
+		struct ear *e = ears[c];
 		now[c] = et_dtmf_look(&m->dtmf, e->window);
 		again[c] = now[c].key != '\0' && now[c].key == e->before.key;
 		if (again[c]) {
-			m->stats.keys += now[c].key != e->key || hop - e->key_hop > AGAIN_HOPS;
+			keys += now[c].key != e->key || hop - e->key_hop > AGAIN_HOPS;
 			e->key = now[c].key;
 			e->key_hop = hop;
 		}
 	}
-	for (uint8_t c = 0; c < ET_MIX_CHANNELS; c++) {
-		struct ear *e = &m->ears[c];
+	for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
+		struct ear *e = ears[c];
 		const bool faint = now[c].faint != '\0' && now[c].faint == e->before.faint &&
-				   is_pressed(m, now[c].faint, hop);
+				   is_pressed(ears, now[c].faint, hop);
 		if (again[c] || faint) {
-			et_mask_span(m, c, m->in - reach - guard, m->in + guard);
+			span_add(&e->found, m->in - reach - guard, m->in + guard);
 		}
 		e->before = now[c];
 		memmove(e->window, e->window + ET_DTMF_HOP,
 			(ET_DTMF_WINDOW - ET_DTMF_HOP) * sizeof(e->window[0]));
+	}
+	return keys;
+}
+
+static void mask_look(struct et_mask *m)
+{
+	struct ear *const came[] = { &m->channels[0].came, &m->channels[1].came };
+	struct ear *const all[] = { &m->channels[0].all, &m->channels[1].all };
+
+	m->stats.keys += ears_look(m, came);
+	if (m->has_made) {
+		(void)ears_look(m, all);
+	}
+}
+
+static void mask_hear(struct et_mask *m, const int16_t *samples, int64_t count)
+{
+	for (size_t i = 0; i < ET_MIX_CHANNELS; i++) {
+		struct channel *c = &m->channels[i];
+		ear_hear(&c->came, m->step, samples + i, count, m->in, m->has_made ? c : NULL);
+		if (m->has_made) {
+			ear_hear(&c->all, m->step, samples + i, count, m->in, NULL);
+		}
 	}
 }
 
@@ -301,9 +361,7 @@ int et_mask_put(void *arg, const int16_t *samples, size_t frames)
 		const int64_t count = (int64_t)frames < room ? (int64_t)frames : room;
 		memcpy(&m->ring[m->in % (RING_HOPS * m->hop) * ET_MIX_CHANNELS], samples,
 		       (size_t)count * ET_MIX_CHANNELS * sizeof(samples[0]));
-		for (size_t c = 0; c < ET_MIX_CHANNELS; c++) {
-			ear_hear(&m->ears[c], m->step, samples + c, count, m->in);
-		}
+		mask_hear(m, samples, count);
 		samples += count * ET_MIX_CHANNELS;
 		frames -= (size_t)count;
 		m->in += count;

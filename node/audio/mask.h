@@ -9,8 +9,9 @@
  * only stand out, too: the echo in the other channel, and the press that somebody talks over.
  * Spans that others know (telephone events) are added by et_mask_span().
  *
- * Of what was masked nothing is heard again: samples that a mix made up (et_mix_conceal()) within
- * ET_MASK_MADE_MS behind a masked one are silence as well, and what follows on those.
+ * Of what was masked nothing is heard again: what a mix made up (et_mix_conceal()) is silence
+ * within ET_MASK_MADE_MS behind a masked sample, and where there is a key when it is listened to,
+ * too. What came is masked as it would be without.
  *
  * Lengths and times stay: there are as many frames as came in. What is given out depends on the
  * frames of the last ET_MASK_MEMORY_MS only, at their place since frame 0, so a range that is
@@ -42,7 +43,7 @@ struct et_mask_stats {
 
 struct et_mask;
 
-/* Between a mix of `rate` Hz (8000, 16000, 48000) and `sink`. The caller owns *ret (10 KiB at
+/* Between a mix of `rate` Hz (8000, 16000, 48000) and `sink`. The caller owns *ret (16 KiB at
  * 8 kHz). */
 int et_mask_new(uint32_t rate, et_mix_sink sink, void *arg, struct et_mask **ret,
 		struct et_error *reterr) ET_MUST_CHECK;

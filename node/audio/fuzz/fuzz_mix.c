@@ -153,7 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t last = data[size - 1];
 	const bool conceals = (last & AS_CONCEALED) != 0;
 	int rc = run(data, size, conceals, &runs[0]);
-	if (rc < 0 || !conceals || (last & (AS_MASKED | AS_OWN)) != 0) {
+	if (rc < 0 || !conceals || (last & AS_OWN) != 0) {
 		return 0;
 	}
 	rc = run(data, size, false, &runs[1]);

@@ -225,6 +225,22 @@ static void of_a_masked_press_nothing_is_made_up(void **state)
 	assert_false(is_silent(f, 1, 450));
 	assert_true(s.concealed < unmasked);
 	assert_int_equal(s.mix.concealed, unmasked);
+
+	/* What came is as it is without. */
+	int16_t *made = calloc(f->frames, 4);
+	assert_non_null(made);
+	memcpy(made, f->heard, f->frames * 4);
+	f->config.conceal = false;
+	render(f, 0, UINT64_MAX, &s);
+	for (uint32_t n = 0; n < ALL; n++) {
+		for (unsigned party = 0; party < 2; party++) {
+			const size_t from = frame_of(party, n);
+			for (size_t i = from; i < from + PTIME && !is_lost(n); i++) {
+				assert_int_equal(made[2 * i + party], f->heard[2 * i + party]);
+			}
+		}
+	}
+	free(made);
 }
 
 static void the_survey_and_peaks_are_of_what_came(void **state)
