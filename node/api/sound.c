@@ -62,30 +62,51 @@ static int wav_pad(struct wav *w)
 	return 0;
 }
 
+/* What of a piece of the file, which stands at `at`, lies in [first, last]. */
+static int piece_send(struct api_call *call, const uint8_t *piece, uint64_t size, uint64_t at,
+		      uint64_t first, uint64_t last)
+{
+	const uint64_t from = first > at ? first : at;
+	const uint64_t to = last + 1 < at + size ? last + 1 : at + size;
+	return from < to ? api_write(call, piece + (from - at), (size_t)(to - from)) : 0;
+}
+
+/* Those of its samples: bytes [first, last] behind the header. */
+static int samples_send(struct api_playback *p, struct wav *w, uint64_t first, uint64_t last,
+			struct et_error *reterr)
+{
+	struct et_playback_summary summary;
+	uint64_t first_frame = w->part->first_frame + first / ET_WAV_FRAME_SIZE;
+	w->left = last - first + 1;
+	w->skip = first % ET_WAV_FRAME_SIZE;
+	uint64_t count = (w->skip + w->left + ET_WAV_FRAME_SIZE - 1) / ET_WAV_FRAME_SIZE;
+	p->config.rate = w->part->rate;
+	int rc = et_playback_render(&p->config, first_frame, count, wav_sink, w, &summary, reterr);
+	return rc < 0 ? rc : wav_pad(w);
+}
+
+static uint64_t label_size(const struct api_playback *p)
+{
+	return p->config.conceal ? ET_WAV_LABEL_SIZE : 0;
+}
+
 static int wav_send(struct api_playback *p, struct wav *w, uint64_t first, uint64_t last,
 		    struct et_error *reterr)
 {
+	const uint64_t end = ET_WAV_HEADER_SIZE + w->part->frames * ET_WAV_FRAME_SIZE;
 	uint8_t header[ET_WAV_HEADER_SIZE];
-	w->left = last - first + 1;
+	uint8_t label[ET_WAV_LABEL_SIZE];
 	int rc = et_wav_header(w->part->frames, w->part->rate, header);
-	if (rc == 0 && first < ET_WAV_HEADER_SIZE) {
-		uint64_t n = ET_WAV_HEADER_SIZE - first;
-		n = n < w->left ? n : w->left;
-		rc = api_write(p->call, header + first, (size_t)n);
-		w->left -= n;
-		first = ET_WAV_HEADER_SIZE;
+	if (rc == 0 && p->config.conceal) {
+		rc = et_wav_label(header, label);
 	}
-	if (rc < 0 || w->left == 0) {
-		return rc;
+	rc = rc < 0 ? rc : piece_send(p->call, header, sizeof(header), 0, first, last);
+	if (rc == 0 && first < end && last >= ET_WAV_HEADER_SIZE) {
+		const uint64_t from = first > ET_WAV_HEADER_SIZE ? first : ET_WAV_HEADER_SIZE;
+		const uint64_t to = last < end ? last : end - 1;
+		rc = samples_send(p, w, from - ET_WAV_HEADER_SIZE, to - ET_WAV_HEADER_SIZE, reterr);
 	}
-	uint64_t offset = first - ET_WAV_HEADER_SIZE;
-	uint64_t first_frame = w->part->first_frame + offset / ET_WAV_FRAME_SIZE;
-	w->skip = offset % ET_WAV_FRAME_SIZE;
-	uint64_t count = (w->skip + w->left + ET_WAV_FRAME_SIZE - 1) / ET_WAV_FRAME_SIZE;
-	struct et_playback_summary summary;
-	p->config.rate = w->part->rate;
-	rc = et_playback_render(&p->config, first_frame, count, wav_sink, w, &summary, reterr);
-	return rc < 0 ? rc : wav_pad(w);
+	return rc < 0 ? rc : piece_send(p->call, label, label_size(p), end, first, last);
 }
 
 static void sound_headers(struct api_playback *p, bool read)
@@ -104,10 +125,10 @@ static int range_send(struct api_playback *p, const struct et_playback_part *par
 {
 	struct api_call *call = p->call;
 	struct wav w = { .call = call, .part = part };
-	uint64_t size = ET_WAV_HEADER_SIZE + part->frames * ET_WAV_FRAME_SIZE;
+	uint64_t size = ET_WAV_HEADER_SIZE + part->frames * ET_WAV_FRAME_SIZE + label_size(p);
 	uint64_t first = 0;
 	uint64_t last = size - 1;
-	if (part->frames > ET_WAV_FRAMES_MAX) {
+	if (part->frames > ET_WAV_FRAMES_MAX - label_size(p) / ET_WAV_FRAME_SIZE) {
 		return et_fail_plain(reterr, ET_ELIMIT, "the recording is too long for a WAV file");
 	}
 	int range = api_range_parse(call->range, size, &first, &last);
@@ -159,7 +180,9 @@ static int file_write(void *arg, const void *data, size_t size)
 static int file_send(struct api_playback *p, const struct et_playback_part *part,
 		     const struct et_audio_format *format, struct et_error *reterr)
 {
-	const struct et_audio_about about = { .rate = part->rate, .frames = part->frames };
+	const struct et_audio_about about = { .rate = part->rate,
+					      .frames = part->frames,
+					      .concealed = p->config.conceal };
 	struct file f = { .p = p, .format = format, .size = et_audio_size(format, &about) };
 	int rc = et_playback_export(&p->config, part, format, file_write, &f, reterr);
 	if (rc == 0) {

@@ -12,14 +12,24 @@
 
 static int64_t wav_size(const struct et_audio_about *about)
 {
-	return (int64_t)(ET_WAV_HEADER_SIZE + about->frames * ET_WAV_FRAME_SIZE);
+	return (int64_t)(ET_WAV_HEADER_SIZE + about->frames * ET_WAV_FRAME_SIZE +
+			 (about->concealed ? ET_WAV_LABEL_SIZE : 0));
+}
+
+/* Its header, and what stands behind its samples when it has a label. */
+static int wav_head(const struct et_audio_about *about, uint8_t header[ET_WAV_HEADER_SIZE],
+		    uint8_t label[ET_WAV_LABEL_SIZE])
+{
+	int rc = et_wav_header(about->frames, about->rate, header);
+	return rc == 0 && about->concealed ? et_wav_label(header, label) : rc;
 }
 
 static int wav_begin(struct et_audio_writer *w, struct et_error *reterr)
 {
 	uint8_t header[ET_WAV_HEADER_SIZE];
+	uint8_t label[ET_WAV_LABEL_SIZE];
 
-	int rc = et_wav_header(w->about.frames, w->about.rate, header);
+	int rc = wav_head(&w->about, header, label);
 	if (rc < 0) {
 		return et_fail_plain(reterr, rc,
 				     "WAV file of more than 4 GiB: ask for flac, or for a span");
@@ -45,9 +55,14 @@ static int wav_write(struct et_audio_writer *w, const int16_t *samples, size_t f
 
 static int wav_end(struct et_audio_writer *w, struct et_error *reterr)
 {
-	(void)w;
-	(void)reterr;
-	return 0;
+	uint8_t header[ET_WAV_HEADER_SIZE];
+	uint8_t label[ET_WAV_LABEL_SIZE];
+
+	if (!w->about.concealed) {
+		return 0;
+	}
+	(void)wav_head(&w->about, header, label); /* as at the begin */
+	return audio_give(w, label, sizeof(label), reterr);
 }
 
 static const struct audio_writer_kind audio_wav = {

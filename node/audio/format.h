@@ -1,7 +1,8 @@
 /* The sound of a recording as a file: WAV, FLAC, Ogg Opus, MP3; two channels, in which the two
  * voices stay apart.
  *
- *   wav   PCM of 16 bits (RIFF). The samples as they are; nothing beside them.
+ *   wav   PCM of 16 bits (RIFF). The samples as they are; nothing beside them, unless losses are
+ *         made up: a comment behind them says so.
  *   flac  RFC 9639, through libFLAC: the same samples, bit for bit; STREAMINFO says how many, and
  *         their MD5, so that anybody's decoder checks them. Every frame is decoded again and
  *         compared before it goes out.

@@ -23,6 +23,11 @@ static void put32_little(uint8_t *p, uint32_t v)
 	put16_little(p + 2, (uint16_t)(v >> 16));
 }
 
+static uint32_t get32_little(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
 int et_wav_header(uint64_t frames, uint32_t rate, uint8_t ret[ET_WAV_HEADER_SIZE])
 {
 	if (frames > ET_WAV_FRAMES_MAX) {
@@ -41,6 +46,26 @@ int et_wav_header(uint64_t frames, uint32_t rate, uint8_t ret[ET_WAV_HEADER_SIZE
 	put16_little(ret + 34, 16); /* bits a sample */
 	memcpy(ret + 36, "data", 4);
 	put32_little(ret + 40, size);
+	return 0;
+}
+
+int et_wav_label(uint8_t header[ET_WAV_HEADER_SIZE], uint8_t ret[ET_WAV_LABEL_SIZE])
+{
+	static const char text[] = "A derivative, made by evertape: sound that was lost on its way "
+				   "to the recorder is made up. The original is evidence.";
+	const uint32_t riff = get32_little(header + 4);
+
+	_Static_assert(20 + sizeof(text) <= ET_WAV_LABEL_SIZE, "the comment fits, with its NUL");
+	if (riff > UINT32_MAX - ET_WAV_LABEL_SIZE) {
+		return ET_ELIMIT;
+	}
+	put32_little(header + 4, riff + ET_WAV_LABEL_SIZE);
+	memset(ret, 0, ET_WAV_LABEL_SIZE);
+	memcpy(ret, "LIST", 4);
+	put32_little(ret + 4, ET_WAV_LABEL_SIZE - 8);
+	memcpy(ret + 8, "INFOICMT", 8);
+	put32_little(ret + 16, ET_WAV_LABEL_SIZE - 20);
+	memcpy(ret + 20, text, sizeof(text));
 	return 0;
 }
 
@@ -106,9 +131,15 @@ int et_wav_write(struct et_wav *w, const int16_t *samples, size_t frames, struct
 
 int et_wav_end(struct et_wav *w, struct et_error *reterr)
 {
+	const uint64_t end = ET_WAV_HEADER_SIZE + w->frames * ET_WAV_FRAME_SIZE;
 	uint8_t header[ET_WAV_HEADER_SIZE];
+	uint8_t label[ET_WAV_LABEL_SIZE];
 
 	int rc = et_wav_header(w->frames, w->rate, header);
+	if (rc == 0 && w->concealed) {
+		rc = et_wav_label(header, label);
+		rc = rc < 0 ? rc : et_file_pwrite(w->fd, label, sizeof(label), (int64_t)end);
+	}
 	if (rc == 0) {
 		rc = et_file_pwrite(w->fd, header, sizeof(header), 0);
 	}

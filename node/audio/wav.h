@@ -4,6 +4,7 @@
 #ifndef ET_NODE_AUDIO_WAV_H
 #define ET_NODE_AUDIO_WAV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "node/base/bytes.h"
@@ -16,6 +17,12 @@
 /* The header of a file with `frames` frames (<= ET_WAV_FRAMES_MAX, else ET_ELIMIT) of `rate` Hz. */
 int et_wav_header(uint64_t frames, uint32_t rate, uint8_t ret[ET_WAV_HEADER_SIZE]) ET_MUST_CHECK;
 
+/* A file of which sound was made up says so behind its samples: a LIST chunk with a comment (INFO,
+ * ICMT). Makes it, and the header of such a file of the header of one without. ET_ELIMIT: there is
+ * no room for it. */
+#define ET_WAV_LABEL_SIZE 160 /* bytes */
+int et_wav_label(uint8_t header[ET_WAV_HEADER_SIZE], uint8_t ret[ET_WAV_LABEL_SIZE]) ET_MUST_CHECK;
+
 /* Samples as they stand in the file: ET_WAV_FRAME_SIZE bytes a frame. */
 void et_wav_frames(const int16_t *samples, size_t frames, uint8_t *ret);
 
@@ -25,6 +32,7 @@ struct et_wav {
 	int fd;	       /* owned */
 	uint32_t rate; /* Hz */
 	uint64_t frames;
+	bool concealed; /* the caller's: it gets a label at its end */
 };
 
 /* Create `path` (mode 0600; must not exist). */

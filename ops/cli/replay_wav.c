@@ -209,6 +209,7 @@ static int call_mix(struct wavs *w, struct live *l, struct mixing *m, struct et_
 	reterr->code = 0;
 	(void)unlink(m->path); /* of a run that was killed */
 	int rc = et_wav_create(&m->wav, m->path, rate, reterr);
+	m->wav.concealed = w->conceal;
 	rc = rc < 0 ? rc : et_mix_new(r->start_us, rate, on_samples, m, &m->mix, reterr);
 	rc = rc < 0 || !w->conceal ? rc : mix_conceal(m);
 	rc = rc < 0 ? rc : et_spool_drain(w->spool, &l->spooled, on_packet, m, reterr);

@@ -1,6 +1,7 @@
 /* The API of a member: tokens, reading, listening, policies. */
 #include "node/api/test/member.h"
 #include "node/audio/format.h"
+#include "node/audio/wav.h"
 #include "node/tape/proof.h"
 
 static void tokens_open_what_their_roles_say(void **state)
@@ -367,6 +368,48 @@ static void a_recording_comes_in_the_format_that_is_asked_for(void **state)
 	assert_non_null(strstr(et_json_get_text(other.json, "why", ""), ET_AUDIO_FORMATS));
 }
 
+/* ... and says so: the head, the audit log, the file; a part of it is a part of the same file. */
+static void losses_are_concealed_when_it_is_asked_for(void **state)
+{
+	static const char *const ranges[] = { "0-43", "40-3000", "44-", "-10", "-200", "0-" };
+	(void)state;
+	char path[240];
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?losses=silence", the->id);
+	ASK(silent, "GET", path, NULL, bearer(the->token), true);
+	assert_int_equal(silent.status, 200);
+	assert_non_null(strstr(silent.head, "x-evertape-losses: silent"));
+	assert_null(strstr(silent.head, "x-evertape-concealed-ms"));
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?losses=conceal", the->id);
+	ASK(whole, "GET", path, NULL, bearer(the->token), true);
+	assert_int_equal(whole.status, 200);
+	assert_non_null(strstr(whole.head, "x-evertape-losses: concealed"));
+	assert_non_null(strstr(whole.head, "x-evertape-concealed-ms: "));
+	GET(audit, "/v1/audit");
+	assert_string_equal(et_json_get_text(last_event(&audit), "detail", ""),
+			    "wav, losses concealed");
+	assert_int_equal(whole.body.size, silent.body.size + ET_WAV_LABEL_SIZE);
+	assert_memory_equal(whole.body.data + silent.body.size, "LIST", 4);
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/ticket", the->id);
+	ASK(ticket, "POST", path, "{}", bearer(the->token), true);
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?losses=conceal&ticket=%s",
+		       the->id, et_json_get_text(ticket.json, "ticket", ""));
+	for (size_t i = 0; i < ET_ARRAY_SIZE(ranges); i++) {
+		char head[64];
+		(void)snprintf(head, sizeof(head), "Range: bytes=%s", ranges[i]);
+		ASK(range, "GET", path, NULL, head, true);
+		assert_int_equal(range.status, 206);
+		const char *told = strstr(range.head, "content-range: bytes ");
+		assert_non_null(told);
+		const size_t from = strtoul(told + strlen("content-range: bytes "), NULL, 10);
+		assert_true(range.body.size > 0 && from + range.body.size <= whole.body.size);
+		assert_memory_equal(range.body.data, whole.body.data + from, range.body.size);
+		assert_non_null(strstr(range.head, "x-evertape-losses: concealed"));
+	}
+	(void)snprintf(path, sizeof(path), "/v1/recordings/%s/audio?losses=yes", the->id);
+	ASK(other, "GET", path, NULL, bearer(the->token), true);
+	assert_code(&other, 400, "ET_EUSAGE");
+}
+
 static void peaks_and_original_come_from_the_same_tape(void **state)
 {
 	(void)state;
@@ -646,6 +689,7 @@ int main(void)
 		cmocka_unit_test(a_node_that_cannot_be_asked_says_so),
 		cmocka_unit_test(hearing_leaves_a_trace_and_serves_ranges),
 		cmocka_unit_test(a_recording_comes_in_the_format_that_is_asked_for),
+		cmocka_unit_test(losses_are_concealed_when_it_is_asked_for),
 		cmocka_unit_test(peaks_and_original_come_from_the_same_tape),
 		cmocka_unit_test(a_proof_needs_no_key_and_leaves_a_trace),
 		cmocka_unit_test(policy_and_plan_go_through_the_catalogue),

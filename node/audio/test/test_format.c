@@ -568,6 +568,26 @@ static void files_say_what_they_are_of(void **state)
 	}
 }
 
+/* WAV has no room for a word but behind its samples, and takes it only for this one. */
+static void a_concealed_wav_says_so_at_its_end(void **state)
+{
+	struct et_buffer plain = { 0 };
+	struct et_buffer file = { 0 };
+	struct et_audio_about a = about(1000, 8000);
+	int16_t *samples = speech(a.frames, a.rate, true, true);
+
+	(void)state;
+	file_make("wav", &a, samples, 1000, &plain);
+	a.concealed = true;
+	file_make("wav", &a, samples, 1000, &file);
+	assert_int_equal(file.size, plain.size + ET_WAV_LABEL_SIZE);
+	assert_memory_equal(file.data + 8, plain.data + 8, plain.size - 8);
+	assert_true(holds(&file, "The original is evidence"));
+	free(samples);
+	et_buffer_release(&plain);
+	et_buffer_release(&file);
+}
+
 struct disk {
 	size_t room; /* bytes */
 };
@@ -661,6 +681,7 @@ int main(void)
 		cmocka_unit_test(the_info_frame_is_as_libmp3lame_has_it),
 		cmocka_unit_test(the_same_samples_are_the_same_bytes),
 		cmocka_unit_test(files_say_what_they_are_of),
+		cmocka_unit_test(a_concealed_wav_says_so_at_its_end),
 		cmocka_unit_test(a_full_disk_is_told_as_it_is),
 		cmocka_unit_test(other_frames_than_announced_are_refused),
 	};

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "node/audio/wav.h"
@@ -41,6 +42,30 @@ static void writes_the_file_that_the_format_asks_for(void **state)
 	et_buffer_release(&b);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(dir), 0);
+}
+
+/* Behind the samples, whose place and number stay. */
+static void a_label_says_that_sound_is_made_up(void **state)
+{
+	uint8_t plain[ET_WAV_HEADER_SIZE];
+	uint8_t header[ET_WAV_HEADER_SIZE];
+	uint8_t label[ET_WAV_LABEL_SIZE];
+
+	(void)state;
+	assert_int_equal(et_wav_header(2, 8000, plain), 0);
+	assert_int_equal(et_wav_header(2, 8000, header), 0);
+	assert_int_equal(et_wav_label(header, label), 0);
+	assert_int_equal(header[4], plain[4] + ET_WAV_LABEL_SIZE);
+	header[4] = plain[4];
+	assert_memory_equal(header, plain, sizeof(plain));
+	assert_memory_equal(label,
+			    "LIST\x98\0\0\0INFOICMT\x8C\0\0\0"
+			    "A derivative",
+			    32);
+	assert_non_null(strstr((const char *)label + 20, "made up"));
+	assert_int_equal(label[ET_WAV_LABEL_SIZE - 1], 0);
+	assert_int_equal(et_wav_header(ET_WAV_FRAMES_MAX, 8000, header), 0);
+	assert_int_equal(et_wav_label(header, label), ET_ELIMIT);
 }
 
 static void refuses_what_a_riff_header_cannot_say(void **state)
@@ -80,6 +105,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_the_file_that_the_format_asks_for),
+		cmocka_unit_test(a_label_says_that_sound_is_made_up),
 		cmocka_unit_test(refuses_what_a_riff_header_cannot_say),
 		cmocka_unit_test(peaks_cover_every_frame_once),
 	};
