@@ -318,6 +318,72 @@ static void opus_tells_of_the_packet_before(void **state)
 	free(list);
 }
 
+/* A decoder is asked a few packets behind the newest; what it made up gives way to what comes. */
+static void what_comes_late_takes_the_place_of_what_a_decoder_made(void **state)
+{
+	static const char *const names[] = { "G729", "opus", "AMR", "speex" };
+	static int16_t pcm[PACKETS * 960];
+
+	(void)state;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(names); i++) {
+		const struct et_codec *codec = et_codec_find(names[i], strlen(names[i]), 0);
+		const uint32_t rate = codec->rate;
+		struct encoder e;
+		struct heard h;
+
+		voice_make(pcm, PACKETS * rate / 50, rate);
+		encoder_open(&e, codec, false);
+		struct said_packet *list = packets_of(&e, pcm);
+		encoder_close(&e);
+		struct et_mix *m = mix_open(&h, rate, true);
+		for (size_t n = 0; n < PACKETS; n++) {
+			struct et_mix_packet p = packet_of(codec, list, n);
+			if (n != 60 && n != 61) {
+				assert_int_equal(et_mix_add(m, &p), 0);
+			}
+			if (n == 120) {
+				p = packet_of(codec, list, 61);
+				p.arrival_us = ORIGIN_US + 120 * INT64_C(20000);
+				assert_int_equal(et_mix_add(m, &p), 0);
+			}
+		}
+		mix_close(m, &h);
+		assert_int_equal(h.stats.concealed, rate / 50);
+		for (size_t f = 0; f < h.frames; f++) {
+			assert_int_equal(h.made[f] != 0, f / (rate / 50) == 60);
+		}
+		heard_close(&h);
+		free(list);
+	}
+}
+
+/* AMR says that nothing is said: what is lost of that is nothing, too. */
+static void of_nothing_that_was_sent_nothing_is_made(void **state)
+{
+	static const char *const names[] = { "AMR", "AMR-WB" };
+	static int16_t pcm[PACKETS * 320];
+
+	(void)state;
+	for (size_t i = 0; i < ET_ARRAY_SIZE(names); i++) {
+		const struct et_codec *codec = et_codec_find(names[i], strlen(names[i]), 0);
+		struct encoder e;
+		struct heard h;
+
+		voice_make(pcm, PACKETS * codec->rate / 50, codec->rate);
+		encoder_open(&e, codec, true);
+		struct said_packet *list = packets_of(&e, pcm);
+		encoder_close(&e);
+		for (size_t n = 40; n < PACKETS; n++) {
+			memcpy(list[n].payload, "\xF0\x7C", 2);
+			list[n].size = 2;
+		}
+		stream_hear(codec, list, 1, true, codec->rate, &h);
+		assert_int_equal(h.stats.concealed, 0);
+		heard_close(&h);
+		free(list);
+	}
+}
+
 /* ---- What is no loss ---- */
 
 enum { PTIME = 160, PCMU_RATE = 8000 };
@@ -653,6 +719,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_codec_is_like_what_was_said),
 		cmocka_unit_test(opus_tells_of_the_packet_before),
+		cmocka_unit_test(what_comes_late_takes_the_place_of_what_a_decoder_made),
+		cmocka_unit_test(of_nothing_that_was_sent_nothing_is_made),
 		cmocka_unit_test(sixty_milliseconds_are_made_and_of_an_outage_nothing),
 		cmocka_unit_test(what_comes_late_is_no_loss),
 		cmocka_unit_test(what_was_not_sent_is_silence),
