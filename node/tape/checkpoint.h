@@ -63,6 +63,7 @@ enum et_checkpoint_type {
 	ET_CHECKPOINT_TYPES = 3, /* payload types that were seen in a stream */
 	ET_CHECKPOINT_LIST = 4,	 /* of an INDEX: reader.h reads it */
 	ET_CHECKPOINT_KEYS = 5,	 /* how many KEYS records are before it; none: it is not there */
+	ET_CHECKPOINT_PAD = 6,	 /* zeros: of a padded tape. Readers pass over it */
 };
 
 struct et_checkpoint_item {

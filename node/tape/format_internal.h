@@ -113,6 +113,7 @@ struct et_tape_walk {
 	struct et_buffer leaves;
 	uint64_t offset; /* behind the good records */
 	uint32_t last_ms;
+	uint32_t block_bytes; /* plaintext of the largest block */
 	int stopped; /* 0: at the limit; ET_ETRUNCATED, ET_ECORRUPT, ET_EINTEGRITY: why before it */
 	uint8_t *plain; /* owned; for checking tags */
 };

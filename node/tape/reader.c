@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "node/tape/block_internal.h"
 #include "node/tape/format_internal.h"
 #include "node/tape/index_internal.h"
 
@@ -16,6 +17,9 @@ struct et_tape_reader {
 	uint64_t limit;		/* where records end: by the footer, or the end of the source */
 	uint64_t offset;	/* of the next record */
 	uint32_t seq;		/* of the next record */
+	bool raw;		/* blocks are given out whole */
+	struct et_reader items; /* what of the last block was not given out */
+	struct et_tape_record block; /* that block */
 	bool listed;
 	struct tape_list checkpoints; /* once listed */
 };
@@ -130,6 +134,13 @@ static int reader_fetch(struct et_tape_reader *r, struct et_tape_record_head *he
 	return whole ? 1 : 0;
 }
 
+static int reader_refuse(const struct et_tape_reader *r, const struct et_tape_record_head *head,
+			 struct et_error *reterr)
+{
+	return et_fail(reterr, ET_EVERSION, "record %u of tape %s is of kind %u and has flags 0x%x",
+		       r->seq, r->source.name, head->kind, head->flags);
+}
+
 /* The record in `v` is opened; the reader goes behind it. */
 static int reader_open(struct et_tape_reader *r, const struct et_tape_record_head *head,
 		       struct et_view v, struct et_tape_record *ret, struct et_error *reterr)
@@ -145,9 +156,8 @@ static int reader_open(struct et_tape_reader *r, const struct et_tape_record_hea
 	if (rc < 0) {
 		return et_fail(reterr, rc, "record %u of tape %s", r->seq, r->source.name);
 	}
-	if (head->flags != 0) {
-		return et_fail(reterr, ET_EVERSION, "record %u of tape %s has flags 0x%x", r->seq,
-			       r->source.name, head->flags);
+	if (head->flags != (head->kind == ET_TAPE_BLOCK ? ET_TAPE_PADDED : 0)) {
+		return reader_refuse(r, head, reterr);
 	}
 	*ret = (struct et_tape_record){
 		.kind = (enum et_tape_kind)head->kind,
@@ -159,6 +169,25 @@ static int reader_open(struct et_tape_reader *r, const struct et_tape_record_hea
 	r->seq++;
 	r->offset += head->size;
 	return 1;
+}
+
+/* 1 and *ret: the next item of the block at hand. 0: it has no more, or there is none. */
+static int block_item(struct et_tape_reader *r, struct et_tape_record *ret, struct et_error *reterr)
+{
+	struct tape_item item;
+
+	int rc = tape_block_next(&r->items, &item);
+	if (rc < 0) {
+		return et_fail(reterr, rc, "item in the block that is record %u of tape %s",
+			       r->block.seq, r->source.name);
+	}
+	if (rc == 1) {
+		*ret = r->block;
+		ret->kind = item.kind;
+		ret->t_ms = item.t_ms;
+		ret->plain = item.plain;
+	}
+	return rc;
 }
 
 /* 1: *ret is the head of the record at r->offset, read alone. 0: the end, or nothing that could be
@@ -179,14 +208,48 @@ static int reader_head(struct et_tape_reader *r, struct et_tape_record_head *ret
 	return et_tape_head_parse(bytes, r->seq, ret) == 0 && ret->size <= left ? 1 : 0;
 }
 
-int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
-			struct et_error *reterr)
+static void reader_go(struct et_tape_reader *r, uint64_t offset, uint32_t seq)
+{
+	r->items = et_reader_of(NULL, 0);
+	r->offset = offset;
+	r->seq = seq;
+}
+
+/* 1 and *ret: the record at r->offset. Of a block what is in it can be had then. */
+static int record_read(struct et_tape_reader *r, struct et_tape_record *ret,
+		       struct et_error *reterr)
 {
 	struct et_tape_record_head head = { .size = 0 };
 	struct et_view v;
 
 	int rc = reader_fetch(r, &head, &v, reterr);
-	return rc <= 0 ? rc : reader_open(r, &head, v, ret, reterr);
+	rc = rc <= 0 ? rc : reader_open(r, &head, v, ret, reterr);
+	if (rc <= 0 || ret->kind != ET_TAPE_BLOCK || r->raw) {
+		return rc;
+	}
+	r->block = *ret;
+	rc = tape_block_init(&r->items, ret->plain);
+	if (rc < 0) {
+		reader_go(r, ret->offset, ret->seq);
+		return et_fail(reterr, rc, "block that is record %u of tape %s", ret->seq,
+			       r->source.name);
+	}
+	return 1;
+}
+
+int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
+			struct et_error *reterr)
+{
+	for (;;) { /* Blocks may be empty. */
+		int rc = block_item(r, ret, reterr);
+		if (rc != 0) {
+			return rc;
+		}
+		rc = record_read(r, ret, reterr);
+		if (rc <= 0 || ret->kind != ET_TAPE_BLOCK || r->raw) {
+			return rc;
+		}
+	}
 }
 
 int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
@@ -195,16 +258,28 @@ int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
 	for (;;) {
 		struct et_tape_record_head head = { .size = 0 };
 
-		int rc = reader_head(r, &head, reterr);
-		if (rc <= 0) {
+		int rc = block_item(r, ret, reterr);
+		if (rc == 1 && ret->kind != kind) {
+			continue;
+		}
+		rc = rc != 0 ? rc : reader_head(r, &head, reterr);
+		if (rc <= 0 || head.size == 0) {
 			return rc;
 		}
-		if (head.kind == kind) {
-			return et_tape_reader_next(r, ret, reterr);
+		if (head.kind == kind || head.kind == ET_TAPE_BLOCK) {
+			rc = record_read(r, ret, reterr);
+			if (rc <= 0 || ret->kind == kind) {
+				return rc;
+			}
+		} else {
+			reader_go(r, r->offset + head.size, r->seq + 1);
 		}
-		r->seq++;
-		r->offset += head.size;
 	}
+}
+
+void tape_reader_raw(struct et_tape_reader *r)
+{
+	r->raw = true;
 }
 
 uint64_t et_tape_reader_torn(const struct et_tape_reader *r)
@@ -214,12 +289,6 @@ uint64_t et_tape_reader_torn(const struct et_tape_reader *r)
 
 /* ---- Finding ----------------------------------------------------------------------------------
  */
-
-static void reader_go(struct et_tape_reader *r, uint64_t offset, uint32_t seq)
-{
-	r->offset = offset;
-	r->seq = seq;
-}
 
 /* 1 and *ret: the record at `offset`, if it is of that kind; nothing else is read. 0: it is not, or
  * not authentic. */

@@ -8,11 +8,12 @@
 
 struct et_tape_reader;
 
+/* A record, or an item of a block: what was appended, whether or not the tape is padded. */
 struct et_tape_record {
 	enum et_tape_kind kind;
-	uint32_t seq;
+	uint32_t seq; /* of the record, or of the block; and so is the offset */
 	uint32_t t_ms;
-	uint64_t offset;      /* of the record in the tape */
+	uint64_t offset;      /* in the tape */
 	struct et_view plain; /* into the reader, until the next call on it */
 };
 
@@ -41,8 +42,8 @@ const struct et_tape_seal *et_tape_reader_seal(const struct et_tape_reader *r);
 int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
 			struct et_error *reterr) ET_MUST_CHECK;
 
-/* As et_tape_reader_next(), but the next one of that kind; of others only the heads are read: that
- * they are of other kinds is not authentic. */
+/* As et_tape_reader_next(), but the next one of that kind; of others only the heads are read
+ * (blocks are opened): that they are of other kinds is not authentic. */
 int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
 			   struct et_tape_record *ret, struct et_error *reterr) ET_MUST_CHECK;
 

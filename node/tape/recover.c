@@ -108,6 +108,7 @@ static int recover(const char *path, const struct et_tape_signer *signer,
 		.records = w.merkle.count,
 		.body_bytes = w.offset,
 		.last_ms = w.last_ms,
+		.block_bytes = w.block_bytes,
 		.flags = ET_TAPE_RECOVERED | (dek == NULL ? ET_TAPE_UNVERIFIED : 0U),
 	};
 	et_merkle_root(&w.merkle, seal.root);

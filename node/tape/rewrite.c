@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "node/crypto/hash.h"
+#include "node/tape/block_internal.h"
 #include "node/tape/checkpoint.h"
 #include "node/tape/format_internal.h"
 #include "node/tape/items_internal.h"
@@ -38,6 +39,8 @@ struct rewrite {
 	struct clock clocks[ET_MEDIA_STREAMS_MAX];
 	struct et_tape_state *state; /* owned: of the new tape, when a span is cut */
 	struct et_buffer anew;	     /* plaintext of a CHECKPOINT, of the INDEX at last */
+	struct et_buffer block;	     /* a block that is put together; wiped */
+	uint32_t block_bytes;	     /* of the last block; 0: there was none */
 	bool ends;		     /* the INDEX of the old tape was there, and its END comes */
 	uint64_t old_records;
 	int64_t t0_us;
@@ -154,26 +157,31 @@ static int record_keep(struct rewrite *w, const struct et_tape_record *r, struct
 	return rc < 0 ? rc : record_write(w, r, r->plain, reterr);
 }
 
-/* `cut` of `all` things in the record went; what is left of it is `plain`. */
-static int record_settle(struct rewrite *w, const struct et_tape_record *r, struct et_view plain,
-			 uint32_t cut, uint32_t all, struct et_error *reterr)
+/* What is left of a record, or of an item of a block: `cut` of `all` things in it went. */
+struct rest {
+	struct et_view plain;
+	uint32_t cut;
+	uint32_t all;
+};
+
+static int record_settle(struct rewrite *w, const struct et_tape_record *r, const struct rest *rest,
+			 struct et_error *reterr)
 {
-	if (cut == 0) {
+	if (rest->cut == 0) {
 		return record_keep(w, r, reterr);
 	}
-	if (cut == all) {
+	if (rest->cut == rest->all) {
 		return run_add(w, ET_LINK_LEFT_OUT, reterr);
 	}
 	int rc = run_add(w, ET_LINK_CHANGED, reterr);
-	return rc < 0 ? rc : record_write(w, r, plain, reterr);
+	return rc < 0 ? rc : record_write(w, r, rest->plain, reterr);
 }
 
-static int media_cut(struct rewrite *w, const struct et_tape_record *r, struct et_error *reterr)
+static int media_cut(struct rewrite *w, const struct et_tape_record *r, struct rest *ret,
+		     struct et_error *reterr)
 {
 	struct et_media_decoder *d = malloc(sizeof(*d));
 	struct et_media_packet p;
-	uint32_t cut = 0;
-	uint32_t all = 0;
 
 	if (d == NULL) {
 		return et_fail(reterr, -ENOMEM, "cut a record");
@@ -181,9 +189,9 @@ static int media_cut(struct rewrite *w, const struct et_tape_record *r, struct e
 	et_media_encoder_reset(&w->encoder);
 	int rc = et_media_decoder_init(d, r->plain, reterr);
 	while (rc >= 0 && (rc = et_media_decoder_next(d, &p, reterr)) == 1) {
-		all++;
+		ret->all++;
 		if (packet_is_of_span(w, &p)) {
-			cut++;
+			ret->cut++;
 			continue;
 		}
 		et_tape_state_packet(w->state, &p);
@@ -193,8 +201,8 @@ static int media_cut(struct rewrite *w, const struct et_tape_record *r, struct e
 		}
 	}
 	free(d);
-	struct et_view plain = { w->encoder.plain.data, w->encoder.plain.size };
-	return rc < 0 ? rc : record_settle(w, r, plain, cut, all, reterr);
+	ret->plain = (struct et_view){ w->encoder.plain.data, w->encoder.plain.size };
+	return rc;
 }
 
 static void stream_note(struct rewrite *w, const struct et_meta_item *item)
@@ -231,11 +239,11 @@ static int item_cut(struct rewrite *w, const struct et_meta_item *item)
 	return 0;
 }
 
-static int meta_cut(struct rewrite *w, const struct et_tape_record *r, struct et_error *reterr)
+static int meta_cut(struct rewrite *w, const struct et_tape_record *r, struct rest *ret,
+		    struct et_error *reterr)
 {
 	struct et_meta_reader items;
 	struct et_meta_item item;
-	uint32_t cut = 0;
 
 	if (w->plain.data != NULL) {
 		explicit_bzero(w->plain.data, w->plain.capacity);
@@ -250,7 +258,7 @@ static int meta_cut(struct rewrite *w, const struct et_tape_record *r, struct et
 		if (gone < 0) {
 			return et_fail(reterr, gone, "write record %u anew", r->seq);
 		}
-		cut += (uint32_t)gone;
+		ret->cut += (uint32_t)gone;
 		if (gone == 0) {
 			et_tape_item_begin(&w->plain, r->plain.data[0], item.type, item.raw.size);
 			et_buffer_add(&w->plain, item.raw.data, item.raw.size);
@@ -263,12 +271,85 @@ static int meta_cut(struct rewrite *w, const struct et_tape_record *r, struct et
 		return rc;
 	}
 	/* Nothing but its version is left of it: it goes. */
-	uint32_t all = w->plain.size > 1 ? cut + 1 : cut;
-	struct et_view plain = { w->plain.data, w->plain.size };
-	if (cut < all) {
-		et_tape_state_meta(w->state, plain);
+	ret->all = w->plain.size > 1 ? ret->cut + 1 : ret->cut;
+	ret->plain = (struct et_view){ w->plain.data, w->plain.size };
+	if (ret->cut < ret->all) {
+		et_tape_state_meta(w->state, ret->plain);
 	}
-	return record_settle(w, r, plain, cut, all, reterr);
+	return rc;
+}
+
+/* What of a record, or of an item of a block, is not of the span. */
+static int content_cut(struct rewrite *w, const struct et_tape_record *r, struct rest *ret,
+		       struct et_error *reterr)
+{
+	const int64_t us = w->t0_us + (int64_t)r->t_ms * 1000;
+	const bool touched = us < w->order->to_us && us + RECORD_US > w->order->from_us;
+
+	*ret = (struct rest){ .plain = r->plain };
+	if (r->kind == ET_TAPE_KEYS) {
+		et_tape_state_keys(w->state);
+		return 0;
+	}
+	if (r->kind == ET_TAPE_MEDIA) {
+		return media_cut(w, r, ret, reterr);
+	}
+	if (r->kind == ET_TAPE_META) {
+		return meta_cut(w, r, ret, reterr);
+	}
+	if (touched && r->kind == ET_TAPE_FILE) {
+		ret->cut = ret->all = 1; /* between what is cut: it goes, too */
+	} else if (touched) {
+		return et_fail_plain(reterr, ET_EVERSION,
+				     "record %u is of kind %d, which this version cannot cut",
+				     r->seq, (int)r->kind);
+	}
+	return 0;
+}
+
+/* A block without what is of the span, in the size that it had: it is never left out. */
+static int block_cut(struct rewrite *w, const struct et_tape_record *r, struct et_error *reterr)
+{
+	struct et_reader items;
+	struct tape_item item;
+	bool changed = false;
+
+	w->block.secret = true;
+	w->block.size = 0;
+	w->block_bytes = (uint32_t)r->plain.size;
+	int rc = tape_block_init(&items, r->plain);
+	while (rc >= 0 && (rc = tape_block_next(&items, &item)) == 1) {
+		struct et_tape_record one = *r;
+		struct rest rest;
+		one.kind = item.kind;
+		one.t_ms = item.t_ms;
+		one.plain = item.plain;
+		rc = content_cut(w, &one, &rest, reterr);
+		if (rc < 0) {
+			return rc;
+		}
+		changed = changed || rest.cut > 0;
+		if (rest.cut == 0 || rest.cut < rest.all) {
+			const struct et_view left = rest.cut == 0 ? item.plain : rest.plain;
+			tape_block_add(&w->block, item.kind, item.t_ms, left);
+		}
+	}
+	if (rc < 0) {
+		return et_fail(reterr, rc, "block that is record %u", r->seq);
+	}
+	if (!changed) {
+		return record_keep(w, r, reterr);
+	}
+	if (w->block.failed || w->block.size > ET_TAPE_PLAIN_MAX) {
+		return et_fail(reterr, w->block.failed ? -ENOMEM : ET_ELIMIT,
+			       "write record %u anew", r->seq);
+	}
+	tape_block_fill(&w->block, tape_block_size(w->block_bytes, w->block.size));
+	rc = w->block.failed ? et_fail(reterr, -ENOMEM, "cut a record")
+			     : run_add(w, ET_LINK_CHANGED, reterr);
+	return rc < 0 ? rc
+		      : record_write(w, r, (struct et_view){ w->block.data, w->block.size },
+				     reterr);
 }
 
 /* What still holds at this place of the new tape, into w->anew. False: more than can be told. */
@@ -294,12 +375,35 @@ static int checkpoint_take(struct rewrite *w, const struct et_tape_record *r,
 	if (!state_tell(w, &rc, reterr)) {
 		return rc < 0 ? rc : run_add(w, ET_LINK_LEFT_OUT, reterr);
 	}
+	if (w->block_bytes > 0) {
+		tape_checkpoint_pad(&w->anew, TAPE_CHECKPOINT_MULTIPLE);
+	}
+	if (w->anew.failed) {
+		return et_fail(reterr, -ENOMEM, "checkpoint of a tape");
+	}
 	const struct et_view plain = { w->anew.data, w->anew.size };
 	if (plain.size == r->plain.size && memcmp(plain.data, r->plain.data, plain.size) == 0) {
 		return record_keep(w, r, reterr);
 	}
 	rc = run_add(w, ET_LINK_CHANGED, reterr);
 	return rc < 0 ? rc : record_write(w, r, plain, reterr);
+}
+
+/* Of a padded tape in a block as large as the last one. */
+static int mark_write(struct rewrite *w, struct et_view mark, struct et_error *reterr)
+{
+	enum et_tape_kind kind = ET_TAPE_META;
+
+	if (w->block_bytes > 0) {
+		w->block.size = 0;
+		tape_block_add(&w->block, kind, w->last_ms, mark);
+		tape_block_fill(&w->block, tape_block_size(w->block_bytes, w->block.size));
+		mark = (struct et_view){ w->block.data, w->block.size };
+		kind = ET_TAPE_BLOCK;
+	}
+	return w->block.failed
+		       ? et_fail(reterr, -ENOMEM, "the mark of a cut")
+		       : et_tape_append(w->tape, kind, w->last_ms, mark.data, mark.size, reterr);
 }
 
 static int mark_add(struct rewrite *w, struct et_error *reterr)
@@ -314,8 +418,7 @@ static int mark_add(struct rewrite *w, struct et_error *reterr)
 	int rc = et_meta_add(&plain, &item);
 	rc = rc == 0 && plain.failed ? -ENOMEM : rc;
 	rc = rc < 0 ? et_fail(reterr, rc, "the mark of a cut")
-		    : et_tape_append(w->tape, ET_TAPE_META, w->last_ms, plain.data, plain.size,
-				     reterr);
+		    : mark_write(w, (struct et_view){ plain.data, plain.size }, reterr);
 	et_buffer_release(&plain);
 	return rc;
 }
@@ -346,40 +449,33 @@ static int end_take(struct rewrite *w, const struct et_tape_record *r, struct et
 
 static int record_take(struct rewrite *w, const struct et_tape_record *r, struct et_error *reterr)
 {
-	const int64_t us = w->t0_us + (int64_t)r->t_ms * 1000;
+	struct rest rest;
 
-	if (r->kind == ET_TAPE_KEYS) {
-		et_tape_state_keys(w->state);
-	}
-	if (!w->cuts || r->kind == ET_TAPE_KEYS) {
+	if (!w->cuts) {
 		return record_keep(w, r, reterr);
 	}
 	if (w->ends && r->kind != ET_TAPE_END) {
 		return et_fail_plain(reterr, ET_EMALFORMED, "record %u stands where END must be",
 				     r->seq);
 	}
-	if (r->kind == ET_TAPE_MEDIA) {
-		return media_cut(w, r, reterr);
-	}
-	if (r->kind == ET_TAPE_META) {
-		return meta_cut(w, r, reterr);
-	}
-	if (r->kind == ET_TAPE_CHECKPOINT) {
+	switch (r->kind) {
+	case ET_TAPE_BLOCK:
+		return block_cut(w, r, reterr);
+	case ET_TAPE_CHECKPOINT:
 		return checkpoint_take(w, r, reterr);
+	case ET_TAPE_INDEX:
+		return index_take(w, r, reterr);
+	case ET_TAPE_END:
+		return end_take(w, r, reterr);
+	case ET_TAPE_MEDIA:
+	case ET_TAPE_META:
+	case ET_TAPE_KEYS:
+	case ET_TAPE_FILE:
+	default:
+		break;
 	}
-	if (r->kind == ET_TAPE_INDEX || r->kind == ET_TAPE_END) {
-		return r->kind == ET_TAPE_INDEX ? index_take(w, r, reterr) : end_take(w, r, reterr);
-	}
-	const bool touched = us < w->order->to_us && us + RECORD_US > w->order->from_us;
-	if (touched && r->kind == ET_TAPE_FILE) {
-		return run_add(w, ET_LINK_LEFT_OUT, reterr); /* between what is cut: it goes, too */
-	}
-	if (touched) {
-		return et_fail_plain(reterr, ET_EVERSION,
-				     "record %u is of kind %d, which this version cannot cut",
-				     r->seq, (int)r->kind);
-	}
-	return record_keep(w, r, reterr);
+	int rc = content_cut(w, r, &rest, reterr);
+	return rc < 0 ? rc : record_settle(w, r, &rest, reterr);
 }
 
 /* ---- The whole ---- */
@@ -401,6 +497,7 @@ static int rewrite_begin(struct rewrite *w, struct et_error *reterr)
 	if (rc < 0) {
 		return rc;
 	}
+	tape_reader_raw(w->reader);
 	w->kept = et_sha256_new();
 	w->t0_us = report.header.t0_us;
 	w->old_records = report.seal.records;
@@ -469,6 +566,7 @@ static void rewrite_release(struct rewrite *w)
 	}
 	et_buffer_release(&w->plain);
 	et_buffer_release(&w->anew);
+	et_buffer_release(&w->block);
 	w->state = et_tape_state_free(w->state);
 	free(w->draft.runs);
 	free(w);

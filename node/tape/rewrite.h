@@ -9,7 +9,8 @@
  *  - facts of the span whose key begins with "dtmf" or "digit".
  * SDP, keys, streams and marks stay; a last META record has a mark ET_MARK_REDACTED. CHECKPOINT,
  * INDEX and END records are made anew, each in its place (the mark is before the INDEX): what they
- * tell is told of what is left. Times stay, so that whoever plays it hears silence.
+ * tell is told of what is left. Times stay, so that whoever plays it hears silence. A block stays,
+ * in its size, without what it had of the span; the mark of a padded tape is in a block.
  *
  * A record of a kind that this version does not know, with a time in the span or just before it,
  * cannot be cut: ET_EVERSION.

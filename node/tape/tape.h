@@ -34,6 +34,9 @@
 	131072 /* bytes of plaintext in a record: 16 KiB and a UDP datagram fit                    \
 		*/
 #define ET_TAPE_RECORD_MAX (ET_TAPE_RECORD_HEAD_SIZE + ET_TAPE_PLAIN_MAX + ET_TAPE_TAG_SIZE)
+#define ET_TAPE_BLOCK_MIN 1024	     /* bytes of plaintext in a block: the least, */
+#define ET_TAPE_BLOCK_DEFAULT 8192   /* and as recorders begin */
+#define ET_TAPE_BLOCK_MS 1000	     /* a block for each second */
 #define ET_TAPE_RECORDS_MAX 16777216 /* records of one tape (194 days at one a second) */
 #define ET_TAPE_FOOTER_HEAD_SIZE 8   /* bytes in front of the leaf hashes */
 #define ET_TAPE_TRAILER_SIZE 192     /* bytes behind the leaf hashes: the end of the object */
@@ -49,6 +52,13 @@ enum et_tape_kind {
 	ET_TAPE_END = 6,	/* where that is: the last record */
 	ET_TAPE_FILE =
 		7, /* of an imported file: what it is, and its bytes that are no media: file.h */
+	ET_TAPE_BLOCK = 8, /* the records of a second, padded: et_tape_pad(). Readers give out what
+			      is in it */
+};
+
+/* Flags of a record. A reader refuses those that it does not know. */
+enum {
+	ET_TAPE_PADDED = 1, /* a BLOCK has it, and nothing else */
 };
 
 /* Flags of the footer. */
@@ -86,6 +96,8 @@ struct et_tape_seal {
 	uint8_t signer_public[32];
 	uint8_t seal_hash[ET_TAPE_HASH_SIZE]; /* over header hash and trailer: with it every byte of
 						 the object is told (decision 0115) */
+	/* By the records, for who wrote or walked them; 0 from et_tape_footer_read(): */
+	uint32_t block_bytes; /* plaintext of the largest block; 0: the tape is not padded */
 };
 
 /* Who signs. All borrowed for the call. */
@@ -114,8 +126,8 @@ int et_tape_create(const char *path, struct et_tape_header *header, const struct
  * it, and may be another thread's. */
 void et_tape_share(struct et_tape *t, struct et_buffer *room);
 
-/* Seal `size` bytes (1..ET_TAPE_PLAIN_MAX; else -EINVAL, and nothing is lost by it) as one record
- * and write it with one write(2). `t_ms` is
+/* Seal `size` bytes (1..ET_TAPE_PLAIN_MAX, 16 less in a padded tape; else -EINVAL, and nothing is
+ * lost by it) as one record and write it with one write(2). `t_ms` is
  * the time of the first thing in it since t0; less than the last record's is raised to that. The
  * plaintext may be wiped or reused at once.
  *
@@ -124,6 +136,38 @@ void et_tape_share(struct et_tape *t, struct et_buffer *room);
  * new segment under a new DEK. ET_ELIMIT: the tape is full (records), with the same consequence. */
 int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, const void *plain,
 		   size_t size, struct et_error *reterr) ET_MUST_CHECK;
+
+/* ---- Padding ----
+ *
+ * Number, time and length of records are in the clear, and of a codec with a variable rate, or one
+ * that sends nothing in silence, they tell who speaks when. From et_tape_pad() on they tell how
+ * long it went on and nothing else: what is appended is gathered, and goes to disk as one BLOCK of
+ * one size for each second since t0, also of a second in which there was nothing. CHECKPOINT, INDEX
+ * and END stay records of their own, lengthened to few sizes; the caller appends a CHECKPOINT
+ * behind a second (et_tape_tick()) at a constant distance. What was appended before stays as it is.
+ *
+ * What does not fit the size makes it larger, half as much again, for the rest of the tape: that
+ * once is seen. So is what does not fit before the first MEDIA or FILE (signalling): more than one
+ * block stands in its second then, and the size stays.
+ *
+ * What is gathered is lost by a crash, as what a caller has not appended yet. On failure (disk
+ * full, memory) it is lost, too, and the tape takes only its footer. */
+
+/* Begin with blocks of `bytes` (raised to a size that there is; ET_TAPE_BLOCK_MIN to
+ * ET_TAPE_PLAIN_MAX). `t_ms`: the time now, since t0. Nothing if it is padded, ended or failed. */
+void et_tape_pad(struct et_tape *t, uint32_t bytes, uint32_t t_ms);
+bool et_tape_is_padded(const struct et_tape *t);
+
+/* It is `t_ms` now: write the blocks of the seconds that are over. Of a minute and more in which
+ * this was not called none are written but the first. Errors as of et_tape_append(). A tape that is
+ * not padded, ended or failed is left as it is (0). */
+int et_tape_tick(struct et_tape *t, uint32_t t_ms, struct et_error *reterr) ET_MUST_CHECK;
+/* When the second at hand is over, in ms since t0; UINT32_MAX: not padded. */
+uint32_t et_tape_second_end(const struct et_tape *t);
+
+/* Write the block of the second at hand, which is the last. et_tape_end() and et_tape_finish() do
+ * it where the caller did not. */
+int et_tape_settle(struct et_tape *t, struct et_error *reterr) ET_MUST_CHECK;
 
 /* Write the last two records: the INDEX, which is `plain` (that of a CHECKPOINT) and the list of
  * the tape's CHECKPOINT records, and the END that leads to it. Errors as of et_tape_append(); a
@@ -185,7 +229,7 @@ int et_tape_header_parse(const uint8_t bytes[ET_TAPE_HEADER_SIZE], struct et_tap
 
 struct et_tape_record_head {
 	uint8_t kind;
-	uint8_t flags; /* none is defined: 0 */
+	uint8_t flags; /* ET_TAPE_PADDED */
 	uint32_t seq;
 	uint32_t t_ms;
 	uint32_t size; /* bytes of the whole record: head, ciphertext, tag */

@@ -119,6 +119,15 @@ static int walk_check_tag(struct et_tape_walk *w, const struct et_tape_record_he
 			    head->size - ET_TAPE_RECORD_HEAD_SIZE, w->plain, NULL);
 }
 
+static void walk_note_block(struct et_tape_walk *w, const struct et_tape_record_head *head)
+{
+	const uint32_t plain = head->size - ET_TAPE_RECORD_HEAD_SIZE - ET_TAPE_TAG_SIZE;
+
+	if ((head->flags & ET_TAPE_PADDED) != 0 && plain > w->block_bytes) {
+		w->block_bytes = plain;
+	}
+}
+
 int et_tape_walk_run(struct et_tape_walk *w, uint64_t limit, struct et_error *reterr)
 {
 	w->limit = limit;
@@ -162,6 +171,7 @@ int et_tape_walk_run(struct et_tape_walk *w, uint64_t limit, struct et_error *re
 			return et_fail(reterr, -ENOMEM, "read a tape");
 		}
 		w->last_ms = head.t_ms;
+		walk_note_block(w, &head);
 		w->offset += head.size;
 	}
 	return 0;
@@ -215,6 +225,7 @@ static void report_walk(struct et_tape_report *r, const struct et_tape_walk *w)
 	r->seal.records = w->merkle.count;
 	r->seal.body_bytes = w->offset;
 	r->seal.last_ms = w->last_ms;
+	r->seal.block_bytes = w->block_bytes;
 	et_merkle_root(&w->merkle, r->seal.root);
 }
 
@@ -285,6 +296,7 @@ static int check_footer(const struct et_tape_source *source, const struct et_tap
 				      "the signed root is not that of the records", reterr);
 	}
 	r->seal = *claimed;
+	r->seal.block_bytes = w->block_bytes;
 	r->has_object_hash = w->object != NULL;
 	const char *why = et_tape_seal_unexpected(&r->seal, expect);
 	if (why == NULL && expect != NULL && expect->object_hash != NULL &&

@@ -551,6 +551,117 @@ static void an_index_without_an_end_is_left_out(void **state)
 	cut_release(&c);
 }
 
+/* ---- Padded ---- */
+
+/* As make_ended(), in blocks of a second, with a checkpoint behind the second one. */
+static struct et_tape_seal make_padded(struct fixture *f)
+{
+	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
+	struct et_tape_seal seal;
+	static const uint8_t keys[] = { 1 };
+
+	(void)unlink(f->path);
+	assert_int_equal(et_tape_create(f->path, &f->header, f->dek, &t, NULL), 0);
+	et_tape_pad(t, 32768, 0);
+	add_streams(t);
+	assert_int_equal(et_tape_append(t, ET_TAPE_KEYS, 0, keys, sizeof(keys), NULL), 0);
+	for (uint32_t i = 0; i < RECORDS; i++) {
+		add_media(t, i, UINT32_MAX);
+		if (i == 9) {
+			add_sip(t, 2000);
+		}
+		assert_int_equal(et_tape_tick(t, (i + 1) * 200, NULL), 0);
+		if (i == 9) {
+			ET_CLEANUP(et_buffer_release) struct et_buffer b = state_of(f);
+			assert_int_equal(
+				et_tape_append(t, ET_TAPE_CHECKPOINT, 2000, b.data, b.size, NULL),
+				0);
+		}
+	}
+	ET_CLEANUP(et_buffer_release) struct et_buffer b = state_of(f);
+	assert_int_equal(et_tape_end(t, 4000, (struct et_view){ b.data, b.size }, NULL), 0);
+	assert_int_equal(et_tape_finish(t, &f->signer, &seal, NULL), 0);
+	return seal;
+}
+
+/* Lengths of the records of a tape, by their heads. */
+static uint32_t sizes_of(const char *path, uint32_t ret[32])
+{
+	struct et_buffer b = load(path);
+	uint64_t at = ET_TAPE_HEADER_SIZE;
+	uint32_t count = 0;
+
+	while (et_get16(b.data + at) == 0xE7C4) {
+		assert_true(count < 32);
+		ret[count] = et_get32(b.data + at + 4);
+		at += ET_TAPE_RECORD_HEAD_SIZE + ret[count++];
+	}
+	et_buffer_release(&b);
+	return count;
+}
+
+static void a_cut_of_a_padded_tape_does_not_show(void **state)
+{
+	static const int64_t spans[][2] = { { 0, 1 }, { 1000, 3000 }, { 205, 215 }, { 0, 4000 } };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(spans); i++) {
+		struct cut c;
+		struct found now;
+		struct et_link l;
+		uint32_t before[32];
+		uint32_t after[32];
+		const struct et_tape_seal old = make_padded(f);
+
+		assert_int_equal(rewrite(f, &old, spans[i][0], spans[i][1], &c), 0);
+		assert_int_equal(et_tape_link_check((struct et_view){ c.link.data, c.link.size },
+						    NULL, &l, NULL),
+				 0);
+		assert_int_equal(l.left_out, 0);
+		assert_int_equal(c.seal.block_bytes, old.block_bytes);
+		find(c.path, c.dek, &now);
+		assert_int_equal(now.marks, 1);
+		assert_int_equal(now.keys, 1);
+		assert_int_equal(now.invites, 1);
+		for (uint32_t n = 0; n < RECORDS * RECORD_PACKETS; n++) {
+			int64_t ms = (int64_t)n * PACKET_MS;
+			bool plays = ms < spans[i][1] && ms + PACKET_MS > spans[i][0];
+			assert_int_equal(now.packets[0][n], !plays);
+			assert_int_equal(now.packets[1][n], !plays);
+		}
+		/* Four seconds with a checkpoint among them, and the last; the mark; INDEX, END. */
+		const uint32_t count = sizes_of(f->path, before);
+		assert_int_equal(count, 8);
+		assert_int_equal(sizes_of(c.path, after), count + 1);
+		assert_memory_equal(before, after, 6 * sizeof(uint32_t));
+		assert_int_equal(after[6], before[5]);
+		assert_memory_equal(before + 6, after + 7, 2 * sizeof(uint32_t));
+		cut_release(&c);
+	}
+}
+
+static void another_key_leaves_blocks_as_they_are(void **state)
+{
+	struct fixture *f = *state;
+	struct cut c;
+	struct found now;
+	struct et_link l;
+	const struct et_tape_seal old = make_padded(f);
+
+	assert_int_equal(rewrite(f, &old, 0, 0, &c), 0);
+	assert_int_equal(
+		et_tape_link_check((struct et_view){ c.link.data, c.link.size }, NULL, &l, NULL),
+		0);
+	assert_int_equal(l.run_count, 1);
+	assert_int_equal(c.seal.size_bytes, old.size_bytes);
+	assert_int_equal(c.seal.block_bytes, old.block_bytes);
+	find(c.path, c.dek, &now);
+	assert_int_equal(now.marks, 0);
+	assert_int_equal(now.infos, 1);
+	assert_true(now.packets[1][RECORDS * RECORD_PACKETS - 1]);
+	cut_release(&c);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -563,6 +674,8 @@ int main(void)
 		TEST(a_damaged_tape_or_a_wrong_key_makes_none),
 		TEST(checkpoints_are_made_anew),
 		TEST(an_index_without_an_end_is_left_out),
+		TEST(a_cut_of_a_padded_tape_does_not_show),
+		TEST(another_key_leaves_blocks_as_they_are),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
