@@ -395,6 +395,7 @@ static int make_parts(struct et_capture *c, const struct et_capture_config *conf
 		.demand_bytes = config->limits.demand_bytes != 0 ? config->limits.demand_bytes
 								 : DEFAULT_DEMAND_BYTES,
 		.live = !c->intake.from_files,
+		.padding = config->padding,
 		.on_event = config->on_event,
 		.arg = config->arg,
 	};

@@ -119,6 +119,23 @@ struct et_capture_event;
  * other kinds the result is ignored. */
 typedef int (*et_capture_event_fn)(void *arg, const struct et_capture_event *ev);
 
+/* Which tapes are padded (et_tape_pad(), decision 0122): those of which lengths would tell who
+ * speaks when. Once it was begun, all that comes of the recording is padded, later segments, too.
+ */
+enum et_padding {
+	ET_PADDING_AUTO, /* from the first codec on that is not steady (et_rtp_codec_is_steady()) */
+	ET_PADDING_NONE,
+	ET_PADDING_ALWAYS, /* from the first record on */
+};
+
+struct et_capture_padding {
+	enum et_padding which;
+	uint32_t bytes; /* a second, to begin with; 0: ET_TAPE_BLOCK_DEFAULT */
+	/* May it be? Not before all members can read it. Asked with the `arg` of the configuration,
+	 * on the writer's thread, some times a second; NULL: yes. */
+	bool (*allowed)(void *arg);
+};
+
 /* Everything here is borrowed for et_capture_start() only, except sign_key and on_event's arg,
  * which must live until et_capture_stop() has returned. */
 struct et_capture_config {
@@ -147,6 +164,7 @@ struct et_capture_config {
 	struct et_capture_limits limits;
 	struct et_capture_siprec siprec;
 	struct et_capture_key_socket key_socket;
+	struct et_capture_padding padding;
 	et_capture_event_fn on_event;
 	void *arg;
 };
@@ -296,6 +314,7 @@ struct et_capture_segment {
 	uint64_t size_bytes;
 	int64_t sealed_us;
 	uint8_t seal_hash[32];
+	uint32_t block_bytes; /* of a padded one: its largest block; 0: it is not padded */
 };
 
 enum et_capture_event_kind {

@@ -77,6 +77,7 @@ static int recover_tape(struct et_writer *w, struct et_recovered *t, struct et_e
 	memcpy(s->seal_hash, recovery.seal.seal_hash, 32);
 	memcpy(s->header_hash, recovery.header.hash, 32);
 	s->records = recovery.seal.records;
+	s->block_bytes = recovery.seal.block_bytes;
 	s->size_bytes = recovery.seal.size_bytes;
 	s->sealed_us = recovery.seal.signed_us;
 	t->last_us = s->t0_us + (int64_t)recovery.seal.last_ms * 1000;

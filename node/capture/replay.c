@@ -361,6 +361,7 @@ static int replay_init(struct replay *r, struct et_error *reterr)
 		.kek_version = c->kek_version,
 		.calls = r->engine->limits.calls,
 		.free_reserve_bytes = c->limits.free_reserve_bytes,
+		.padding = c->padding,
 		.on_event = c->on_event,
 		.arg = c->arg,
 	};

@@ -221,6 +221,8 @@ static bool segment_begin(struct et_writer *w, struct et_slot *s, enum et_keys_s
 {
 	struct et_capture_segment segment = { .generation = ET_GENERATION, .keys = keys };
 	struct et_error error = { .text = "" };
+	s->second_us = INT64_MAX;
+	s->gathered = 0;
 	int rc = segment_make(w, s, &segment, &error);
 	if (rc < 0) {
 		w->refused_writer++;
@@ -258,6 +260,7 @@ bool et_segment_open(struct et_writer *w, uint32_t slot)
 						       .capacity = sizeof(s->room),
 						       .lent = true };
 	}
+	et_segment_pad(w, s);
 	et_note_begin(w, s);
 	return true;
 }
@@ -309,13 +312,16 @@ void et_writer_late(struct et_writer *w, const struct et_late_keys *late, struct
 /* ---- Records --------------------------------------------------------------------------------- */
 
 /* This tape takes nothing any more: its footer, and later a new segment. */
-static void segment_fail(struct et_writer *w, struct et_slot *s, int code,
-			 const struct et_error *error)
+void et_segment_fail(struct et_writer *w, struct et_slot *s, int code, const struct et_error *error)
 {
-	int64_t since_us = s->encoder.packets > 0 ? s->encoder.first_us : s->last_us;
+	const uint32_t lost = s->encoder.packets + s->gathered;
+	int64_t since_us = s->gathered > 0	    ? s->second_us - ET_TAPE_BLOCK_MS * 1000LL
+			   : s->encoder.packets > 0 ? s->encoder.first_us
+						    : s->last_us;
 	et_writer_problem(w, ET_PROBLEM_WRITE, code, error->text);
-	w->dropped += s->encoder.packets;
-	w->tape_packets -= s->encoder.packets;
+	w->dropped += lost;
+	w->tape_packets -= lost;
+	s->gathered = 0;
 	et_media_encoder_reset(&s->encoder);
 	s->course = et_tape_state_free(s->course);
 	(void)snprintf(s->facts.problem, sizeof(s->facts.problem),
@@ -342,26 +348,30 @@ static void course_follow(struct et_slot *s, enum et_tape_kind kind, struct et_v
 	}
 }
 
+uint32_t et_segment_ms(const struct et_slot *s, int64_t at_us)
+{
+	const int64_t ms = (at_us - s->t0_us) / 1000;
+
+	return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
 void et_segment_append(struct et_writer *w, struct et_slot *s, enum et_tape_kind kind,
 		       int64_t at_us, const void *plain, size_t size)
 {
 	struct et_error error = { .text = "" };
-	int64_t ms = (at_us - s->t0_us) / 1000;
-	uint32_t t_ms = ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 	if (s->tape == NULL || s->state != ET_SLOT_OPEN) {
 		return;
 	}
-	int rc = et_tape_append(s->tape, kind, t_ms, plain, size, &error);
+	int rc = et_tape_append(s->tape, kind, et_segment_ms(s, at_us), plain, size, &error);
 	if (rc < 0) {
-		segment_fail(w, s, rc, &error);
+		et_segment_fail(w, s, rc, &error);
 		return;
 	}
 	w->tape_bytes += size;
 	course_follow(s, kind, (struct et_view){ plain, size });
 }
 
-/* What a reader needs to begin here. */
-static void checkpoint_append(struct et_writer *w, struct et_slot *s, int64_t at_us)
+void et_segment_checkpoint(struct et_writer *w, struct et_slot *s, int64_t at_us)
 {
 	struct et_buffer plain = { 0 };
 
@@ -378,10 +388,12 @@ void et_segment_flush(struct et_writer *w, struct et_slot *s)
 	if (e->packets > 0) {
 		struct et_view plain = { e->plain.data, e->plain.size };
 		const int64_t at_us = e->first_us;
+		const bool gathers = s->second_us != INT64_MAX;
+		s->gathered += gathers ? e->packets : 0;
 		et_segment_append(w, s, ET_TAPE_MEDIA, at_us, plain.data, plain.size);
 		et_media_encoder_reset(e);
-		if (at_us - s->checkpoint_us >= ET_CHECKPOINT_EVERY_US) {
-			checkpoint_append(w, s, at_us);
+		if (!gathers && at_us - s->checkpoint_us >= ET_CHECKPOINT_EVERY_US) {
+			et_segment_checkpoint(w, s, at_us);
 		}
 	}
 }
@@ -391,10 +403,9 @@ static void segment_end(struct et_writer *w, struct et_slot *s)
 {
 	struct et_buffer plain = { 0 };
 	struct et_error error = { .text = "" };
-	int64_t ms = (s->last_us - s->t0_us) / 1000;
 
 	if (s->course != NULL && et_tape_state_write(s->course, &plain) == 0 && !plain.failed) {
-		int rc = et_tape_end(s->tape, ms < 0 || ms > UINT32_MAX ? 0 : (uint32_t)ms,
+		int rc = et_tape_end(s->tape, et_segment_ms(s, s->last_us),
 				     (struct et_view){ plain.data, plain.size }, &error);
 		if (rc < 0) {
 			et_writer_problem(w, ET_PROBLEM_WRITE, rc, error.text);
@@ -427,6 +438,7 @@ int et_segment_seal(struct et_writer *w, struct et_ack *ack)
 	}
 	ack->tape = et_tape_close(ack->tape);
 	ack->segment.seal = ET_SEAL_SEALED;
+	ack->segment.block_bytes = seal.block_bytes;
 	memcpy(ack->segment.root, seal.root, 32);
 	memcpy(ack->segment.seal_hash, seal.seal_hash, 32);
 	ack->segment.records = seal.records;
@@ -440,7 +452,9 @@ static bool wind_up(struct et_writer *w, struct et_slot *s)
 {
 	if (s->tape != NULL && s->state == ET_SLOT_OPEN) {
 		et_segment_flush(w, s);
+		et_segment_settle(w, s);
 	}
+	s->second_us = INT64_MAX;
 	if (s->tape == NULL) {
 		return false;
 	}

@@ -287,6 +287,7 @@ void et_writer_stream(struct et_writer *w, uint32_t slot, const struct et_captur
 		s->stream_room = room;
 	}
 	s->streams[s->stream_count++] = *stream;
+	et_pad_codec(w, s, stream->codec);
 	et_note_stream(w, s, stream);
 }
 
@@ -372,6 +373,9 @@ void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_p
 		return; /* count only */
 	}
 	s->last_us = packet->arrival_us;
+	if (packet->arrival_us >= s->second_us) {
+		et_segment_second(w, s);
+	}
 	struct et_media_encoder *e = &s->encoder;
 	if (e->packets > 0 && packet->arrival_us - e->first_us >= ET_RECORD_US) {
 		et_segment_flush(w, s);
@@ -413,6 +417,7 @@ void et_writer_meta(struct et_writer *w, uint32_t slot, struct et_view plain)
 {
 	struct et_slot *s = slot_of(w, slot);
 	if (s != NULL && s->state == ET_SLOT_OPEN && s->tape != NULL) {
+		et_pad_meta(w, s, plain);
 		et_segment_append(w, s, ET_TAPE_META, w->now_us, plain.data, plain.size);
 	}
 }
@@ -514,10 +519,13 @@ void et_writer_poll(struct et_writer *w, int64_t now_us)
 		}
 		if (s->state == ET_SLOT_BROKEN) {
 			retry(w, i);
+		} else if (w->now_us >= s->second_us) {
+			et_segment_second(w, s);
 		} else if (s->encoder.packets > 0 &&
 			   w->now_us - s->encoder.first_us >= ET_RECORD_US) {
 			et_segment_flush(w, s);
 		}
+		et_segment_pad(w, s);
 	}
 }
 

@@ -3,6 +3,7 @@
  *   writer.c     what a sink gets, by slot; records; updates; time
  *   note.c       what a tape says besides its packets
  *   segment.c    a tape's life: key, marker, header, events, footer, what fails
+ *   pad.c        tapes whose records tell nothing by their lengths
  *   ring.c       calls on demand: tapes under keys that nobody else has, kept or lost
  *   openlog.c    which tapes are open, for the next start
  *   ack.c        what waits for a sync, and the sync itself
@@ -113,6 +114,9 @@ struct et_slot {
 	struct et_ring *ring;	      /* owned: on demand, and not (wholly) kept; else NULL */
 	struct et_tape_state *course; /* owned: of the tape, for its checkpoints; NULL: no memory */
 	int64_t checkpoint_us;	      /* media time of the last checkpoint, or of the begin */
+	int64_t second_us;	      /* of a padded tape: end of the second at hand; else never */
+	uint32_t gathered;	      /* packets in the block of that second */
+	bool varies;		      /* a codec was heard whose lengths tell something */
 	struct et_media_encoder encoder; /* up to here what a packet looks at: fetched ahead */
 	char file[ET_RELATIVE_MAX];
 	struct et_facts facts;
@@ -147,8 +151,9 @@ struct et_writer_config {
 	uint8_t kek_public[32];
 	uint32_t calls; /* slots */
 	uint64_t free_reserve_bytes;
-	uint64_t demand_bytes;	      /* of all rings */
-	bool live;		      /* arrival times are those of the clock */
+	uint64_t demand_bytes; /* of all rings */
+	bool live;	       /* arrival times are those of the clock */
+	struct et_capture_padding padding;
 	et_capture_event_fn on_event; /* or NULL */
 	void *arg;
 };
@@ -289,6 +294,13 @@ bool et_segment_open(struct et_writer *w, uint32_t slot);
 void et_segment_append(struct et_writer *w, struct et_slot *s, enum et_tape_kind kind,
 		       int64_t at_us, const void *plain, size_t size);
 void et_segment_flush(struct et_writer *w, struct et_slot *s);
+/* What was appended is no more, nor will what comes be: the tape takes its footer, and later a new
+ * one is tried. */
+void et_segment_fail(struct et_writer *w, struct et_slot *s, int code,
+		     const struct et_error *error);
+/* What a reader needs to begin here. */
+void et_segment_checkpoint(struct et_writer *w, struct et_slot *s, int64_t at_us);
+uint32_t et_segment_ms(const struct et_slot *s, int64_t at_us); /* since t0, as tapes have it */
 /* The footer; `closing` (or NULL) is given away. */
 void et_segment_finish(struct et_writer *w, struct et_slot *s, struct et_closing *closing);
 int et_segment_seal(struct et_writer *w, struct et_ack *ack);
@@ -304,6 +316,17 @@ int et_segment_wrap(struct et_writer *w, const uint8_t recording[16], const stru
 		    struct et_capture_segment *ret, struct et_error *reterr) ET_MUST_CHECK;
 void et_reserve_make(struct et_writer *w);
 void et_reserve_use(struct et_writer *w);
+
+/* pad.c */
+/* A codec that the recording has from here on, as a stream names it; one in a META plaintext. */
+void et_pad_codec(struct et_writer *w, struct et_slot *s, const char *codec);
+void et_pad_meta(struct et_writer *w, struct et_slot *s, struct et_view plain);
+/* Pad the slot's tape from here on, if it is to be and is not yet. */
+void et_segment_pad(struct et_writer *w, struct et_slot *s);
+/* Of a padded tape: the second at hand is over, and perhaps some more. */
+void et_segment_second(struct et_writer *w, struct et_slot *s);
+/* ... the call is over: its last block. The tape may be gone then, as by et_segment_fail(). */
+void et_segment_settle(struct et_writer *w, struct et_slot *s);
 
 /* ring.c */
 bool et_ring_new(struct et_slot *s); /* as its facts say; false: no memory */

@@ -1,6 +1,8 @@
 #include "node/rtp/rtp.h"
 
 #include <errno.h>
+#include <string.h>
+#include <strings.h>
 
 #include "node/base/bytes.h"
 
@@ -81,6 +83,24 @@ const char *et_rtp_static_codec(uint8_t payload_type, uint32_t *ret_clock_hz)
 	}
 	*ret_clock_hz = static_codecs[payload_type].clock_hz;
 	return static_codecs[payload_type].name;
+}
+
+bool et_rtp_codec_is_steady(const char *name)
+{
+	static const char *const steady[] = { "PCMU",	 "PCMA",    "G722",    "L8",
+					      "L16",	 "L24",	    "DVI4",    "GSM",
+					      "G726-16", "G726-24", "G726-32", "G726-40",
+					      "iLBC",	 "G728",    "S8",      "L32",
+					      "F32",	 "F64",	    "GSM-WAV", "telephone-event",
+					      "tone" };
+	const size_t size = strcspn(name, "/");
+
+	for (size_t i = 0; i < ET_ARRAY_SIZE(steady); i++) {
+		if (strlen(steady[i]) == size && strncasecmp(steady[i], name, size) == 0) {
+			return true;
+		}
+	}
+	return false;
 }
 
 static bool looks_like_stun(const uint8_t *packet, uint32_t size)

@@ -35,6 +35,12 @@ int et_rtp_parse(const uint8_t *packet, uint32_t size, struct et_rtp *ret) ET_MU
 /* What RFC 3551, section 6, fixes for a payload type: "PCMU", 8000. NULL: nothing (dynamic). */
 const char *et_rtp_static_codec(uint8_t payload_type, uint32_t *ret_clock_hz);
 
+/* Does this codec send packets of one size at one rate, whatever is said? Then how much came when
+ * tells nothing of it. `name` as SDP has it (RFC 4566, rtpmap), what follows a slash is not looked
+ * at. False of a name that is not known, and of those that may fall silent by themselves (G.729
+ * with annex B, comfort noise); true of key presses (RFC 4733), which go with a codec. */
+bool et_rtp_codec_is_steady(const char *name);
+
 /* What a datagram on a media address is, by its first bytes (RFC 7983, RFC 5761 section 4). */
 enum et_rtp_kind {
 	ET_RTP_KIND_NONE,
