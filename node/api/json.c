@@ -228,6 +228,8 @@ static int add_segment(void *arg, const Et__Segment *segment)
 		et_json_set(o, "sha256",
 			    et_json_hex(segment->object_hash.data, segment->object_hash.len));
 	}
+	et_json_set(o, "block_bytes",
+		    segment->block_bytes > 0 ? json_integer(segment->block_bytes) : json_null());
 	et_json_set(o, "sealed", api_time(segment->sealed_us));
 	et_json_set(o, "replaced_by",
 		    segment->replaced_by != 0 ? json_integer(segment->replaced_by) : json_null());

@@ -86,6 +86,21 @@ static void say_recorded(struct why *w)
 	}
 }
 
+/* ---- Written ---- */
+
+static int say_padded(void *arg, const Et__Segment *s)
+{
+	struct why *w = arg;
+
+	if (s->block_bytes > 0 && s->replaced_by == 0) {
+		say(w, "padded", "its recorder (tapes: {padding: ...})", s->t0_us, 0,
+		    "segment %" PRIu32 ": what of it has lengths that would tell who speaks when "
+		    "is written in blocks of one size, one a second, at last of %" PRIu32 " bytes",
+		    s->segment, s->block_bytes);
+	}
+	return 0;
+}
+
 /* ---- Held, kept, erased ---- */
 
 static int say_hold(void *arg, const Et__Hold *h)
@@ -256,10 +271,11 @@ int api_recording_why(struct api_call *call, struct et_error *reterr)
 	api_nodes_load(w.v, &w.nodes);
 	et_catalog_status(call->api->services.catalog, &raft);
 	say_recorded(&w);
-	if (pending) {
+	rc = et_state_each_segment_of(w.v, id, say_padded, &w);
+	if (rc == 0 && pending) {
 		say(&w, "placed", "journal of this node", 0, 0,
 		    "not committed yet: only this node knows it");
-	} else {
+	} else if (rc == 0) {
 		rc = say_rest(&w, raft.cluster_time_us);
 		if (rc == 0 && r->state != ET__RECORDING_STATE__ERASED) {
 			rc = say_archived(&w, raft.cluster_time_us, reterr);

@@ -60,6 +60,7 @@ static void config_defaults(struct et_config *c)
 			    .sync_rate_bytes = 0,
 			    .snapshot_rate_bytes = 0,
 			    .api_connections = 256 },
+		.tapes = { .padding = ET_CONFIG_PADDING_AUTO, .rate_bytes = 8192 },
 		.copies_per_site = 1,
 		.tail_us = 1 * S,
 		.scrub = { .every_us = 30 * 86400 * S, .rate_bytes = 20 * MIB },
@@ -395,6 +396,21 @@ static int parse_limits(const struct et_yaml_node *map, struct et_config *c,
 	return rc;
 }
 
+static int parse_tapes(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
+{
+	static const char *const known[] = { "padding", "padding-rate" };
+	const struct et_yaml_node *node = et_yaml_get(map, "padding");
+	size_t which = c->tapes.padding;
+
+	int rc = et_yaml_check_keys(map, known, ET_ARRAY_SIZE(known), reterr);
+	rc = rc < 0 ? rc : config_fields_read(map, "tapes", c, reterr);
+	if (rc == 0 && node != NULL) {
+		rc = et_yaml_choice(node, config_paddings, CONFIG_PADDINGS, &which, reterr);
+	}
+	c->tapes.padding = (enum et_config_padding)which;
+	return rc;
+}
+
 static int parse_tls(const struct et_yaml_node *map, struct et_config *c, struct et_error *reterr)
 {
 	static const char *const known[] = { "certificate-life", "api-certificate", "api-key" };
@@ -455,6 +471,7 @@ static const struct part {
 	{ "placement", false, parse_placement },
 	{ "scrub", false, parse_scrub },
 	{ "limits", false, parse_limits },
+	{ "tapes", false, parse_tapes },
 	{ "tls", false, parse_tls },
 	{ "log", false, parse_log },
 };

@@ -80,6 +80,13 @@ struct et_config_key_socket {
 };
 
 /* Plain values, nothing owned: may be copied. About 256 KiB: off the stack. */
+/* Which tapes are padded: node/capture has the same words in the same order. */
+enum et_config_padding {
+	ET_CONFIG_PADDING_AUTO,
+	ET_CONFIG_PADDING_NONE,
+	ET_CONFIG_PADDING_ALWAYS,
+};
+
 struct et_config {
 	char file[ET_CONFIG_PATH_MAX + 1]; /* where it was read from */
 
@@ -128,6 +135,11 @@ struct et_config {
 		uint64_t snapshot_rate_bytes; /* snapshot-rate: 0 bytes a second: no limit */
 		uint32_t api_connections;     /* api-connections: 256 */
 	} limits;
+
+	struct {
+		enum et_config_padding padding; /* tapes: {padding: auto | none | always, */
+		uint64_t rate_bytes; /* padding-rate: 8KiB} a second, to begin with; 1 to 128 KiB */
+	} tapes;
 
 	uint32_t copies_per_site; /* placement: {copies-per-site: 1, tail: 1s} */
 	int64_t tail_us; /* open segments of other nodes are tailed so often; off or 0s: 0 */

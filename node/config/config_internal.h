@@ -36,6 +36,7 @@ enum config_kind {
 	CONFIG_ACTION,
 	CONFIG_DIGITS,
 	CONFIG_TONES,
+	CONFIG_PADDING,
 	CONFIG_PORTS,
 	CONFIG_MODE,
 	CONFIG_LEVEL,
@@ -57,6 +58,8 @@ extern const struct config_field config_fields[]; /* ends with a NULL key */
 
 enum { CONFIG_LEVELS = 4 };
 extern const char *const config_levels[CONFIG_LEVELS]; /* by enum et_log_level */
+enum { CONFIG_PADDINGS = 3 };
+extern const char *const config_paddings[CONFIG_PADDINGS]; /* by enum et_config_padding */
 
 /* Those of this part that have a most; left at their default when the key is not there. */
 int config_fields_read(const struct et_yaml_node *map, const char *part, struct et_config *c,

@@ -14,6 +14,7 @@
 enum { KNOWN_MAX = 16 }; /* keys of a part */
 
 const char *const config_levels[CONFIG_LEVELS] = { "debug", "info", "warn", "error" };
+const char *const config_paddings[CONFIG_PADDINGS] = { "auto", "none", "always" };
 
 #define AT(member) offsetof(struct et_config, member)
 
@@ -65,6 +66,8 @@ const struct config_field config_fields[] = {
 	  TIB },
 	{ "limits.api-connections", CONFIG_NUMBER, CONFIG_ALWAYS, AT(limits.api_connections), 4,
 	  4096 },
+	{ "tapes.padding", CONFIG_PADDING, CONFIG_ALWAYS, AT(tapes.padding), 0, 0 },
+	{ "tapes.padding-rate", CONFIG_BYTES, CONFIG_ALWAYS, AT(tapes.rate_bytes), KIB, 128 * KIB },
 	{ "tls.certificate-life", CONFIG_DURATION, CONFIG_ALWAYS, AT(tls.certificate_life_us),
 	  2 * S, 366 * DAY },
 	{ "tls.api-certificate", CONFIG_TEXT, CONFIG_ALWAYS, AT(tls.api_certificate), 0, 0 },

@@ -98,6 +98,8 @@ static json_t *value_of(const struct et_config *c, const struct config_field *f)
 		return json_string(c->rules.digits == ET_RULE_DIGITS_DROP ? "drop" : "keep");
 	case CONFIG_TONES:
 		return json_string(et_rule_tones_text(c->rules.tones));
+	case CONFIG_PADDING:
+		return json_string(config_paddings[c->tapes.padding]);
 	case CONFIG_PORTS:
 		return json_sprintf("%u-%u", c->siprec.port_first, c->siprec.port_last);
 	case CONFIG_MODE:

@@ -504,6 +504,7 @@ static int on_segment_sealed(struct et_events *events, const struct et_capture_e
 	body.size_bytes = s->size_bytes;
 	body.sealed_us = s->sealed_us;
 	body.seal_hash = hash.seal;
+	body.block_bytes = s->block_bytes;
 	body.object_hash = hash.object;
 	body.store_uuid = text(events->config.store_uuid);
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
@@ -535,6 +536,13 @@ static void on_problem(struct et_events *events, const struct et_capture_event *
 	atomic_store(&events->problem_code, ev->code);
 	et_err("capture.problem", "code=%s text=%s", et_errname(ev->code),
 	       et_log_quote(ev->text != NULL ? ev->text : "", quoted, sizeof(quoted)));
+}
+
+bool et_events_may_pad(void *arg)
+{
+	const struct et_events *events = arg;
+
+	return events->config.schema(events->config.arg) >= ET_SCHEMA_PADDED;
 }
 
 int et_events_on_capture(void *arg, const struct et_capture_event *ev)

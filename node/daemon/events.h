@@ -54,5 +54,7 @@ int et_events_recording(const struct et_capture_recording *from,
 
 /* An et_capture_event_fn; `arg` is the struct et_events. */
 int et_events_on_capture(void *arg, const struct et_capture_event *ev);
+/* et_capture_padding.allowed: all members can read a padded tape. `arg` as above. */
+bool et_events_may_pad(void *arg);
 
 #endif

@@ -165,6 +165,7 @@ static int segment_fill(struct job *j, uint32_t i, struct segments *to)
 	int rc = daemon_hash_of(et_state_schema(j->d->state), path, from->seal.seal_hash,
 				&to->hashes[i], j->reterr);
 	s->seal_hash = to->hashes[i].seal;
+	s->block_bytes = from->seal.block_bytes;
 	s->object_hash = to->hashes[i].object;
 	return rc < 0 ? rc
 		      : et_import_wrap(from, j->by.kek.version, j->by.kek.public_key, to->enc[i],
@@ -365,7 +366,12 @@ static int job_run(struct job *j)
 		.kek_version = j->by.kek.version,
 		.reserve_bytes = c->limits.disk_reserve_bytes,
 		.rules = &c->rules,
+		.padding = { .which = (enum et_padding)c->tapes.padding,
+			     .bytes = (uint32_t)c->tapes.rate_bytes },
 	};
+	if (et_state_schema(j->d->state) < ET_SCHEMA_PADDED) {
+		config.padding.which = ET_PADDING_NONE;
+	}
 	for (uint32_t i = 0; i < c->capture_count; i++) {
 		for (uint32_t k = 0; k < c->captures[i].sip_port_count &&
 				     config.sip_port_count < ET_CAPTURE_SIP_PORTS_MAX;

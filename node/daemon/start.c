@@ -499,6 +499,12 @@ int daemon_start_capture(struct et_daemon *d, const struct et_keeper_sealing *pi
 	c->limits.setup_timeout_s = (uint32_t)(d->config.setup_timeout_us / 1000000);
 	c->limits.media_timeout_s = (uint32_t)(d->config.media_timeout_us / 1000000);
 	c->limits.media_only_timeout_s = (uint32_t)(d->config.media_only_timeout_us / 1000000);
+	_Static_assert((int)ET_PADDING_NONE == (int)ET_CONFIG_PADDING_NONE &&
+			       (int)ET_PADDING_ALWAYS == (int)ET_CONFIG_PADDING_ALWAYS,
+		       "the same words in the same order");
+	c->padding.which = (enum et_padding)d->config.tapes.padding;
+	c->padding.bytes = (uint32_t)d->config.tapes.rate_bytes;
+	c->padding.allowed = et_events_may_pad;
 	c->on_event = et_events_on_capture;
 	c->arg = &d->events;
 	rc = et_capture_start(c, &d->capture, reterr);

@@ -12,6 +12,7 @@
 #include "node/io/clock.h"
 #include "node/io/file.h"
 #include "node/medium/medium.h"
+#include "node/rtp/rtp.h"
 #include "node/tape/checkpoint.h"
 #include "node/tape/file.h"
 #include "node/tape/meta.h"
@@ -20,7 +21,8 @@ enum {
 	READ_BYTES = 65536,
 	RECORD_BYTES = 16384, /* as a recorder: a record is sealed at this size, */
 	RECORD_US = 1000000,  /* or at this age */
-	BESIDE_BYTES = 65536, /* of the file that are no media, in one record */
+	BESIDE_BYTES = 65536, /* of the file that are no media, in one record, */
+	BESIDE_PADDED = 2048, /* in an item of a block */
 };
 
 struct audio {
@@ -87,13 +89,22 @@ static int append_file(struct audio *a, const struct et_file_item *item)
 	return rc;
 }
 
+/* Of a padded tape in small pieces: a picture in front of the sound must not make its blocks large.
+ */
 static int beside_flush(struct audio *a)
 {
-	const struct et_file_item item = { .type = ET_FILE_BYTES,
-					   .offset = a->beside_at,
-					   .bytes = { a->beside.data, a->beside.size } };
+	const size_t most = et_tape_is_padded(a->tape) ? BESIDE_PADDED : BESIDE_BYTES;
+	int rc = 0;
 
-	int rc = a->beside.size > 0 ? append_file(a, &item) : 0;
+	for (size_t at = 0; rc == 0 && at < a->beside.size; at += most) {
+		const size_t left = a->beside.size - at;
+		const struct et_file_item item = {
+			.type = ET_FILE_BYTES,
+			.offset = a->beside_at + at,
+			.bytes = { a->beside.data + at, left < most ? left : most },
+		};
+		rc = append_file(a, &item);
+	}
 	a->beside.size = 0;
 	return rc;
 }
@@ -122,10 +133,28 @@ static int media_flush(struct audio *a)
 	const int64_t at_us = e->first_us;
 	int rc = append(a, ET_TAPE_MEDIA, at_us, (struct et_view){ e->plain.data, e->plain.size });
 	et_media_encoder_reset(e);
-	if (rc == 0 && at_us - a->checkpoint_us >= ET_CHECKPOINT_EVERY_US) {
+	if (rc == 0 && !et_tape_is_padded(a->tape) &&
+	    at_us - a->checkpoint_us >= ET_CHECKPOINT_EVERY_US) {
 		rc = checkpoint_append(a, at_us);
 	}
 	return rc;
+}
+
+/* Of a padded tape: a packet comes at `at_us`, and seconds before it are over. */
+static int second_turn(struct audio *a, int64_t at_us)
+{
+	const uint32_t end_ms = et_tape_second_end(a->tape);
+	const uint32_t now_ms = ms_at(a, at_us);
+
+	if (now_ms < end_ms) {
+		return 0;
+	}
+	int rc = media_flush(a);
+	rc = rc < 0 ? rc : et_tape_tick(a->tape, now_ms, &a->error);
+	const int64_t begin_us = a->t0_us + (int64_t)(now_ms - now_ms % ET_TAPE_BLOCK_MS) * 1000;
+	return rc < 0 || begin_us - a->checkpoint_us < ET_CHECKPOINT_EVERY_US
+		       ? rc
+		       : checkpoint_append(a, begin_us);
 }
 
 /* ---- What the tape says first ---- */
@@ -279,10 +308,18 @@ static int tape_begin(struct audio *a)
 	et_file_recording_id(a->order->sha256, 1, h->recording);
 	et_random(&h->dek_id, sizeof(h->dek_id));
 	a->course = et_tape_state_new(a->t0_us);
+	const struct et_capture_padding *pad = &a->config->padding;
+	const bool wanted =
+		pad->which == ET_PADDING_ALWAYS ||
+		(pad->which == ET_PADDING_AUTO && !et_rtp_codec_is_steady(a->about.codec));
 	int rc = a->course == NULL ? et_fail(&a->error, -ENOMEM, "tape") : 0;
 	rc = rc < 0 ? rc : et_secret_random(ET_DEK_SIZE, &a->segment->dek, &a->error);
 	rc = rc < 0 ? rc : tape_path(a, h->recording, path);
-	return rc < 0 ? rc : et_tape_create(path, h, a->segment->dek, &a->tape, &a->error);
+	rc = rc < 0 ? rc : et_tape_create(path, h, a->segment->dek, &a->tape, &a->error);
+	if (rc == 0 && wanted) {
+		et_tape_pad(a->tape, pad->bytes != 0 ? pad->bytes : ET_TAPE_BLOCK_DEFAULT, 0);
+	}
+	return rc;
 }
 
 static int tape_end(struct audio *a)
@@ -338,6 +375,7 @@ static int on_packet(void *arg, const struct et_medium_packet *p)
 	};
 
 	int rc = beside_flush(a);
+	rc = rc < 0 ? rc : second_turn(a, packet.arrival_us);
 	if (rc == 0 && e->packets > 0 &&
 	    (packet.arrival_us - e->first_us >= RECORD_US ||
 	     e->plain.size + p->payload.size + ET_MEDIA_PACKET_OVERHEAD > RECORD_BYTES)) {

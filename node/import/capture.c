@@ -158,6 +158,7 @@ static void segment_sealed(struct capture *c, const struct et_capture_segment *s
 		if (to->header.segment == s->segment) {
 			memcpy(to->seal.root, s->root, 32);
 			memcpy(to->seal.seal_hash, s->seal_hash, 32);
+			to->seal.block_bytes = s->block_bytes;
 			to->seal.records = s->records;
 			to->seal.size_bytes = s->size_bytes;
 			to->seal.signed_us = s->sealed_us;
@@ -207,6 +208,8 @@ static void *engine_run(void *arg)
 			     .kek_version = c->config->kek_version,
 			     .rules = c->config->rules,
 			     .sip_port_count = c->config->sip_port_count,
+			     .padding = { .which = c->config->padding.which,
+					  .bytes = c->config->padding.bytes },
 			     .limits = { .free_reserve_bytes = c->config->reserve_bytes },
 			     .on_event = on_event,
 			     .arg = c },

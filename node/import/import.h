@@ -45,7 +45,8 @@ struct et_import_config {
 	const struct et_secret *sign_key; /* Ed25519 seed */
 	uint32_t kek_id;		  /* for the headers of tapes */
 	uint32_t kek_version;
-	uint64_t reserve_bytes; /* of free space, that stay */
+	uint64_t reserve_bytes;		   /* of free space, that stay */
+	struct et_capture_padding padding; /* `allowed` is not asked */
 	/* Of captures: as the recorder has them. */
 	const struct et_rules *rules;
 	uint16_t sip_ports[ET_CAPTURE_SIP_PORTS_MAX];

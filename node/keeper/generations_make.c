@@ -172,6 +172,7 @@ static void task_put(struct generations *g)
 	} else {
 		s.seal_hash = (ProtobufCBinaryData){ 32, g->seal.seal_hash };
 	}
+	s.block_bytes = g->seal.block_bytes;
 	s.keys = g->old->keys;
 	s.link = (ProtobufCBinaryData){ g->link.size, g->link.data };
 	body.segment = &s;

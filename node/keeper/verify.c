@@ -136,6 +136,7 @@ static void propose_verified(struct verify *v)
 	seal.sealed_us = v->segment->sealed_us;
 	seal.object_hash = v->segment->object_hash;
 	seal.seal_hash = v->segment->seal_hash;
+	seal.block_bytes = v->segment->block_bytes;
 	command.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
 	command.segment_seal = &seal;
 	command.principal = principal;
@@ -164,15 +165,14 @@ static int check_tags(struct verify *v)
 	}
 	rc = et_tape_verify(&source, &expect, &report, &v->why);
 	rc = rc < 0 ? rc : et_tape_reader_new(&source, v->dek, &reader, &v->why);
-	v->records = 0;
 	while (rc == 0) {
 		int more = et_tape_reader_next(reader, &record, &v->why);
 		if (more <= 0) {
 			rc = more;
 			break;
 		}
-		v->records++;
 	}
+	v->records = reader != NULL ? et_tape_reader_records(reader) : 0;
 	reader = et_tape_reader_free(reader);
 	et_tape_source_close(&source);
 	if (rc == 0 && v->records != v->segment->records) {

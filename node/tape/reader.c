@@ -282,6 +282,11 @@ void tape_reader_raw(struct et_tape_reader *r)
 	r->raw = true;
 }
 
+uint64_t et_tape_reader_records(const struct et_tape_reader *r)
+{
+	return r->seq;
+}
+
 uint64_t et_tape_reader_torn(const struct et_tape_reader *r)
 {
 	return r->sealed ? 0 : r->limit - r->offset;

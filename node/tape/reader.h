@@ -47,6 +47,9 @@ int et_tape_reader_next(struct et_tape_reader *r, struct et_tape_record *ret,
 int et_tape_reader_next_of(struct et_tape_reader *r, enum et_tape_kind kind,
 			   struct et_tape_record *ret, struct et_error *reterr) ET_MUST_CHECK;
 
+/* Records that were read, or passed over, from the first on. */
+uint64_t et_tape_reader_records(const struct et_tape_reader *r);
+
 /* Bytes behind the last whole record of an unsealed tape; for the summary of who read to the end.
  */
 uint64_t et_tape_reader_torn(const struct et_tape_reader *r);

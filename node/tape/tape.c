@@ -32,7 +32,7 @@ struct et_tape {
 	uint32_t block_largest; /* of those that were written; 0: none */
 	uint32_t second_ms;	/* begin of the second at hand */
 	uint32_t item_ms;	/* t_ms of the last item */
-	bool has_media;		/* or FILE: what comes from now on may tell something by its size */
+	bool has_media;		/* what comes from now on may tell something by its size */
 	bool settled;		/* its last block is written */
 	struct et_buffer block; /* what is gathered; wiped */
 };
@@ -186,7 +186,7 @@ static void tape_note(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, 
 	} else if (kind == ET_TAPE_BLOCK && size > t->block_largest) {
 		t->block_largest = (uint32_t)size;
 	}
-	t->has_media = t->has_media || kind == ET_TAPE_MEDIA || kind == ET_TAPE_FILE;
+	t->has_media = t->has_media || kind == ET_TAPE_MEDIA;
 	t->ended = kind == ET_TAPE_END;
 }
 
@@ -298,7 +298,7 @@ static int block_gather(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms
 		return et_fail(reterr, -ENOMEM, "append to tape '%s'", t->path);
 	}
 	t->item_ms = t_ms;
-	t->has_media = t->has_media || kind == ET_TAPE_MEDIA || kind == ET_TAPE_FILE;
+	t->has_media = t->has_media || kind == ET_TAPE_MEDIA;
 	return 0;
 }
 

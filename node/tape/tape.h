@@ -147,7 +147,7 @@ int et_tape_append(struct et_tape *t, enum et_tape_kind kind, uint32_t t_ms, con
  * behind a second (et_tape_tick()) at a constant distance. What was appended before stays as it is.
  *
  * What does not fit the size makes it larger, half as much again, for the rest of the tape: that
- * once is seen. So is what does not fit before the first MEDIA or FILE (signalling): more than one
+ * once is seen. So is what does not fit before the first MEDIA (signalling): more than one
  * block stands in its second then, and the size stays.
  *
  * What is gathered is lost by a crash, as what a caller has not appended yet. On failure (disk

@@ -95,6 +95,9 @@ int et_cli_tape_verify(struct et_cli *cli, struct et_error *reterr)
 	et_json_set(o, "size_bytes", et_json_u64(source.size));
 	et_json_set(o, "good_records", et_json_u64(report.good_records));
 	et_json_set(o, "good_bytes", et_json_u64(report.good_bytes));
+	et_json_set(o, "block_bytes",
+		    report.seal.block_bytes > 0 ? json_integer(report.seal.block_bytes)
+						: json_null());
 	et_json_set(o, "why", et_json_text(report.problem));
 	et_tape_source_close(&source);
 	if (verdict == 0) {

@@ -71,6 +71,7 @@
 #define ERASURES_MAX 4096 /* in one step of a restore */
 #define SEAL_KEYS_MAX 64  /* of one node: its living KEK versions */
 #define REWRAPS_MAX 1024  /* in one command */
+#define BLOCK_MAX 131072  /* of a padded tape */
 #define LINK_MAX 65536	  /* of one generation to the one before */
 #define RETENTION_RULES_MAX 256
 #define SEGMENTS_MAX 64 /* of one recording that is imported */
@@ -191,6 +192,7 @@ static const struct et_rule segment_rules[] = {
 	ANY(redacted),
 	ANY(keys),
 	HASH_OPT(seal_hash),
+	NUMBER(block_bytes, 0, BLOCK_MAX),
 };
 
 static const struct et_rule copy_rules[] = {
@@ -515,6 +517,7 @@ static const struct et_rule segment_seal_rules[] = {
 	HASH_OPT(object_hash),
 	TEXT(store_uuid, NAME_MAX_),
 	HASH_OPT(seal_hash),
+	NUMBER(block_bytes, 0, BLOCK_MAX),
 };
 
 static const struct et_rule recording_body_rules[] = { ONE(recording) };

@@ -24,10 +24,10 @@ uint32_t et_schema_build(void)
 	return ET_SCHEMA_BUILD;
 }
 
-static bool segments_have_seal_hash(Et__Segment *const *list, size_t count)
+static bool segments_have_hash_or_blocks(Et__Segment *const *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (list[i] != NULL && list[i]->seal_hash.len > 0) {
+		if (list[i] != NULL && (list[i]->seal_hash.len > 0 || list[i]->block_bytes > 0)) {
 			return true;
 		}
 	}
@@ -45,19 +45,20 @@ static bool copies_have_member_hash(const Et__CopyAdd *add)
 }
 
 /* Fields that not every schema knows, in bodies that all know: hashes of seals, and of members of
- * packs. */
-static bool has_seal_hash(const Et__Command *command)
+ * packs; blocks of padded tapes. */
+static bool has_seal_hash_or_blocks(const Et__Command *command)
 {
 	switch ((int)command->body_case) {
 	case ET__COMMAND__BODY_SEGMENT_OPEN:
-		return segments_have_seal_hash(&command->segment_open->segment, 1);
+		return segments_have_hash_or_blocks(&command->segment_open->segment, 1);
 	case ET__COMMAND__BODY_SEGMENT_SEAL:
-		return command->segment_seal->seal_hash.len > 0;
+		return command->segment_seal->seal_hash.len > 0 ||
+		       command->segment_seal->block_bytes > 0;
 	case ET__COMMAND__BODY_GENERATION_PUT:
-		return segments_have_seal_hash(&command->generation_put->segment, 1);
+		return segments_have_hash_or_blocks(&command->generation_put->segment, 1);
 	case ET__COMMAND__BODY_RECORDING_IMPORT:
-		return segments_have_seal_hash(command->recording_import->segments,
-					       command->recording_import->n_segments);
+		return segments_have_hash_or_blocks(command->recording_import->segments,
+						    command->recording_import->n_segments);
 	case ET__COMMAND__BODY_COPY_ADD:
 		return copies_have_member_hash(command->copy_add);
 	default:
@@ -95,7 +96,8 @@ uint32_t et_schema_needed(const Et__Command *command)
 {
 	const bool has_body = command->noop != NULL; /* else of its kind only is asked */
 
-	if (has_body && has_seal_hash(command)) {
+	_Static_assert(ET_SCHEMA_SEAL_HASH == ET_SCHEMA_PADDED, "one answer for both");
+	if (has_body && has_seal_hash_or_blocks(command)) {
 		return ET_SCHEMA_SEAL_HASH;
 	}
 	if (has_body && has_silenced(command)) {

@@ -16,6 +16,7 @@
  *   3       0.1.0   Segment.seal_hash, SegmentSeal.seal_hash in place of object_hash; an import
  *                   and a generation have one of them; Copy.member_hash (0115)
  *                   Stream.silenced (0118)
+ *                   padded tapes: Segment.block_bytes, SegmentSeal.block_bytes (0122)
  *                   active members tell the end of what a removed node had open (0121)
  *   4       (tests) SchemaProbe; in binaries beside the real ones, never installed
  *
@@ -47,6 +48,7 @@
 #define ET_SCHEMA_SEAL_HASH 3
 #define ET_SCHEMA_LOST_TAILS 3
 #define ET_SCHEMA_SILENCED 3
+#define ET_SCHEMA_PADDED 3
 
 /* The newest schema that this build understands. */
 uint32_t et_schema_build(void);

@@ -296,6 +296,7 @@ int apply_segment_open(struct apply *a)
 		after.root = (ProtobufCBinaryData){ 0, NULL };
 		after.object_hash = (ProtobufCBinaryData){ 0, NULL };
 		after.seal_hash = (ProtobufCBinaryData){ 0, NULL };
+		after.block_bytes = 0;
 		after.records = after.size_bytes = 0;
 		after.sealed_us = 0;
 		after.made_index = 0;
@@ -461,6 +462,7 @@ static int segment_seal_write(struct apply *a, const Et__SegmentSeal *seal,
 		after.size_bytes = seal->size_bytes;
 		after.object_hash = seal->object_hash;
 		after.seal_hash = seal->seal_hash;
+		after.block_bytes = seal->block_bytes;
 	}
 	a->s->counts.segments += known == NULL;
 	int rc = segment_put(a, &after);

@@ -208,6 +208,7 @@ static void seal_tell(struct tail_seal *j)
 	m.segment = j->key.segment;
 	m.state = ET__SEGMENT_STATE__SEGMENT_RECOVERED_UNVERIFIED;
 	m.root = (ProtobufCBinaryData){ 32, (uint8_t *)(uintptr_t)seal->root };
+	m.block_bytes = seal->block_bytes;
 	m.seal_hash = (ProtobufCBinaryData){ 32, (uint8_t *)(uintptr_t)seal->seal_hash };
 	m.records = seal->records;
 	m.size_bytes = seal->size_bytes;
