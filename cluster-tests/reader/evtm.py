@@ -12,6 +12,7 @@ node/tape.
 Needs Debian's python3-cryptography. For checking and for tapes of kilobytes: its CRC is a loop in Python.
 """
 import argparse
+import copy
 import hashlib
 import json
 import struct
@@ -24,8 +25,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 HEADER, RECORD_HEAD, TRAILER, TAG = 160, 20, 192, 16
-MEDIA, META, KEYS, CHECKPOINT, INDEX, END, FILE = range(1, 8)
-KINDS = {MEDIA: "MEDIA", META: "META", KEYS: "KEYS", CHECKPOINT: "CHECKPOINT", INDEX: "INDEX", END: "END", FILE: "FILE"}
+MEDIA, META, KEYS, CHECKPOINT, INDEX, END, FILE, BLOCK = range(1, 9)
+KINDS = {MEDIA: "MEDIA", META: "META", KEYS: "KEYS", CHECKPOINT: "CHECKPOINT", INDEX: "INDEX", END: "END", FILE: "FILE",
+         BLOCK: "BLOCK"}
+PADDED = 1
 
 
 class Bad(Exception):
@@ -280,9 +283,28 @@ def plain_of(record, header, cipher):
                                header.hash + record.bytes[:16])
     except InvalidTag:
         raise Bad(f"the tag of record {record.seq} does not fit", record.at) from None
-    if record.flags:
+    if record.flags != (PADDED if record.kind == BLOCK else 0):
         raise Bad(f"record {record.seq} has flags {record.flags:#x} of a newer version", record.at)
     return plain
+
+
+def contents(record, plain):
+    """(record, plaintext) of what is in a record: of a BLOCK its items, each as if it were a record there."""
+    if record.kind != BLOCK:
+        yield record, plain
+        return
+    b = Bytes(plain)
+    if b.number(1) != 1:
+        raise Bad(f"record {record.seq} is a BLOCK of a newer version", record.at)
+    while b.left():
+        kind = b.number(1)
+        if kind == 0:
+            return
+        item = copy.copy(record)
+        item.kind, item.t_ms, data = kind, b.number(4), b.take(b.number(4))
+        if kind in (CHECKPOINT, INDEX, END, BLOCK) or not data:
+            raise Bad(f"an item of the BLOCK that is record {record.seq}", record.at)
+        yield item, data
 
 
 # ---- Plaintexts --------------------------------------------------------------------------------------------
@@ -428,6 +450,8 @@ def checkpoint(plain):
             yield {"item": "list", "entries": entries}
         elif kind == 5:
             yield {"item": "keys", "count": i.number(4)}
+        elif kind == 6:
+            yield {"item": "padding", "bytes": i.left()}
         else:
             yield {"item": kind}
 
@@ -578,17 +602,17 @@ class Sought:
     def records(self, number, at):
         while number < self.trailer.records:
             record, plain = self.record(at, number)
-            yield record, plain
+            yield from contents(record, plain)
             number, at = number + 1, record.end
 
 
 def opened(data, dek):
-    """(record, plaintext) of every record. A sealed tape must verify; of an open one, its whole records."""
+    """(record, plaintext) of every record, or item of a BLOCK. A sealed tape must verify; of an open one, its whole records."""
     header = Header(data)
     cipher = unlock(header, dek)
     records = prefix(data)[0] if Trailer.find(data, header) is None else verify(data)[2]
     for record in records:
-        yield record, plain_of(record, header, cipher)
+        yield from contents(record, plain_of(record, header, cipher))
 
 
 def file_items(plain):

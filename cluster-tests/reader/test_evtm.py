@@ -67,6 +67,15 @@ class Vector(unittest.TestCase):
                          (1234567890123, bytes([1, 2]) + bytes(29) + bytes([9]), 2, 2, True, "WAV", "a.wav"))
         self.assertEqual(beside, {"item": "bytes", "offset": 77, "bytes": b"RIFF"})
 
+    def test_a_block_is_that_of_the_page(self):
+        block = types.SimpleNamespace(kind=evtm.BLOCK, seq=7, at=160, t_ms=0)
+        plain = page_vectors()[7]
+        found = [(r.kind, r.seq, r.t_ms, p) for r, p in evtm.contents(block, plain + bytes(1024 - len(plain)))]
+        self.assertEqual(found, [(evtm.META, 7, 0, self.meta), (evtm.MEDIA, 7, 250, self.media)])
+        for bad in (plain[:-1], plain[:1] + b"\x08" + plain[2:], b"\2", b"\1\1" + bytes(8)):
+            with self.assertRaises(evtm.Bad):
+                list(evtm.contents(block, bad))
+
     def woven(self, channels, sample_bytes, places):
         """The page's packets as a file, with bytes at these places of the first one's payload, which has 4."""
         whole, at = bytearray.fromhex("ff7f0102030405060708"), 0
@@ -120,7 +129,21 @@ class Written(unittest.TestCase):
         self.assertEqual(plains, facts["plain"])
 
     def test_packets_and_items_of_a_call_come_back(self):
-        tape, facts = made("call", "--seed", "5")
+        for padded in ([], ["--padded"]):
+            with self.subTest(padded=padded):
+                self.call_comes_back(*made("call", "--seed", "5", *padded))
+
+    def test_a_padded_tape_has_blocks_and_checkpoints_of_few_sizes(self):
+        tape, facts = made("call", "--seed", "5", "--padded")
+        _, _, records = evtm.verify(tape, fact(facts, "root"))
+        self.assertEqual({r.kind for r in records}, {evtm.BLOCK, evtm.CHECKPOINT, evtm.INDEX, evtm.END})
+        sizes = [len(r.bytes) - 36 for r in records if r.kind == evtm.BLOCK]
+        self.assertEqual(sizes, sorted(sizes))
+        self.assertLessEqual(set(sizes), {2**n for n in range(10, 18)} | {3 * 2**n for n in range(9, 16)})
+        self.assertEqual({(len(r.bytes) - 36) % 2048 for r in records if r.kind in (evtm.CHECKPOINT, evtm.INDEX)}, {0})
+        self.assertGreater(len(sizes), 2)
+
+    def call_comes_back(self, tape, facts):
         packets, items, keys = [], [], []
         for record, plain in evtm.opened(tape, fact(facts, "dek")):
             if record.kind == evtm.MEDIA:
@@ -147,7 +170,11 @@ class Written(unittest.TestCase):
              "mki": bytes(range(4)), "material": bytes(range(44))}])
 
     def test_checkpoints_say_what_the_packets_before_them_make(self):
-        tape, facts = made("call", "--seed", "5")
+        for padded in ([], ["--padded"]):
+            with self.subTest(padded=padded):
+                self.checkpoints_say_it(*made("call", "--seed", "5", *padded))
+
+    def checkpoints_say_it(self, tape, facts):
         rates, clocks, types, described, seen = {}, {}, {}, [], 0
         for record, plain in evtm.opened(tape, fact(facts, "dek")):
             if record.kind == evtm.META:

@@ -173,10 +173,12 @@ static int call_flush(struct call *c, struct et_error *reterr)
 	if (e->packets == 0) {
 		return 0;
 	}
+	const uint32_t second = call_ms(c) / ET_TAPE_BLOCK_MS;
 	int rc = et_tape_append(c->tape, ET_TAPE_MEDIA, call_ms(c), e->plain.data, e->plain.size,
 				reterr);
-	if (rc == 0 && ++c->records % 2 == 0) {
-		rc = et_tape_state_write(c->state, &b);
+	if (rc == 0 && ++c->records % 2 == 0) { /* Of a padded tape behind the block. */
+		rc = et_tape_tick(c->tape, (second + 1) * ET_TAPE_BLOCK_MS, reterr);
+		rc = rc < 0 ? rc : et_tape_state_write(c->state, &b);
 		rc = rc < 0 ? rc
 			    : et_tape_append(c->tape, ET_TAPE_CHECKPOINT, call_ms(c), b.data,
 					     b.size, reterr);

@@ -154,12 +154,15 @@ int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t byt
 	return rc == 0 && ends ? made_tail(ret, reterr) : rc;
 }
 
-int et_made_call_tape(const char *path, uint64_t seed, FILE *out, struct et_made_tape *ret,
-		      struct et_error *reterr)
+int et_made_call_tape(const char *path, uint64_t seed, bool padded, FILE *out,
+		      struct et_made_tape *ret, struct et_error *reterr)
 {
 	ET_CLEANUP(et_tape_closep) struct et_tape *t = NULL;
 
 	int rc = made_begin(path, seed, ret, &t, reterr);
+	if (rc == 0 && padded) {
+		et_tape_pad(t, ET_TAPE_BLOCK_MIN, 0);
+	}
 	rc = rc < 0 ? rc : et_made_call(t, ret, out, reterr);
 	ret->records = t != NULL ? (uint32_t)et_tape_records(t) : 0;
 	return rc < 0 ? rc : made_end(path, t, ret, reterr);

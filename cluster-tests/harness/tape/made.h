@@ -43,11 +43,12 @@ bool et_made_is_checkpoint(uint32_t n);
  * (zero-initialised) is released with et_made_release(), also on failure. */
 int et_made_tape(const char *path, uint64_t seed, uint32_t records, uint32_t bytes, bool ends,
 		 struct et_made_tape *ret, struct et_error *reterr) ET_MUST_CHECK;
-/* As above, with the META, KEYS, MEDIA, CHECKPOINT, INDEX and END of a call in which every flag and
- * item of the format occurs; a line on `out` for each packet: "packet STREAM RTCP WHOLE MARKER TYPE
- * SEQUENCE TIMESTAMP ARRIVAL_US SIZE SHA256". ret->ends and ret->sizes are not filled in. */
-int et_made_call_tape(const char *path, uint64_t seed, FILE *out, struct et_made_tape *ret,
-		      struct et_error *reterr) ET_MUST_CHECK;
+/* As above (`padded`: in blocks), with the META, KEYS, MEDIA, CHECKPOINT, INDEX and END of a call
+ * in which every flag and item of the format occurs; a line on `out` for each packet: "packet
+ * STREAM RTCP WHOLE MARKER TYPE SEQUENCE TIMESTAMP ARRIVAL_US SIZE SHA256". ret->ends and
+ * ret->sizes are not filled in. */
+int et_made_call_tape(const char *path, uint64_t seed, bool padded, FILE *out,
+		      struct et_made_tape *ret, struct et_error *reterr) ET_MUST_CHECK;
 /* Its records, into `t`. */
 int et_made_call(struct et_tape *t, struct et_made_tape *m, FILE *out,
 		 struct et_error *reterr) ET_MUST_CHECK;

@@ -6,7 +6,7 @@
  *   labtape write FILE [--ends] [--seed N] [--records N] [--bytes N]
  *       writes a sealed tape (--ends: with checkpoints, INDEX and END) and prints its DEK, its root
  *       and the SHA-256 of each plaintext
- *   labtape call FILE [--seed N]
+ *   labtape call FILE [--padded] [--seed N]
  *       writes the sealed tape of a call in which every item and flag of the format occurs, and
  *       prints its packets (made.h), its DEK and its root
  *
@@ -31,6 +31,7 @@ struct arguments {
 	struct et_proof_span span;
 	bool json;
 	bool ends;
+	bool padded;
 };
 
 static int usage(void)
@@ -39,7 +40,7 @@ static int usage(void)
 		"usage: labtape damage [--whole] [--records N] [--bytes N] [--seed N] [--bits] "
 		"[--dir DIR] [--json]\n"
 		"       labtape write FILE [--ends] [--seed N] [--records N] [--bytes N]\n"
-		"       labtape call FILE [--seed N]\n"
+		"       labtape call FILE [--padded] [--seed N]\n"
 		"       labtape prove FILE --from MS --to MS [--leaves] [--seed N] [--records N] "
 		"[--bytes N]\n",
 		stderr);
@@ -66,6 +67,8 @@ static bool arguments_read(int argc, char **argv, struct arguments *a)
 			a->damage.bits = true;
 		} else if (strcmp(name, "--leaves") == 0) {
 			a->span.leaves = true;
+		} else if (strcmp(name, "--padded") == 0) {
+			a->padded = true;
 		} else if (strcmp(name, "--bits") == 0) {
 			a->damage.bits = true;
 		} else if (strcmp(name, "--json") == 0) {
@@ -167,7 +170,7 @@ static int run_write(const char *path, const struct arguments *a, bool call)
 	uint8_t hash[32];
 	struct et_error e = { 0 };
 
-	int rc = call ? et_made_call_tape(path, a->damage.seed, stdout, &made, &e)
+	int rc = call ? et_made_call_tape(path, a->damage.seed, a->padded, stdout, &made, &e)
 		      : et_made_tape(path, a->damage.seed, a->damage.records, a->damage.bytes,
 				     a->ends, &made, &e);
 	if (rc < 0) {

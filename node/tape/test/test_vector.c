@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "node/crypto/hash.h"
+#include "node/tape/block_internal.h"
 #include "node/tape/checkpoint.h"
 #include "node/tape/index_internal.h"
 #include "node/tape/media.h"
@@ -58,6 +59,11 @@ static const char object_hash_hex[] =
 	"89f34102974211e083ceaf675e395797cf40c529adf3a5339f33a553e0cc0380";
 static const char seal_hash_hex[] =
 	"6d89a591ab15bcd7e59768af50decd9c87055031e1459094c42482ea15f6b91d";
+
+static const char block_hex[] =
+	"0102000000000000003201012f00cafebabe00000100001f400450434d550e3139322e302e322e31"
+	"3a343030300e3139322e302e322e323a3530303001000000fa000000290100060a24182022400089"
+	"0000ffff000003e804ff7f01020040c0b802080304050600a00902020708";
 
 static struct et_view unhex(const char *text)
 {
@@ -229,6 +235,29 @@ static void the_published_checkpoints_are_ours(void **state)
 	forget(end);
 }
 
+static void the_published_block_is_ours(void **state)
+{
+	const struct et_view meta = unhex(meta_hex);
+	const struct et_view media = unhex(media_hex);
+	const struct et_view want = unhex(block_hex);
+	struct et_buffer b = { 0 };
+
+	(void)state;
+	tape_block_add(&b, ET_TAPE_META, 0, meta);
+	tape_block_add(&b, ET_TAPE_MEDIA, 250, media);
+	assert_int_equal(b.size, want.size);
+	assert_memory_equal(b.data, want.data, want.size);
+	tape_block_fill(&b, ET_TAPE_BLOCK_MIN);
+	assert_int_equal(b.size, ET_TAPE_BLOCK_MIN);
+	for (size_t i = want.size; i < b.size; i++) {
+		assert_int_equal(b.data[i], 0);
+	}
+	et_buffer_release(&b);
+	forget(meta);
+	forget(media);
+	forget(want);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +265,7 @@ int main(void)
 		cmocka_unit_test(the_published_tape_opens),
 		cmocka_unit_test(the_published_plaintexts_are_ours),
 		cmocka_unit_test(the_published_checkpoints_are_ours),
+		cmocka_unit_test(the_published_block_is_ours),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
