@@ -3,4 +3,4 @@ et_module(node/tape
         checkpoint.c index.c file.c block.c
     USES node/base node/io node/crypto node/rtp
     TESTS file checkpoint tape block damage proof rewrite vector media meta keys
-    FUZZERS file checkpoint link tape media meta proof keys)
+    FUZZERS file block checkpoint link tape media meta proof keys)

@@ -100,15 +100,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	ET_CLEANUP(et_tape_reader_freep) struct et_tape_reader *r = NULL;
 	if ((data[0] & 0x08) == 0 && et_tape_reader_new(&source, key, &r, &e) == 0) {
-		uint64_t records = 0;
 		int rc;
 		while ((rc = et_tape_reader_next(r, &record, &e)) == 1) {
-			records++;
+			check(record.kind != ET_TAPE_BLOCK &&
+			      record.seq < et_tape_reader_records(r));
 		}
-		check(rc < 0 || records <= prefix.good_records || et_tape_reader_seal(r) != NULL);
+		check(rc < 0 || et_tape_reader_records(r) <= prefix.good_records ||
+		      et_tape_reader_seal(r) != NULL);
 		rc = et_tape_reader_find(r, et_get32(bytes + 24), &e);
 		check(rc == 0 || rc == 1);
 		(void)et_tape_reader_next(r, &record, &e);
+		et_tape_reader_rewind(r);
+		(void)et_tape_reader_next_of(r, ET_TAPE_KEYS, &record, &e);
 		(void)et_tape_reader_index(r, &record, &e);
 	}
 	if ((data[0] & 0x70) == 0x70) { /* One in eight: files are slow. */
