@@ -12,6 +12,7 @@ addresses, codec, protection) is read from the recording; no packet may be lost.
   sipp, G.722    the payload is that of the file, byte for byte
   else           correlation with what was given over every quarter of a second, and length; and the other party's sound,
                  taken for the control, does not pass
+And the tape: what of it can be seen without a key is the same for every opus call of one length.
 
 SIP over TLS and DTLS-SRTP are opened with a key log, which libkeylogshim.so writes for baresip. What baresip sends in the clear
 before DTLS has a key is kept and not played (decision 0098). Exit codes as of any scenario.
@@ -23,6 +24,7 @@ import json
 import os
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -435,6 +437,25 @@ def audio_of(row, rec, node, original, path, sounds, least):
     return f"r {min(medians):.3f}, least {min(worst):.3f}", rate
 
 
+def seen_of(node, row, rec):
+    """What who has no key sees of the tapes: with opus, whose packets are as long as what is said, a block for each second, of
+    one size from where it fits on (decision 0122); nothing is added to those of other codecs."""
+    for segment in node.recording(rec["id"])["segments"]:
+        size, seconds, sizes, at = segment["block_bytes"], [], [], 160
+        check((size is not None) == (row.codec == "opus"), f"blocks of {size} bytes with {row.codec}")
+        data = (node.media / segment["file"]).read_bytes()
+        while data[at:at + 2] == b"\xe7\xc4":
+            _, kind, flags, n, _, t_ms = struct.unpack_from(">HBBIII", data, at)
+            at += 20 + n
+            check(size is None or kind in (5, 6, 8) or not seconds, f"a record of kind {kind} beside the blocks")
+            if kind == 8:
+                check(flags == 1, f"a block with flags {flags}")
+                seconds.append(t_ms // 1000)
+                sizes.append(n - 16)
+        check(sizes == sorted(sizes) and len(set(sizes)) < 4 and sizes[-1:] in ([], [size]), f"blocks of {sizes} bytes")
+        check(seconds == list(range(seconds[0], seconds[0] + len(seconds))) if seconds else size is None, f"seconds {seconds}")
+
+
 def judge(s, node, row, expected):
     words, calls, packets, lost = [], {}, 0, 0
     for who, to, sounds, least in expected:
@@ -443,6 +464,7 @@ def judge(s, node, row, expected):
         check(rec["problem"] == "" and rec["call_state"] == "answered", f"{rec['call_state']}: {rec['problem']}")
         packets += sum(x["packets"] for x in rec["streams"])
         lost += sum(x["lost"] for x in rec["streams"])
+        seen_of(node, row, rec)
         original = Original(s, node, rec)
         on_the_wire(row, original)
         for party in (0, 1):
