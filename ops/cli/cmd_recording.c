@@ -204,6 +204,7 @@ static const struct et_cli_column segment_columns[] = {
 	{ "STATE", "state", ET_CLI_TEXT, false },
 	{ "SEALED", "sealed", ET_CLI_TIME, false },
 	{ "BYTES", "size_bytes", ET_CLI_BYTES, false },
+	{ "BLOCK", "block_bytes", ET_CLI_BYTES, false }, /* of one that is padded */
 	{ "FILE", "file", ET_CLI_TEXT, false },
 	{ "ROOT", "root", ET_CLI_TEXT, true },
 	{ NULL, NULL, ET_CLI_TEXT, false },

@@ -195,6 +195,7 @@ static void a_seal_says_what_the_committed_schema_knows(void **state)
 		et_sha256("abc", 3, hash);
 		assert_memory_equal(f->object_hash, round == 1 ? hash : none, 32);
 		assert_memory_equal(f->seal_hash, round == 2 ? segment.seal_hash : none, 32);
+		assert_int_equal(et_events_may_pad(&f->events), round == 2);
 	}
 }
 
