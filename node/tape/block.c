@@ -63,7 +63,7 @@ int tape_block_next(struct et_reader *r, struct tape_item *ret)
 	}
 	const uint8_t kind = et_read8(r);
 	if (!r->failed && kind == 0) {
-		*r = et_reader_of(NULL, 0);
+		r->p = r->end;
 		return 0;
 	}
 	const uint32_t t_ms = et_read32(r);

@@ -210,7 +210,7 @@ static int reader_head(struct et_tape_reader *r, struct et_tape_record_head *ret
 
 static void reader_go(struct et_tape_reader *r, uint64_t offset, uint32_t seq)
 {
-	r->items = et_reader_of(NULL, 0);
+	r->items = (struct et_reader){ .p = NULL };
 	r->offset = offset;
 	r->seq = seq;
 }
