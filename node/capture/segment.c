@@ -322,6 +322,7 @@ void et_segment_fail(struct et_writer *w, struct et_slot *s, int code, const str
 	w->dropped += lost;
 	w->tape_packets -= lost;
 	s->gathered = 0;
+	s->second_us = INT64_MAX;
 	et_media_encoder_reset(&s->encoder);
 	s->course = et_tape_state_free(s->course);
 	(void)snprintf(s->facts.problem, sizeof(s->facts.problem),

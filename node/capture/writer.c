@@ -373,12 +373,16 @@ void et_writer_media(struct et_writer *w, uint32_t slot, const struct et_media_p
 		return; /* count only */
 	}
 	s->last_us = packet->arrival_us;
+	struct et_media_encoder *e = &s->encoder;
 	if (packet->arrival_us >= s->second_us) {
 		et_segment_second(w, s);
-	}
-	struct et_media_encoder *e = &s->encoder;
-	if (e->packets > 0 && packet->arrival_us - e->first_us >= ET_RECORD_US) {
+	} else if (e->packets > 0 && packet->arrival_us - e->first_us >= ET_RECORD_US) {
 		et_segment_flush(w, s);
+	}
+	if (s->state != ET_SLOT_OPEN) { /* that failed */
+		w->tape_packets--;
+		w->dropped++;
+		return;
 	}
 	size_t max = ET_RECORD_BYTES;
 	int rc = et_media_encoder_add(e, packet, max);

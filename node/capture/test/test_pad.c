@@ -8,9 +8,11 @@
 #include <cmocka.h>
 
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "node/capture/writer_internal.h"
@@ -122,6 +124,7 @@ struct call {
 	const char *then;
 	uint32_t allow_ms; /* padding is allowed from here on; 0: at once */
 	size_t sip_bytes;  /* of a message at 12 s; 0: none */
+	uint32_t full_ms;  /* the disk is full from here on, for two seconds; 0: never */
 };
 
 static void codec_tell(struct fixture *f, const char *name)
@@ -170,6 +173,16 @@ static void say(struct fixture *f, const struct call *c, uint32_t ms)
 	}
 }
 
+static void disk_is_full(bool full)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = full ? 1 : limit.rlim_max;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
 static void run(struct fixture *f, const struct call *c)
 {
 	struct et_writer_config config = {
@@ -210,6 +223,9 @@ static void run(struct fixture *f, const struct call *c)
 		if (c->sip_bytes != 0 && ms == 12000) {
 			sip_tell(f, c->sip_bytes);
 		}
+		if (c->full_ms != 0 && (ms == c->full_ms || ms == c->full_ms + 2000)) {
+			disk_is_full(ms == c->full_ms);
+		}
 		say(f, c, ms);
 		if (ms % 200 == 0) {
 			et_writer_poll(f->w, f->now_us);
@@ -222,8 +238,8 @@ static void run(struct fixture *f, const struct call *c)
 	et_writer_sync(f->w);
 	et_writer_poll(f->w, f->now_us);
 	et_writer_tell_metrics(f->w, &f->metrics);
-	assert_int_equal(f->opened, 1);
-	assert_int_equal(f->metrics.media_dropped, 0);
+	assert_int_equal(f->opened, c->full_ms == 0 ? 1 : 2);
+	assert_true((f->metrics.media_dropped > 0) == (c->full_ms != 0));
 }
 
 static void done(struct fixture *f)
@@ -429,6 +445,24 @@ static void it_waits_until_all_can_read_it(void **state)
 	done(f);
 }
 
+/* What was gathered is lost with the block, and counted; the next tape is padded from its begin. */
+static void a_block_that_cannot_be_written_ends_its_tape(void **state)
+{
+	static const struct call call = { .codec = "opus/48000/2",
+					  .voice = voice_talks,
+					  .full_ms = 40500 };
+	struct fixture *f = *state;
+
+	run(f, &call);
+	/* From second 40 on, which was begun, to the next try, 5 s behind its failure. */
+	assert_int_equal(f->metrics.media_dropped, 2 * 50 * 6);
+	assert_int_equal(f->metrics.media_dropped + f->metrics.tape_packets, 2 * 50 * SECONDS);
+	const struct seen seen = seen_of(f);
+	assert_int_equal(seen.first_block, 0);
+	assert_int_equal(seen.blocks, SECONDS - 46 + 1);
+	done(f);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -438,6 +472,7 @@ int main(void)
 		TEST(a_steady_codec_costs_nothing),
 		TEST(a_codec_that_comes_later_pads_from_there),
 		TEST(it_waits_until_all_can_read_it),
+		TEST(a_block_that_cannot_be_written_ends_its_tape),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
