@@ -258,6 +258,9 @@ static int block_write(struct et_tape *t, struct et_error *reterr)
 	const struct et_view plain = { t->block.data, t->block.size };
 	int rc = t->block.failed ? et_fail(reterr, -ENOMEM, "block of tape '%s'", t->path)
 				 : tape_record(t, ET_TAPE_BLOCK, t->second_ms, plain, reterr);
+	if (plain.data != NULL) {
+		explicit_bzero(t->block.data, t->block.size); /* there may be keys in it */
+	}
 	t->block.size = 0;
 	t->failed = rc; /* What was gathered is lost, whatever it was that failed. */
 	return rc;
