@@ -7,9 +7,11 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -39,21 +41,53 @@ static void key_write(const char *path, EVP_PKEY *key)
 	assert_int_equal(fclose(f), 0);
 }
 
-/* One that its own key signed. */
-static X509 *certificate_of(EVP_PKEY *key)
+static void extension_add(X509 *x, int nid, const char *value)
+{
+	X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+	assert_non_null(e);
+	assert_int_equal(X509_add_ext(x, e, -1), 1);
+	X509_EXTENSION_free(e);
+}
+
+/* Of `name` and `key`, in force for so long; with `by` (else itself) as who issued it, signed with
+ * `signer`. `use`: "CA", for what it is (EKU), or NULL: for anything. */
+static X509 *certificate_by(const char *name, EVP_PKEY *key, long seconds, const X509 *by,
+			    EVP_PKEY *signer, const char *use)
 {
 	X509 *x = X509_new();
 	assert_true(key != NULL && x != NULL);
+	assert_int_equal(X509_set_version(x, X509_VERSION_3), 1);
 	assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(x), 1), 1);
 	assert_non_null(X509_gmtime_adj(X509_getm_notBefore(x), -60));
-	assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x), 3600));
+	assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x), seconds));
 	assert_int_equal(X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-						    (const unsigned char *)"srs", -1, -1, 0),
+						    (const unsigned char *)name, -1, -1, 0),
 			 1);
-	assert_int_equal(X509_set_issuer_name(x, X509_get_subject_name(x)), 1);
+	assert_int_equal(X509_set_issuer_name(x, X509_get_subject_name(by != NULL ? by : x)), 1);
 	assert_int_equal(X509_set_pubkey(x, key), 1);
-	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+	if (use != NULL && strcmp(use, "CA") == 0) {
+		extension_add(x, NID_basic_constraints, "critical,CA:TRUE");
+	} else if (use != NULL) {
+		extension_add(x, NID_ext_key_usage, use);
+	}
+	assert_true(X509_sign(x, signer, EVP_sha256()) > 0);
 	return x;
+}
+
+/* One that its own key signed. */
+static X509 *certificate_of(EVP_PKEY *key)
+{
+	return certificate_by("srs", key, 3600, NULL, key, NULL);
+}
+
+static void certificates_write(const char *path, X509 *const *list, size_t count)
+{
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(PEM_write_X509(f, list[i]), 1);
+	}
+	assert_int_equal(fclose(f), 0);
 }
 
 static void certificate_make(struct fixture *f)
@@ -61,10 +95,7 @@ static void certificate_make(struct fixture *f)
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	EVP_PKEY *other = EVP_EC_gen("P-256");
 	X509 *x = certificate_of(key);
-	FILE *file = fopen(f->certificate, "we");
-	assert_non_null(file);
-	assert_int_equal(PEM_write_X509(file, x), 1);
-	assert_int_equal(fclose(file), 0);
+	certificates_write(f->certificate, &x, 1);
 	key_write(f->key, key);
 	key_write(f->other, other);
 	X509_free(x);
@@ -233,6 +264,96 @@ static void takes_who_has_a_certificate_of_its_ca(void **state)
 	EVP_PKEY_free(stranger);
 }
 
+/* Says that it is `mine`, and signs with `theirs`. */
+static EVP_PKEY *key_of_two(EVP_PKEY *mine, EVP_PKEY *theirs)
+{
+	OSSL_PARAM_BLD *b = OSSL_PARAM_BLD_new();
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	EVP_PKEY *key = NULL;
+	BIGNUM *secret = NULL;
+	uint8_t point[128];
+	size_t size = 0;
+
+	assert_int_equal(EVP_PKEY_get_octet_string_param(mine, OSSL_PKEY_PARAM_PUB_KEY, point,
+							 sizeof(point), &size),
+			 1);
+	assert_int_equal(EVP_PKEY_get_bn_param(theirs, OSSL_PKEY_PARAM_PRIV_KEY, &secret), 1);
+	assert_int_equal(OSSL_PARAM_BLD_push_utf8_string(b, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0),
+			 1);
+	assert_int_equal(OSSL_PARAM_BLD_push_octet_string(b, OSSL_PKEY_PARAM_PUB_KEY, point, size),
+			 1);
+	assert_int_equal(OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_PRIV_KEY, secret), 1);
+	OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(b);
+	assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+	assert_int_equal(EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params), 1);
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(b);
+	EVP_PKEY_CTX_free(ctx);
+	BN_free(secret);
+	return key;
+}
+
+/* The file has an intermediate CA, whose root is not there, and a client's own certificate. */
+static void looks_at_what_the_certificate_is(void **state)
+{
+	struct fixture *f = *state;
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *stranger = EVP_EC_gen("P-256");
+	X509 *root = certificate_by("root", stranger, 3600, NULL, stranger, "CA");
+	X509 *ca = certificate_by("ca", key, 3600, root, stranger, "CA");
+	X509 *own = certificate_by("own", key, 3600, NULL, key, NULL);
+	EVP_PKEY *stolen = key_of_two(key, stranger);
+	X509 *good = certificate_by("good", key, 3600, ca, key, "clientAuth");
+	struct {
+		X509 *x;
+		EVP_PKEY *key;
+		int rc;
+	} cases[] = {
+		{ good, key, 0 },
+		{ certificate_by("any use", key, 3600, ca, key, NULL), key, 0 },
+		{ own, key, 0 },
+		{ certificate_by("server", key, 3600, ca, key, "serverAuth"), key, ET_EDENIED },
+		{ certificate_by("expired", key, -30, ca, key, "clientAuth"), key, ET_EDENIED },
+		{ certificate_by("forged", stranger, 3600, ca, stranger, "clientAuth"), stranger,
+		  ET_EDENIED },
+		{ certificate_by("of no CA", stranger, 3600, own, key, "clientAuth"), stranger,
+		  ET_EDENIED },
+		{ good, stolen, ET_EDENIED }, /* without its key */
+	};
+	struct et_error error;
+	f->end = et_tls_server_close(f->end);
+	f->server = et_tls_server_free(f->server);
+	certificates_write(f->other, (X509 *const[]){ own, ca }, 2);
+	assert_int_equal(et_tls_server_new(f->certificate, f->key, f->other, &f->server, &error),
+			 0);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
+		for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+			print_message("case %zu, version %x\n", i, (unsigned)version);
+			assert_int_equal(shake_hands_as(f, cases[i].x, cases[i].key, version),
+					 cases[i].rc);
+		}
+	}
+	for (size_t i = 1; i < ET_ARRAY_SIZE(cases) - 1; i++) {
+		X509_free(cases[i].x);
+	}
+	X509_free(good);
+	X509_free(ca);
+	X509_free(root);
+	EVP_PKEY_free(stolen);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(stranger);
+}
+
+/* A group that costs us a hundred times what it costs who asks for it. */
+static void has_no_group_that_is_dear(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(SSL_set1_groups_list(f->client, "ffdhe8192:ffdhe2048"), 1);
+	assert_int_equal(shake_hands_as(f, NULL, NULL, TLS1_3_VERSION), ET_ECLOSED);
+	assert_int_equal(SSL_set1_groups_list(f->client, "ffdhe8192:P-384"), 1);
+	assert_int_equal(shake_hands_as(f, NULL, NULL, TLS1_3_VERSION), 0);
+}
+
 static void what_is_no_tls_ends_it(void **state)
 {
 	struct fixture *f = *state;
@@ -267,6 +388,9 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(takes_who_has_a_certificate_of_its_ca, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(looks_at_what_the_certificate_is, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(has_no_group_that_is_dear, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_tls_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_what_is_wrong_with_its_files, set_up,
 						tear_down),
