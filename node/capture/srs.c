@@ -21,8 +21,7 @@ enum {
 	CONTROL_SIZE = 128,
 	KEEPALIVE_MAX = 12, /* a start line is longer */
 	MESSAGE_MAX = 65536,
-	OUT_MAX = 256 * 1024,	    /* bytes that wait for one peer */
-	HANDSHAKES_PER_SECOND = 50, /* each costs about a millisecond of the ring thread */
+	OUT_MAX = 256 * 1024, /* bytes that wait for one peer */
 };
 
 #define SECOND_US 1000000LL
@@ -127,43 +126,31 @@ void et_srs_send(struct et_srs *s, const struct et_srs_peer *peer, struct et_vie
 	connection_push(s, c);
 }
 
-/* A place for another connection: free, or of the one without session that was silent longest. */
+/* Of two without session. Who is in may have to wait a minute for the next call: who has only
+ * connected does not push it out. */
+static bool gives_way_before(const struct et_srs_connection *a, const struct et_srs_connection *b)
+{
+	return a->is_in != b->is_in ? b->is_in : a->seen_us < b->seen_us;
+}
+
+/* A place for another connection: free, or of one without session. */
 static struct et_srs_connection *connection_place(struct et_srs *s)
 {
-	struct et_srs_connection *oldest = NULL;
+	struct et_srs_connection *first = NULL;
 	for (uint32_t i = 0; i < s->connection_max; i++) {
 		struct et_srs_connection *c = &s->connections[i];
 		if (c->fd < 0) {
 			return c;
 		}
-		if (c->sessions == 0 && (oldest == NULL || c->seen_us < oldest->seen_us)) {
-			oldest = c;
+		if (c->sessions == 0 && (first == NULL || gives_way_before(c, first))) {
+			first = c;
 		}
 	}
 	s->evicted++;
-	if (oldest != NULL) {
-		connection_close(s, oldest);
+	if (first != NULL) {
+		connection_close(s, first);
 	}
-	return oldest;
-}
-
-static bool may_shake_hands(struct et_srs *s)
-{
-	if (s->mono_us - s->handshakes_since_us >= SECOND_US) {
-		s->handshakes_since_us = s->mono_us;
-		s->handshakes = 0;
-	}
-	return s->handshakes++ < HANDSHAKES_PER_SECOND;
-}
-
-static bool may_record(const struct et_srs *s, const uint8_t address[16])
-{
-	for (uint32_t i = 0; i < s->allow_count; i++) {
-		if (et_range_holds(&s->allow[i], address)) {
-			return true;
-		}
-	}
-	return s->allow_count == 0;
+	return first;
 }
 
 static bool accept_one(struct et_srs *s, uint32_t listen)
@@ -178,13 +165,14 @@ static bool accept_one(struct et_srs *s, uint32_t listen)
 	}
 	struct et_srs_peer peer = { .listen = listen };
 	et_srs_address(&from, peer.address, &peer.port);
-	if (!may_record(s, peer.address)) {
+	if (!et_srs_may_record(s, peer.address)) {
 		s->denied++;
 		(void)close(fd);
 		return true;
 	}
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (s->listens[listen].transport == ET_TRANSPORT_TLS && !may_shake_hands(s)) {
+	if (s->listens[listen].transport == ET_TRANSPORT_TLS &&
+	    !et_srs_may_shake_hands(s, peer.address)) {
 		s->evicted++;
 		(void)close(fd);
 		return true;
@@ -264,6 +252,7 @@ static void on_framed(void *arg, struct et_view message)
 	if (!f->c->broken) {
 		f->c->seen_us = f->s->mono_us;
 		f->c->part_us = 0; /* what is left is of another one */
+		f->c->is_in = true;
 		take_signal(f->s, &f->c->peer, message, f->time_us);
 	}
 }
@@ -305,8 +294,13 @@ static void connection_take(struct et_srs *s, struct et_srs_connection *c, struc
 		connection_feed(s, c, bytes);
 		return;
 	}
+	bool was_open = et_tls_server_is_open(c->tls);
 	int rc = et_tls_server_read(c->tls, bytes, on_plain, &f);
 	connection_push(s, c); /* the handshake's part, or why it failed */
+	if (!was_open && et_tls_server_is_open(c->tls)) {
+		c->is_in = true;
+		et_srs_shook_hands(s, c->peer.address);
+	}
 	s->denied += rc == ET_EDENIED ? 1 : 0;
 	c->broken = c->broken || rc < 0;
 }
@@ -416,7 +410,7 @@ static bool read_datagrams(struct et_srs *s, int fd, uint32_t *dropped, datagram
 static void on_signal(struct et_srs *s, uint32_t listen, const struct et_srs_peer *peer,
 		      struct et_view data, int64_t time_us)
 {
-	if (!may_record(s, peer->address)) {
+	if (!et_srs_may_record(s, peer->address)) {
 		s->denied++;
 		et_engine_arrival(s->engine, time_us);
 		s->engine->packets.unclaimed[ET_UNCLAIMED_SIPREC_DENIED]++;

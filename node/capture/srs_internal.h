@@ -2,6 +2,7 @@
  * TLS, and the sockets that their media arrives at.
  *
  *   srs.c          what arrives: connections and datagrams; it is counted and handed on
+ *   srs_admit.c    who may come in
  *   srs_port.c     addresses, and what is bound to them: listens, media ports
  *   uas.c          requests and what is answered; transactions (RFC 3261, section 17.2)
  *   srs_session.c  sessions: their dialogs, and BYE from us
@@ -41,6 +42,8 @@ enum {
 	ET_SRS_TAG_SIZE = 17, /* 16 digits and a NUL */
 	ET_SRS_TRANSACTIONS = 4096,
 	ET_SRS_REJECTIONS = 3072,    /* of them at most for what makes no session */
+	ET_SRS_STRANGERS = 25,	     /* handshakes of a second (srs_admit.c) */
+	ET_SRS_KNOWN = 32,	     /* addresses of clients that are remembered */
 	ET_SRS_BACKLOG = 64,	     /* connections that wait to be taken */
 	ET_SRS_SESSION_TEXT = 16384, /* bytes that are kept of who is at the other end */
 };
@@ -78,6 +81,7 @@ struct et_srs_connection {
 	struct et_buffer out;	       /* what waits to be sent, from out_at */
 	size_t out_at;
 	bool broken; /* to be closed after the event in hand */
+	bool is_in;  /* its handshake was finished, or over TCP a message came */
 	bool wants_out;
 	uint32_t sessions; /* that were made over it, and live */
 	int64_t seen_us;   /* the last whole message, or the start */
@@ -156,6 +160,11 @@ struct et_srs {
 	struct et_tls_server *tls;   /* owned; NULL: no listen speaks it */
 	int64_t handshakes_since_us; /* of those that began in this second: */
 	uint32_t handshakes;
+	uint8_t strangers[ET_SRS_STRANGERS][16]; /* where those of them came from that are not: */
+	uint32_t stranger_count;
+	uint8_t known[ET_SRS_KNOWN][16]; /* addresses that a handshake was finished with, the last
+					  * one first */
+	uint32_t known_count;
 	struct et_framer_counts framed;
 	struct et_srs_session **sessions; /* owned: by index; NULL: free */
 	uint32_t session_max;
@@ -200,8 +209,17 @@ void et_srs_tell(const struct et_srs *s, struct et_capture_metrics *ret);
 void et_srs_send(struct et_srs *s, const struct et_srs_peer *peer, struct et_view message);
 void et_srs_count_session(struct et_srs *s, const struct et_srs_peer *peer, int by);
 
+/* srs_admit.c */
+
+bool et_srs_may_record(const struct et_srs *s, const uint8_t address[16]);
+/* May a handshake begin now that comes from there? 50 a second may. Whose certificate it is shows
+ * later: of strangers 25 may, 10 from one address, so that those who are known find room. */
+bool et_srs_may_shake_hands(struct et_srs *s, const uint8_t address[16]);
+void et_srs_shook_hands(struct et_srs *s, const uint8_t address[16]); /* it was finished */
+
 /* srs_port.c */
 
+bool et_srs_is_ipv4(const uint8_t address[16]);
 /* What an epoll event is about: of a listen, a connection or a session its number; of media the
  * line. */
 enum et_srs_event { ET_SRS_LISTEN = 1, ET_SRS_CONNECTION, ET_SRS_RTP, ET_SRS_RTCP };

@@ -12,7 +12,7 @@ enum { SIGNAL_BUFFER = 4 * 1024 * 1024 };
 
 /* ---- Addresses ------------------------------------------------------------------------------- */
 
-static bool is_ipv4(const uint8_t address[16])
+bool et_srs_is_ipv4(const uint8_t address[16])
 {
 	static const uint8_t prefix[12] = { [10] = 0xFF, [11] = 0xFF };
 	return memcmp(address, prefix, 12) == 0;
@@ -21,7 +21,7 @@ static bool is_ipv4(const uint8_t address[16])
 socklen_t et_srs_sockaddr(const uint8_t address[16], uint16_t port, struct sockaddr_storage *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	if (is_ipv4(address)) {
+	if (et_srs_is_ipv4(address)) {
 		struct sockaddr_in *in = (struct sockaddr_in *)ret;
 		in->sin_family = AF_INET;
 		in->sin_port = htons(port);

@@ -325,6 +325,86 @@ static void only_who_may_records(void **state)
 	done(f);
 }
 
+/* Handshakes that may begin, of `n` from addresses that differ in their last byte, or from one. */
+static unsigned begun_from(struct fixture *f, const char *text, unsigned n, bool differ)
+{
+	struct et_range r;
+	unsigned begun = 0;
+	assert_true(et_range_parse(text, &r));
+	for (unsigned i = 0; i < n; i++) {
+		begun += et_srs_may_shake_hands(f->s, r.address);
+		r.address[15] = (uint8_t)(r.address[15] + (differ ? 1 : 0));
+	}
+	return begun;
+}
+
+/* Whose certificate it is shows late: strangers do not use up what the client needs. */
+static void strangers_leave_handshakes_to_who_is_known(void **state)
+{
+	struct fixture *f = make(8, 8);
+	struct et_range client;
+	(void)state;
+	f->s->mono_us += 2 * SECOND_US;
+	assert_int_equal(begun_from(f, "10.0.0.9", 1000, false), 10);
+	assert_int_equal(begun_from(f, "fd00::1", 1000, true), 10); /* one network */
+	assert_int_equal(begun_from(f, "10.0.0.1", 1, false), 1);
+	assert_true(et_range_parse("10.0.0.1", &client));
+	et_srs_shook_hands(f->s, client.address);
+	assert_int_equal(begun_from(f, "10.1.0.1", 200, true), 4); /* 25 of all strangers */
+	assert_int_equal(begun_from(f, "10.0.0.1", 1000, false), 25);
+
+	f->s->mono_us += SECOND_US;
+	assert_int_equal(begun_from(f, "10.1.0.1", 200, true), 25);
+	assert_int_equal(begun_from(f, "10.0.0.1", 1000, false), 25);
+
+	/* the one that came last longest ago is forgotten */
+	for (uint8_t i = 0; i < ET_SRS_KNOWN; i++) {
+		et_srs_shook_hands(f->s, client.address);
+		et_srs_shook_hands(f->s, (const uint8_t[16]){ [1] = 7, [15] = i });
+	}
+	assert_int_equal(f->s->known_count, ET_SRS_KNOWN);
+	f->s->mono_us += SECOND_US;
+	assert_int_equal(begun_from(f, "10.0.0.1", 20, false), 20);
+	assert_int_equal(begun_from(f, "7::", 20, false), 10);
+	assert_int_equal(begun_from(f, "7::1", 100, false), 20);
+	done(f);
+}
+
+/* A client keeps its connection for the next call, whoever else connects and says nothing. */
+static void who_only_connects_pushes_nobody_out(void **state)
+{
+	struct fixture *f = make(4, 2);
+	(void)state;
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(f->s->listens[1].port) };
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	struct message m = first;
+	m.method = "OPTIONS";
+	m.transport = "TCP";
+	m.headers = "";
+	m.sdp = NULL;
+	m.metadata = NULL;
+	int c[6];
+	for (unsigned i = 0; i < ET_ARRAY_SIZE(c); i++) {
+		c[i] = client_open(SOCK_STREAM);
+		assert_int_equal(connect(c[i], (struct sockaddr *)&in, sizeof(in)), 0);
+		const char *text = i == 0 ? message_text(f, &m) : "\r\n";
+		assert_int_equal(send(c[i], text, strlen(text), 0), (ssize_t)strlen(text));
+		run(f, 1000);
+		run(f, 1000);
+	}
+	assert_int_equal(f->s->evicted, 4);
+	assert_begins(receive(c[0]), "SIP/2.0 200 OK\r\n");
+	m.branch = 2;
+	const char *again = message_text(f, &m);
+	assert_int_equal(send(c[0], again, strlen(again), 0), (ssize_t)strlen(again));
+	run(f, 1000);
+	assert_begins(receive(c[0]), "SIP/2.0 200 OK\r\n");
+	for (unsigned i = 0; i < ET_ARRAY_SIZE(c); i++) {
+		(void)close(c[i]);
+	}
+	done(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +416,8 @@ int main(void)
 		cmocka_unit_test(media_ports_run_out_and_come_back),
 		cmocka_unit_test(what_is_kept_of_strangers_is_bounded_in_bytes),
 		cmocka_unit_test(only_who_may_records),
+		cmocka_unit_test(strangers_leave_handshakes_to_who_is_known),
+		cmocka_unit_test(who_only_connects_pushes_nobody_out),
 	};
 	return cmocka_run_group_tests_name("node/capture/srs_limits", tests, NULL, NULL);
 }
