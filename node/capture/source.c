@@ -26,7 +26,8 @@ enum {
 
 #define US_PER_S 1000000LL
 #define SETTLE_US US_PER_S
-#define NOTHING "less 0" /* a filter that lets no frame pass */
+#define LAST_US (2000LL * TIMEOUT_MS) /* then the kernel has handed over the last block */
+#define NOTHING "less 0"	      /* a filter that lets no frame pass */
 #define YEAR_9999_S 253402300799LL
 
 struct ring {
@@ -40,13 +41,15 @@ struct ring {
 struct et_source {
 	struct ring rings[ET_CAPTURE_RINGS_MAX]; /* a file that libpcap reads: the first */
 	uint32_t ring_count;
+	uint32_t turn;		   /* the ring that is read next */
 	struct et_pcapfile *plain; /* owned; NULL: one that libpcap reads, or an interface */
 	int link_type;
 	bool is_file;
 	int fd;		    /* to poll */
 	int epoll;	    /* owned: of more rings than one; -1 */
 	int64_t begins_us;  /* of more rings than one: frames of before are left out; 0: no more */
-	int64_t settled_us; /* monotonic: then at the latest */
+	int64_t settled_us; /* monotonic: then at the latest; 0: nothing was read yet */
+	int64_t gone_us;    /* monotonic: the interface is gone since then; 0: it is not */
 	char name[256];
 	struct et_source_stats stats;
 
@@ -253,7 +256,6 @@ static int rings_join(struct et_source *s, const char *filter, struct et_error *
 		return et_fail(reterr, rc, "interface '%s': %u rings", s->name, s->ring_count);
 	}
 	s->begins_us = et_clock_now_us();
-	s->settled_us = et_clock_mono_us() + SETTLE_US;
 	for (uint32_t i = 0; i < s->ring_count && rc == 0; i++) {
 		rc = set_filter(s->rings[i].pcap, s->name, filter, reterr);
 	}
@@ -315,14 +317,18 @@ static void batch_hand_over(struct et_source *s)
 	}
 }
 
-/* What a ring got before all were in the group, others may have got, too. A clock that was set back
- * since then does not make it deaf. */
+/* What a ring got before all were in the group, others may have got, too: it is what is read first,
+ * however long after the opening. A clock that was set back since then does not make it deaf. */
 static bool is_early(struct et_source *s, int64_t time_us)
 {
 	if (s->begins_us == 0) {
 		return false;
 	}
-	if (et_clock_mono_us() >= s->settled_us) {
+	const int64_t mono_us = et_clock_mono_us();
+	if (s->settled_us == 0) {
+		s->settled_us = mono_us + SETTLE_US;
+	}
+	if (mono_us >= s->settled_us || et_clock_now_us() < s->begins_us) {
 		s->begins_us = 0;
 		return false;
 	}
@@ -390,28 +396,51 @@ static int read_plain(struct et_source *s, int max, struct et_error *reterr)
 	return n;
 }
 
-/* Each ring in turn, until all of them are empty. */
+/* The interface is gone, and nothing is left in any ring: but for the block that the kernel still
+ * fills. 0: it may come; else what is to be told. */
+static int rings_over(struct et_source *s, int code)
+{
+	const int64_t mono_us = et_clock_mono_us();
+
+	if (s->is_file) {
+		return code;
+	}
+	if (s->gone_us == 0) {
+		s->gone_us = mono_us;
+	}
+	return mono_us - s->gone_us < LAST_US ? 0 : code;
+}
+
+/* Each ring in turn, until all of them are empty; the next call goes on with the next one, so that
+ * under load the last ones are not left to overflow. */
 static int read_rings(struct et_source *s, int max, const char **text)
 {
 	const int share = s->ring_count > 1 ? RING_MAX : max;
+	int failed = 0;
 	int n = 0;
 	int all;
 
 	do {
 		all = 0;
 		for (uint32_t i = 0; i < s->ring_count && n < max; i++) {
-			struct ring *r = &s->rings[i];
+			struct ring *r = &s->rings[s->turn];
+			s->turn = (s->turn + 1) % s->ring_count;
 			int left = max - n < share ? max - n : share;
 			int some = pcap_dispatch(r->pcap, left, on_frame, (u_char *)r);
-			if (some < 0) {
+			if (some < 0) { /* what others hold comes before it is told */
 				*text = pcap_geterr(r->pcap);
-				return some;
+				failed = some;
+				continue;
 			}
 			all += some;
 			n += some;
 		}
 	} while (s->ring_count > 1 && all > 0 && n < max);
-	return n;
+	if (n > 0 || failed == 0) {
+		s->gone_us = 0;
+		return n;
+	}
+	return rings_over(s, failed);
 }
 
 int et_source_read(struct et_source *s, int max, et_source_fn fn, void *arg,
@@ -447,14 +476,15 @@ static void ring_stats(struct ring *r, struct et_source_stats *to)
 	struct pcap_stat now;
 
 	if (pcap_stats(r->pcap, &now) == 0) {
+		const uint32_t more = now.ps_ifdrop - r->last_interface_dropped;
 		to->received += (uint32_t)(now.ps_recv - r->last_received);
 		to->dropped += (uint32_t)(now.ps_drop - r->last_dropped);
 		r->last_received = now.ps_recv;
 		r->last_dropped = now.ps_drop;
-		/* That of the card is the same for each ring. */
-		if (r == r->source->rings) {
-			to->interface_dropped +=
-				(uint32_t)(now.ps_ifdrop - r->last_interface_dropped);
+		/* That of the card is the same for each ring. Of an interface that was renamed or
+		 * is gone libpcap reads 0, and counts back: that is no loss. */
+		if (r == r->source->rings && more <= INT32_MAX) {
+			to->interface_dropped += more;
 			r->last_interface_dropped = now.ps_ifdrop;
 		}
 	}

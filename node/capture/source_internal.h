@@ -19,7 +19,8 @@ int et_source_open_file(const char *path, struct et_source **ret,
 /* With more than one ring (up to ET_CAPTURE_RINGS_MAX; 0: one) the kernel has a fanout group of
  * them (packet(7)): both ways of a flow, and all fragments of a datagram, come through the same
  * one. So the frames of a flow are in order, those of two flows may be out of it by the time-out of
- * a block (20 ms). The kernel puts no fragments together: all rings are read here, and what is
+ * a block (20 ms), and so may fragments and whole datagrams of one: what says no ports is spread by
+ * its addresses. The kernel puts no fragments together: all rings are read here, and what is
  * missing of a datagram is counted. Frames of before the group was whole come once. */
 int et_source_open_interface(const char *name, const char *filter, size_t ring_bytes,
 			     uint32_t rings, struct et_source **ret,
@@ -28,7 +29,8 @@ struct et_source *et_source_close(struct et_source *s);
 
 /* Up to `max` frames into `fn`, some at a time. Returns how many; 0: none now (interface) or the
  * end (file). ET_ETRUNCATED: the file ends in the middle of a frame; ET_EMALFORMED: it cannot be
- * read on; -ENODEV: the interface is gone. */
+ * read on; -ENODEV: the interface is gone, and all that it gave was read. One that is down gives
+ * none until it is up again. */
 int et_source_read(struct et_source *s, int max, et_source_fn fn, void *arg,
 		   struct et_error *reterr) ET_MUST_CHECK;
 

@@ -72,7 +72,7 @@ static void add_losses(json_t *list, const struct et_replay_summary *s, const ch
 	(void)snprintf(next, sizeof(next), "ethtool -S %.40s; ethtool -G %.40s rx 4096", interface,
 		       interface);
 	if (m->kernel_dropped > 0) {
-		add(list, "DROPS", "a larger limits.ring-bytes, fewer other programs, a faster CPU",
+		add(list, "DROPS", "a larger limits.ring, fewer other programs, a faster CPU",
 		    "the kernel dropped %" PRIu64 " packets before they could be read",
 		    m->kernel_dropped);
 	}

@@ -7,7 +7,10 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <dirent.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include "node/capture/source_internal.h"
 #include "node/capture/test/live_kit.h"
@@ -19,7 +22,8 @@ enum {
 	BIG = 9000,
 	LO_HEAD = 14,
 	IP_HEAD = 20,
-	UDP_HEAD = 8
+	UDP_HEAD = 8,
+	VETH_PORT = 4000,
 };
 
 struct seen {
@@ -118,6 +122,8 @@ static void each_frame_comes_once(void **state)
 	assert_int_equal(rc, 0);
 	sender.opened = true;
 	assert_int_equal(pthread_join(thread, &last), 0);
+	(void)nanosleep(&(struct timespec){ .tv_sec = 1, .tv_nsec = 100000000 },
+			NULL); /* a recorder that starts looks at its tapes first */
 
 	struct pollfd fd = { .fd = et_source_fd(s), .events = POLLIN };
 	while (poll(&fd, 1, 200) == 1) { /* blocks are handed over after 20 ms */
@@ -165,6 +171,149 @@ static void fragments_are_not_put_together_by_the_kernel(void **state)
 	(void)close(to);
 }
 
+static void veth_make(void)
+{
+	assert_int_equal(system("ip link add name va type veth peer name vb && "
+				"ip link set dev va arp off up && ip link set dev vb up && "
+				"ip address add 10.9.0.1/24 dev va"),
+			 0);
+}
+
+/* So many of each flow out of it, in turns. */
+static void veth_send(uint32_t count)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(VETH_PORT) };
+	const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	for (uint32_t n = 0; n < count; n++) {
+		for (uint32_t i = 0; i < FLOWS; i++) {
+			const uint32_t v[2] = { i, n };
+			in.sin_addr.s_addr = htonl(0x0A090002 + i);
+			assert_int_equal(
+				sendto(fd, v, sizeof(v), 0, (struct sockaddr *)&in, sizeof(in)),
+				sizeof(v));
+		}
+	}
+	(void)close(fd);
+}
+
+/* No ring waits for others to be empty; a link that was down is read on; and when it is gone, that
+ * is told after all that came before. */
+static void an_interface_goes_down_and_up_and_away(void **state)
+{
+	struct et_source *s = NULL;
+	struct et_source_stats stats;
+	struct et_error e = { .text = "" };
+	struct seen seen = { .port = VETH_PORT };
+	uint32_t flows = 0;
+	int rc = 0;
+	(void)state;
+
+	veth_make();
+	assert_int_equal(et_source_open_interface("va", "udp port 4000", 1 << 20, RINGS, &s, &e),
+			 0);
+	struct pollfd fd = { .fd = et_source_fd(s), .events = POLLIN };
+	assert_int_equal(system("ip link set dev va down"), 0);
+	for (int i = 0; i < 100 && poll(&fd, 1, 50) == 1; i++) {
+		assert_true(et_source_read(s, 2048, see, &seen, &e) >= 0);
+	}
+	assert_int_equal(poll(&fd, 1, 0), 0); /* nothing keeps its reader awake */
+	assert_int_equal(system("ip link set dev va up"), 0);
+	veth_send(3);
+	assert_int_equal(system("ip link delete dev va"), 0);
+
+	for (int i = 0; i < 10000 && rc >= 0; i++) {
+		rc = et_source_read(s, 1, see, &seen, &e);
+		if (seen.total == 3 * FLOWS / RINGS && flows == 0) {
+			for (uint32_t k = 0; k < FLOWS; k++) {
+				flows += seen.begun[k];
+			}
+		}
+		if (rc == 0) {
+			(void)poll(&fd, 1, 1);
+		}
+	}
+	assert_int_equal(rc, -ENODEV);
+	assert_int_equal(seen.total, 3 * FLOWS);
+	assert_true(flows > FLOWS / 2); /* of one ring it would be a quarter of them */
+	et_source_stats(s, &stats);
+	assert_int_equal(stats.read, 3 * FLOWS);
+	assert_true(stats.received >= 3 * FLOWS); /* and what the system says by itself */
+	(void)et_source_close(s);
+}
+
+static void card_dropped(const char *count)
+{
+	FILE *f = fopen("/sys/class/net/lo/statistics/rx_missed_errors", "we");
+	assert_non_null(f);
+	assert_true(fprintf(f, "%s\n", count) > 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* What libpcap reads of it is by its name: 0 when that is gone. */
+static void drops_of_the_card_are_counted_once_and_never_back(void **state)
+{
+	struct et_source *s = NULL;
+	struct et_source_stats stats;
+	struct et_error e;
+	(void)state;
+
+	assert_int_equal(mount("none", "/sys/class/net", "tmpfs", 0, NULL), 0);
+	assert_int_equal(mkdir("/sys/class/net/lo", 0700), 0);
+	assert_int_equal(mkdir("/sys/class/net/lo/statistics", 0700), 0);
+	card_dropped("100");
+	assert_int_equal(et_source_open_interface("lo", "", 1 << 20, RINGS, &s, &e), 0);
+	card_dropped("150");
+	et_source_stats(s, &stats);
+	assert_int_equal(stats.interface_dropped, 50);
+	assert_int_equal(unlink("/sys/class/net/lo/statistics/rx_missed_errors"), 0);
+	et_source_stats(s, &stats);
+	assert_int_equal(stats.interface_dropped, 50);
+	card_dropped("160");
+	et_source_stats(s, &stats);
+	assert_int_equal(stats.interface_dropped, 60);
+	(void)et_source_close(s);
+	assert_int_equal(umount("/sys/class/net"), 0);
+}
+
+static uint32_t descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	uint32_t n = 0;
+	assert_non_null(d);
+	while (readdir(d) != NULL) {
+		n++;
+	}
+	assert_int_equal(closedir(d), 0);
+	return n;
+}
+
+/* The fourth has no room, and the last filter is wrong: the others are closed. */
+static void what_cannot_be_opened_leaves_nothing_open(void **state)
+{
+	const uint32_t before = descriptors();
+	struct rlimit old;
+	struct et_source *s = NULL;
+	struct et_error e = { .text = "" };
+	(void)state;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	const struct rlimit few = { .rlim_cur = before + 5, .rlim_max = old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	int rc = et_source_open_interface("lo", "", 1 << 20, ET_CAPTURE_RINGS_MAX, &s, &e);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(rc, -EIO);
+	print_message("%s\n", e.text);
+	rc = et_source_open_interface("lo", "nonsense here", 1 << 20, 3, &s, &e);
+	assert_int_equal(rc, ET_EUSAGE);
+	assert_non_null(strstr(e.text, "filter of interface 'lo': "));
+	assert_null(s);
+	assert_int_equal(descriptors(), before);
+	rc = et_source_open_interface("any", "udp", 1 << 20, 3, &s, &e);
+	assert_int_equal(rc, 0);
+	(void)et_source_close(s);
+	assert_int_equal(descriptors(), before);
+}
+
 static void a_ring_too_many_is_refused(void **state)
 {
 	struct et_source *s = NULL;
@@ -200,6 +349,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_frame_comes_once),
+		cmocka_unit_test(an_interface_goes_down_and_up_and_away),
+		cmocka_unit_test(drops_of_the_card_are_counted_once_and_never_back),
+		cmocka_unit_test(what_cannot_be_opened_leaves_nothing_open),
 		cmocka_unit_test(a_ring_too_many_is_refused),
 		TEST(a_call_is_recorded_through_rings),
 		cmocka_unit_test(fragments_are_not_put_together_by_the_kernel),
