@@ -105,6 +105,33 @@ static void a_profile_sets_what_is_not_given(void **state)
 	assert_int_equal(c->heartbeat_us, 50000);
 }
 
+static void tapes_are_padded_or_not(void **state)
+{
+	static const char *const wrong[] = { "padding: yes", "padding: []", "padding-rate: 512B",
+					     "padding-rate: 129KiB", "pading: auto" };
+	struct et_config *c = *state;
+	struct et_error e = { 0 };
+	char text[4096];
+
+	assert_int_equal(et_config_parse("f.yaml", smallest, strlen(smallest), c, &e), 0);
+	assert_int_equal(c->tapes.padding, ET_CONFIG_PADDING_AUTO);
+	assert_int_equal(c->tapes.rate_bytes, 8192);
+	(void)snprintf(text, sizeof(text), "%stapes: {padding: always, padding-rate: 4KiB}\n",
+		       smallest);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), 0);
+	assert_int_equal(c->tapes.padding, ET_CONFIG_PADDING_ALWAYS);
+	assert_int_equal(c->tapes.rate_bytes, 4096);
+	(void)snprintf(text, sizeof(text), "%stapes: {padding: none}\n", smallest);
+	assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e), 0);
+	assert_int_equal(c->tapes.padding, ET_CONFIG_PADDING_NONE);
+	for (size_t i = 0; i < ET_ARRAY_SIZE(wrong); i++) {
+		(void)snprintf(text, sizeof(text), "%stapes: {%s}\n", smallest, wrong[i]);
+		assert_int_equal(et_config_parse("f.yaml", text, strlen(text), c, &e),
+				 ET_EMALFORMED);
+		assert_memory_equal(e.text, "f.yaml:6:", 9);
+	}
+}
+
 static void a_scrub_is_scheduled_or_off(void **state)
 {
 	struct et_config *c = *state;
@@ -514,6 +541,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_profile_sets_what_is_not_given, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(tapes_are_padded_or_not, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_scrub_is_scheduled_or_off, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(errors_name_file_line_and_column, set_up,
 						tear_down),

@@ -55,8 +55,9 @@ static int file_take(void *arg, const void *data, size_t size)
 	return 0;
 }
 
-/* f->file is an export. */
-static void export(struct fixture *f, const char *format, uint32_t rate, uint32_t frames)
+/* f->file is an export; of that what is said is heard once in `every` samples. */
+static void export_some(struct fixture *f, const char *format, uint32_t rate, uint32_t frames,
+			uint32_t every)
 {
 	const struct et_audio_about about = { .recording = { 7 }, .rate = rate, .frames = frames };
 	struct et_audio_writer *w = NULL;
@@ -66,12 +67,19 @@ static void export(struct fixture *f, const char *format, uint32_t rate, uint32_
 					     &f->file, &w, NULL),
 			 0);
 	for (uint32_t i = 0; i < frames; i++) {
-		const int16_t both[2] = { (int16_t)said(0, i, rate), (int16_t)said(1, i, rate) };
+		const bool heard = i % every == 0;
+		const int16_t both[2] = { (int16_t)(heard ? said(0, i, rate) : 0),
+					  (int16_t)(heard ? said(1, i, rate) : 0) };
 		assert_int_equal(et_audio_writer_write(w, both, 1, NULL), 0);
 	}
 	assert_int_equal(et_audio_writer_end(w, NULL), 0);
 	w = et_audio_writer_free(w);
 	announce(f);
+}
+
+static void export(struct fixture *f, const char *format, uint32_t rate, uint32_t frames)
+{
+	export_some(f, format, rate, frames, 1);
 }
 
 static void load(struct fixture *f, const char *name)
@@ -163,6 +171,36 @@ static void exports_come_back(void **state)
 	}
 }
 
+/* Who has no key sees of the tape of a compressed file how long it plays; of others no less. */
+static void files_of_one_length_make_tapes_of_one_length(void **state)
+{
+	static const uint32_t every[] = { 1, 3, 1000000 };
+	struct fixture *f = *state;
+	struct et_playback_summary s;
+	uint64_t files[ET_ARRAY_SIZE(every)];
+	uint64_t tapes[ET_ARRAY_SIZE(every)];
+	struct et_import m;
+
+	f->config.padding.bytes = 65536; /* what there is of a second fits */
+	for (size_t i = 0; i < ET_ARRAY_SIZE(every); i++) {
+		export_some(f, "flac", 8000, 40000, every[i]);
+		take(f, &m, 40000, &s);
+		files[i] = f->file.size;
+		tapes[i] = m.recordings[0].segments[0].seal.size_bytes;
+		assert_true(m.recordings[0].segments[0].seal.block_bytes > 0);
+		drop(&m);
+	}
+	assert_true(files[0] != files[1] && files[1] > 2 * files[2]);
+	assert_int_equal(tapes[0], tapes[2]);
+	assert_int_equal(tapes[1], tapes[2]);
+	f->config.padding.which = ET_PADDING_NONE;
+	announce(f);
+	take(f, &m, 40000, &s);
+	assert_int_equal(m.recordings[0].segments[0].seal.block_bytes, 0);
+	assert_true(m.recordings[0].segments[0].seal.size_bytes < tapes[2] / 2);
+	drop(&m);
+}
+
 enum how { EXACT, ROUNDED, LIKE };
 
 static const struct {
@@ -209,6 +247,8 @@ static void files_sound_as_they_were_said(void **state)
 		assert_string_equal(m.format, files[k].format);
 		assert_string_equal(m.problem, "");
 		assert_false(m.untimed);
+		assert_int_equal(m.recordings[0].segments[0].seal.block_bytes > 0,
+				 strcmp(m.format, "FLAC") == 0 || memcmp(m.format, "Ogg", 3) == 0);
 		assert_int_equal(s.rate, files[k].mix);
 		/* Of compressed audio that is resampled the end is a rounded place. */
 		assert_in_range(f->frames, frames - (files[k].rate == 44100), frames);
@@ -615,6 +655,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(exports_come_back),
+		TEST(files_of_one_length_make_tapes_of_one_length),
 		TEST(files_sound_as_they_were_said),
 		TEST(a_length_that_lies_is_told),
 		TEST(what_is_damaged_does_not_slip),

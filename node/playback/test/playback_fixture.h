@@ -31,6 +31,7 @@ struct fixture {
 	struct et_playback_config config;
 	bool missing[SEGMENTS];
 	bool no_key[SEGMENTS];
+	bool is_padded;	   /* tapes in blocks: test_seek.c */
 	bool is_protected; /* as SRTP: the key stands in the first segment only */
 	bool keyless;	   /* ... and in none at all */
 	bool keys_behind;  /* ... behind its media */

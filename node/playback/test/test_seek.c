@@ -135,6 +135,9 @@ static void put_long(struct fixture *f, uint32_t number, enum ending ending)
 
 	assert_int_equal(et_secret_random(32, &f->deks[number], NULL), 0);
 	assert_int_equal(et_tape_create(f->paths[number], &header, f->deks[number], &t.t, NULL), 0);
+	if (f->is_padded) {
+		et_tape_pad(t.t, 24576, 0);
+	}
 	t.s = et_tape_state_new(number == 0 ? header.t0_us : INT64_MIN);
 	describe(&t);
 	if (f->is_protected && number == 0) {
@@ -147,6 +150,7 @@ static void put_long(struct fixture *f, uint32_t number, enum ending ending)
 			put_packet(&t, &e, (number * LONG_SECONDS + second) * 50 + i / 2, i % 2);
 		}
 		put(&t, ET_TAPE_MEDIA, second * 1000, &e.plain);
+		assert_int_equal(et_tape_tick(t.t, (second + 1) * 1000, NULL), 0);
 		if (second % EVERY == EVERY - 1 && ending != NO_CHECKPOINTS) {
 			put_checkpoint(&t, second * 1000);
 		}
@@ -283,6 +287,16 @@ static void without_checkpoints(void **state)
 	ranges_are_of_the_whole(*state, endings);
 }
 
+static void of_padded_tapes(void **state)
+{
+	struct fixture *f = *state;
+	static const enum ending closed[] = { ENDS, ENDS, ENDS };
+	static const enum ending others[] = { NO_CHECKPOINTS, RECOVERED, OPEN };
+
+	f->is_padded = true;
+	ranges_are_of_the_whole(f, f->is_protected ? others : closed);
+}
+
 static void a_range_reads_little(void **state)
 {
 	struct fixture *f = *state;
@@ -341,6 +355,8 @@ int main(void)
 		TEST(without_checkpoints, set_up),
 		TEST(with_an_index, set_up_protected),
 		TEST(without_an_index, set_up_protected),
+		TEST(of_padded_tapes, set_up),
+		TEST(of_padded_tapes, set_up_protected),
 		TEST(a_range_reads_little, set_up),
 		TEST(a_damaged_checkpoint_is_passed_over, set_up),
 	};

@@ -315,6 +315,28 @@ static void a_command_needs_the_schema_of_its_fields(void **state)
 	}
 }
 
+static void a_padded_segment_needs_its_schema(void **state)
+{
+	struct sample s;
+	Et__Segment segment = ET__SEGMENT__INIT;
+	Et__SegmentSeal seal = ET__SEGMENT_SEAL__INIT;
+	Et__GenerationPut put = ET__GENERATION_PUT__INIT;
+
+	(void)state;
+	for (uint32_t bytes = 0; bytes <= 1024; bytes += 1024) {
+		const uint32_t needed = bytes > 0 ? ET_SCHEMA_PADDED : 1;
+		sample_make(&s);
+		seal.block_bytes = segment.block_bytes = bytes;
+		put.segment = &segment;
+		s.c.body_case = ET__COMMAND__BODY_SEGMENT_SEAL;
+		s.c.segment_seal = &seal;
+		assert_int_equal(et_schema_needed(&s.c), needed);
+		s.c.body_case = ET__COMMAND__BODY_GENERATION_PUT;
+		s.c.generation_put = &put;
+		assert_int_equal(et_schema_needed(&s.c), needed);
+	}
+}
+
 static void fields_of_a_newer_schema_survive(void **state)
 {
 	struct sample s;
@@ -532,6 +554,7 @@ int main(void)
 		cmocka_unit_test(hostile_sizes_are_refused_before_memory_is_taken),
 		cmocka_unit_test(damaged_bytes_are_read_alike_or_refused),
 		cmocka_unit_test(a_command_needs_the_schema_of_its_fields),
+		cmocka_unit_test(a_padded_segment_needs_its_schema),
 		cmocka_unit_test(fields_of_a_newer_schema_survive),
 		cmocka_unit_test(every_field_of_every_message_has_its_rule),
 		cmocka_unit_test(every_body_has_its_name),
