@@ -546,6 +546,8 @@ static json_t *check_json(const struct et_sync_check *c)
 	et_json_set(o, "record", c->record >= 0 ? json_integer(c->record) : json_null());
 	et_json_set(o, "offset", et_json_u64(c->offset));
 	et_json_set(o, "size_bytes", et_json_u64(c->size_bytes));
+	et_json_set(o, "block_bytes",
+		    c->block_bytes > 0 ? json_integer(c->block_bytes) : json_null());
 	et_json_set(o, "why", et_json_text(c->text));
 	et_json_set(o, "quarantine", et_json_text(c->quarantine));
 	return o;

@@ -314,9 +314,13 @@ int et_cli_recording_where(struct et_cli *cli, struct et_error *reterr)
 }
 
 static const struct et_cli_column check_columns[] = {
-	{ "SEGMENT", "segment", ET_CLI_TEXT, false }, { "RESULT", "result", ET_CLI_TEXT, false },
-	{ "FILE", "file", ET_CLI_TEXT, false },	      { "RECORD", "record", ET_CLI_NUMBER, false },
-	{ "WHY", "why", ET_CLI_TEXT, false },	      { NULL, NULL, ET_CLI_TEXT, false },
+	{ "SEGMENT", "segment", ET_CLI_TEXT, false },
+	{ "RESULT", "result", ET_CLI_TEXT, false },
+	{ "BLOCK", "block_bytes", ET_CLI_BYTES, false },
+	{ "FILE", "file", ET_CLI_TEXT, false },
+	{ "RECORD", "record", ET_CLI_NUMBER, false },
+	{ "WHY", "why", ET_CLI_TEXT, false },
+	{ NULL, NULL, ET_CLI_TEXT, false },
 };
 
 int et_cli_recording_verify(struct et_cli *cli, struct et_error *reterr)

@@ -95,6 +95,7 @@ void et_check_copy(struct et_sync *s, const struct et_look_own *own,
 		return;
 	}
 	ret->code = check_verify(path, own->file, &own->expect, pace, &report, &error);
+	ret->block_bytes = report.seal.block_bytes;
 	if (ret->code == 0) {
 		return;
 	}

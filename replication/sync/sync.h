@@ -137,7 +137,8 @@ struct et_sync_check {
 	int64_t record;		     /* the first bad record, or -1: none, header or footer */
 	uint64_t offset;	     /* where in the file it begins */
 	uint64_t size_bytes;
-	char text[256];			   /* the reason, in words */
+	uint32_t block_bytes; /* of a padded one, as far as it is good: its largest block */
+	char text[256];	      /* the reason, in words */
 	char quarantine[ET_SYNC_FILE_MAX]; /* where the bad file is now, or "" */
 };
 /* `code`: 0 all good, ET_EINTEGRITY at least one bad, ET_ENOTFOUND this node holds no copy.
