@@ -45,6 +45,41 @@ static void tokens_open_what_their_roles_say(void **state)
 	assert_code(&init, 403, "ET_EDENIED");
 }
 
+static size_t no_body(char *data, size_t size, size_t count, void *arg)
+{
+	(void)data;
+	(void)arg;
+	return size * count;
+}
+
+/* Groups that cost us a hundred times what they cost who asks for them are not there. */
+static void who_connects_chooses_no_dear_handshake(void **state)
+{
+	static const struct {
+		const char *groups;
+		CURLcode code;
+	} cases[] = { { "ffdhe8192:ffdhe2048", CURLE_SSL_CONNECT_ERROR },
+		      { "ffdhe8192:X25519", CURLE_OK } };
+	char url[64];
+	(void)state;
+
+	(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u/", et_api_port(the->api));
+	for (size_t i = 0; i < ET_ARRAY_SIZE(cases); i++) {
+		CURL *c = curl_easy_init();
+		assert_non_null(c);
+		(void)curl_easy_setopt(c, CURLOPT_URL, url);
+		(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
+		(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+		(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, no_body);
+		(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+		(void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)PATIENCE_MS);
+		assert_int_equal(curl_easy_setopt(c, CURLOPT_SSL_EC_CURVES, cases[i].groups),
+				 CURLE_OK);
+		assert_int_equal(curl_easy_perform(c), cases[i].code);
+		curl_easy_cleanup(c);
+	}
+}
+
 static void a_token_that_is_revoked_opens_nothing(void **state)
 {
 	(void)state;
@@ -681,6 +716,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tokens_open_what_their_roles_say),
 		cmocka_unit_test(a_token_that_is_revoked_opens_nothing),
+		cmocka_unit_test(who_connects_chooses_no_dear_handshake),
 		cmocka_unit_test(a_single_node_survives_nothing_and_says_why),
 		cmocka_unit_test(recordings_are_found),
 		cmocka_unit_test(every_read_says_how_it_was_given),
