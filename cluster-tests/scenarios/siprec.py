@@ -4,6 +4,7 @@ with who said it; sessions change while they run; a recorder that is killed keep
 Clients are sipp (UDP and TCP, one mixed stream) and a small one of our own (two streams, re-INVITE, UPDATE, TLS, SRTP). The node
 also captures the interface that the clients use: nothing is recorded twice.
 """
+import signal
 import subprocess
 import sys
 
@@ -241,6 +242,37 @@ def only_who_may(s, node):
     closed(node, lambda: by_call_id(node, client.call_id), "the session of who may")
     check(len(node.recordings()) == count + 1, "others were recorded")
     s.say("allow and client-ca: another address, no certificate and one of another CA are counted and open nothing; who may is recorded")
+    files_anew(s, node, pairs["sbc"], pairs["stranger"])
+
+
+def files_anew(s, node, sbc, stranger):
+    """The CA's file is another one: after SIGHUP a certificate of that one counts. One that cannot be read changes nothing."""
+    def may(certificate):
+        try:
+            client = Client(f"{node.phones}.30", (node.srs[0], 5061), "tls", certificate=certificate)
+            answer = client.simple("OPTIONS")
+            client.close()
+            return answer == 200
+        except OSError:
+            return False
+
+    kept = Client(f"{node.phones}.30", (node.srs[0], 5061), "tls", certificate=sbc)
+    check(kept.simple("OPTIONS") == 200, kept.last)
+    before = sbc[0].read_bytes()
+    sbc[0].write_bytes(b"no certificate")
+    node.process.send_signal(signal.SIGHUP)
+    wait_for("the bad file to be told", lambda: "siprec.certificate" in node.tail(60), 10)
+    sbc[0].write_bytes(before)
+    check(may(sbc), "a file that cannot be read shut the client out")
+    other = s.folder / "sbc-before.pem"
+    other.write_bytes(before)
+    sbc[0].write_bytes(stranger[0].read_bytes())
+    node.process.send_signal(signal.SIGHUP)
+    wait_for("the other CA to be in force", lambda: may(stranger), 10)
+    check(not may((other, sbc[1])), "a certificate of the CA before still counts")
+    check(kept.simple("OPTIONS") == 200, "a connection that was open was cut")
+    kept.close()
+    s.say("SIGHUP: another client-ca counts for connections from then on; one that cannot be read changes nothing")
 
 
 def no_room(s, node):

@@ -226,6 +226,16 @@ static void take_agents(struct et_capture *c)
 	}
 }
 
+static void take_tls(struct et_capture *c)
+{
+	struct et_tls_server *fresh = atomic_exchange(&c->tls_new, NULL);
+	if (fresh != NULL && c->srs != NULL) {
+		et_srs_set_tls(c->srs, fresh);
+	} else {
+		(void)et_tls_server_free(fresh);
+	}
+}
+
 static void ring_second(struct et_capture *c, int64_t *published_us)
 {
 	int64_t mono_us = et_clock_mono_us();
@@ -249,6 +259,9 @@ static void *ring_main(void *arg)
 	while (!c->stopping) {
 		if (atomic_load(&c->agents_new) != NULL) {
 			take_agents(c);
+		}
+		if (atomic_load(&c->tls_new) != NULL) {
+			take_tls(c);
 		}
 		if (c->follow != NULL) {
 			(void)et_follow_take(c->follow, c->keylog);
@@ -524,6 +537,7 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 	(void)et_srs_free(c->srs);
 	(void)et_agents_free(c->agents);
 	(void)et_agents_free(atomic_load(&c->agents_new));
+	(void)et_tls_server_free(atomic_load(&c->tls_new));
 	(void)et_engine_free(c->engine);
 	(void)et_keysock_free(c->keysock);
 	(void)et_follow_free(c->follow);
@@ -546,6 +560,11 @@ struct et_capture *et_capture_stop(struct et_capture *c)
 void et_capture_set_agents(struct et_capture *c, struct et_agents *agents)
 {
 	(void)et_agents_free(atomic_exchange(&c->agents_new, agents));
+}
+
+void et_capture_set_tls(struct et_capture *c, struct et_tls_server *server)
+{
+	(void)et_tls_server_free(atomic_exchange(&c->tls_new, server));
 }
 
 void et_capture_set_kek(struct et_capture *c, uint32_t kek_version, const uint8_t kek_public[32])

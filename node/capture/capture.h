@@ -508,6 +508,7 @@ struct et_capture_metrics {
 /* ---- Life ------------------------------------------------------------------------------------ */
 
 struct et_capture;
+struct et_tls_server; /* node/tls/server.h */
 
 /* Recover tapes that a crash left open (their SEGMENT_SEALED comes through the callback, from the
  * writer thread, flagged recovered-unverified), restore the call table, open the sources, start the
@@ -531,6 +532,10 @@ bool et_capture_kek_settled(struct et_capture *c, uint32_t kek_version);
 /* Who uses which number from now on, for rules; `agents` is given away (NULL: it is not known).
  * Calls that have begun stay as they are. Any thread. */
 void et_capture_set_agents(struct et_capture *c, struct et_agents *agents);
+
+/* TLS handshakes of SIPREC clients that begin from now on are with `server` (its files were read
+ * again), which is given away; without a recording server it is freed. Any thread. */
+void et_capture_set_tls(struct et_capture *c, struct et_tls_server *server);
 
 /* While it drains new calls are not recorded (and counted so); live ones go on to their end. Any
  * thread. */

@@ -29,8 +29,9 @@ struct et_capture {
 	struct et_keysock *keysock; /* owned; NULL: none */
 	struct et_srtp_ring *given; /* owned: of the ring thread; NULL without keysock */
 
-	struct et_agents *agents;		/* owned: of the ring thread */
-	_Atomic(struct et_agents *) agents_new; /* owned: not taken yet; NULL: nothing new */
+	struct et_agents *agents;		 /* owned: of the ring thread */
+	_Atomic(struct et_agents *) agents_new;	 /* owned: not taken yet; NULL: nothing new */
+	_Atomic(struct et_tls_server *) tls_new; /* owned: as that */
 
 	pthread_t ring_thread;
 	pthread_t writer_thread;

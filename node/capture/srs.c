@@ -616,6 +616,16 @@ struct et_srs *et_srs_free(struct et_srs *s)
 	return NULL;
 }
 
+void et_srs_set_tls(struct et_srs *s, struct et_tls_server *server)
+{
+	if (s->tls == NULL) {
+		(void)et_tls_server_free(server);
+		return;
+	}
+	(void)et_tls_server_free(s->tls);
+	s->tls = server;
+}
+
 int et_srs_fd(const struct et_srs *s)
 {
 	return s->epoll;

@@ -195,6 +195,8 @@ int et_srs_new(const struct et_capture_siprec *config, struct et_engine *e, int6
 	       struct et_srs **ret, struct et_error *reterr) ET_MUST_CHECK;
 struct et_srs *et_srs_free(struct et_srs *s);
 
+/* For connections from now on; owned. Freed when no listen speaks TLS. */
+void et_srs_set_tls(struct et_srs *s, struct et_tls_server *server);
 int et_srs_fd(const struct et_srs *s); /* readable: there is something to read */
 /* What is there now, within bounds. true: there may be more at once. */
 bool et_srs_read(struct et_srs *s, int64_t mono_us);

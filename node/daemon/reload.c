@@ -4,6 +4,8 @@
  *   SIGHUP ─▶ worker: the configuration ─▶ loop: what can change is in force, the rest is told ─▶
  *   worker: the operator's certificate for HTTPS ─▶ loop: it is shown
  *
+ * What SIPREC clients are shown over TLS, and must show, is read with the configuration.
+ *
  * A file that does not read changes nothing. Another SIGHUP meanwhile: all of it once more.
  *
  * Threads: the loop; what reads is named work_*(). */
@@ -14,6 +16,7 @@
 #include "node/base/log.h"
 #include "node/daemon/daemon_internal.h"
 #include "node/io/clock.h"
+#include "node/tls/server.h"
 
 int daemon_read_config(const char *path, struct et_config *config, struct daemon_settings *ret,
 		       struct et_error *reterr)
@@ -89,6 +92,9 @@ struct reload {
 	struct daemon_settings settings;
 	int code;
 	struct et_error error;
+	struct et_tls_server *siprec; /* owned */
+	int siprec_code;
+	struct et_error siprec_error;
 };
 
 /* The settings that are in force from now on: the live ones of `fresh`, the others as they were. */
@@ -168,7 +174,30 @@ static void work_reload(uv_work_t *work)
 {
 	struct reload *r = work->data;
 
+	/* Where the files are is of the start: it never changes. */
+	const struct et_config_siprec *s = &r->d->config.siprec;
+
 	r->code = daemon_read_config(r->d->config.file, &r->config, &r->settings, &r->error);
+	if (r->code == 0 && s->certificate[0] != '\0') {
+		r->siprec_code = et_tls_server_new(s->certificate, s->key,
+						   s->client_ca[0] != '\0' ? s->client_ca : NULL,
+						   &r->siprec, &r->siprec_error);
+	}
+}
+
+static void siprec_take(struct et_daemon *d, struct reload *r)
+{
+	char quoted[560];
+
+	if (r->siprec_code < 0) {
+		et_err("siprec.certificate",
+		       "error=%s next=\"the one before stays; systemctl reload "
+		       "evertaped when it is mended\"",
+		       et_log_quote(r->siprec_error.text, quoted, sizeof(quoted)));
+	} else if (r->siprec != NULL && d->capture != NULL) {
+		et_capture_set_tls(d->capture, ET_TAKE(r->siprec));
+		et_info("siprec.certificate", "file=%s", d->config.siprec.certificate);
+	}
 }
 
 static void reload_done(uv_work_t *work, int status)
@@ -180,11 +209,13 @@ static void reload_done(uv_work_t *work, int status)
 
 	if (good) {
 		reload_apply(d, &r->config, &r->settings);
+		siprec_take(d, r);
 	} else if (r->code < 0) {
 		et_err("config.refused", "error=%s next=\"evertape config check %s\"",
 		       et_log_quote(r->error.text, quoted, sizeof(quoted)), d->config.file);
 	}
 	json_decref(r->settings.list);
+	(void)et_tls_server_free(r->siprec);
 	free(r);
 	if (good) {
 		daemon_read_certificate(d, on_certificate, d);
