@@ -238,7 +238,8 @@ struct et_stream {
 	uint8_t media; /* index of its m-line; ET_NO_MEDIA: not known */
 	uint8_t payload_type;
 	bool has_codec;
-	uint64_t unwritten;	  /* packets that arrived in a pause, or were digits */
+	uint8_t spurts;	    /* of talk behind silence in which nothing was sent; SPURTS: told */
+	uint64_t unwritten; /* packets that arrived in a pause, or were digits */
 	uint32_t digit_timestamp; /* of the last key press that was dropped */
 	bool has_digit;
 	uint32_t press_timestamp; /* of the last key press that was looked at */

@@ -1,11 +1,14 @@
 /* Tapes whose records tell nothing by their lengths and times (node/tape/tape.h, decision 0122).
  *
- * Happy path: a stream, or a META of one, names a codec that is not steady; what is gathered of the
- * tape is written, and from the second at hand on it is padded. Each second, by packets and by the
- * poll, its block is written, whatever was in it; each thirtieth is followed by a CHECKPOINT.
+ * Happy path: a stream, or a META of one, names a codec that is not steady, or says that a party
+ * sends nothing in silence; what is gathered of the tape is written, and from the second at hand on
+ * it is padded. Each second, by packets and by the poll, its block is written, whatever was in it;
+ * each thirtieth is followed by a CHECKPOINT.
  *
  * Failures. Not all members can read it yet: it is tried again at each poll. A block cannot be
  * written: as any record (et_segment_fail()); the packets of its second are lost, and counted. */
+#include <string.h>
+
 #include "node/capture/writer_internal.h"
 #include "node/rtp/rtp.h"
 #include "node/tape/meta.h"
@@ -44,6 +47,12 @@ void et_pad_codec(struct et_writer *w, struct et_slot *s, const char *codec)
 	}
 }
 
+static bool is_silence(struct et_view key)
+{
+	return key.size == strlen(ET_FACT_SILENCE) &&
+	       memcmp(key.data, ET_FACT_SILENCE, key.size) == 0;
+}
+
 void et_pad_meta(struct et_writer *w, struct et_slot *s, struct et_view plain)
 {
 	struct et_meta_reader r;
@@ -60,6 +69,8 @@ void et_pad_meta(struct et_writer *w, struct et_slot *s, struct et_view plain)
 			memcpy(name, i.codec.codec.data, size);
 			name[size] = '\0';
 			et_pad_codec(w, s, name);
+		} else if (i.type == ET_META_FACT && is_silence(i.fact.key)) {
+			et_pad_codec(w, s, "");
 		}
 	}
 }

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "node/capture/match_internal.h"
+#include "node/crypto/hash.h"
 #include "node/rtp/rtcp.h"
 
 #define WAIT_US (2 * 1000000LL) /* for SDP to name a flow */
@@ -20,6 +21,9 @@ enum {
 	TYPE_RTCP_FIRST = 72, /* RFC 3551, section 6: never RTP */
 	TYPE_RTCP_LAST = 76,
 	CLOCK_DEFAULT = 8000,
+	SPURTS = 3, /* of talk, that prove that nothing is sent in silence */
+	SPURT_MIN_US = 100000,
+	SPURT_MAX_US = 3000000,
 };
 
 /* ---- Codecs ---------------------------------------------------------------------------------- */
@@ -279,6 +283,31 @@ void et_stream_media(struct et_engine *e, struct et_stream *s, const struct et_r
 	}
 }
 
+/* A codec of constant rate whose sender sends nothing in silence: then when something comes tells
+ * who speaks. Talk behind silence has the marker, and nothing was lost between (RFC 3551, section
+ * 4.1); a hold looks the same, but is longer and not so often. The tape says so, once. */
+static void look_for_silence(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
+			     const struct et_packet *p)
+{
+	const int64_t gap_us = p->time_us - s->last_us;
+	const bool follows = (uint16_t)(s->source.highest + 1) == rtp->sequence;
+
+	if (s->source.packets == 0 || s->spurts == SPURTS || !follows || gap_us < SPURT_MIN_US ||
+	    gap_us > SPURT_MAX_US || ++s->spurts < SPURTS) {
+		return;
+	}
+	const struct et_meta_item item = {
+		.type = ET_META_FACT,
+		.fact = {
+			.time_us = p->time_us,
+			.party = s->party,
+			.key = et_view_of(ET_FACT_SILENCE),
+			.value = et_view_of("suppressed"),
+		},
+	};
+	et_call_meta(e, s->call, &item);
+}
+
 /* A packet of a stream: counted here, as RTP. */
 static void stream_add(struct et_engine *e, struct et_stream *s, const struct et_rtp *rtp,
 		       const struct et_packet *p)
@@ -287,6 +316,9 @@ static void stream_add(struct et_engine *e, struct et_stream *s, const struct et
 	uint32_t clock_hz = clock_of(e, s, rtp->payload_type);
 	if (s->source.packets == 0) {
 		s->first_us = p->time_us;
+	}
+	if (rtp->marker && clock_hz != 0) {
+		look_for_silence(e, s, rtp, p);
 	}
 	(void)et_rtp_source_add(&s->source, rtp->sequence, rtp->timestamp, p->time_us, clock_hz);
 	s->last_us = p->time_us > s->last_us ? p->time_us : s->last_us;

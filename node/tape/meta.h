@@ -41,6 +41,8 @@ enum et_meta_mark {
 };
 /* The cause of ET_MARK_DROPPED where a key press was that came as a telephone event (RFC 4733). */
 #define ET_MARK_DIGIT_EVENT "digit: telephone-event"
+/* Key of a fact about a party: from there on it was known that it sends nothing in silence. */
+#define ET_FACT_SILENCE "silence"
 /* How the cause begins where a key press in the audio is silence on the tape. "caller": it begins
  * at from_us. "caller, 7 packets": it was from from_us to to_us, and so many were changed. */
 #define ET_MARK_TONES "tones: "

@@ -462,6 +462,37 @@ static void calls_go_on_after_a_restart(void **state)
 	et_buffer_release(&table);
 }
 
+/* `spurts` of ten packets, each `gap_ms` behind the one before; `lost` packets between. How many
+ * METAs they made. */
+static uint64_t talk_in_spurts(struct fixture *f, uint32_t ssrc, int spurts, int gap_ms,
+			       uint32_t lost)
+{
+	static uint32_t number;
+	uint64_t before = 0;
+
+	for (int i = 0; i < spurts; i++) {
+		number += lost;
+		f->now_us += gap_ms * 1000LL;
+		for (int n = 0; n < 10; n++, number++, f->now_us += 20000) {
+			rtp_of(f, 1, 4000, 2, 4000, ssrc, number, n == 0 ? 0x80 : 0);
+		}
+		before = i == 0 ? f->meta : before;
+	}
+	return f->meta - before;
+}
+
+static void who_sends_nothing_in_silence_is_noticed_once(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(talk_in_spurts(f, 0xA, 3, 500, 0), 0);
+	assert_int_equal(talk_in_spurts(f, 0xB, 4, 500, 0), 1);
+	assert_int_equal(talk_in_spurts(f, 0xB, 6, 500, 0), 0);	 /* it is known */
+	assert_int_equal(talk_in_spurts(f, 0xC, 6, 40, 0), 0);	 /* jitter */
+	assert_int_equal(talk_in_spurts(f, 0xD, 6, 5000, 0), 0); /* hold */
+	assert_int_equal(talk_in_spurts(f, 0xE, 6, 500, 5), 0);	 /* loss */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -486,6 +517,7 @@ int main(void)
 		TEST(a_slow_writer_costs_media_and_says_so),
 		TEST(a_call_that_had_ended_is_closed_after_a_restart),
 		TEST(calls_go_on_after_a_restart),
+		TEST(who_sends_nothing_in_silence_is_noticed_once),
 	};
 	return cmocka_run_group_tests_name("node/capture/engine", tests, NULL, NULL);
 }

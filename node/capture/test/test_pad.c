@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "node/capture/writer_internal.h"
+#include "node/crypto/hash.h"
 #include "node/crypto/sign.h"
 #include "node/tape/meta.h"
 #include "node/tape/reader.h"
@@ -121,24 +122,29 @@ struct call {
 	voice_fn voice;
 	enum et_padding which;
 	uint32_t turns_ms; /* from here on it is `then`, by a META; 0: never */
-	const char *then;
+	const char *then;  /* NULL: the same, and silence is not sent */
 	uint32_t allow_ms; /* padding is allowed from here on; 0: at once */
 	size_t sip_bytes;  /* of a message at 12 s; 0: none */
 	uint32_t full_ms;  /* the disk is full from here on, for two seconds; 0: never */
 };
 
-static void codec_tell(struct fixture *f, const char *name)
+/* NULL: silence is not sent. */
+static void codec_or_silence_tell(struct fixture *f, const char *name)
 {
 	struct et_buffer plain = { 0 };
+	const struct et_meta_item silence = {
+		.type = ET_META_FACT,
+		.fact = { .key = et_view_of(ET_FACT_SILENCE), .value = et_view_of("suppressed") },
+	};
 	const struct et_meta_item item = {
 		.type = ET_META_CODEC,
 		.codec = { .stream = 0,
 			   .payload_type = 97,
 			   .channels = 1,
 			   .clock_rate = 8000,
-			   .codec = { (const uint8_t *)name, strlen(name) } },
+			   .codec = et_view_of(name != NULL ? name : "") },
 	};
-	assert_int_equal(et_meta_add(&plain, &item), 0);
+	assert_int_equal(et_meta_add(&plain, name != NULL ? &item : &silence), 0);
 	et_writer_meta(f->w, 0, (struct et_view){ plain.data, plain.size });
 	et_buffer_release(&plain);
 }
@@ -218,7 +224,7 @@ static void run(struct fixture *f, const struct call *c)
 		f->now_us = START_US + ms * 1000LL;
 		f->allowed = f->allowed || ms >= c->allow_ms;
 		if (c->turns_ms != 0 && ms == c->turns_ms) {
-			codec_tell(f, c->then);
+			codec_or_silence_tell(f, c->then);
 		}
 		if (c->sip_bytes != 0 && ms == 12000) {
 			sip_tell(f, c->sip_bytes);
@@ -432,6 +438,19 @@ static void a_codec_that_comes_later_pads_from_there(void **state)
 	done(f);
 }
 
+static void silence_that_is_not_sent_pads_from_there(void **state)
+{
+	static const struct call call = { .codec = "PCMU/8000",
+					  .voice = voice_of_g711,
+					  .turns_ms = 20020 };
+	struct fixture *f = *state;
+
+	run(f, &call);
+	assert_plays(f, &call);
+	assert_int_equal(seen_of(f).blocks, SECONDS - 20 + 1);
+	done(f);
+}
+
 static void it_waits_until_all_can_read_it(void **state)
 {
 	static const struct call call = { .codec = "G729/8000",
@@ -471,6 +490,7 @@ int main(void)
 		TEST(without_padding_they_do_not),
 		TEST(a_steady_codec_costs_nothing),
 		TEST(a_codec_that_comes_later_pads_from_there),
+		TEST(silence_that_is_not_sent_pads_from_there),
 		TEST(it_waits_until_all_can_read_it),
 		TEST(a_block_that_cannot_be_written_ends_its_tape),
 	};
