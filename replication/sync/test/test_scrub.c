@@ -230,7 +230,7 @@ static void a_folder_that_is_not_the_store_loses_nothing(void **state)
 	assert_int_equal(c->bad_proposals, 0);
 	assert_int_equal(rename(away, tapes), 0);
 	store_make(brq->media);
-	assert_true(et_sync_scrub_stop(brq->sync));
+	(void)et_sync_scrub_stop(brq->sync); /* It may have gone on by itself, and be through. */
 	assert_false(et_sync_scrub_stop(brq->sync));
 	et_sync_scrub_start(brq->sync, 0, "test");
 	run_until(c, pass_over(brq, 2));
@@ -441,7 +441,7 @@ static void a_disk_that_does_not_answer_loses_nothing(void **state)
 
 	atomic_store(&dead, false); /* And it is back. */
 	store_make(prg->media);
-	(void)et_sync_scrub_stop(prg->sync); /* It may have gone on by itself, and be through. */
+	(void)et_sync_scrub_stop(prg->sync); /* As above. */
 	et_sync_scrub_start(prg->sync, 0, "test");
 	run_until(c, pass_over(prg, 2));
 	assert_int_equal(scrub_of(prg).copies, 3);
