@@ -64,6 +64,10 @@ static void connection_flush(struct et_srs *s, struct et_srs_connection *c)
 	if (!waits) {
 		et_buffer_release(&c->out);
 		c->out_at = 0;
+	} else if (c->out_at > OUT_MAX) { /* who reads slowly has us keep what waits, no more */
+		c->out.size -= c->out_at;
+		memmove(c->out.data, c->out.data + c->out_at, c->out.size);
+		c->out_at = 0;
 	}
 	if (waits != c->wants_out) {
 		c->wants_out = waits;

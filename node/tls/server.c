@@ -6,16 +6,21 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { RECORD_MAX = 16384 };
+enum {
+	RECORD_MAX = 16384,
+	PIECE_MAX = 4096, /* that is looked at before what it asked for is counted */
+	ASKED_MAX = 64,	  /* for the life of a connection: no client of SIP has a use for more */
+};
 
 struct et_tls_server {
 	SSL_CTX *ctx; /* owned */
 };
 
 struct et_tls_server_end {
-	SSL *ssl; /* owned; with both BIOs */
-	BIO *in;  /* borrowed: of ssl */
-	BIO *out; /* borrowed: of ssl */
+	SSL *ssl;	/* owned; with both BIOs */
+	BIO *in;	/* borrowed: of ssl */
+	BIO *out;	/* borrowed: of ssl */
+	unsigned asked; /* for other keys, or another handshake: each answered, 20 us of ours */
 };
 
 /* TLS 1.2 only with keys of its own for each session, and AEAD. */
@@ -123,6 +128,21 @@ struct et_tls_server *et_tls_server_free(struct et_tls_server *s)
 	return NULL;
 }
 
+static void on_message(int is_write, int version, int type, const void *data, size_t size, SSL *ssl,
+		       void *arg)
+{
+	struct et_tls_server_end *e = arg;
+	(void)version;
+	(void)ssl;
+	if (is_write == 0 && type == SSL3_RT_HANDSHAKE && size > 0 &&
+	    *(const uint8_t *)data == SSL3_MT_KEY_UPDATE) {
+		e->asked++;
+	} else if (is_write != 0 && type == SSL3_RT_ALERT && size == 2 &&
+		   ((const uint8_t *)data)[1] == SSL_AD_NO_RENEGOTIATION) {
+		e->asked++;
+	}
+}
+
 struct et_tls_server_end *et_tls_server_accept(struct et_tls_server *s)
 {
 	struct et_tls_server_end *e = calloc(1, sizeof(*e));
@@ -141,6 +161,8 @@ struct et_tls_server_end *et_tls_server_accept(struct et_tls_server *s)
 	}
 	(void)BIO_set_mem_eof_return(e->in, -1); /* empty is not the end */
 	SSL_set_bio(e->ssl, e->in, e->out);
+	SSL_set_msg_callback(e->ssl, on_message);
+	SSL_set_msg_callback_arg(e->ssl, e);
 	SSL_set_accept_state(e->ssl);
 	return e;
 }
@@ -169,11 +191,11 @@ static int judge(struct et_tls_server_end *e, int n)
 	return denied ? ET_EDENIED : ET_ECLOSED;
 }
 
-int et_tls_server_read(struct et_tls_server_end *e, struct et_view bytes,
-		       void (*fn)(void *arg, struct et_view plain), void *arg)
+static int read_piece(struct et_tls_server_end *e, struct et_view piece,
+		      void (*fn)(void *arg, struct et_view plain), void *arg)
 {
 	uint8_t plain[RECORD_MAX];
-	if (bytes.size > INT32_MAX || BIO_write(e->in, bytes.data, (int)bytes.size) < 0) {
+	if (BIO_write(e->in, piece.data, (int)piece.size) != (int)piece.size) {
 		return ET_ECLOSED;
 	}
 	for (;;) {
@@ -184,6 +206,22 @@ int et_tls_server_read(struct et_tls_server_end *e, struct et_view bytes,
 		}
 		fn(arg, (struct et_view){ plain, (size_t)n });
 	}
+}
+
+int et_tls_server_read(struct et_tls_server_end *e, struct et_view bytes,
+		       void (*fn)(void *arg, struct et_view plain), void *arg)
+{
+	int rc = 0;
+	for (size_t at = 0; rc == 0 && at < bytes.size; at += PIECE_MAX) {
+		const size_t left = bytes.size - at;
+		rc = read_piece(
+			e, (struct et_view){ bytes.data + at, left < PIECE_MAX ? left : PIECE_MAX },
+			fn, arg);
+		if (rc == 0 && e->asked > ASKED_MAX) {
+			rc = ET_ECLOSED;
+		}
+	}
+	return rc;
 }
 
 int et_tls_server_write(struct et_tls_server_end *e, struct et_view plain)

@@ -26,7 +26,8 @@ struct et_tls_server_end *et_tls_server_accept(struct et_tls_server *s);
 struct et_tls_server_end *et_tls_server_close(struct et_tls_server_end *e);
 
 /* Bytes from the peer. What they hold goes to `fn` (a view for the call; it may call
- * et_tls_server_write()). 0; ET_ECLOSED: the peer ends it, or breaks the protocol; ET_EDENIED: it
+ * et_tls_server_write()). 0; ET_ECLOSED: the peer ends it, breaks the protocol, or asked more than
+ * 64 times for other keys or another handshake (which it does not get); ET_EDENIED: it
  * has no certificate, or one that does not check. Then take what is to be sent, and close. */
 int et_tls_server_read(struct et_tls_server_end *e, struct et_view bytes,
 		       void (*fn)(void *arg, struct et_view plain), void *arg) ET_MUST_CHECK;

@@ -355,6 +355,38 @@ static void has_no_group_that_is_dear(void **state)
 	assert_int_equal(shake_hands_as(f, NULL, NULL, TLS1_3_VERSION), 0);
 }
 
+/* Each is answered, which costs us more than it costs who asks. */
+static void has_its_keys_updated_so_often_and_no_more(void **state)
+{
+	struct fixture *f = *state;
+	shake_hands(f, 4096);
+	for (int i = 0; i < 64; i++) {
+		assert_int_equal(SSL_key_update(f->client, SSL_KEY_UPDATE_REQUESTED), 1);
+		assert_int_equal(SSL_write(f->client, "x", 1), 1);
+		assert_int_equal(exchange(f, 4096), 0);
+		assert_int_equal(f->heard_size, i + 1);
+		char back[1];
+		assert_int_equal(SSL_read(f->client, back, 1), 1);
+	}
+	assert_int_equal(SSL_key_update(f->client, SSL_KEY_UPDATE_REQUESTED), 1);
+	assert_int_equal(SSL_write(f->client, "x", 1), 1);
+	assert_int_equal(exchange(f, 4096), ET_ECLOSED);
+}
+
+/* By TLS 1.2: it is told that there is none, and may go on; but not for ever. */
+static void shakes_hands_once(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(SSL_set_max_proto_version(f->client, TLS1_2_VERSION), 1);
+	shake_hands(f, 4096);
+	assert_int_equal(SSL_renegotiate(f->client), 1);
+	assert_int_equal(SSL_do_handshake(f->client), -1);
+	assert_int_equal(exchange(f, 4096), 0);
+	assert_true(et_tls_server_is_open(f->end));
+	assert_int_equal(SSL_do_handshake(f->client), -1);
+	assert_int_equal(SSL_get_error(f->client, -1), SSL_ERROR_SSL);
+}
+
 static void what_is_no_tls_ends_it(void **state)
 {
 	struct fixture *f = *state;
@@ -392,6 +424,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(looks_at_what_the_certificate_is, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(has_no_group_that_is_dear, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(has_its_keys_updated_so_often_and_no_more, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(shakes_hands_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_tls_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(says_what_is_wrong_with_its_files, set_up,
 						tear_down),
