@@ -44,9 +44,9 @@
 
 /* ---- What it is told ------------------------------------------------------------------------- */
 
-#define ET_CAPTURE_SOURCES_MAX 8
+#define ET_CAPTURE_SOURCES_MAX 16
 #define ET_CAPTURE_RINGS_MAX 16
-#define ET_CAPTURE_SIP_PORTS_MAX 16
+#define ET_CAPTURE_SIP_PORTS_MAX 256
 #define ET_CAPTURE_SITE_MAX 64
 #define ET_CAPTURE_LISTENS_MAX 8
 

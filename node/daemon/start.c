@@ -399,9 +399,15 @@ int daemon_start_member(struct et_daemon *d, struct et_error *reterr)
 /* ---- Capture
  * ------------------------------------------------------------------------------------- */
 
+/* What the configuration takes is recorded, all of it. */
+_Static_assert(ET_CAPTURE_SOURCES_MAX >= ET_CONFIG_CAPTURES_MAX, "sources");
+_Static_assert(ET_CAPTURE_SIP_PORTS_MAX >= ET_CONFIG_CAPTURES_MAX * ET_CONFIG_SIP_PORTS_MAX,
+	       "ports");
+_Static_assert(ET_CAPTURE_RINGS_MAX == ET_CONFIG_RINGS_MAX, "rings");
+
 static void fill_sources(const struct et_config *from, struct et_capture_config *to)
 {
-	for (uint32_t i = 0; i < from->capture_count && i < ET_CAPTURE_SOURCES_MAX; i++) {
+	for (uint32_t i = 0; i < from->capture_count; i++) {
 		const struct et_config_capture *c = &from->captures[i];
 		to->sources[to->source_count++] = (struct et_capture_source){
 			.interface = c->interface[0] != '\0' ? c->interface : NULL,
@@ -411,9 +417,7 @@ static void fill_sources(const struct et_config *from, struct et_capture_config 
 			.rings = c->rings,
 		};
 		for (uint32_t k = 0; k < c->sip_port_count; k++) {
-			if (to->sip_port_count < ET_CAPTURE_SIP_PORTS_MAX) {
-				to->sip_ports[to->sip_port_count++] = c->sip_ports[k];
-			}
+			to->sip_ports[to->sip_port_count++] = c->sip_ports[k];
 		}
 	}
 }
