@@ -23,6 +23,7 @@ def make_node(s):
     s.cluster = Cluster(s.folder / "cluster", name="scenario", net=free_net())
     node = s.cluster.add("prg-1", "prg", capture_filter=f"net 127.{phones}.0.0/16")
     node.phones = f"127.{phones}.1"
+    node.rings = 3
     node.srs = (node.address, 5060)
     node.folder.mkdir(parents=True)
     certificate, key = node.folder / "srs.pem", node.folder / "srs.key"
@@ -300,6 +301,8 @@ def tell(s):
     two_parties(s, node)
     by_streams(s, node)
     check(len(node.recordings()) == 5, f"{len(node.recordings())} recordings, want 5: something is recorded twice")
+    lo = wait_for("the rings to be empty", lambda: (i := node.cli("capture", "show")["interfaces"][0])["waiting"] == 0 and i, 10)
+    check(lo["rings"] == 3 and lo["open"] and lo["dropped"] == 0 and lo["packets"] > 1000, f"{lo}")
     killed(s, node)
     only_who_may(s, node)
     no_room(s, node)

@@ -56,6 +56,7 @@ class Node:
         self.socket = self.state / "run" / "api.sock"
         self.log = self.folder / "log"
         self.capture_filter, self.extra = capture_filter, extra
+        self.rings = 1
         self.machine = None  # of a lab.net.Net
         self.process = None
 
@@ -71,7 +72,8 @@ class Node:
         self.folder.mkdir(parents=True, exist_ok=True)
         capture = ""
         if self.capture_filter:
-            capture = f'capture: [{{interface: lo, filter: "{self.capture_filter}", sip-ports: [5060]}}]\n'
+            rings = f", rings: {self.rings}" if self.rings > 1 else ""
+            capture = f'capture: [{{interface: lo, filter: "{self.capture_filter}", sip-ports: [5060]{rings}}}]\n'
         self.config.write_text(
             f"cluster: {self.cluster.name}\n"
             f"node: {{name: {self.name}, site: {self.site}, roles: [{', '.join(self.roles)}]}}\n"
