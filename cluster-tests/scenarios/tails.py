@@ -1,7 +1,7 @@
 """Calls in progress are kept at the other site as they grow.
 
 Promise: some two seconds after it was spoken (four at most on a busy machine), the ciphertext of a call at one site lies at the other, and
-is no copy; killing either side costs nothing; when the call is over only what was missing crosses the line.
+is no copy; killing either side costs nothing; when the call is over only what was missing crosses the line. Of padded tapes, too.
 """
 import sys
 import time
@@ -74,8 +74,13 @@ def tell(s):
     samples = export_exact(s, holder, calls, "tails")
     s.say(f"{CALLS} calls ended: copies at both sites, no tails left, {samples} samples play exactly at the other site")
 
+    brq.extra += "tapes: {padding: always}\n"  # blocks grow, die, and are recovered as other records
+    brq.write_config()
+    brq.kill()
+    brq.start()
     calls = s.place(["brq-1"] * CALLS, TALK)
     wait_for("tails at prg", lambda: site(prg, "prg")["tails"] == CALLS, 20, every=0.2)
+    wait_for("seconds in them", lambda: min(p.stat().st_size for p in tails(*others).values()) > 60000, 20, every=0.1)
     brq.kill()
     brq.start()
     s.hang_up(calls)
@@ -83,9 +88,11 @@ def tell(s):
     check(not tails(*cluster.nodes), "tails are left")
     for call in calls:
         export_with_gap(s, holder, call, "recorder-killed")
-        for name in {c["node"] for c in prg.recording(call.id)["copies"] if c["state"] == "verified"}:
+        shown = prg.recording(call.id)
+        check(all(segment["block_bytes"] for segment in shown["segments"]), f"not padded: {shown['segments']}")
+        for name in {c["node"] for c in shown["copies"] if c["state"] == "verified"}:
             cluster.node(name).cli("recording", "verify", call.id)
-    s.say("kill -9 of the recorder in the midst of its calls: its recovered tapes verify and play at both sites")
+    s.say("kill -9 of the recorder in the midst of its calls: its recovered tapes, which are padded, verify and play at both sites")
 
 
 if __name__ == "__main__":
