@@ -81,11 +81,13 @@ def record(s, node):
 
 
 def hashed(cluster, call, name, of):
-    """The hash `name`, and no other one, is known of each segment of the call, on every node; it is that of their files, which verify."""
+    """The hash `name`, and no other one, is known of each segment of the call, on every node; it is that of their files, which verify.
+    Padded, as their recorder is told to, are those of schema 3 only (they have seal hashes)."""
     for node in cluster.nodes:
         segments = node.recording(call.id)["segments"]
         for g in segments:
             check({"sha256", "seal_hash"} & set(g) == {name}, f"{node.name} knows {sorted(g)} of {call.id}")
+            check((g["block_bytes"] is not None) == (name == "seal_hash"), f"{node.name}: {g['block_bytes']} in a block of {call.id}")
         files = [(node.media / g["file"], g[name]) for g in segments if (node.media / g["file"]).exists()]
         for path, known in files:
             check(of(path.read_bytes()) == known, f"{node.name}: {name} of {path}")
@@ -104,7 +106,7 @@ def seal_hash(data):
 def two_builds(s):
     """One node of schema 1 after the other becomes one of this build, under changes of a policy and calls."""
     (s.folder / "archive").mkdir(mode=0o700)
-    cluster = s.make_cluster(program=PREV / "evertaped", folder="before")
+    cluster = s.make_cluster(program=PREV / "evertaped", folder="before", extra="tapes: {padding: always}\n")
     first = cluster.nodes[0]
     before = [record(s, first)]
     check(first.cli("cluster", "show")["schema_version"] == 1, "a cluster of the builds before follows schema 1")
@@ -137,7 +139,7 @@ def two_builds(s):
     for call in before:
         hashed(cluster, call, "sha256", sha256)
     wait_for("equal digests", lambda: digests_compared(first), 30, every=0.5)
-    s.say(f"{len(before)} calls before the upgrade are known by SHA-256, those after it by their seal hash; all verify on each node")
+    s.say(f"{len(before)} calls before the upgrade are known by SHA-256, those after it by their seal hash, and padded; all verify on each node")
     cluster.stop()
 
 
