@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
+#include "node/capture/intake_internal.h"
 #include "node/capture/source_internal.h"
 #include "node/capture/test/live_kit.h"
 
@@ -241,6 +242,76 @@ static void an_interface_goes_down_and_up_and_away(void **state)
 	(void)et_source_close(s);
 }
 
+struct taken {
+	uint64_t frames;
+	int lost; /* what the intake said of its source */
+};
+
+static void on_taken(void *arg, const struct et_frame *frames, size_t count)
+{
+	struct taken *t = arg;
+	(void)frames;
+	t->frames += count;
+}
+
+static void on_gone(void *arg, int code, const char *text)
+{
+	struct taken *t = arg;
+	assert_non_null(strstr(text, "va"));
+	t->lost = code;
+}
+
+/* Until so many frames came, or the source is lost. */
+static void take_until(struct et_intake *in, struct taken *t, uint64_t frames)
+{
+	for (int i = 0; i < 10000 && t->lost == 0 && t->frames < frames; i++) {
+		if (!et_intake_read(in)) {
+			et_intake_wait(in, -1);
+		}
+	}
+}
+
+/* When there is an interface of that name again it is read through as many rings, and what was
+ * counted before stays counted. */
+static void an_interface_comes_back(void **state)
+{
+	struct taken t = { .lost = 0 };
+	struct et_intake in = { .frames = on_taken, .lost = on_gone, .arg = &t };
+	struct et_capture_config config = {
+		.sources = { { .interface = "va", .filter = "udp port 4000", .rings = RINGS } },
+		.source_count = 1,
+		.limits = { .ring_bytes = 1 << 20 },
+	};
+	struct et_capture_metrics m = { .source_count = 0 };
+	struct et_error e;
+	(void)state;
+
+	veth_make();
+	assert_int_equal(et_intake_open(&in, &config, &e), 0);
+	for (uint32_t round = 1; round <= 2; round++) {
+		veth_send(3);
+		take_until(&in, &t, round * 3 * FLOWS);
+		et_intake_tell(&in, &m);
+		assert_true(m.sources[0].open);
+		assert_int_equal(m.sources[0].packets, round * 3 * FLOWS);
+		assert_true(m.sources[0].received >= m.sources[0].packets);
+		assert_int_equal(m.sources[0].waiting, 0);
+		assert_int_equal(system("ip link delete dev va"), 0);
+		take_until(&in, &t, UINT64_MAX);
+		assert_int_equal(t.lost, -ENODEV);
+		t.lost = 0;
+		et_intake_reopen(&in, (int64_t)round * 3600 * 1000000); /* there is none yet */
+		et_intake_tell(&in, &m);
+		assert_false(m.sources[0].open);
+		assert_int_equal(m.sources[0].packets, round * 3 * FLOWS);
+		assert_int_equal(m.sources[0].dropped + m.sources[0].interface_dropped, 0);
+		veth_make();
+		et_intake_reopen(&in, (int64_t)round * 3600 * 1000000 + 6000000);
+	}
+	et_intake_close(&in);
+	assert_int_equal(system("ip link delete dev va"), 0);
+}
+
 static void card_dropped(const char *count)
 {
 	FILE *f = fopen("/sys/class/net/lo/statistics/rx_missed_errors", "we");
@@ -350,6 +421,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_frame_comes_once),
 		cmocka_unit_test(an_interface_goes_down_and_up_and_away),
+		cmocka_unit_test(an_interface_comes_back),
 		cmocka_unit_test(drops_of_the_card_are_counted_once_and_never_back),
 		cmocka_unit_test(what_cannot_be_opened_leaves_nothing_open),
 		cmocka_unit_test(a_ring_too_many_is_refused),
