@@ -31,10 +31,11 @@ struct et_tls_server_end {
 
 static SSL_CTX *context_new(void)
 {
+	char groups[] = GROUPS; /* OpenSSL's macro takes no constant */
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 	if (ctx == NULL || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
 	    SSL_CTX_set_cipher_list(ctx, CIPHERS) != 1 ||
-	    SSL_CTX_set1_groups_list(ctx, GROUPS) != 1 || SSL_CTX_set_num_tickets(ctx, 0) != 1) {
+	    SSL_CTX_set1_groups_list(ctx, groups) != 1 || SSL_CTX_set_num_tickets(ctx, 0) != 1) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}

@@ -349,9 +349,11 @@ static void looks_at_what_the_certificate_is(void **state)
 static void has_no_group_that_is_dear(void **state)
 {
 	struct fixture *f = *state;
-	assert_int_equal(SSL_set1_groups_list(f->client, "ffdhe8192:ffdhe2048"), 1);
+	char dear[] = "ffdhe8192:ffdhe2048"; /* OpenSSL's macro takes no constant */
+	char both[] = "ffdhe8192:P-384";
+	assert_int_equal(SSL_set1_groups_list(f->client, dear), 1);
 	assert_int_equal(shake_hands_as(f, NULL, NULL, TLS1_3_VERSION), ET_ECLOSED);
-	assert_int_equal(SSL_set1_groups_list(f->client, "ffdhe8192:P-384"), 1);
+	assert_int_equal(SSL_set1_groups_list(f->client, both), 1);
 	assert_int_equal(shake_hands_as(f, NULL, NULL, TLS1_3_VERSION), 0);
 }
 
