@@ -13,10 +13,10 @@ struct et_tls_server;	  /* certificate and key */
 struct et_tls_server_end; /* one connection's end */
 
 /* PEM files, read now only: the certificate with its chain, and its key; the CAs, roots
- * or not, of one of which a client must have a certificate (for clients, in force; that it was
- * revoked is not looked up), or NULL: clients are not asked. A client's own certificate in that
- * file names just that client. -ENOENT, -EACCES, ...; ET_EMALFORMED: they cannot be read, or do not
- * belong together. */
+ * or not, of one of which a client must have a certificate (for clients, in force, with its chain
+ * at most 16 KiB; that it was revoked is not looked up), or NULL: clients are not asked. A client's
+ * own certificate in that file names just that client. -ENOENT, -EACCES, ...; ET_EMALFORMED: they
+ * cannot be read, or do not belong together. */
 int et_tls_server_new(const char *certificate, const char *key, const char *client_ca,
 		      struct et_tls_server **ret, struct et_error *reterr) ET_MUST_CHECK;
 struct et_tls_server *et_tls_server_free(struct et_tls_server *s);

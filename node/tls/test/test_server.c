@@ -334,6 +334,13 @@ static void looks_at_what_the_certificate_is(void **state)
 					 cases[i].rc);
 		}
 	}
+	/* a chain that is long to look through */
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(SSL_CTX_add_extra_chain_cert(f->ctx, certificate_of(stranger)), 1);
+	}
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+		assert_int_equal(shake_hands_as(f, good, key, version), ET_EDENIED);
+	}
 	for (size_t i = 1; i < ET_ARRAY_SIZE(cases) - 1; i++) {
 		X509_free(cases[i].x);
 	}
