@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from story import binaries, check, run, wait_for, with_token
+from story import binaries, check, files_below, run, wait_for, with_token
 
 from lab import formats, tapes
 
@@ -181,7 +181,7 @@ def wait_copied(node, ids):
 
 
 def left_in_import(node):
-    return [p for p in (node.media / "import").rglob("*") if p.is_file()] if (node.media / "import").exists() else []
+    return files_below(node.media / "import")
 
 
 def come_back(s, first, other, files, ids, sounds, said):

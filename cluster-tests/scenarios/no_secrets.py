@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-from story import audio, binaries, by_caller, check, export_exact, run, wait_committed, wait_for
+from story import audio, binaries, by_caller, check, export_exact, files_below, run, wait_committed, wait_for
 
 WINDOW = 64
 
@@ -65,7 +65,7 @@ class Needles:
         cannot take those with a line break."""
         lines = [n for n in self.by_bytes if b"\n" not in n]
         others = [n for n in self.by_bytes if b"\n" in n]
-        files = [p for folder in folders for p in sorted(pathlib.Path(folder).rglob("*"))
+        files = [p for folder in folders for p in files_below(folder)
                  if p.is_file() and not p.is_symlink() and not is_reserve(p)]
         with tempfile.NamedTemporaryFile() as patterns:
             patterns.write(b"\n".join(lines) + b"\n")
@@ -228,8 +228,11 @@ def closed_to_others(cluster):
     count = 0
     for node in cluster.nodes:
         for top in (node.state, node.media):
-            for path in (top, *top.rglob("*")):
-                mode = path.lstat().st_mode & 0o777
+            for path in [top, *(pathlib.Path(at) / name for at, folders, names in os.walk(top) for name in (*folders, *names))]:
+                try:
+                    mode = path.lstat().st_mode & 0o777
+                except FileNotFoundError:
+                    continue
                 check(mode & 0o077 == 0, f"{path} has mode {mode:o}")
                 count += 1
         root = node.folder / "root.key"

@@ -8,8 +8,8 @@ import sys
 import time
 
 from memory import Memory, hkdf
-from story import (audio, by_caller, check, recorder_started, refused, run, sleep_until, wait_committed, wait_for,
-                   with_token)
+from story import (audio, by_caller, check, files_below, read_if_there, recorder_started, refused, run, sleep_until,
+                   wait_committed, wait_for, with_token)
 
 from lab.phones import Phones
 
@@ -72,12 +72,9 @@ def ring_keys(memory, tapes):
 
 def files(cluster):
     for node in cluster.nodes:
-        for path in sorted(node.folder.rglob("*")):
+        for path in files_below(node.folder):
             if path.is_file():
-                try:
-                    yield path, path.read_bytes()
-                except FileNotFoundError:
-                    pass  # RocksDB took it away
+                yield path, read_if_there(path)
 
 
 def on_disk(cluster, needles):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from story import audio, binaries, check, export_exact, export_with_gap, read_if_there, recorder_started, run, wait_committed, wait_for
+from story import audio, binaries, check, export_exact, export_with_gap, files_below, read_if_there, recorder_started, run, wait_committed, wait_for
 
 FROM, TO = 3.0, 5.0  # seconds of the recording
 EDGE = 0.06          # whole packets are left out, and what plays between is up to the receiver's buffer
@@ -105,7 +105,7 @@ def tell(s):
     check(checked.returncode == 0, f"verify-proof: {checked}")
     export_exact(s, far, [other], "other")
     for node in cluster.nodes:
-        for path in node.folder.rglob("*"):
+        for path in files_below(node.folder):
             if path.is_file():
                 data = read_if_there(path)
                 check(not any(n in data for n in needles(call)), f"the span lies open in {path}")

@@ -11,7 +11,7 @@ import pathlib
 import subprocess
 import sys
 
-from story import audio, binaries, check, export_exact, read_if_there, run, skip, wait_committed, wait_for  # noqa: F401
+from story import audio, binaries, check, export_exact, files_below, read_if_there, run, skip, wait_committed, wait_for  # noqa: F401
 
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 PASSPHRASE, PIN = "correct horse battery staple", "48151623"
@@ -68,7 +68,7 @@ def no_secret(s, nodes):
     for node in nodes:
         proc = pathlib.Path(f"/proc/{node.process.pid}")
         places = [proc / "cmdline", proc / "environ", node.log, node.config,
-                  *(p for p in node.state.rglob("*") if p.is_file() and p.name != "reserve")]
+                  *(p for p in files_below(node.state) if p.is_file() and p.name != "reserve")]
         for path in places:
             data = read_if_there(path)
             for secret in (PASSPHRASE, PIN):

@@ -299,6 +299,11 @@ def tails(*nodes):
     return {p.name[:-len(".tail")]: p for n in nodes for p in (n.media / "tails").glob("*.tail")}
 
 
+def files_below(folder):
+    """The files of a folder in which a running daemon makes and removes others (Path.rglob fails of one that goes)."""
+    return sorted(pathlib.Path(at) / name for at, _folders, names in os.walk(folder) for name in names)
+
+
 def read_if_there(path):
     """What a file holds that a database may have compacted since it was listed: then it is in another."""
     try:
