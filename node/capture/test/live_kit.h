@@ -488,6 +488,25 @@ static inline int tear_down(void **state)
 	free(f);
 	return 0;
 }
+/* From the first packet to a sealed tape that has all of them. */
+static inline void record_a_call(struct fixture *f)
+{
+	start(f);
+	call(f);
+	talk(f, 100);
+	hang_up(f);
+	struct told *closed = wait_for(f, ET_CAPTURE_RECORDING_CLOSE);
+	assert_int_equal(closed->state, ET_CALL_ANSWERED);
+	assert_int_equal(closed->streams, 2);
+	assert_int_equal(closed->packets, 200);
+	assert_int_equal(closed->lost, 0);
+	assert_int_equal(closed->gaps, 0);
+	stop(f);
+	struct content c = read_tape(f, 1);
+	assert_int_equal(c.packets, 200);
+	assert_int_equal(c.sip, 5);
+}
+
 static inline bool loopback_up(void)
 {
 	struct ifreq request = { .ifr_flags = IFF_UP | IFF_RUNNING };

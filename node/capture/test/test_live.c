@@ -12,20 +12,7 @@
 static void a_call_is_recorded_sealed_and_told(void **state)
 {
 	struct fixture *f = *state;
-	start(f);
-	call(f);
-	talk(f, 100);
-	hang_up(f);
-	struct told *closed = wait_for(f, ET_CAPTURE_RECORDING_CLOSE);
-	assert_int_equal(closed->state, ET_CALL_ANSWERED);
-	assert_int_equal(closed->streams, 2);
-	assert_int_equal(closed->packets, 200);
-	assert_int_equal(closed->lost, 0);
-	assert_int_equal(closed->gaps, 0);
-	stop(f);
-	struct content c = read_tape(f, 1);
-	assert_int_equal(c.packets, 200);
-	assert_int_equal(c.sip, 5);
+	record_a_call(f);
 }
 
 static void a_stop_and_a_start_go_on_with_the_call(void **state)

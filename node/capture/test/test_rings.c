@@ -404,16 +404,7 @@ static void a_call_is_recorded_through_rings(void **state)
 	struct fixture *f = *state;
 
 	f->rings = 2;
-	start(f);
-	call(f);
-	talk(f, 100);
-	hang_up(f);
-	struct told *closed = wait_for(f, ET_CAPTURE_RECORDING_CLOSE);
-	assert_int_equal(closed->state, ET_CALL_ANSWERED);
-	assert_int_equal(closed->packets, 200);
-	assert_int_equal(closed->lost, 0);
-	stop(f);
-	assert_int_equal(read_tape(f, 1).packets, 200);
+	record_a_call(f);
 }
 
 int main(void)

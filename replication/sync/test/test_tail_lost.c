@@ -224,6 +224,21 @@ static void closes_what_it_sealed_before_a_kill(void **state)
 	tape_end(&g, &seal);
 }
 
+/* ova seals what it has; brq comes back with more, takes that seal's tape and keeps its own aside.
+ */
+static void sealed_by_another(struct cluster *c, struct node *ova, struct node *brq, size_t segment,
+			      uint64_t longer)
+{
+	sync_start(ova);
+	run_until(c, fake_has(&c->state, segment, ova->id));
+	sync_start(brq);
+	run_until(c, fake_has(&c->state, segment, brq->id));
+	assert_same_file(c, ova, brq, segment);
+	assert_int_equal(files_in(brq, "tails"), 0);
+	assert_int_equal(files_in(brq, "quarantine"), 1);
+	assert_int_equal(quarantined_size(brq), longer);
+}
+
 static void keeps_aside_a_tail_that_is_longer_than_the_seal(void **state)
 {
 	struct cluster *c = *state;
@@ -244,15 +259,8 @@ static void keeps_aside_a_tail_that_is_longer_than_the_seal(void **state)
 	sync_stop(brq);
 	sync_stop(prg);
 	node_remove(c, prg);
-	sync_start(ova);
-	run_until(c, fake_has(&c->state, segment, ova->id));
+	sealed_by_another(c, ova, brq, segment, longer);
 	assert_int_equal(c->state.segments[segment].expect.records, 5);
-	sync_start(brq);
-	run_until(c, fake_has(&c->state, segment, brq->id));
-	assert_same_file(c, ova, brq, segment);
-	assert_int_equal(files_in(brq, "tails"), 0);
-	assert_int_equal(files_in(brq, "quarantine"), 1);
-	assert_int_equal(quarantined_size(brq), longer);
 	tape_end(&g, &seal);
 }
 
@@ -280,13 +288,7 @@ static void writes_over_no_tail_that_lies_where_copies_lie(void **state)
 	uint64_t longer = tape_size(c, brq, segment);
 	sync_stop(brq);
 	c->refuse_quorum = 0;
-	sync_start(ova);
-	run_until(c, fake_has(&c->state, segment, ova->id));
-	sync_start(brq);
-	run_until(c, fake_has(&c->state, segment, brq->id));
-	assert_same_file(c, ova, brq, segment);
-	assert_int_equal(files_in(brq, "quarantine"), 1);
-	assert_int_equal(quarantined_size(brq), longer);
+	sealed_by_another(c, ova, brq, segment, longer);
 	tape_end(&g, &seal);
 }
 
