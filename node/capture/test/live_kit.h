@@ -24,6 +24,7 @@
 
 #include "node/base/bytes.h"
 #include "node/capture/capture.h"
+#include "node/capture/test/remove.h"
 #include "node/crypto/sign.h"
 #include "node/tape/media.h"
 #include "node/tape/meta.h"
@@ -460,14 +461,6 @@ static inline int set_up(void **state)
 	}
 	*state = f;
 	return 0;
-}
-
-static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
 }
 
 static inline int tear_down(void **state)

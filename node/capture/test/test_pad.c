@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "node/capture/test/remove.h"
 #include "node/capture/writer_internal.h"
 #include "node/crypto/hash.h"
 #include "node/crypto/sign.h"
@@ -70,14 +71,6 @@ static int set_up(void **state)
 	f->allowed = true;
 	*state = f;
 	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
 }
 
 static int tear_down(void **state)

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "node/capture/test/remove.h"
 #include "node/capture/writer_internal.h"
 #include "node/crypto/sign.h"
 #include "node/tape/keys.h"
@@ -127,14 +128,6 @@ static int set_up(void **state)
 	begin(f);
 	*state = f;
 	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
 }
 
 static int tear_down(void **state)
