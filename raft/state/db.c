@@ -320,6 +320,8 @@ int et_state_open(const char *path, struct et_state **ret, struct et_error *rete
 	et_assert(rc == 0); /* Without attributes it needs nothing that could be missing. */
 	s->write_options = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_disable_WAL(s->write_options, 1);
+	/* Apply and the index write at the same time, each in the order of keys. */
+	rocksdb_writeoptions_set_memtable_insert_hint_per_batch(s->write_options, 1);
 	s->batch = rocksdb_writebatch_create();
 	s->own.options = read_options();
 	s->sha = et_sha256_new();

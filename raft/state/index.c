@@ -30,7 +30,8 @@
 
 /* 2: the index may have a tail. A build that knows 1 does not look for it. */
 #define INDEX_LAYOUT 2
-#define TEXT_WHOLE 96 /* bytes of a fact's text that stand in its key as they are */
+#define FEW_ENTRIES 24 /* a recording that nothing is told of has about ten */
+#define TEXT_WHOLE 96  /* bytes of a fact's text that stand in its key as they are */
 
 /* ---- Sets of entries ---- */
 
@@ -114,12 +115,31 @@ static int entry_sort(const void *a, const void *b, void *set)
 	return entry_order(set, a, set, b);
 }
 
+static void entries_insert(struct index_set *set)
+{
+	struct index_entry *list = set->list;
+
+	for (size_t i = 1; i < set->count; i++) {
+		struct index_entry e = list[i];
+		size_t at = i;
+		for (; at > 0 && entry_order(set, &list[at - 1], set, &e) > 0; at--) {
+			list[at] = list[at - 1];
+		}
+		list[at] = e;
+	}
+}
+
 /* In order, each key once. */
 static void set_sort(struct index_set *set)
 {
 	size_t kept = 0;
 
-	if (set->count > 1 && !set->failed) {
+	if (set->failed) {
+		return;
+	}
+	if (set->count <= FEW_ENTRIES) {
+		entries_insert(set);
+	} else {
 		qsort_r(set->list, set->count, sizeof(set->list[0]), entry_sort, set);
 	}
 	for (size_t i = 0; i < set->count; i++) {

@@ -19,18 +19,15 @@
  * Keys in family `live`, beside the index's own (which begin with 0 or 1):
  *
  *   0xfd             index 8: groups up to it are in the index
- *   0xfe, index 8    a group's row: n 4, n recordings 16 each, then changes to the end, each:
- *                    kind 1 (enum tail_kind), family 1 (0 find, 1 live), key size 2, value size 4,
- *                    key, value */
+ *   0xfe, index 8    a group's row: see changes_internal.h */
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "node/io/clock.h"
-#include "raft/state/overlay_internal.h"
-#include "raft/state/tail_internal.h"
+#include "raft/state/changes_internal.h"
 
-enum { OP_HEAD = 8, ID_SIZE = 16, ROW_KEY = 9 };
+enum { ROW_KEY = 9 };
 
 #define TAG_DONE 0xfd
 #define TAG_ROW 0xfe
@@ -51,6 +48,8 @@ struct tail {
 	/* The state thread's: the group. */
 	struct et_buffer ids, changes;
 	struct tail_chunk *sealed; /* owned: the group's, while it is written */
+
+	struct changes writes; /* the index thread's: what it is writing */
 
 	/* Under the mutex. */
 	pthread_mutex_t mutex;
@@ -96,26 +95,13 @@ void tail_rows_drop(rocksdb_writebatch_t *batch, const struct database *d)
 
 void tail_add_recording(struct tail *t, const uint8_t id[16])
 {
-	et_buffer_add(&t->ids, id, ID_SIZE);
+	et_buffer_add(&t->ids, id, ROW_ID_SIZE);
 }
 
 void tail_add(struct tail *t, enum tail_kind kind, enum state_cf cf, const uint8_t *key,
 	      size_t key_size, const uint8_t *value, size_t value_size)
 {
-	uint8_t *to = et_buffer_reserve(&t->changes, OP_HEAD + key_size + value_size);
-
-	if (to == NULL) {
-		return;
-	}
-	to[0] = (uint8_t)kind;
-	to[1] = cf == CF_LIVE;
-	et_put16(to + 2, (uint16_t)key_size);
-	et_put32(to + 4, (uint32_t)value_size);
-	memcpy(to + OP_HEAD, key, key_size);
-	if (value_size > 0) {
-		memcpy(to + OP_HEAD + key_size, value, value_size);
-	}
-	t->changes.size += OP_HEAD + key_size + value_size;
+	change_add(&t->changes, kind, cf, key, key_size, value, value_size);
 }
 
 static void chunk_free(struct tail_chunk *c)
@@ -144,10 +130,7 @@ static struct tail_chunk *chunk_seal(struct tail *t, uint64_t index)
 		return NULL;
 	}
 	c->index = index;
-	(void)et_buffer_reserve(&c->row, 4 + t->ids.size + t->changes.size);
-	et_buffer_add32(&c->row, (uint32_t)(t->ids.size / ID_SIZE));
-	et_buffer_add(&c->row, t->ids.data, t->ids.size);
-	et_buffer_add(&c->row, t->changes.data, t->changes.size);
+	row_make(&c->row, &t->ids, &t->changes);
 	if (c->row.failed) {
 		chunk_free(c);
 		return NULL;
@@ -228,138 +211,19 @@ void tail_group_end(struct tail *t, bool good)
 	(void)pthread_mutex_unlock(&t->mutex);
 }
 
-/* ---- Changes in order ---- */
-
-struct change {
-	uint64_t head[2]; /* key_heads() */
-	const uint8_t *key;
-	uint32_t number; /* in the order of the log */
-	uint32_t value_size;
-	uint16_t key_size;
-	uint8_t kind;
-	bool live, again;
-};
-
-struct changes {
-	struct change *list; /* owned */
-	size_t count;
-	size_t live; /* the last so many are of family `live` */
-};
-
-static struct et_view row_changes(struct et_view row)
-{
-	if (row.size < 4 || (row.size - 4) / ID_SIZE < et_get32(row.data)) {
-		return (struct et_view){ 0 };
-	}
-	size_t at = 4 + (size_t)et_get32(row.data) * ID_SIZE;
-	return (struct et_view){ row.data + at, row.size - at };
-}
-
-/* The next change of a row. false: it does not fit, or there is none. */
-static bool change_read(struct et_reader *r, struct change *ret)
-{
-	const uint8_t *p = et_read_bytes(r, OP_HEAD);
-
-	if (p == NULL) {
-		return false;
-	}
-	*ret = (struct change){ .kind = p[0],
-				.live = p[1] != 0,
-				.key_size = et_get16(p + 2),
-				.value_size = et_get32(p + 4) };
-	ret->key = et_read_bytes(r, ret->key_size + (size_t)ret->value_size);
-	if (ret->key == NULL || ret->key_size == 0 || ret->kind > TAIL_CHANGE) {
-		r->failed = true;
-		return false;
-	}
-	key_heads(ret->key, ret->key_size, ret->head);
-	return true;
-}
-
-/* Those of family `find` first; then by key; then as they came. */
-static int key_compare(const struct change *a, const struct change *b)
-{
-	if (a->live != b->live) {
-		return a->live ? 1 : -1;
-	}
-	return keys_order(a->head, a->key, a->key_size, b->head, b->key, b->key_size);
-}
-
-static int change_order(const void *a, const void *b)
-{
-	const struct change *x = a;
-	const struct change *y = b;
-	int order = key_compare(x, y);
-
-	return order != 0 ? order : (x->number > y->number) - (x->number < y->number);
-}
-
-static int changes_read(const struct tail_chunk *list, struct changes *x)
-{
-	size_t capacity = 0;
-
-	for (const struct tail_chunk *c = list; c != NULL; c = c->next) {
-		struct et_view row = row_changes((struct et_view){ c->row.data, c->row.size });
-		struct et_reader r = et_reader_of(row.data, row.size);
-		while (et_reader_left(&r) > 0) {
-			if (x->count == capacity) {
-				capacity = capacity > 0 ? capacity * 2 : 1024;
-				struct change *p = realloc(x->list, capacity * sizeof(*p));
-				if (p == NULL) {
-					return -ENOMEM;
-				}
-				x->list = p;
-			}
-			struct change *n = &x->list[x->count];
-			if (!change_read(&r, n)) {
-				return ET_ECORRUPT;
-			}
-			n->again = c->again;
-			n->number = (uint32_t)x->count++;
-		}
-	}
-	return 0;
-}
-
-/* The last change of each key. A key that came and went in between was never there; but where the
- * index may have some of it from before a crash, it is deleted all the same. */
-static void changes_settle(struct changes *x)
-{
-	size_t kept = 0;
-
-	if (x->count > 1) {
-		qsort(x->list, x->count, sizeof(x->list[0]), change_order);
-	}
-	for (size_t i = 0; i < x->count;) {
-		const struct change *first = &x->list[i];
-		size_t end = i + 1;
-		while (end < x->count && key_compare(first, &x->list[end]) == 0) {
-			end++;
-		}
-		bool was_there = first->kind != TAIL_NEW || first->again;
-		struct change last = x->list[end - 1];
-		if (last.kind != TAIL_DELETE || was_there) {
-			x->live += last.live;
-			x->list[kept++] = last;
-		}
-		i = end;
-	}
-	x->count = kept;
-}
-
 /* ---- Writing ---- */
 
-static void change_batch(rocksdb_writebatch_t *batch, const struct database *d,
-			 const struct change *c)
+static void batch_add(rocksdb_writebatch_t *batch, rocksdb_column_family_handle_t *cf,
+		      const struct change_list *list)
 {
-	rocksdb_column_family_handle_t *cf = d->cf[c->live ? CF_LIVE : CF_FIND];
-	const char *key = (const char *)c->key;
-
-	if (c->kind == TAIL_DELETE) {
-		rocksdb_writebatch_delete_cf(batch, cf, key, c->key_size);
-	} else {
-		rocksdb_writebatch_put_cf(batch, cf, key, c->key_size, key + c->key_size,
-					  c->value_size);
+	for (size_t i = 0; i < list->count; i++) {
+		struct change c = change_at(list, i);
+		if (c.kind == TAIL_DELETE) {
+			rocksdb_writebatch_delete_cf(batch, cf, c.key, c.key_size);
+		} else {
+			rocksdb_writebatch_put_cf(batch, cf, c.key, c.key_size, c.value,
+						  c.value_size);
+		}
 	}
 }
 
@@ -379,17 +243,18 @@ static void rows_delete(rocksdb_writebatch_t *batch, const struct database *d,
 				  (const char *)done, sizeof(done));
 }
 
-/* The changes from the one at `from` on; the rows go with them. */
-static int write_batch(struct tail *t, const struct tail_chunk *list, const struct changes *x,
-		       size_t from, bool rows_stay, struct et_error *reterr)
+/* The changes that are in no file; the rows go with them. */
+static int write_batch(struct tail *t, const struct tail_chunk *list, bool in_file, bool rows_stay,
+		       struct et_error *reterr)
 {
 	rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
 	const struct database *d = t->database;
 	char *error = NULL;
 
-	for (size_t i = from; i < x->count; i++) {
-		change_batch(batch, d, &x->list[i]);
+	if (!in_file) {
+		batch_add(batch, d->cf[CF_FIND], &t->writes.find);
 	}
+	batch_add(batch, d->cf[CF_LIVE], &t->writes.live);
 	if (!rows_stay) {
 		rows_delete(batch, d, list);
 	}
@@ -398,23 +263,22 @@ static int write_batch(struct tail *t, const struct tail_chunk *list, const stru
 	return state_status(error, reterr, "write the index");
 }
 
-static int file_make(const struct tail *t, const char *path, const struct changes *x, size_t count,
-		     struct et_error *reterr)
+static int file_make(const struct tail *t, const char *path, struct et_error *reterr)
 {
+	const struct change_list *find = &t->writes.find;
 	rocksdb_envoptions_t *env = rocksdb_envoptions_create();
 	rocksdb_sstfilewriter_t *w =
 		rocksdb_sstfilewriter_create(env, t->database->family_options[CF_FIND]);
 	char *error = NULL;
 
 	rocksdb_sstfilewriter_open(w, path, &error);
-	for (size_t i = 0; i < count && error == NULL; i++) {
-		const struct change *c = &x->list[i];
-		const char *key = (const char *)c->key;
-		if (c->kind == TAIL_DELETE) {
-			rocksdb_sstfilewriter_delete(w, key, c->key_size, &error);
+	for (size_t i = 0; i < find->count && error == NULL; i++) {
+		struct change c = change_at(find, i);
+		if (c.kind == TAIL_DELETE) {
+			rocksdb_sstfilewriter_delete(w, c.key, c.key_size, &error);
 		} else {
-			rocksdb_sstfilewriter_put(w, key, c->key_size, key + c->key_size,
-						  c->value_size, &error);
+			rocksdb_sstfilewriter_put(w, c.key, c.key_size, c.value, c.value_size,
+						  &error);
 		}
 	}
 	if (error == NULL) {
@@ -437,9 +301,8 @@ static int file_take_in(const struct tail *t, const char *path, struct et_error 
 	return state_status(error, reterr, "take in a file of the index");
 }
 
-/* What is of family `find`: the first `count`. */
-static int write_file(const struct tail *t, const struct changes *x, size_t count,
-		      struct et_error *reterr)
+/* The changes to family `find`. */
+static int write_file(const struct tail *t, struct et_error *reterr)
 {
 	char path[sizeof(t->path) + 16];
 
@@ -448,32 +311,39 @@ static int write_file(const struct tail *t, const struct changes *x, size_t coun
 	if (rc == 0) {
 		(void)snprintf(path, sizeof(path), "%s/index.tmp", t->path);
 		(void)unlink(path); /* of a process that died in the middle */
-		rc = file_make(t, path, x, count, reterr);
+		rc = file_make(t, path, reterr);
 		rc = rc < 0 ? rc : file_take_in(t, path, reterr);
 		(void)unlink(path); /* if it was taken in, this is another name of it */
 	}
 	return rc;
 }
 
+static int changes_of(struct changes *x, const struct tail_chunk *list)
+{
+	int rc = 0;
+
+	changes_clear(x);
+	for (const struct tail_chunk *c = list; rc == 0 && c != NULL; c = c->next) {
+		rc = changes_read(x, (struct et_view){ c->row.data, c->row.size }, c->again);
+	}
+	return rc < 0 ? rc : changes_settle(x);
+}
+
+/* Returns whether it made a file. */
 static int tail_write(struct tail *t, const struct tail_chunk *list, bool is_bulk, bool rows_stay,
 		      struct et_error *reterr)
 {
-	struct changes x = { 0 };
-	size_t in_file = 0;
+	int rc = changes_of(&t->writes, list);
 
-	int rc = changes_read(list, &x);
 	if (rc < 0) {
-		free(x.list);
 		return et_fail(reterr, rc, "the index's tail");
 	}
-	changes_settle(&x);
-	if (is_bulk && x.count > x.live && !atomic_load(&t->hold)) {
-		in_file = x.count - x.live;
-		rc = write_file(t, &x, in_file, reterr);
+	bool in_file = is_bulk && t->writes.find.count > 0 && !atomic_load(&t->hold);
+	if (in_file) {
+		rc = write_file(t, reterr);
 	}
-	rc = rc < 0 ? rc : write_batch(t, list, &x, in_file, rows_stay, reterr);
-	free(x.list);
-	return rc < 0 ? rc : in_file > 0;
+	rc = rc < 0 ? rc : write_batch(t, list, in_file, rows_stay, reterr);
+	return rc < 0 ? rc : in_file;
 }
 
 /* ---- The index thread ---- */
@@ -504,6 +374,9 @@ static void tail_turn(struct tail *t)
 	(void)pthread_mutex_unlock(&t->mutex);
 	int rc = tail_write(t, list, is_bulk, rows_stay, &error);
 	tail_chunks_free(list);
+	if (!is_bulk) { /* else the next one most likely is, too */
+		changes_release(&t->writes);
+	}
 	(void)pthread_mutex_lock(&t->mutex);
 	t->writing = false;
 	t->files += rc > 0;
@@ -586,6 +459,7 @@ void tail_free(struct tail *t)
 	}
 	tail_chunks_free(t->first);
 	chunk_free(t->sealed);
+	changes_release(&t->writes);
 	et_buffer_release(&t->ids);
 	et_buffer_release(&t->changes);
 	(void)pthread_cond_destroy(&t->woken);
@@ -596,8 +470,6 @@ void tail_free(struct tail *t)
 
 void tail_take(struct tail *t, struct database *database, const char *path, struct tail_chunk *list)
 {
-	struct tail_chunk *next;
-
 	(void)pthread_mutex_lock(&t->mutex);
 	tail_chunks_free(ET_TAKE(t->first));
 	t->last = NULL;
@@ -611,7 +483,7 @@ void tail_take(struct tail *t, struct database *database, const char *path, stru
 	t->known = et_state_applied(t->s);
 	t->database = database;
 	(void)snprintf(t->path, sizeof(t->path), "%s", path);
-	for (struct tail_chunk *c = list; c != NULL; c = next) {
+	for (struct tail_chunk *c = list, *next; c != NULL; c = next) {
 		next = ET_TAKE(c->next);
 		chunk_push(t, c);
 	}
@@ -769,11 +641,12 @@ static int view_each(void *arg, struct et_view key, struct et_view value)
 {
 	struct viewing *x = arg;
 	struct tail_view *t = x->ret;
+	size_t count;
 
-	if (key.size != ROW_KEY || row_changes(value).data == NULL) {
+	const uint8_t *ids = row_ids(value, &count);
+	if (key.size != ROW_KEY || ids == NULL) {
 		return ET_ECORRUPT;
 	}
-	size_t count = et_get32(value.data);
 	if (t->count + count > x->capacity) {
 		size_t capacity = 2 * (t->count + count);
 		uint8_t(*p)[16] = realloc(t->ids, capacity * sizeof(*p));
@@ -783,7 +656,7 @@ static int view_each(void *arg, struct et_view key, struct et_view value)
 		t->ids = p;
 		x->capacity = capacity;
 	}
-	memcpy(t->ids + t->count, value.data + 4, count * ID_SIZE);
+	memcpy(t->ids + t->count, ids, count * ROW_ID_SIZE);
 	t->count += count;
 	t->first = t->first == 0 ? et_get64(key.data + 1) : t->first;
 	return 0;
@@ -791,7 +664,7 @@ static int view_each(void *arg, struct et_view key, struct et_view value)
 
 static int id_order(const void *a, const void *b)
 {
-	return memcmp(a, b, ID_SIZE);
+	return memcmp(a, b, ROW_ID_SIZE);
 }
 
 int tail_view_read(const struct et_state_view *v, struct tail_view *ret)
