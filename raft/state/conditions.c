@@ -86,6 +86,14 @@ static int add_facts(struct search *s)
 	return rc;
 }
 
+/* Behind all places of a list: those of our time begin with a byte of ones themselves. */
+static void key_add_behind(struct key *list)
+{
+	for (size_t i = 0; i < PLACE_SIZE; i++) {
+		key_add8(list, 0xff);
+	}
+}
+
 /* About how much a prefix has on disk: what is still in memory is not counted. */
 static uint64_t prefix_bytes(const struct search *s, const struct key *prefix)
 {
@@ -94,7 +102,7 @@ static uint64_t prefix_bytes(const struct search *s, const struct key *prefix)
 	uint64_t bytes = 0;
 	char *error = NULL;
 
-	key_add8(&end, 0xff);
+	key_add_behind(&end);
 	const char *from = (const char *)prefix->data;
 	const char *to = (const char *)end.data;
 	rocksdb_approximate_sizes_cf(d->db, d->cf[CF_FIND], 1, &from, &prefix->size, &to, &end.size,
@@ -137,9 +145,7 @@ static int lists_under(const struct search *s, struct stream *u, const struct ke
 		}
 		from = key_of(key, size - PLACE_SIZE);
 		rc = u->child_count == CHILDREN_MAX ? ET_ELIMIT : fn(s, u, &from, arg);
-		for (size_t i = 0; i < PLACE_SIZE; i++) {
-			key_add8(&from, 0xff);
-		}
+		key_add_behind(&from);
 	}
 	int status = iterator_status(it);
 	rocksdb_iter_destroy(it);

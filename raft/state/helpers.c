@@ -38,6 +38,7 @@ static void *helper_run(void *arg)
 {
 	struct et_queue *q = arg;
 
+	rocksdb_set_perf_level(rocksdb_disable); /* of this thread: nobody reads its counters */
 	for (;;) {
 		struct et_queue_node *n = et_queue_wait(q, -1);
 		if (n == NULL) {

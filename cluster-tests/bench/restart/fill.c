@@ -22,7 +22,7 @@ int bench_fill(const char *folder, const char *address, uint64_t calls, unsigned
 	rc = bench_load_calls(
 		s, calls, grafted ? BENCH_LOAD_SEGMENTS : BENCH_LOAD_CALLS | BENCH_LOAD_SEGMENTS,
 		every, &commands);
-	bench_settle();
+	rc = rc < 0 ? rc : bench_load_settle(s);
 	uint64_t index = et_state_applied(s);
 	struct et_state_counts counts = { 0 };
 	struct et_state_view *v = et_state_view_open(s);

@@ -34,6 +34,13 @@ static void side_close(void *side)
 	x->s = et_state_close(x->s);
 }
 
+static int side_settle(void *side)
+{
+	const struct side *x = side;
+
+	return bench_load_settle(x->s);
+}
+
 static int side_load(void *side, uint64_t calls, struct bench_load *ret)
 {
 	struct side *x = side;
@@ -45,7 +52,7 @@ static int side_load(void *side, uint64_t calls, struct bench_load *ret)
 		return rc;
 	}
 	rc = bench_load_calls(x->s, calls, BENCH_LOAD_CLUSTER | BENCH_LOAD_CALLS, 1, &commands);
-	bench_settle();
+	rc = rc < 0 ? rc : side_settle(x);
 	ret->seconds = bench_now_s() - begun;
 	ret->commands = (double)commands;
 	struct et_state_view *v = et_state_view_open(x->s);
@@ -145,8 +152,8 @@ static uint64_t side_memory(void *side)
 
 void *bench_evertape(const char *folder, const struct bench_side **ret)
 {
-	static const struct bench_side side = { "evertape", side_load,	 side_open,  side_close,
-						side_ask,   side_finish, side_memory };
+	static const struct bench_side side = { "evertape", side_load, side_open,   side_settle,
+						side_close, side_ask,  side_finish, side_memory };
 	struct side *x = calloc(1, sizeof(*x));
 
 	et_assert(x != NULL);

@@ -269,6 +269,18 @@ static int segment_add(struct loader *x, struct bench_call *b)
 	return rc < 0 ? rc : command_add(x, &c);
 }
 
+int bench_load_settle(struct et_state *s)
+{
+	struct et_state_view *v = et_state_view_open(s);
+
+	if (v == NULL) {
+		return -EIO;
+	}
+	(void)et_state_view_close(v);
+	bench_settle();
+	return 0;
+}
+
 int bench_load_calls(struct et_state *s, uint64_t calls, uint32_t flags, unsigned every,
 		     uint64_t *ret_commands)
 {

@@ -15,4 +15,10 @@
 int bench_load_calls(struct et_state *s, uint64_t calls, uint32_t flags, unsigned every,
 		     uint64_t *ret_commands);
 
+/* Wait until its compactions are through, with those that wait for a reader: RocksDB writes tables
+ * that came to the lowest level as they are anew (without their sequence numbers, and as that level
+ * has its filters) when a snapshot has gone, and in a load none goes. On a node this is done table
+ * by table while it runs. */
+int bench_load_settle(struct et_state *s);
+
 #endif

@@ -196,7 +196,7 @@ static int both_run(struct contestant *c, int count, const struct options *o)
 	for (int i = 0; i < count && rc == 0 && o->loaded; i++) {
 		rc = c[i].side->open(c[i].x); /* a load that was cut off has left something to do */
 		if (rc == 0) {
-			bench_settle();
+			rc = c[i].side->settle(c[i].x);
 			c[i].side->close(c[i].x);
 		}
 	}

@@ -85,7 +85,8 @@ struct bench_load {
 struct bench_side {
 	const char *name;
 	int (*load)(void *side, uint64_t calls, struct bench_load *ret);
-	int (*open)(void *side); /* after a close, or the first time */
+	int (*open)(void *side);   /* after a close, or the first time */
+	int (*settle)(void *side); /* open: wait until nothing goes on in the background */
 	void (*close)(void *side);
 	int (*ask)(void *side, const struct bench_question *q, struct bench_answer *ret);
 	void (*finish)(void *side);

@@ -281,6 +281,43 @@ static void foreign_cursors_are_refused(void **state)
 	free(h);
 }
 
+/* Whatever their order in the text: what a page looks at follows from the shorter of two lists. */
+static void the_rarer_word_leads(void **state)
+{
+	static const char *const texts[] = { "alice bob", "bob alice" };
+	struct kit *k = *state;
+	struct et_state_query q = { .state = -1, .site = "prg", .limit = 50 };
+	struct et_state_found page;
+	struct dice d = { 6 };
+
+	kit_cluster(k);
+	for (uint64_t i = 0; i < 1000; i++) {
+		Et__Recording r = ET__RECORDING__INIT;
+		uint8_t id[16];
+		char from[] = "alice@host";
+		char to[16];
+		(void)snprintf(to, sizeof(to), i % 100 == 7 ? "bob@host" : "4711");
+		et_put64(id, dice_roll(&d));
+		et_put64(id + 8, i);
+		r.id = r.call = (ProtobufCBinaryData){ 16, id };
+		r.start_us = T0 + (int64_t)i * 1000000;
+		r.from = from;
+		r.to = to;
+		assert_int_equal(kit_tell_recording(k, 1, KIT_CLOSE, &r), 0);
+	}
+	assert_int_equal(et_state_flush(k->s, NULL), 0); /* sizes are those of tables */
+	for (size_t i = 0; i < ET_ARRAY_SIZE(texts); i++) {
+		struct et_state_view *v = kit_indexed(k->s);
+		struct hits h = { .count = 0 };
+		q.text = texts[i];
+		int rc = et_state_search(v, &q, hit, &h, &page);
+		(void)et_state_view_close(v);
+		assert_int_equal(rc, 0);
+		assert_int_equal(h.count, 10);
+		assert_in_range(page.looked_at, 10, 500);
+	}
+}
+
 /* A thread of this process that compacts and has the lowest priority. */
 static bool compaction_gives_way(void)
 {
@@ -334,6 +371,7 @@ int main(void)
 		TEST(pages_equal_the_sorted_list),
 		TEST(cursors_are_stable_while_calls_come_in),
 		TEST(foreign_cursors_are_refused),
+		TEST(the_rarer_word_leads),
 		TEST(compactions_give_way_to_all_else),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
