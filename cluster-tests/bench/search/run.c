@@ -69,45 +69,50 @@ static int kind_ask(struct contestant *c, enum bench_kind kind, const struct opt
 	return 0;
 }
 
-/* Cold: a fresh process state and an empty page cache before each kind, then questions that differ.
- * Warm: the same questions once more. */
-static int contestant_run(struct contestant *c, const struct options *o)
+/* Cold: a fresh process state and an empty page cache, then questions that differ. Warm: the same
+ * questions once more. */
+static int contestant_run(struct contestant *c, enum bench_kind kind, const struct options *o)
+{
+	struct figures *f = &c->figures[kind];
+
+	f->answers = calloc(o->runs, sizeof(*f->answers));
+	et_assert(f->answers != NULL);
+	if (!o->warm && !caches_drop()) {
+		(void)fprintf(stderr,
+			      "bench-search: the page cache cannot be dropped: run as root\n");
+		return -EPERM;
+	}
+	double begun = bench_now_s();
+	int rc = c->side->open(c->x);
+	double opened = bench_now_s();
+	rc = rc < 0 ? rc : kind_ask(c, kind, o, &f->cold);
+	if (c->open_seconds == 0 && rc == 0) {
+		c->open_seconds = opened - begun;
+		c->first_us = f->cold.us[0];
+	}
+	for (unsigned i = 0; i < o->rounds && rc == 0; i++) {
+		rc = kind_ask(c, kind, o, &f->warm);
+	}
+	c->memory =
+		rc == 0 && c->side->memory(c->x) > c->memory ? c->side->memory(c->x) : c->memory;
+	c->side->close(c->x);
+	(void)fprintf(stderr,
+		      "%s: %s: cold p50 %.0f p99 %.0f, warm p50 %.0f p99 %.0f us, %.1f hits\n",
+		      c->side->name, bench_kind_name(kind), bench_times_at(&f->cold, 0.5),
+		      bench_times_at(&f->cold, 0.99), bench_times_at(&f->warm, 0.5),
+		      bench_times_at(&f->warm, 0.99), f->hits);
+	return rc;
+}
+
+/* Kind by kind, one side after the other: what else the machine does meets both. */
+static int contestants_run(struct contestant *c, int count, const struct options *o)
 {
 	int rc = 0;
 
-	for (int kind = 0; kind < ASK_KINDS && rc == 0; kind++) {
-		struct figures *f = &c->figures[kind];
-		f->answers = calloc(o->runs, sizeof(*f->answers));
-		et_assert(f->answers != NULL);
-		if ((o->kinds >> kind & 1) == 0) {
-			continue;
+	for (int i = 0; i < count * ASK_KINDS && rc == 0; i++) {
+		if ((o->kinds >> (i / count) & 1) != 0) {
+			rc = contestant_run(&c[i % count], (enum bench_kind)(i / count), o);
 		}
-		if (!o->warm && !caches_drop()) {
-			(void)fprintf(
-				stderr,
-				"bench-search: the page cache cannot be dropped: run as root\n");
-			return -EPERM;
-		}
-		double begun = bench_now_s();
-		rc = c->side->open(c->x);
-		double opened = bench_now_s();
-		rc = rc < 0 ? rc : kind_ask(c, (enum bench_kind)kind, o, &f->cold);
-		if (c->open_seconds == 0 && rc == 0) {
-			c->open_seconds = opened - begun;
-			c->first_us = f->cold.us[0];
-		}
-		for (unsigned i = 0; i < o->rounds && rc == 0; i++) {
-			rc = kind_ask(c, (enum bench_kind)kind, o, &f->warm);
-		}
-		c->memory = rc == 0 && c->side->memory(c->x) > c->memory ? c->side->memory(c->x)
-									 : c->memory;
-		c->side->close(c->x);
-		(void)fprintf(
-			stderr,
-			"%s: %s: cold p50 %.0f p99 %.0f, warm p50 %.0f p99 %.0f us, %.1f hits\n",
-			c->side->name, bench_kind_name((enum bench_kind)kind),
-			bench_times_at(&f->cold, 0.5), bench_times_at(&f->cold, 0.99),
-			bench_times_at(&f->warm, 0.5), bench_times_at(&f->warm, 0.99), f->hits);
 	}
 	return rc;
 }
@@ -150,7 +155,7 @@ static unsigned answers_differ(const struct contestant *a, const struct contesta
 	unsigned differ = 0;
 
 	for (int kind = 0; kind < ASK_KINDS; kind++) {
-		for (unsigned i = 0; i < runs; i++) {
+		for (unsigned i = 0; i < runs && a->figures[kind].answers != NULL; i++) {
 			const struct bench_answer *x = &a->figures[kind].answers[i];
 			const struct bench_answer *y = &b->figures[kind].answers[i];
 			if (x->hits != y->hits || x->sum != y->sum) {
@@ -200,9 +205,7 @@ static int both_run(struct contestant *c, int count, const struct options *o)
 			c[i].side->close(c[i].x);
 		}
 	}
-	for (int i = 0; i < count && rc == 0; i++) {
-		rc = contestant_run(&c[i], o);
-	}
+	rc = rc < 0 ? rc : contestants_run(c, count, o);
 	if (rc < 0) {
 		return 1;
 	}
