@@ -228,7 +228,8 @@ static void compactions_give_way(void)
 	rocksdb_env_destroy(env);
 }
 
-static int database_open(const char *path, struct database **ret, struct et_error *reterr)
+static int database_open(struct et_state *s, const char *path, struct database **ret,
+			 struct et_error *reterr)
 {
 	const rocksdb_options_t *options[CF_COUNT];
 	struct database *d = calloc(1, sizeof(*d));
@@ -255,7 +256,7 @@ static int database_open(const char *path, struct database **ret, struct et_erro
 		database_release(d);
 		return rc;
 	}
-	database_preload(d, cf_names);
+	database_preload(s, d, cf_names);
 	*ret = d;
 	return 0;
 }
@@ -269,7 +270,7 @@ static int state_take(struct et_state *s, const char *path, struct et_error *ret
 	char *name = strdup(path);
 
 	int rc = name == NULL ? et_fail(reterr, -ENOMEM, "database '%s'", path)
-			      : database_open(path, &fresh, reterr);
+			      : database_open(s, path, &fresh, reterr);
 	if (rc < 0) {
 		free(name);
 		return rc;

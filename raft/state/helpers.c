@@ -97,7 +97,8 @@ static struct helpers *helpers_start(void)
 	return h;
 }
 
-/* They begin with the first page that is not in memory: most processes never need them. */
+/* They begin with a database that has much to preload, or with the first page that is not in
+ * memory: most processes never need them. */
 static struct helpers *helpers_of(struct et_state *s)
 {
 	(void)pthread_mutex_lock(&s->mutex);

@@ -4,15 +4,12 @@
  *
  * Of what searches read: records, and the index. The newest first; at most so much that it stays in
  * the cache. Nothing depends on it: what cannot be read here is told by who needs it. */
-#include <pthread.h>
-#include <signal.h>
-
-#include "raft/state/state_internal.h"
+#include "raft/state/search_internal.h"
 
 #define PRELOAD_BYTES (6UL << 30) /* of tables: their indexes are about a hundredth of that */
 #define PROBE_BYTES (1UL << 20)	  /* of a table of records: about half of what a part tells of */
-#define THREADS 16
-#define FEW 8 /* probes are not worth threads */
+#define FEW 8			  /* probes are not worth threads */
+#define AT_ONCE 128		  /* then searches of a former database have the threads */
 
 struct probe {
 	enum state_cf cf;
@@ -21,10 +18,11 @@ struct probe {
 
 struct preload {
 	const struct database *d;
-	struct probe *list; /* owned */
+	rocksdb_readoptions_t *options; /* owned */
+	struct probe *list;		/* owned */
 	size_t count;
 	size_t capacity;
-	atomic_size_t next;
+	size_t first; /* of those that are being read */
 };
 
 static bool probe_add(struct preload *p, enum state_cf cf, const void *key, size_t size)
@@ -103,52 +101,27 @@ static void probes_make(struct preload *p, const char *const *names)
 	rocksdb_livefiles_destroy(files);
 }
 
-static void *preload_run(void *arg)
+static void probe_run(void *arg, size_t i)
 {
-	struct preload *p = arg;
-	rocksdb_readoptions_t *options = read_options();
-	rocksdb_iterator_t *it[CF_COUNT] = { NULL };
-	size_t i;
+	const struct preload *p = arg;
+	const struct probe *x = &p->list[p->first + i];
+	rocksdb_iterator_t *it = rocksdb_create_iterator_cf(p->d->db, p->options, p->d->cf[x->cf]);
 
-	while ((i = atomic_fetch_add(&p->next, 1)) < p->count) {
-		const struct probe *x = &p->list[i];
-		if (it[x->cf] == NULL) {
-			it[x->cf] = rocksdb_create_iterator_cf(p->d->db, options, p->d->cf[x->cf]);
-		}
-		rocksdb_iter_seek(it[x->cf], (const char *)x->key.data, x->key.size);
-	}
-	for (i = 0; i < CF_COUNT; i++) {
-		if (it[i] != NULL) {
-			rocksdb_iter_destroy(it[i]);
-		}
-	}
-	rocksdb_readoptions_destroy(options);
-	return NULL;
+	rocksdb_iter_seek(it, (const char *)x->key.data, x->key.size);
+	rocksdb_iter_destroy(it);
 }
 
-void database_preload(const struct database *d, const char *const *names)
+void database_preload(struct et_state *s, const struct database *d, const char *const *names)
 {
-	struct preload p = { .d = d };
-	pthread_t threads[THREADS];
-	pthread_attr_t attributes;
-	sigset_t all;
-	sigset_t before;
-	size_t count = 0;
+	struct preload p = { .d = d, .options = read_options() };
+	size_t count;
 
 	probes_make(&p, names);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_BLOCK, &all, &before);
-	(void)pthread_attr_init(&attributes);
-	(void)pthread_attr_setstacksize(&attributes, 256UL << 10);
-	while (p.count > FEW && count < THREADS &&
-	       pthread_create(&threads[count], &attributes, preload_run, &p) == 0) {
-		count++;
+	for (; p.first < p.count; p.first += count) {
+		count = p.count <= FEW ? 1 : p.count - p.first;
+		count = count < AT_ONCE ? count : AT_ONCE;
+		helpers_each(s, count, probe_run, &p);
 	}
-	(void)pthread_attr_destroy(&attributes);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)preload_run(&p);
-	for (size_t i = 0; i < count; i++) {
-		(void)pthread_join(threads[i], NULL);
-	}
+	rocksdb_readoptions_destroy(p.options);
 	free(p.list);
 }

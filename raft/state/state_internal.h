@@ -268,7 +268,7 @@ int database_flush(struct database *d, const char *path, struct et_error *reterr
 
 /* Bring into memory what the first searches would wait for; `names` are the families' (preload.c).
  */
-void database_preload(const struct database *d, const char *const *names);
+void database_preload(struct et_state *s, const struct database *d, const char *const *names);
 
 /* ---- Keys ---- */
 
