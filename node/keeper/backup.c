@@ -136,7 +136,7 @@ void et_keeper_restore_release(struct et_keeper_restore *r)
 	r->ca_key = et_secret_free(r->ca_key);
 	et_identity_release(&r->identity);
 	et_buffer_release(&r->members);
-	et_command_free(r->command);
+	et__command__free_unpacked(r->command, NULL);
 	*r = (struct et_keeper_restore){ 0 };
 }
 

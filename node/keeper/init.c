@@ -243,7 +243,7 @@ int et_keeper_make_init(const struct et_keeper_init_config *config, struct et_ke
 void et_keeper_init_release(struct et_keeper_init *init)
 {
 	et_identity_release(&init->identity);
-	et_command_free(init->command);
+	et__command__free_unpacked(init->command, NULL);
 	for (unsigned i = 0; i < ET_ESCROW_SHARES_MAX; i++) {
 		(void)et_secret_free(init->shares[i]);
 	}

@@ -29,6 +29,7 @@ pkg_check_modules(amrwbenc REQUIRED IMPORTED_TARGET vo-amrwbenc) # tests only
 pkg_check_modules(vorbisenc REQUIRED IMPORTED_TARGET vorbisenc) # tests only
 pkg_check_modules(srtp REQUIRED IMPORTED_TARGET libsrtp2>=2.5)
 pkg_check_modules(argon2 REQUIRED IMPORTED_TARGET libargon2)
+pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(p11 REQUIRED IMPORTED_TARGET p11-kit-1) # its headers of PKCS#11 only
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka>=1.1.5)
 

@@ -37,10 +37,13 @@
  * command, or a field out of bounds (ids that are not 16 bytes, text over its limit or not UTF-8,
  * no body); the limits stand in rules.c. Memory is bounded before it is taken: at most 65,536 parts
  * (sub-messages, list elements), 64 unknown fields, 6 levels. Fields of a newer schema are kept and
- * packed again. */
+ * packed again. -ENOMEM is never told as ET_EMALFORMED, which each node that applies it must find
+ * alike. */
 int et_command_unpack(const void *data, size_t size, Et__Command **ret,
 		      struct et_error *reterr) ET_MUST_CHECK;
-void et_command_free(Et__Command *command); /* NULL is allowed */
+/* Of et_command_unpack() only: its parts lie in one piece of memory with it, so none of them may be
+ * freed or taken away by itself. NULL is allowed. */
+void et_command_free(Et__Command *command);
 
 /* Add the packed bytes. -ENOMEM, or ET_ELIMIT over ET_COMMAND_SIZE_MAX. */
 int et_command_pack(const Et__Command *command, struct et_buffer *ret) ET_MUST_CHECK;
