@@ -131,7 +131,7 @@ static int writer_load(struct et_state *s, struct et_state_view *v, struct et_er
 	struct wraps wraps = { 0 };
 	Et__Cluster *cluster = NULL;
 	uint8_t audit[40] = { 0 };
-	uint8_t highest[sizeof(s->highest)];
+	uint8_t highest[16];
 	uint8_t ticked = 0;
 	struct key key = key_meta("cluster");
 
@@ -158,7 +158,7 @@ static int writer_load(struct et_state *s, struct et_state_view *v, struct et_er
 	wraps_release(&s->wraps);
 	s->wraps = wraps;
 	s->counts = counts;
-	memcpy(s->highest, highest, sizeof(s->highest));
+	newest_begin(&s->newest, highest);
 	s->audit_number = et_get64(audit);
 	memcpy(s->audit_hash, audit + 8, sizeof(s->audit_hash));
 	s->ticked = ticked != 0;
@@ -467,14 +467,12 @@ static int batch_fill(struct et_state *s, struct et_error *reterr)
 }
 
 /* The group's recordings are in the database. */
-static void highest_raise(struct et_state *s)
+static void newest_note(struct et_state *s)
 {
 	const struct overlay_list *l = overlay_sorted(&s->overlay, CF_RECORDING);
-	const struct overlay_entry *last = l->count > 0 ? l->entries[l->count - 1] : NULL;
 
-	if (last != NULL && last->key_size == sizeof(s->highest) &&
-	    memcmp(last->key, s->highest, sizeof(s->highest)) > 0) {
-		memcpy(s->highest, last->key, sizeof(s->highest));
+	for (size_t i = 0; i < l->count; i++) {
+		newest_add(&s->newest, l->entries[i]->key);
 	}
 }
 
@@ -490,7 +488,7 @@ static int group_write(struct et_state *s, struct et_error *reterr)
 	}
 	tail_group_end(s->tail, rc == 0);
 	if (rc == 0) {
-		highest_raise(s);
+		newest_note(s);
 	}
 	if (rc == 0 && s->erased) { /* not told before its entries say so */
 		rc = tail_settle(s->tail, reterr);

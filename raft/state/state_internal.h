@@ -55,6 +55,7 @@
 #include <stdatomic.h>
 
 #include "node/crypto/hash.h"
+#include "raft/state/newest_internal.h"
 #include "raft/state/state.h"
 
 #define ET_STATE_FORMAT 2 /* one format only: there is no migration yet */
@@ -233,9 +234,7 @@ struct et_state {
 	struct et_sha256 *sha;
 	uint64_t write_sum; /* over the puts and deletes of the entry */
 	struct et_state_counts counts;
-	/* No recording in the database has an id above this: apply need not look for it there. Ids
-	 * begin with the time, so that is nearly all new ones. */
-	uint8_t highest[16];
+	struct newest newest; /* recordings of the database */
 	struct wraps wraps;
 	uint64_t audit_number;
 	uint8_t audit_hash[32];

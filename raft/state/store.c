@@ -160,12 +160,6 @@ static void value_release(struct value *v)
 	}
 }
 
-static bool is_above_all(const struct et_state *s, const struct key *id)
-{
-	return id->size == sizeof(s->highest) &&
-	       memcmp(id->data, s->highest, sizeof(s->highest)) > 0;
-}
-
 static int view_look(const struct et_state_view *v, enum state_cf cf, const struct key *key,
 		     struct value *ret)
 {
@@ -179,7 +173,8 @@ static int view_look(const struct et_state_view *v, enum state_cf cf, const stru
 			ret->size = e->value_size;
 			return e->deleted ? ET_ENOTFOUND : 0;
 		}
-		if (cf == CF_RECORDING && is_above_all(v->state, key)) {
+		if (cf == CF_RECORDING && key->size == 16 &&
+		    newest_lacks(&v->state->newest, key->data)) {
 			return ET_ENOTFOUND;
 		}
 	}
