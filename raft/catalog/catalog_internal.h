@@ -798,8 +798,8 @@ void et_cat_snapshot_fail_asks(struct et_catalog *c, int code);
 /* A fresh path in the database's folder: "KIND-INDEX-RANDOM". */
 void et_cat_snapshot_name(const struct et_catalog *c, const char *kind, uint64_t index,
 			  char path[CAT_PATH_SIZE]);
-/* Have the state thread make one; `after` finds code, error, and path and result (its index). It
- * calls et_cat_checkpoint_made() to keep it. */
+/* Make one, of all that is in the state thread's queue at least; `after` finds code, error, and
+ * path and result (its index). It calls et_cat_checkpoint_made() to keep it. */
 void et_cat_checkpoint(struct et_catalog *c,
 		       void (*after)(struct et_catalog *c, struct cat_job *job), void *arg);
 struct cat_checkpoint *et_cat_checkpoint_made(struct et_catalog *c, const struct cat_job *job);

@@ -560,15 +560,45 @@ static int database_checkpoint(struct database *d, const char *path, struct et_e
 	return state_status(error, reterr, "make a checkpoint");
 }
 
+/* The applied index of a database that nobody has open. */
+static int checkpoint_index(const char *path, uint64_t *ret, struct et_error *reterr)
+{
+	rocksdb_options_t *options = rocksdb_options_create();
+	const rocksdb_options_t *family_options[] = { options };
+	rocksdb_column_family_handle_t *meta = NULL;
+	char *error = NULL;
+	char *value = NULL;
+	size_t size = 0;
+
+	rocksdb_options_set_max_open_files(options, 16); /* none but those that are read */
+	rocksdb_t *db = rocksdb_open_for_read_only_column_families(
+		options, path, 1, &cf_names[CF_META], family_options, &meta, 0, &error);
+	if (error == NULL) {
+		rocksdb_readoptions_t *read = rocksdb_readoptions_create();
+		value = rocksdb_get_cf(db, read, meta, "applied", strlen("applied"), &size, &error);
+		rocksdb_readoptions_destroy(read);
+		rocksdb_column_family_handle_destroy(meta);
+		rocksdb_close(db);
+	}
+	rocksdb_options_destroy(options);
+	int rc = state_status(error, reterr, "read the checkpoint");
+	if (rc == 0) {
+		*ret = size >= 8 ? et_get64((const uint8_t *)value) : 0; /* nothing is applied */
+	}
+	rocksdb_free(value);
+	return rc;
+}
+
 int et_state_checkpoint(struct et_state *s, const char *path, uint64_t *ret_index,
 			struct et_error *reterr)
 {
-	et_assert(!s->in_group);
-	*ret_index = et_state_applied(s);
-	/* Whoever takes the copy has nothing to catch up; and no file of the index comes in while
-	 * the checkpoint is made, which would be newer than the records in it. */
-	int rc = tail_settle(s->tail, reterr);
-	rc = rc < 0 ? rc : database_checkpoint(s->database, path, reterr);
+	(void)pthread_mutex_lock(&s->mutex);
+	struct database *d = s->database;
+	atomic_fetch_add(&d->users, 1);
+	(void)pthread_mutex_unlock(&s->mutex);
+	int rc = database_checkpoint(d, path, reterr);
+	database_release(d);
+	rc = rc < 0 ? rc : checkpoint_index(path, ret_index, reterr);
 	rc = rc < 0 ? rc : folder_sync(path, reterr);
 	return rc < 0 ? rc : et_file_sync_parent(path, reterr);
 }

@@ -74,8 +74,10 @@ bool et_state_digest_at(const struct et_state *s, uint64_t index, uint8_t ret[32
 
 uint64_t et_state_applied(const struct et_state *s); /* any thread: as of the last commit */
 
-/* A consistent copy by hard links in the new folder `path`, synced; *ret_index: its applied index.
- */
+/* A consistent copy by hard links in the new folder `path`, synced. Any thread, while groups go on
+ * being applied: it is the database as a kill at some moment of this call would leave it, with all
+ * that was applied before the call; *ret_index: its applied index. Its index may have a tail, which
+ * whoever opens it writes. */
 int et_state_checkpoint(struct et_state *s, const char *path, uint64_t *ret_index,
 			struct et_error *reterr) ET_MUST_CHECK;
 int et_state_flush(struct et_state *s, struct et_error *reterr) ET_MUST_CHECK;
