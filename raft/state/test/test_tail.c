@@ -250,6 +250,22 @@ static void held_it_makes_no_files(void **state)
 	assert_int_equal(tail_files(k->s->tail), 1);
 }
 
+static void assert_index_made_anew_is_the_same(struct et_state *s)
+{
+	struct et_error error;
+	uint8_t by_apply[32];
+	uint8_t anew[32];
+	bool more = true;
+
+	kit_index_digest(s, by_apply);
+	assert_int_equal(et_state_index_rebuild(s, &error), 0);
+	while (more) {
+		assert_int_equal(et_state_index_step(s, 5, &more, &error), 0);
+	}
+	kit_index_digest(s, anew);
+	assert_memory_equal(by_apply, anew, 32);
+}
+
 /* Taken in by a process that died before the rows went: a key that came with one of them and goes
  * with a later group must not stay, although a key that comes and goes is otherwise left out. */
 static void rows_that_are_written_again_lose_no_deletion(void **state)
@@ -282,23 +298,11 @@ static void rows_that_are_written_again_lose_no_deletion(void **state)
 		tune(k->s, false, TAIL_BULK_BYTES);
 		assert_asked(kit_indexed(k->s), &by_tag, 0, true);
 		assert_asked(kit_indexed(k->s), &capturing, 1 - (size_t)again, true);
-		struct et_state_view *v = kit_indexed(k->s);
-		uint8_t by_apply[32];
-		uint8_t anew[32];
-		bool more = true;
-		assert_int_equal(et_state_index_digest(v, by_apply), 0);
-		(void)et_state_view_close(v);
-		assert_int_equal(et_state_index_rebuild(k->s, &error), 0);
-		while (more) {
-			assert_int_equal(et_state_index_step(k->s, 5, &more, &error), 0);
-		}
-		kit_index_digest(k->s, anew);
-		assert_memory_equal(by_apply, anew, 32);
+		assert_index_made_anew_is_the_same(k->s);
 	}
 }
 
-/* A copy of the database has a whole index: whoever takes it over has nothing to catch up. */
-static void a_checkpoint_has_no_tail(void **state)
+static void a_checkpoint_has_its_tail(void **state)
 {
 	struct kit *k = *state;
 	const struct et_state_query number = { .state = -1, .number = "+420111" };
@@ -311,14 +315,85 @@ static void a_checkpoint_has_no_tail(void **state)
 	tune(k->s, true, TAIL_BULK_BYTES);
 	call_open(k, 5);
 	assert_int_equal(et_state_checkpoint(k->s, path, &at, &error), 0);
+	assert_int_equal(at, et_state_applied(k->s));
 	call_open(k, 6); /* of the former database: not of the one that is taken */
-	assert_asked(et_state_view_open(k->s), &number, 1, false);
+	assert_asked(et_state_view_open(k->s), &number, 0, false);
 	assert_int_equal(et_state_replace(k->s, path, &error), 0);
-	assert_int_equal(tail_bytes(k->s->tail), 0);
-	assert_asked(et_state_view_open(k->s), &number, 1, true);
-	replay(k->s, k, at);
+	assert_true(tail_bytes(k->s->tail) > 0);
+	assert_asked(et_state_view_open(k->s), &number, 0, false);
 	tune(k->s, false, TAIL_BULK_BYTES);
+	assert_asked(kit_indexed(k->s), &number, 1, true);
+	replay(k->s, k, at);
 	assert_asked(kit_indexed(k->s), &number, 2, true);
+}
+
+enum { COPIES = 4 };
+
+struct copier {
+	struct et_state *s;
+	char paths[COPIES][128];
+	uint64_t begun[COPIES], at[COPIES];
+	int rc;
+	struct et_error error;
+	atomic_bool ended;
+};
+
+static void *copier_main(void *arg)
+{
+	struct copier *c = arg;
+
+	for (size_t i = 0; i < COPIES && c->rc == 0; i++) {
+		c->begun[i] = et_state_applied(c->s);
+		c->rc = et_state_checkpoint(c->s, c->paths[i], &c->at[i], &c->error);
+	}
+	atomic_store(&c->ended, true);
+	return NULL;
+}
+
+/* As a kill at any moment would leave it: no record without its index, no index without its record,
+ * and exactly what its index says was applied. */
+static void checkpoints_beside_apply_are_whole(void **state)
+{
+	struct kit *k = *state;
+	static struct copier c;
+	struct dice_game *g = malloc(sizeof(*g));
+	struct et_buffer entry = { 0 };
+	struct kit_sums whole;
+	pthread_t thread;
+
+	assert_non_null(g);
+	dice_begin(g, 11);
+	kit_cluster(k);
+	tune(k->s, false, 4096); /* many files, each behind a flush */
+	c.s = k->s;
+	for (size_t i = 0; i < COPIES; i++) {
+		(void)snprintf(c.paths[i], sizeof(c.paths[i]), "%s/copy-%zu", k->folder, i);
+	}
+	assert_int_equal(pthread_create(&thread, NULL, copier_main, &c), 0);
+	for (size_t i = 0; i < 200 || (!atomic_load(&c.ended) && i < 20000); i++) {
+		dice_entry(g, k, &entry);
+		kit_apply_bytes(k, entry.data, entry.size);
+	}
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	if (c.rc < 0) {
+		fail_msg("%s", c.error.text);
+	}
+	assert_true(c.at[COPIES - 1] > c.begun[0]); /* they were beside each other */
+	kit_sum(k->s, &whole);
+	for (size_t i = 0; i < COPIES; i++) {
+		struct et_state *s = kit_open(c.paths[i]);
+		struct kit_sums other;
+		assert_true(c.at[i] >= c.begun[i]);
+		assert_int_equal(et_state_applied(s), c.at[i]);
+		assert_index_made_anew_is_the_same(s);
+		replay(s, k, c.at[i]);
+		kit_sum(s, &other);
+		kit_assert_equal(&whole, &other);
+		kit_assert_same_index(s, k->s);
+		(void)et_state_close(s);
+	}
+	et_buffer_release(&entry);
+	free(g);
 }
 
 /* What a build of the former layout left: its index is made anew, and no row of before it counts.
@@ -376,7 +451,8 @@ int main(void)
 		TEST(how_it_is_written_does_not_matter),
 		TEST(held_it_makes_no_files),
 		TEST(rows_that_are_written_again_lose_no_deletion),
-		TEST(a_checkpoint_has_no_tail),
+		TEST(a_checkpoint_has_its_tail),
+		TEST(checkpoints_beside_apply_are_whole),
 		TEST(an_index_of_the_former_layout_is_made_anew),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
