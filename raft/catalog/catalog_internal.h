@@ -52,6 +52,7 @@
 #define CAT_PIPELINE_BYTES 65536 /* ... unless this much is waiting */
 #define CAT_PIPELINE_WAIT_MS 5	 /* ... or this long */
 #define CAT_FAR_US 20000	 /* an entry that takes so long to be committed has a long way */
+#define CAT_FAR_DEPTH 256	 /* in place of CAT_PIPELINE_DEPTH then */
 #define CAT_CROWD_BYTES 131072	 /* proposals that go out in pieces then */
 #define CAT_PIECE_BYTES 8192
 #define CAT_WINDOW_MAX 4096 /* entries in flight to a follower (G8) */

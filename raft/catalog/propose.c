@@ -364,7 +364,9 @@ static bool log_has_room(const struct et_catalog *c)
 /* Is it time for the next entry, or shall small proposals wait for company? */
 static bool entry_is_due(struct et_catalog *c, int64_t now_us)
 {
-	if (c->inflight_count < CAT_PIPELINE_DEPTH || c->unsent_bytes >= CAT_PIPELINE_BYTES) {
+	size_t depth = c->commit_us >= CAT_FAR_US ? CAT_FAR_DEPTH : CAT_PIPELINE_DEPTH;
+
+	if (c->inflight_count < depth || c->unsent_bytes >= CAT_PIPELINE_BYTES) {
 		c->flush_at_us = 0;
 		return true;
 	}
