@@ -301,26 +301,54 @@ static uint8_t duration_next(const struct stream *list)
 	return is_one ? key[2] : UINT8_MAX;
 }
 
+/* The highest class that has any. false: none has. */
+static bool duration_highest(const struct search *s, rocksdb_iterator_t *it, unsigned *ret)
+{
+	struct key behind = find_key(s->generation, 'd');
+	size_t size;
+
+	key_add8(&behind, UINT8_MAX); /* of no class */
+	rocksdb_iter_seek_for_prev(it, (const char *)behind.data, behind.size);
+	if (!rocksdb_iter_valid(it)) {
+		return false;
+	}
+	const uint8_t *key = (const uint8_t *)rocksdb_iter_key(it, &size);
+	if (size != behind.size + PLACE_SIZE || memcmp(key, behind.data, 2) != 0) {
+		return false;
+	}
+	*ret = key[2];
+	return true;
+}
+
 /* A list for each class, sought where the search begins: of one that has nothing there, this tells
- * which is the next. */
+ * which is the next. The first one goes on with the iterator that looked for the last. */
 static int add_duration(struct search *s)
 {
 	const struct et_state_query *q = s->q;
 	bool is_long = q->duration_min_us >= DURATION_LONG;
 	bool is_short = q->duration_max_us > 0 && q->duration_max_us <= DURATION_SHORT;
 	unsigned class = duration_class(q->duration_min_us);
-	unsigned last = is_short || q->duration_max_us > 0 ? duration_class(q->duration_max_us)
-							   : UINT8_MAX - 1;
+	unsigned last = q->duration_max_us > 0 ? duration_class(q->duration_max_us) : UINT8_MAX;
+	unsigned highest;
 
 	if (!is_long && !is_short) {
 		return 0;
 	}
 	struct stream *u = stream_union();
 	int rc = search_add(s, u);
-	while (rc == 0 && class <= last) {
+	if (rc < 0) {
+		return rc;
+	}
+	rocksdb_iterator_t *it = view_iterator(s->v, CF_FIND);
+	bool any = duration_highest(s, it, &highest);
+	last = any && highest < last ? highest : last;
+	while (any && rc == 0 && class <= last) {
 		struct key k = find_key(s->generation, 'd');
 		key_add8(&k, (uint8_t) class);
 		struct stream *list = stream_list(s->v, CF_FIND, &k);
+		if (list != NULL) {
+			list->it = ET_TAKE(it);
+		}
 		rc = list != NULL ? stream_seek(list, &s->next, &s->steps) : -ENOMEM;
 		class ++;
 		if (rc == 0 && !list->ended) {
@@ -329,6 +357,10 @@ static int add_duration(struct search *s)
 		}
 		class = rc == 0 ? duration_next(list) : class;
 		stream_free(list);
+	}
+	if (it != NULL) {
+		rc = rc < 0 ? rc : iterator_status(it);
+		rocksdb_iter_destroy(it);
 	}
 	return rc;
 }
