@@ -55,7 +55,8 @@
 #define CAT_FAR_DEPTH 256	 /* in place of CAT_PIPELINE_DEPTH then */
 #define CAT_CROWD_BYTES 131072	 /* proposals that go out in pieces then */
 #define CAT_PIECE_BYTES 8192
-#define CAT_WINDOW_MAX 4096 /* entries in flight to a follower (G8) */
+#define CAT_CROWD_PIECE_BYTES 65536 /* of more than that */
+#define CAT_WINDOW_MAX 4096	    /* entries in flight to a follower (G8) */
 #define CAT_PROPOSE_TIMEOUT_MS 10000
 #define CAT_TIMER_MS 50
 #define CAT_CHANGES_MAX 16
