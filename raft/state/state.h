@@ -329,7 +329,7 @@ int et_state_search(const struct et_state_view *v, const struct et_state_query *
 		    struct et_state_found *ret);
 
 /* The indexes are made of records. What apply changes in them is written behind it, in bulk, by a
- * thread of the state's: at the latest five seconds later, or when apply is 24 MiB of changes ahead
+ * thread of the state's: at the latest five seconds later, or when apply is 40 MiB of changes ahead
  * (then it waits), and at once when somebody waits for it. An erasure is told when the index has
  * it. Hits are always right by the view's records; what is missing is told (`complete`).
  *
