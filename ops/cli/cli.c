@@ -253,7 +253,8 @@ static int words_read(struct et_cli *cli, int argc, char **argv, struct et_error
 	unsigned count = 0;
 	bool only_words = false;
 	for (int i = 1; i < argc; i++) {
-		const char *word = argv[i];
+		bool asks_version = argc == 2 && strcmp(argv[i], "--version") == 0;
+		const char *word = asks_version ? "version" : argv[i]; /* as other programs say */
 		if (!only_words && strcmp(word, "--") == 0) {
 			only_words = true;
 			continue;

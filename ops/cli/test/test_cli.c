@@ -130,6 +130,18 @@ static struct result run_with(const char *text, const char *line)
 	return r;
 }
 
+static void the_version_is_told_as_other_programs_do(void **state)
+{
+	(void)state;
+	RUN("--version");
+	assert_int_equal(r.code, 0);
+	ET_CLEANUP(release) struct result words = run("version");
+	assert_string_equal(r.out, words.out);
+	assert_non_null(strstr(r.out, "version"));
+	ET_CLEANUP(release) struct result more = run("status --version");
+	assert_int_equal(more.code, 2);
+}
+
 /* A hold that forgets a recording loses it. */
 static void every_recording_on_standard_input_is_understood(void **state)
 {
@@ -553,6 +565,7 @@ int main(void)
 	(void)unsetenv("EVERTAPE_CLUSTER");
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_rule_that_fires_is_explained),
+		cmocka_unit_test(the_version_is_told_as_other_programs_do),
 		cmocka_unit_test(every_recording_on_standard_input_is_understood),
 		cmocka_unit_test(unknown_commands_suggest_the_nearest),
 		cmocka_unit_test(misuse_exits_2_and_says_how),
