@@ -18,8 +18,8 @@
 #include "raft/state/state_internal.h"
 
 #define TAIL_BULK_BYTES (16UL << 20) /* written as a file: about 28,000 new recordings */
-#define TAIL_MAX_BYTES (40UL << 20) /* apply waits for the index */
-#define TAIL_LINGER_MS 5000	    /* nobody asks, and it is not much: written after this time */
+#define TAIL_MAX_BYTES (40UL << 20)  /* apply waits for the index */
+#define TAIL_LINGER_MS 5000	     /* nobody asks, and it is not much: written after this time */
 
 enum tail_kind {
 	TAIL_DELETE = 0,
