@@ -556,6 +556,7 @@ struct et_catalog {
 	struct cat_link failed;	   /* callbacks that wait for the next turn */
 	struct cat_link **buckets; /* owned: proposals by op */
 	uint64_t last_number;	   /* of the newest proposal */
+	uint64_t bunch;		   /* of what the callback proposes that runs, or ran last */
 	uint64_t sent_number;	   /* up to here they are sent in this term */
 	size_t proposals_count;
 	size_t waiting_bytes;

@@ -27,6 +27,7 @@ struct proposal {
 	struct cat_op op;
 	int64_t deadline_us;
 	uint64_t number; /* place in the list */
+	uint64_t bunch;	 /* that of what one callback proposes */
 	unsigned sends;	 /* how often it went into a log, or to a leader */
 	bool twin;	 /* another with this op waits, and travels for both */
 	et_catalog_cb cb;
@@ -148,6 +149,7 @@ static void proposal_end(struct et_catalog *c, struct proposal *p, int code,
 	void *arg = p->arg;
 	free(p);
 	if (cb != NULL) {
+		c->bunch++;
 		cb(arg, code, result);
 	}
 }
@@ -247,21 +249,27 @@ void et_cat_propose_fail_all(struct et_catalog *c, int code)
 
 /* ---- Sending ---- */
 
-/* Pack from the cursor on, up to `most` bytes and at least one. Returns the number of the last; 0:
- * no memory. */
-static uint64_t entry_pack(struct et_catalog *c, struct et_buffer *entry, size_t most)
+/* Pack from the cursor on, up to ET_ENTRY_SIZE_SOFT, or to the end of the first bunch that brings
+ * it to `enough`, and at least one. Returns the number of the last; 0: no memory. */
+static uint64_t entry_pack(struct et_catalog *c, struct et_buffer *entry, size_t enough)
 {
 	struct cat_link *end = c->cursor;
 	uint64_t last = 0;
+	uint64_t bunch = 0;
 	size_t size = 16;
 
 	for (; end != &c->proposals; end = end->next) {
 		const struct proposal *p = proposal_of(end);
-		if (last != 0 && !p->twin && size + p->size + 4 > most) {
+		if (p->twin) {
+			continue;
+		}
+		bool full = size + p->size + 4 > ET_ENTRY_SIZE_SOFT;
+		if (last != 0 && (full || (size >= enough && p->bunch != bunch))) {
 			break;
 		}
-		size += p->twin ? 0 : p->size + 4;
-		last = p->twin ? last : p->number;
+		size += p->size + 4;
+		last = p->number;
+		bunch = p->bunch;
 	}
 	if (et_buffer_reserve(entry, size) == NULL) { /* all of it at once */
 		return 0;
@@ -382,12 +390,10 @@ static bool entry_is_due(struct et_catalog *c, int64_t now_us)
 }
 
 /* Over a long way a crowd moves as one: it comes back in one entry, is applied, told, and goes out
- * again in one. In pieces the first are on their way while the others are applied. At 100 ms 64 in
- * flight take 101.9 ms in pieces of 8 KiB and 103.3 in one; 16 batches of 64 take 105.2 in pieces
- * of 64 KiB, 107 and more in smaller or larger ones (a follower stores many small entries at one go
- * and tells of all together). On a LAN pieces cost more than they bring (batches of 64, one in
- * flight: a quarter of the rate). */
-static size_t entry_most(const struct et_catalog *c)
+ * again in one. In pieces the first are on their way while the others are applied. What one
+ * callback proposes stays together, for it waits for the last of it. On a LAN pieces cost more than
+ * they bring (batches of 64, one in flight: a quarter of the rate). */
+static size_t entry_enough(const struct et_catalog *c)
 {
 	if (c->commit_us < CAT_FAR_US) {
 		return ET_ENTRY_SIZE_SOFT;
@@ -435,7 +441,7 @@ static void leader_flush(struct et_catalog *c, int64_t now_us)
 	while (c->cursor != &c->proposals && !c->paused && log_has_room(c) &&
 	       raft_transferee(&c->raft) == 0 && entry_is_due(c, now_us)) {
 		struct et_buffer entry = { 0 };
-		uint64_t last = entry_pack(c, &entry, entry_most(c));
+		uint64_t last = entry_pack(c, &entry, entry_enough(c));
 		int rc = last == 0 ? -ENOMEM : entry_append(c, entry.data, entry.size);
 		et_buffer_release(&entry);
 		if (rc < 0) {
@@ -648,6 +654,7 @@ static void propose_bytes(struct et_catalog *c, const struct cat_op *op, struct 
 	*p = (struct proposal){ .op = *op, .cb = cb, .arg = arg, .size = packed.size };
 	memcpy(p->packed, packed.data, packed.size);
 	p->number = ++c->last_number;
+	p->bunch = c->bunch;
 	p->twin = proposal_find(c, op) != NULL;
 	timeout_ms = timeout_ms == 0 ? CAT_PROPOSE_TIMEOUT_MS : timeout_ms;
 	p->deadline_us = et_clock_mono_us() + (int64_t)timeout_ms * 1000;

@@ -26,7 +26,7 @@ struct load {
 	unsigned seconds;
 	bool noop;
 	int64_t begin_us;
-	bool over;
+	bool over;     /* what ends from now on does not count */
 	unsigned open; /* batches */
 	struct bench_stats stats;
 };
@@ -81,9 +81,8 @@ static void load_end(struct node *n)
 	struct load *l = &n->load;
 	char line[128];
 	(void)uv_timer_stop(&n->pace);
-	double seconds = (double)(et_clock_mono_us() - l->begin_us) / 1e6;
 
-	struct bench_result r = bench_stats_end(&l->stats, l->cell.batch, seconds);
+	struct bench_result r = bench_stats_end(&l->stats, l->cell.batch, l->seconds);
 	(void)snprintf(line, sizeof(line), "%.1f %.3f %.3f %llu %llu\n", r.per_s, r.p50_ms,
 		       r.p99_ms, (unsigned long long)r.count, (unsigned long long)r.failed);
 	say(line);
@@ -94,20 +93,21 @@ static void on_committed(void *arg, int code, const Et__Result *result)
 	struct batch *b = arg;
 	struct node *n = b->node;
 	struct load *l = &n->load;
+	int64_t now_us = et_clock_mono_us();
 
 	(void)result;
 	b->failed |= code != 0;
 	if (--b->left > 0) {
 		return;
 	}
+	l->over |= now_us - l->begin_us >= (int64_t)l->seconds * 1000000;
 	if (b->failed) {
 		l->stats.failed++;
 	} else if (!l->over) {
-		bench_stats_add(&l->stats, et_clock_mono_us() - b->sent_us);
+		bench_stats_add(&l->stats, now_us - b->sent_us);
 	}
 	free(b);
 	l->open--;
-	l->over |= et_clock_mono_us() - l->begin_us >= (int64_t)l->seconds * 1000000;
 	if (!l->over) {
 		if (l->cell.per_s == 0) {
 			batch_begin(n);
