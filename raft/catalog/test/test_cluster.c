@@ -363,6 +363,84 @@ static void other_threads_propose_and_read(void **state)
 	free(threads);
 }
 
+/* ---- What goes into one entry over a long way ---- */
+
+enum { CROWD = 64 };
+
+struct crowd {
+	struct node *n;
+	uint64_t alone[CROWD], together[CROWD]; /* the entry of each */
+	size_t alone_count, together_count;
+};
+
+static void propose_kilobyte(struct crowd *w, et_catalog_cb cb)
+{
+	Et__Command command = ET__COMMAND__INIT;
+	Et__Noop noop = ET__NOOP__INIT;
+	char principal[] = "node:1";
+	char text[961];
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	command.principal = principal;
+	command.reason = text;
+	command.schema = 1;
+	command.body_case = ET__COMMAND__BODY_NOOP;
+	command.noop = &noop;
+	et_catalog_propose(w->n->catalog, &command, 30000, cb, w);
+}
+
+static void on_together(void *arg, int code, const Et__Result *result)
+{
+	struct crowd *w = arg;
+
+	assert_int_equal(code, 0);
+	w->together[w->together_count++] = result->index;
+}
+
+/* The last of them proposes many at once. */
+static void on_alone(void *arg, int code, const Et__Result *result)
+{
+	struct crowd *w = arg;
+
+	assert_int_equal(code, 0);
+	w->alone[w->alone_count++] = result->index;
+	for (size_t i = 0; i < CROWD && w->alone_count == CROWD; i++) {
+		propose_kilobyte(w, on_together);
+	}
+}
+
+/* Each proposes one. */
+static void on_crowd(void *arg, int code, const Et__Result *result)
+{
+	struct crowd *w = arg;
+
+	(void)result;
+	assert_int_equal(code, 0);
+	propose_kilobyte(w, on_alone);
+}
+
+/* Who proposes one by one is told in pieces; who waits for many finds them in one entry. */
+static void over_a_long_way_what_is_proposed_together_stays_together(void **state)
+{
+	struct cluster *c = *state;
+	struct crowd w = { .n = led(c) };
+	size_t most = 0;
+
+	w.n->catalog->commit_us = INT64_C(1000000000);
+	for (size_t i = 0; i < CROWD; i++) {
+		propose_kilobyte(&w, on_crowd);
+	}
+	RUN_UNTIL(c, w.together_count == CROWD);
+	assert_true(w.n->catalog->commit_us >= CAT_FAR_US); /* it was far all the time */
+	for (size_t i = 0, same = 0; i < CROWD; i++) {
+		same = i > 0 && w.alone[i] == w.alone[i - 1] ? same + 1 : 1;
+		most = same > most ? same : most;
+		assert_int_equal(w.together[i], w.together[0]);
+	}
+	assert_in_range(most, 2, CAT_PIECE_BYTES / 1000 + 2);
+}
+
 static void stopping_answers_everybody(void **state)
 {
 	struct cluster *c = *state;
@@ -399,6 +477,7 @@ int main(void)
 		TEST(a_read_sees_what_was_committed_before),
 		TEST(reads_do_not_touch_the_log),
 		TEST(other_threads_propose_and_read),
+		TEST(over_a_long_way_what_is_proposed_together_stays_together),
 		TEST(stopping_answers_everybody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
