@@ -101,8 +101,8 @@ def cut_link(s, cluster):
     s.hang_up(calls)
     wait_committed(prg, calls, ["prg"])
     wait_for("prg to say that brq-1 does not answer", lambda: [x["node"] for x in queue(prg)[0]["silent"]] == ["brq-1"], 30)
-    check(queue(prg)[0]["sites"] and [x["segments"] for x in queue(prg)[0]["sites"] if x["site"] == "brq"] == [1],
-          "prg does not know what brq lacks")
+    wait_for("prg to know what brq lacks",
+             lambda: [x["segments"] for x in queue(prg)[0]["sites"] if x["site"] == "brq"] == [1], 10)
     cluster.heal()
     wait_committed(prg, calls, ["prg", "brq"])
     s.say("a cut link: prg names the silent node and what its site lacks; after healing it arrives")
