@@ -303,7 +303,6 @@ struct making {
 	struct cat_work work;
 	struct cat_job job;
 	void (*after)(struct et_catalog *c, struct cat_job *job);
-	void *arg;
 };
 
 static int checkpoint_make(struct et_catalog *c, struct cat_job *job, struct et_error *reterr)
@@ -353,7 +352,6 @@ static void checkpoint_begin(struct et_catalog *c, struct cat_job *job)
 {
 	struct making *m = job->arg;
 
-	m->job.arg = m->arg;
 	m->work.run = making_run;
 	m->work.after = making_after;
 	et_cat_work(c, &m->work);
@@ -366,7 +364,7 @@ void et_cat_checkpoint(struct et_catalog *c,
 	struct making *m = et_cat_alloc(sizeof(*m));
 
 	m->after = after;
-	m->arg = arg;
+	m->job.arg = arg;
 	job->arg = m;
 	et_cat_job_push(c, job);
 }

@@ -5,7 +5,7 @@
  * Promise: newest_lacks() says true only of an id that the database does not have, once it was told
  * where the database began (newest_begin()) and of each recording since then (newest_add()).
  * Nothing else follows from it: what apply finds is the same with it and without.
- * Thread: the state thread. Memory: NEWEST_BYTES, in struct et_state. */
+ * Thread: the state thread. Memory: 512 KiB, in struct et_state. */
 #ifndef ET_RAFT_STATE_NEWEST_INTERNAL_H
 #define ET_RAFT_STATE_NEWEST_INTERNAL_H
 
@@ -14,7 +14,6 @@
 #include <stdint.h>
 
 #define NEWEST_SLOTS 16384 /* of each half; a power of two; at most half are taken */
-#define NEWEST_BYTES (2 * NEWEST_SLOTS * 16UL)
 
 struct newest {
 	uint8_t floor[16]; /* above it, the database has what is in the halves, and no other */

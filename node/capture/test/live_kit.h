@@ -481,6 +481,7 @@ static inline int tear_down(void **state)
 	free(f);
 	return 0;
 }
+
 /* From the first packet to a sealed tape that has all of them. */
 static inline void record_a_call(struct fixture *f)
 {
